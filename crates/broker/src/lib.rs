@@ -1,0 +1,1 @@
+//! The core NATS broker: routing, connections and back-pressure.

@@ -1,0 +1,1 @@
+//! Options: one table from which flags, usage text and keys come.

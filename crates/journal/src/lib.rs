@@ -1,0 +1,1 @@
+//! A group-committed write-ahead log shared by many message logs.

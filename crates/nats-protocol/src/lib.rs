@@ -1,0 +1,1 @@
+//! Lexing and writing of the core NATS protocol.

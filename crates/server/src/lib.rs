@@ -1,0 +1,1 @@
+//! The Seaway server: sockets, engine loop, start and stop.

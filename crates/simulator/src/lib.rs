@@ -1,0 +1,1 @@
+//! A seeded simulator: engine, store and journal on a faulty disk.

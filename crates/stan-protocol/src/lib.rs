@@ -1,0 +1,1 @@
+//! Messages, subjects and exact texts of the streaming protocol.

@@ -1,0 +1,1 @@
+//! Where the streaming engine keeps its state.
