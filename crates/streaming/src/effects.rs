@@ -1,0 +1,184 @@
+//! What the engine can do to the world: the port through which every effect leaves.
+//!
+//! The shell implements [`Effects`] over a store and a bus; tests implement it over a script. Each method says what must be
+//! durable before the effect may be seen outside.
+
+use crate::input::{ChannelId, ProbeId, Ticket};
+
+/// How many records had been appended to the store, counting this one. Grows by one with each record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+/// Where the bus queues messages for one receiver; opaque.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Destination(pub u64);
+
+/// Whether somebody waits for a record to become durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// A reply depends on it: commit at once.
+    Sync,
+    /// Rides the next batch, or is written within 50 ms; losing it only costs a redelivery.
+    Lazy,
+}
+
+/// What an append is for, so that a full disk refuses the right things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Publishes, and state that grows.
+    Ordinary,
+    /// Acks, closes, trims: they go on from the reserve, and free space.
+    Essential,
+}
+
+/// Why the store takes nothing now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No space is left; service resumes when there is space again.
+    NoSpace(String),
+    /// The store failed and was taken out of service.
+    Poisoned(String),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::NoSpace(text) | Refusal::Poisoned(text) => formatter.write_str(text),
+        }
+    }
+}
+
+/// Whether an append of some size would be taken.
+pub type Admission = Result<(), Refusal>;
+
+/// The oldest live message of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// Its sequence, its body's size in bytes, its timestamp.
+    Known {
+        /// Sequence.
+        sequence: u64,
+        /// Bytes of the stored body.
+        size: u32,
+        /// Nanoseconds since the Unix epoch.
+        timestamp: i64,
+    },
+    /// Being read; [`Input::HeadKnown`](crate::Input::HeadKnown) follows.
+    Reading,
+    /// The channel holds no message.
+    Empty,
+}
+
+/// Answer to a seek by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seek {
+    /// First sequence whose timestamp is not below the one asked for, or last + 1.
+    Found(u64),
+    /// [`Input::Sought`](crate::Input::Sought) follows.
+    Reading,
+}
+
+/// A read of stored messages, answered by [`Input::Read`](crate::Input::Read).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// Comes back with the answer.
+    pub ticket: Ticket,
+    /// Which channel.
+    pub channel: ChannelId,
+    /// First sequence wanted.
+    pub from: u64,
+    /// At most this many messages; at least 1.
+    pub messages_max: u32,
+    /// About this many bytes at most; one message is always returned if there is one.
+    pub bytes_max: u32,
+}
+
+/// One message on its way to a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery<'a> {
+    /// The channel that holds it.
+    pub channel: ChannelId,
+    /// Its sequence.
+    pub sequence: u64,
+    /// The subscription's delivery inbox.
+    pub inbox: &'a [u8],
+    /// 0 for a first delivery, else the redelivery count to append (`streaming-protocol.md` §2.3 MsgProto 6, 7).
+    pub redelivery_count: u32,
+}
+
+/// Where a delivery's bytes come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source<'a> {
+    /// The store's memory, if the message is still there.
+    Store,
+    /// The body, as an answered read gave it.
+    Body(&'a [u8]),
+}
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// It is on its way. When the destination is `congested` nothing more should be sent to this subscription until
+    /// [`Input::Drained`](crate::Input::Drained) names that destination.
+    Sent {
+        /// Bytes of the encoded MsgProto that was sent.
+        bytes: u32,
+        /// Set when the receiver's queue is filling up.
+        congested: Option<Destination>,
+    },
+    /// Nothing was sent: the message is not in memory, use [`Effects::read`].
+    Cold,
+    /// Nothing was sent: the message does not exist (any more).
+    Missing,
+    /// Nothing was sent: the bus is down.
+    Unreachable,
+}
+
+/// The port. Calls happen in the order in which the engine wants their outcome seen: outputs for one receiver leave in
+/// this order, records are stored in this order.
+pub trait Effects {
+    /// Appends a message; visible to [`Effects::deliver`] at once, durable when [`Input::Durable`](crate::Input::Durable)
+    /// reaches the returned position. `body` is the concatenation of the parts (an encoded MsgProto).
+    fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position;
+
+    /// Appends a fact of the engine's own (`kind` and `body` are the engine's encoding).
+    fn append_fact(&mut self, kind: u8, body: &[u8], urgency: Urgency) -> Position;
+
+    /// Drops all messages of a channel below `first`; written lazily. A later recovery never sees them again once durable.
+    fn trim(&mut self, channel: ChannelId, first: u64) -> Position;
+
+    /// Drops a channel with all its messages.
+    fn delete_channel(&mut self, channel: ChannelId) -> Position;
+
+    /// Whether an append of about `bytes` would be taken now. Must be asked before every append of need
+    /// [`Need::Ordinary`].
+    fn admission(&mut self, need: Need, bytes: usize) -> Admission;
+
+    /// The oldest live message of a channel.
+    fn head(&mut self, channel: ChannelId) -> Head;
+
+    /// The first sequence at or after a timestamp.
+    fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek;
+
+    /// Asks for stored messages.
+    fn read(&mut self, request: ReadRequest);
+
+    /// Sends a reply. The shell refuses to let it leave before `depends_on` is durable; position 0 waits for nothing.
+    fn reply(&mut self, depends_on: Position, subject: &[u8], payload: &[u8]);
+
+    /// Sends one message to a subscription. The message named must be durable: the shell asserts `depends_on`.
+    fn deliver(&mut self, depends_on: Position, delivery: Delivery<'_>, source: Source<'_>) -> Delivered;
+
+    /// Sends an empty request to a client's heartbeat inbox; answered by `ProbeAnswered`, `ProbeUnheard` or nothing.
+    /// Waits for nothing.
+    fn probe(&mut self, inbox: &[u8], probe: ProbeId);
+
+    /// One fact of the running checkpoint (after [`Input::CheckpointStep`](crate::Input::CheckpointStep)).
+    fn checkpoint_fact(&mut self, kind: u8, body: &[u8]);
+
+    /// The checkpoint holds every fact now.
+    fn checkpoint_complete(&mut self);
+
+    /// A line for the log.
+    fn event(&mut self, event: crate::Event<'_>);
+}
