@@ -1,1 +1,43 @@
 //! Messages, subjects and exact texts of the streaming protocol.
+//!
+//! This crate decides how streaming messages look on the wire (specification §2.2 to §2.5), which texts clients get
+//! back (§3) and which names are valid (§4). It knows neither sockets nor storage nor the state of a server.
+//!
+//! - [`messages`] holds one type per client-facing message, generated from `proto/client.proto`;
+//! - [`PubMsgView`], [`AckView`] and [`MessageView`] decode the frequent messages without copying;
+//! - [`encode_message`], [`append_redelivery`] and [`encode_pub_ack`] append the frequent answers to a buffer;
+//! - [`Subjects`] are the subjects a server listens on;
+//! - [`errors`] is the table of the texts returned to clients;
+//! - [`validate`] checks names.
+//!
+//! Strings of the protocol are bytes here: the protocol accepts strings that are not UTF-8.
+
+pub mod errors;
+pub mod validate;
+
+mod encode;
+mod quote;
+mod subjects;
+mod view;
+mod wire;
+
+pub use encode::{append_redelivery, encode_message, encode_pub_ack, message_len};
+pub use prost::Message;
+pub use quote::quote;
+pub use subjects::Subjects;
+pub use view::{AckView, InvalidPublish, MessageView, PubMsgView, is_control_message};
+pub use wire::Invalid;
+
+/// Every client-facing message (specification §2.3).
+///
+/// Encoding follows §2.2: fields in ascending order, defaults left out, so that a success is often zero bytes long.
+pub mod messages {
+    #![allow(unreachable_pub, reason = "generated")]
+    include!("generated/stan.client.rs");
+}
+
+/// Messages between servers that cross the wire of the clients (specification §2.4).
+pub mod control {
+    #![allow(unreachable_pub, reason = "generated")]
+    include!("generated/stan.server.rs");
+}
