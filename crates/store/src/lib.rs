@@ -1,1 +1,14 @@
-//! Where the streaming engine keeps its state.
+//! Where the streaming engine keeps its state: the port, and its adapters.
+//!
+//! An adapter keeps messages and facts, makes them durable in the order they were appended, and gives them back: hot
+//! messages at once, cold ones as completions. It decides nothing about streaming and knows no wire format.
+//!
+//! * [`memory`]: durable at once and gone with the process.
+//! * [`file`](mod@file): on the journal; acknowledged means synced.
+
+pub mod file;
+pub mod memory;
+pub mod port;
+
+pub use memory::MemoryStore;
+pub use port::{Completion, Lookup, ReadMessages, Recovery, Statistics, Store};

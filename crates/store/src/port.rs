@@ -1,0 +1,158 @@
+//! The port between the engine and what keeps its state.
+
+use seaway_streaming::{Admission, ChannelId, Head, Need, Position, ReadRequest, Seek, StoredMessage, Ticket, Urgency};
+
+/// A message looked up in the store's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup<'a> {
+    /// Its body.
+    Hot(&'a [u8]),
+    /// It exists, but has to be read.
+    Cold,
+    /// It does not exist (any more).
+    Missing,
+}
+
+/// Messages read for one ticket, owned in one buffer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadMessages {
+    /// Bodies, one after the other.
+    bytes: Vec<u8>,
+    /// Sequence, timestamp and end of the body within `bytes`.
+    entries: Vec<(u64, i64, usize)>,
+}
+
+impl ReadMessages {
+    /// Adds a message; sequences ascend.
+    pub fn push(&mut self, sequence: u64, timestamp: i64, body: &[u8]) {
+        self.bytes.extend_from_slice(body);
+        self.entries.push((sequence, timestamp, self.bytes.len()));
+    }
+
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The messages in ascending sequence.
+    pub fn iter(&self) -> impl Iterator<Item = StoredMessage<'_>> {
+        let mut start = 0;
+        self.entries.iter().map(move |&(sequence, timestamp, end)| {
+            let body = &self.bytes[start..end];
+            start = end;
+            StoredMessage {
+                sequence,
+                timestamp,
+                body,
+            }
+        })
+    }
+}
+
+/// Something the store finished on its own time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// Everything up to here is durable.
+    Durable(Position),
+    /// An answer to [`Store::read`].
+    Read {
+        /// The request's ticket.
+        ticket: Ticket,
+        /// The messages, or why they could not be read.
+        messages: Result<ReadMessages, String>,
+    },
+    /// An answer to a [`Store::seek`] that said `Reading`.
+    Sought {
+        /// The request's ticket.
+        ticket: Ticket,
+        /// The sequence, or why it could not be found.
+        sequence: Result<u64, String>,
+    },
+    /// The head of this channel is known now.
+    HeadKnown(ChannelId),
+    /// A checkpoint would free space or shorten a restart; the owner should write one soon.
+    CheckpointNeeded,
+    /// A write or a sync failed: nothing more becomes durable. The text says what failed.
+    Poisoned(String),
+    /// Something an operator should read, the store goes on.
+    Warning(String),
+}
+
+/// Figures for monitoring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Bytes the store occupies on disk, 0 for memory.
+    pub disk_bytes: u64,
+    /// Batches made durable since the start.
+    pub batches: u64,
+    /// Records made durable since the start.
+    pub records: u64,
+    /// Nanoseconds spent in syncs since the start.
+    pub sync_nanoseconds: u64,
+}
+
+/// Takes what a store recovers: facts in stored order (a checkpoint's first), deletions among them, then each live log.
+pub trait Recovery {
+    /// One fact.
+    fn fact(&mut self, kind: u8, body: &[u8]);
+    /// A channel was dropped.
+    fn channel_deleted(&mut self, channel: ChannelId);
+    /// A channel's log as it stands, after all facts; `bytes` sums the bodies of `first..=last`.
+    fn channel(&mut self, channel: ChannelId, first: u64, last: u64, bytes: u64, last_timestamp: i64);
+}
+
+/// The port. Used by one thread, which must call [`Store::submit`] to make progress and [`Store::poll`] to hear of it.
+pub trait Store: Send {
+    /// Appends a message; see [`seaway_streaming::Effects::append_message`].
+    fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position;
+    /// Appends a fact.
+    fn append_fact(&mut self, kind: u8, body: &[u8], urgency: Urgency) -> Position;
+    /// Drops messages below `first`.
+    fn trim(&mut self, channel: ChannelId, first: u64) -> Position;
+    /// Drops a channel.
+    fn delete_channel(&mut self, channel: ChannelId) -> Position;
+    /// Whether an append of about `bytes` would be taken.
+    fn admission(&mut self, need: Need, bytes: usize) -> Admission;
+    /// The oldest live message of a channel.
+    fn head(&mut self, channel: ChannelId) -> Head;
+    /// First sequence at or after a timestamp.
+    fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek;
+    /// Asks for messages; answered by [`Completion::Read`].
+    fn read(&mut self, request: ReadRequest);
+    /// A message in memory.
+    fn message(&self, channel: ChannelId, sequence: u64) -> Lookup<'_>;
+
+    /// Everything up to here is durable.
+    fn durable(&self) -> Position;
+    /// Starts making durable what was appended, unless that is under way already; the rest follows when it ends.
+    fn submit(&mut self);
+    /// Whether something appended waits for nobody and is not submitted yet: the owner calls [`Store::submit`] within
+    /// 50 ms.
+    fn has_lazy(&self) -> bool;
+    /// Whether something appended has somebody waiting for it.
+    fn has_urgent(&self) -> bool;
+    /// Bytes appended and not durable yet.
+    fn backlog_bytes(&self) -> usize;
+    /// Moves what was finished into `completions`, in order.
+    fn poll(&mut self, completions: &mut Vec<Completion>);
+
+    /// Begins a checkpoint as of now.
+    fn begin_checkpoint(&mut self);
+    /// One fact of it.
+    fn checkpoint_fact(&mut self, kind: u8, body: &[u8]);
+    /// Its last fact was given.
+    fn finish_checkpoint(&mut self);
+
+    /// Figures for monitoring.
+    fn statistics(&self) -> Statistics;
+    /// Makes everything durable and lets go of files and threads.
+    ///
+    /// # Errors
+    /// What could not be made durable, in words.
+    fn close(&mut self) -> Result<(), String>;
+}
