@@ -1,0 +1,194 @@
+//! A server in a process of its own, started, killed and started again as an operator would.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use seaway_bench::stan::Session;
+
+/// Longer than anything here takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Which of the two binaries.
+#[derive(Clone, Copy, Debug)]
+pub enum Binary {
+    Seaway,
+    NatsStreamingServer,
+}
+
+impl Binary {
+    pub fn path(self) -> &'static str {
+        match self {
+            Binary::Seaway => env!("CARGO_BIN_EXE_seaway"),
+            Binary::NatsStreamingServer => env!("CARGO_BIN_EXE_nats-streaming-server"),
+        }
+    }
+}
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    lines: Receiver<String>,
+    /// Every log line read so far.
+    pub log: Vec<String>,
+    /// `host:port` for clients.
+    pub address: String,
+    /// `host:port` of the monitoring, if it is on.
+    pub monitoring: Option<String>,
+}
+
+impl Server {
+    /// Starts `nats-streaming-server` on free ports with a file store in `directory` and waits until it is ready.
+    pub fn with_files(directory: &Path, more: &[&str]) -> Server {
+        let directory = directory.to_str().expect("temporary directories have plain names");
+        let mut arguments = vec!["-p", "-1", "-m", "-1", "-a", "127.0.0.1", "-store", "file", "-dir", directory];
+        arguments.extend_from_slice(more);
+        Server::start(Binary::NatsStreamingServer, &arguments).unwrap_or_else(|log| panic!("not ready: {log:#?}"))
+    }
+
+    /// Starts `nats-streaming-server` on free ports with the memory store and waits until it is ready.
+    pub fn in_memory(more: &[&str]) -> Server {
+        let mut arguments = vec!["-p", "-1", "-m", "-1", "-a", "127.0.0.1"];
+        arguments.extend_from_slice(more);
+        Server::start(Binary::NatsStreamingServer, &arguments).unwrap_or_else(|log| panic!("not ready: {log:#?}"))
+    }
+
+    /// Starts a binary and waits until it is ready; the log when it ends or stays silent instead.
+    pub fn start(binary: Binary, arguments: &[&str]) -> Result<Server, Vec<String>> {
+        let mut child = Command::new(binary.path())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut server = Server { child, lines, log: Vec::new(), address: String::new(), monitoring: None };
+        if server.wait_for_line("Streaming Server is ready").is_none() {
+            return Err(std::mem::take(&mut server.log));
+        }
+        server.address = server.after("Listening for client connections on ").expect("the log names the address");
+        server.monitoring = server.after("Starting http monitor on ");
+        Ok(server)
+    }
+
+    fn after(&self, text: &str) -> Option<String> {
+        self.log.iter().find_map(|line| line.split_once(text).map(|(_, rest)| rest.trim().to_owned()))
+    }
+
+    /// Reads the log until a line contains `text`; `None` when the process ends or nothing comes.
+    pub fn wait_for_line(&mut self, text: &str) -> Option<String> {
+        if let Some(line) = self.log.iter().find(|line| line.contains(text)) {
+            return Some(line.clone());
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.log.push(line.clone());
+            if line.contains(text) {
+                return Some(line);
+            }
+        }
+        None
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Sends a signal and waits for the end.
+    pub fn signal_and_wait(mut self, signal: rustix::process::Signal) -> (ExitStatus, Vec<String>) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the process lives");
+        let status = wait(&mut self.child).expect("the process ends");
+        while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(5)) {
+            self.log.push(line);
+        }
+        (status, std::mem::take(&mut self.log))
+    }
+
+    /// A streaming session.
+    pub fn session(&self, client_id: &str) -> Session {
+        Session::open(&self.address, "test-cluster", client_id).expect("the server takes the client")
+    }
+
+    /// GET of a monitoring path: status and body.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let address = self.monitoring.as_ref().expect("monitoring is on");
+        let mut socket = TcpStream::connect(address).expect("monitoring answers");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("request sent");
+        let mut response = String::new();
+        socket.read_to_string(&mut response).expect("response read");
+        let (head, body) = response.split_once("\r\n\r\n").expect("a head and a body");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, body.to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a binary to its end: status, stdout, stderr.
+pub fn run(binary: Binary, arguments: &[&str], directory: &Path) -> (ExitStatus, String, String) {
+    let child = Command::new(binary.path())
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let output = child.wait_with_output().expect("the binary ends");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (output.status, text(output.stdout), text(output.stderr))
+}
+
+fn wait(child: &mut Child) -> Option<ExitStatus> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+        thread::yield_now();
+    }
+    None
+}
+
+/// All files below a directory, with their sizes.
+pub fn files(directory: &Path) -> Vec<(PathBuf, u64)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("the directory can be read").flatten() {
+        let metadata = entry.metadata().expect("an entry has metadata");
+        if metadata.is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found.push((entry.path(), metadata.len()));
+        }
+    }
+    found.sort();
+    found
+}
