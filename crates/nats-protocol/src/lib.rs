@@ -1,1 +1,17 @@
-//! Lexing and writing of the core NATS protocol.
+//! Lexing and writing of the core NATS protocol, subjects included.
+//!
+//! Everything here is a pure function over bytes: no sockets, no clocks, no knowledge of streaming. The parser
+//! borrows from the read buffer, the writers append to a vector that the caller owns.
+
+pub mod connect;
+pub mod error_text;
+pub mod header;
+pub mod limits;
+pub mod parse;
+pub mod quote;
+pub mod subject;
+pub mod write;
+
+pub use connect::{ConnectOptions, InvalidConnect, ServerInfo};
+pub use error_text::ErrorText;
+pub use parse::{Operation, ParseError, ParseLimits, Parsed, Publish, parse_operation};

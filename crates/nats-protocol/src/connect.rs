@@ -1,0 +1,218 @@
+//! The JSON of CONNECT and INFO (core specification §1.4, §1.5).
+
+use serde::{Deserialize, Serialize};
+
+/// What a client says in CONNECT. A key that is absent or `null` keeps its default; unknown keys are ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectOptions {
+    /// Send `+OK` after each successful operation (default true).
+    pub verbose: bool,
+    /// Check publish subjects strictly (default true).
+    pub pedantic: bool,
+    /// Deliver the connection's own publications to it (default true).
+    pub echo: bool,
+    /// The client understands HMSG and may send HPUB.
+    pub headers: bool,
+    /// The client wants a 503 message when nobody receives a request.
+    pub no_responders: bool,
+    /// Client protocol: 0, or 1 for asynchronous INFO.
+    pub protocol: i64,
+    /// Connection name, for people.
+    pub name: String,
+    /// Language of the client library.
+    pub lang: String,
+    /// Version of the client library.
+    pub version: String,
+    /// User name, if any.
+    pub user: String,
+    /// Password, if any.
+    pub pass: String,
+    /// Token, if any.
+    pub auth_token: String,
+    /// Legacy field; a value is refused.
+    pub account: String,
+    /// Legacy field; true is refused.
+    pub new_account: bool,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        RawConnect::default().into()
+    }
+}
+
+/// The argument of CONNECT is not a JSON object with the expected types.
+#[derive(Debug, thiserror::Error)]
+#[error("parse CONNECT options: {0}")]
+pub struct InvalidConnect(#[from] serde_json::Error);
+
+impl ConnectOptions {
+    /// Reads the argument of a CONNECT line.
+    ///
+    /// # Errors
+    /// When it is no JSON object or a known key has another type; the server then closes without a word (§1.5).
+    pub fn parse(json: &[u8]) -> Result<Self, InvalidConnect> {
+        Ok(serde_json::from_slice::<RawConnect>(json)?.into())
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawConnect {
+    verbose: Option<bool>,
+    pedantic: Option<bool>,
+    echo: Option<bool>,
+    headers: Option<bool>,
+    no_responders: Option<bool>,
+    protocol: Option<i64>,
+    name: Option<String>,
+    lang: Option<String>,
+    version: Option<String>,
+    user: Option<String>,
+    pass: Option<String>,
+    auth_token: Option<String>,
+    account: Option<String>,
+    new_account: Option<bool>,
+}
+
+impl From<RawConnect> for ConnectOptions {
+    fn from(raw: RawConnect) -> Self {
+        Self {
+            verbose: raw.verbose.unwrap_or(true),
+            pedantic: raw.pedantic.unwrap_or(true),
+            echo: raw.echo.unwrap_or(true),
+            headers: raw.headers.unwrap_or_default(),
+            no_responders: raw.no_responders.unwrap_or_default(),
+            protocol: raw.protocol.unwrap_or_default(),
+            name: raw.name.unwrap_or_default(),
+            lang: raw.lang.unwrap_or_default(),
+            version: raw.version.unwrap_or_default(),
+            user: raw.user.unwrap_or_default(),
+            pass: raw.pass.unwrap_or_default(),
+            auth_token: raw.auth_token.unwrap_or_default(),
+            account: raw.account.unwrap_or_default(),
+            new_account: raw.new_account.unwrap_or_default(),
+        }
+    }
+}
+
+/// What the server says in INFO. Optional keys are left out when they hold the zero value.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerInfo {
+    /// Public key of the server: 56 characters starting with `N`.
+    pub server_id: String,
+    /// Configured name, else the id.
+    pub server_name: String,
+    /// Advertised version; clients gate features on it.
+    pub version: String,
+    /// Server protocol, 1.
+    pub proto: i64,
+    /// Revision the server was built from.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub git_commit: String,
+    /// Non-empty; historically the compiler's version.
+    pub go: String,
+    /// Advertised host.
+    pub host: String,
+    /// Advertised port.
+    pub port: u16,
+    /// Whether headers are supported.
+    pub headers: bool,
+    /// Whether authentication is required.
+    #[serde(skip_serializing_if = "is_false")]
+    pub auth_required: bool,
+    /// Whether TLS is required.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls_required: bool,
+    /// Whether a client certificate is required.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls_verify: bool,
+    /// Whether TLS is possible.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls_available: bool,
+    /// Largest payload in bytes.
+    pub max_payload: usize,
+    /// Connection id.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub client_id: u64,
+    /// The peer's address as the server sees it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub client_ip: String,
+    /// Challenge for key authentication.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub nonce: String,
+    /// Cluster name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cluster: String,
+    /// `host:port` of all known client listeners, once another server is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub connect_urls: Vec<String>,
+    /// The server is about to leave.
+    #[serde(skip_serializing_if = "is_false")]
+    pub ldm: bool,
+    /// This INFO answers the first PING.
+    #[serde(skip_serializing_if = "is_false")]
+    pub connect_info: bool,
+    /// Account the connection is bound to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remote_account: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "signature asked for by serde")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "signature asked for by serde")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connect_defaults_of_section_1_5() {
+        let options = ConnectOptions::parse(b"{}").unwrap();
+        assert_eq!(options, ConnectOptions::default());
+        assert!(options.verbose && options.pedantic && options.echo);
+        assert!(!options.headers && !options.no_responders);
+        assert_eq!(options.protocol, 0);
+    }
+
+    #[test]
+    fn connect_ignores_unknown_keys_and_nulls() {
+        let options = ConnectOptions::parse(br#" {"user":null,"verbose":false,"shoe":44,"name":"x"} "#).unwrap();
+        assert!(!options.verbose);
+        assert_eq!(options.name, "x");
+        assert_eq!(options.user, "");
+    }
+
+    #[test]
+    fn malformed_connect_is_refused() {
+        for bad in [&b"{bad"[..], b"", b"[1]", b"1", b"{\"verbose\":\"yes\"}", b"\xff\xfe"] {
+            assert!(ConnectOptions::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn info_leaves_out_zero_values_of_section_1_4() {
+        let text = serde_json::to_string(&ServerInfo::default()).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        let always = [
+            "server_id",
+            "server_name",
+            "version",
+            "proto",
+            "go",
+            "host",
+            "port",
+            "headers",
+            "max_payload",
+        ];
+        assert_eq!(keys, always);
+    }
+}

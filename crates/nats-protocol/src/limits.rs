@@ -1,0 +1,16 @@
+//! Limits of the protocol itself. What a server may configure starts from the defaults named here.
+
+/// Longest control-line argument in bytes unless configured otherwise (core specification §1.14).
+pub const MAX_CONTROL_LINE_DEFAULT: usize = 4096;
+/// Largest payload in bytes, headers included, unless configured otherwise (core specification §1.14).
+pub const MAX_PAYLOAD_DEFAULT: usize = 1024 * 1024;
+/// A size has at most this many digits (core specification §1.2).
+pub const SIZE_DIGITS_MAX: usize = 9;
+/// An UNSUB limit has at most this many digits; anything longer counts as absent.
+pub const UNSUBSCRIBE_DIGITS_MAX: usize = 18;
+
+/// The largest size that can be spelled.
+pub const SIZE_MAX: usize = 999_999_999;
+
+const _: () = assert!(MAX_PAYLOAD_DEFAULT <= SIZE_MAX);
+const _: () = assert!(10usize.pow(SIZE_DIGITS_MAX as u32) - 1 == SIZE_MAX);
