@@ -1,1 +1,27 @@
-//! Options: one table from which flags, usage text and keys come.
+//! Options of the server: one table from which flags, usage text and documentation come.
+//!
+//! This crate decides which flags exist, what they default to for each of the two binaries, and what a command line
+//! means (streaming specification §7.1 to §7.5, core specification §5.5). It knows nothing of a running server.
+//!
+//! [`parse`] turns arguments into an [`Action`]; [`usage`] and [`markdown`] describe the same table.
+
+mod apply;
+mod go;
+mod lex;
+mod options;
+mod table;
+mod usage;
+
+pub use apply::{Action, parse};
+pub use go::{format_duration, format_size, parse_duration};
+pub use options::{
+    BrokerOptions, HeartbeatOptions, Limits, LogOptions, Options, Personality, StoreKind, StreamingOptions,
+};
+pub use usage::{markdown, usage};
+
+/// Version of the original server that `nats-streaming-server -v` reports (specification §7.3).
+pub const STREAMING_VERSION: &str = "0.25.6";
+/// Version of the core server embedded in the original that is reported with it (specification §7.3).
+pub const BROKER_VERSION: &str = "2.9.24";
+/// Version of Seaway.
+pub const SEAWAY_VERSION: &str = env!("CARGO_PKG_VERSION");
