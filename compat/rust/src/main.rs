@@ -53,6 +53,15 @@ async fn dial() -> Result<Client, Box<dyn Error + Send + Sync>> {
         .await?)
 }
 
+/// A round trip: the server has handled all that this connection sent before, and this connection has read all that the server
+/// had sent it. (This client's own flush only empties its buffers.)
+async fn settle(connection: &Client) -> Outcome {
+    match timeout(DEADLINE, connection.request("barrier.nobody", Bytes::new())).await? {
+        Err(error) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
+        other => Err(format!("a round trip ended with {other:?}").into()),
+    }
+}
+
 async fn next(from: &mut Subscriber, what: impl Debug) -> Result<Message, String> {
     match timeout(DEADLINE, from.next()).await {
         Ok(Some(message)) => Ok(message),
@@ -83,7 +92,7 @@ async fn wait_for(what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
 async fn publish_subscribe() -> Outcome {
     let (publisher, subscriber) = (dial().await?, dial().await?);
     let mut subscription = subscriber.subscribe("core.plain").await?;
-    subscriber.flush().await?;
+    settle(&subscriber).await?;
     let payload = Bytes::from([0, 1, 13, 10, 255].repeat(1000));
     publisher.publish("core.plain", payload.clone()).await?;
     publisher.publish("core.plain", Bytes::new()).await?;
@@ -105,8 +114,7 @@ async fn publish_subscribe() -> Outcome {
     let quiet = ConnectOptions::new().no_echo().connect(server_url()?).await?;
     let mut own = quiet.subscribe("core.echo").await?;
     quiet.publish("core.echo", "own".into()).await?;
-    // A request that nobody answers is a round trip through the server, after which the publish above was routed.
-    let _ = quiet.request("core.echo.barrier", Bytes::new()).await;
+    settle(&quiet).await?;
     publisher.publish("core.echo", "foreign".into()).await?;
     expect_text(&mut own, "foreign").await?;
     Ok(())
@@ -146,9 +154,7 @@ async fn queue_groups() -> Outcome {
     for member in 0..3 {
         let connection = dial().await?;
         let mut subscription = connection.queue_subscribe("queue.work", "workers".into()).await?;
-        connection.flush().await?;
-        // A request that nobody answers is a round trip: the subscription is known to the server afterwards.
-        let _ = connection.request("queue.barrier.none", Bytes::new()).await;
+        settle(&connection).await?;
         let seen = Arc::clone(&seen);
         tokio::spawn(async move {
             let _keep = connection;
@@ -182,8 +188,7 @@ async fn queue_groups() -> Outcome {
 async fn request_reply() -> Outcome {
     let (server, client) = (dial().await?, dial().await?);
     let mut requests = server.subscribe("service.upper").await?;
-    server.flush().await?;
-    let _ = server.request("service.barrier.none", Bytes::new()).await;
+    settle(&server).await?;
     tokio::spawn(async move {
         while let Some(request) = requests.next().await {
             let answer = request.payload.to_ascii_uppercase();
@@ -216,8 +221,7 @@ async fn no_responders() -> Outcome {
 async fn headers() -> Outcome {
     let (publisher, subscriber) = (dial().await?, dial().await?);
     let mut subscription = subscriber.subscribe("core.headers").await?;
-    subscriber.flush().await?;
-    let _ = subscriber.request("core.barrier.none", Bytes::new()).await;
+    settle(&subscriber).await?;
     let mut map = HeaderMap::new();
     map.append("Trace", "one");
     map.append("Trace", "two");
@@ -256,14 +260,13 @@ async fn drain() -> Outcome {
     const COUNT: usize = 1000;
     let (publisher, subscriber) = (dial().await?, dial().await?);
     let mut subscription = subscriber.subscribe("core.drain").await?;
-    subscriber.flush().await?;
-    let _ = subscriber.request("core.barrier.none", Bytes::new()).await;
+    settle(&subscriber).await?;
     for _ in 0..COUNT {
         publisher.publish("core.drain", "work".into()).await?;
     }
     // This client drops what it has not read yet when it drains. After a round trip on either side it has read everything.
-    let _ = publisher.request("core.barrier.none", Bytes::new()).await;
-    let _ = subscriber.request("core.barrier.none", Bytes::new()).await;
+    settle(&publisher).await?;
+    settle(&subscriber).await?;
     subscriber.drain().await?;
     let mut received = 0;
     while timeout(DEADLINE, subscription.next()).await?.is_some() {
@@ -309,8 +312,7 @@ async fn fan() -> Outcome {
     for _ in 0..SUBSCRIBERS {
         let connection = dial().await?;
         let subscription = connection.subscribe("core.fan").await?;
-        connection.flush().await?;
-        let _ = connection.request("core.barrier.none", Bytes::new()).await;
+        settle(&connection).await?;
         subscriptions.push((connection, subscription));
     }
     let publisher = dial().await?;
