@@ -1,0 +1,94 @@
+//! How a line of the log looks (`streaming-protocol.md` §9.1); does not know where it goes.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// The level of a line as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Label {
+    Information,
+    Debug,
+    Warning,
+    Error,
+    Fatal,
+    Trace,
+}
+
+impl Label {
+    /// Three letters, and the colour they have on a terminal.
+    fn text_and_colour(self) -> (&'static str, u8) {
+        match self {
+            Label::Information => ("INF", 32),
+            Label::Debug => ("DBG", 36),
+            Label::Warning => ("WRN", 93),
+            Label::Error => ("ERR", 31),
+            Label::Fatal => ("FTL", 31),
+            Label::Trace => ("TRC", 33),
+        }
+    }
+}
+
+/// What all lines of a log have in common.
+#[derive(Debug, Clone)]
+pub(super) struct LineStyle {
+    process: u32,
+    /// Zone of the times; `None` shows no times.
+    zone: Option<TimeZone>,
+    coloured: bool,
+}
+
+impl LineStyle {
+    pub(super) fn new(zone: Option<TimeZone>, coloured: bool) -> Self {
+        LineStyle {
+            process: std::process::id(),
+            zone,
+            coloured,
+        }
+    }
+
+    /// A line with its end. Control characters of the text are escaped: names that clients choose end up in the log, and
+    /// must not be able to forge lines or to steer a terminal.
+    pub(super) fn line(&self, now: Timestamp, label: Label, prefix: &str, text: &str) -> String {
+        let mut line = String::with_capacity(64 + text.len());
+        // Writing to a string does not fail.
+        let _ = write!(line, "[{}] ", self.process);
+        if let Some(zone) = &self.zone {
+            let time = zone.to_datetime(now);
+            let _ = write!(
+                line,
+                "{:04}/{:02}/{:02} {:02}:{:02}:{:02}.{:06} ",
+                time.year(),
+                time.month(),
+                time.day(),
+                time.hour(),
+                time.minute(),
+                time.second(),
+                time.subsec_nanosecond() / 1000
+            );
+        }
+        let (letters, colour) = label.text_and_colour();
+        let _ = if self.coloured {
+            write!(line, "[\x1b[{colour}m{letters}\x1b[0m] {prefix}")
+        } else {
+            write!(line, "[{letters}] {prefix}")
+        };
+        push_escaped(&mut line, text);
+        line.push('\n');
+        line
+    }
+}
+
+fn push_escaped(line: &mut String, text: &str) {
+    if !text.contains(char::is_control) {
+        return line.push_str(text);
+    }
+    for character in text.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+}
