@@ -1,1 +1,30 @@
-//! The Seaway server: sockets, engine loop, start and stop.
+//! The shell: sockets, the engine thread, signals, start and stop, logging. The only crate that knows all others.
+
+pub mod banner;
+pub mod engine;
+pub mod events;
+pub mod limits;
+pub mod logging;
+pub mod monitoring;
+pub mod start;
+
+use std::process::ExitCode;
+
+use seaway_config::{Action, Personality};
+
+/// What a binary's `main` does: understands the command line and serves until a signal ends it.
+#[allow(clippy::print_stdout, clippy::print_stderr, reason = "usage, version and complaints about flags")]
+pub fn main(personality: Personality) -> ExitCode {
+    match seaway_config::parse(personality, std::env::args_os().skip(1)) {
+        Action::Print { stdout, exit } => {
+            print!("{stdout}");
+            ExitCode::from(exit)
+        }
+        Action::Fail { stderr, stdout, exit } => {
+            eprint!("{stderr}");
+            print!("{stdout}");
+            ExitCode::from(exit)
+        }
+        Action::Run(options) => start::serve(&options),
+    }
+}

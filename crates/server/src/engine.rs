@@ -1,0 +1,16 @@
+//! The engine thread: one owner of the streaming state, fed by the broker and the store.
+//!
+//! One pass: take everything that waits, let the engine handle it, start the next commit, release what became durable,
+//! fire deadlines, settle, and hand what is to be sent to the broker in one go. Deadlines fire after the inputs that
+//! waited, so a stalled disk or a stopped process loses no client and redelivers nothing whose ack was waiting.
+
+mod hold;
+mod inbox;
+mod pass;
+mod world;
+
+pub(crate) use hold::Tag;
+pub use inbox::{Inbox, Query};
+pub use pass::{EngineThread, Health};
+pub(crate) use pass::{Clock, start};
+pub(crate) use world::World;

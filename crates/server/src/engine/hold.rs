@@ -1,0 +1,149 @@
+//! What is held back while the journal is behind: publishes and changes of state, in the order in which they came.
+//!
+//! Acks, pings and answers to probes pass by, because a slow disk must not make clients look dead. A request that is
+//! held holds everything of its kind behind it, so the order between a client's publishes and its close stays.
+
+use std::collections::VecDeque;
+
+use seaway_broker::Batch;
+use seaway_streaming::{Input, ProbeId, Service};
+
+/// What an internal subscription stands for; travels as the broker's tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tag {
+    /// A service subject.
+    Service(Service),
+    /// The ack inboxes.
+    Ack,
+    /// Answers to probes.
+    Probe,
+}
+
+const SERVICES: [Service; 7] = [
+    Service::Connect,
+    Service::Ping,
+    Service::Publish,
+    Service::Subscribe,
+    Service::Unsubscribe,
+    Service::SubscriptionClose,
+    Service::Close,
+];
+const ACK: u64 = SERVICES.len() as u64;
+const PROBE: u64 = ACK + 1;
+
+impl Tag {
+    /// The number the broker carries.
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            Tag::Service(service) => SERVICES
+                .iter()
+                .position(|known| *known == service)
+                .expect("every service is in the table") as u64,
+            Tag::Ack => ACK,
+            Tag::Probe => PROBE,
+        }
+    }
+
+    fn from_number(number: u64) -> Option<Tag> {
+        match number {
+            ACK => Some(Tag::Ack),
+            PROBE => Some(Tag::Probe),
+            service => SERVICES.get(usize::try_from(service).ok()?).map(|service| Tag::Service(*service)),
+        }
+    }
+
+    /// Whether a slow journal does not hold it back.
+    fn passes(self) -> bool {
+        matches!(self, Tag::Ack | Tag::Probe | Tag::Service(Service::Ping))
+    }
+}
+
+/// Which entries of a batch are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of them.
+    All,
+    /// Those that pass while the journal is behind.
+    Passing,
+    /// Those that were held.
+    Held,
+}
+
+/// The inputs in a part of a batch, in order.
+pub(super) fn inputs(batch: &Batch, part: Part) -> impl Iterator<Item = Input<'_>> {
+    batch.messages().filter_map(move |message| {
+        let tag = Tag::from_number(message.tag)?;
+        let wanted = match part {
+            Part::All => true,
+            Part::Passing => tag.passes(),
+            Part::Held => !tag.passes(),
+        };
+        if !wanted {
+            return None;
+        }
+        match tag {
+            Tag::Service(service) => {
+                Some(Input::Request { service, reply: message.reply, payload: message.payload })
+            }
+            Tag::Ack => {
+                last_token_number(message.subject).map(|ack_inbox| Input::Ack { ack_inbox, payload: message.payload })
+            }
+            Tag::Probe => last_token_number(message.subject).map(|probe| Input::ProbeAnswered(ProbeId(probe))),
+        }
+    })
+}
+
+/// The number a subject ends with; anything else was not made by the engine and is nobody's.
+fn last_token_number(subject: &[u8]) -> Option<u64> {
+    let token = subject.rsplit(|byte| *byte == b'.').next()?;
+    if token.is_empty() || token.len() > 20 {
+        return None;
+    }
+    token.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Batches whose held part waits, oldest first.
+#[derive(Default)]
+pub(super) struct Held {
+    batches: VecDeque<Batch>,
+}
+
+impl Held {
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    pub(super) fn push(&mut self, batch: Batch) {
+        self.batches.push_back(batch);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Batch> {
+        self.batches.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_survive_the_journey_through_the_broker() {
+        for tag in SERVICES.map(Tag::Service).into_iter().chain([Tag::Ack, Tag::Probe]) {
+            assert_eq!(Tag::from_number(tag.number()), Some(tag));
+        }
+        assert_eq!(Tag::from_number(PROBE + 1), None);
+    }
+
+    #[test]
+    fn only_numbers_name_an_inbox() {
+        assert_eq!(last_token_number(b"_INBOX.abc.17"), Some(17));
+        assert_eq!(last_token_number(b"_INBOX.abc.18446744073709551615"), Some(u64::MAX));
+        assert_eq!(last_token_number(b"_INBOX.abc.18446744073709551616"), None);
+        assert_eq!(last_token_number(b"_INBOX.abc.x1"), None);
+        assert_eq!(last_token_number(b"_INBOX.abc."), None);
+        assert_eq!(last_token_number(b"_INBOX.abc.+1"), None);
+    }
+}

@@ -1,0 +1,330 @@
+//! The engine thread's loop.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use seaway_broker::{Attachment, Batch};
+use seaway_store::{Completion, Store};
+use seaway_streaming::{Engine, Input, Now, StoredMessage, Timestamp};
+use tokio::sync::Notify;
+
+use super::hold::{Held, Part, inputs};
+use super::inbox::{Inbox, Item};
+use super::world::World;
+use crate::limits::{BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, LAZY_WAIT};
+
+/// Why the store no longer takes anything; shown by `/healthz`.
+#[derive(Clone, Default)]
+pub struct Health(Arc<Mutex<Option<String>>>);
+
+impl Health {
+    /// The reason for being unhealthy, if there is one.
+    pub fn reason(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn fail(&self, reason: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+    }
+}
+
+/// Both clocks; the monotonic one starts at zero with the thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    pub(crate) fn start() -> Clock {
+        Clock(Instant::now())
+    }
+
+    pub(crate) fn now(self) -> Now {
+        let wall = match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanoseconds| -nanoseconds),
+        };
+        Now { monotonic: self.monotonic(), wall: Timestamp(wall) }
+    }
+
+    fn monotonic(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The running engine thread.
+pub struct EngineThread {
+    inbox: Arc<Inbox>,
+    ended: Arc<Notify>,
+    thread: JoinHandle<Result<(), String>>,
+}
+
+impl EngineThread {
+    /// Processes what waits, makes everything durable and ends the thread.
+    ///
+    /// # Errors
+    /// What could not be made durable, in words.
+    pub fn stop(self) -> Result<(), String> {
+        self.inbox.stop();
+        match self.thread.join() {
+            Ok(outcome) => outcome,
+            Err(_) => Err("the engine thread panicked".to_owned()),
+        }
+    }
+
+    /// Waits until the thread has ended by itself, which only a broken invariant can cause.
+    pub async fn ended(&self) {
+        self.ended.notified().await;
+    }
+}
+
+/// Starts the engine thread over a recovered engine.
+///
+/// # Errors
+/// The operating system gave no thread.
+pub(crate) fn start(
+    engine: Engine,
+    world: World,
+    attachment: Attachment,
+    inbox: Arc<Inbox>,
+    clock: Clock,
+    health: Health,
+) -> std::io::Result<EngineThread> {
+    let ended = Arc::new(Notify::new());
+    let guard = Ended(Arc::clone(&ended));
+    let mut pass = Pass {
+        engine,
+        world,
+        inbox: Arc::clone(&inbox),
+        clock,
+        health,
+        held: Held::default(),
+        completions: Vec::new(),
+        lazy_since: None,
+        checkpoint_running: false,
+    };
+    let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
+        let _guard = guard;
+        // Interest in the service subjects lasts as long as somebody serves them.
+        let _attachment = attachment;
+        pass.run()
+    })?;
+    Ok(EngineThread { inbox, ended, thread })
+}
+
+/// Tells of the thread's end, also when it panics.
+struct Ended(Arc<Notify>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+struct Pass {
+    engine: Engine,
+    world: World,
+    inbox: Arc<Inbox>,
+    clock: Clock,
+    health: Health,
+    held: Held,
+    completions: Vec<Completion>,
+    /// Since when the oldest lazy record waits for a batch.
+    lazy_since: Option<Instant>,
+    checkpoint_running: bool,
+}
+
+impl Pass {
+    fn run(&mut self) -> Result<(), String> {
+        let mut items = Vec::new();
+        loop {
+            self.inbox.take(&mut items, self.timeout());
+            let mut stopping = false;
+            self.complete();
+            for item in items.drain(..) {
+                match item {
+                    Item::Batch(batch) => self.batch(batch),
+                    Item::Drained(destination) => {
+                        self.input(Input::Drained(seaway_streaming::Destination(destination.0)));
+                    }
+                    Item::Query(query) => query(&self.engine, &*self.world.store),
+                    Item::Stop => stopping = true,
+                }
+            }
+            self.release_held();
+            self.commit();
+            self.complete();
+            self.deadlines();
+            self.input(Input::Settle);
+            self.checkpoint();
+            self.lazy();
+            self.complete();
+            self.world.publisher.flush();
+            if stopping {
+                return self.finish();
+            }
+        }
+    }
+
+    /// How long the thread may sleep when nothing comes in.
+    fn timeout(&self) -> Option<Duration> {
+        let held_work = !self.held.is_empty() && !self.saturated();
+        if self.engine.wants_settle() || self.checkpoint_running || held_work {
+            return Some(Duration::ZERO);
+        }
+        let deadline = self
+            .engine
+            .next_deadline()
+            .map(|deadline| Duration::from_nanos(deadline.saturating_sub(self.clock.monotonic())));
+        let lazy = self.lazy_since.map(|since| LAZY_WAIT.saturating_sub(since.elapsed()));
+        match (deadline, lazy) {
+            (Some(deadline), Some(lazy)) => Some(deadline.min(lazy)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Whether publishes and changes of state have to wait for the journal.
+    fn saturated(&self) -> bool {
+        self.world.store.backlog_bytes() >= BACKLOG_BYTES_HIGH
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        let now = self.clock.now();
+        self.engine.handle(now, input, &mut self.world);
+        self.unheard(now);
+    }
+
+    /// Tells the engine of probes that found nobody.
+    fn unheard(&mut self, now: Now) {
+        while let Some(probe) = self.world.unheard.pop() {
+            self.engine.handle(now, Input::ProbeUnheard(probe), &mut self.world);
+        }
+    }
+
+    fn batch(&mut self, batch: Batch) {
+        if self.held.is_empty() && !self.saturated() {
+            self.part(&batch, Part::All);
+            self.inbox.release(batch.bytes());
+        } else {
+            self.part(&batch, Part::Passing);
+            self.held.push(batch);
+        }
+        self.commit();
+        if self.inbox.is_woken() {
+            self.complete();
+            self.world.publisher.flush();
+        }
+    }
+
+    fn part(&mut self, batch: &Batch, part: Part) {
+        let now = self.clock.now();
+        for input in inputs(batch, part) {
+            self.engine.handle(now, input, &mut self.world);
+        }
+        self.unheard(now);
+    }
+
+    fn release_held(&mut self) {
+        while !self.saturated() {
+            let Some(batch) = self.held.pop() else { return };
+            self.part(&batch, Part::Held);
+            self.inbox.release(batch.bytes());
+            self.commit();
+        }
+    }
+
+    /// Starts the next commit if somebody waits for one.
+    fn commit(&mut self) {
+        if self.world.store.has_urgent() {
+            self.world.store.submit();
+            self.lazy_since = None;
+        }
+    }
+
+    /// Lets lazy records be written after they have waited long enough.
+    fn lazy(&mut self) {
+        if !self.world.store.has_lazy() {
+            self.lazy_since = None;
+            return;
+        }
+        let since = *self.lazy_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= LAZY_WAIT {
+            self.world.store.submit();
+            self.lazy_since = None;
+        }
+    }
+
+    fn deadlines(&mut self) {
+        if self.engine.next_deadline().is_some_and(|deadline| deadline <= self.clock.monotonic()) {
+            self.input(Input::Tick);
+        }
+    }
+
+    /// Handles everything the store has finished, and what follows from that.
+    fn complete(&mut self) {
+        loop {
+            self.world.store.poll(&mut self.completions);
+            if self.completions.is_empty() {
+                return;
+            }
+            let mut completions = std::mem::take(&mut self.completions);
+            for completion in completions.drain(..) {
+                self.completion(completion);
+            }
+            self.completions = completions;
+            self.commit();
+        }
+    }
+
+    fn completion(&mut self, completion: Completion) {
+        match completion {
+            Completion::Durable(position) => self.input(Input::Durable(position)),
+            Completion::Read { ticket, messages: Ok(messages) } => {
+                let messages: Vec<StoredMessage<'_>> = messages.iter().collect();
+                self.input(Input::Read { ticket, messages: Ok(&messages) });
+            }
+            Completion::Read { ticket, messages: Err(reason) } => {
+                tracing::error!(target: "stream", "Error reading messages: {reason}");
+                self.input(Input::Read { ticket, messages: Err(&reason) });
+            }
+            Completion::Sought { ticket, sequence } => {
+                let sequence = sequence.as_ref().map(|sequence| *sequence).map_err(String::as_str);
+                self.input(Input::Sought { ticket, sequence });
+            }
+            Completion::HeadKnown(channel) => self.input(Input::HeadKnown(channel)),
+            Completion::CheckpointNeeded => {
+                if !self.checkpoint_running {
+                    self.checkpoint_running = true;
+                    self.world.checkpoint_written = false;
+                    self.world.store.begin_checkpoint();
+                }
+            }
+            Completion::Poisoned(reason) => {
+                tracing::error!(target: "stream", "The store failed and takes nothing more until a restart: {reason}");
+                self.health.fail(&reason);
+                self.input(Input::Poisoned);
+            }
+            Completion::Warning(text) => tracing::warn!(target: "stream", "{text}"),
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        for _ in 0..CHECKPOINT_SLICES_PER_PASS {
+            if !self.checkpoint_running {
+                return;
+            }
+            self.input(Input::CheckpointStep);
+            if self.world.checkpoint_written {
+                self.world.store.finish_checkpoint();
+                self.checkpoint_running = false;
+            }
+        }
+    }
+
+    /// The orderly end: what was processed becomes durable and is answered; what is held was never promised anything.
+    fn finish(&mut self) -> Result<(), String> {
+        let outcome = self.world.store.close();
+        self.complete();
+        self.world.publisher.flush();
+        outcome
+    }
+}

@@ -1,0 +1,18 @@
+//! The shell's limits: every queue it owns is bounded by one of these.
+
+/// Bytes of batches waiting for the engine at which publishing connections are no longer read.
+pub const INBOX_BYTES_HIGH: usize = 32 * 1024 * 1024;
+
+/// Bytes at which they are read again.
+pub const INBOX_BYTES_LOW: usize = INBOX_BYTES_HIGH / 2;
+
+/// Bytes appended and not yet durable at which publishes and state changes are held back; acks and pings go on.
+pub const BACKLOG_BYTES_HIGH: usize = 32 * 1024 * 1024;
+
+/// How long a lazy record may wait for a batch to ride.
+pub const LAZY_WAIT: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// Checkpoint slices written per pass while inputs wait too.
+pub const CHECKPOINT_SLICES_PER_PASS: usize = 1;
+
+const _: () = assert!(INBOX_BYTES_LOW < INBOX_BYTES_HIGH);

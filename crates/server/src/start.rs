@@ -1,0 +1,335 @@
+//! Start and stop, in the order of `streaming-protocol.md` §9.2 and §9.5.
+//!
+//! The listener is bound before the state is recovered and accepts after: clients that come early wait in the backlog
+//! instead of being turned away, and none meets a server that cannot answer.
+
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use seaway_broker::Broker;
+use seaway_config::{Options, StoreKind, StreamingOptions};
+use seaway_store::{FileStore, MemoryStore, Recovery, Store};
+use seaway_streaming::{ChannelId, Engine, Service};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::engine::{Clock, EngineThread, Health, Inbox, Tag, World};
+use crate::logging::{self, LogHandle};
+use crate::monitoring::Monitoring;
+
+/// Exit code after SIGTERM (§7.4).
+const EXIT_TERMINATED: u8 = 143;
+
+/// Serves until a signal ends it.
+#[allow(clippy::print_stderr, reason = "there is no log yet, or it cannot be written")]
+pub fn serve(options: &Options) -> ExitCode {
+    let log = match logging::init(options.into()) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("{}: {error:#}", options.personality.program());
+            return ExitCode::FAILURE;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fatal(&anyhow!(error).context("start the runtime")),
+    };
+    match runtime.block_on(run(options, &log)) {
+        Ok(exit) => ExitCode::from(exit),
+        Err(error) => fatal(&error),
+    }
+}
+
+/// Start-up failures end with this line and exit code 1 (§7.4).
+fn fatal(error: &anyhow::Error) -> ExitCode {
+    tracing::error!(target: "stream", fatal = true, "Failed to start: {error:#}");
+    ExitCode::FAILURE
+}
+
+async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
+    raise_file_limit();
+    let streaming = &options.streaming;
+    let server_id = token();
+    greet(options, &server_id);
+    write_pid_file(options)?;
+    let mut engine = Engine::new(engine_options(streaming));
+    let broker = Broker::new(broker_options(options));
+    let client_listener = bind(&options.broker.host, options.broker.port)?;
+    let monitoring_listener = options.broker.http_port.map(|port| bind(&options.broker.host, port)).transpose()?;
+    introduce_broker(options, &broker, &client_listener, monitoring_listener.as_ref())?;
+
+    tracing::info!(target: "stream", "Recovering the state...");
+    let inbox = Arc::new(Inbox::default());
+    let (store, recovered) = open_store(streaming, &mut engine, &inbox)?;
+    match recovered {
+        0 => tracing::info!(target: "stream", "No recovered state"),
+        channels => tracing::info!(target: "stream", "Recovered {channels} channel(s)"),
+    }
+    let health = Health::default();
+    let thread = start_engine(engine, store, &broker, &inbox, &health)?;
+    if let Some(listener) = monitoring_listener {
+        let source = Monitoring::new(options, &server_id, broker.clone(), Arc::clone(&inbox), health);
+        tokio::spawn(seaway_monitor::serve(listener, Arc::new(source)));
+    }
+    describe_store(streaming);
+    let listening = broker.listen(client_listener).await.context("listen for clients")?;
+    tracing::info!("Server is ready");
+    tracing::info!(target: "stream", "Streaming Server is ready");
+    let exit = until_signal(log, &thread).await;
+    tracing::info!(target: "stream", "Shutting down.");
+    drop(listening);
+    let outcome = tokio::task::spawn_blocking(move || thread.stop()).await.context("stop the engine")?;
+    broker.shutdown().await;
+    if let Err(reason) = outcome {
+        tracing::error!(target: "stream", "The store could not be closed: {reason}");
+        return Ok(1);
+    }
+    exit
+}
+
+/// 22 random base-62 characters.
+fn token() -> String {
+    (0..22).map(|_| fastrand::alphanumeric()).collect()
+}
+
+/// As many connections as the system allows: a server's soft limit is meant for programs that use `select`.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Failing leaves the limit as it was.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+fn greet(options: &Options, server_id: &str) {
+    let version = seaway_config::STREAMING_VERSION;
+    let cluster_id = &options.streaming.cluster_id;
+    tracing::info!(target: "stream", "Starting nats-streaming-server[{cluster_id}] version {version}");
+    tracing::info!(target: "stream", "ServerID: {server_id}");
+    tracing::info!(target: "stream", "Seaway version: {}", seaway_config::SEAWAY_VERSION);
+    tracing::info!(target: "stream", "Git commit: [not set]");
+    for notice in &options.notices {
+        tracing::warn!(target: "stream", "{notice}");
+    }
+    if options.streaming.store == StoreKind::File && !options.streaming.file_sync {
+        tracing::warn!(
+            target: "stream",
+            "file_sync is off: acknowledged messages are not synced and can be lost when the machine fails"
+        );
+    }
+}
+
+fn write_pid_file(options: &Options) -> Result<()> {
+    let Some(path) = &options.broker.pid_file else { return Ok(()) };
+    std::fs::write(path, std::process::id().to_string())
+        .with_context(|| format!("could not write pid file {}", path.display()))
+}
+
+fn engine_options(streaming: &StreamingOptions) -> seaway_streaming::Options {
+    let nanoseconds = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let limits = &streaming.limits;
+    let mut inbox_prefix_seed = [0; 22];
+    inbox_prefix_seed.copy_from_slice(token().as_bytes());
+    seaway_streaming::Options {
+        cluster_id: streaming.cluster_id.clone(),
+        discover_prefix: streaming.discover_prefix.clone(),
+        inbox_prefix_seed,
+        hash_seed: fastrand::u64(..),
+        limits: seaway_streaming::Limits {
+            max_channels: usize::try_from(limits.max_channels).unwrap_or(usize::MAX),
+            max_subscriptions: usize::try_from(limits.max_subs).unwrap_or(usize::MAX),
+            max_messages: limits.max_msgs,
+            max_bytes: limits.max_bytes,
+            max_age_ns: nanoseconds(limits.max_age),
+            max_inactivity_ns: nanoseconds(limits.max_inactivity),
+        },
+        message_overhead: message_overhead(streaming.store),
+        heartbeat_interval_ns: nanoseconds(streaming.heartbeats.interval),
+        heartbeat_timeout_ns: nanoseconds(streaming.heartbeats.timeout),
+        heartbeat_fail_count: streaming.heartbeats.fail_count,
+        replace_durable: streaming.replace_durable,
+        debug: streaming.debug,
+        trace: streaming.trace,
+        ..seaway_streaming::Options::default()
+    }
+}
+
+/// What the original's store adds to each message in its accounting (§6.1).
+fn message_overhead(store: StoreKind) -> u32 {
+    match store {
+        StoreKind::Memory => 0,
+        StoreKind::File => 40,
+    }
+}
+
+fn broker_options(options: &Options) -> seaway_broker::BrokerOptions {
+    seaway_broker::BrokerOptions {
+        server_name: options.broker.name.clone(),
+        host: options.broker.host.clone(),
+        client_advertise: options.broker.client_advertise.clone(),
+        version: seaway_config::BROKER_VERSION.to_owned(),
+        ..seaway_broker::BrokerOptions::default()
+    }
+}
+
+fn bind(host: &str, port: u16) -> Result<TcpListener> {
+    seaway_broker::bind(host, port).map_err(|error| anyhow!("Error listening on port: {host}:{port}, \"{error}\""))
+}
+
+fn introduce_broker(
+    options: &Options,
+    broker: &Broker,
+    clients: &TcpListener,
+    monitoring: Option<&TcpListener>,
+) -> Result<()> {
+    tracing::info!("Starting nats-server");
+    tracing::info!("  Version:  {}", seaway_config::BROKER_VERSION);
+    tracing::info!("  Git:      [not set]");
+    tracing::info!("  Name:     {}", options.broker.name.as_deref().unwrap_or(broker.server_id()));
+    tracing::info!("  ID:       {}", broker.server_id());
+    let host = &options.broker.host;
+    if let Some(listener) = monitoring {
+        tracing::info!("Starting http monitor on {host}:{}", listener.local_addr()?.port());
+    }
+    tracing::info!("Listening for client connections on {host}:{}", clients.local_addr()?.port());
+    if let Some(directory) = &options.broker.ports_file_dir {
+        ports_file(directory, host, clients, monitoring)?;
+    }
+    tracing::info!("Authentication is off: everyone who reaches this address may publish and subscribe");
+    Ok(())
+}
+
+/// `<dir>/<executable>_<pid>.ports` (`nats-core.md` §5.6), complete whenever it is seen.
+fn ports_file(
+    directory: &std::path::Path,
+    host: &str,
+    clients: &TcpListener,
+    monitoring: Option<&TcpListener>,
+) -> Result<()> {
+    let executable = std::env::current_exe().ok();
+    let executable = executable.as_deref().and_then(|path| path.file_name()).unwrap_or_default().to_string_lossy();
+    let name = format!("{executable}_{}.ports", std::process::id());
+    let mut json = format!("{{\"nats\":[\"nats://{host}:{}\"]", clients.local_addr()?.port());
+    if let Some(listener) = monitoring {
+        json.push_str(&format!(",\"monitoring\":[\"http://{host}:{}\"]", listener.local_addr()?.port()));
+    }
+    json.push('}');
+    let unfinished = directory.join(format!("{name}.writing"));
+    std::fs::write(&unfinished, json)
+        .and_then(|()| std::fs::rename(&unfinished, directory.join(name)))
+        .with_context(|| format!("could not write the ports file into {}", directory.display()))
+}
+
+/// Feeds what a store recovers to the engine.
+struct Recovering<'a> {
+    engine: &'a mut Engine,
+    channels: usize,
+    failure: Option<String>,
+}
+
+impl Recovery for Recovering<'_> {
+    fn fact(&mut self, kind: u8, body: &[u8]) {
+        if self.failure.is_none()
+            && let Err(error) = self.engine.recover_fact(kind, body)
+        {
+            self.failure = Some(error.to_string());
+        }
+    }
+
+    fn channel_deleted(&mut self, channel: ChannelId) {
+        self.engine.recover_channel_deleted(channel);
+    }
+
+    fn channel(&mut self, channel: ChannelId, first: u64, last: u64, bytes: u64, last_timestamp: i64) {
+        self.channels += 1;
+        self.engine.recover_channel(channel, first, last, bytes, last_timestamp);
+    }
+}
+
+fn open_store(
+    streaming: &StreamingOptions,
+    engine: &mut Engine,
+    inbox: &Arc<Inbox>,
+) -> Result<(Box<dyn Store>, usize)> {
+    if streaming.store == StoreKind::Memory {
+        return Ok((Box::new(MemoryStore::new()), 0));
+    }
+    let mut recovering = Recovering { engine, channels: 0, failure: None };
+    let waker = Arc::clone(inbox);
+    let store = FileStore::open(&streaming.dir, streaming.file_sync, move || waker.wake(), &mut recovering)?;
+    if let Some(failure) = recovering.failure {
+        bail!("the journal in {} holds what this version does not understand: {failure}", streaming.dir.display());
+    }
+    for warning in store.opening_warnings() {
+        tracing::warn!(target: "stream", "{warning}");
+    }
+    Ok((Box::new(store), recovering.channels))
+}
+
+fn start_engine(
+    mut engine: Engine,
+    store: Box<dyn Store>,
+    broker: &Broker,
+    inbox: &Arc<Inbox>,
+    health: &Health,
+) -> Result<EngineThread> {
+    let attachment = broker.attach("streaming", Arc::clone(inbox) as Arc<dyn seaway_broker::Sink>);
+    inbox.set_gate(attachment.gate().clone());
+    let clock = Clock::start();
+    let probe_prefix = |prefix: &str| format!("_INBOX.{prefix}.p.");
+    let mut world = World::new(store, attachment.publisher());
+    engine.start(clock.now(), &mut world).map_err(|error| anyhow!("{error}"))?;
+    let prefix = engine.inbox_prefix().to_owned();
+    world.set_probe_prefix(probe_prefix(&prefix));
+    let subjects = engine.subjects();
+    let services = [
+        (subjects.discover.clone(), Service::Connect, "Discover"),
+        (subjects.pings.clone(), Service::Ping, "Ping"),
+        (subjects.publish_wildcard(), Service::Publish, "Publish"),
+        (subjects.subscribe.clone(), Service::Subscribe, "Subscribe"),
+        (subjects.subscription_close.clone(), Service::SubscriptionClose, "Subscription Close"),
+        (subjects.unsubscribe.clone(), Service::Unsubscribe, "Unsubscribe"),
+        (subjects.close.clone(), Service::Close, "Close"),
+    ];
+    for (subject, service, name) in services {
+        tracing::debug!(target: "stream", "{name} subject: {subject}");
+        attachment.subscribe(&subject, Tag::Service(service).number(), service == Service::Publish);
+    }
+    attachment.subscribe(&format!("_INBOX.{prefix}.*"), Tag::Ack.number(), false);
+    attachment.subscribe(&format!("{}*", probe_prefix(&prefix)), Tag::Probe.number(), false);
+    crate::engine::start(engine, world, attachment, Arc::clone(inbox), clock, health.clone())
+        .context("start the engine thread")
+}
+
+fn describe_store(streaming: &StreamingOptions) {
+    tracing::info!(target: "stream", "Message store is {}", streaming.store.name());
+    if streaming.store == StoreKind::File {
+        tracing::info!(target: "stream", "Store location: {}", streaming.dir.display());
+    }
+    for line in crate::banner::limits_table(&streaming.limits) {
+        tracing::info!(target: "stream", "{line}");
+    }
+}
+
+/// Waits for the signal that ends the server; its exit code (§7.7).
+async fn until_signal(log: &LogHandle, thread: &EngineThread) -> Result<u8> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut reopen = signal(SignalKind::user_defined1())?;
+    let mut ignored = signal(SignalKind::user_defined2())?;
+    let mut reload = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(0),
+            _ = terminate.recv() => return Ok(EXIT_TERMINATED),
+            _ = reopen.recv() => match log.reopen() {
+                Ok(logging::Reopened::File) => tracing::info!("File log re-opened"),
+                Ok(logging::Reopened::NotAFile) => tracing::info!("File log re-open ignored, not a file logger"),
+                Err(error) => tracing::error!("File log re-open failed: {error}"),
+            },
+            _ = ignored.recv() => {}
+            _ = reload.recv() => tracing::error!("Reload: there is no configuration file to reload"),
+            () = thread.ended() => bail!("the engine thread ended by itself"),
+        }
+    }
+}
