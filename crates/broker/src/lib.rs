@@ -1,1 +1,38 @@
 //! The core NATS broker: routing, connections and back-pressure.
+//!
+//! Each connection is one task that parses a whole read, resolves routes through a cache over the routing table,
+//! gathers bytes per destination and hands them over with one lock per destination and batch. Idle connections
+//! hold no buffer. In-process parties attach through [`Attachment`]. Nothing here knows about streaming.
+//!
+//! Authentication, TLS, accounts and routes to other servers have their places in `session` (CONNECT), `listener`
+//! (accept) and `routing` (targets); they are not built yet.
+
+mod attachment;
+mod broker;
+mod connection;
+mod gather;
+mod identity;
+mod limits;
+mod listener;
+mod lock;
+mod options;
+mod outbound;
+mod publisher;
+mod reason;
+mod routing;
+mod session;
+mod snapshot;
+mod subscription;
+mod workspace;
+
+pub use attachment::{
+    Attachment, Batch, BatchMessage, ConnectionId, Destination, Gate, Interest, InvalidPattern, Sink,
+};
+pub use broker::Broker;
+pub use listener::Listener;
+pub use options::BrokerOptions;
+pub use publisher::{Published, Publisher};
+pub use reason::CloseReason;
+pub use snapshot::{
+    BrokerSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, SubscriptionDetail, SubscriptionSnapshot,
+};

@@ -1,0 +1,68 @@
+//! Every bound of the broker that is not an option, with the relations between them.
+
+use std::time::Duration;
+
+/// Bytes taken from a socket in one read; also the size of the read buffers that connections borrow.
+pub(crate) const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// First allocation for an operation that does not fit into a read buffer; it then doubles as bytes arrive, so that
+/// a declared size alone costs nothing.
+pub(crate) const LARGE_FRAME_INITIAL_BYTES: usize = 64 * 1024;
+/// Buffers and scratch vectors that grew beyond this are given back to the allocator after use.
+pub(crate) const KEPT_CAPACITY_BYTES: usize = 512 * 1024;
+/// Bytes gathered for one destination before they are flushed in the middle of a batch.
+pub(crate) const GATHER_BYTES: usize = 256 * 1024;
+/// Bytes gathered for one in-process sink before they are handed over in the middle of a batch.
+pub(crate) const SINK_BATCH_BYTES: usize = 1024 * 1024;
+/// Rounds in which one producer writes out what others queued meanwhile, before the connection's own task takes over.
+pub(crate) const WRITE_ROUNDS: u32 = 4;
+/// Bytes offered to the socket in one system call.
+pub(crate) const WRITE_BYTES: usize = 1024 * 1024;
+/// Work spaces (read buffer and route cache) that are kept for the next read.
+pub(crate) const WORKSPACES_KEPT: usize = 16;
+/// Batches whose vectors are kept for the next hand-over to a sink.
+pub(crate) const BATCHES_KEPT: usize = 64;
+/// Sets of the route cache; each holds two subjects. A power of two.
+pub(crate) const ROUTE_CACHE_SETS: usize = 2048;
+/// Message prefixes are prepared for routes with at most this many plain subscriptions.
+pub(crate) const PREPARED_PREFIXES: usize = 16;
+/// Shards of the table of literal subjects. A power of two.
+pub(crate) const LITERAL_SHARDS: usize = 256;
+/// Shards of the trie of patterns, by first token. A power of two.
+pub(crate) const PATTERN_SHARDS: usize = 64;
+/// Generation counters per kind of subject. A power of two.
+pub(crate) const GENERATIONS: usize = 1024;
+/// Longest wait of a producer for one slow destination (core specification §1.15).
+pub(crate) const STALL: Duration = Duration::from_millis(2);
+/// The same when the destination is at its limit.
+pub(crate) const STALL_AT_LIMIT: Duration = Duration::from_millis(5);
+/// Longest wait of a producer per read batch.
+pub(crate) const STALL_PER_BATCH: Duration = Duration::from_millis(10);
+/// Latest first PING to a new client (core specification §1.10).
+pub(crate) const FIRST_PING: Duration = Duration::from_secs(2);
+/// The round-trip time is measured again after this long, activity or not.
+pub(crate) const RTT_REFRESH: Duration = Duration::from_secs(3600);
+/// How long a connection that was refused in words may take to read them.
+pub(crate) const LINGER: Duration = Duration::from_millis(500);
+/// How much a lingering connection may still send, in bytes; it is thrown away.
+pub(crate) const LINGER_BYTES: usize = 4 * 1024 * 1024;
+/// How long shutdown waits for connections to leave.
+pub(crate) const SHUTDOWN_WAIT: Duration = Duration::from_secs(2);
+/// Pending connections the kernel may hold for a listener.
+pub(crate) const ACCEPT_BACKLOG: i32 = 4096;
+/// Pause after the first failed accept (out of descriptors, for instance); it doubles up to the second value.
+pub(crate) const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
+/// Longest pause between failed accepts.
+pub(crate) const ACCEPT_PAUSE_LAST: Duration = Duration::from_secs(1);
+/// Longest name, language or version remembered from CONNECT, in bytes.
+pub(crate) const CLIENT_TEXT_BYTES: usize = 256;
+/// A payload of one read batch is a fraction of this share of `max_pending`, so that a healthy client is never
+/// closed by one batch.
+pub(crate) const GATHER_SHARE_OF_PENDING: usize = 4;
+
+const _: () = assert!(ROUTE_CACHE_SETS.is_power_of_two());
+const _: () = assert!(LITERAL_SHARDS.is_power_of_two());
+const _: () = assert!(PATTERN_SHARDS.is_power_of_two());
+const _: () = assert!(GENERATIONS.is_power_of_two() && GENERATIONS <= 1 << 16);
+const _: () = assert!(GATHER_BYTES <= KEPT_CAPACITY_BYTES);
+/// Subscriptions listed for a connection that has ended.
+pub(crate) const CLOSED_SUBSCRIPTIONS_KEPT: usize = 32;

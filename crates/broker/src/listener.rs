@@ -1,0 +1,154 @@
+//! Accepting clients (core specification §1.1).
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::broker::{Broker, Shared};
+use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LAST};
+use crate::session;
+
+/// A listening socket. It accepts until [`Listener::close`] or the broker's shutdown; dropping it changes nothing.
+#[derive(Debug)]
+pub struct Listener {
+    address: SocketAddr,
+    open: watch::Sender<bool>,
+}
+
+impl Listener {
+    /// The address that was really bound, with the port the system chose if asked to.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting; connections that exist stay.
+    pub fn close(&self) {
+        self.open.send_replace(false);
+    }
+}
+
+impl Broker {
+    /// Listens on `host` and `port`; port 0 lets the system choose. A wildcard host (`0.0.0.0`, `::` or empty) is
+    /// bound for both address families.
+    ///
+    /// # Errors
+    /// When the host cannot be resolved or the address cannot be bound.
+    pub async fn listen(&self, host: &str, port: u16) -> io::Result<Listener> {
+        let socket = match host {
+            "" | "0.0.0.0" | "::" | "[::]" => bind_wildcard(port)?,
+            host => {
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                let mut failure = None;
+                let mut bound = None;
+                for address in tokio::net::lookup_host((host, port)).await? {
+                    match bind(address, false) {
+                        Ok(socket) => {
+                            bound = Some(socket);
+                            break;
+                        }
+                        Err(error) => failure = Some(error),
+                    }
+                }
+                match (bound, failure) {
+                    (Some(socket), _) => socket,
+                    (None, Some(error)) => return Err(error),
+                    (None, None) => {
+                        return Err(io::Error::new(
+                            io::ErrorKind::AddrNotAvailable,
+                            format!("no address for {host}"),
+                        ));
+                    }
+                }
+            }
+        };
+        self.listen_on(socket)
+    }
+
+    /// Accepts clients from a socket that is bound and listening. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the socket cannot be used without blocking or tells no address.
+    pub fn listen_on(&self, socket: std::net::TcpListener) -> io::Result<Listener> {
+        socket.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(socket)?;
+        let address = listener.local_addr()?;
+        self.shared.set_bound_port(address.port());
+        let (open, watch_open) = watch::channel(true);
+        let stopping = self.shared.stopping.subscribe();
+        tokio::spawn(accept(Arc::clone(&self.shared), listener, watch_open, stopping));
+        Ok(Listener { address, open })
+    }
+}
+
+fn bind_wildcard(port: u16) -> io::Result<std::net::TcpListener> {
+    let dual_stack = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
+    match bind(dual_stack, true) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse && error.kind() != io::ErrorKind::PermissionDenied => {
+            // A machine without IPv6.
+            bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), false)
+        }
+        result => result,
+    }
+}
+
+fn bind(address: SocketAddr, dual_stack: bool) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!dual_stack)?;
+    }
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(ACCEPT_BACKLOG)?;
+    Ok(socket.into())
+}
+
+async fn accept(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    mut open: watch::Receiver<bool>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut pause = ACCEPT_PAUSE_FIRST;
+    let closed = async move {
+        // A dropped `Listener` keeps listening.
+        if open.wait_for(|open| !*open).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::pin!(closed);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+            () = &mut closed => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                pause = ACCEPT_PAUSE_FIRST;
+                serve(&shared, stream, peer);
+            }
+            Err(error) => {
+                tracing::error!("Error accepting a client connection: {error}");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(ACCEPT_PAUSE_LAST);
+            }
+        }
+    }
+}
+
+fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
+    // Small frames must not wait for each other; a peer that is gone already shows at the first read.
+    let _ = stream.set_nodelay(true);
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    shared.sessions.fetch_add(1, Ordering::AcqRel);
+    let shared = Arc::clone(shared);
+    tokio::spawn(session::serve(shared, stream, peer));
+}

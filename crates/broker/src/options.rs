@@ -1,0 +1,89 @@
+//! What an operator may choose about the broker (core specification §1.14).
+
+use std::time::Duration;
+
+/// Options of a broker. The default is a plain server without authentication.
+#[derive(Debug, Clone)]
+pub struct BrokerOptions {
+    /// Name shown to clients; empty means the server id.
+    pub server_name: String,
+    /// Host advertised in INFO.
+    pub host: String,
+    /// Port advertised in INFO; 0 means the port of the first listener.
+    pub port: u16,
+    /// `host:port` advertised instead of `host` and `port`, if any.
+    pub client_advertise: Option<String>,
+    /// Version advertised to clients, which gate features on it.
+    pub version: String,
+    /// Revision the server was built from; empty if unknown.
+    pub git_commit: String,
+    /// Client connections served at once; 0 refuses all.
+    pub max_connections: usize,
+    /// Largest publication in bytes, headers included.
+    pub max_payload: usize,
+    /// Longest control-line argument in bytes.
+    pub max_control_line: usize,
+    /// Bytes queued for one client before it is closed as a slow consumer.
+    pub max_pending: usize,
+    /// Subscriptions per connection; 0 means no limit.
+    pub max_subscriptions: usize,
+    /// Tokens per subscription subject; 0 means no limit.
+    pub max_subscription_tokens: usize,
+    /// Time in which a client must take some of the bytes offered to it.
+    pub write_deadline: Duration,
+    /// Time between PINGs to a silent client.
+    pub ping_interval: Duration,
+    /// Unanswered PINGs tolerated.
+    pub ping_max: u32,
+    /// Closed connections remembered for monitoring.
+    pub max_closed_clients: usize,
+    /// Whether headers are refused altogether.
+    pub no_header_support: bool,
+    /// Whether producers never wait for slow destinations; the destination loses the message instead.
+    pub no_fast_producer_stall: bool,
+    /// Addresses of other servers' client listeners, sent as `connect_urls`; empty unless in a cluster.
+    pub connect_urls: Vec<String>,
+}
+
+impl Default for BrokerOptions {
+    fn default() -> Self {
+        Self {
+            server_name: String::new(),
+            host: "0.0.0.0".into(),
+            port: 4222,
+            client_advertise: None,
+            version: "2.12.1".into(),
+            git_commit: String::new(),
+            max_connections: 65_536,
+            max_payload: seaway_nats_protocol::limits::MAX_PAYLOAD_DEFAULT,
+            max_control_line: seaway_nats_protocol::limits::MAX_CONTROL_LINE_DEFAULT,
+            max_pending: 64 * 1024 * 1024,
+            max_subscriptions: 0,
+            max_subscription_tokens: 0,
+            write_deadline: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(120),
+            ping_max: 2,
+            max_closed_clients: 10_000,
+            no_header_support: false,
+            no_fast_producer_stall: false,
+            connect_urls: Vec::new(),
+        }
+    }
+}
+
+impl BrokerOptions {
+    /// Host and port for INFO, given the port that was really bound.
+    pub(crate) fn advertised(&self, bound_port: u16) -> (String, u16) {
+        let port = if self.port == 0 { bound_port } else { self.port };
+        match &self.client_advertise {
+            None => (self.host.clone(), port),
+            Some(advertise) => match advertise.rsplit_once(':') {
+                Some((host, text)) => {
+                    let host = host.trim_start_matches('[').trim_end_matches(']');
+                    (host.to_owned(), text.parse().unwrap_or(port))
+                }
+                None => (advertise.clone(), port),
+            },
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Publishing from inside the process.
+
+use std::sync::Arc;
+
+use crate::attachment::{AttachmentShared, Destination};
+use crate::broker::Shared;
+use crate::gather::{Gatherer, Message, Origin};
+
+/// Publishes for an attachment. It gathers frames per destination; [`Publisher::flush`] takes each destination's
+/// lock once and writes. Frames for one destination leave in the order in which they were published.
+pub struct Publisher {
+    broker: Arc<Shared>,
+    attachment: Arc<AttachmentShared>,
+    gatherer: Gatherer,
+}
+
+/// What became of a publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Published {
+    /// Subscriptions that took it (one per queue group).
+    pub receivers: u32,
+    /// A destination with more than half of `max_pending` waiting, this batch included. The message is queued all
+    /// the same; stop, flush, and wait for exactly one [`crate::Sink::drained`] with this destination.
+    pub congested: Option<Destination>,
+}
+
+impl Publisher {
+    pub(crate) fn new(broker: Arc<Shared>, attachment: Arc<AttachmentShared>) -> Self {
+        let gatherer = Gatherer::new(broker.options.max_pending, true);
+        Self {
+            broker,
+            attachment,
+            gatherer,
+        }
+    }
+
+    /// Publishes `payload`, the parts joined, to `subject`. Nobody gets a message on a subject that is not valid.
+    pub fn publish(&mut self, subject: &[u8], reply: Option<&[u8]>, payload: &[&[u8]]) -> Published {
+        self.publish_as(subject, subject, reply, payload)
+    }
+
+    /// Delivers to whoever subscribed to `matched`, under the name of `delivered`.
+    pub fn publish_as(
+        &mut self,
+        matched: &[u8],
+        delivered: &[u8],
+        reply: Option<&[u8]>,
+        payload: &[&[u8]],
+    ) -> Published {
+        let message = Message {
+            subject: delivered,
+            reply,
+            header_size: 0,
+            parts: payload,
+            size: payload.iter().map(|part| part.len()).sum(),
+            size_text: None,
+            tail: None,
+        };
+        let origin = self.origin();
+        let receivers = self.gatherer.deliver(&self.broker, matched, &message, origin);
+        let congested = self.gatherer.take_congested().and_then(|(connection, unflushed)| {
+            connection
+                .watch_drain(&self.attachment, unflushed)
+                .then_some(Destination(connection.id))
+        });
+        Published { receivers, congested }
+    }
+
+    /// Sends everything gathered. Destinations that do not take it at once keep it queued; nothing waits here.
+    pub fn flush(&mut self) {
+        let origin = self.origin();
+        self.gatherer.finish(&self.broker, origin);
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            id: self.attachment.id,
+            skip_self: true,
+        }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

@@ -1,0 +1,96 @@
+//! Why a connection ended (core specification §1.16).
+
+/// The reasons this server can give; the texts are compared by tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// End of file from the peer.
+    ClientClosed,
+    /// Too many bytes queued.
+    SlowConsumerPendingBytes,
+    /// The peer took nothing for too long.
+    SlowConsumerWriteDeadline,
+    /// The socket refused a write.
+    WriteError,
+    /// The socket refused a read.
+    ReadError,
+    /// Arguments that cannot be read; closed without a word.
+    ParseError,
+    /// Unanswered pings.
+    StaleConnection,
+    /// A violation that was answered with `-ERR`.
+    ProtocolViolation,
+    /// CONNECT with an unknown protocol.
+    BadClientProtocolVersion,
+    /// CONNECT refused.
+    AuthenticationFailure,
+    /// `max_connections` reached.
+    MaximumConnectionsExceeded,
+    /// Declared payload too large.
+    MaximumPayloadExceeded,
+    /// Control line too long.
+    MaximumControlLineExceeded,
+    /// The server stops.
+    ServerShutdown,
+    /// HPUB without header support.
+    MessageHeaderViolation,
+    /// `no_responders` without `headers`.
+    NoRespondersRequiresHeaders,
+    /// Closed by an operator.
+    Kicked,
+}
+
+impl CloseReason {
+    /// The text of §1.16.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::ClientClosed => "Client Closed",
+            Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",
+            Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
+            Self::WriteError => "Write Error",
+            Self::ReadError => "Read Error",
+            Self::ParseError => "Parse Error",
+            Self::StaleConnection => "Stale Connection",
+            Self::ProtocolViolation => "Protocol Violation",
+            Self::BadClientProtocolVersion => "Bad Client Protocol Version",
+            Self::AuthenticationFailure => "Authentication Failure",
+            Self::MaximumConnectionsExceeded => "Maximum Connections Exceeded",
+            Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
+            Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
+            Self::ServerShutdown => "Server Shutdown",
+            Self::MessageHeaderViolation => "Message Header Violation",
+            Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
+            Self::Kicked => "Kicked",
+        }
+    }
+
+    /// Whether what is queued is still offered to the peer before the socket closes. Without it, the bytes are lost
+    /// with the connection.
+    pub(crate) fn flushes(self) -> bool {
+        match self {
+            Self::StaleConnection
+            | Self::ProtocolViolation
+            | Self::BadClientProtocolVersion
+            | Self::AuthenticationFailure
+            | Self::MaximumConnectionsExceeded
+            | Self::MaximumPayloadExceeded
+            | Self::MaximumControlLineExceeded
+            | Self::NoRespondersRequiresHeaders
+            | Self::ParseError
+            | Self::MessageHeaderViolation
+            | Self::ServerShutdown => true,
+            Self::ClientClosed
+            | Self::SlowConsumerPendingBytes
+            | Self::SlowConsumerWriteDeadline
+            | Self::WriteError
+            | Self::ReadError
+            | Self::Kicked => false,
+        }
+    }
+}
+
+impl std::fmt::Display for CloseReason {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.text())
+    }
+}

@@ -1,0 +1,171 @@
+//! Answers of the routing table that one reader keeps: two per set, checked against the generations.
+//!
+//! The cache belongs to a work space, not to a connection, so that idle connections cost nothing and the few
+//! work spaces of busy threads stay warm. It also counts deliveries per answer and adds them to the subscriptions
+//! once per batch.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use seaway_nats_protocol::write::write_message_prefix;
+use smallvec::SmallVec;
+
+use super::{Keys, Route, RoutingTable};
+use crate::limits::{PREPARED_PREFIXES, ROUTE_CACHE_SETS};
+use crate::subscription::Subscription;
+
+const WAYS: usize = 2;
+
+/// One subject and who gets it.
+#[derive(Default)]
+pub(crate) struct CachedRoute {
+    occupied: bool,
+    hash: u64,
+    all: u64,
+    stamp: u64,
+    keys: Keys,
+    subject: Vec<u8>,
+    pub(crate) route: Route,
+    /// `MSG <subject> <sid> ` for each plain subscription, one after the other, when there are few.
+    prefixes: Vec<u8>,
+    prefix_ends: SmallVec<[u32; 2]>,
+    /// Messages given to every plain subscription and not yet added to their counts.
+    hits: u64,
+}
+
+impl CachedRoute {
+    /// The prepared prefix of plain subscription `index`.
+    pub(crate) fn prefix(&self, index: usize) -> Option<&[u8]> {
+        let end = *self.prefix_ends.get(index)? as usize;
+        let start = if index == 0 {
+            0
+        } else {
+            self.prefix_ends[index - 1] as usize
+        };
+        Some(&self.prefixes[start..end])
+    }
+
+    fn refresh(&mut self, table: &RoutingTable) {
+        self.all = table.generations().all();
+        self.stamp = table.generations().stamp(self.keys);
+        self.route = table.matches(&self.subject);
+        self.prefixes.clear();
+        self.prefix_ends.clear();
+        if self.route.plain.len() <= PREPARED_PREFIXES {
+            for target in &self.route.plain {
+                write_message_prefix(&mut self.prefixes, &self.subject, target.subscription.sid());
+                self.prefix_ends.push(self.prefixes.len() as u32);
+            }
+        }
+    }
+
+    /// Adds the counted deliveries to the subscriptions; `skip` is the connection that got none of them.
+    fn settle(&mut self, skip: Option<u64>, expired: &mut Vec<Arc<Subscription>>) {
+        let hits = std::mem::take(&mut self.hits);
+        if hits == 0 {
+            return;
+        }
+        for target in &self.route.plain {
+            let subscription = &target.subscription;
+            if target.limited || skip == Some(subscription.owner_id()) {
+                continue;
+            }
+            let delivered = subscription.delivered.fetch_add(hits, Ordering::AcqRel) + hits;
+            let limit = subscription.limit.load(Ordering::Acquire);
+            if limit != 0 && delivered >= limit {
+                expired.push(Arc::clone(subscription));
+            }
+        }
+    }
+}
+
+/// See the module.
+pub(crate) struct RouteCache {
+    entries: Vec<CachedRoute>,
+    /// Which way of a set was used last; the other one is replaced.
+    recent: Vec<u8>,
+    /// Entries with unsettled hits.
+    touched: Vec<u32>,
+    pub(crate) lookups: u64,
+    pub(crate) misses: u64,
+}
+
+impl RouteCache {
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            recent: Vec::new(),
+            touched: Vec::new(),
+            lookups: 0,
+            misses: 0,
+        }
+    }
+
+    /// Finds or computes the answer for `subject` and returns its index.
+    pub(crate) fn find(
+        &mut self,
+        table: &RoutingTable,
+        subject: &[u8],
+        skip: Option<u64>,
+        expired: &mut Vec<Arc<Subscription>>,
+    ) -> usize {
+        if self.entries.is_empty() {
+            self.entries.resize_with(ROUTE_CACHE_SETS * WAYS, CachedRoute::default);
+            self.recent.resize(ROUTE_CACHE_SETS, 0);
+        }
+        self.lookups += 1;
+        let hash = table.hash(subject);
+        let set = hash as usize & (ROUTE_CACHE_SETS - 1);
+        for way in 0..WAYS {
+            let index = set * WAYS + way;
+            let entry = &mut self.entries[index];
+            if entry.hash == hash && entry.occupied && entry.subject == subject {
+                self.recent[set] = way as u8;
+                let all = table.generations().all();
+                if entry.all != all {
+                    if entry.stamp == table.generations().stamp(entry.keys) {
+                        entry.all = all;
+                    } else {
+                        self.misses += 1;
+                        entry.settle(skip, expired);
+                        entry.refresh(table);
+                    }
+                }
+                return index;
+            }
+        }
+        self.misses += 1;
+        let way = 1 - usize::from(self.recent[set]);
+        self.recent[set] = way as u8;
+        let index = set * WAYS + way;
+        let entry = &mut self.entries[index];
+        entry.settle(skip, expired);
+        entry.occupied = true;
+        entry.hash = hash;
+        entry.keys = table.keys(subject, hash);
+        entry.subject.clear();
+        entry.subject.extend_from_slice(subject);
+        entry.refresh(table);
+        index
+    }
+
+    pub(crate) fn entry(&self, index: usize) -> &CachedRoute {
+        &self.entries[index]
+    }
+
+    /// Counts one message that went to every plain subscription of the answer.
+    pub(crate) fn count(&mut self, index: usize) {
+        let entry = &mut self.entries[index];
+        entry.hits += 1;
+        if entry.hits == 1 {
+            self.touched.push(index as u32);
+        }
+    }
+
+    /// Adds all counted deliveries to the subscriptions.
+    pub(crate) fn settle(&mut self, skip: Option<u64>, expired: &mut Vec<Arc<Subscription>>) {
+        while let Some(index) = self.touched.pop() {
+            self.entries[index as usize].settle(skip, expired);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The subscriptions of one subject or pattern, and the answer that is built from them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use smallvec::SmallVec;
+
+use crate::subscription::Subscription;
+
+/// The members of one queue group, with its name.
+type Group = (Box<[u8]>, Vec<Arc<Subscription>>);
+
+/// Subscriptions with the same subject text.
+#[derive(Default)]
+pub(crate) struct Leaf {
+    plain: Vec<Arc<Subscription>>,
+    groups: Vec<Group>,
+}
+
+fn push(members: &mut Vec<Arc<Subscription>>, subscription: &Arc<Subscription>) {
+    subscription.position.store(members.len(), Ordering::Relaxed);
+    members.push(Arc::clone(subscription));
+}
+
+fn take(members: &mut Vec<Arc<Subscription>>, subscription: &Arc<Subscription>) {
+    let position = subscription.position.load(Ordering::Relaxed);
+    if !members
+        .get(position)
+        .is_some_and(|member| Arc::ptr_eq(member, subscription))
+    {
+        return;
+    }
+    members.swap_remove(position);
+    if let Some(moved) = members.get(position) {
+        moved.position.store(position, Ordering::Relaxed);
+    }
+    if members.capacity() > 64 && members.len() * 4 < members.capacity() {
+        members.shrink_to(members.len() * 2);
+    }
+}
+
+impl Leaf {
+    pub(super) fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.groups.is_empty()
+    }
+
+    /// Returns whether it is the first one here.
+    pub(super) fn insert(&mut self, subscription: &Arc<Subscription>) -> bool {
+        let first = self.is_empty();
+        match subscription.queue() {
+            None => push(&mut self.plain, subscription),
+            Some(queue) => match self.groups.iter_mut().find(|(name, _)| &**name == queue) {
+                Some((_, members)) => push(members, subscription),
+                None => {
+                    let mut members = Vec::with_capacity(1);
+                    push(&mut members, subscription);
+                    self.groups.push((queue.into(), members));
+                }
+            },
+        }
+        first
+    }
+
+    /// Returns whether it was the last one here.
+    pub(super) fn remove(&mut self, subscription: &Arc<Subscription>) -> bool {
+        match subscription.queue() {
+            None => take(&mut self.plain, subscription),
+            Some(queue) => {
+                if let Some(index) = self.groups.iter().position(|(name, _)| &**name == queue) {
+                    take(&mut self.groups[index].1, subscription);
+                    if self.groups[index].1.is_empty() {
+                        self.groups.swap_remove(index);
+                    }
+                }
+            }
+        }
+        self.is_empty()
+    }
+}
+
+/// One subscription in an answer.
+pub(crate) struct Target {
+    pub(crate) subscription: Arc<Subscription>,
+    /// It ends after a number of messages, so each delivery is counted at once. Setting a limit raises the
+    /// generation, so that no answer keeps a stale value.
+    pub(crate) limited: bool,
+}
+
+impl Target {
+    fn new(subscription: &Arc<Subscription>) -> Self {
+        Self {
+            subscription: Arc::clone(subscription),
+            limited: subscription.limit.load(Ordering::Acquire) != 0,
+        }
+    }
+}
+
+/// Who gets a message on one subject: every plain subscription and one member of every group.
+#[derive(Default)]
+pub(crate) struct Route {
+    pub(crate) plain: SmallVec<[Target; 1]>,
+    pub(crate) groups: Vec<Vec<Target>>,
+}
+
+/// Collects leaves; groups of the same name become one group (§2.2).
+#[derive(Default)]
+pub(super) struct RouteBuilder {
+    route: Route,
+    names: HashMap<Box<[u8]>, usize>,
+}
+
+impl RouteBuilder {
+    pub(super) fn add(&mut self, leaf: &Leaf) {
+        self.route.plain.extend(leaf.plain.iter().map(Target::new));
+        for (name, members) in &leaf.groups {
+            let groups = &mut self.route.groups;
+            let index = match self.names.get(name) {
+                Some(index) => *index,
+                None => {
+                    groups.push(Vec::with_capacity(members.len()));
+                    self.names.insert(name.clone(), groups.len() - 1);
+                    groups.len() - 1
+                }
+            };
+            groups[index].extend(members.iter().map(Target::new));
+        }
+    }
+
+    pub(super) fn finish(self) -> Route {
+        self.route
+    }
+}

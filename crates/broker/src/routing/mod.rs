@@ -1,0 +1,222 @@
+//! Who gets a message: the table of subscriptions (core specification §2.2).
+//!
+//! Literal subjects live in a sharded hash map, patterns in sharded tries. A change locks one shard and raises the
+//! generations that describe the subjects it may concern, so that caches elsewhere notice it without being visited.
+//! Its cost does not depend on how many subscriptions exist. It does not know how messages are delivered.
+
+mod cache;
+mod generation;
+mod leaf;
+mod trie;
+
+pub(crate) use cache::RouteCache;
+pub(crate) use generation::{Generations, Keys};
+pub(crate) use leaf::{Route, Target};
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
+
+use foldhash::fast::RandomState;
+use seaway_nats_protocol::subject;
+
+use crate::attachment::{AttachmentShared, Interest};
+use crate::limits::{LITERAL_SHARDS, PATTERN_SHARDS};
+use crate::lock::{read, write};
+use crate::subscription::Subscription;
+use leaf::{Leaf, RouteBuilder};
+use trie::Trie;
+
+/// A pattern and who wants to hear of interest in it.
+type Watch = (Box<[u8]>, Arc<AttachmentShared>);
+type Literals = HashMap<Box<[u8]>, Leaf, RandomState>;
+
+/// The table. All methods may be called from any thread.
+pub(crate) struct RoutingTable {
+    hasher: RandomState,
+    literals: Box<[RwLock<Literals>]>,
+    /// By first token; the last shard holds patterns that start with a wildcard.
+    patterns: Box<[RwLock<Trie>]>,
+    generations: Generations,
+    watches: RwLock<Vec<Watch>>,
+    /// Whether `watches` holds anything; spares a lock per change.
+    watched: AtomicBool,
+    count: AtomicUsize,
+    inserts: AtomicU64,
+    removes: AtomicU64,
+}
+
+/// Sizes and counters of the table.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RoutingCounters {
+    pub(crate) subscriptions: usize,
+    pub(crate) inserts: u64,
+    pub(crate) removes: u64,
+}
+
+impl RoutingTable {
+    pub(crate) fn new() -> Self {
+        Self {
+            hasher: RandomState::default(),
+            literals: (0..LITERAL_SHARDS).map(|_| RwLock::default()).collect(),
+            patterns: (0..=PATTERN_SHARDS).map(|_| RwLock::default()).collect(),
+            generations: Generations::new(),
+            watches: RwLock::default(),
+            watched: AtomicBool::new(false),
+            count: AtomicUsize::new(0),
+            inserts: AtomicU64::new(0),
+            removes: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn counters(&self) -> RoutingCounters {
+        RoutingCounters {
+            subscriptions: self.count.load(Ordering::Relaxed),
+            inserts: self.inserts.load(Ordering::Relaxed),
+            removes: self.removes.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
+        self.hasher.hash_one(bytes)
+    }
+
+    /// Adds a subscription whose subject is a valid pattern (§2.1).
+    pub(crate) fn insert(&self, subscription: &Arc<Subscription>) {
+        let text = subscription.subject();
+        if subject::has_wildcard(text) {
+            let mut trie = write(&self.patterns[self.pattern_shard(text)]);
+            if trie.leaf_for_insert(text).insert(subscription) {
+                self.announce(text, Interest::Appeared);
+            }
+        } else {
+            let mut shard = write(&self.literals[self.literal_shard(text)]);
+            let leaf = match shard.get_mut(text) {
+                Some(leaf) => leaf,
+                None => shard.entry(text.into()).or_default(),
+            };
+            if leaf.insert(subscription) {
+                self.announce(text, Interest::Appeared);
+            }
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.inserts.fetch_add(1, Ordering::Relaxed);
+        self.raise(text);
+    }
+
+    /// Removes a subscription. Returns false when somebody else already did.
+    pub(crate) fn remove(&self, subscription: &Arc<Subscription>) -> bool {
+        if subscription.removed.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let text = subscription.subject();
+        if subject::has_wildcard(text) {
+            let mut trie = write(&self.patterns[self.pattern_shard(text)]);
+            if trie.remove(subscription) {
+                self.announce(text, Interest::Disappeared);
+            }
+        } else {
+            let mut shard = write(&self.literals[self.literal_shard(text)]);
+            if shard.get_mut(text).is_some_and(|leaf| leaf.remove(subscription)) {
+                shard.remove(text);
+                if shard.capacity() > 64 && shard.len() * 8 < shard.capacity() {
+                    shard.shrink_to_fit();
+                }
+                self.announce(text, Interest::Disappeared);
+            }
+        }
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.removes.fetch_add(1, Ordering::Relaxed);
+        self.raise(text);
+        true
+    }
+
+    /// Tells caches that the answer for whatever `pattern` matches may have changed.
+    pub(crate) fn raise(&self, pattern: &[u8]) {
+        self.generations.raise(&self.hasher, pattern);
+    }
+
+    pub(crate) fn keys(&self, subject: &[u8], hash: u64) -> Keys {
+        Generations::keys(&self.hasher, subject, hash)
+    }
+
+    pub(crate) fn generations(&self) -> &Generations {
+        &self.generations
+    }
+
+    /// Everybody who gets a message on `subject`. A subject with an empty token reaches nobody.
+    pub(crate) fn matches(&self, text: &[u8]) -> Route {
+        let mut builder = RouteBuilder::default();
+        if !subject::is_well_formed(text) {
+            return builder.finish();
+        }
+        {
+            let shard = read(&self.literals[self.literal_shard(text)]);
+            if let Some(leaf) = shard.get(text) {
+                builder.add(leaf);
+            }
+        }
+        let first = subject::tokens(text).next().unwrap_or_default();
+        for index in [self.token_shard(first), PATTERN_SHARDS] {
+            let trie = read(&self.patterns[index]);
+            if !trie.is_empty() {
+                trie.matches(text, &mut builder);
+            }
+        }
+        builder.finish()
+    }
+
+    /// Reports changes of interest in subjects that overlap `pattern`, and what exists already.
+    pub(crate) fn watch(&self, pattern: &[u8], attachment: &Arc<AttachmentShared>) {
+        write(&self.watches).push((pattern.into(), Arc::clone(attachment)));
+        self.watched.store(true, Ordering::Release);
+        let report = |text: &[u8]| {
+            if subject::overlaps(pattern, text) {
+                attachment.sink.interest(text, Interest::Appeared);
+            }
+        };
+        for shard in &self.literals {
+            read(shard).keys().for_each(|text| report(text));
+        }
+        for shard in &self.patterns {
+            read(shard).for_each_pattern(&mut |text| report(text));
+        }
+    }
+
+    pub(crate) fn unwatch(&self, attachment: u64) {
+        write(&self.watches).retain(|(_, shared)| shared.id != attachment);
+    }
+
+    /// Called under the lock of the subject's shard, so that appearing and disappearing are seen in order.
+    fn announce(&self, text: &[u8], interest: Interest) {
+        if !self.watched.load(Ordering::Acquire) {
+            return;
+        }
+        for (pattern, attachment) in read(&self.watches).iter() {
+            if subject::overlaps(pattern, text) {
+                attachment.sink.interest(text, interest);
+            }
+        }
+    }
+
+    fn literal_shard(&self, text: &[u8]) -> usize {
+        (self.hash(text) >> 48) as usize & (LITERAL_SHARDS - 1)
+    }
+
+    fn token_shard(&self, first: &[u8]) -> usize {
+        self.hash(first) as usize & (PATTERN_SHARDS - 1)
+    }
+
+    fn pattern_shard(&self, pattern: &[u8]) -> usize {
+        let first = subject::tokens(pattern).next().unwrap_or_default();
+        if first == subject::TOKEN_ANY || first == subject::TOKEN_TAIL {
+            PATTERN_SHARDS
+        } else {
+            self.token_shard(first)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

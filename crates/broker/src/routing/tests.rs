@@ -1,0 +1,246 @@
+//! The table against a model that asks every subscription in turn, and its caches against the table.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use seaway_nats_protocol::subject;
+
+use super::*;
+use crate::attachment::{Batch, Destination, Sink};
+use crate::subscription::Owner;
+
+#[derive(Default)]
+struct Listener {
+    interests: std::sync::Mutex<Vec<(String, Interest)>>,
+}
+
+impl Sink for Listener {
+    fn deliver(&self, _batch: Batch) {}
+    fn drained(&self, _destination: Destination) {}
+    fn interest(&self, subject: &[u8], interest: Interest) {
+        let text = String::from_utf8_lossy(subject).into_owned();
+        self.interests.lock().unwrap().push((text, interest));
+    }
+}
+
+fn attachment(sink: Arc<Listener>) -> Arc<AttachmentShared> {
+    Arc::new(AttachmentShared::new(1, "test", sink))
+}
+
+fn subscription(shared: &Arc<AttachmentShared>, pattern: &str, queue: Option<&str>, tag: u64) -> Arc<Subscription> {
+    let owner = Owner::Attachment {
+        shared: Arc::clone(shared),
+        tag,
+        holdable: false,
+    };
+    Subscription::new(
+        pattern.as_bytes(),
+        queue.map(str::as_bytes),
+        tag.to_string().as_bytes(),
+        owner,
+    )
+}
+
+/// Plain receivers in order of tag, and the members of each group in order of tag.
+type Answer = (Vec<u64>, Vec<Vec<u64>>);
+
+fn tag(subscription: &Subscription) -> u64 {
+    match &subscription.owner {
+        Owner::Attachment { tag, .. } => *tag,
+        Owner::Connection(_) => unreachable!("only attachments subscribe here"),
+    }
+}
+
+fn answer(route: &Route) -> Answer {
+    let tags = |targets: &[Target]| {
+        let mut tags: Vec<u64> = targets.iter().map(|target| tag(&target.subscription)).collect();
+        tags.sort_unstable();
+        tags
+    };
+    let mut groups: Vec<Vec<u64>> = route.groups.iter().map(|group| tags(group)).collect();
+    groups.sort();
+    (tags(&route.plain), groups)
+}
+
+fn model(all: &BTreeMap<u64, Arc<Subscription>>, text: &[u8]) -> Answer {
+    let mut plain = Vec::new();
+    let mut groups: BTreeMap<Vec<u8>, Vec<u64>> = BTreeMap::new();
+    for (tag, subscription) in all {
+        if subject::matches(subscription.subject(), text) {
+            match subscription.queue() {
+                None => plain.push(*tag),
+                Some(queue) => groups.entry(queue.to_vec()).or_default().push(*tag),
+            }
+        }
+    }
+    let mut groups: Vec<Vec<u64>> = groups.into_values().collect();
+    groups.sort();
+    (plain, groups)
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Insert(String, Option<String>),
+    Remove(usize),
+    Match(String),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let token = prop_oneof![3 => "[ab]", 1 => Just("*".to_owned()), 1 => Just("a*".to_owned())];
+    let pattern = (prop::collection::vec(token.clone(), 1..4), any::<bool>()).prop_map(|(mut tokens, tail)| {
+        if tail {
+            tokens.push(">".into());
+        }
+        tokens.join(".")
+    });
+    let literal = prop_oneof![
+        8 => prop::collection::vec(prop_oneof![4 => "[ab]", 1 => Just("*".to_owned())], 1..5).prop_map(|tokens| tokens.join(".")),
+        1 => Just("a..b".to_owned()),
+        1 => Just("a.".to_owned()),
+    ];
+    let queue = prop::option::weighted(0.4, "[qr]");
+    prop_oneof![
+        3 => (prop_oneof![pattern, Just(">".to_owned())], queue).prop_map(|(pattern, queue)| Step::Insert(pattern, queue)),
+        2 => any::<usize>().prop_map(Step::Remove),
+        4 => literal.prop_map(Step::Match),
+    ]
+}
+
+proptest! {
+    /// §2.2: the table, asked directly and through a cache that lives through all changes, agrees with the model.
+    #[test]
+    fn table_and_cache_agree_with_the_naive_model(steps in prop::collection::vec(step(), 1..80)) {
+        let shared = attachment(Arc::default());
+        let table = RoutingTable::new();
+        let mut cache = RouteCache::new();
+        let mut expired = Vec::new();
+        let mut all = BTreeMap::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Insert(pattern, queue) => {
+                    let subscription = subscription(&shared, &pattern, queue.as_deref(), number as u64);
+                    table.insert(&subscription);
+                    all.insert(number as u64, subscription);
+                }
+                Step::Remove(index) => {
+                    let key = all.keys().copied().nth(index % all.len().max(1));
+                    if let Some(removed) = key.and_then(|key| all.remove(&key)) {
+                        prop_assert!(table.remove(&removed));
+                        prop_assert!(!table.remove(&removed));
+                    }
+                }
+                Step::Match(text) => {
+                    let expected = model(&all, text.as_bytes());
+                    prop_assert_eq!(answer(&table.matches(text.as_bytes())), expected.clone());
+                    let index = cache.find(&table, text.as_bytes(), None, &mut expired);
+                    prop_assert_eq!(answer(&cache.entry(index).route), expected);
+                }
+            }
+            prop_assert_eq!(table.counters().subscriptions, all.len());
+        }
+        for subscription in all.into_values() {
+            table.remove(&subscription);
+        }
+        prop_assert!(table.literals.iter().all(|shard| read(shard).is_empty()));
+        prop_assert!(table.patterns.iter().all(|shard| read(shard).is_empty()));
+    }
+}
+
+#[test]
+fn interest_is_told_when_the_first_comes_and_the_last_goes() {
+    let sink = Arc::new(Listener::default());
+    let shared = attachment(Arc::clone(&sink));
+    let table = RoutingTable::new();
+    let existing = subscription(&shared, "orders.new", None, 1);
+    table.insert(&existing);
+    table.insert(&subscription(&shared, "other.new", None, 2));
+    table.watch(b"orders.>", &shared);
+    let second = subscription(&shared, "orders.new", Some("q"), 3);
+    let wild = subscription(&shared, "orders.*", None, 4);
+    table.insert(&second);
+    table.insert(&wild);
+    table.remove(&existing);
+    table.remove(&second);
+    table.remove(&wild);
+    table.unwatch(shared.id);
+    table.insert(&subscription(&shared, "orders.late", None, 5));
+    let expected = [
+        ("orders.new", Interest::Appeared),
+        ("orders.*", Interest::Appeared),
+        ("orders.new", Interest::Disappeared),
+        ("orders.*", Interest::Disappeared),
+    ];
+    let seen = sink.interests.lock().unwrap();
+    assert_eq!(
+        seen.iter()
+            .map(|(text, interest)| (text.as_str(), *interest))
+            .collect::<Vec<_>>(),
+        expected
+    );
+}
+
+#[test]
+fn inbox_churn_leaves_other_answers_cached() {
+    let shared = attachment(Arc::default());
+    let table = RoutingTable::new();
+    let mut cache = RouteCache::new();
+    let mut expired = Vec::new();
+    table.insert(&subscription(&shared, "orders.>", None, 1));
+    cache.find(&table, b"orders.new", None, &mut expired);
+    let misses = cache.misses;
+    for number in 0..1000 {
+        let inbox = subscription(&shared, &format!("_INBOX.{number}"), None, 2);
+        let wild = subscription(&shared, &format!("_INBOX.client{number}.*"), None, 3);
+        table.insert(&inbox);
+        table.insert(&wild);
+        table.remove(&inbox);
+        table.remove(&wild);
+        cache.find(&table, b"orders.new", None, &mut expired);
+    }
+    // Counters are shared by hash, so a few collisions are possible and allowed.
+    assert!(cache.misses - misses < 50, "{}", cache.misses - misses);
+}
+
+#[test]
+fn a_hundred_thousand_subscriptions_do_not_slow_a_change() {
+    let shared = attachment(Arc::default());
+    let table = RoutingTable::new();
+    let filled: Vec<_> = (0..100_000u64)
+        .map(|number| {
+            let pattern = if number % 2 == 0 {
+                format!("literal.{number}")
+            } else {
+                format!("wild.{number}.*")
+            };
+            subscription(&shared, &pattern, None, number)
+        })
+        .collect();
+    let first = std::time::Instant::now();
+    filled.iter().for_each(|subscription| table.insert(subscription));
+    let filling = first.elapsed();
+    let second = std::time::Instant::now();
+    for number in 0..10_000 {
+        let inbox = subscription(&shared, &format!("_INBOX.{number}"), None, 0);
+        table.insert(&inbox);
+        table.remove(&inbox);
+    }
+    // A rebuild of the table per change would take minutes.
+    assert!(
+        second.elapsed() < std::time::Duration::from_secs(5),
+        "{filling:?} {:?}",
+        second.elapsed()
+    );
+}
+
+#[test]
+fn very_deep_patterns_do_not_exhaust_the_stack() {
+    let shared = attachment(Arc::default());
+    let table = RoutingTable::new();
+    let deep = vec!["*"; 50_000].join(".");
+    let text = vec!["a"; 50_000].join(".");
+    let subscription = subscription(&shared, &deep, None, 7);
+    table.insert(&subscription);
+    assert_eq!(answer(&table.matches(text.as_bytes())), (vec![7], vec![]));
+    table.remove(&subscription);
+    assert_eq!(answer(&table.matches(text.as_bytes())), (vec![], vec![]));
+}

@@ -1,0 +1,382 @@
+//! The task of one connection: it reads, writes what an inline write left over, pings, and ends.
+//!
+//! One task per connection, no buffer while idle, one timer. Everything that is not readiness or time is decided in
+//! `operations`.
+
+mod operations;
+mod timers;
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use seaway_nats_protocol::ErrorText;
+use seaway_nats_protocol::write::{write_error, write_info};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+
+use crate::attachment::AttachmentShared;
+use crate::broker::Shared;
+use crate::connection::Connection;
+use crate::gather::Aftermath;
+use crate::limits::{
+    LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER_BYTES, STALL, STALL_AT_LIMIT, STALL_PER_BATCH,
+};
+use crate::lock::lock;
+use crate::outbound::stall_threshold;
+use crate::reason::CloseReason;
+use crate::workspace::Workspace;
+use operations::Client;
+use timers::Timers;
+
+/// The reading side of a connection.
+struct Session {
+    connection: Arc<Connection>,
+    reader: OwnedReadHalf,
+    client: Client,
+    timers: Timers,
+    /// Bytes of an operation that is not whole yet.
+    partial: Vec<u8>,
+    /// Length of that operation if known, else 0.
+    needed: usize,
+    /// A closed gate that this connection has to respect.
+    held: Option<Arc<AttachmentShared>>,
+}
+
+/// Why the task woke up.
+enum Event {
+    /// Closed by others, armed by others, or a gate opened.
+    Wake,
+    Timer,
+    /// A batch was handled; its producer may have to wait.
+    Batch(Aftermath),
+    End(CloseReason),
+}
+
+/// Counts the session down even if its task is dropped with the runtime.
+struct SessionCount(Arc<Shared>);
+
+impl Drop for SessionCount {
+    fn drop(&mut self) {
+        self.0.sessions.fetch_sub(1, Ordering::AcqRel);
+        self.0.session_ended.notify_waiters();
+    }
+}
+
+/// Serves one client from INFO to the end.
+pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
+    let _count = SessionCount(Arc::clone(&shared));
+    let (reader, writer) = stream.into_split();
+    let id = shared.next_id();
+    shared.counters.total_connections.fetch_add(1, Ordering::Relaxed);
+    let admitted = shared
+        .connections
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+            (count < shared.options.max_connections).then_some(count + 1)
+        })
+        .is_ok();
+    let connection = shared.register(|slot| Connection::new(Arc::clone(&shared), id, slot, peer, writer));
+    tracing::debug!("{peer} - cid:{id} - Client connection created");
+
+    let mut first = Vec::new();
+    write_info(&mut first, &shared.info(id, peer.ip().to_string()));
+    // The socket's readiness is known to the runtime only after it has been polled once.
+    if reader.as_ref().writable().await.is_ok() {
+        connection.send(&mut first, 0, 0);
+    }
+    let session = Session {
+        client: Client::new(&shared),
+        timers: Timers::new(&shared, connection.started),
+        connection,
+        reader,
+        partial: Vec::new(),
+        needed: 0,
+        held: None,
+    };
+    if !admitted {
+        let mut refusal = Vec::new();
+        write_error(&mut refusal, &ErrorText::MaximumConnectionsExceeded);
+        session.connection.send(&mut refusal, 0, 0);
+        tracing::error!("{peer} - cid:{id} - maximum connections exceeded");
+        session.connection.close(CloseReason::MaximumConnectionsExceeded);
+    } else if *shared.stopping.borrow() {
+        session.connection.close(CloseReason::ServerShutdown);
+    }
+    session.run(admitted).await;
+}
+
+impl Session {
+    async fn run(mut self, admitted: bool) {
+        let connection = Arc::clone(&self.connection);
+        let mut sleep = pin!(tokio::time::sleep_until(self.timers.next(&connection).into()));
+        loop {
+            if lock(&connection.outbound).closing().is_some() {
+                break;
+            }
+            let deadline = self.timers.next(&connection).into();
+            if sleep.deadline() != deadline {
+                sleep.as_mut().reset(deadline);
+            }
+            let event = {
+                let mut wake = pin!(connection.wake.notified());
+                poll_fn(|context| self.poll_event(context, wake.as_mut(), sleep.as_mut())).await
+            };
+            match event {
+                Event::Wake => self.reconsider_gate(),
+                Event::Timer => self.timers.fire(&connection, Instant::now(), self.held.is_some()),
+                Event::Batch(aftermath) => {
+                    if let Some(attachment) = aftermath.held {
+                        self.hold(attachment);
+                    }
+                    self.stall(&aftermath.stalled).await;
+                }
+                Event::End(reason) => connection.close(reason),
+            }
+        }
+        self.end(admitted).await;
+    }
+
+    fn poll_event(
+        &mut self,
+        context: &mut Context<'_>,
+        wake: Pin<&mut tokio::sync::futures::Notified<'_>>,
+        sleep: Pin<&mut tokio::time::Sleep>,
+    ) -> Poll<Event> {
+        if wake.poll(context).is_ready() {
+            return Poll::Ready(Event::Wake);
+        }
+        if sleep.poll(context).is_ready() {
+            return Poll::Ready(Event::Timer);
+        }
+        loop {
+            while self.connection.is_armed() {
+                match self.reader.as_ref().poll_write_ready(context) {
+                    Poll::Ready(_) => self.connection.continue_writing(),
+                    Poll::Pending => break,
+                }
+            }
+            if self.connection.closed.load(Ordering::Acquire) {
+                return Poll::Ready(Event::Wake);
+            }
+            if self.held.is_some() {
+                return Poll::Pending;
+            }
+            match self.poll_batch(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(aftermath)) if aftermath.stalled.is_empty() && aftermath.held.is_none() => {}
+                Poll::Ready(Ok(aftermath)) => return Poll::Ready(Event::Batch(aftermath)),
+                Poll::Ready(Err(reason)) => return Poll::Ready(Event::End(reason)),
+            }
+        }
+    }
+
+    /// Reads once and handles every whole operation of what came.
+    fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Result<Aftermath, CloseReason>> {
+        // No work space is borrowed for a socket that has nothing.
+        match self.reader.as_ref().poll_read_ready(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(CloseReason::ReadError)),
+            Poll::Ready(Ok(())) => {}
+        }
+        let shared = Arc::clone(&self.connection.broker);
+        let mut workspace = shared.workspaces.take();
+        let result = self.read_batch(context, &mut workspace);
+        shared.workspaces.give_back(workspace);
+        result
+    }
+
+    fn read_batch(
+        &mut self,
+        context: &mut Context<'_>,
+        workspace: &mut Workspace,
+    ) -> Poll<Result<Aftermath, CloseReason>> {
+        let Workspace { buffer, gatherer } = workspace;
+        // An operation that fits is completed in the read buffer, a larger one in its own vector.
+        let in_buffer = self.needed.max(self.partial.len() + 1) <= READ_BUFFER_BYTES;
+        let held = self.partial.len();
+        let space = if in_buffer {
+            buffer[..held].copy_from_slice(&self.partial);
+            &mut buffer[held..]
+        } else {
+            let missing = self.needed.saturating_sub(held).max(1);
+            let length = missing.min(buffer.len());
+            &mut buffer[..length]
+        };
+        let mut unread = ReadBuf::new(space);
+        let count = match Pin::new(&mut self.reader).poll_read(context, &mut unread) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(CloseReason::ReadError)),
+            Poll::Ready(Ok(())) => unread.filled().len(),
+        };
+        if count == 0 {
+            return Poll::Ready(Err(CloseReason::ClientClosed));
+        }
+        let now = Instant::now();
+        self.timers.received(now);
+        let activity = self.connection.broker.nanoseconds_since_start(now);
+        self.connection.last_activity.store(activity, Ordering::Relaxed);
+
+        let result = if in_buffer {
+            self.partial.clear();
+            self.handle(gatherer, &buffer[..held + count])
+        } else {
+            self.grow_partial(count);
+            self.partial.extend_from_slice(&buffer[..count]);
+            if self.partial.len() < self.needed {
+                return Poll::Ready(Ok(Aftermath::default()));
+            }
+            let whole = std::mem::take(&mut self.partial);
+            self.handle(gatherer, &whole)
+        };
+        Poll::Ready(result)
+    }
+
+    /// Room for bytes that have arrived, never for bytes that were only announced.
+    fn grow_partial(&mut self, count: usize) {
+        let length = self.partial.len() + count;
+        if length > self.partial.capacity() {
+            let wanted = (length * 2).clamp(LARGE_FRAME_INITIAL_BYTES, self.needed.max(length));
+            self.partial.reserve_exact(wanted.max(length) - self.partial.len());
+        }
+    }
+
+    fn handle(&mut self, gatherer: &mut crate::gather::Gatherer, data: &[u8]) -> Result<Aftermath, CloseReason> {
+        let batch = self
+            .client
+            .handle_batch(&self.connection, &mut self.timers, gatherer, data);
+        self.needed = batch.needed;
+        if batch.consumed < data.len() && batch.end.is_none() {
+            self.partial.extend_from_slice(&data[batch.consumed..]);
+        } else if self.partial.is_empty() && self.partial.capacity() > 0 {
+            self.partial = Vec::new();
+        }
+        match batch.end {
+            None => Ok(batch.aftermath),
+            Some(reason) => Err(reason),
+        }
+    }
+
+    fn hold(&mut self, attachment: Arc<AttachmentShared>) {
+        if attachment.gate.hold(&self.connection) {
+            self.held = Some(attachment);
+        }
+    }
+
+    fn reconsider_gate(&mut self) {
+        if let Some(attachment) = self.held.take() {
+            self.hold(attachment);
+            if self.held.is_none() {
+                self.timers.released(Instant::now());
+            }
+        }
+    }
+
+    /// Waits a little for destinations that are close to their limit (§1.15).
+    async fn stall(&self, stalled: &[Arc<Connection>]) {
+        if stalled.is_empty() {
+            return;
+        }
+        self.connection
+            .broker
+            .counters
+            .stalled_clients
+            .fetch_add(1, Ordering::Relaxed);
+        let limit = self.connection.broker.options.max_pending;
+        let batch_end = Instant::now() + STALL_PER_BATCH;
+        for destination in stalled {
+            if destination.id == self.connection.id {
+                continue;
+            }
+            let drained = destination.drained.notified();
+            let pending = destination.pending();
+            if pending <= stall_threshold(limit) || destination.closed.load(Ordering::Acquire) {
+                continue;
+            }
+            self.connection.stalls.fetch_add(1, Ordering::Relaxed);
+            let pause = if pending >= limit { STALL_AT_LIMIT } else { STALL };
+            let until = (Instant::now() + pause).min(batch_end);
+            // Running out of time is the normal case.
+            let _ = tokio::time::timeout_at(until.into(), drained).await;
+        }
+    }
+
+    /// Everything after the decision to close: forget the client, then let it read what was said last.
+    async fn end(mut self, admitted: bool) {
+        let connection = Arc::clone(&self.connection);
+        let shared = Arc::clone(&connection.broker);
+        let reason = lock(&connection.outbound)
+            .closing()
+            .unwrap_or(CloseReason::ClientClosed);
+        let ended = connection.snapshot_at_end(reason);
+        #[expect(clippy::mutable_key_type, reason = "the key is the sid, which never changes")]
+        let subscriptions = std::mem::take(&mut *lock(&connection.subscriptions));
+        for subscription in subscriptions {
+            shared.routing.remove(&subscription.0);
+        }
+        if let Some(attachment) = self.held.take() {
+            attachment.gate.forget(&connection);
+        }
+        shared.unregister(&connection, ended);
+        if admitted {
+            shared.connections.fetch_sub(1, Ordering::AcqRel);
+        }
+        tracing::debug!(
+            "{} - cid:{} - Client connection closed: {}",
+            connection.peer,
+            connection.id,
+            reason
+        );
+
+        if reason.flushes() {
+            let until = (Instant::now() + LINGER).into();
+            // A client that does not read its last words has had its time.
+            let _ = tokio::time::timeout_at(until, self.flush_rest()).await;
+            connection.release_socket();
+            if reason != CloseReason::ServerShutdown {
+                let _ = tokio::time::timeout_at(until, self.discard_input()).await;
+            }
+        }
+        connection.release_socket();
+    }
+
+    async fn flush_rest(&self) {
+        let connection = &self.connection;
+        loop {
+            let wake = connection.wake.notified();
+            if connection.is_flushed() {
+                return;
+            }
+            if connection.is_armed() {
+                if self.reader.as_ref().writable().await.is_err() {
+                    return;
+                }
+                connection.continue_writing();
+            } else {
+                wake.await;
+            }
+        }
+    }
+
+    /// Reads and forgets, so that closing does not reset the connection under words that the client has yet to
+    /// read.
+    async fn discard_input(&mut self) {
+        let mut left = LINGER_BYTES;
+        let mut scratch = [0; 2048];
+        while left > 0 {
+            if self.reader.as_ref().readable().await.is_err() {
+                return;
+            }
+            match self.reader.try_read(&mut scratch) {
+                Ok(0) => return,
+                Ok(count) => left = left.saturating_sub(count),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Pings, staleness and the write deadline of one connection (core specification §1.10, §1.15).
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use seaway_nats_protocol::ErrorText;
+use seaway_nats_protocol::write::{PING, write_error};
+
+use crate::broker::Shared;
+use crate::connection::Connection;
+use crate::limits::{FIRST_PING, RTT_REFRESH};
+use crate::reason::CloseReason;
+
+pub(super) struct Timers {
+    next_ping: Instant,
+    /// When an operation other than PONG came last.
+    active: Instant,
+    /// PINGs without an answer.
+    outstanding: u32,
+    ping_sent: Option<Instant>,
+    round_trip_measured: Option<Instant>,
+    last_read: Instant,
+}
+
+impl Timers {
+    pub(super) fn new(shared: &Shared, now: Instant) -> Self {
+        Self {
+            next_ping: now + first_ping(shared),
+            active: now,
+            outstanding: 0,
+            ping_sent: None,
+            round_trip_measured: None,
+            last_read: now,
+        }
+    }
+
+    /// When the connection's timer has to fire next.
+    pub(super) fn next(&self, connection: &Connection) -> Instant {
+        if !connection.is_armed() {
+            return self.next_ping;
+        }
+        match connection.blocked_since() {
+            Some(since) => self.next_ping.min(since + connection.broker.options.write_deadline),
+            None => self.next_ping,
+        }
+    }
+
+    /// Bytes came.
+    pub(super) fn received(&mut self, now: Instant) {
+        self.last_read = now;
+    }
+
+    /// A PUB, SUB, UNSUB or PING was among them.
+    pub(super) fn was_active(&mut self) {
+        self.active = self.last_read;
+    }
+
+    /// A CONNECT was among them: the first PING is due anew.
+    pub(super) fn connected(&mut self, shared: &Shared) {
+        self.next_ping = self.last_read + first_ping(shared);
+    }
+
+    /// A PONG was among them.
+    pub(super) fn answered(&mut self, connection: &Connection) {
+        self.outstanding = 0;
+        if let Some(sent) = self.ping_sent.take() {
+            let nanoseconds = self.last_read.saturating_duration_since(sent).as_nanos();
+            connection
+                .round_trip
+                .store(u64::try_from(nanoseconds).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+            self.round_trip_measured = Some(self.last_read);
+        }
+    }
+
+    /// The connection was held at a gate, unread: its answers may be waiting in the socket.
+    pub(super) fn released(&mut self, now: Instant) {
+        self.outstanding = 0;
+        self.active = now;
+    }
+
+    /// The timer fired. `held` means that the connection is not being read.
+    pub(super) fn fire(&mut self, connection: &Connection, now: Instant, held: bool) {
+        let options = &connection.broker.options;
+        if let Some(since) = connection.blocked_since()
+            && now.saturating_duration_since(since) >= options.write_deadline
+        {
+            connection.close(CloseReason::SlowConsumerWriteDeadline);
+            return;
+        }
+        if now < self.next_ping {
+            return;
+        }
+        self.next_ping = now + options.ping_interval;
+        let measured = self
+            .round_trip_measured
+            .is_some_and(|at| now.saturating_duration_since(at) < RTT_REFRESH);
+        if held || (measured && now.saturating_duration_since(self.active) < options.ping_interval) {
+            return;
+        }
+        if self.outstanding >= options.ping_max {
+            let mut refusal = Vec::new();
+            write_error(&mut refusal, &ErrorText::StaleConnection);
+            connection.send(&mut refusal, 0, 0);
+            connection
+                .broker
+                .counters
+                .stale_connections
+                .fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(
+                "{} - cid:{} - Stale Client Connection - Closing",
+                connection.peer,
+                connection.id
+            );
+            connection.close(CloseReason::StaleConnection);
+            return;
+        }
+        self.outstanding += 1;
+        self.ping_sent = Some(now);
+        tracing::trace!("{} - cid:{} - ->> [PING]", connection.peer, connection.id);
+        connection.send(&mut PING.to_vec(), 0, 0);
+    }
+}
+
+/// The first PING comes early, to learn the round-trip time, and spread over clients that connected together.
+fn first_ping(shared: &Shared) -> Duration {
+    let base = shared.options.ping_interval.min(FIRST_PING);
+    base + base.mul_f64(fastrand::f64() * 0.2)
+}

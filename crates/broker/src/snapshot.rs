@@ -1,0 +1,277 @@
+//! What monitoring sees: copies, taken without stopping traffic (core specification §6.2, §6.3).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::broker::{Broker, Shared};
+use crate::connection::Connection;
+use crate::limits::CLOSED_SUBSCRIPTIONS_KEPT;
+use crate::lock::lock;
+use crate::reason::CloseReason;
+
+/// Numbers of the whole broker. Counters are current when a client has been answered.
+#[derive(Debug, Clone)]
+pub struct BrokerSnapshot {
+    /// Public identity.
+    pub server_id: String,
+    /// Configured name, else the identity.
+    pub server_name: String,
+    /// When the broker was made.
+    pub started_at: SystemTime,
+    /// How long ago that was.
+    pub uptime: Duration,
+    /// Clients being served.
+    pub connections: usize,
+    /// Clients ever accepted, refused ones included.
+    pub total_connections: u64,
+    /// Subscriptions, in-process ones included.
+    pub subscriptions: usize,
+    /// Messages from clients.
+    pub in_messages: u64,
+    /// Payload and header bytes from clients.
+    pub in_bytes: u64,
+    /// Messages to clients.
+    pub out_messages: u64,
+    /// Payload and header bytes to clients.
+    pub out_bytes: u64,
+    /// Clients closed because they read too slowly.
+    pub slow_consumers: u64,
+    /// Clients closed because they did not answer pings.
+    pub stale_connections: u64,
+    /// How often a producer had to wait for a slow consumer.
+    pub stalled_clients: u64,
+    /// Subscriptions ever made.
+    pub routing_inserts: u64,
+    /// Subscriptions ever ended.
+    pub routing_removes: u64,
+    /// Messages whose receivers were looked up.
+    pub route_lookups: u64,
+    /// Lookups that a cache could not answer.
+    pub route_misses: u64,
+}
+
+/// Which connections [`Broker::connections`] returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConnectionState {
+    /// Those being served.
+    #[default]
+    Open,
+    /// Those that ended, as far as they are remembered.
+    Closed,
+    /// Both.
+    All,
+}
+
+/// Whether subscriptions are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SubscriptionDetail {
+    /// Only their number.
+    #[default]
+    Count,
+    /// All of them.
+    List,
+}
+
+/// What to return from [`Broker::connections`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConnectionFilter {
+    /// Open, closed or both.
+    pub state: ConnectionState,
+    /// Only the connection with this id.
+    pub connection_id: Option<u64>,
+    /// Whether to list subscriptions.
+    pub subscriptions: SubscriptionDetail,
+}
+
+/// One subscription of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionSnapshot {
+    /// Subject; bytes that are not UTF-8 are replaced.
+    pub subject: String,
+    /// Queue group, if any.
+    pub queue: Option<String>,
+    /// The client's name for it.
+    pub sid: String,
+    /// Messages delivered.
+    pub messages: u64,
+    /// Messages after which it ends; 0 if never.
+    pub max: u64,
+}
+
+/// One connection, open or closed.
+#[derive(Debug, Clone)]
+pub struct ConnectionSnapshot {
+    /// Connection id.
+    pub id: u64,
+    /// The peer.
+    pub peer: SocketAddr,
+    /// When it was accepted.
+    pub started_at: SystemTime,
+    /// When the client sent something last.
+    pub last_activity: SystemTime,
+    /// When it ended, and why; `None` while open.
+    pub ended: Option<(SystemTime, CloseReason)>,
+    /// Round-trip time, once measured.
+    pub round_trip: Option<Duration>,
+    /// How long it has existed (or existed).
+    pub uptime: Duration,
+    /// How long the client has sent nothing.
+    pub idle: Duration,
+    /// Bytes queued for the client.
+    pub pending_bytes: usize,
+    /// Messages from the client.
+    pub in_messages: u64,
+    /// Bytes from the client.
+    pub in_bytes: u64,
+    /// Messages to the client.
+    pub out_messages: u64,
+    /// Bytes to the client.
+    pub out_bytes: u64,
+    /// How often it had to wait for slow consumers.
+    pub stalls: u64,
+    /// Number of subscriptions.
+    pub subscriptions: usize,
+    /// The subscriptions when asked for. Of a closed connection the first few.
+    pub subscription_list: Vec<SubscriptionSnapshot>,
+    /// Name from CONNECT.
+    pub name: String,
+    /// Language from CONNECT.
+    pub lang: String,
+    /// Library version from CONNECT.
+    pub version: String,
+}
+
+impl Broker {
+    /// Numbers of the whole broker.
+    #[must_use]
+    pub fn snapshot(&self) -> BrokerSnapshot {
+        let shared = &self.shared;
+        let counters = &shared.counters;
+        let routing = shared.routing.counters();
+        BrokerSnapshot {
+            server_id: shared.server_id.clone(),
+            server_name: shared.server_name().to_owned(),
+            started_at: shared.started_at,
+            uptime: shared.started.elapsed(),
+            connections: shared.connections.load(Ordering::Acquire),
+            total_connections: counters.total_connections.load(Ordering::Relaxed),
+            subscriptions: routing.subscriptions,
+            in_messages: counters.in_messages.load(Ordering::Relaxed),
+            in_bytes: counters.in_bytes.load(Ordering::Relaxed),
+            out_messages: counters.out_messages.load(Ordering::Relaxed),
+            out_bytes: counters.out_bytes.load(Ordering::Relaxed),
+            slow_consumers: counters.slow_consumers.load(Ordering::Relaxed),
+            stale_connections: counters.stale_connections.load(Ordering::Relaxed),
+            stalled_clients: counters.stalled_clients.load(Ordering::Relaxed),
+            routing_inserts: routing.inserts,
+            routing_removes: routing.removes,
+            route_lookups: counters.route_lookups.load(Ordering::Relaxed),
+            route_misses: counters.route_misses.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Connections by ascending id. The registry is locked only while references are copied.
+    #[must_use]
+    pub fn connections(&self, filter: &ConnectionFilter) -> Vec<ConnectionSnapshot> {
+        let wanted = |id: u64| filter.connection_id.is_none_or(|wanted| wanted == id);
+        let (live, closed) = {
+            let registry = lock(&self.shared.registry);
+            let live: Vec<Arc<Connection>> = match filter.state {
+                ConnectionState::Open | ConnectionState::All => registry
+                    .live()
+                    .filter(|connection| wanted(connection.id))
+                    .cloned()
+                    .collect(),
+                ConnectionState::Closed => Vec::new(),
+            };
+            let closed: Vec<ConnectionSnapshot> = match filter.state {
+                ConnectionState::Closed | ConnectionState::All => registry
+                    .closed
+                    .iter()
+                    .filter(|closed| wanted(closed.id))
+                    .cloned()
+                    .collect(),
+                ConnectionState::Open => Vec::new(),
+            };
+            (live, closed)
+        };
+        let mut snapshots = closed;
+        if filter.subscriptions == SubscriptionDetail::Count {
+            snapshots
+                .iter_mut()
+                .for_each(|closed| closed.subscription_list = Vec::new());
+        }
+        let kept = match filter.subscriptions {
+            SubscriptionDetail::Count => 0,
+            SubscriptionDetail::List => usize::MAX,
+        };
+        snapshots.extend(live.iter().map(|connection| connection.snapshot(kept)));
+        snapshots.sort_by_key(|snapshot| snapshot.id);
+        snapshots
+    }
+}
+
+impl Shared {
+    fn wall_clock(&self, nanoseconds_since_start: u64) -> SystemTime {
+        self.started_at + Duration::from_nanos(nanoseconds_since_start)
+    }
+}
+
+impl Connection {
+    /// The last picture of a connection.
+    pub(crate) fn snapshot_at_end(&self, reason: CloseReason) -> ConnectionSnapshot {
+        let mut snapshot = self.snapshot(CLOSED_SUBSCRIPTIONS_KEPT);
+        snapshot.ended = Some((SystemTime::now(), reason));
+        snapshot
+    }
+
+    fn snapshot(&self, subscriptions_kept: usize) -> ConnectionSnapshot {
+        let last_activity = self.last_activity.load(Ordering::Relaxed);
+        let now = Instant::now();
+        let (out_messages, out_bytes) = {
+            let outbound = lock(&self.outbound);
+            (outbound.messages, outbound.bytes)
+        };
+        let details = lock(&self.details).clone();
+        let (subscriptions, subscription_list) = {
+            let subscriptions = lock(&self.subscriptions);
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let list = subscriptions
+                .iter()
+                .take(subscriptions_kept)
+                .map(|known| SubscriptionSnapshot {
+                    subject: text(known.0.subject()),
+                    queue: known.0.queue().map(text),
+                    sid: text(known.0.sid()),
+                    messages: known.0.delivered.load(Ordering::Relaxed),
+                    max: known.0.limit.load(Ordering::Relaxed),
+                });
+            (subscriptions.len(), list.collect())
+        };
+        let round_trip = self.round_trip.load(Ordering::Relaxed);
+        let idle = self.broker.nanoseconds_since_start(now).saturating_sub(last_activity);
+        ConnectionSnapshot {
+            id: self.id,
+            peer: self.peer,
+            started_at: self.started_at,
+            last_activity: self.broker.wall_clock(last_activity),
+            ended: None,
+            round_trip: (round_trip > 0).then(|| Duration::from_nanos(round_trip)),
+            uptime: now.saturating_duration_since(self.started),
+            idle: Duration::from_nanos(idle),
+            pending_bytes: self.pending(),
+            in_messages: self.in_messages.load(Ordering::Relaxed),
+            in_bytes: self.in_bytes.load(Ordering::Relaxed),
+            out_messages,
+            out_bytes,
+            stalls: self.stalls.load(Ordering::Relaxed),
+            subscriptions,
+            subscription_list,
+            name: details.name,
+            lang: details.lang,
+            version: details.version,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One subscription: who wants which subject, and how often it was served.
+
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crate::attachment::AttachmentShared;
+use crate::connection::Connection;
+
+/// Who receives.
+pub(crate) enum Owner {
+    /// A client on a socket.
+    Connection(Arc<Connection>),
+    /// An in-process sink; it gets the tag with every message.
+    Attachment {
+        shared: Arc<AttachmentShared>,
+        tag: u64,
+        /// Publishers that reach it may be held at the gate.
+        holdable: bool,
+    },
+}
+
+/// A subscription in the routing table.
+pub(crate) struct Subscription {
+    /// Subject, queue and sid, one after the other.
+    text: Box<[u8]>,
+    subject_end: u32,
+    queue_end: u32,
+    grouped: bool,
+    pub(crate) owner: Owner,
+    /// Messages delivered since SUB. Plain deliveries are added once per batch, limited ones at once.
+    pub(crate) delivered: AtomicU64,
+    /// Ends after this many messages since SUB; 0 means never. Only the owner's UNSUB sets it.
+    pub(crate) limit: AtomicU64,
+    /// No longer in the routing table. Set once, by whoever removes it.
+    pub(crate) removed: AtomicBool,
+    /// Index in the vector of its leaf; guarded by the lock of its shard.
+    pub(crate) position: AtomicUsize,
+}
+
+impl Subscription {
+    pub(crate) fn new(subject: &[u8], queue: Option<&[u8]>, sid: &[u8], owner: Owner) -> Arc<Self> {
+        let queue_text = queue.unwrap_or_default();
+        let text = [subject, queue_text, sid].concat().into_boxed_slice();
+        let end = |length: usize| u32::try_from(length).expect("control lines are far below 4 GiB");
+        Arc::new(Self {
+            text,
+            subject_end: end(subject.len()),
+            queue_end: end(subject.len() + queue_text.len()),
+            grouped: queue.is_some(),
+            owner,
+            delivered: AtomicU64::new(0),
+            limit: AtomicU64::new(0),
+            removed: AtomicBool::new(false),
+            position: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn subject(&self) -> &[u8] {
+        &self.text[..self.subject_end as usize]
+    }
+
+    pub(crate) fn queue(&self) -> Option<&[u8]> {
+        self.grouped
+            .then(|| &self.text[self.subject_end as usize..self.queue_end as usize])
+    }
+
+    pub(crate) fn sid(&self) -> &[u8] {
+        &self.text[self.queue_end as usize..]
+    }
+
+    pub(crate) fn owner_id(&self) -> u64 {
+        match &self.owner {
+            Owner::Connection(connection) => connection.id,
+            Owner::Attachment { shared, .. } => shared.id,
+        }
+    }
+
+    /// Takes one delivery out of the limit. Returns whether the message may be delivered, and whether it is the last.
+    pub(crate) fn take_limited(&self) -> (bool, bool) {
+        let limit = self.limit.load(Ordering::Acquire);
+        let count = self.delivered.fetch_add(1, Ordering::AcqRel) + 1;
+        if limit != 0 && count > limit {
+            self.delivered.fetch_sub(1, Ordering::AcqRel);
+            return (false, false);
+        }
+        (true, limit != 0 && count == limit)
+    }
+}
+
+/// A subscription in the set of its connection, found by sid.
+pub(crate) struct BySid(pub(crate) Arc<Subscription>);
+
+impl Borrow<[u8]> for BySid {
+    fn borrow(&self) -> &[u8] {
+        self.0.sid()
+    }
+}
+
+impl Hash for BySid {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.sid().hash(state);
+    }
+}
+
+impl PartialEq for BySid {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.sid() == other.0.sid()
+    }
+}
+
+impl Eq for BySid {}
