@@ -157,6 +157,16 @@ pub trait Effects {
     /// The oldest live message of a channel.
     fn head(&mut self, channel: ChannelId) -> Head;
 
+    /// The oldest live message of a channel that is not below `from`: lets the engine count out several messages before
+    /// one [`Effects::trim`]. `Reading` when only the head is known; the engine then trims first and asks again. A store
+    /// that knows the sizes behind the head should override this.
+    fn head_from(&mut self, channel: ChannelId, from: u64) -> Head {
+        match self.head(channel) {
+            Head::Known { sequence, .. } if sequence < from => Head::Reading,
+            head => head,
+        }
+    }
+
     /// The first sequence at or after a timestamp.
     fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek;
 

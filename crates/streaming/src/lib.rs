@@ -1,17 +1,44 @@
 //! The streaming engine: clients, channels, subscriptions, durables, queue groups, ack windows, redelivery and limits.
 //!
-//! It is a function: [`Engine::handle`](crate) takes a time and an [`Input`] and speaks through [`Effects`]. It knows no
+//! It is a function: [`Engine::handle`] takes a time and an [`Input`] and speaks through [`Effects`]. It knows no
 //! sockets, files, threads, clocks or randomness; the same inputs give the same effects, byte for byte.
 
 pub mod effects;
 pub mod event;
 pub mod input;
+pub mod options;
+pub mod snapshot;
 pub mod time;
 
-pub use event::{Event, Level};
+mod acks;
+mod checkpoint;
+mod clients;
+mod deadlines;
+mod delivery;
+mod engine;
+mod facts;
+mod groups;
+mod leave;
+mod limits;
+mod pending;
+mod publish;
+mod recovery;
+mod redelivery;
+mod release;
+mod retention;
+mod settle;
+mod state;
+mod subscribe;
+mod timers;
+
 pub use effects::{
     Admission, Delivered, Delivery, Destination, Effects, Head, Need, Position, ReadRequest, Refusal, Seek, Source,
     Urgency,
 };
+pub use engine::Engine;
+pub use event::{Event, Level};
 pub use input::{ChannelId, Input, ProbeId, Service, StoredMessage, Ticket};
+pub use options::{Limits, Options};
+pub use recovery::{RecoverError, StartError, StartSummary};
+pub use snapshot::{ChannelSnapshot, ClientSnapshot, Page, ServerSnapshot, SubscriptionSnapshot};
 pub use time::{Now, Timestamp};

@@ -1,0 +1,134 @@
+//! Checkpoints: the whole state as facts, written in slices beside running traffic.
+//!
+//! The store replays a checkpoint first and then everything appended since its *begin*. Each entity is written as it is when
+//! its slice comes; what happened to it since the begin is replayed over that. This ends in the right state because facts
+//! are absolute, cursors never go back, and for every (subscription, sequence) the last fact that names it decides. It
+//! also needs that nothing is in a slice, or missing from one, because of a change that is not on record: so everything
+//! unsettled is written before each slice.
+
+use std::ops::Bound;
+
+use prost::Message;
+use prost::bytes::Bytes;
+
+use crate::effects::Effects;
+use crate::engine::Engine;
+use crate::facts::{CHANNEL, CLIENT, ChannelFact, ClientFact, SERVER, SETTLED, SUBSCRIPTION, SettledFact, push_run};
+use crate::limits::{CHECKPOINT_FACTS_MAX, RUNS_PER_FACT_MAX};
+
+/// How far a checkpoint has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cursor {
+    Clients(Bound<Bytes>),
+    Channels(u64),
+    /// Subscriptions from this number on; of the first one the pending messages from this sequence on, when it was begun.
+    Subscriptions(u64, Option<u64>),
+}
+
+impl Engine {
+    /// Gives up a checkpoint that was begun; the next [`Input::CheckpointStep`](crate::Input::CheckpointStep) begins anew.
+    pub fn abandon_checkpoint(&mut self) {
+        self.checkpoint = None;
+    }
+
+    pub(crate) fn checkpoint_step(&mut self, effects: &mut dyn Effects) {
+        while let Some(key) = self.unsettled.pop() {
+            if let Some(subscription) = self.subscriptions.get_mut(key.0) {
+                subscription.unsettled.queued = false;
+                self.settle_subscription(key, effects);
+            }
+        }
+        let mut room = CHECKPOINT_FACTS_MAX;
+        let mut cursor = match self.checkpoint.take() {
+            Some(cursor) => cursor,
+            None => {
+                emit(effects, SERVER, &self.server_fact());
+                room -= 1;
+                Cursor::Clients(Bound::Unbounded)
+            }
+        };
+        while room > 0 {
+            let next = match cursor {
+                Cursor::Clients(after) => self.checkpoint_client(after, effects),
+                Cursor::Channels(from) => self.checkpoint_channel(from, effects),
+                Cursor::Subscriptions(from, pending) => match self.checkpoint_subscription(from, pending, effects) {
+                    Some(next) => next,
+                    None => return effects.checkpoint_complete(),
+                },
+            };
+            cursor = next;
+            room -= 1;
+        }
+        self.checkpoint = Some(cursor);
+    }
+
+    fn checkpoint_client(&self, after: Bound<Bytes>, effects: &mut dyn Effects) -> Cursor {
+        let Some((name, key)) = self.client_names.range((after, Bound::Unbounded)).next() else {
+            return Cursor::Channels(0);
+        };
+        let client = &self.clients[key.0];
+        let fact = ClientFact {
+            name: client.name.clone(),
+            heartbeat_inbox: client.heartbeat_inbox.clone(),
+            conn_id: client.conn_id.clone(),
+            protocol: client.protocol,
+            ping_interval: client.ping_interval,
+            ping_max_out: client.ping_max_out,
+        };
+        emit(effects, CLIENT, &fact);
+        Cursor::Clients(Bound::Excluded(name.clone()))
+    }
+
+    fn checkpoint_channel(&self, from: u64, effects: &mut dyn Effects) -> Cursor {
+        let Some((id, key)) = self.channel_ids.range(crate::input::ChannelId(from)..).next() else {
+            return Cursor::Subscriptions(0, None);
+        };
+        let channel = &self.channels[key.0];
+        let fact = ChannelFact {
+            id: id.0,
+            name: channel.name.clone(),
+            first: channel.first,
+            last: channel.last,
+            last_timestamp: channel.last_timestamp,
+        };
+        emit(effects, CHANNEL, &fact);
+        Cursor::Channels(id.0 + 1)
+    }
+
+    fn checkpoint_subscription(
+        &self,
+        from: u64,
+        pending_from: Option<u64>,
+        effects: &mut dyn Effects,
+    ) -> Option<Cursor> {
+        let (&number, &key) = self.subscription_numbers.range(from..).next()?;
+        // The one that was begun may have gone meanwhile.
+        let pending_from = match pending_from.filter(|_| number == from) {
+            Some(pending_from) => pending_from,
+            None => {
+                emit(effects, SUBSCRIPTION, &self.subscription_fact(key));
+                return Some(Cursor::Subscriptions(number, Some(0)));
+            }
+        };
+        let subscription = &self.subscriptions[key.0];
+        let (mut sent, mut end) = (Vec::new(), 0);
+        for run in subscription.pending.runs_from(pending_from).take(RUNS_PER_FACT_MAX) {
+            push_run(&mut sent, &mut end, run);
+        }
+        if sent.is_empty() {
+            return Some(Cursor::Subscriptions(number + 1, None));
+        }
+        let fact = SettledFact {
+            number,
+            last_sent: subscription.last_sent,
+            sent,
+            ..SettledFact::default()
+        };
+        emit(effects, SETTLED, &fact);
+        Some(Cursor::Subscriptions(number, Some(end + 1)))
+    }
+}
+
+fn emit(effects: &mut dyn Effects, kind: u8, fact: &impl Message) {
+    effects.checkpoint_fact(kind, &fact.encode_to_vec());
+}

@@ -1,0 +1,323 @@
+//! The engine: its state, and the one entry through which everything reaches it.
+//!
+//! The other modules of this crate are its organs; each holds the methods that decide one thing.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use foldhash::fast::FixedState;
+use prost::bytes::Bytes;
+use seaway_stan_protocol::Subjects;
+use slab::Slab;
+
+use crate::checkpoint::Cursor;
+use crate::effects::{Destination, Effects, Need, Position, Urgency};
+use crate::event::Event;
+use crate::input::{ChannelId, Input, ProbeId, Service, Ticket};
+use crate::limits::HANDLE_WORK_MAX;
+use crate::options::Options;
+use crate::recovery::Recovered;
+use crate::release::ReleaseQueue;
+use crate::state::{Channel, ChannelKey, Client, ClientKey, Group, GroupKey, Subscription, SubscriptionKey};
+use crate::subscribe::WaitingSubscribe;
+use crate::time::Now;
+use crate::timers::{Timer, Timers};
+
+/// What a refusal after the failure of the store says.
+pub(crate) const POISONED: &str = "the store failed and takes nothing more";
+
+/// Work that was left over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    Subscription(SubscriptionKey, u64),
+    Group(GroupKey, u64),
+    /// A client whose subscriptions are being closed.
+    Close(ClientKey, u64),
+}
+
+/// Who asked a client to show that it is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Probe {
+    Heartbeat(ClientKey),
+    DuplicateCheck(ClientKey),
+}
+
+/// Who waits for a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    Subscription(SubscriptionKey),
+    Group(GroupKey),
+}
+
+/// Counters for monitoring since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) in_messages: u64,
+    pub(crate) in_bytes: u64,
+    pub(crate) out_messages: u64,
+    pub(crate) out_bytes: u64,
+}
+
+/// The streaming engine; see the crate's documentation.
+///
+/// Life: [`Engine::new`], then what the store recovered ([`Engine::recover_fact`] and its neighbours), then
+/// [`Engine::start`], then [`Engine::handle`] for ever.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) options: Options,
+    pub(crate) subjects: Subjects,
+    pub(crate) inbox_prefix: String,
+
+    pub(crate) clients: Slab<Client>,
+    pub(crate) client_names: BTreeMap<Bytes, ClientKey>,
+    /// Looked up, never walked.
+    pub(crate) conn_ids: HashMap<Bytes, ClientKey, FixedState>,
+    pub(crate) channels: Slab<Channel>,
+    /// Looked up, never walked.
+    pub(crate) channel_names: HashMap<Bytes, ChannelKey, FixedState>,
+    /// By name without case: what makes names unique, and the order of monitoring pages.
+    pub(crate) channel_folds: BTreeMap<Bytes, ChannelKey>,
+    pub(crate) channel_ids: BTreeMap<ChannelId, ChannelKey>,
+    pub(crate) subscriptions: Slab<Subscription>,
+    pub(crate) subscription_numbers: BTreeMap<u64, SubscriptionKey>,
+    /// Looked up, never walked.
+    pub(crate) ack_inboxes: HashMap<u64, SubscriptionKey, FixedState>,
+    pub(crate) groups: Slab<Group>,
+
+    pub(crate) probes: BTreeMap<ProbeId, Probe>,
+    pub(crate) reads: BTreeMap<Ticket, Reader>,
+    pub(crate) seeks: BTreeMap<Ticket, WaitingSubscribe>,
+    pub(crate) congested: BTreeMap<Destination, Vec<(SubscriptionKey, u64)>>,
+    /// Work that found the bus down.
+    pub(crate) stranded: Vec<Work>,
+    pub(crate) bus_up: bool,
+
+    pub(crate) timers: Timers,
+    pub(crate) release: ReleaseQueue,
+    pub(crate) appended: Position,
+    pub(crate) durable: Position,
+    pub(crate) poisoned: bool,
+
+    pub(crate) work: VecDeque<Work>,
+    /// Subscriptions with something to write down.
+    pub(crate) unsettled: Vec<SubscriptionKey>,
+    /// Channels whose limits are to be looked at.
+    pub(crate) retention: Vec<(ChannelKey, ChannelId)>,
+    /// Channels with new durable messages.
+    pub(crate) touched: Vec<ChannelKey>,
+    /// What this call may still do.
+    pub(crate) budget: usize,
+
+    pub(crate) next_channel: u64,
+    pub(crate) next_subscription: u64,
+    pub(crate) next_ack_inbox: u64,
+    /// For clients, groups, probes and tickets: numbers that live as long as the process.
+    pub(crate) next_number: u64,
+
+    pub(crate) totals: Totals,
+    pub(crate) checkpoint: Option<Cursor>,
+    pub(crate) recovered: Option<Box<Recovered>>,
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) scratch_tail: Vec<u8>,
+    pub(crate) keys: Vec<SubscriptionKey>,
+    pub(crate) settled: crate::facts::SettledFact,
+}
+
+impl Engine {
+    /// An engine without state; recovery or [`Engine::start`] follows.
+    pub fn new(options: Options) -> Engine {
+        let hasher = FixedState::with_seed(options.hash_seed);
+        let subjects = Subjects::new(&options.cluster_id, &options.discover_prefix);
+        let inbox_prefix = String::from_utf8_lossy(&options.inbox_prefix_seed).into_owned();
+        Engine {
+            subjects,
+            inbox_prefix,
+            clients: Slab::new(),
+            client_names: BTreeMap::new(),
+            conn_ids: HashMap::with_hasher(hasher.clone()),
+            channels: Slab::new(),
+            channel_names: HashMap::with_hasher(hasher.clone()),
+            channel_folds: BTreeMap::new(),
+            channel_ids: BTreeMap::new(),
+            subscriptions: Slab::new(),
+            subscription_numbers: BTreeMap::new(),
+            ack_inboxes: HashMap::with_hasher(hasher),
+            groups: Slab::new(),
+            probes: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            seeks: BTreeMap::new(),
+            congested: BTreeMap::new(),
+            stranded: Vec::new(),
+            bus_up: true,
+            timers: Timers::default(),
+            release: ReleaseQueue::default(),
+            appended: Position(0),
+            durable: Position(0),
+            poisoned: false,
+            work: VecDeque::new(),
+            unsettled: Vec::new(),
+            retention: Vec::new(),
+            touched: Vec::new(),
+            budget: 0,
+            next_channel: 1,
+            next_subscription: 1,
+            next_ack_inbox: 1,
+            next_number: 1,
+            totals: Totals::default(),
+            checkpoint: None,
+            recovered: Some(Box::default()),
+            scratch: Vec::new(),
+            scratch_tail: Vec::new(),
+            keys: Vec::new(),
+            settled: crate::facts::SettledFact::default(),
+            options,
+        }
+    }
+
+    /// The service subjects; settled once [`Engine::start`] has returned.
+    pub fn subjects(&self) -> &Subjects {
+        &self.subjects
+    }
+
+    /// Ack inboxes are `_INBOX.<inbox prefix>.<number>`; settled once [`Engine::start`] has returned.
+    pub fn inbox_prefix(&self) -> &str {
+        &self.inbox_prefix
+    }
+
+    /// When [`Input::Tick`] is wanted next, in monotonic nanoseconds.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.timers.next()
+    }
+
+    /// Whether work was left over, or something waits to be written down: [`Input::Settle`] is wanted soon.
+    pub fn wants_settle(&self) -> bool {
+        !self.work.is_empty() || !self.unsettled.is_empty() || !self.retention.is_empty()
+    }
+
+    /// Bytes of answers that wait for durability.
+    pub fn waiting_bytes(&self) -> usize {
+        self.release.bytes()
+    }
+
+    /// Takes one input; everything that follows from it leaves through `effects`, in order.
+    pub fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut dyn Effects) {
+        self.budget = HANDLE_WORK_MAX;
+        match input {
+            Input::Request {
+                service,
+                reply,
+                payload,
+            } => self.request(now, service, reply, payload, effects),
+            Input::Ack { ack_inbox, payload } => self.ack(now, ack_inbox, payload, effects),
+            Input::ProbeAnswered(probe) => self.probe_answered(now, probe, effects),
+            Input::ProbeUnheard(probe) => self.probe_failed(now, probe, effects),
+            Input::Durable(position) => self.release_durable(now, position, effects),
+            Input::Poisoned => self.poison(effects),
+            Input::Read { ticket, messages } => self.read_answered(now, ticket, messages, effects),
+            Input::Sought { ticket, sequence } => self.sought(now, ticket, sequence, effects),
+            Input::HeadKnown(channel) => self.head_known(now, channel, effects),
+            Input::Drained(destination) => self.drained(now, destination, effects),
+            Input::BusUp => self.bus_is_up(now, effects),
+            Input::BusDown => self.bus_up = false,
+            Input::Tick => self.tick(now, effects),
+            Input::Settle => self.settle(now, effects),
+            Input::CheckpointStep => self.checkpoint_step(effects),
+        }
+    }
+
+    fn request(&mut self, now: Now, service: Service, reply: &[u8], payload: &[u8], effects: &mut dyn Effects) {
+        match service {
+            Service::Connect => self.connect(now, reply, payload, effects),
+            Service::Ping => self.ping(now, reply, payload, effects),
+            Service::Publish => self.publish(now, reply, payload, effects),
+            Service::Subscribe => self.subscribe(now, reply, payload, effects),
+            Service::Unsubscribe => self.unsubscribe(now, crate::leave::Leave::Forget, reply, payload, effects),
+            Service::SubscriptionClose => self.unsubscribe(now, crate::leave::Leave::Keep, reply, payload, effects),
+            Service::Close => self.close(now, reply, payload, effects),
+        }
+    }
+
+    fn tick(&mut self, now: Now, effects: &mut dyn Effects) {
+        while self.budget > 0
+            && let Some(timer) = self.timers.take_due(now.monotonic)
+        {
+            self.budget -= 1;
+            match timer {
+                Timer::Heartbeat(key) => self.heartbeat_due(now, key, effects),
+                Timer::DuplicateCheck(key) => self.duplicate_check_over(now, key, effects),
+                Timer::Redelivery(key) => self.redelivery_due(now, key, effects),
+                Timer::SubscriptionRetry(key) => {
+                    self.subscriptions[key.0].retry_timer = None;
+                    self.advance(now, key, None, effects);
+                }
+                Timer::GroupRetry(key) => {
+                    self.groups[key.0].retry_timer = None;
+                    self.advance_group(now, key, None, effects);
+                }
+                Timer::Age(key) => {
+                    self.channels[key.0].age_timer = None;
+                    self.queue_retention(key);
+                }
+                Timer::Inactivity(key) => self.inactivity_due(now, key, effects),
+            }
+        }
+    }
+
+    /// A number that is unique in the process lifetime.
+    pub(crate) fn number(&mut self) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        number
+    }
+
+    /// Spends one unit of this call's work; false when there is none left.
+    pub(crate) fn spend(&mut self) -> bool {
+        if self.budget == 0 {
+            return false;
+        }
+        self.budget -= 1;
+        true
+    }
+
+    /// Whether an append would be taken.
+    pub(crate) fn admit(&self, need: Need, bytes: usize, effects: &mut dyn Effects) -> Result<(), String> {
+        if self.poisoned {
+            return Err(POISONED.to_owned());
+        }
+        effects.admission(need, bytes).map_err(|refusal| refusal.to_string())
+    }
+
+    /// Appends a fact.
+    pub(crate) fn fact(
+        &mut self,
+        kind: u8,
+        fact: &impl prost::Message,
+        urgency: Urgency,
+        effects: &mut dyn Effects,
+    ) -> Position {
+        self.scratch.clear();
+        fact.encode_raw(&mut self.scratch);
+        self.appended = effects.append_fact(kind, &self.scratch, urgency);
+        self.appended
+    }
+
+    /// Answers at once: nothing was changed that could be lost.
+    pub(crate) fn answer(&self, reply: &[u8], response: &impl prost::Message, effects: &mut dyn Effects) {
+        if !reply.is_empty() {
+            effects.reply(Position(0), reply, &response.encode_to_vec());
+        }
+    }
+
+    /// A debug line.
+    pub(crate) fn debug(&self, event: Event<'_>, effects: &mut dyn Effects) {
+        if self.options.debug {
+            effects.event(event);
+        }
+    }
+
+    /// A trace line.
+    pub(crate) fn trace(&self, event: Event<'_>, effects: &mut dyn Effects) {
+        if self.options.trace {
+            effects.event(event);
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! How subscriptions end: unsubscribe, close, and the loss of their client (`streaming-protocol.md` §2.12, §2.13, §5.6,
+//! §5.7); and the deletion of channels that nobody uses (§6.4).
+
+use prost::Message;
+use prost::bytes::Bytes;
+use seaway_stan_protocol::errors;
+use seaway_stan_protocol::messages::{SubscriptionResponse, UnsubscribeRequest};
+
+use crate::effects::{Effects, Need, Position, Urgency};
+use crate::engine::Engine;
+use crate::event::{Event, StartLine, SubscriptionVerb};
+use crate::facts::{
+    STATE_ACTIVE, STATE_DEPARTING, STATE_OFFLINE, SUBSCRIPTION, SUBSCRIPTION_REMOVED, SubscriptionFact,
+    SubscriptionRemovedFact,
+};
+use crate::release::{Confirmation, Outcome};
+use crate::state::{ChannelKey, GroupKey, Hold, Phase, SubscriptionKey};
+use crate::time::Now;
+use crate::timers::Timer;
+
+/// What happens to the state of a durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// Unsubscribe: it is forgotten.
+    Forget,
+    /// Close: it waits for its next owner.
+    Keep,
+}
+
+impl Engine {
+    pub(crate) fn unsubscribe(
+        &mut self,
+        now: Now,
+        leave: Leave,
+        reply: &[u8],
+        payload: &[u8],
+        effects: &mut dyn Effects,
+    ) {
+        let found = self
+            .find_to_unsubscribe(payload)
+            .map_err(str::to_owned)
+            .and_then(|key| {
+                self.admit(Need::Essential, 256, effects)?;
+                Ok(key)
+            });
+        match found {
+            Ok(key) => {
+                let position = self.leave(now, key, leave, effects);
+                self.release
+                    .push(position, Outcome::Confirmed(Confirmation::Unsubscribe), reply, b"");
+            }
+            Err(text) => {
+                let response = SubscriptionResponse {
+                    error: Bytes::from(text),
+                    ..SubscriptionResponse::default()
+                };
+                self.answer(reply, &response, effects);
+            }
+        }
+    }
+
+    /// The checks of §2.12, in their order.
+    fn find_to_unsubscribe(&self, payload: &[u8]) -> Result<SubscriptionKey, &'static str> {
+        let request = UnsubscribeRequest::decode(payload).map_err(|_| errors::INVALID_UNSUBSCRIBE_REQUEST)?;
+        let channel = self.find_channel(&request.subject).ok_or(errors::UNKNOWN_CHANNEL)?;
+        let key = self
+            .find_by_ack_inbox(channel, &request.inbox)
+            .or_else(|| self.find_by_inbox(channel, &request.inbox))
+            .ok_or(errors::INVALID_SUBSCRIPTION)?;
+        match self.client_names.get(&request.client_id) {
+            Some(&client)
+                if self.clients[client.0].closing.is_none() && self.subscriptions[key.0].client == Some(client) =>
+            {
+                Ok(key)
+            }
+            _ => Err(errors::UNKNOWN_CLIENT_ID),
+        }
+    }
+
+    fn find_by_ack_inbox(&self, channel: ChannelKey, inbox: &[u8]) -> Option<SubscriptionKey> {
+        let number = self.ack_inbox_number(inbox)?;
+        let key = *self.ack_inboxes.get(&number)?;
+        (self.subscriptions[key.0].channel == channel).then_some(key)
+    }
+
+    /// The number in `_INBOX.<prefix>.<number>`, written as the engine writes it.
+    fn ack_inbox_number(&self, inbox: &[u8]) -> Option<u64> {
+        let rest = inbox
+            .strip_prefix(b"_INBOX.")?
+            .strip_prefix(self.inbox_prefix.as_bytes())?
+            .strip_prefix(b".")?;
+        let plain = rest.iter().all(u8::is_ascii_digit) && (rest.first() != Some(&b'0') || rest.len() == 1);
+        if !plain {
+            return None;
+        }
+        std::str::from_utf8(rest).ok()?.parse().ok()
+    }
+
+    /// The fallback to the delivery inbox is rare (a subscribe that timed out), so it may search.
+    fn find_by_inbox(&self, channel: ChannelKey, inbox: &[u8]) -> Option<SubscriptionKey> {
+        let channel = &self.channels[channel.0];
+        let members = channel
+            .groups
+            .values()
+            .flat_map(|group| self.groups[group.0].members.iter());
+        channel
+            .plain
+            .values()
+            .chain(members)
+            .copied()
+            .find(|key| self.subscriptions[key.0].inbox == inbox)
+    }
+
+    /// Ends an active subscription; the position is that of the fact which says so. What it was sent and what it
+    /// acknowledged is written before.
+    pub(crate) fn leave(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        leave: Leave,
+        effects: &mut dyn Effects,
+    ) -> Position {
+        self.settle_subscription(key, effects);
+        self.detach(key);
+        let channel = self.subscriptions[key.0].channel;
+        self.channels[channel.0].active -= 1;
+        let position = match self.subscriptions[key.0].group {
+            Some(group) => self.leave_group(now, key, group, leave, effects),
+            None => {
+                let subscription = &self.subscriptions[key.0];
+                self.channels[channel.0].plain.remove(&subscription.number);
+                if subscription.is_durable() && leave == Leave::Keep {
+                    self.suspend(key, effects)
+                } else {
+                    self.log_subscription(SubscriptionVerb::Removed, key, StartLine::None, effects);
+                    self.remove_subscription(key, effects)
+                }
+            }
+        };
+        self.update_inactivity(now, channel);
+        position
+    }
+
+    /// Takes away the owner, the timers and whatever is under way.
+    fn detach(&mut self, key: SubscriptionKey) {
+        let subscription = &mut self.subscriptions[key.0];
+        self.timers.set(&mut subscription.timer, Timer::Redelivery(key), None);
+        self.timers
+            .set(&mut subscription.retry_timer, Timer::SubscriptionRetry(key), None);
+        self.ack_inboxes.remove(&subscription.ack_inbox);
+        if let Some(reading) = subscription.reading.take() {
+            self.reads.remove(&reading.ticket);
+        }
+        if let Some(destination) = subscription.paused.take()
+            && let Some(waiting) = self.congested.get_mut(&destination)
+        {
+            waiting.retain(|(other, _)| *other != key);
+            if waiting.is_empty() {
+                self.congested.remove(&destination);
+            }
+        }
+        subscription.hold = Hold::Released;
+        subscription.due = false;
+        if let Some(client) = subscription.client.take() {
+            self.clients[client.0].subscriptions.remove(&subscription.number);
+        }
+    }
+
+    fn suspend(&mut self, key: SubscriptionKey, effects: &mut dyn Effects) -> Position {
+        self.log_subscription(SubscriptionVerb::Suspended, key, StartLine::None, effects);
+        self.subscriptions[key.0].phase = Phase::Offline;
+        self.write_subscription(key, Urgency::Sync, effects)
+    }
+
+    /// Forgets a subscription that is in no list of members and not in `plain` any more.
+    fn remove_subscription(&mut self, key: SubscriptionKey, effects: &mut dyn Effects) -> Position {
+        let position = self.write_removed(self.subscriptions[key.0].number, Urgency::Sync, effects);
+        let subscription = self.subscriptions.remove(key.0);
+        self.subscription_numbers.remove(&subscription.number);
+        let channel = &mut self.channels[subscription.channel.0];
+        if subscription.phase != Phase::Departing {
+            channel.records -= 1;
+        }
+        if subscription.group.is_none() && subscription.is_durable() {
+            channel
+                .durables
+                .remove(&(subscription.client_name, subscription.durable));
+        }
+        position
+    }
+
+    fn leave_group(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        group_key: GroupKey,
+        leave: Leave,
+        effects: &mut dyn Effects,
+    ) -> Position {
+        let group = &mut self.groups[group_key.0];
+        if let Some(place) = group.members.iter().position(|member| *member == key) {
+            group.members.swap_remove_back(place);
+        }
+        if let Some(&heir) = group.members.front() {
+            // The group's cursor is the highest of its members': it must not leave with this one.
+            let last_sent = group.last_sent;
+            self.subscriptions[heir.0].last_sent = last_sent;
+            self.mark_cursor(heir);
+            self.settle_subscription(heir, effects);
+            self.log_subscription(SubscriptionVerb::MemberRemoved, key, StartLine::None, effects);
+            let position = self.depart(now, key, group_key, effects);
+            self.queue_group(group_key);
+            return position;
+        }
+        let last_sent = group.last_sent;
+        let departing = std::mem::take(&mut group.departing);
+        if self.subscriptions[key.0].is_durable() && leave == Leave::Keep {
+            self.subscriptions[key.0].last_sent = last_sent;
+            for other in departing {
+                self.absorb(key, other, effects);
+            }
+            self.groups[group_key.0].shadow = Some(key);
+            self.cancel_group_read(group_key);
+            return self.suspend(key, effects);
+        }
+        self.log_subscription(SubscriptionVerb::Removed, key, StartLine::None, effects);
+        for other in departing {
+            self.detach(other);
+            self.remove_subscription(other, effects);
+        }
+        let position = self.remove_subscription(key, effects);
+        self.cancel_group_read(group_key);
+        let group = self.groups.remove(group_key.0);
+        let channel = &mut self.channels[group.channel.0];
+        channel.groups.remove(&group.number);
+        channel.group_names.remove(&group.name);
+        position
+    }
+
+    /// A member that leaves others behind: what it holds is due at once, and goes to them (§5.6).
+    fn depart(&mut self, now: Now, key: SubscriptionKey, group: GroupKey, effects: &mut dyn Effects) -> Position {
+        if self.subscriptions[key.0].pending.is_empty() {
+            return self.remove_subscription(key, effects);
+        }
+        let subscription = &mut self.subscriptions[key.0];
+        let channel = subscription.channel;
+        subscription.phase = Phase::Departing;
+        subscription.due = true;
+        subscription.deadlines.expire_all(now.monotonic);
+        self.channels[channel.0].records -= 1;
+        self.groups[group.0].departing.insert(key);
+        self.queue_subscription(key);
+        self.write_subscription(key, Urgency::Sync, effects)
+    }
+
+    /// A departed member holds nothing any more. What the others took over is written before it is forgotten.
+    pub(crate) fn finish_departing(&mut self, key: SubscriptionKey, effects: &mut dyn Effects) {
+        self.settle_subscription(key, effects);
+        if let Some(group) = self.subscriptions[key.0].group {
+            self.groups[group.0].departing.remove(&key);
+            let members: Vec<SubscriptionKey> = self.groups[group.0].members.iter().copied().collect();
+            for member in members {
+                self.settle_subscription(member, effects);
+            }
+        }
+        self.detach(key);
+        self.remove_subscription(key, effects);
+    }
+
+    /// The last member of a durable group takes over what earlier leavers still held.
+    fn absorb(&mut self, key: SubscriptionKey, departed: SubscriptionKey, effects: &mut dyn Effects) {
+        self.settle_subscription(departed, effects);
+        let number = self.subscriptions[departed.0].number;
+        let runs: Vec<(u64, u64)> = self.subscriptions[departed.0].pending.runs_from(0).collect();
+        for (first, last) in runs {
+            for sequence in first..=last {
+                let (deadline, count) = self.subscriptions[departed.0].deadlines.get(sequence);
+                self.subscriptions[departed.0].pending.remove(sequence);
+                self.take_over(key, number, sequence, deadline, count, effects);
+            }
+        }
+        self.settle_subscription(key, effects);
+        self.detach(departed);
+        self.remove_subscription(departed, effects);
+    }
+
+    /// Writes down a subscription as it is.
+    pub(crate) fn write_subscription(
+        &mut self,
+        key: SubscriptionKey,
+        urgency: Urgency,
+        effects: &mut dyn Effects,
+    ) -> Position {
+        if self.poisoned {
+            return Position(0);
+        }
+        let fact = self.subscription_fact(key);
+        self.fact(SUBSCRIPTION, &fact, urgency, effects)
+    }
+
+    pub(crate) fn subscription_fact(&self, key: SubscriptionKey) -> SubscriptionFact {
+        let subscription = &self.subscriptions[key.0];
+        SubscriptionFact {
+            number: subscription.number,
+            channel: self.channels[subscription.channel.0].id.0,
+            client: subscription.client_name.clone(),
+            inbox: subscription.inbox.clone(),
+            ack_inbox: subscription.ack_inbox,
+            durable: subscription.durable.clone(),
+            queue: subscription.queue.clone(),
+            max_in_flight: i32::try_from(subscription.max_in_flight).unwrap_or(i32::MAX),
+            ack_wait_units: subscription.ack_wait_units,
+            last_sent: subscription.last_sent,
+            state: match subscription.phase {
+                Phase::Unconfirmed | Phase::Active => STATE_ACTIVE,
+                Phase::Offline => STATE_OFFLINE,
+                Phase::Departing => STATE_DEPARTING,
+            },
+        }
+    }
+
+    pub(crate) fn write_removed(&mut self, number: u64, urgency: Urgency, effects: &mut dyn Effects) -> Position {
+        if self.poisoned {
+            return Position(0);
+        }
+        self.fact(
+            SUBSCRIPTION_REMOVED,
+            &SubscriptionRemovedFact { number },
+            urgency,
+            effects,
+        )
+    }
+
+    pub(crate) fn log_subscription(
+        &self,
+        verb: SubscriptionVerb,
+        key: SubscriptionKey,
+        start: StartLine,
+        effects: &mut dyn Effects,
+    ) {
+        if !self.options.debug {
+            return;
+        }
+        let subscription = &self.subscriptions[key.0];
+        effects.event(Event::Subscription {
+            verb,
+            client: &subscription.client_name,
+            channel: &self.channels[subscription.channel.0].name,
+            inbox: &subscription.inbox,
+            queue: subscription.group.map_or(&b""[..], |group| &self.groups[group.0].name),
+            durable: &subscription.durable,
+            number: subscription.number,
+            start,
+        });
+    }
+
+    /// Stops the timer of a channel that is used, starts it for one that is not and whose timer does not run.
+    pub(crate) fn update_inactivity(&mut self, now: Now, key: ChannelKey) {
+        let limit = self.options.limits.max_inactivity_ns;
+        let channel = &mut self.channels[key.0];
+        if limit == 0 {
+            return;
+        }
+        let idle = channel.active == 0 && channel.subscribing == 0;
+        let deadline = match channel.inactivity_timer {
+            Some(running) if idle => Some(running),
+            None if idle => Some(now.monotonic + limit),
+            _ => None,
+        };
+        self.timers
+            .set(&mut channel.inactivity_timer, Timer::Inactivity(key), deadline);
+    }
+
+    /// As [`Engine::update_inactivity`], but a running timer starts again.
+    pub(crate) fn restart_inactivity(&mut self, now: Now, key: ChannelKey) {
+        let channel = &mut self.channels[key.0];
+        self.timers
+            .set(&mut channel.inactivity_timer, Timer::Inactivity(key), None);
+        self.update_inactivity(now, key);
+    }
+
+    pub(crate) fn inactivity_due(&mut self, now: Now, key: ChannelKey, effects: &mut dyn Effects) {
+        let limit = self.options.limits.max_inactivity_ns;
+        let channel = &mut self.channels[key.0];
+        channel.inactivity_timer = None;
+        if channel.active > 0 || channel.subscribing > 0 {
+            return;
+        }
+        let idle_since = channel.last_activity.saturating_add(limit);
+        let deadline = if idle_since > now.monotonic {
+            idle_since
+        } else if channel.durable_last < channel.last || self.poisoned {
+            now.monotonic + limit
+        } else {
+            return self.delete_channel(key, effects);
+        };
+        self.timers
+            .set(&mut channel.inactivity_timer, Timer::Inactivity(key), Some(deadline));
+    }
+
+    /// Deletes a channel with its offline durables.
+    fn delete_channel(&mut self, key: ChannelKey, effects: &mut dyn Effects) {
+        let mut channel = self.channels.remove(key.0);
+        self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
+        for group in channel.groups.values() {
+            self.cancel_group_read(*group);
+            let group = self.groups.remove(group.0);
+            for shadow in group.shadow.into_iter().chain(group.departing) {
+                self.forget_with_channel(shadow);
+            }
+        }
+        for durable in channel.durables.values() {
+            self.forget_with_channel(*durable);
+        }
+        self.channel_names.remove(&channel.name);
+        self.channel_folds
+            .remove(&seaway_stan_protocol::validate::fold_case(&channel.name)[..]);
+        self.channel_ids.remove(&channel.id);
+        self.appended = effects.delete_channel(channel.id);
+        effects.event(Event::ChannelDeleted { channel: &channel.name });
+    }
+
+    fn forget_with_channel(&mut self, key: SubscriptionKey) {
+        self.detach(key);
+        let subscription = self.subscriptions.remove(key.0);
+        self.subscription_numbers.remove(&subscription.number);
+    }
+}

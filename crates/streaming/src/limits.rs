@@ -1,0 +1,45 @@
+//! The engine's bounds: every queue and every slice of work is bounded by one of these.
+
+/// Sends (and skipped messages, trims, moved entries) done in one call of `handle` before the rest waits for the next
+/// `Settle`: about a millisecond of work.
+pub(crate) const HANDLE_WORK_MAX: usize = 4096;
+
+/// Messages asked for in one read.
+pub(crate) const READ_MESSAGES_MAX: u32 = 1024;
+
+/// About how many bytes are asked for in one read.
+pub(crate) const READ_BYTES_MAX: u32 = 1024 * 1024;
+
+/// A failed read is tried again after this many nanoseconds.
+pub(crate) const READ_RETRY_NS: u64 = 1_000_000_000;
+
+/// An ack deadline this close is treated as passed (`streaming-protocol.md` §5.5).
+pub(crate) const REDELIVERY_SLACK_NS: u64 = 15_000_000;
+
+/// First deliveries within this time share one deadline, the earliest. Below [`REDELIVERY_SLACK_NS`], so that sharing is
+/// not visible beyond the slack that redelivery has anyway.
+pub(crate) const DEADLINE_WINDOW_NS: u64 = 5_000_000;
+
+/// How long a client's old connection may take to prove that it is alive (`streaming-protocol.md` §2.7).
+pub(crate) const DUPLICATE_CHECK_NS: u64 = 500_000_000;
+
+/// A ping from a client whose heartbeats fail brings the next heartbeat forward to this (`streaming-protocol.md` §2.11).
+pub(crate) const HEARTBEAT_AFTER_PING_NS: u64 = 1_000_000;
+
+/// Subscription requests that wait for a seek by time.
+pub(crate) const SEEKS_MAX: usize = 16 * 1024;
+
+/// Facts per checkpoint slice.
+pub(crate) const CHECKPOINT_FACTS_MAX: usize = 256;
+
+/// Runs of pending sequences in one fact.
+pub(crate) const RUNS_PER_FACT_MAX: usize = 4096;
+
+/// Runs of sent or acknowledged sequences kept before they are written although the pass is not over.
+pub(crate) const UNSETTLED_RUNS_MAX: usize = 4096;
+
+/// Bytes of refused publishes' answers that may queue behind earlier answers; beyond, they overtake.
+pub(crate) const RELEASE_ERRORS_BYTES_MAX: usize = 1024 * 1024;
+
+const _: () = assert!(DEADLINE_WINDOW_NS < REDELIVERY_SLACK_NS);
+const _: () = assert!(CHECKPOINT_FACTS_MAX > 0 && HANDLE_WORK_MAX > CHECKPOINT_FACTS_MAX);

@@ -1,0 +1,77 @@
+//! What an operator decides about the engine.
+
+/// Limits per channel and on channels (`streaming-protocol.md` §6.1); 0 means unlimited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Channels that may exist at once.
+    pub max_channels: usize,
+    /// Subscription records per channel: plain, durable (offline too), every queue member, a group's shadow.
+    pub max_subscriptions: usize,
+    /// Messages per channel.
+    pub max_messages: u64,
+    /// Bytes per channel, counted as §6.1 says.
+    pub max_bytes: u64,
+    /// Nanoseconds after which a message is removed.
+    pub max_age_ns: u64,
+    /// Nanoseconds without activity after which a channel is deleted.
+    pub max_inactivity_ns: u64,
+}
+
+/// Everything an engine is told at its creation.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names the service; a store belongs to one cluster ID.
+    pub cluster_id: String,
+    /// Prefix of the discovery subject; only a new store takes it, later ones use what they hold.
+    pub discover_prefix: String,
+    /// Random base-62 text: the middle token of ack inboxes when the store is new; the recorded one is honoured after.
+    pub inbox_prefix_seed: [u8; 22],
+    /// Seeds the hashes, so that senders of names cannot choose collisions.
+    pub hash_seed: u64,
+    /// Limits.
+    pub limits: Limits,
+    /// Bytes added per message in size accounting: 40 for a FILE store, 0 for MEMORY (§6.1).
+    pub message_overhead: u32,
+    /// Nanoseconds between heartbeats (§2.10).
+    pub heartbeat_interval_ns: u64,
+    /// Nanoseconds a heartbeat may take (§2.10).
+    pub heartbeat_timeout_ns: u64,
+    /// Failed heartbeats in a row that are tolerated; one more closes the client (§2.10).
+    pub heartbeat_fail_count: u32,
+    /// Whether a second request for an active durable replaces the first (§5.7).
+    pub replace_durable: bool,
+    /// Whether debug lines are produced.
+    pub debug: bool,
+    /// Whether trace lines are produced.
+    pub trace: bool,
+    /// Nanoseconds per unit of the AckWait of a request: 1e9, and less in tests only.
+    pub ack_wait_unit_ns: u64,
+}
+
+impl Default for Options {
+    /// The defaults of §7.2 with a MEMORY store's accounting; the seeds are fixed and meant for tests.
+    fn default() -> Options {
+        Options {
+            cluster_id: "test-cluster".to_owned(),
+            discover_prefix: "_STAN.discover".to_owned(),
+            inbox_prefix_seed: *b"0123456789abcdefghijkl",
+            hash_seed: 1,
+            limits: Limits {
+                max_channels: 100,
+                max_subscriptions: 1000,
+                max_messages: 1_000_000,
+                max_bytes: 1_024_000_000,
+                max_age_ns: 0,
+                max_inactivity_ns: 0,
+            },
+            message_overhead: 0,
+            heartbeat_interval_ns: 30_000_000_000,
+            heartbeat_timeout_ns: 10_000_000_000,
+            heartbeat_fail_count: 10,
+            replace_durable: false,
+            debug: false,
+            trace: false,
+            ack_wait_unit_ns: 1_000_000_000,
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Publishing (`streaming-protocol.md` §2.8), the creation of channels, and the release of what became durable.
+
+use prost::bytes::Bytes;
+use seaway_stan_protocol::{PubMsgView, encode_message, encode_pub_ack, errors, is_control_message, validate};
+
+use crate::effects::{Effects, Need, Position, Urgency};
+use crate::engine::{Engine, POISONED};
+use crate::event::Event;
+use crate::facts::{CHANNEL, ChannelFact};
+use crate::input::ChannelId;
+use crate::limits::RELEASE_ERRORS_BYTES_MAX;
+use crate::release::{Confirmation, Outcome};
+use crate::state::{Channel, ChannelKey};
+use crate::time::Now;
+
+/// What a record costs the store beyond its body, roughly, when it is asked for admission.
+const RECORD_OVERHEAD: usize = 128;
+
+impl Engine {
+    pub(crate) fn publish(&mut self, now: Now, reply: &[u8], payload: &[u8], effects: &mut dyn Effects) {
+        let publish = match PubMsgView::decode(payload) {
+            Ok(publish) => publish,
+            Err(_) if is_control_message(payload) => return,
+            Err(invalid) => {
+                self.refuse_publish(reply, invalid.guid, errors::INVALID_PUBLISH_REQUEST, effects);
+                return;
+            }
+        };
+        self.totals.in_messages += 1;
+        self.totals.in_bytes += payload.len() as u64;
+        if publish.guid.is_empty() || !validate::is_channel_name(publish.subject) || !self.publisher_is_known(&publish)
+        {
+            self.refuse_publish(reply, publish.guid, errors::INVALID_PUBLISH_REQUEST, effects);
+            return;
+        }
+        self.trace(
+            Event::PublishReceived {
+                channel: publish.subject,
+                guid: publish.guid,
+            },
+            effects,
+        );
+        let admitted = self
+            .admit(Need::Ordinary, payload.len() + RECORD_OVERHEAD, effects)
+            .and_then(|()| self.find_or_create_channel(now, publish.subject, effects));
+        match admitted {
+            Ok(channel) => self.store_message(now, channel, reply, &publish, effects),
+            Err(text) => self.refuse_publish(reply, publish.guid, &text, effects),
+        }
+    }
+
+    /// §2.8: the connection ID alone decides when there is one, the client ID otherwise.
+    fn publisher_is_known(&self, publish: &PubMsgView<'_>) -> bool {
+        let client = if publish.conn_id.is_empty() {
+            self.client_names.get(publish.client_id)
+        } else {
+            self.conn_ids.get(publish.conn_id)
+        };
+        client.is_some_and(|key| self.clients[key.0].closing.is_none())
+    }
+
+    fn store_message(
+        &mut self,
+        now: Now,
+        key: ChannelKey,
+        reply: &[u8],
+        publish: &PubMsgView<'_>,
+        effects: &mut dyn Effects,
+    ) {
+        let channel = &mut self.channels[key.0];
+        let sequence = channel.last + 1;
+        // Timestamps of a channel never decrease, whatever the clock does.
+        let timestamp = now.wall.0.max(channel.last_timestamp);
+        let (head, tail) = (&mut self.scratch, &mut self.scratch_tail);
+        encode_around_data(head, tail, sequence, publish, timestamp);
+        let size = head.len() + publish.data.len() + tail.len();
+        let position = effects.append_message(channel.id, sequence, timestamp, &[head, publish.data, tail]);
+        self.appended = position;
+        if channel.last == 0 {
+            channel.first = sequence;
+        }
+        channel.last = sequence;
+        channel.bytes += size as u64;
+        channel.last_timestamp = timestamp;
+        channel.last_activity = now.monotonic;
+        let outcome = Outcome::Stored {
+            channel: key,
+            id: channel.id,
+            sequence,
+        };
+        self.release.push(position, outcome, reply, publish.guid);
+    }
+
+    /// A refused publish changed nothing; its PubAck keeps its place behind earlier ones unless too many wait.
+    fn refuse_publish(&mut self, reply: &[u8], guid: &[u8], text: &str, effects: &mut dyn Effects) {
+        if reply.is_empty() {
+            return;
+        }
+        self.scratch.clear();
+        encode_pub_ack(&mut self.scratch, guid, Some(text));
+        if self.release.is_empty() || self.poisoned || self.release.bytes() > RELEASE_ERRORS_BYTES_MAX {
+            effects.reply(Position(0), reply, &self.scratch);
+        } else {
+            self.release.push(self.appended, Outcome::Refused, reply, &self.scratch);
+        }
+    }
+
+    pub(crate) fn find_channel(&self, name: &[u8]) -> Option<ChannelKey> {
+        self.channel_names.get(name).copied()
+    }
+
+    /// The channel of that name; it is created when there is room (§6.1) and no other differs by case only (§4).
+    pub(crate) fn find_or_create_channel(
+        &mut self,
+        now: Now,
+        name: &[u8],
+        effects: &mut dyn Effects,
+    ) -> Result<ChannelKey, String> {
+        if let Some(key) = self.find_channel(name) {
+            return Ok(key);
+        }
+        let fold = validate::fold_case(name);
+        if let Some(existing) = self.channel_folds.get(&fold[..]) {
+            return Err(errors::channel_case_conflict(name, &self.channels[existing.0].name));
+        }
+        let limit = self.options.limits.max_channels;
+        if limit > 0 && self.channels.len() >= limit {
+            return Err(errors::TOO_MANY_CHANNELS.to_owned());
+        }
+        self.admit(Need::Ordinary, name.len() + RECORD_OVERHEAD, effects)?;
+        let id = ChannelId(self.next_channel);
+        self.next_channel += 1;
+        let fact = ChannelFact {
+            id: id.0,
+            name: Bytes::copy_from_slice(name),
+            ..ChannelFact::default()
+        };
+        self.fact(CHANNEL, &fact, Urgency::Sync, effects);
+        let key = self.insert_channel(now, id, fact.name);
+        self.restart_inactivity(now, key);
+        effects.event(Event::ChannelCreated { channel: name });
+        Ok(key)
+    }
+
+    /// Adds an empty channel to the maps.
+    pub(crate) fn insert_channel(&mut self, now: Now, id: ChannelId, name: Bytes) -> ChannelKey {
+        let fold = Bytes::from(validate::fold_case(&name).into_owned());
+        let key = ChannelKey(self.channels.insert(Channel {
+            id,
+            name: name.clone(),
+            first: 0,
+            last: 0,
+            durable_last: 0,
+            bytes: 0,
+            last_timestamp: 0,
+            last_activity: now.monotonic,
+            plain: Default::default(),
+            groups: Default::default(),
+            group_names: Default::default(),
+            durables: Default::default(),
+            records: 0,
+            active: 0,
+            subscribing: 0,
+            age_timer: None,
+            inactivity_timer: None,
+            retention_queued: false,
+            touched: false,
+            limits_reached_logged: false,
+        }));
+        self.channel_names.insert(name, key);
+        self.channel_folds.insert(fold, key);
+        self.channel_ids.insert(id, key);
+        key
+    }
+
+    /// Everything up to `position` is durable: messages are offered to subscribers, then answers leave in order (§2.6 rule
+    /// 5). A subscription confirmed here takes messages from here on (§2.6 rule 1).
+    pub(crate) fn release_durable(&mut self, now: Now, position: Position, effects: &mut dyn Effects) {
+        self.durable = self.durable.max(position);
+        let ready = self.release.ready(self.durable);
+        for outcome in self.release.outcomes(ready) {
+            let Outcome::Stored {
+                channel: key,
+                id,
+                sequence,
+            } = outcome
+            else {
+                continue;
+            };
+            let Some(channel) = self.channels.get_mut(key.0).filter(|channel| channel.id == id) else {
+                continue;
+            };
+            channel.durable_last = sequence;
+            if !channel.touched {
+                channel.touched = true;
+                self.touched.push(key);
+            }
+        }
+        let mut touched = std::mem::take(&mut self.touched);
+        for key in touched.drain(..) {
+            self.channels[key.0].touched = false;
+            self.deliver_channel(now, key, effects);
+            self.consider_retention(key);
+        }
+        self.touched = touched;
+        for _ in 0..ready {
+            self.release_one(now, effects);
+        }
+        self.release.reclaim();
+    }
+
+    fn release_one(&mut self, now: Now, effects: &mut dyn Effects) {
+        let Some((position, released)) = self.release.pop() else {
+            return;
+        };
+        let (outcome, subject) = (released.outcome, released.subject);
+        match outcome {
+            Outcome::Stored { channel, id, .. } => {
+                if self.options.trace
+                    && let Some(channel) = self.channels.get(channel.0).filter(|channel| channel.id == id)
+                {
+                    effects.event(Event::PublishAcked {
+                        channel: &channel.name,
+                        guid: released.payload,
+                    });
+                }
+                if !subject.is_empty() {
+                    self.scratch.clear();
+                    encode_pub_ack(&mut self.scratch, released.payload, None);
+                    effects.reply(position, subject, &self.scratch);
+                }
+            }
+            Outcome::Refused | Outcome::Confirmed(_) => {
+                if !subject.is_empty() {
+                    effects.reply(position, subject, released.payload);
+                }
+            }
+        }
+        if let Outcome::Confirmed(Confirmation::Subscribe {
+            subscription,
+            ack_inbox,
+        }) = outcome
+        {
+            self.confirm_subscription(now, subscription, ack_inbox, effects);
+        }
+    }
+
+    /// Nothing that waits will become durable: every answer that depends on it becomes a refusal.
+    pub(crate) fn poison(&mut self, effects: &mut dyn Effects) {
+        if self.poisoned {
+            return;
+        }
+        self.poisoned = true;
+        while let Some((_, released)) = self.release.pop() {
+            if released.subject.is_empty() {
+                continue;
+            }
+            self.scratch.clear();
+            match released.outcome {
+                Outcome::Stored { .. } => encode_pub_ack(&mut self.scratch, released.payload, Some(POISONED)),
+                Outcome::Refused => self.scratch.extend_from_slice(released.payload),
+                Outcome::Confirmed(confirmation) => crate::clients::encode_refusal(&mut self.scratch, confirmation),
+            }
+            effects.reply(Position(0), released.subject, &self.scratch);
+        }
+        self.release.reclaim();
+        effects.event(Event::Refused {
+            request: "everything that changes state",
+            reason: POISONED,
+        });
+    }
+}
+
+/// Encodes a message as subscribers get it, without its payload: what comes before, and what comes after.
+fn encode_around_data(head: &mut Vec<u8>, tail: &mut Vec<u8>, sequence: u64, publish: &PubMsgView<'_>, timestamp: i64) {
+    head.clear();
+    tail.clear();
+    encode_message(head, sequence, publish.subject, publish.reply, b"", 0);
+    if !publish.data.is_empty() {
+        // Field 4, length-delimited.
+        head.push(0x22);
+        prost::encoding::encode_varint(publish.data.len() as u64, head);
+    }
+    encode_message(tail, 0, b"", b"", b"", timestamp);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_in_parts_is_the_body_in_one() {
+        for data in [&b""[..], b"hi", &[7; 300]] {
+            let publish = PubMsgView {
+                subject: b"foo",
+                reply: b"r",
+                data,
+                ..PubMsgView::default()
+            };
+            let (mut head, mut tail, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+            encode_around_data(&mut head, &mut tail, 5, &publish, 1_700_000_000_000_000_000);
+            encode_message(&mut whole, 5, b"foo", b"r", data, 1_700_000_000_000_000_000);
+            assert_eq!([&head[..], data, &tail].concat(), whole);
+        }
+    }
+}

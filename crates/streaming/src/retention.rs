@@ -1,0 +1,144 @@
+//! Limits on messages, bytes and age (`streaming-protocol.md` §6.1): the oldest go, the newest stays.
+//!
+//! Sizes and timestamps of the oldest messages come from the store, which reads them ahead; what has to be read first is
+//! waited for. Only durable messages are trimmed, so that whoever keeps up is offered each message before it goes.
+
+use crate::effects::{Effects, Head};
+use crate::engine::Engine;
+use crate::event::Event;
+use crate::input::ChannelId;
+use crate::state::ChannelKey;
+use crate::time::Now;
+use crate::timers::Timer;
+
+impl Engine {
+    /// Bytes of a channel as they count (§6.1).
+    pub(crate) fn counted_bytes(&self, key: ChannelKey) -> u64 {
+        let channel = &self.channels[key.0];
+        let overhead = u64::from(self.options.message_overhead).saturating_mul(channel.messages());
+        channel.bytes.saturating_add(overhead)
+    }
+
+    fn is_over_limits(&self, key: ChannelKey) -> bool {
+        let limits = &self.options.limits;
+        let messages = self.channels[key.0].messages();
+        messages > 1
+            && ((limits.max_messages > 0 && messages > limits.max_messages)
+                || (limits.max_bytes > 0 && self.counted_bytes(key) > limits.max_bytes))
+    }
+
+    /// Queues a channel whose limits may ask for something.
+    pub(crate) fn consider_retention(&mut self, key: ChannelKey) {
+        let channel = &self.channels[key.0];
+        let ages = self.options.limits.max_age_ns > 0 && channel.age_timer.is_none() && channel.messages() > 0;
+        if ages || self.is_over_limits(key) {
+            self.queue_retention(key);
+        }
+    }
+
+    pub(crate) fn queue_retention(&mut self, key: ChannelKey) {
+        let channel = &mut self.channels[key.0];
+        if !channel.retention_queued {
+            channel.retention_queued = true;
+            self.retention.push((key, channel.id));
+        }
+    }
+
+    pub(crate) fn head_known(&mut self, now: Now, id: ChannelId, effects: &mut dyn Effects) {
+        if let Some(&key) = self.channel_ids.get(&id) {
+            self.enforce_limits(now, key, effects);
+        }
+    }
+
+    pub(crate) fn enforce_retention(&mut self, now: Now, effects: &mut dyn Effects) {
+        let mut queued = std::mem::take(&mut self.retention);
+        while self.budget > 0
+            && let Some((key, id)) = queued.pop()
+        {
+            if let Some(channel) = self.channels.get_mut(key.0).filter(|channel| channel.id == id) {
+                channel.retention_queued = false;
+                self.enforce_limits(now, key, effects);
+            }
+        }
+        queued.append(&mut self.retention);
+        self.retention = queued;
+    }
+
+    /// Trims one channel until it fits, and arms the timer for the age of what is then the oldest message.
+    fn enforce_limits(&mut self, now: Now, key: ChannelKey, effects: &mut dyn Effects) {
+        if self.poisoned {
+            return;
+        }
+        let id = self.channels[key.0].id;
+        let mut trimmed = false;
+        loop {
+            let channel = &self.channels[key.0];
+            if channel.messages() == 0 || channel.first > channel.durable_last {
+                break;
+            }
+            let over = self.is_over_limits(key);
+            let max_age = self.options.limits.max_age_ns;
+            if !over && max_age == 0 {
+                break;
+            }
+            if !self.spend() {
+                self.queue_retention(key);
+                break;
+            }
+            let first = self.channels[key.0].first;
+            let mut head = effects.head_from(id, first);
+            if head == Head::Reading && trimmed {
+                // What comes after the messages just counted out is known once they are gone.
+                self.appended = effects.trim(id, first);
+                trimmed = false;
+                head = effects.head_from(id, first);
+            }
+            let Head::Known {
+                sequence,
+                size,
+                timestamp,
+            } = head
+            else {
+                break;
+            };
+            let age = u64::try_from(now.wall.0.saturating_sub(timestamp)).unwrap_or(0);
+            if !over && age < max_age {
+                let deadline = now.monotonic.saturating_add(max_age - age);
+                self.timers
+                    .set(&mut self.channels[key.0].age_timer, Timer::Age(key), Some(deadline));
+                break;
+            }
+            if over {
+                self.report_limits_reached(key, effects);
+            }
+            let channel = &mut self.channels[key.0];
+            channel.first = sequence.saturating_add(1).max(first + 1);
+            channel.bytes = channel.bytes.saturating_sub(u64::from(size));
+            trimmed = true;
+        }
+        if trimmed {
+            self.appended = effects.trim(id, self.channels[key.0].first);
+        }
+        let channel = &mut self.channels[key.0];
+        if channel.messages() == 0 {
+            channel.bytes = 0;
+            self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
+        }
+    }
+
+    fn report_limits_reached(&mut self, key: ChannelKey, effects: &mut dyn Effects) {
+        if self.channels[key.0].limits_reached_logged {
+            return;
+        }
+        self.channels[key.0].limits_reached_logged = true;
+        let bytes = self.counted_bytes(key);
+        let channel = &self.channels[key.0];
+        effects.event(Event::LimitsReached {
+            channel: &channel.name,
+            messages: channel.messages(),
+            messages_max: self.options.limits.max_messages,
+            bytes,
+            bytes_max: self.options.limits.max_bytes,
+        });
+    }
+}

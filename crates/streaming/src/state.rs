@@ -1,0 +1,248 @@
+//! The engine's records: clients, channels, subscriptions, queue groups, and how they refer to each other.
+//!
+//! They live in slabs and refer to each other by key; whatever may outlive its target (a work item, a read, an answer that
+//! waits) carries the target's unique number too.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use prost::bytes::Bytes;
+
+use crate::deadlines::Deadlines;
+use crate::effects::Destination;
+use crate::facts::Runs;
+use crate::input::{ChannelId, ProbeId, Ticket};
+use crate::pending::Pending;
+
+macro_rules! key {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) struct $name(pub(crate) usize);
+    };
+}
+
+key!(
+    /// Place of a client.
+    ClientKey
+);
+key!(
+    /// Place of a channel.
+    ChannelKey
+);
+key!(
+    /// Place of a subscription.
+    SubscriptionKey
+);
+key!(
+    /// Place of a queue group.
+    GroupKey
+);
+
+/// A registered client (`streaming-protocol.md` §1, §2.7).
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// Unique in the process lifetime.
+    pub(crate) number: u64,
+    pub(crate) name: Bytes,
+    pub(crate) heartbeat_inbox: Bytes,
+    pub(crate) conn_id: Bytes,
+    pub(crate) protocol: i32,
+    pub(crate) ping_interval: i32,
+    pub(crate) ping_max_out: i32,
+    /// Active subscriptions, in the order of their creation or resumption.
+    pub(crate) subscriptions: BTreeMap<u64, SubscriptionKey>,
+    /// Failed heartbeats in a row.
+    pub(crate) failed: u32,
+    /// How often heartbeats began to fail; see [`Subscription::healthy_since`].
+    pub(crate) failures: u64,
+    /// The heartbeat that waits for its answer.
+    pub(crate) heartbeat: Option<ProbeId>,
+    pub(crate) heartbeat_timer: Option<u64>,
+    /// A new connection of the same name that waits for the outcome of the duplicate check, or for the end of a close.
+    pub(crate) contender: Option<Box<Contender>>,
+    pub(crate) check_timer: Option<u64>,
+    /// Set while its subscriptions are being closed; nothing else is accepted from it.
+    pub(crate) closing: Option<Closing>,
+}
+
+/// A connect request that waits.
+#[derive(Debug)]
+pub(crate) struct Contender {
+    pub(crate) probe: ProbeId,
+    pub(crate) request: seaway_stan_protocol::messages::ConnectRequest,
+    pub(crate) reply: Bytes,
+}
+
+/// How a close began, hence how it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// By request; the reply subject.
+    Requested(Bytes),
+    /// By the server: heartbeats failed, or a new connection takes over.
+    ByServer,
+}
+
+/// A channel and its subscriptions.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) id: ChannelId,
+    pub(crate) name: Bytes,
+    /// First live sequence; `last + 1` when nothing is left, 0 when nothing was ever stored.
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    /// Last durable sequence: nothing above it is delivered or trimmed.
+    pub(crate) durable_last: u64,
+    /// Bytes of the bodies of all live messages.
+    pub(crate) bytes: u64,
+    pub(crate) last_timestamp: i64,
+    /// Monotonic time of the last publish.
+    pub(crate) last_activity: u64,
+    /// Active plain and durable subscriptions, by number.
+    pub(crate) plain: BTreeMap<u64, SubscriptionKey>,
+    /// Queue groups by number, that is in the order of their creation.
+    pub(crate) groups: BTreeMap<u64, GroupKey>,
+    /// Queue groups by name; a durable one is called `<durable>:<group>`.
+    pub(crate) group_names: BTreeMap<Bytes, GroupKey>,
+    /// Plain durables, active and offline, by client and durable name.
+    pub(crate) durables: BTreeMap<(Bytes, Bytes), SubscriptionKey>,
+    /// Stored subscription records, for max_subs.
+    pub(crate) records: usize,
+    /// Active subscriptions, for max_inactivity.
+    pub(crate) active: usize,
+    /// Subscribe requests that wait for a seek.
+    pub(crate) subscribing: usize,
+    pub(crate) age_timer: Option<u64>,
+    pub(crate) inactivity_timer: Option<u64>,
+    /// In the list of channels whose limits are to be looked at.
+    pub(crate) retention_queued: bool,
+    /// In the list of channels that got new durable messages.
+    pub(crate) touched: bool,
+    pub(crate) limits_reached_logged: bool,
+}
+
+impl Channel {
+    /// Live messages.
+    pub(crate) fn messages(&self) -> u64 {
+        if self.last == 0 {
+            0
+        } else {
+            (self.last + 1).saturating_sub(self.first)
+        }
+    }
+}
+
+/// Where a subscription is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Its response has not left yet.
+    Unconfirmed,
+    /// It takes messages.
+    Active,
+    /// A durable without owner.
+    Offline,
+    /// A queue member that left: its pending messages go to the others, then it goes.
+    Departing,
+}
+
+/// Re-sending of everything pending before anything new (`streaming-protocol.md` §5.7, §5.9); the subscription is on hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Nothing to do.
+    Released,
+    /// After a resume: all pending messages, from this sequence on.
+    Resume(u64),
+    /// After a restart: those past their deadline, from this sequence on.
+    Restart(u64),
+}
+
+/// An outstanding read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    pub(crate) ticket: Ticket,
+    pub(crate) from: u64,
+    /// Last sequence asked for.
+    pub(crate) to: u64,
+}
+
+/// What happened to a subscription since it was last written down.
+#[derive(Debug, Default)]
+pub(crate) struct Unsettled {
+    /// In the list of subscriptions to settle.
+    pub(crate) queued: bool,
+    /// The cursor moved.
+    pub(crate) cursor: bool,
+    pub(crate) sent: Runs,
+    pub(crate) acked: Runs,
+    /// Taken over from other members of the group: their number, and the sequence.
+    pub(crate) taken: Vec<(u64, u64)>,
+}
+
+/// A subscription (`streaming-protocol.md` §5.2).
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    /// Unique for the life of the store.
+    pub(crate) number: u64,
+    pub(crate) channel: ChannelKey,
+    /// Its owner; none when it is offline or departing.
+    pub(crate) client: Option<ClientKey>,
+    /// The (last) owner's name.
+    pub(crate) client_name: Bytes,
+    pub(crate) inbox: Bytes,
+    /// Last token of its ack inbox.
+    pub(crate) ack_inbox: u64,
+    pub(crate) durable: Bytes,
+    /// Queue group as requested, empty for none.
+    pub(crate) queue: Bytes,
+    pub(crate) group: Option<GroupKey>,
+    pub(crate) max_in_flight: usize,
+    pub(crate) ack_wait_units: i32,
+    /// AckWait in nanoseconds.
+    pub(crate) ack_wait: u64,
+    /// The cursor; for a queue member the highest sequence sent to it.
+    pub(crate) last_sent: u64,
+    pub(crate) pending: Pending,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) phase: Phase,
+    pub(crate) hold: Hold,
+    /// A redelivery pass is under way.
+    pub(crate) due: bool,
+    pub(crate) reading: Option<Reading>,
+    pub(crate) paused: Option<Destination>,
+    /// The owner's count of failures when it was created or resumed: only later ones mark it.
+    pub(crate) healthy_since: u64,
+    pub(crate) timer: Option<u64>,
+    pub(crate) retry_timer: Option<u64>,
+    /// In the work queue.
+    pub(crate) queued: bool,
+    pub(crate) unsettled: Unsettled,
+}
+
+impl Subscription {
+    /// Whether it has as many pending messages as it may.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.pending.len() >= self.max_in_flight
+    }
+
+    /// Whether it keeps its state when its owner goes.
+    pub(crate) fn is_durable(&self) -> bool {
+        !self.durable.is_empty()
+    }
+}
+
+/// A queue group (`streaming-protocol.md` §5.2, §5.6).
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Unique in the process lifetime.
+    pub(crate) number: u64,
+    pub(crate) channel: ChannelKey,
+    pub(crate) name: Bytes,
+    pub(crate) members: VecDeque<SubscriptionKey>,
+    /// The record of a durable group without members.
+    pub(crate) shadow: Option<SubscriptionKey>,
+    /// Members that left and still hold messages.
+    pub(crate) departing: BTreeSet<SubscriptionKey>,
+    pub(crate) last_sent: u64,
+    pub(crate) reading: Option<Reading>,
+    pub(crate) retry_timer: Option<u64>,
+    pub(crate) queued: bool,
+}
