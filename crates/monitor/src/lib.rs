@@ -1,1 +1,26 @@
-//! Monitoring endpoints over snapshots.
+//! Monitoring over HTTP: what the broker and the streaming engine say of themselves (streaming specification §8, core
+//! specification §6).
+//!
+//! This crate decides paths, parameters, key order and texts of the answers. It knows nothing of the insides of a server:
+//! it asks a [`Source`] for snapshots, which can neither block nor change what they show.
+//!
+//! [`serve`] answers requests on a listener. Requests are hostile until proven otherwise: connections, queries, waiting
+//! times and list sizes are bounded, see [`limits`].
+
+pub mod limits;
+
+mod broker;
+mod json;
+mod process;
+mod query;
+mod serve;
+mod site;
+mod snapshot;
+mod streaming;
+
+pub use serve::{router, serve};
+pub use snapshot::{
+    Answer, Broker, Channel, ChannelLimits, Client, Connection, ConnectionState, ConnectionSubscription, Detail,
+    Health, Page, PageRequest, Role, SlowConsumers, Source, StoreLimits, StreamingIdentity, StreamingServer,
+    StreamingState, StreamingStore, Subscription, Unavailable,
+};

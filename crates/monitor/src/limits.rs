@@ -1,0 +1,32 @@
+//! Bounds of what a request may cost.
+
+use std::time::Duration;
+
+/// Connections served at a time; further ones wait in the backlog of the listener.
+pub const CONNECTIONS_MAX: usize = 256;
+/// Bytes of a request's query; longer ones are refused.
+pub const QUERY_LEN_MAX: usize = 16 * 1024;
+/// Parameters of a query that are looked at.
+pub const PARAMETERS_MAX: usize = 64;
+/// Entries of a list when the request does not say (streaming specification §8.1, core specification §6.3).
+pub const LIST_LIMIT_DEFAULT: usize = 1024;
+/// Entries of a list at most; the answer says which limit it has used.
+pub const LIST_LIMIT_MAX: usize = 65_536;
+/// Bytes of the name of a JSONP callback.
+pub const CALLBACK_LEN_MAX: usize = 64;
+/// Bytes of a request's head that are buffered.
+pub const HEAD_LEN_MAX: usize = 32 * 1024;
+/// Time for a request's head to arrive, from the end of the previous request on.
+pub const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+/// Time a source may take for a snapshot.
+pub const SNAPSHOT_TIME_MAX: Duration = Duration::from_secs(10);
+/// Time after which a connection is asked to end; the request in progress is finished.
+pub const CONNECTION_TIME_MAX: Duration = Duration::from_secs(600);
+/// Time that a connection which was asked to end has for it.
+pub const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
+
+const _: () = assert!(LIST_LIMIT_DEFAULT <= LIST_LIMIT_MAX);
+const _: () = assert!(
+    QUERY_LEN_MAX < HEAD_LEN_MAX,
+    "a query that is too long gets an answer that says so"
+);

@@ -1,0 +1,131 @@
+//! The HTTP side: a bounded number of connections, each with bounded patience.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::limits::{CLOSE_TIME_MAX, CONNECTION_TIME_MAX, CONNECTIONS_MAX, HEAD_LEN_MAX, HEAD_TIME_MAX};
+use crate::site::{Content, Reply, Site};
+use crate::snapshot::Source;
+
+/// Pause after an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// All endpoints as a router, for a server that has other pages too.
+pub fn router(source: Arc<dyn Source>) -> Router {
+    let site = Arc::new(Site::new(source));
+    Router::new().fallback(answer).with_state(site)
+}
+
+/// Answers requests until `shutdown` is done; requests in progress then have [`CLOSE_TIME_MAX`] to finish.
+pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, shutdown: impl Future<Output = ()> + Send) {
+    let router = router(source);
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (closing, closed) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            // Ended connections are forgotten as they end.
+            Some(_) = connections.join_next() => continue,
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        match accepted {
+            Ok((stream, permit)) => {
+                let connection = serve_connection(stream, router.clone(), closed.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(permit);
+                });
+            }
+            Err(error) if concerns_one_connection(&error) => {}
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+    drop(listener);
+    // Nobody listens when there are no connections.
+    let _ = closing.send(true);
+    let _ = timeout(CLOSE_TIME_MAX, async {
+        while connections.join_next().await.is_some() {}
+    })
+    .await;
+}
+
+/// The next connection, as soon as there is room for one.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, permit))
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Serves a connection to its end; what goes wrong on it concerns its peer only.
+async fn serve_connection(stream: TcpStream, router: Router, mut closed: watch::Receiver<bool>) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_buf_size(HEAD_LEN_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    tokio::select! {
+        _ = &mut connection => return,
+        _ = closed.wait_for(|closed| *closed) => {}
+        () = sleep(CONNECTION_TIME_MAX) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(CLOSE_TIME_MAX, connection).await;
+}
+
+async fn answer(State(site): State<Arc<Site>>, uri: Uri) -> Response<Body> {
+    response(site.answer(uri.path(), uri.query().unwrap_or_default()).await)
+}
+
+/// Headers of streaming specification §8.1 and core specification §6.1.
+fn response(reply: Reply) -> Response<Body> {
+    let headers: &[(HeaderName, &'static str)] = match reply.content {
+        Content::Empty => &[],
+        Content::Json => &[
+            (header::CONTENT_TYPE, "application/json"),
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        ],
+        Content::JavaScript => &[(header::CONTENT_TYPE, "application/javascript")],
+        Content::Html => &[(header::CONTENT_TYPE, "text/html; charset=utf-8")],
+        Content::Text => &[
+            (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ],
+    };
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in headers {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;

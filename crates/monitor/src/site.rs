@@ -1,0 +1,215 @@
+//! From a path and its parameters to an answer; knows no sockets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use crate::limits::{QUERY_LEN_MAX, SNAPSHOT_TIME_MAX};
+use crate::process::ProcessUse;
+use crate::query::Query;
+use crate::snapshot::{Source, StreamingState, Unavailable};
+use crate::{broker, json, streaming};
+
+/// Paths of the broker, whose requests `/varz` counts (core specification §6.1).
+const COUNTED_PATHS: [&str; 4] = ["/", "/connz", "/healthz", "/varz"];
+
+/// Kind of an answer's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// No content.
+    Empty,
+    Json,
+    JavaScript,
+    Html,
+    Text,
+}
+
+/// An answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) content: Content,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    /// JSON over several lines.
+    pub(crate) fn json(value: &impl Serialize) -> Self {
+        Reply {
+            status: 200,
+            content: Content::Json,
+            body: json::pretty(value),
+        }
+    }
+
+    /// JSON in one line.
+    pub(crate) fn compact_json(value: &impl Serialize) -> Self {
+        Reply {
+            status: 200,
+            content: Content::Json,
+            body: json::compact(value),
+        }
+    }
+
+    pub(crate) fn not_found(text: String) -> Self {
+        Reply {
+            status: 404,
+            content: Content::Text,
+            body: text,
+        }
+    }
+
+    pub(crate) fn bad_request(text: String) -> Self {
+        Reply {
+            status: 400,
+            content: Content::Text,
+            body: text,
+        }
+    }
+
+    /// The same answer with another status.
+    pub(crate) fn status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    fn html(page: &str) -> Self {
+        Reply {
+            status: 200,
+            content: Content::Html,
+            body: page.to_owned(),
+        }
+    }
+
+    /// JSON as the argument of a call (streaming specification §8.1).
+    fn called(mut self, callback: Option<String>) -> Self {
+        if let (Content::Json, Some(callback)) = (self.content, callback) {
+            self.body = format!("{callback}({})", self.body);
+            self.content = Content::JavaScript;
+        }
+        self
+    }
+}
+
+/// When a request is answered, and the zone of the times that are shown local.
+#[derive(Debug, Clone)]
+pub(crate) struct Moment {
+    pub(crate) now: Timestamp,
+    pub(crate) zone: TimeZone,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Moment {
+            now: Timestamp::now(),
+            zone: TimeZone::system(),
+        }
+    }
+
+    pub(crate) fn now_ns(&self) -> i64 {
+        i64::try_from(self.now.as_nanosecond()).unwrap_or(i64::MAX)
+    }
+
+    pub(crate) fn local(&self, at: Timestamp) -> String {
+        json::time(at, &self.zone)
+    }
+
+    pub(crate) fn local_now(&self) -> String {
+        self.local(self.now)
+    }
+}
+
+/// All endpoints over one source.
+pub(crate) struct Site {
+    source: Arc<dyn Source>,
+    /// Requests by place in [`COUNTED_PATHS`].
+    requests: [AtomicU64; COUNTED_PATHS.len()],
+}
+
+impl Site {
+    pub(crate) fn new(source: Arc<dyn Source>) -> Self {
+        Site {
+            source,
+            requests: Default::default(),
+        }
+    }
+
+    /// Answers a request; whatever its method.
+    pub(crate) async fn answer(&self, path: &str, query: &str) -> Reply {
+        self.answer_at(Moment::now(), path, query).await
+    }
+
+    pub(crate) async fn answer_at(&self, moment: Moment, path: &str, query: &str) -> Reply {
+        if query.len() > QUERY_LEN_MAX {
+            return Reply::bad_request(format!("query too long, at most {QUERY_LEN_MAX} bytes"));
+        }
+        if let Some(place) = COUNTED_PATHS.iter().position(|counted| *counted == path) {
+            self.requests[place].fetch_add(1, Ordering::Relaxed);
+        }
+        let query = Query::parse(query);
+        let callback = match query.callback() {
+            Ok(callback) => callback,
+            Err(text) => return Reply::bad_request(text),
+        };
+        let answer = tokio::time::timeout(SNAPSHOT_TIME_MAX, self.route(&moment, path, &query)).await;
+        let answer = answer.unwrap_or_else(|_| Err(Unavailable("the server does not answer".to_owned())));
+        match answer {
+            Ok(reply) => reply.called(callback),
+            Err(unavailable) if path == "/healthz" => broker::healthz(Err(unavailable)).await.called(callback),
+            Err(Unavailable(reason)) => {
+                let what = path.rsplit('/').next().unwrap_or_default();
+                let body = format!("Error getting information about {what}: {reason}\n");
+                Reply {
+                    status: 500,
+                    content: Content::Text,
+                    body,
+                }
+            }
+        }
+    }
+
+    async fn route(&self, moment: &Moment, path: &str, query: &Query) -> Result<Reply, Unavailable> {
+        let source = &*self.source;
+        match path {
+            "/" => Ok(Reply::html(broker::INDEX)),
+            "/healthz" => Ok(broker::healthz(source.health().await).await),
+            "/varz" => Ok(broker::varz(
+                source.broker().await?,
+                moment,
+                ProcessUse::now(),
+                self.request_counts(),
+            )),
+            "/connz" => broker::connz(source, moment, query).await,
+            "/streaming" => Ok(Reply::html(streaming::INDEX)),
+            "/streaming/serverz" => streaming::serverz(source, moment, ProcessUse::now()).await,
+            "/streaming/storez" => streaming::storez(source, moment).await,
+            "/streaming/clientsz" => streaming::clientsz(source, moment, query).await,
+            "/streaming/channelsz" => streaming::channelsz(source, moment, query).await,
+            "/streaming/isFTActive" => {
+                let active = source.streaming_identity().state == StreamingState::FtActive;
+                let status = if active { 200 } else { 204 };
+                Ok(Reply {
+                    status,
+                    content: Content::Empty,
+                    body: String::new(),
+                })
+            }
+            _ => Ok(Reply::not_found("404 page not found\n".to_owned())),
+        }
+    }
+
+    fn request_counts(&self) -> BTreeMap<&'static str, u64> {
+        COUNTED_PATHS
+            .into_iter()
+            .zip(&self.requests)
+            .map(|(path, count)| (path, count.load(Ordering::Relaxed)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
