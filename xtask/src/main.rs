@@ -1,1 +1,176 @@
-fn main() {}
+//! Development chores: the test command, the scenarios with real clients, crash and sync proofs, layout checks, code generation.
+//!
+//! Run as `cargo xtask COMMAND`. This crate drives processes and reads files; it links nothing of the server, so that what it
+//! proves, it proves about the built binary.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool that reports to the terminal"
+)]
+
+mod clients;
+mod codegen;
+mod compat;
+mod control;
+mod crash;
+mod raw_client;
+mod server_process;
+mod shell;
+mod sync_trace;
+mod test_command;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  test [--long] [--only STAGE]...   everything that must pass, with the time of each stage; --long adds the long forms
+  compat [--only LANGUAGE]... [--suite core|streaming] [--scenario NAME]... [--server PATH]
+                                    the scenarios of compat/ with real clients: go, python, node, rust
+  crash [--kills N] [--seed N] [--server PATH]
+                                    real clients publish while the server is killed; nothing acknowledged may be lost
+  sync-trace [--server PATH]        a system call trace proves that nothing leaves before it is synced
+  tidy                              layout checks: file budgets, dependence rules, leftovers
+  codegen [--check]                 regenerate committed files, or check that they are up to date
+
+Without --server the release binary is built and used.";
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_command_line();
+    match dispatch(&mut arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
+    let command = arguments.0.first().cloned().unwrap_or_default();
+    if !arguments.0.is_empty() {
+        arguments.0.remove(0);
+    }
+    match command.as_str() {
+        "test" => {
+            let options = test_command::Options {
+                long: arguments.flag("--long"),
+                only: arguments.all("--only")?,
+            };
+            arguments.finish()?;
+            test_command::run(&options)
+        }
+        "compat" => {
+            let options = compat::Options {
+                languages: arguments.all("--only")?,
+                suites: arguments.all("--suite")?,
+                scenarios: arguments.all("--scenario")?,
+                server: arguments.value("--server")?.map(Into::into),
+            };
+            arguments.finish()?;
+            compat::run(&options).map(drop)
+        }
+        "crash" => {
+            let options = crash::Options {
+                kills: arguments.number("--kills")?.unwrap_or(crash::DEFAULT_KILLS),
+                seed: arguments.number("--seed")?,
+                server: arguments.value("--server")?.map(Into::into),
+            };
+            arguments.finish()?;
+            crash::run(&options)
+        }
+        "sync-trace" => {
+            let server = arguments.value("--server")?.map(Into::into);
+            arguments.finish()?;
+            sync_trace::run(server)
+        }
+        "tidy" => arguments.finish().and_then(|()| tidy::run()),
+        "codegen" => {
+            let check = arguments.flag("--check");
+            arguments.finish()?;
+            codegen::run(check)
+        }
+        "" | "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("unknown command {other:?}\n\n{USAGE}"),
+    }
+}
+
+/// What stands behind the command; each method takes what it understands away.
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn from_command_line() -> Self {
+        Self(std::env::args().skip(1).collect())
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|argument| argument != name);
+        self.0.len() != before
+    }
+
+    fn value(&mut self, name: &str) -> anyhow::Result<Option<String>> {
+        Ok(self.all(name)?.pop())
+    }
+
+    fn all(&mut self, name: &str) -> anyhow::Result<Vec<String>> {
+        let mut values = Vec::new();
+        while let Some(position) = self.0.iter().position(|argument| argument == name) {
+            self.0.remove(position);
+            if position == self.0.len() {
+                bail!("{name} needs a value");
+            }
+            values.push(self.0.remove(position));
+        }
+        Ok(values)
+    }
+
+    fn number<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+        &mut self,
+        name: &str,
+    ) -> anyhow::Result<Option<T>> {
+        self.value(name)?
+            .map(|text| text.parse().with_context(|| format!("{name} {text}")))
+            .transpose()
+    }
+
+    fn finish(&self) -> anyhow::Result<()> {
+        match self.0.first() {
+            Some(left) => bail!("unexpected argument {left:?}\n\n{USAGE}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(words: &str) -> Arguments {
+        Arguments(words.split_whitespace().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn options_are_taken_wherever_they_stand() {
+        let mut given = arguments("--only go --long --only node --kills 7");
+        assert!(given.flag("--long"));
+        assert!(!given.flag("--long"));
+        assert_eq!(given.all("--only").expect("both have values"), ["go", "node"]);
+        assert_eq!(given.number::<u32>("--kills").expect("a number"), Some(7));
+        given.finish().expect("nothing is left");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        assert!(arguments("--kils 3").finish().is_err());
+        assert!(arguments("--only").all("--only").is_err());
+        assert!(arguments("--kills many").number::<u32>("--kills").is_err());
+    }
+}

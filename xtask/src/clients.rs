@@ -1,0 +1,239 @@
+//! The languages whose clients run the scenarios: whether they are here, how their libraries are installed into the build folder,
+//! and how a suite is started. All versions are pinned by the files in `compat/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use crate::shell;
+
+/// A language with clients for the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Language {
+    Go,
+    Python,
+    Node,
+    Rust,
+}
+
+/// A family of scenarios: plain publish-subscribe, or streaming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suite {
+    Core,
+    Streaming,
+}
+
+impl Suite {
+    pub(crate) const ALL: [Self; 2] = [Self::Core, Self::Streaming];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Streaming => "streaming",
+        }
+    }
+
+    /// The scenarios that each language must tell. A language that leaves one out fails.
+    pub(crate) fn scenarios(self) -> &'static [&'static str] {
+        match self {
+            Self::Core => &[
+                "publish-subscribe",
+                "wildcards",
+                "queue-groups",
+                "request-reply",
+                "no-responders",
+                "headers",
+                "auto-unsubscribe",
+                "drain",
+                "max-payload",
+                "fan-10000",
+            ],
+            Self::Streaming => &[
+                "connect",
+                "publish",
+                "publish-async-10000",
+                "start-new-only",
+                "start-last-received",
+                "start-all-available",
+                "start-sequence",
+                "start-time",
+                "start-time-delta",
+                "durable-resume-client-restart",
+                "durable-resume-server-kill",
+                "queue-group-member-dies",
+                "manual-ack-redelivery",
+                "max-inflight-one",
+                "duplicate-client-refused",
+                "durable-unsubscribe-vs-close",
+            ],
+        }
+    }
+}
+
+impl Language {
+    pub(crate) const ALL: [Self; 4] = [Self::Go, Self::Python, Self::Node, Self::Rust];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Go => "go",
+            Self::Python => "python",
+            Self::Node => "node",
+            Self::Rust => "rust",
+        }
+    }
+
+    /// The suites this language has a client for.
+    pub(crate) fn suites(self) -> &'static [Suite] {
+        match self {
+            Self::Go | Self::Python | Self::Node => &Suite::ALL,
+            Self::Rust => &[Suite::Core],
+        }
+    }
+
+    /// The programs without which this language is absent.
+    fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Go => &["go"],
+            Self::Python => &["python3"],
+            Self::Node => &["node", "npm"],
+            Self::Rust => &[],
+        }
+    }
+
+    pub(crate) fn is_installed(self) -> bool {
+        self.programs().iter().all(|program| shell::is_installed(program))
+    }
+
+    /// Installs the client libraries and builds the scenarios.
+    pub(crate) fn prepare(self) -> anyhow::Result<()> {
+        let prepared = match self {
+            Self::Go => prepare_go(),
+            Self::Python => prepare_python(),
+            Self::Node => prepare_node(),
+            Self::Rust => prepare_rust(),
+        };
+        prepared.with_context(|| format!("install the {} clients", self.name()))
+    }
+
+    /// The command that runs a suite, still without the server's addresses.
+    pub(crate) fn command(self, suite: Suite) -> Command {
+        match self {
+            Self::Go => {
+                let mut command = Command::new(go_binary());
+                command.arg(suite.name());
+                command
+            }
+            Self::Python => python(suite, &format!("{}.py", suite.name())),
+            Self::Node => {
+                let mut command = Command::new("node");
+                command.arg(source(self).join(format!("{}.js", suite.name())));
+                command.env("NODE_PATH", build_folder("node").join("node_modules"));
+                command
+            }
+            Self::Rust => Command::new(shell::target_directory().join("debug").join("seaway-compat-rust")),
+        }
+    }
+}
+
+/// A script of `compat/python`, run with the libraries of the suite.
+pub(crate) fn python(suite: Suite, script: &str) -> Command {
+    let mut command = Command::new(build_folder("python").join("bin").join("python"));
+    command.arg(source(Language::Python).join(script));
+    command.env("PYTHONPATH", build_folder(&format!("python-{}", suite.name())));
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+/// The Go scenarios' program with another subcommand than a suite.
+pub(crate) fn go(subcommand: &str) -> Command {
+    let mut command = Command::new(go_binary());
+    command.arg(subcommand);
+    command
+}
+
+fn source(language: Language) -> PathBuf {
+    shell::root().join("compat").join(language.name())
+}
+
+fn build_folder(name: &str) -> PathBuf {
+    shell::root().join("compat").join(".build").join(name)
+}
+
+fn go_binary() -> PathBuf {
+    build_folder("go").join("scenarios")
+}
+
+fn prepare_go() -> anyhow::Result<()> {
+    let mut command = Command::new("go");
+    command
+        .current_dir(source(Language::Go))
+        .args(["build", "-mod=readonly", "-o"])
+        .arg(go_binary())
+        .arg(".");
+    shell::run_quietly(&mut command).map(drop)
+}
+
+fn prepare_python() -> anyhow::Result<()> {
+    let environment = build_folder("python");
+    if !environment.join("bin").join("pip").exists() {
+        shell::run_quietly(
+            Command::new("python3")
+                .args(["-m", "venv", "--clear"])
+                .arg(&environment),
+        )?;
+    }
+    for suite in Suite::ALL {
+        let requirements = source(Language::Python).join(format!("requirements-{}.txt", suite.name()));
+        let folder = build_folder(&format!("python-{}", suite.name()));
+        once_per_content(&requirements, &folder, || {
+            let mut pip = Command::new(environment.join("bin").join("pip"));
+            pip.args(["install", "--quiet", "--disable-pip-version-check", "--target"])
+                .arg(&folder);
+            pip.arg("--requirement").arg(&requirements);
+            shell::run_quietly(&mut pip).map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+fn prepare_node() -> anyhow::Result<()> {
+    let (from, folder) = (source(Language::Node), build_folder("node"));
+    once_per_content(&from.join("package-lock.json"), &folder, || {
+        for file in ["package.json", "package-lock.json", ".npmrc"] {
+            fs::copy(from.join(file), folder.join(file)).with_context(|| format!("copy {file}"))?;
+        }
+        shell::run_quietly(
+            Command::new("npm")
+                .current_dir(&folder)
+                .args(["ci", "--no-audit", "--no-fund"]),
+        )
+        .map(drop)
+    })
+}
+
+fn prepare_rust() -> anyhow::Result<()> {
+    let mut build = shell::cargo();
+    build
+        .args(["build", "--quiet", "--locked", "--manifest-path"])
+        .arg(source(Language::Rust).join("Cargo.toml"));
+    build.arg("--target-dir").arg(shell::target_directory());
+    shell::run_quietly(&mut build).map(drop)
+}
+
+/// Fills a folder anew unless it was filled from a list with this very content before.
+fn once_per_content(list: &Path, folder: &Path, install: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let wanted = fs::read(list).with_context(|| format!("read {}", list.display()))?;
+    let stamp = folder.join("installed-from");
+    if fs::read(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("empty {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder)?;
+    install()?;
+    fs::write(stamp, wanted)?;
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! `cargo xtask test`: the one test command. Runs every stage in order, goes on after a failure, and closes with the time of each
+//! stage and with cargo test's own result lines.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use crate::{clients, codegen, compat, crash, shell, sync_trace, tidy};
+
+/// What to run.
+pub(crate) struct Options {
+    /// Adds the long forms.
+    pub(crate) long: bool,
+    /// Names of stages; empty means all.
+    pub(crate) only: Vec<String>,
+}
+
+/// Kills of the long crash run.
+const LONG_KILLS: u32 = 400;
+
+/// What the stages gather for the end of the report.
+#[derive(Default)]
+struct Tally {
+    /// Cargo test's result lines, of test programs that ran at least one test.
+    cargo_results: Vec<String>,
+    passed: usize,
+    failed: usize,
+    skipped: Vec<String>,
+}
+
+type Stage = (&'static str, fn(&mut Tally) -> anyhow::Result<()>);
+
+/// The cheap ones first.
+const STAGES: [Stage; 8] = [
+    ("format", |_| check_format()),
+    ("tidy", |_| tidy::run()),
+    ("codegen", |_| codegen::run(true)),
+    ("clippy", |_| lint()),
+    ("cargo-test", cargo_test),
+    ("compat", run_compat),
+    ("crash", |_| run_crash(crash::DEFAULT_KILLS)),
+    ("sync-trace", |_| sync_trace::run(None)),
+];
+
+/// What `--long` adds.
+const LONG_STAGES: [Stage; 1] = [("crash-long", |_| run_crash(LONG_KILLS))];
+
+/// Runs the chosen stages; an error names those that failed.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let long: &[Stage] = if options.long { &LONG_STAGES } else { &[] };
+    let all: Vec<&Stage> = STAGES.iter().chain(long).collect();
+    if let Some(unknown) = options
+        .only
+        .iter()
+        .find(|name| all.iter().all(|(known, _)| known != name))
+    {
+        bail!(
+            "no stage is called {unknown:?}; there are {:?}",
+            all.iter().map(|(name, _)| name).collect::<Vec<_>>()
+        );
+    }
+    let chosen = all
+        .into_iter()
+        .filter(|(name, _)| options.only.is_empty() || options.only.iter().any(|only| only == name));
+    let mut tally = Tally::default();
+    let mut outcomes = Vec::new();
+    for (name, stage) in chosen {
+        println!("\n=== {name}");
+        let start = Instant::now();
+        let outcome = stage(&mut tally);
+        if let Err(error) = &outcome {
+            println!("=== {name} FAILED: {error:#}");
+        }
+        outcomes.push((*name, start.elapsed(), outcome.is_ok()));
+    }
+    report(&tally, &outcomes);
+    let failed: Vec<&str> = outcomes
+        .iter()
+        .filter(|(_, _, ok)| !ok)
+        .map(|(name, _, _)| *name)
+        .collect();
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn report(tally: &Tally, outcomes: &[(&str, Duration, bool)]) {
+    println!("\n=== times");
+    for (name, took, ok) in outcomes {
+        println!(
+            "{name:<12} {:>7.1} s  {}",
+            took.as_secs_f64(),
+            if *ok { "ok" } else { "FAILED" }
+        );
+    }
+    let total: Duration = outcomes.iter().map(|(_, took, _)| *took).sum();
+    println!("{:<12} {:>7.1} s", "all", total.as_secs_f64());
+    for skipped in &tally.skipped {
+        shell::loudly(&format!("SKIPPED: {skipped}"));
+    }
+    for line in &tally.cargo_results {
+        println!("{line}");
+    }
+    println!(
+        "{} passed, {} failed, {} skipped",
+        tally.passed,
+        tally.failed,
+        tally.skipped.len()
+    );
+}
+
+fn check_format() -> anyhow::Result<()> {
+    shell::run(shell::cargo().args(["fmt", "--all", "--", "--check"]))?;
+    let foreign = shell::root().join("compat/rust/Cargo.toml");
+    shell::run(
+        shell::cargo()
+            .args(["fmt", "--manifest-path"])
+            .arg(foreign)
+            .args(["--", "--check"]),
+    )?;
+    if shell::is_installed("gofmt") {
+        let go = shell::root().join("compat/go");
+        let unformatted = shell::run_quietly(std::process::Command::new("gofmt").arg("-l").arg(go))?;
+        if !unformatted.trim().is_empty() {
+            bail!("gofmt would change {unformatted}");
+        }
+    }
+    Ok(())
+}
+
+fn lint() -> anyhow::Result<()> {
+    shell::run(shell::cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+/// Runs `cargo test` with its output shown as it comes, and keeps its result lines.
+fn cargo_test(tally: &mut Tally) -> anyhow::Result<()> {
+    let mut command = shell::cargo();
+    command
+        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().context("start cargo test")?;
+    let output = child.stdout.take().expect("stdout was asked for");
+    for line in BufReader::new(output).lines() {
+        let line = line.context("read cargo test's output")?;
+        println!("{line}");
+        if let Some((passed, failed)) = counts(&line) {
+            tally.passed += passed;
+            tally.failed += failed;
+            if passed + failed > 0 {
+                tally.cargo_results.push(line);
+            }
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("cargo test failed with {status}");
+    }
+    if tally.passed == 0 {
+        bail!("cargo test ran no test");
+    }
+    Ok(())
+}
+
+/// Passed and failed tests of a line like `test result: ok. 5 passed; 0 failed; ...`.
+fn counts(line: &str) -> Option<(usize, usize)> {
+    let rest = line.strip_prefix("test result: ")?;
+    let number = |word: &str| {
+        rest.split(['.', ';'])
+            .find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok())
+    };
+    Some((number("passed")?, number("failed")?))
+}
+
+fn run_compat(tally: &mut Tally) -> anyhow::Result<()> {
+    let summary = compat::run(&compat::Options::default())?;
+    tally.passed += summary.passed;
+    tally.skipped.extend(
+        summary
+            .skipped
+            .iter()
+            .map(|language| format!("the scenarios in {language}")),
+    );
+    let crash_needs = [clients::Language::Go, clients::Language::Python];
+    if !crash_needs.iter().any(|language| language.is_installed()) {
+        tally.skipped.push("the crash test".into());
+    }
+    Ok(())
+}
+
+fn run_crash(kills: u32) -> anyhow::Result<()> {
+    crash::run(&crash::Options {
+        kills,
+        seed: None,
+        server: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_lines_are_counted() {
+        let line = "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s";
+        assert_eq!(counts(line), Some((12, 0)));
+        assert_eq!(
+            counts("test result: FAILED. 3 passed; 2 failed; 0 ignored"),
+            Some((3, 2))
+        );
+        assert_eq!(counts("test parser ... ok"), None);
+    }
+}
