@@ -1,0 +1,66 @@
+//! The port through which the journal reaches a medium: one flat directory of files, positioned reads and writes, explicit
+//! syncs. Decides nothing; says what each operation promises (docs/journal-format.md §10).
+
+pub mod real;
+#[cfg(feature = "simulated")]
+pub mod simulated;
+
+use std::io;
+use std::sync::Arc;
+
+/// One entry of a directory listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryEntry {
+    /// Name without any path.
+    pub name: String,
+    /// Length in bytes; 0 for folders.
+    pub length: u64,
+    /// Whether the entry is itself a folder.
+    pub is_folder: bool,
+}
+
+/// An open file. Handles may be shared between threads; operations are positioned and keep no cursor.
+pub trait DiskFile: Send + Sync {
+    /// Fills `buffer` from `offset`; an end of file before that is `UnexpectedEof`.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset`, growing the file where necessary. A full disk is `StorageFull`.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Returns once everything written to this file before, its length included, survives a loss of power.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Length in bytes.
+    fn length(&self) -> io::Result<u64>;
+    /// Cuts the file to `length` bytes, or extends it with zeros.
+    fn set_length(&self, length: u64) -> io::Result<()>;
+}
+
+/// Keeps a lock until dropped.
+pub trait DiskLock: Send + Sync {}
+
+/// Why a lock was not obtained.
+#[derive(Debug)]
+pub enum LockError {
+    /// Another process holds it; what it wrote about itself.
+    Held(String),
+    /// The lock file could not be opened, locked or written.
+    Io(io::Error),
+}
+
+/// A directory on some medium.
+pub trait Disk: Send + Sync {
+    /// Lists the directory itself (`""`) or a folder directly below it. Order is unspecified.
+    fn list(&self, folder: &str) -> io::Result<Vec<DirectoryEntry>>;
+    /// Creates a file that must not exist yet. Its name is durable only after [`Disk::sync_directory`].
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens an existing file for reading and writing.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Renames a file, replacing `to` if it exists. Durable only after [`Disk::sync_directory`].
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file. Durable only after [`Disk::sync_directory`].
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Returns once all creations, renames and removals before survive a loss of power.
+    fn sync_directory(&self) -> io::Result<()>;
+    /// Bytes that new files may still take.
+    fn space_available(&self) -> io::Result<u64>;
+    /// Takes the exclusive lock `name` and writes `holder` into it, so that whoever is refused can be told.
+    fn lock(&self, name: &str, holder: &str) -> Result<Box<dyn DiskLock>, LockError>;
+}

@@ -1,0 +1,178 @@
+//! Runs the jobs of a journal on threads: one for commits, one for maintenance, a few for reads. Decides nothing. A waker is
+//! called when an outcome waits; nothing ticks.
+
+use crate::disk::Disk;
+use crate::job::{Job, Lane, Outcome};
+use crate::journal::Journal;
+use crate::limits::READS_MAX;
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// Threads that drive a [`Journal`]. Queues hold at most what the journal hands out, which is bounded.
+pub struct Driver {
+    commit: Option<Sender<Job>>,
+    maintenance: Option<Sender<Job>>,
+    readers: Option<Sender<Job>>,
+    outcomes: Receiver<Outcome>,
+    outstanding: usize,
+    threads: Vec<JoinHandle<()>>,
+    disk: Arc<dyn Disk>,
+}
+
+impl Driver {
+    /// Starts the threads. `waker` is called from them whenever an outcome waits for [`Driver::drive`].
+    pub fn start(disk: Arc<dyn Disk>, waker: impl Fn() + Send + Sync + 'static) -> io::Result<Driver> {
+        let waker: Arc<dyn Fn() + Send + Sync> = Arc::new(waker);
+        let (outcome_sender, outcomes) = channel();
+        let mut threads = Vec::new();
+        let mut lane = |name: &str, count: usize| -> io::Result<Sender<Job>> {
+            let (sender, receiver) = channel::<Job>();
+            let receiver = Arc::new(Mutex::new(receiver));
+            for _ in 0..count {
+                let (receiver, outcomes) = (Arc::clone(&receiver), outcome_sender.clone());
+                let (disk, waker) = (Arc::clone(&disk), Arc::clone(&waker));
+                let body = move || run_lane(&receiver, &outcomes, disk.as_ref(), waker.as_ref());
+                threads.push(
+                    std::thread::Builder::new()
+                        .name(format!("journal-{name}"))
+                        .spawn(body)?,
+                );
+            }
+            Ok(sender)
+        };
+        let commit = lane("commit", 1)?;
+        let maintenance = lane("maintain", 1)?;
+        let readers = lane("read", READS_MAX.min(2))?;
+        Ok(Driver {
+            commit: Some(commit),
+            maintenance: Some(maintenance),
+            readers: Some(readers),
+            outcomes,
+            outstanding: 0,
+            threads,
+            disk,
+        })
+    }
+
+    /// Gives finished jobs back to the journal and hands out new ones. Call it after changes and when woken; never blocks.
+    pub fn drive(&mut self, journal: &mut Journal) {
+        while let Ok(outcome) = self.outcomes.try_recv() {
+            self.outstanding -= 1;
+            journal.completed(outcome);
+        }
+        self.hand_out(journal);
+    }
+
+    /// Like [`Driver::drive`], but runs a commit on the calling thread: two hand-offs less for a caller with nothing else to do.
+    pub fn drive_inline(&mut self, journal: &mut Journal) {
+        self.drive_with(journal, |disk, job| {
+            let outcome = run_timed(job, disk);
+            Some(outcome)
+        });
+    }
+
+    fn drive_with(&mut self, journal: &mut Journal, commit: impl Fn(&dyn Disk, Job) -> Option<Outcome>) {
+        while let Ok(outcome) = self.outcomes.try_recv() {
+            self.outstanding -= 1;
+            journal.completed(outcome);
+        }
+        while let Some(job) = journal.next_job() {
+            if job.lane() == Lane::Commit {
+                if let Some(outcome) = commit(self.disk.as_ref(), job) {
+                    journal.completed(outcome);
+                }
+            } else {
+                self.send(job);
+            }
+        }
+    }
+
+    fn hand_out(&mut self, journal: &mut Journal) {
+        while let Some(job) = journal.next_job() {
+            self.send(job);
+        }
+    }
+
+    fn send(&mut self, job: Job) {
+        let lane = match job.lane() {
+            Lane::Commit => &self.commit,
+            Lane::Maintenance => &self.maintenance,
+            Lane::Reader => &self.readers,
+        };
+        self.outstanding += 1;
+        let sent = lane.as_ref().map(|sender| sender.send(job));
+        debug_assert!(matches!(sent, Some(Ok(()))), "lanes live as long as the driver");
+    }
+
+    /// Waits until everything appended is durable (or the journal is poisoned) and nothing runs any more, ends the threads
+    /// and gives up the lock.
+    pub fn close(mut self, journal: &mut Journal) -> Result<(), String> {
+        journal.begin_closing();
+        loop {
+            journal.submit();
+            self.hand_out(journal);
+            if self.outstanding == 0 {
+                break;
+            }
+            let Ok(outcome) = self.outcomes.recv() else { break };
+            self.outstanding -= 1;
+            journal.completed(outcome);
+        }
+        self.stop();
+        drop(journal.take_lock());
+        if let Some(reason) = journal.poison_reason() {
+            return Err(reason.to_owned());
+        }
+        if journal.durable() == journal.appended() {
+            Ok(())
+        } else {
+            Err("no space for what was appended last".to_owned())
+        }
+    }
+
+    fn stop(&mut self) {
+        self.commit = None;
+        self.maintenance = None;
+        self.readers = None;
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has nothing left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn run_timed(job: Job, disk: &dyn Disk) -> Outcome {
+    let started = Instant::now();
+    let mut outcome = job.run(disk);
+    outcome.elapsed = started.elapsed();
+    outcome
+}
+
+fn run_lane(
+    receiver: &Mutex<Receiver<Job>>,
+    outcomes: &Sender<Outcome>,
+    disk: &dyn Disk,
+    waker: &(dyn Fn() + Send + Sync),
+) {
+    loop {
+        let job = {
+            // Only receiving happens under the lock; a poisoned lock still guards a working receiver.
+            let receiver = receiver.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            receiver.recv()
+        };
+        let Ok(job) = job else { return };
+        if outcomes.send(run_timed(job, disk)).is_err() {
+            return;
+        }
+        waker();
+    }
+}

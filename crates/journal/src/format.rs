@@ -1,0 +1,367 @@
+//! What all files share: names, identity, checksum seeds, header codecs of segments and epochs
+//! (docs/journal-format.md §1-§5). Pure; knows nothing of what a record holds.
+
+use crate::limits::{SEGMENT_BYTES_CEILING, SEGMENT_HEADER_BYTES};
+
+/// The version all files carry.
+pub(crate) const VERSION: u32 = 1;
+pub(crate) const LOCK_NAME: &str = "journal.lock";
+pub(crate) const BATCH_HEADER_BYTES: usize = 64;
+pub(crate) const FILE_HEADER_BYTES: usize = 128;
+const BATCH_MAGIC: u32 = u32::from_le_bytes(*b"SWBT");
+
+/// 16 random bytes that name a journal.
+pub type Identity = [u8; 16];
+
+/// Names one segment: its number and the epoch in which it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SegmentId {
+    pub(crate) number: u64,
+    pub(crate) epoch: u64,
+}
+
+impl SegmentId {
+    pub(crate) fn file_name(self) -> String {
+        format!("segment-{:016x}-{:08x}.log", self.number, self.epoch)
+    }
+    pub(crate) fn directory_name(self) -> String {
+        format!("segment-{:016x}-{:08x}.directory", self.number, self.epoch)
+    }
+    pub(crate) fn seed(self, identity: &Identity) -> u32 {
+        seed(identity, self.epoch, self.number, b"")
+    }
+    pub(crate) fn directory_seed(self, identity: &Identity) -> u32 {
+        seed(identity, self.epoch, self.number, b"directory")
+    }
+}
+
+pub(crate) fn epoch_name(epoch: u64) -> String {
+    format!("epoch-{epoch:08x}.epoch")
+}
+
+pub(crate) fn checkpoint_name(position: u64, epoch: u64) -> String {
+    format!("checkpoint-{position:016x}-{epoch:08x}.checkpoint")
+}
+
+pub(crate) fn checkpoint_seed(identity: &Identity, epoch: u64, position: u64) -> u32 {
+    seed(identity, epoch, position, b"checkpoint")
+}
+
+fn seed(identity: &Identity, epoch: u64, number: u64, suffix: &[u8]) -> u32 {
+    let mut state = crc32c::crc32c(identity);
+    state = crc32c::crc32c_append(state, &epoch.to_le_bytes());
+    state = crc32c::crc32c_append(state, &number.to_le_bytes());
+    crc32c::crc32c_append(state, suffix)
+}
+
+/// What a file name says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FileName {
+    Lock,
+    Epoch(u64),
+    Segment(SegmentId),
+    Directory(SegmentId),
+    Checkpoint {
+        position: u64,
+        epoch: u64,
+    },
+    /// An unfinished file of one of the kinds above.
+    Unfinished,
+    /// A segment set aside.
+    Cut,
+    Unknown,
+}
+
+impl FileName {
+    pub(crate) fn parse(name: &str) -> FileName {
+        if name == LOCK_NAME {
+            return FileName::Lock;
+        }
+        for suffix in [".preparing", ".writing"] {
+            if let Some(rest) = name.strip_suffix(suffix) {
+                return match FileName::parse(rest) {
+                    FileName::Epoch(_)
+                    | FileName::Segment(_)
+                    | FileName::Directory(_)
+                    | FileName::Checkpoint { .. } => FileName::Unfinished,
+                    _ => FileName::Unknown,
+                };
+            }
+        }
+        FileName::parse_final(name).unwrap_or(FileName::Unknown)
+    }
+
+    fn parse_final(name: &str) -> Option<FileName> {
+        if let Some(rest) = name.strip_suffix(".cut") {
+            return matches!(FileName::parse_final(rest)?, FileName::Segment(_)).then_some(FileName::Cut);
+        }
+        let (stem, kind) = name.rsplit_once('.')?;
+        if kind == "epoch" {
+            return Some(FileName::Epoch(hexadecimal(stem.strip_prefix("epoch-")?, 8)?));
+        }
+        let (prefix, rest) = stem.split_once('-')?;
+        let (number, epoch) = rest.split_once('-')?;
+        let (number, epoch) = (hexadecimal(number, 16)?, hexadecimal(epoch, 8)?);
+        match (prefix, kind) {
+            ("segment", "log") => Some(FileName::Segment(SegmentId { number, epoch })),
+            ("segment", "directory") => Some(FileName::Directory(SegmentId { number, epoch })),
+            ("checkpoint", "checkpoint") => Some(FileName::Checkpoint {
+                position: number,
+                epoch,
+            }),
+            _ => None,
+        }
+    }
+}
+
+fn hexadecimal(text: &str, digits: usize) -> Option<u64> {
+    let well_formed = text.len() >= digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if well_formed {
+        u64::from_str_radix(text, 16).ok()
+    } else {
+        None
+    }
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("a slice of four bytes"))
+}
+
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a slice of eight bytes"))
+}
+
+pub(crate) fn i64_at(bytes: &[u8], at: usize) -> i64 {
+    i64::from_le_bytes(bytes[at..at + 8].try_into().expect("a slice of eight bytes"))
+}
+
+pub(crate) fn identity_at(bytes: &[u8], at: usize) -> Identity {
+    bytes[at..at + 16].try_into().expect("a slice of sixteen bytes")
+}
+
+/// Checks magic and version of a file header and that no reserved flag is set; `allowed` are the flags of this version.
+pub(crate) fn check_preamble(bytes: &[u8], magic: &[u8; 8], allowed: u32) -> Result<(), String> {
+    if &bytes[0..8] != magic {
+        return Err(format!(
+            "the file does not begin with {}",
+            String::from_utf8_lossy(magic)
+        ));
+    }
+    let version = u32_at(bytes, 8);
+    if version != VERSION {
+        return Err(format!(
+            "the file has format version {version}, this program knows version {VERSION}"
+        ));
+    }
+    let unknown = u32_at(bytes, 12) & !allowed;
+    if unknown != 0 {
+        return Err(format!("unknown flags {unknown:#x} in the file header"));
+    }
+    Ok(())
+}
+
+pub(crate) fn write_preamble(bytes: &mut [u8], magic: &[u8; 8], flags: u32, identity: &Identity) {
+    bytes[0..8].copy_from_slice(magic);
+    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[12..16].copy_from_slice(&flags.to_le_bytes());
+    bytes[16..32].copy_from_slice(identity);
+}
+
+/// Header of a segment file (§4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub(crate) identity: Identity,
+    pub(crate) id: SegmentId,
+    pub(crate) capacity: u64,
+}
+
+impl SegmentHeader {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; SEGMENT_HEADER_BYTES as usize];
+        write_preamble(&mut bytes, b"SEAWAYSG", 0, &self.identity);
+        bytes[32..40].copy_from_slice(&self.id.epoch.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.id.number.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.capacity.to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes[0..60]);
+        bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<SegmentHeader, String> {
+        if bytes.len() < 64 {
+            return Err("the file is shorter than a segment header".to_owned());
+        }
+        if crc32c::crc32c(&bytes[0..60]) != u32_at(bytes, 60) {
+            return Err("the checksum of the segment header does not match".to_owned());
+        }
+        check_preamble(bytes, b"SEAWAYSG", 0)?;
+        let header = SegmentHeader {
+            identity: identity_at(bytes, 16),
+            id: SegmentId {
+                epoch: u64_at(bytes, 32),
+                number: u64_at(bytes, 40),
+            },
+            capacity: u64_at(bytes, 48),
+        };
+        if header.capacity > SEGMENT_BYTES_CEILING || header.capacity < u64::from(SEGMENT_HEADER_BYTES) {
+            return Err(format!("impossible capacity {} in the segment header", header.capacity));
+        }
+        Ok(header)
+    }
+}
+
+/// Where the journal ends: the place after the last batch that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Cut {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    pub(crate) position: u64,
+    pub(crate) checksum: u32,
+}
+
+/// Content of an epoch file (§3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EpochFile {
+    pub(crate) identity: Identity,
+    pub(crate) epoch: u64,
+    pub(crate) synced: bool,
+    pub(crate) cut: Cut,
+}
+
+impl EpochFile {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; FILE_HEADER_BYTES];
+        write_preamble(&mut bytes, b"SEAWAYEP", u32::from(!self.synced), &self.identity);
+        bytes[32..40].copy_from_slice(&self.epoch.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.cut.segment.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.cut.offset.to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.cut.position.to_le_bytes());
+        bytes[64..68].copy_from_slice(&self.cut.checksum.to_le_bytes());
+        seal_header(&mut bytes, 0);
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<EpochFile, String> {
+        check_header(bytes, 0, "epoch file")?;
+        check_preamble(bytes, b"SEAWAYEP", 1)?;
+        Ok(EpochFile {
+            identity: identity_at(bytes, 16),
+            epoch: u64_at(bytes, 32),
+            synced: u32_at(bytes, 12) & 1 == 0,
+            cut: Cut {
+                segment: u64_at(bytes, 40),
+                offset: u64_at(bytes, 48),
+                position: u64_at(bytes, 56),
+                checksum: u32_at(bytes, 64),
+            },
+        })
+    }
+}
+
+/// Writes the checksum of a 128-byte file header into its last four bytes.
+pub(crate) fn seal_header(bytes: &mut [u8], seed: u32) {
+    let checksum = crc32c::crc32c_append(seed, &bytes[0..124]);
+    bytes[124..128].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Checks length and checksum of a 128-byte file header.
+pub(crate) fn check_header(bytes: &[u8], seed: u32, what: &str) -> Result<(), String> {
+    if bytes.len() < FILE_HEADER_BYTES {
+        return Err(format!("the file is shorter than the header of a {what}"));
+    }
+    if crc32c::crc32c_append(seed, &bytes[0..124]) != u32_at(bytes, 124) {
+        return Err(format!("the checksum of the {what}'s header does not match"));
+    }
+    Ok(())
+}
+
+/// Header of a batch (§5), as far as it varies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchHeader {
+    pub(crate) length: u32,
+    pub(crate) epoch: u64,
+    pub(crate) first_position: u64,
+    pub(crate) count: u32,
+    pub(crate) predecessor: u32,
+    pub(crate) padding: u32,
+    pub(crate) body_checksum: u32,
+    pub(crate) checksum: u32,
+}
+
+impl BatchHeader {
+    /// Pads the batch in `bytes` (64 bytes of room, then records) to a multiple of 8, fills in its header and returns it.
+    pub(crate) fn finish(
+        bytes: &mut Vec<u8>,
+        seed: u32,
+        epoch: u64,
+        first_position: u64,
+        count: u32,
+        predecessor: u32,
+    ) -> BatchHeader {
+        let padding = bytes.len().wrapping_neg() & 7;
+        bytes.resize(bytes.len() + padding, 0);
+        let length = u32::try_from(bytes.len()).expect("a batch fits into a segment, which is smaller than 4 GB");
+        let body_checksum = crc32c::crc32c_append(seed, &bytes[BATCH_HEADER_BYTES..]);
+        let header = &mut bytes[..BATCH_HEADER_BYTES];
+        header.fill(0);
+        header[0..4].copy_from_slice(&BATCH_MAGIC.to_le_bytes());
+        header[4..8].copy_from_slice(&length.to_le_bytes());
+        header[8..16].copy_from_slice(&epoch.to_le_bytes());
+        header[16..24].copy_from_slice(&first_position.to_le_bytes());
+        header[24..28].copy_from_slice(&count.to_le_bytes());
+        header[28..32].copy_from_slice(&predecessor.to_le_bytes());
+        header[52..56].copy_from_slice(&(padding as u32).to_le_bytes());
+        header[56..60].copy_from_slice(&body_checksum.to_le_bytes());
+        let checksum = crc32c::crc32c_append(seed, &header[0..60]);
+        header[60..64].copy_from_slice(&checksum.to_le_bytes());
+        let padding = padding as u32;
+        BatchHeader {
+            length,
+            epoch,
+            first_position,
+            count,
+            predecessor,
+            padding,
+            body_checksum,
+            checksum,
+        }
+    }
+
+    /// Reads a header; `None` when there is none of this segment at the start of `bytes`.
+    pub(crate) fn decode(bytes: &[u8], seed: u32) -> Option<BatchHeader> {
+        if bytes.len() < BATCH_HEADER_BYTES || u32_at(bytes, 0) != BATCH_MAGIC {
+            return None;
+        }
+        let checksum = u32_at(bytes, 60);
+        if crc32c::crc32c_append(seed, &bytes[0..60]) != checksum || u32_at(bytes, 48) != 0 {
+            return None;
+        }
+        let header = BatchHeader {
+            length: u32_at(bytes, 4),
+            epoch: u64_at(bytes, 8),
+            first_position: u64_at(bytes, 16),
+            count: u32_at(bytes, 24),
+            predecessor: u32_at(bytes, 28),
+            padding: u32_at(bytes, 52),
+            body_checksum: u32_at(bytes, 56),
+            checksum,
+        };
+        let plausible = header.length as usize >= BATCH_HEADER_BYTES + header.padding as usize
+            && header.length.is_multiple_of(8)
+            && header.padding < 8
+            && header.count > 0;
+        plausible.then_some(header)
+    }
+
+    /// Whether `bytes`, which start with this header, hold the whole batch undamaged.
+    pub(crate) fn is_whole(&self, bytes: &[u8], seed: u32) -> bool {
+        bytes
+            .get(BATCH_HEADER_BYTES..self.length as usize)
+            .is_some_and(|body| crc32c::crc32c_append(seed, body) == self.body_checksum)
+    }
+
+    /// The records inside a whole batch.
+    pub(crate) fn records<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[BATCH_HEADER_BYTES..(self.length - self.padding) as usize]
+    }
+}

@@ -1,0 +1,55 @@
+//! Every bound of the journal, in one place.
+
+/// Bytes at the start of a segment before the first batch (docs/journal-format.md §4).
+pub const SEGMENT_HEADER_BYTES: u32 = 4_096;
+/// Capacity of the first segment of an epoch; later ones double up to the configured maximum.
+pub const SEGMENT_BYTES_FIRST: u64 = 1 << 20;
+/// Default of the largest ordinary segment.
+pub const SEGMENT_BYTES_MAX_DEFAULT: u64 = 64 << 20;
+/// Smallest capacity a segment may have.
+pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+/// Largest capacity of any segment, also of one made for a single huge record.
+pub const SEGMENT_BYTES_CEILING: u64 = 1 << 31;
+/// Largest body of one record.
+pub const RECORD_BODY_BYTES_MAX: usize = 1 << 30;
+/// A batch is closed when it has grown to this size; a single larger record makes a larger batch.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Default bound of the memory that serves the newest messages.
+pub const TAIL_CACHE_BYTES_DEFAULT: usize = 64 << 20;
+/// Default bound of what is appended but not durable before publishes are held back.
+pub const BACKLOG_BYTES_MAX_DEFAULT: u64 = 64 << 20;
+/// Room in prepared segments that publishes may not take: acks, trims and rewriting live from it.
+pub const RESERVE_BYTES_MAX: u64 = 256 << 10;
+/// Bytes of tail after which a checkpoint is asked for.
+pub const CHECKPOINT_BYTES_DEFAULT: u64 = 64 << 20;
+/// Size at which a block of checkpoint entries is handed to the disk.
+pub const CHECKPOINT_BLOCK_BYTES: usize = 256 << 10;
+/// Largest block a reader of checkpoints accepts.
+pub const CHECKPOINT_BLOCK_BYTES_MAX: u32 = 1 << 31;
+/// Logs captured for a checkpoint, or runs of a directory absorbed, in one step.
+pub const STEP_LOGS_MAX: usize = 2_048;
+/// Reads handed out at the same time.
+pub const READS_MAX: usize = 4;
+/// Messages of one cold read.
+pub const READ_MESSAGES_MAX: usize = 8_192;
+/// Bytes of one cold read (one message may be larger).
+pub const READ_BYTES_MAX: usize = 4 << 20;
+/// Records nearer to each other than this are fetched with one disk read.
+pub const READ_GAP_BYTES: u32 = 16 << 10;
+/// Entries of a head window at first and at most.
+pub const WINDOW_ENTRIES_MIN: u32 = 16;
+/// See [`WINDOW_ENTRIES_MIN`].
+pub const WINDOW_ENTRIES_MAX: u32 = 1_024;
+/// Head windows fetched by one job.
+pub const WINDOWS_PER_JOB: usize = 256;
+/// Bytes, entries and runs that one step of rewriting moves.
+pub const REWRITE_BYTES: u64 = 512 << 10;
+/// See [`REWRITE_BYTES`].
+pub const REWRITE_ENTRIES: u64 = 4_096;
+/// Zeros are written in pieces of this size.
+pub const ZERO_BYTES: usize = 1 << 20;
+
+const _: () = assert!(SEGMENT_BYTES_MIN > 4 * SEGMENT_HEADER_BYTES as u64);
+const _: () = assert!((RECORD_BODY_BYTES_MAX as u64) * 2 <= SEGMENT_BYTES_CEILING);
+const _: () = assert!(RESERVE_BYTES_MAX * 2 <= SEGMENT_BYTES_FIRST);
+const _: () = assert!(SEGMENT_BYTES_FIRST <= SEGMENT_BYTES_MAX_DEFAULT);

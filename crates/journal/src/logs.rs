@@ -1,0 +1,203 @@
+//! What is known of each log: its bounds, where its messages are, and the sizes at its head. The index of the journal: one
+//! entry per log and sealed segment, one small number per message of segments that have no directory yet.
+
+use crate::LogId;
+use crate::directory::Entry;
+use foldhash::fast::FixedState;
+use std::collections::{HashMap, VecDeque};
+
+/// Consecutive messages of a log in one absorbed segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) first_timestamp: i64,
+    pub(crate) segment: u64,
+    /// Number of the directory entry of `first`.
+    pub(crate) entry: u32,
+    /// Sum of record lengths in the run before the first message that counts as live.
+    pub(crate) base: u32,
+    /// Sum of record lengths in the run up to and including `last`.
+    pub(crate) end: u32,
+}
+
+impl Range {
+    pub(crate) fn live_bytes(&self) -> u64 {
+        u64::from(self.end - self.base)
+    }
+    /// Number of the directory entry of `sequence`, which lies in the range.
+    pub(crate) fn entry_of(&self, sequence: u64) -> u32 {
+        debug_assert!((self.first..=self.last).contains(&sequence));
+        self.entry + (sequence - self.first) as u32
+    }
+}
+
+/// Size and time of a message near the head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadEntry {
+    pub(crate) timestamp: i64,
+    pub(crate) size: u32,
+    pub(crate) cumulative: u32,
+}
+
+/// Sizes and times read ahead at the head of a log whose oldest messages are on disk.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    /// Sequence of the first entry.
+    pub(crate) first: u64,
+    pub(crate) entries: VecDeque<HeadEntry>,
+    /// Entries the next refill asks for.
+    pub(crate) wanted: u32,
+    pub(crate) loading: bool,
+    /// Somebody was told to wait for it.
+    pub(crate) awaited: bool,
+}
+
+impl Window {
+    pub(crate) fn next(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+    pub(crate) fn get(&self, sequence: u64) -> Option<&HeadEntry> {
+        self.entries
+            .get(usize::try_from(sequence.checked_sub(self.first)?).ok()?)
+    }
+    /// Drops what lies before `first`.
+    pub(crate) fn trim(&mut self, first: u64) {
+        let gone = usize::try_from(first.saturating_sub(self.first))
+            .unwrap_or(usize::MAX)
+            .min(self.entries.len());
+        self.entries.drain(..gone);
+        self.first += gone as u64;
+    }
+    /// Appends entries that follow; `before` is the cumulative size before the first of them.
+    pub(crate) fn extend(&mut self, entries: &[Entry], before: u32) {
+        let mut before = before;
+        for entry in entries {
+            self.entries.push_back(HeadEntry {
+                timestamp: entry.timestamp,
+                size: entry.cumulative - before,
+                cumulative: entry.cumulative,
+            });
+            before = entry.cumulative;
+        }
+    }
+}
+
+/// One log.
+#[derive(Debug)]
+pub(crate) struct LogState {
+    pub(crate) id: LogId,
+    /// Oldest live sequence; `last + 1` when there is none. Never decreases.
+    pub(crate) first: u64,
+    /// Newest sequence ever. Never decreases.
+    pub(crate) last: u64,
+    /// Record bytes of live messages; too high while a trim inside a sealed segment waits for its directory page.
+    pub(crate) bytes: u64,
+    pub(crate) last_timestamp: i64,
+    /// Recovery: records below this position are already in the values above.
+    pub(crate) as_of: u64,
+    /// Ordinals (in `Tail`) of the newest messages; the last one is the message `last`.
+    pub(crate) recent: VecDeque<u32>,
+    /// Older messages, in order of sequence, without overlap.
+    pub(crate) ranges: Vec<Range>,
+    pub(crate) window: Option<Box<Window>>,
+}
+
+impl LogState {
+    pub(crate) fn new(id: LogId, first: u64, last: u64) -> LogState {
+        LogState {
+            id,
+            first,
+            last,
+            bytes: 0,
+            last_timestamp: i64::MIN,
+            as_of: 0,
+            recent: VecDeque::new(),
+            ranges: Vec::new(),
+            window: None,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first > self.last
+    }
+
+    /// Sequence of the oldest message in `recent`.
+    pub(crate) fn recent_first(&self) -> u64 {
+        self.last + 1 - self.recent.len() as u64
+    }
+
+    /// The range that holds `sequence`.
+    pub(crate) fn range_index(&self, sequence: u64) -> Option<usize> {
+        let index = self.ranges.partition_point(|range| range.last < sequence);
+        self.ranges
+            .get(index)
+            .filter(|range| range.first <= sequence)
+            .map(|_| index)
+    }
+}
+
+/// All logs, by id and by slot.
+#[derive(Default)]
+pub(crate) struct Logs {
+    index: HashMap<u64, u32, FixedState>,
+    slots: Vec<Option<LogState>>,
+    free: Vec<u32>,
+    /// Record bytes of all live messages.
+    pub(crate) bytes: u64,
+}
+
+impl Logs {
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub(crate) fn get(&self, id: LogId) -> Option<&LogState> {
+        let slot = *self.index.get(&id.0)?;
+        self.slots[slot as usize].as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: LogId) -> Option<&mut LogState> {
+        let slot = *self.index.get(&id.0)?;
+        self.slots[slot as usize].as_mut()
+    }
+
+    /// The log, created with `first` and `last` when unknown.
+    pub(crate) fn get_or_insert(&mut self, id: LogId, first: u64, last: u64) -> &mut LogState {
+        let slot = match self.index.get(&id.0) {
+            Some(slot) => *slot,
+            None => {
+                let slot = self.free.pop().unwrap_or_else(|| {
+                    self.slots.push(None);
+                    (self.slots.len() - 1) as u32
+                });
+                self.index.insert(id.0, slot);
+                slot
+            }
+        };
+        self.slots[slot as usize].get_or_insert_with(|| LogState::new(id, first, last))
+    }
+
+    pub(crate) fn remove(&mut self, id: LogId) -> Option<LogState> {
+        let slot = self.index.remove(&id.0)?;
+        self.free.push(slot);
+        self.slots[slot as usize].take()
+    }
+
+    /// Number of slots; some may be vacant.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn slot(&self, slot: usize) -> Option<&LogState> {
+        self.slots.get(slot)?.as_ref()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &LogState> {
+        self.slots.iter().flatten()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut LogState> {
+        self.slots.iter_mut().flatten()
+    }
+}

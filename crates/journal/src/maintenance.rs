@@ -1,0 +1,481 @@
+//! What happens behind the commits: preparing segments, writing and absorbing directories, removing or recycling dead
+//! segments, and deciding when a checkpoint is needed. One job of this kind is out at a time.
+
+use crate::Completion;
+use crate::directory::{Directory, Run, Source};
+use crate::disk::DiskFile;
+use crate::format::SegmentId;
+use crate::job::{JobKind, PrepareJob};
+use crate::journal::Journal;
+use crate::limits::{SEGMENT_BYTES_FIRST, STEP_LOGS_MAX};
+use crate::logs::{LogState, Range};
+use crate::segment::{Segment, SegmentState, Segments};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+/// A segment file that must still be made. In the order in which they are needed.
+pub(crate) struct Preparation {
+    pub(crate) id: SegmentId,
+    pub(crate) capacity: u64,
+    pub(crate) running: bool,
+}
+
+/// A directory on its way into the index.
+struct Absorption {
+    directory: Arc<Directory>,
+    next_run: usize,
+}
+
+/// A dead segment's file, renamed, that the next preparation may use.
+pub(crate) struct Spare {
+    pub(crate) name: String,
+    pub(crate) length: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Maintenance {
+    pub(crate) busy: bool,
+    pub(crate) preparations: VecDeque<Preparation>,
+    /// The last attempt to prepare found the disk full.
+    pub(crate) no_space: bool,
+    /// Somebody asks again although it was full.
+    pub(crate) retry_prepare: bool,
+    absorption: Option<Absorption>,
+    sealing: bool,
+    pub(crate) spare: Option<Spare>,
+    removing: Vec<u64>,
+    becoming_spare: Option<Spare>,
+    pub(crate) checkpoint_asked: bool,
+}
+
+/// Where the space of the journal goes, in bytes.
+struct Usage {
+    /// Files of segments that take no more batches.
+    sealed: u64,
+    /// Of these, files that only wait for a checkpoint, durability or their copies' directory.
+    leaving: u64,
+    /// Of these, files that nothing but the missing checkpoint keeps.
+    held_by_checkpoint: u64,
+    directories: u64,
+    prepared: u64,
+}
+
+impl Journal {
+    /// Brings queued consequences about; called after every change, cheap when there is nothing to do.
+    pub(crate) fn maintain(&mut self) {
+        if self.poisoned.is_some() {
+            return;
+        }
+        self.absorb_some();
+        self.checkpoint_step();
+        self.ask_for_checkpoint();
+    }
+
+    pub(crate) fn next_maintenance(&mut self) -> Option<JobKind> {
+        if self.maintenance.busy || self.poisoned.is_some() {
+            return None;
+        }
+        if self.closing {
+            let needed = self.writer.open.file.is_none() && self.writer.next_position > self.writer.durable;
+            let job = if needed { self.next_prepare() } else { None };
+            self.maintenance.busy = job.is_some();
+            return job;
+        }
+        let job = self
+            .next_prepare()
+            .or_else(|| self.maintenance.absorption.is_some().then_some(JobKind::Continue))
+            .or_else(|| self.next_checkpoint_job())
+            .or_else(|| self.next_seal())
+            .or_else(|| self.next_removal())
+            .or_else(|| self.next_rewrite())?;
+        self.maintenance.busy = true;
+        Some(job)
+    }
+
+    fn next_prepare(&mut self) -> Option<JobKind> {
+        if self.maintenance.no_space && !self.maintenance.retry_prepare {
+            return None;
+        }
+        let headroom = self.checkpoints.last_bytes * 2 + SEGMENT_BYTES_FIRST / 4;
+        let open_ready = self.writer.open.file.is_some();
+        let preparation = self.maintenance.preparations.front_mut()?;
+        self.maintenance.retry_prepare = false;
+        preparation.running = true;
+        let mut capacity = preparation.capacity;
+        let spare = self.maintenance.spare.take_if(|spare| spare.length >= capacity);
+        if let Some(spare) = &spare {
+            capacity = spare.length;
+            preparation.capacity = capacity;
+        }
+        let id = preparation.id;
+        self.set_planned_capacity(id, capacity);
+        Some(JobKind::Prepare(PrepareJob {
+            identity: self.identity,
+            id,
+            capacity,
+            // Records already wait for the open segment: they may use the last of the disk.
+            headroom: if open_ready { headroom } else { 0 },
+            recycled: spare.map(|spare| spare.name),
+        }))
+    }
+
+    fn set_planned_capacity(&mut self, id: SegmentId, capacity: u64) -> bool {
+        match self.writer.planned.iter_mut().find(|planned| planned.id == id) {
+            Some(planned) => planned.capacity = capacity,
+            None => return false,
+        }
+        true
+    }
+
+    pub(crate) fn prepare_completed(&mut self, number: u64, result: io::Result<Arc<dyn DiskFile>>) {
+        let Some(preparation) = self.maintenance.preparations.front_mut() else {
+            return;
+        };
+        debug_assert_eq!(preparation.id.number, number);
+        preparation.running = false;
+        match result {
+            Ok(file) => {
+                self.maintenance.preparations.pop_front();
+                self.maintenance.no_space = false;
+                if !self.writer.set_file(number, &file) {
+                    // Skipped meanwhile as too small.
+                    self.segments.unpin(number);
+                }
+                if self.writer.refused {
+                    self.writer.refused = false;
+                    self.completions.push(Completion::SpaceBack);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                let (id, smaller) = (preparation.id, preparation.capacity / 2);
+                let is_planned = self.writer.planned.iter().any(|planned| planned.id == id);
+                if is_planned && smaller >= SEGMENT_BYTES_FIRST.min(self.options.segment_bytes_max) {
+                    preparation.capacity = smaller;
+                    self.set_planned_capacity(id, smaller);
+                } else if !self.maintenance.no_space {
+                    self.maintenance.no_space = true;
+                    self.completions.push(Completion::SpaceLow);
+                }
+            }
+            Err(error) => self.poison(format!("preparing segment {number:016x}: {error}")),
+        }
+    }
+
+    fn next_seal(&mut self) -> Option<JobKind> {
+        if self.maintenance.sealing {
+            return None;
+        }
+        let front = self.writer.sealing.front()?;
+        if front.extent.next_position > self.writer.durable {
+            return None;
+        }
+        self.maintenance.sealing = true;
+        Some(JobKind::Seal {
+            identity: self.identity,
+            id: front.id,
+            extent: front.extent,
+            details: Arc::clone(&front.details),
+            shorten: if front.shorten { front.file.clone() } else { None },
+        })
+    }
+
+    pub(crate) fn seal_completed(
+        &mut self,
+        id: SegmentId,
+        shortened: Option<u64>,
+        directory: Arc<Directory>,
+        result: io::Result<u64>,
+    ) {
+        let segment = self.segments.get_mut(id.number);
+        if let Some(length) = shortened {
+            segment.length = length;
+        }
+        match result {
+            Ok(length) => {
+                segment.directory_length = length;
+                segment.source = Source::File {
+                    runs: directory.runs.len(),
+                };
+            }
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                // It stays in memory; the next start writes it.
+                segment.source = Source::Memory(Arc::clone(&directory));
+                self.completions
+                    .push(Completion::Warning(format!("no space for {}", id.directory_name())));
+            }
+            Err(error) => {
+                self.poison(format!("writing {}: {error}", id.directory_name()));
+                return;
+            }
+        }
+        self.maintenance.absorption = Some(Absorption { directory, next_run: 0 });
+    }
+
+    /// Brings some runs of the newest directory into the index.
+    fn absorb_some(&mut self) {
+        let Some(mut absorption) = self.maintenance.absorption.take() else {
+            return;
+        };
+        let number = absorption.directory.id.number;
+        let durable_from = self.writer.next_position;
+        let end = absorption.directory.runs.len().min(absorption.next_run + STEP_LOGS_MAX);
+        let mut overcounted = 0;
+        for run in &absorption.directory.runs[absorption.next_run..end] {
+            let Some(log) = self.logs.get_mut(run.log) else {
+                continue;
+            };
+            overcounted += absorb_run(log, run, &absorption.directory, &mut self.segments, durable_from);
+        }
+        self.logs.bytes -= overcounted;
+        absorption.next_run = end;
+        if end < absorption.directory.runs.len() {
+            self.maintenance.absorption = Some(absorption);
+            return;
+        }
+        self.segments.get_mut(number).state = SegmentState::Sealed;
+        self.tail.absorbed(number);
+        self.writer.sealing.pop_front();
+        self.maintenance.sealing = false;
+        self.rewriter.absorbed(number);
+    }
+
+    /// A segment that can go: dead, before the checkpoint, what killed it durable.
+    fn may_go(&self, segment: &Segment) -> bool {
+        segment.is_dead()
+            && segment.id.number < self.checkpoints.begin_segment
+            && segment.released_at <= self.writer.durable
+    }
+
+    fn next_removal(&mut self) -> Option<JobKind> {
+        let going: Vec<u64> = self
+            .segments
+            .by_number
+            .values()
+            .filter(|segment| self.may_go(segment))
+            .map(|segment| segment.id.number)
+            .take(64)
+            .collect();
+        if going.is_empty() {
+            return None;
+        }
+        let mut names = Vec::new();
+        let mut set_aside = None;
+        let usage = self.usage();
+        let roomy = usage.sealed + usage.prepared <= 2 * self.logs.bytes + 2 * self.options.segment_bytes_max;
+        for number in &going {
+            let segment = self.segments.get(*number);
+            if matches!(segment.source, Source::File { .. }) {
+                names.push(segment.id.directory_name());
+            }
+            let recyclable = segment.id.epoch == self.epoch
+                && segment.length == segment.capacity
+                && segment.length >= self.options.segment_bytes_max
+                && segment.length <= 2 * self.options.segment_bytes_max;
+            if recyclable && roomy && self.maintenance.spare.is_none() && set_aside.is_none() {
+                let name = format!("{}.preparing", segment.id.file_name());
+                set_aside = Some((segment.id.file_name(), name.clone()));
+                self.maintenance.becoming_spare = Some(Spare {
+                    name,
+                    length: segment.length,
+                });
+            } else {
+                names.push(segment.id.file_name());
+            }
+        }
+        for number in &going {
+            self.segments.by_number.remove(number);
+        }
+        self.maintenance.removing = going;
+        Some(JobKind::Remove { names, set_aside })
+    }
+
+    pub(crate) fn remove_completed(&mut self, result: io::Result<()>) {
+        self.maintenance.removing.clear();
+        let spare = self.maintenance.becoming_spare.take();
+        match result {
+            Ok(()) => {
+                if spare.is_some() {
+                    self.maintenance.spare = spare;
+                }
+                // Space came back: what failed for lack of it is tried again.
+                self.maintenance.retry_prepare = self.maintenance.no_space;
+            }
+            Err(error) => self.poison(format!("removing dead segments: {error}")),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let mut usage = Usage {
+            sealed: 0,
+            leaving: 0,
+            held_by_checkpoint: 0,
+            directories: 0,
+            prepared: 0,
+        };
+        for segment in self.segments.by_number.values() {
+            usage.directories += segment.directory_length;
+            if segment.state == SegmentState::Open {
+                usage.prepared += segment.length;
+                continue;
+            }
+            usage.sealed += segment.length;
+            let dead = segment.is_sealed() && segment.references == 0;
+            if dead || segment.rewritten {
+                usage.leaving += segment.length;
+            }
+            if dead && segment.id.number >= self.checkpoints.begin_segment {
+                usage.held_by_checkpoint += segment.length;
+            }
+        }
+        usage.prepared += self
+            .writer
+            .planned
+            .iter()
+            .filter(|p| p.file.is_some())
+            .map(|p| p.capacity)
+            .sum::<u64>();
+        usage
+    }
+
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let usage = self.usage();
+        let spare = self.maintenance.spare.as_ref().map_or(0, |spare| spare.length);
+        usage.sealed + usage.prepared + usage.directories + spare + self.checkpoints.last_bytes
+    }
+
+    /// What sealed segments may take before space is won back: the requirement (twice the live bytes plus three segments, of
+    /// which two are open and prepared) with a margin.
+    fn sealed_allowance(&self) -> u64 {
+        let live = self.logs.bytes;
+        live + live / 4 * 3 + self.options.segment_bytes_max / 4 * 3
+    }
+
+    /// Whether live records should be copied out of the deadest segment.
+    pub(crate) fn wants_rewriting(&self) -> bool {
+        let usage = self.usage();
+        usage.sealed - usage.leaving > self.sealed_allowance()
+    }
+
+    fn ask_for_checkpoint(&mut self) {
+        if self.maintenance.checkpoint_asked || self.checkpoints.is_running() {
+            return;
+        }
+        let tail = self
+            .statistics
+            .committed_bytes
+            .saturating_sub(self.checkpoints.begun_at_bytes);
+        let long = tail >= self.options.checkpoint_bytes.max(2 * self.checkpoints.last_bytes);
+        let holds_space = || {
+            let usage = self.usage();
+            let needed = usage.sealed > self.sealed_allowance() || self.maintenance.no_space;
+            usage.held_by_checkpoint > 0 && needed
+        };
+        if long || holds_space() {
+            self.maintenance.checkpoint_asked = true;
+            self.completions.push(Completion::CheckpointNeeded);
+        }
+    }
+}
+
+/// Brings one run of a directory into the index of its log. Returns by how much the live bytes were counted too high because a
+/// trim had not been settled.
+pub(crate) fn absorb_run(
+    log: &mut LogState,
+    run: &Run,
+    directory: &Directory,
+    segments: &mut Segments,
+    at: u64,
+) -> u64 {
+    let number = directory.id.number;
+    let cumulative = |sequence: u64| {
+        let index = run.entry as usize + (sequence - run.first) as usize;
+        directory.entries.get(index).map_or(run.bytes, |entry| entry.cumulative)
+    };
+    let base_before = |sequence: u64| {
+        if sequence == run.first {
+            0
+        } else {
+            cumulative(sequence - 1)
+        }
+    };
+    absorb(log, run, number, &base_before, segments, at)
+}
+
+/// See [`absorb_run`]; `base_before` tells the cumulative size before a sequence of the run.
+pub(crate) fn absorb(
+    log: &mut LogState,
+    run: &Run,
+    number: u64,
+    base_before: &dyn Fn(u64) -> u32,
+    segments: &mut Segments,
+    at: u64,
+) -> u64 {
+    if !run.moved {
+        while !log.recent.is_empty() && log.recent_first() <= run.last {
+            log.recent.pop_front();
+        }
+        if log.recent.is_empty() && log.recent.capacity() > 64 {
+            log.recent = VecDeque::new();
+        }
+    }
+    let first_live = log.first.max(run.first);
+    if first_live > run.last || run.last > log.last {
+        return 0;
+    }
+    let range = Range {
+        first: run.first,
+        last: run.last,
+        first_timestamp: run.first_timestamp,
+        segment: number,
+        entry: run.entry,
+        base: base_before(first_live),
+        end: run.bytes,
+    };
+    let Some(replaced) = insert_range(log, range, segments, at) else {
+        return 0;
+    };
+    let segment = segments.get_mut(number);
+    segment.live_bytes += range.live_bytes();
+    segment.references += 1;
+    if !run.moved {
+        return 0;
+    }
+    let overcounted = replaced.saturating_sub(range.live_bytes());
+    log.bytes = log.bytes.saturating_sub(overcounted);
+    overcounted
+}
+
+/// Puts `range` in the place of what it overlaps: older copies of the same messages. Returns the bytes those were counted with,
+/// or `None` when it was not taken because it would replace the middle of another.
+fn insert_range(log: &mut LogState, range: Range, segments: &mut Segments, at: u64) -> Option<u64> {
+    let start = log.ranges.partition_point(|other| other.last < range.first);
+    let mut end = start;
+    while log.ranges.get(end).is_some_and(|other| other.last <= range.last) {
+        end += 1;
+    }
+    // Live messages of the first overlapped range must not stick out in front.
+    if end > start && log.ranges[start].first.max(log.first) < range.first {
+        return None;
+    }
+    let mut replaced = 0;
+    if let Some(after) = log.ranges.get_mut(end).filter(|after| after.first <= range.last) {
+        if after.first.max(log.first) < range.first {
+            return None;
+        }
+        // Copies have the lengths of their originals, so what the new range counts is what leaves the old one.
+        let gone = range.live_bytes().min(after.live_bytes());
+        after.entry += (range.last + 1 - after.first) as u32;
+        after.first = range.last + 1;
+        after.base += gone as u32;
+        replaced += gone;
+        segments.release(after.segment, gone, 0, at);
+    }
+    for other in log.ranges.drain(start..end) {
+        replaced += other.live_bytes();
+        segments.release(other.segment, other.live_bytes(), 1, at);
+    }
+    log.ranges.insert(start, range);
+    log.window = None;
+    Some(replaced)
+}

@@ -1,0 +1,146 @@
+//! Reading the newest checkpoint (docs/journal-format.md §8), one block in memory at a time.
+
+use super::{Recovery, Replay, damaged, io_error};
+use crate::checkpoint::{
+    BLOCK_HEADER_BYTES, ENTRY_END, ENTRY_FACT, ENTRY_HEADER_BYTES, ENTRY_LOG, LOG_ENTRY_BYTES, block_checksum,
+};
+use crate::format::{
+    FILE_HEADER_BYTES, check_header, check_preamble, checkpoint_name, checkpoint_seed, i64_at, identity_at, u32_at,
+    u64_at,
+};
+use crate::limits::CHECKPOINT_BLOCK_BYTES_MAX;
+use crate::logs::Logs;
+use crate::{LogId, OpenError, Position};
+
+/// The checkpoint recovery starts from.
+pub(crate) struct CheckpointRead {
+    pub(crate) name: String,
+    pub(crate) begin: Position,
+    /// Where the tail begins.
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    /// Everything before this position was durable when it was published.
+    pub(crate) requires: Position,
+    pub(crate) bytes: u64,
+}
+
+struct End {
+    requires: Position,
+}
+
+impl Recovery<'_> {
+    /// Replays the newest checkpoint, if there is one; older ones become obsolete.
+    pub(crate) fn read_checkpoint(&mut self, replay: &mut dyn Replay) -> Result<Option<CheckpointRead>, OpenError> {
+        let Some((begin, epoch)) = self.files.checkpoints.pop() else {
+            return Ok(None);
+        };
+        for (position, epoch) in std::mem::take(&mut self.files.checkpoints) {
+            self.files.obsolete.push(checkpoint_name(position, epoch));
+        }
+        let name = checkpoint_name(begin, epoch);
+        let read_error = || io_error(format!("read {name}"));
+        let file = self.disk.open(&name).map_err(read_error())?;
+        let length = file.length().map_err(read_error())?;
+        let mut header = vec![0; FILE_HEADER_BYTES.min(length as usize)];
+        file.read_at(&mut header, 0).map_err(read_error())?;
+        check_header(&header, 0, "checkpoint").map_err(|reason| damaged(&name, 0, reason))?;
+        check_preamble(&header, b"SEAWAYCP", 0).map_err(|reason| damaged(&name, 0, reason))?;
+        if identity_at(&header, 16) != self.identity || u64_at(&header, 32) != epoch || u64_at(&header, 40) != begin {
+            return Err(damaged(
+                name,
+                16,
+                "the checkpoint's header does not fit its name or this journal",
+            ));
+        }
+        let seed = checkpoint_seed(&self.identity, epoch, begin);
+        let mut offset = FILE_HEADER_BYTES as u64;
+        let (mut number, mut entries) = (0, 0);
+        let mut block = Vec::new();
+        loop {
+            if offset + BLOCK_HEADER_BYTES as u64 > length {
+                return Err(damaged(name, offset, "the checkpoint ends before its end entry"));
+            }
+            block.resize(BLOCK_HEADER_BYTES, 0);
+            file.read_at(&mut block, offset).map_err(read_error())?;
+            let rest = u32_at(&block, 0);
+            let total = u64::from(rest) + 8;
+            if rest < 4 || rest > CHECKPOINT_BLOCK_BYTES_MAX || offset + total > length || u32_at(&block, 4) != number {
+                return Err(damaged(
+                    name,
+                    offset,
+                    "a block of the checkpoint has an impossible header",
+                ));
+            }
+            block.resize(total as usize, 0);
+            file.read_at(&mut block, offset).map_err(read_error())?;
+            if block_checksum(seed, &block) != u32_at(&block, 8) {
+                return Err(damaged(
+                    name,
+                    offset,
+                    "the checksum of a block of the checkpoint does not match",
+                ));
+            }
+            let end = replay_entries(&block[BLOCK_HEADER_BYTES..], &mut entries, &mut self.logs, replay)
+                .map_err(|reason| damaged(&name, offset, reason))?;
+            offset += total;
+            number += 1;
+            if let Some(end) = end {
+                if offset != length {
+                    return Err(damaged(name, offset, "something follows the end of the checkpoint"));
+                }
+                let (segment, tail_offset) = (u64_at(&header, 48), u64_at(&header, 56));
+                let requires = end.requires;
+                let read = CheckpointRead {
+                    name,
+                    begin,
+                    segment,
+                    offset: tail_offset,
+                    requires,
+                    bytes: length,
+                };
+                return Ok(Some(read));
+            }
+        }
+    }
+}
+
+fn replay_entries(
+    mut bytes: &[u8],
+    entries: &mut u64,
+    logs: &mut Logs,
+    replay: &mut dyn Replay,
+) -> Result<Option<End>, String> {
+    while !bytes.is_empty() {
+        let length = if bytes.len() < ENTRY_HEADER_BYTES {
+            usize::MAX
+        } else {
+            u32_at(bytes, 1) as usize
+        };
+        let rest = bytes.len().saturating_sub(ENTRY_HEADER_BYTES);
+        if length > rest {
+            return Err("an entry of the checkpoint is longer than its block".to_owned());
+        }
+        let body = &bytes[ENTRY_HEADER_BYTES..ENTRY_HEADER_BYTES + length];
+        match bytes[0] {
+            ENTRY_LOG if length == LOG_ENTRY_BYTES => {
+                let (first, last) = (u64_at(body, 8), u64_at(body, 16));
+                let log = logs.get_or_insert(LogId(u64_at(body, 0)), first, last);
+                log.last_timestamp = i64_at(body, 32);
+                log.as_of = u64_at(body, 40);
+            }
+            ENTRY_FACT if length > 0 => replay.fact(body[0], &body[1..]),
+            ENTRY_END if length == 16 => {
+                if u64_at(body, 8) != *entries || rest != length {
+                    return Err("the end of the checkpoint does not fit what comes before".to_owned());
+                }
+                return Ok(Some(End {
+                    requires: u64_at(body, 0),
+                }));
+            }
+            kind => return Err(format!("an entry of kind {kind} and length {length} is not understood")),
+        }
+        *entries += 1;
+        bytes = &bytes[ENTRY_HEADER_BYTES + length..];
+    }
+    Ok(None)
+}

@@ -1,0 +1,173 @@
+//! What lies in the directory: which files are the journal's, which epochs there were, and whether all of it is somebody else's.
+
+use super::{damaged, io_error};
+use crate::OpenError;
+use crate::disk::{DirectoryEntry, Disk};
+use crate::format::{EpochFile, FileName, SegmentId, epoch_name};
+use std::collections::BTreeMap;
+
+/// The journal's files by kind.
+#[derive(Default)]
+pub(crate) struct Files {
+    /// Epoch files, oldest first.
+    pub(crate) epochs: Vec<EpochFile>,
+    /// Lengths of segment files.
+    pub(crate) segments: BTreeMap<SegmentId, u64>,
+    /// Lengths of directory files.
+    pub(crate) directories: BTreeMap<SegmentId, u64>,
+    /// Begin position and epoch of checkpoints.
+    pub(crate) checkpoints: Vec<(u64, u64)>,
+    /// Unfinished files.
+    pub(crate) obsolete: Vec<String>,
+    pub(crate) remarks: Vec<String>,
+    /// Highest numbers in any name, also of unfinished files.
+    pub(crate) numbers_seen: u64,
+    pub(crate) epochs_seen: u64,
+}
+
+/// Refuses a directory that holds the original server's store. Reads only.
+pub(crate) fn refuse_foreign(disk: &dyn Disk) -> Result<(), OpenError> {
+    let entries = disk.list("").map_err(io_error("list the journal's directory"))?;
+    let found = |found: String| Err(OpenError::ForeignStore { found });
+    if let Some(entry) = entries
+        .iter()
+        .find(|entry| !entry.is_folder && is_foreign_root(&entry.name))
+    {
+        return found(entry.name.clone());
+    }
+    if entries
+        .iter()
+        .any(|entry| matches!(FileName::parse(&entry.name), FileName::Epoch(_)))
+    {
+        return Ok(());
+    }
+    for folder in entries.iter().filter(|entry| entry.is_folder) {
+        let inside = disk
+            .list(&folder.name)
+            .map_err(io_error(format!("list {}", folder.name)))?;
+        if let Some(entry) = inside.iter().find(|entry| is_foreign_channel(entry)) {
+            return found(format!("{}/{}", folder.name, entry.name));
+        }
+    }
+    Ok(())
+}
+
+fn is_foreign_root(name: &str) -> bool {
+    name == "server.dat" || name.starts_with("clients.dat")
+}
+
+fn is_foreign_channel(entry: &DirectoryEntry) -> bool {
+    let is_slice = entry.name.starts_with("msgs.") && (entry.name.ends_with(".dat") || entry.name.ends_with(".idx"));
+    !entry.is_folder && (entry.name == "subs.dat" || is_slice)
+}
+
+impl Files {
+    pub(crate) fn list(disk: &dyn Disk) -> Result<Files, OpenError> {
+        let mut files = Files::default();
+        let mut epochs = Vec::new();
+        for entry in disk.list("").map_err(io_error("list the journal's directory"))? {
+            let name = entry.name;
+            match FileName::parse(&name) {
+                _ if entry.is_folder => files.remarks.push(format!("{name} is not part of the journal")),
+                FileName::Lock => {}
+                FileName::Epoch(epoch) => epochs.push(epoch),
+                FileName::Segment(id) => {
+                    files.note(id);
+                    files.segments.insert(id, entry.length);
+                }
+                FileName::Directory(id) => {
+                    files.note(id);
+                    files.directories.insert(id, entry.length);
+                }
+                FileName::Checkpoint { position, epoch } => {
+                    files.epochs_seen = files.epochs_seen.max(epoch);
+                    files.checkpoints.push((position, epoch));
+                }
+                FileName::Unfinished => files.obsolete.push(name),
+                FileName::Cut => files.remarks.push(format!("{name} was set aside earlier")),
+                FileName::Unknown => files.remarks.push(format!("{name} is not part of the journal")),
+            }
+        }
+        files.obsolete.sort_unstable();
+        files.remarks.sort_unstable();
+        for name in &files.obsolete {
+            let finished = name.trim_end_matches(".preparing").trim_end_matches(".writing");
+            if let FileName::Segment(id) | FileName::Directory(id) = FileName::parse(finished) {
+                files.numbers_seen = files.numbers_seen.max(id.number);
+                files.epochs_seen = files.epochs_seen.max(id.epoch);
+            }
+        }
+        epochs.sort_unstable();
+        for epoch in epochs {
+            files.epochs.push(read_epoch(disk, epoch)?);
+            files.epochs_seen = files.epochs_seen.max(epoch);
+        }
+        files.checkpoints.sort_unstable();
+        files.check()?;
+        Ok(files)
+    }
+
+    fn note(&mut self, id: SegmentId) {
+        self.numbers_seen = self.numbers_seen.max(id.number);
+        self.epochs_seen = self.epochs_seen.max(id.epoch);
+    }
+
+    pub(crate) fn newest_epoch(&self) -> Option<&EpochFile> {
+        self.epochs.last()
+    }
+
+    /// Every file belongs to an epoch that was opened, and all to one journal.
+    fn check(&self) -> Result<(), OpenError> {
+        let newest = self.newest_epoch().map_or(0, |epoch| epoch.epoch);
+        let identity = self.newest_epoch().map(|epoch| epoch.identity);
+        if let Some(other) = self.epochs.iter().find(|epoch| Some(epoch.identity) != identity) {
+            return Err(damaged(
+                epoch_name(other.epoch),
+                16,
+                "the file belongs to another journal",
+            ));
+        }
+        let segments = self
+            .segments
+            .keys()
+            .chain(self.directories.keys())
+            .map(|id| (id.file_name(), id.epoch));
+        let checkpoints = self
+            .checkpoints
+            .iter()
+            .map(|(p, e)| (crate::format::checkpoint_name(*p, *e), *e));
+        for (name, epoch) in segments.chain(checkpoints) {
+            if epoch > newest {
+                return Err(damaged(
+                    name,
+                    0,
+                    format!("there is no file that opens its epoch {epoch}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where an epoch file cuts the segment `id`: `None` when none does, `Some(None)` when nothing of it counts.
+    pub(crate) fn cut_of(&self, id: SegmentId) -> Option<Option<u64>> {
+        let cut = self.epochs.iter().find(|epoch| epoch.epoch > id.epoch)?.cut;
+        match cut.segment.cmp(&id.number) {
+            std::cmp::Ordering::Less => Some(None),
+            std::cmp::Ordering::Equal => Some(Some(cut.offset)),
+            std::cmp::Ordering::Greater => Some(Some(u64::MAX)),
+        }
+    }
+}
+
+fn read_epoch(disk: &dyn Disk, epoch: u64) -> Result<EpochFile, OpenError> {
+    let name = epoch_name(epoch);
+    let file = disk.open(&name).map_err(io_error(format!("open {name}")))?;
+    let length = file.length().map_err(io_error(format!("read {name}")))?;
+    let mut bytes = vec![0; length.min(4_096) as usize];
+    file.read_at(&mut bytes, 0).map_err(io_error(format!("read {name}")))?;
+    let content = EpochFile::decode(&bytes).map_err(|reason| damaged(&name, 0, reason))?;
+    if content.epoch != epoch {
+        return Err(damaged(name, 32, format!("the file opens epoch {}", content.epoch)));
+    }
+    Ok(content)
+}

@@ -1,0 +1,307 @@
+//! Opening a journal (docs/journal-format.md §3, §9): looks at the directory, reads checkpoint and tail into the owner's hands,
+//! cuts the previous epoch and opens the next. The only part that does I/O on the caller's thread.
+
+mod checkpoint;
+mod files;
+mod index;
+mod scan;
+
+use crate::LogId;
+use crate::commit::{OpenSegment, Writer};
+use crate::directory::Directory;
+use crate::disk::{Disk, DiskLock, LockError};
+use crate::format::{Cut, EpochFile, Identity, LOCK_NAME, SegmentId, epoch_name};
+use crate::job::{Job, JobKind, OutcomeKind, PrepareJob, write_whole};
+use crate::journal::Journal;
+use crate::limits::{SEGMENT_BYTES_FIRST, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES};
+use crate::logs::Logs;
+use crate::options::Options;
+use crate::segment::{Segment, SegmentState, Segments};
+use crate::tail::{Cache, Tail};
+use crate::{OpenError, Position};
+use files::Files;
+use std::io;
+use std::sync::Arc;
+
+/// Receives the state at start: the newest checkpoint's facts, then every record after its begin in order, then the logs.
+pub trait Replay {
+    /// A fact, of the checkpoint or of the tail.
+    fn fact(&mut self, kind: u8, body: &[u8]);
+    /// The facts so far were the checkpoint's; what follows are the records after this position.
+    fn tail_begins(&mut self, position: Position) {
+        let _ = position;
+    }
+    /// A message of the tail; `size` is the length of its body in bytes.
+    fn message(&mut self, log: LogId, sequence: u64, timestamp: i64, size: u32) {
+        let _ = (log, sequence, timestamp, size);
+    }
+    /// Messages below `first` were trimmed.
+    fn trim(&mut self, log: LogId, first: u64, body: &[u8]);
+    /// The log was deleted.
+    fn delete(&mut self, log: LogId, body: &[u8]);
+    /// A log as it is now; called last, once for each log that was appended to and not deleted.
+    fn log_recovered(&mut self, log: RecoveredLog);
+}
+
+/// A log as recovery found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecoveredLog {
+    /// Its id.
+    pub log: LogId,
+    /// Oldest live sequence; `last + 1` when there is none.
+    pub first: u64,
+    /// Newest sequence ever appended.
+    pub last: u64,
+    /// Record bytes of live messages.
+    pub bytes: u64,
+    /// Time of the message `last`, also when that one is trimmed.
+    pub last_timestamp: i64,
+}
+
+/// Data that was given up at the end of the previous epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutReport {
+    /// Name of the segment.
+    pub file: String,
+    /// Offset of the first byte that does not count.
+    pub offset: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// What opening found, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// The epoch opened, from 1.
+    pub epoch: u64,
+    /// Whether the journal was created.
+    pub created: bool,
+    /// Position of the newest record.
+    pub position: Position,
+    /// Begin of the checkpoint that was used, if there was one.
+    pub checkpoint: Option<Position>,
+    /// Records read after it.
+    pub tail_records: u64,
+    /// An interrupted write (or tolerated damage) at the end.
+    pub cut: Option<CutReport>,
+    /// Names in the directory that are none of the journal's, and other remarks.
+    pub remarks: Vec<String>,
+}
+
+pub(crate) fn io_error(action: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
+    let action = action.into();
+    move |source| {
+        if source.kind() == io::ErrorKind::StorageFull {
+            OpenError::NoSpace(source)
+        } else {
+            OpenError::Io { action, source }
+        }
+    }
+}
+
+pub(crate) fn damaged(file: impl Into<String>, offset: u64, reason: impl Into<String>) -> OpenError {
+    OpenError::Damaged {
+        file: file.into(),
+        offset,
+        reason: reason.into(),
+    }
+}
+
+/// Everything recovery gathers before a journal exists.
+pub(crate) struct Recovery<'a> {
+    pub(crate) disk: &'a dyn Disk,
+    pub(crate) options: &'a Options,
+    pub(crate) identity: Identity,
+    pub(crate) files: Files,
+    pub(crate) logs: Logs,
+    pub(crate) segments: Segments,
+    /// Directories that had to be made from the segments themselves.
+    pub(crate) built: Vec<Directory>,
+    pub(crate) remarks: Vec<String>,
+}
+
+impl Journal {
+    /// Opens the journal in `disk`'s directory, creating it when there is none, and replays its state.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        options: Options,
+        replay: &mut dyn Replay,
+    ) -> Result<(Journal, Opened), OpenError> {
+        let disk = disk.as_ref();
+        let mut options = options;
+        options.segment_bytes_max = options.segment_bytes_max.max(SEGMENT_BYTES_MIN);
+        files::refuse_foreign(disk)?;
+        let lock = disk.lock(LOCK_NAME, &options.holder).map_err(|error| match error {
+            LockError::Held(holder) => OpenError::Locked { holder },
+            LockError::Io(error) => io_error("lock the journal")(error),
+        })?;
+        let files = Files::list(disk)?;
+        let identity = files.newest_epoch().map_or(options.identity, |epoch| epoch.identity);
+        let mut recovery = Recovery {
+            disk,
+            options: &options,
+            identity,
+            remarks: files.remarks.clone(),
+            files,
+            logs: Logs::default(),
+            segments: Segments::default(),
+            built: Vec::new(),
+        };
+        let checkpoint = recovery.read_checkpoint(replay)?;
+        let position = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.begin);
+        replay.tail_begins(position);
+        let tail = recovery.read_tail(checkpoint.as_ref(), replay)?;
+        let epoch = recovery.open_epoch(tail.end)?;
+        recovery.build_index(tail.end)?;
+        for log in recovery.logs.iter() {
+            replay.log_recovered(RecoveredLog {
+                log: log.id,
+                first: log.first,
+                last: log.last,
+                bytes: log.bytes,
+                last_timestamp: log.last_timestamp,
+            });
+        }
+        let opened = Opened {
+            epoch,
+            created: recovery.files.epochs.is_empty(),
+            position: tail.end.position,
+            checkpoint: checkpoint.as_ref().map(|checkpoint| checkpoint.begin),
+            tail_records: tail.records,
+            cut: tail.report,
+            remarks: recovery.remarks.clone(),
+        };
+        let first = recovery.files.numbers_seen + 1;
+        let (logs, segments) = (recovery.logs, recovery.segments);
+        let mut journal = assemble(disk, identity, epoch, first, options, logs, segments, tail.end, lock)?;
+        if let Some(checkpoint) = checkpoint {
+            journal.checkpoints.begin_segment = checkpoint.segment;
+            journal.checkpoints.last_bytes = checkpoint.bytes;
+            journal.checkpoints.name = Some(checkpoint.name);
+        }
+        // The tail that was read counts towards the next checkpoint.
+        journal.statistics.committed_bytes = tail.bytes;
+        journal.checkpoints.begun_at_bytes = 0;
+        journal.maintain();
+        Ok((journal, opened))
+    }
+}
+
+impl Recovery<'_> {
+    /// Records durably where everything before is cut, then removes what that makes meaningless. Returns the new epoch.
+    fn open_epoch(&mut self, cut: Cut) -> Result<u64, OpenError> {
+        let epoch = self.files.epochs_seen + 1;
+        let file = EpochFile {
+            identity: self.identity,
+            epoch,
+            synced: self.options.sync,
+            cut,
+        };
+        write_whole(self.disk, &epoch_name(epoch), &file.encode()).map_err(io_error("open a new epoch"))?;
+        let mut changed = false;
+        let mut remove = |name: &str| -> Result<(), OpenError> {
+            changed = true;
+            self.disk.remove(name).map_err(io_error(format!("remove {name}")))
+        };
+        for name in &self.files.obsolete {
+            remove(name)?;
+        }
+        let beyond: Vec<SegmentId> = self
+            .files
+            .segments
+            .keys()
+            .filter(|id| id.number > cut.segment)
+            .copied()
+            .collect();
+        for id in beyond {
+            remove(&id.file_name())?;
+            self.files.segments.remove(&id);
+            self.files.numbers_seen = self.files.numbers_seen.max(id.number);
+        }
+        let orphans: Vec<SegmentId> = self
+            .files
+            .directories
+            .keys()
+            .filter(|id| !self.files.segments.contains_key(id))
+            .copied()
+            .collect();
+        for id in orphans {
+            remove(&id.directory_name())?;
+            self.files.directories.remove(&id);
+        }
+        let oldest = self.files.segments.keys().map(|id| id.number).min().unwrap_or(u64::MAX);
+        for old in self.files.epochs.iter().filter(|old| old.cut.segment < oldest) {
+            remove(&epoch_name(old.epoch))?;
+        }
+        if changed {
+            self.disk.sync_directory().map_err(io_error("sync the directory"))?;
+        }
+        Ok(epoch)
+    }
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything recovery found becomes the journal here and nowhere else"
+)]
+fn assemble(
+    disk: &dyn Disk,
+    identity: Identity,
+    epoch: u64,
+    number: u64,
+    options: Options,
+    logs: Logs,
+    mut segments: Segments,
+    end: Cut,
+    lock: Box<dyn DiskLock>,
+) -> Result<Journal, OpenError> {
+    let id = SegmentId { number, epoch };
+    let capacity = SEGMENT_BYTES_FIRST.min(options.segment_bytes_max);
+    let job = PrepareJob {
+        identity,
+        id,
+        capacity,
+        headroom: 0,
+        recycled: None,
+    };
+    let OutcomeKind::Prepare { result, .. } = Job(JobKind::Prepare(job)).run(disk).kind else {
+        unreachable!("a preparation has the outcome of a preparation");
+    };
+    let file = result.map_err(io_error("prepare the first segment"))?;
+    let mut segment = Segment::new(id, capacity, SegmentState::Open);
+    segment.extent.first_position = end.position;
+    segments.by_number.insert(number, segment);
+    let mut tail = Tail::default();
+    tail.open_segment(number);
+    let open = OpenSegment {
+        id,
+        seed: id.seed(&identity),
+        capacity,
+        cursor: SEGMENT_HEADER_BYTES,
+        first_position: end.position,
+        file: Some(file),
+        moved: 0,
+    };
+    let mut journal = Journal {
+        identity,
+        epoch,
+        options,
+        logs,
+        segments,
+        tail,
+        cache: Cache::default(),
+        writer: Writer::new(open, end.position, end.checksum),
+        maintenance: Default::default(),
+        checkpoints: Default::default(),
+        rewriter: Default::default(),
+        reads: Default::default(),
+        heads: Default::default(),
+        completions: Vec::new(),
+        poisoned: None,
+        statistics: Default::default(),
+        closing: false,
+        lock: Some(lock),
+    };
+    journal.plan_segment(0);
+    Ok(journal)
+}

@@ -1,0 +1,554 @@
+//! Reading the tail: batch after batch, deciding at each place by the table in `verdict`.
+
+use super::checkpoint::CheckpointRead;
+use super::{CutReport, Recovery, Replay, damaged, io_error};
+use crate::directory::{Detail, Directory, Extent, read_summary};
+use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Cut, SegmentHeader, SegmentId};
+use crate::limits::SEGMENT_HEADER_BYTES;
+use crate::options::DamagePolicy;
+use crate::record::{self, Record};
+use crate::verdict::{BodySeen, ChainSeen, CutKnown, HeaderSeen, LaterSeen, Observation, Verdict, decide};
+use crate::{LogId, OpenError};
+
+/// What the tail held.
+pub(crate) struct TailRead {
+    pub(crate) end: Cut,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    pub(crate) report: Option<CutReport>,
+}
+
+/// Where the reader is.
+struct Reader {
+    /// Position the next batch must begin with; `None` before the first.
+    position: Option<u64>,
+    /// Header checksum the next batch must name; `None` before the first.
+    checksum: Option<u32>,
+    /// Records below this are in the checkpoint.
+    begin: u64,
+    end: Cut,
+    records: u64,
+    bytes: u64,
+}
+
+/// A segment's bytes, and what is read of it.
+struct Loaded {
+    id: SegmentId,
+    seed: u32,
+    bytes: Vec<u8>,
+    /// Where an epoch file cuts it, `u64::MAX` further on; `None` in the newest epoch.
+    cut: Option<u64>,
+}
+
+enum SegmentEnd {
+    Next,
+    Stop(Option<CutReport>),
+}
+
+impl Recovery<'_> {
+    pub(crate) fn read_tail(
+        &mut self,
+        checkpoint: Option<&CheckpointRead>,
+        replay: &mut dyn Replay,
+    ) -> Result<TailRead, OpenError> {
+        let begin = checkpoint.map_or(0, |checkpoint| checkpoint.begin);
+        let known = self.files.newest_epoch().map_or(Cut::default(), |epoch| epoch.cut);
+        let first_segment = checkpoint.map_or(0, |checkpoint| checkpoint.segment);
+        let ids: Vec<SegmentId> = self
+            .files
+            .segments
+            .keys()
+            .filter(|id| id.number >= first_segment && self.files.cut_of(**id) != Some(None))
+            .copied()
+            .collect();
+        self.check_first(checkpoint, ids.first())?;
+        let mut reader = Reader {
+            position: checkpoint.is_none().then_some(0),
+            checksum: checkpoint.is_none().then_some(0),
+            begin,
+            end: Cut {
+                segment: first_segment,
+                offset: 0,
+                position: begin,
+                checksum: 0,
+            },
+            records: 0,
+            bytes: 0,
+        };
+        let mut report = None;
+        for (index, id) in ids.iter().enumerate() {
+            let start = match checkpoint.filter(|checkpoint| checkpoint.segment == id.number) {
+                Some(checkpoint) => checkpoint.offset,
+                None => u64::from(SEGMENT_HEADER_BYTES),
+            };
+            let loaded = self.load(*id)?;
+            match self.read_segment(&loaded, start, &ids[index + 1..], &mut reader, replay)? {
+                SegmentEnd::Next => {}
+                SegmentEnd::Stop(cut) => {
+                    report = cut;
+                    break;
+                }
+            }
+        }
+        self.check_end(checkpoint, &reader, known, report.as_ref())?;
+        let mut end = reader.end;
+        if reader.position.is_none() || end.offset == 0 {
+            // Not one batch was read: what the last start recorded still holds.
+            end = known;
+        }
+        Ok(TailRead {
+            end,
+            records: reader.records,
+            bytes: reader.bytes,
+            report,
+        })
+    }
+
+    /// The tail begins where it must.
+    fn check_first(&self, checkpoint: Option<&CheckpointRead>, first: Option<&SegmentId>) -> Result<(), OpenError> {
+        let Some(checkpoint) = checkpoint else { return Ok(()) };
+        if first.is_none_or(|id| id.number != checkpoint.segment) && checkpoint.requires > checkpoint.begin {
+            let reason = format!(
+                "segment {:016x}, with which its tail begins, is missing",
+                checkpoint.segment
+            );
+            return Err(damaged(&checkpoint.name, 48, reason));
+        }
+        Ok(())
+    }
+
+    /// The tail reached as far as others recorded that it did.
+    fn check_end(
+        &self,
+        checkpoint: Option<&CheckpointRead>,
+        reader: &Reader,
+        known: Cut,
+        report: Option<&CutReport>,
+    ) -> Result<(), OpenError> {
+        let end = reader.position.unwrap_or(known.position);
+        let requires = checkpoint
+            .map_or(0, |checkpoint| checkpoint.requires)
+            .max(known.position);
+        if end < requires && self.stops_at_damage() {
+            let (file, offset) = report.map_or(("the journal".to_owned(), 0), |cut| (cut.file.clone(), cut.offset));
+            let reason = format!("the records from position {end} to {requires} are missing");
+            return Err(damaged(file, offset, reason));
+        }
+        Ok(())
+    }
+
+    /// Whether damage stops the start: not when the operator said so, nor after an epoch without syncs.
+    fn stops_at_damage(&self) -> bool {
+        let synced = self.files.newest_epoch().is_none_or(|epoch| epoch.synced);
+        synced && self.options.damage == DamagePolicy::Stop
+    }
+
+    fn load(&self, id: SegmentId) -> Result<Loaded, OpenError> {
+        let name = id.file_name();
+        let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
+        let length = file.length().map_err(io_error(format!("read {name}")))?;
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        file.read_at(&mut bytes, 0).map_err(io_error(format!("read {name}")))?;
+        let header = SegmentHeader::decode(&bytes).map_err(|reason| damaged(&name, 0, reason))?;
+        if header.id != id || header.identity != self.identity {
+            return Err(damaged(
+                name,
+                16,
+                "the segment's header does not fit its name or this journal",
+            ));
+        }
+        let cut = self.files.cut_of(id).map(|cut| cut.unwrap_or(0));
+        Ok(Loaded {
+            id,
+            seed: id.seed(&self.identity),
+            bytes,
+            cut,
+        })
+    }
+
+    fn read_segment(
+        &mut self,
+        loaded: &Loaded,
+        start: u64,
+        later: &[SegmentId],
+        reader: &mut Reader,
+        replay: &mut dyn Replay,
+    ) -> Result<SegmentEnd, OpenError> {
+        let name = loaded.id.file_name();
+        let mut offset = start as usize;
+        // Messages before the checkpoint's batch are indexed too: the directory covers the whole segment.
+        let mut details = self.details_before(loaded, start)?;
+        let first_position = reader.position.unwrap_or(reader.begin);
+        loop {
+            let rest = loaded.bytes.get(offset..).unwrap_or_default();
+            let header = BatchHeader::decode(rest, loaded.seed);
+            let observation = self.observe(loaded, offset, header.as_ref(), later, reader)?;
+            match decide(observation) {
+                Verdict::Accept => {
+                    let header = header.expect("only a valid header is accepted");
+                    let records = header.records(rest);
+                    self.replay_batch(loaded, offset, &header, records, reader, details.as_mut(), replay)?;
+                    offset += header.length as usize;
+                    reader.bytes += u64::from(header.length);
+                    let position = header.first_position + u64::from(header.count);
+                    reader.position = Some(position);
+                    reader.checksum = Some(header.checksum);
+                    let segment = loaded.id.number;
+                    reader.end = Cut {
+                        segment,
+                        offset: offset as u64,
+                        position,
+                        checksum: header.checksum,
+                    };
+                }
+                Verdict::NextSegment | Verdict::EndAtCut => {
+                    self.finish_segment(loaded, offset, first_position, reader, details);
+                    return Ok(SegmentEnd::Next);
+                }
+                Verdict::CleanEnd => {
+                    self.finish_segment(loaded, offset, first_position, reader, details);
+                    return Ok(SegmentEnd::Stop(None));
+                }
+                Verdict::TornTail => {
+                    self.finish_segment(loaded, offset, first_position, reader, details);
+                    let reason = "the last write was interrupted".to_owned();
+                    return Ok(SegmentEnd::Stop(Some(CutReport {
+                        file: name,
+                        offset: offset as u64,
+                        reason,
+                    })));
+                }
+                Verdict::Damage(reason) => {
+                    if self.stops_at_damage() || loaded.cut.is_some() && self.options.damage == DamagePolicy::Stop {
+                        return Err(damaged(name, offset as u64, reason));
+                    }
+                    self.finish_segment(loaded, offset, first_position, reader, details);
+                    self.set_aside(later)?;
+                    let reason = format!("{reason}; everything from here on was given up");
+                    return Ok(SegmentEnd::Stop(Some(CutReport {
+                        file: name,
+                        offset: offset as u64,
+                        reason,
+                    })));
+                }
+            }
+        }
+    }
+
+    fn observe(
+        &self,
+        loaded: &Loaded,
+        offset: usize,
+        header: Option<&BatchHeader>,
+        later: &[SegmentId],
+        reader: &Reader,
+    ) -> Result<Observation, OpenError> {
+        let rest = loaded.bytes.get(offset..).unwrap_or_default();
+        let cut = match loaded.cut {
+            None => CutKnown::None,
+            Some(cut) if cut == offset as u64 => CutKnown::Here,
+            Some(_) => CutKnown::FurtherOn,
+        };
+        let seen = match header {
+            Some(_) => HeaderSeen::Valid,
+            None if rest.len() < BATCH_HEADER_BYTES => HeaderSeen::Absent,
+            None if rest[..BATCH_HEADER_BYTES].iter().all(|byte| *byte == 0) => HeaderSeen::Absent,
+            None => HeaderSeen::Invalid,
+        };
+        let continues = header.is_some_and(|header| {
+            let position_fits = match reader.position {
+                Some(position) => header.first_position == position,
+                // The first batch after a checkpoint holds its begin, or begins with it.
+                None => {
+                    header.first_position <= reader.begin
+                        && header.first_position + u64::from(header.count) >= reader.begin
+                }
+            };
+            position_fits && reader.checksum.is_none_or(|checksum| header.predecessor == checksum)
+        });
+        let whole = header.is_some_and(|header| header.is_whole(rest, loaded.seed));
+        let accepted = continues && whole;
+        let later = if accepted || cut == CutKnown::Here {
+            LaterSeen::None
+        } else {
+            self.look_past(loaded, offset, later, reader)?
+        };
+        Ok(Observation {
+            header: seen,
+            chain: if continues {
+                ChainSeen::Continues
+            } else {
+                ChainSeen::Broken
+            },
+            body: if whole { BodySeen::Whole } else { BodySeen::Damaged },
+            later,
+            cut,
+        })
+    }
+
+    /// Looks for a valid batch behind `offset`: in the rest of the segment, then at the start of later ones.
+    fn look_past(
+        &self,
+        loaded: &Loaded,
+        offset: usize,
+        later: &[SegmentId],
+        reader: &Reader,
+    ) -> Result<LaterSeen, OpenError> {
+        let limit = loaded
+            .cut
+            .map_or(loaded.bytes.len(), |cut| loaded.bytes.len().min(cut as usize));
+        for at in (offset + 8..limit).step_by(8) {
+            let rest = &loaded.bytes[at..];
+            if BatchHeader::decode(rest, loaded.seed).is_some_and(|header| header.is_whole(rest, loaded.seed)) {
+                return Ok(LaterSeen::Elsewhere);
+            }
+        }
+        for id in later {
+            let next = self.load(*id)?;
+            let rest = next.bytes.get(SEGMENT_HEADER_BYTES as usize..).unwrap_or_default();
+            let Some(header) = BatchHeader::decode(rest, next.seed).filter(|header| header.is_whole(rest, next.seed))
+            else {
+                continue;
+            };
+            let continues = reader.position.is_none_or(|position| position == header.first_position)
+                && reader.checksum.is_none_or(|checksum| checksum == header.predecessor);
+            return Ok(if continues {
+                LaterSeen::NextSegment
+            } else {
+                LaterSeen::Elsewhere
+            });
+        }
+        Ok(LaterSeen::None)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one batch, where it lies, and everything it changes"
+    )]
+    fn replay_batch(
+        &mut self,
+        loaded: &Loaded,
+        offset: usize,
+        header: &BatchHeader,
+        records: &[u8],
+        reader: &mut Reader,
+        mut details: Option<&mut Vec<Detail>>,
+        replay: &mut dyn Replay,
+    ) -> Result<(), OpenError> {
+        let mut at = 0;
+        for index in 0..u64::from(header.count) {
+            let place = (offset + BATCH_HEADER_BYTES + at) as u64;
+            let problem = |reason: String| damaged(loaded.id.file_name(), place, reason);
+            let (record, length) =
+                record::parse(&records[at..], loaded.seed).map_err(|error| problem(error.to_string()))?;
+            at += length;
+            if let (
+                Some(details),
+                Record::Message {
+                    log,
+                    sequence,
+                    timestamp,
+                    moved,
+                    ..
+                },
+            ) = (details.as_deref_mut(), record)
+            {
+                details.push(Detail::new(
+                    log,
+                    sequence,
+                    timestamp,
+                    place as u32,
+                    length as u32,
+                    moved,
+                ));
+            }
+            let position = header.first_position + index;
+            if position >= reader.begin {
+                reader.records += 1;
+                self.replay_record(record, position, replay).map_err(problem)?;
+            }
+        }
+        if at != records.len() {
+            let place = (offset + BATCH_HEADER_BYTES + at) as u64;
+            return Err(damaged(
+                loaded.id.file_name(),
+                place,
+                "a batch holds more than its records",
+            ));
+        }
+        Ok(())
+    }
+
+    fn replay_record(&mut self, record: Record<'_>, position: u64, replay: &mut dyn Replay) -> Result<(), String> {
+        match record {
+            Record::Message { moved: true, .. } => {}
+            Record::Message {
+                log,
+                sequence,
+                timestamp,
+                body,
+                ..
+            } => {
+                self.replay_message(log, sequence, timestamp, position)?;
+                replay.message(log, sequence, timestamp, body.len() as u32);
+            }
+            Record::Fact { kind, body } => replay.fact(kind, body),
+            Record::Trim { log, first, body } => {
+                if let Some(state) = self.logs.get_mut(log).filter(|state| state.as_of <= position) {
+                    state.first = state.first.max(first.min(state.last.saturating_add(1)));
+                }
+                replay.trim(log, first, body);
+            }
+            Record::Delete { log, body } => {
+                self.logs.remove(log);
+                replay.delete(log, body);
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_message(&mut self, log: LogId, sequence: u64, timestamp: i64, position: u64) -> Result<(), String> {
+        if sequence == 0 || sequence == u64::MAX {
+            return Err(format!("impossible sequence {sequence} in log {}", log.0));
+        }
+        let state = self.logs.get_or_insert(log, sequence, sequence - 1);
+        if position < state.as_of {
+            return Ok(());
+        }
+        let follows = if state.is_empty() {
+            sequence > state.last
+        } else {
+            sequence == state.last + 1
+        };
+        if !follows {
+            return Err(format!(
+                "message {sequence} of log {} follows message {}",
+                log.0, state.last
+            ));
+        }
+        if state.is_empty() {
+            state.first = sequence;
+        }
+        state.last = sequence;
+        state.last_timestamp = timestamp;
+        Ok(())
+    }
+
+    /// Details of what lies before `start` in a segment, or `None` when its directory file will do for all of it.
+    fn details_before(&self, loaded: &Loaded, start: u64) -> Result<Option<Vec<Detail>>, OpenError> {
+        let known = self.files.directories.contains_key(&loaded.id);
+        if known && matches!(read_summary(self.disk, &self.identity, loaded.id), Ok(Ok(_))) {
+            return Ok(None);
+        }
+        let mut details = Vec::new();
+        let end = start.min(loaded.bytes.len() as u64) as usize;
+        walk(loaded.id, loaded.seed, &loaded.bytes[..end], &mut details)?;
+        Ok(Some(details))
+    }
+
+    fn finish_segment(
+        &mut self,
+        loaded: &Loaded,
+        offset: usize,
+        first_position: u64,
+        reader: &Reader,
+        details: Option<Vec<Detail>>,
+    ) {
+        let Some(details) = details else { return };
+        let extent = Extent {
+            end: offset as u64,
+            first_position,
+            next_position: reader.position.unwrap_or(first_position),
+            checksum: reader.checksum.unwrap_or(0),
+        };
+        self.built.push(Directory::build(loaded.id, extent, &details));
+    }
+
+    /// Makes the directory of a segment before the tail from the segment itself.
+    pub(crate) fn rebuild_directory(&mut self, id: SegmentId) -> Result<(), OpenError> {
+        let loaded = self.load(id)?;
+        let limit = loaded
+            .cut
+            .map_or(loaded.bytes.len(), |cut| loaded.bytes.len().min(cut as usize));
+        let mut details = Vec::new();
+        let (end, last) = walk(id, loaded.seed, &loaded.bytes[..limit], &mut details)?;
+        for at in (end + 8..limit).step_by(8) {
+            let rest = &loaded.bytes[at..limit];
+            if BatchHeader::decode(rest, loaded.seed).is_some_and(|header| header.is_whole(rest, loaded.seed)) {
+                return Err(damaged(
+                    id.file_name(),
+                    end as u64,
+                    "a batch is missing or damaged, and valid ones follow it",
+                ));
+            }
+        }
+        let next_position = last.map_or(0, |header| header.first_position + u64::from(header.count));
+        let checksum = last.map_or(0, |header| header.checksum);
+        let extent = Extent {
+            end: end as u64,
+            first_position: 0,
+            next_position,
+            checksum,
+        };
+        self.built.push(Directory::build(id, extent, &details));
+        Ok(())
+    }
+
+    fn set_aside(&mut self, later: &[SegmentId]) -> Result<(), OpenError> {
+        for id in later {
+            let name = id.file_name();
+            let aside = format!("{name}.cut");
+            self.disk
+                .rename(&name, &aside)
+                .map_err(io_error(format!("set {name} aside")))?;
+            self.files.segments.remove(id);
+            self.remarks
+                .push(format!("{name} lies behind the damage and was set aside as {aside}"));
+        }
+        self.disk.sync_directory().map_err(io_error("sync the directory"))
+    }
+}
+
+/// Collects the details of all whole batches from the start of a segment's `bytes`; returns where they end and the last one.
+fn walk(
+    id: SegmentId,
+    seed: u32,
+    bytes: &[u8],
+    details: &mut Vec<Detail>,
+) -> Result<(usize, Option<BatchHeader>), OpenError> {
+    let mut offset = SEGMENT_HEADER_BYTES as usize;
+    let mut last = None;
+    while let Some(rest) = bytes.get(offset..) {
+        let Some(header) = BatchHeader::decode(rest, seed).filter(|header| header.is_whole(rest, seed)) else {
+            break;
+        };
+        let records = header.records(rest);
+        let mut at = 0;
+        while at < records.len() {
+            let place = offset + BATCH_HEADER_BYTES + at;
+            let (record, length) = record::parse(&records[at..], seed)
+                .map_err(|error| damaged(id.file_name(), place as u64, error.to_string()))?;
+            if let Record::Message {
+                log,
+                sequence,
+                timestamp,
+                moved,
+                ..
+            } = record
+            {
+                details.push(Detail::new(
+                    log,
+                    sequence,
+                    timestamp,
+                    place as u32,
+                    length as u32,
+                    moved,
+                ));
+            }
+            at += length;
+        }
+        offset += header.length as usize;
+        last = Some(header);
+    }
+    Ok((offset, last))
+}
