@@ -1,6 +1,7 @@
 //! The table of options: every flag, what it defaults to, and what this server does with it.
 
 mod broker;
+mod modes;
 mod streaming;
 
 use crate::options::{Options, Personality};
@@ -213,12 +214,12 @@ impl Flag {
 
 /// Every flag.
 pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
-    streaming::FLAGS.iter().chain(broker::FLAGS)
+    streaming::FLAGS.iter().chain(modes::FLAGS).chain(broker::FLAGS)
 }
 
 /// Number of flags.
 pub(crate) fn len() -> usize {
-    streaming::FLAGS.len() + broker::FLAGS.len()
+    streaming::FLAGS.len() + modes::FLAGS.len() + broker::FLAGS.len()
 }
 
 /// A flag by one of its names, with its place in the table; names are case sensitive.

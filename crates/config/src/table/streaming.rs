@@ -1,10 +1,10 @@
-//! Flags of the streaming engine and its stores (specification §7.2).
+//! Flags of the streaming engine and its stores (specification §7.2), but for the modes of operation.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Effect::{NotBuilt, Nothing, Overrides, Sets};
-use super::Group::{Clustering, Encryption, FaultTolerance, FileStore, Limits, SqlStore, Streaming, StreamingTls};
+use super::Group::{FileStore, Limits, Streaming};
 use super::Kind::{Bool, Duration as Time, Int, Size, Text};
 use super::{Flag, Value};
 use crate::go::format_duration_nanos;
@@ -16,9 +16,6 @@ const SLICES: &str = "the journal sizes its segments by itself";
 const BUFFERS: &str = "the journal sizes its buffers by itself";
 const CHECKSUMS: &str = "the journal always verifies its checksums";
 
-const CLUSTERING: &str = "clustering";
-const SQL: &str = "an SQL store";
-const ENCRYPTION: &str = "encryption at rest";
 const EXTERNAL: &str = "the connection to an external NATS server";
 
 /// See the module.
@@ -328,185 +325,6 @@ pub(super) static FLAGS: &[Flag] = &[
         "false",
         "Cut a damaged end of a file on recovery",
         Nothing("a torn end of the journal is always cut and reported"),
-    ),
-    Flag::new(
-        SqlStore,
-        &["sql_driver"],
-        Text,
-        "",
-        "Driver: mysql or postgres",
-        NotBuilt(SQL),
-    ),
-    Flag::new(SqlStore, &["sql_source"], Text, "", "Data source", NotBuilt(SQL)),
-    Flag::new(
-        SqlStore,
-        &["sql_no_caching"],
-        Bool,
-        "false",
-        "No caching",
-        NotBuilt(SQL),
-    ),
-    Flag::new(
-        SqlStore,
-        &["sql_max_open_conns"],
-        Int,
-        "0",
-        "Open connections, 0 is unlimited",
-        NotBuilt(SQL),
-    ),
-    Flag::new(
-        SqlStore,
-        &["sql_bulk_insert_limit"],
-        Int,
-        "0",
-        "Messages per bulk insert",
-        NotBuilt(SQL),
-    ),
-    Flag::new(
-        Encryption,
-        &["encrypt"],
-        Bool,
-        "false",
-        "Encrypt payloads at rest",
-        NotBuilt(ENCRYPTION),
-    ),
-    Flag::new(
-        Encryption,
-        &["encryption_cipher"],
-        Text,
-        "",
-        "AES or CHACHA",
-        NotBuilt(ENCRYPTION),
-    ),
-    Flag::new(Encryption, &["encryption_key"], Text, "", "Key", NotBuilt(ENCRYPTION)),
-    Flag::new(
-        FaultTolerance,
-        &["ft_group"],
-        Text,
-        "",
-        "Name of the fault-tolerance group",
-        NotBuilt("fault-tolerance groups"),
-    ),
-    Flag::new(
-        Clustering,
-        &["clustered"],
-        Bool,
-        "false",
-        "Run as a node of a cluster",
-        NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
-        Clustering,
-        &["cluster_node_id"],
-        Text,
-        "",
-        "Node ID",
-        NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
-        Clustering,
-        &["cluster_bootstrap"],
-        Bool,
-        "false",
-        "Be the seed node",
-        NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
-        Clustering,
-        &["cluster_peers"],
-        Text,
-        "",
-        "Node IDs of the cluster",
-        NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
-        Clustering,
-        &["cluster_log_path"],
-        Text,
-        "",
-        "Directory of the replicated log",
-        NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
-        Clustering,
-        &["cluster_log_cache_size"],
-        Int,
-        "512",
-        "Log entries cached",
-        NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
-        Clustering,
-        &["cluster_log_snapshots"],
-        Int,
-        "2",
-        "Snapshots kept",
-        NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
-        Clustering,
-        &["cluster_trailing_logs"],
-        Int,
-        "10240",
-        "Log entries kept after a snapshot",
-        NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
-        Clustering,
-        &["cluster_sync"],
-        Bool,
-        "false",
-        "Sync the replicated log",
-        NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
-        Clustering,
-        &["cluster_raft_logging"],
-        Bool,
-        "false",
-        "Log lines of the replication",
-        NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
-        Clustering,
-        &["cluster_proceed_on_restore_failure"],
-        Bool,
-        "false",
-        "Start in spite of a failed restore",
-        NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
-        Clustering,
-        &["cluster_allow_add_remove_node"],
-        Bool,
-        "false",
-        "Let nodes be added and removed",
-        NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
-        StreamingTls,
-        &["secure"],
-        Bool,
-        "false",
-        "TLS to the NATS server",
-        NotBuilt("TLS"),
-    ),
-    Flag::new(
-        StreamingTls,
-        &["tls_client_cert"],
-        Text,
-        "",
-        "Client certificate toward the NATS server",
-        NotBuilt("TLS"),
-    ),
-    Flag::new(StreamingTls, &["tls_client_key"], Text, "", "Its key", NotBuilt("TLS")),
-    Flag::new(
-        StreamingTls,
-        &["tls_client_cacert"],
-        Text,
-        "",
-        "Authority that verifies the NATS server",
-        NotBuilt("TLS"),
     ),
 ];
 
