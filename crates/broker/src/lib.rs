@@ -29,7 +29,7 @@ pub use attachment::{
     Attachment, Batch, BatchMessage, ConnectionId, Destination, Gate, Interest, InvalidPattern, Sink,
 };
 pub use broker::Broker;
-pub use listener::Listener;
+pub use listener::{Listener, bind_host};
 pub use options::BrokerOptions;
 pub use publisher::{Published, Publisher};
 pub use reason::CloseReason;

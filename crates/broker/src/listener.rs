@@ -40,34 +40,7 @@ impl Broker {
     /// # Errors
     /// When the host cannot be resolved or the address cannot be bound.
     pub async fn listen(&self, host: &str, port: u16) -> io::Result<Listener> {
-        let socket = match host {
-            "" | "0.0.0.0" | "::" | "[::]" => bind_wildcard(port)?,
-            host => {
-                let host = host.trim_start_matches('[').trim_end_matches(']');
-                let mut failure = None;
-                let mut bound = None;
-                for address in tokio::net::lookup_host((host, port)).await? {
-                    match bind(address, false) {
-                        Ok(socket) => {
-                            bound = Some(socket);
-                            break;
-                        }
-                        Err(error) => failure = Some(error),
-                    }
-                }
-                match (bound, failure) {
-                    (Some(socket), _) => socket,
-                    (None, Some(error)) => return Err(error),
-                    (None, None) => {
-                        return Err(io::Error::new(
-                            io::ErrorKind::AddrNotAvailable,
-                            format!("no address for {host}"),
-                        ));
-                    }
-                }
-            }
-        };
-        self.listen_on(socket)
+        self.listen_on(bind_host(host, port).await?)
     }
 
     /// Accepts clients from a socket that is bound and listening. To be called within a tokio runtime.
@@ -84,6 +57,26 @@ impl Broker {
         tokio::spawn(accept(Arc::clone(&self.shared), listener, watch_open, stopping));
         Ok(Listener { address, open })
     }
+}
+
+/// Binds `host` and `port` without accepting anything yet: clients that come early wait in the backlog. Port 0 lets the
+/// system choose; a wildcard host (`0.0.0.0`, `::` or empty) is bound for both address families.
+///
+/// # Errors
+/// When the host cannot be resolved or the address cannot be bound.
+pub async fn bind_host(host: &str, port: u16) -> io::Result<std::net::TcpListener> {
+    if matches!(host, "" | "0.0.0.0" | "::" | "[::]") {
+        return bind_wildcard(port);
+    }
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let mut failure = None;
+    for address in tokio::net::lookup_host((host, port)).await? {
+        match bind(address, false) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.unwrap_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, format!("no address for {host}"))))
 }
 
 fn bind_wildcard(port: u16) -> io::Result<std::net::TcpListener> {

@@ -1,0 +1,94 @@
+//! What monitoring sees (§6.1 - §6.3).
+
+use std::time::Duration;
+
+use seaway_broker::{ConnectionFilter, ConnectionState, SubscriptionDetail};
+
+use crate::support::Server;
+
+#[test]
+fn section_6_1_counters_are_current_when_a_reply_is_produced() {
+    let server = Server::start();
+    let mut subscriber = server.quiet();
+    subscriber.flush("SUB foo 1\r\nSUB bar q 2\r\n");
+    let mut publisher = server.client(r#"{"verbose":false,"headers":true}"#);
+    for round in 1..=50u64 {
+        publisher.flush("PUB foo 5\r\nhello\r\nHPUB bar 2 4\r\nh:ok\r\nPUB none 1\r\nx\r\n");
+        let snapshot = server.broker.snapshot();
+        assert_eq!((snapshot.in_messages, snapshot.in_bytes), (round * 3, round * 10));
+        // The subscriber takes no headers, so it gets two bytes less.
+        assert_eq!((snapshot.out_messages, snapshot.out_bytes), (round * 2, round * 7));
+    }
+    let all = server.broker.connections(&ConnectionFilter {
+        subscriptions: SubscriptionDetail::List,
+        ..ConnectionFilter::default()
+    });
+    assert_eq!(all.len(), 2);
+    let (first, second) = (&all[0], &all[1]);
+    assert_eq!((first.id, second.id), (subscriber.id(), publisher.id()));
+    assert_eq!((first.out_messages, first.out_bytes, first.in_messages), (100, 350, 0));
+    assert_eq!(
+        (second.in_messages, second.in_bytes, second.out_messages),
+        (150, 500, 0)
+    );
+    assert_eq!((first.subscriptions, first.pending_bytes), (2, 0));
+    let mut list = first.subscription_list.clone();
+    list.sort_by(|left, right| left.sid.cmp(&right.sid));
+    assert_eq!(
+        (list[0].subject.as_str(), list[0].queue.as_deref(), list[0].messages),
+        ("foo", None, 50)
+    );
+    assert_eq!(
+        (list[1].subject.as_str(), list[1].queue.as_deref(), list[1].messages),
+        ("bar", Some("q"), 50)
+    );
+    assert_eq!(server.broker.snapshot().subscriptions, 2);
+}
+
+#[test]
+fn section_6_3_names_and_closed_connections() {
+    let server = Server::with(|options| options.max_closed_clients = 3);
+    let client = server.client(r#"{"verbose":false,"name":"me","lang":"go","version":"1.2"}"#);
+    let open = server.broker.connections(&ConnectionFilter::default());
+    assert_eq!(
+        (open[0].name.as_str(), open[0].lang.as_str(), open[0].version.as_str()),
+        ("me", "go", "1.2")
+    );
+    assert_eq!(open[0].peer, client.stream.local_addr().unwrap());
+    assert!(open[0].ended.is_none() && open[0].uptime < Duration::from_secs(60) && open[0].idle <= open[0].uptime);
+    drop(client);
+    server.wait_until("it is gone", |broker| broker.snapshot().connections == 0);
+    let ids: Vec<u64> = (0..3)
+        .map(|_| {
+            let client = server.quiet();
+            let id = client.id();
+            drop(client);
+            server.wait_until("it is gone", |broker| broker.snapshot().connections == 0);
+            id
+        })
+        .collect();
+    let filter = ConnectionFilter {
+        state: ConnectionState::Closed,
+        ..ConnectionFilter::default()
+    };
+    let closed = server.broker.connections(&filter);
+    // The ring holds three, so the oldest has left it.
+    assert_eq!(closed.iter().map(|closed| closed.id).collect::<Vec<_>>(), ids);
+    let one = ConnectionFilter {
+        connection_id: Some(ids[1]),
+        ..filter
+    };
+    assert_eq!(server.broker.connections(&one).len(), 1);
+    assert_eq!(server.broker.snapshot().total_connections, 4);
+}
+
+#[test]
+fn kicking_closes_one_connection() {
+    let server = Server::start();
+    let mut victim = server.quiet();
+    let mut other = server.quiet();
+    assert!(server.broker.kick(victim.id()));
+    victim.expect_closed();
+    other.expect_nothing_more();
+    assert!(!server.broker.kick(9_999));
+}

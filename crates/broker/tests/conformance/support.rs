@@ -1,0 +1,180 @@
+//! A server in the test's process and a client that speaks raw bytes.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use seaway_broker::{Broker, BrokerOptions};
+use tokio::runtime::Runtime;
+
+/// How long anything may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct Server {
+    pub runtime: Runtime,
+    pub broker: Broker,
+    pub address: SocketAddr,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut BrokerOptions)) -> Self {
+        let mut options = BrokerOptions {
+            host: "127.0.0.1".into(),
+            port: 0,
+            ..BrokerOptions::default()
+        };
+        change(&mut options);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let broker = Broker::new(options);
+        let listener = runtime.block_on(broker.listen("127.0.0.1", 0)).unwrap();
+        Self {
+            address: listener.address(),
+            runtime,
+            broker,
+        }
+    }
+
+    /// Connects and reads INFO.
+    pub fn connect(&self) -> Client {
+        let mut client = Client::dial(self.address);
+        let info = client.line();
+        let json = info.strip_prefix("INFO ").unwrap_or_else(|| panic!("{info:?}"));
+        client.info = serde_json::from_str(json.trim()).unwrap();
+        client
+    }
+
+    /// Connects and says CONNECT with `json`, which should turn verbose off.
+    pub fn client(&self, json: &str) -> Client {
+        let mut client = self.connect();
+        client.send(format!("CONNECT {json}\r\nPING\r\n"));
+        client.expect("PONG\r\n");
+        client
+    }
+
+    /// A quiet client: neither verbose nor pedantic, no headers, no asynchronous INFO.
+    pub fn quiet(&self) -> Client {
+        self.client(r#"{"verbose":false,"pedantic":false}"#)
+    }
+
+    pub fn wait_until(&self, what: &str, condition: impl Fn(&Broker) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition(&self.broker) {
+            assert!(Instant::now() < deadline, "waited in vain: {what}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+pub struct Client {
+    pub stream: TcpStream,
+    pub info: serde_json::Value,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub fn dial(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            info: serde_json::Value::Null,
+            buffer: Vec::new(),
+        }
+    }
+
+    pub fn id(&self) -> u64 {
+        self.info["client_id"].as_u64().unwrap()
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Reads more; false at the end of the stream.
+    fn fill(&mut self) -> bool {
+        let mut chunk = [0; 65536];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.buffer.extend_from_slice(&chunk[..count]);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("read: {error}; have {:?}", String::from_utf8_lossy(&self.buffer)),
+        }
+    }
+
+    /// One line without its end.
+    pub fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\r\n") {
+                let line = String::from_utf8(self.buffer[..end].to_vec()).unwrap();
+                self.buffer.drain(..end + 2);
+                return line;
+            }
+            assert!(self.fill(), "closed; have {:?}", String::from_utf8_lossy(&self.buffer));
+        }
+    }
+
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count {
+            assert!(self.fill(), "closed; have {:?}", String::from_utf8_lossy(&self.buffer));
+        }
+        self.buffer.drain(..count).collect()
+    }
+
+    /// The next bytes are exactly these.
+    #[track_caller]
+    pub fn expect(&mut self, expected: impl AsRef<[u8]>) {
+        let expected = expected.as_ref();
+        let actual = self.bytes(expected.len());
+        assert_eq!(String::from_utf8_lossy(&actual), String::from_utf8_lossy(expected));
+    }
+
+    /// The answer to a PING is all that comes: everything before it has been handled and caused nothing more.
+    #[track_caller]
+    pub fn expect_nothing_more(&mut self) {
+        self.send("PING\r\n");
+        self.expect("PONG\r\n");
+    }
+
+    /// Nothing more comes but the end of the stream.
+    #[track_caller]
+    pub fn expect_closed(&mut self) {
+        while self.fill() {}
+        assert_eq!(String::from_utf8_lossy(&self.buffer), "");
+    }
+
+    /// Sends, then waits until the server has handled it.
+    #[track_caller]
+    pub fn flush(&mut self, bytes: impl AsRef<[u8]>) {
+        self.send(bytes);
+        self.expect_nothing_more();
+    }
+
+    /// Reads one message: subject, sid, reply, payload (headers included).
+    pub fn message(&mut self) -> (String, String, Option<String>, Vec<u8>) {
+        let line = self.line();
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!(words[0], "MSG", "{line}");
+        let size: usize = words[words.len() - 1].parse().unwrap();
+        let payload = self.bytes(size);
+        self.expect("\r\n");
+        let reply = (words.len() == 5).then(|| words[3].to_owned());
+        (words[1].to_owned(), words[2].to_owned(), reply, payload)
+    }
+
+    pub fn stop_sending(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+}
