@@ -95,6 +95,17 @@ impl<'a> Fields<'a> {
 
     #[inline]
     fn varint(&mut self) -> Result<u64, Invalid> {
+        // Nearly all keys and lengths have one byte.
+        if let Some((&byte, rest)) = self.rest.split_first()
+            && byte < 0x80
+        {
+            self.rest = rest;
+            return Ok(u64::from(byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Invalid> {
         let mut number = 0u64;
         for (at, &byte) in self.rest.iter().take(VARINT_LEN_MAX).enumerate() {
             number |= u64::from(byte & 0x7f) << (7 * at);
