@@ -14,6 +14,7 @@ mod codegen;
 mod compat;
 mod control;
 mod crash;
+mod fuzz;
 mod raw_client;
 mod server_process;
 mod shell;
@@ -34,6 +35,8 @@ cargo xtask COMMAND
   crash [--kills N] [--seed N] [--server PATH]
                                     real clients publish while the server is killed; nothing acknowledged may be lost
   sync-trace [--server PATH]        a system call trace proves that nothing leaves before it is synced
+  fuzz [--seconds N] [--target NAME]...
+                                    coverage-guided fuzzing of everything that reads foreign bytes
   tidy                              layout checks: file budgets, dependence rules, leftovers
   codegen [--check]                 regenerate committed files, or check that they are up to date
 
@@ -87,6 +90,15 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
             let server = arguments.value("--server")?.map(Into::into);
             arguments.finish()?;
             sync_trace::run(server)
+        }
+        "fuzz" => {
+            let seconds = arguments.number("--seconds")?.unwrap_or(fuzz::DEFAULT_SECONDS);
+            let options = fuzz::Options {
+                seconds,
+                targets: arguments.all("--target")?,
+            };
+            arguments.finish()?;
+            fuzz::run(&options)
         }
         "tidy" => arguments.finish().and_then(|()| tidy::run()),
         "codegen" => {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::{clients, codegen, compat, crash, shell, sync_trace, tidy};
+use crate::{clients, codegen, compat, crash, fuzz, shell, sync_trace, tidy};
 
 /// What to run.
 pub(crate) struct Options {
@@ -19,6 +19,9 @@ pub(crate) struct Options {
 
 /// Kills of the long crash run.
 const LONG_KILLS: u32 = 400;
+
+/// Seconds of fuzzing per target in the long run.
+const LONG_FUZZ_SECONDS: u32 = 120;
 
 /// What the stages gather for the end of the report.
 #[derive(Default)]
@@ -33,7 +36,7 @@ struct Tally {
 type Stage = (&'static str, fn(&mut Tally) -> anyhow::Result<()>);
 
 /// The cheap ones first.
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     ("format", |_| check_format()),
     ("tidy", |_| tidy::run()),
     ("codegen", |_| codegen::run(true)),
@@ -42,10 +45,14 @@ const STAGES: [Stage; 8] = [
     ("compat", run_compat),
     ("crash", |_| run_crash(crash::DEFAULT_KILLS)),
     ("sync-trace", |_| sync_trace::run(None)),
+    ("fuzz", |_| run_fuzz(fuzz::DEFAULT_SECONDS)),
 ];
 
 /// What `--long` adds.
-const LONG_STAGES: [Stage; 1] = [("crash-long", |_| run_crash(LONG_KILLS))];
+const LONG_STAGES: [Stage; 2] = [
+    ("crash-long", |_| run_crash(LONG_KILLS)),
+    ("fuzz-long", |_| run_fuzz(LONG_FUZZ_SECONDS)),
+];
 
 /// Runs the chosen stages; an error names those that failed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -204,6 +211,13 @@ fn run_crash(kills: u32) -> anyhow::Result<()> {
         kills,
         seed: None,
         server: None,
+    })
+}
+
+fn run_fuzz(seconds: u32) -> anyhow::Result<()> {
+    fuzz::run(&fuzz::Options {
+        seconds,
+        targets: Vec::new(),
     })
 }
 
