@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -102,9 +103,21 @@ func ack(message delivery) {
 	must(message.Ack(), "acknowledge")
 }
 
+// expectStatus asks the monitoring endpoints whether the server knows something.
+func expectStatus(path string, want int) {
+	response, err := http.Get(environment("SEAWAY_HTTP") + path)
+	must(err, "ask "+path)
+	defer response.Body.Close()
+	if response.StatusCode != want {
+		failf("%s answered with status %d, not %d", path, response.StatusCode, want)
+	}
+}
+
 func streamingConnect() {
 	connection := open("connect-go")
+	expectStatus("/streaming/clientsz?client=connect-go", http.StatusOK)
 	must(connection.Close(), "close")
+	expectStatus("/streaming/clientsz?client=connect-go", http.StatusNotFound)
 	again := open("connect-go")
 	must(again.Close(), "close the second connection of the same name")
 	if _, err := tryOpen("connect go"); err == nil {

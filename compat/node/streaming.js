@@ -107,8 +107,17 @@ async function expect (deliveries, sequence, payload, redelivered = false) {
   return got
 }
 
+// Asks the monitoring endpoints whether the server knows something.
+async function expectStatus (path, want) {
+  const { status } = await fetch(process.env.SEAWAY_HTTP + path)
+  check(status === want, `${path} answered with status ${status}, not ${want}`)
+}
+
 async function connect () {
-  await (await Connection.open('connect-node')).close()
+  const connection = await Connection.open('connect-node')
+  await expectStatus('/streaming/clientsz?client=connect-node', 200)
+  await connection.close()
+  await expectStatus('/streaming/clientsz?client=connect-node', 404)
   await (await Connection.open('connect-node')).close()
   const answer = await refusal(Connection.open('connect node'))
   check(answer === INVALID_CLIENT, `a client ID with a space was answered with ${answer}`)

@@ -1,7 +1,10 @@
 """Streaming scenarios with asyncio-nats-streaming."""
 
 import asyncio
+import os
 import time
+import urllib.error
+import urllib.request
 
 from connection import Connection
 from scenario import check, fail, receive, run_all, server_control, wait_for
@@ -26,9 +29,25 @@ async def expect(deliveries, sequence, payload, redelivered=False):
     return got
 
 
+async def expect_status(path, want):
+    """Asks the monitoring endpoints whether the server knows something."""
+
+    def status():
+        try:
+            with urllib.request.urlopen(os.environ["SEAWAY_HTTP"] + path, timeout=10) as response:
+                return response.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    got = await asyncio.get_running_loop().run_in_executor(None, status)
+    check(got == want, f"{path} answered with status {got}, not {want}")
+
+
 async def connect():
     connection = await Connection.open("connect-python")
+    await expect_status("/streaming/clientsz?client=connect-python", 200)
     await connection.close()
+    await expect_status("/streaming/clientsz?client=connect-python", 404)
     again = await Connection.open("connect-python")
     await again.close()
     try:
