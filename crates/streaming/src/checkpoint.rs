@@ -8,8 +8,8 @@
 
 use std::ops::Bound;
 
+use bytes::Bytes;
 use prost::Message;
-use prost::bytes::Bytes;
 
 use crate::effects::Effects;
 use crate::engine::Engine;

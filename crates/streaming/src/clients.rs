@@ -1,8 +1,8 @@
 //! The registry of clients: connect with duplicate check, heartbeats, pings, close (`streaming-protocol.md` §2.7, §2.10,
 //! §2.11, §2.13).
 
+use bytes::Bytes;
 use prost::Message;
-use prost::bytes::Bytes;
 use seaway_stan_protocol::messages::{
     CloseRequest, CloseResponse, ConnectRequest, ConnectResponse, Ping, PingResponse, SubscriptionResponse,
 };

@@ -144,13 +144,17 @@ impl Deadlines {
         }
     }
 
-    /// The earliest deadline. Runs of which nothing is pending count too: a timer that finds nothing does no harm.
-    pub(crate) fn earliest(&self) -> Option<u64> {
-        let first = self.order.first().map(|(deadline, _)| *deadline);
-        match (first, self.tail) {
-            (Some(first), Some(tail)) => Some(first.min(tail.deadline)),
-            (first, tail) => first.or(tail.map(|tail| tail.deadline)),
+    /// The earliest deadline of something pending; runs of which nothing is pending go on the way.
+    pub(crate) fn earliest(&mut self, pending: &Pending) -> Option<u64> {
+        self.fold_tail();
+        while let Some(&(deadline, first)) = self.order.first() {
+            let last = self.runs[&first].last;
+            if pending.next_from(first).is_some_and(|next| next <= last) {
+                return Some(deadline);
+            }
+            self.cut(first);
         }
+        None
     }
 
     /// Makes everything due at `deadline`, keeping the counts.
@@ -187,6 +191,7 @@ impl Deadlines {
         }
     }
 
+    /// How many runs there are.
     #[cfg(test)]
     fn runs(&self) -> usize {
         self.runs.len() + usize::from(self.tail.is_some())
@@ -217,7 +222,7 @@ mod tests {
         }
         assert_eq!(deadlines.runs(), 1);
         assert_eq!(deadlines.get(500), (10 * STEP, 0));
-        assert_eq!(deadlines.earliest(), Some(10 * STEP));
+        assert_eq!(deadlines.earliest(&pending), Some(10 * STEP));
     }
 
     #[test]
@@ -242,7 +247,10 @@ mod tests {
             .map(|run| run.first)
             .collect();
         assert_eq!(taken, [2, 9]);
-        assert_eq!(deadlines.earliest(), Some(3 * STEP));
+        let mut pending = Pending::default();
+        assert_eq!(deadlines.clone().earliest(&pending), None);
+        pending.insert(4);
+        assert_eq!(deadlines.earliest(&pending), Some(3 * STEP));
     }
 
     #[test]

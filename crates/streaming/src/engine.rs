@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use bytes::Bytes;
 use foldhash::fast::FixedState;
-use prost::bytes::Bytes;
 use seaway_stan_protocol::Subjects;
 use slab::Slab;
 

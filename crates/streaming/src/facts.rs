@@ -4,8 +4,8 @@
 //! newer than some of them ends in the same state. Bodies are protobuf: a field that a later version adds is skipped.
 //! Messages, trims and channel deletions are records of the store, not facts.
 
+use bytes::Bytes;
 use prost::Message;
-use prost::bytes::Bytes;
 
 /// The server: cluster, subjects, ack inbox prefix, next numbers.
 pub(crate) const SERVER: u8 = 1;

@@ -1,8 +1,8 @@
 //! How subscriptions end: unsubscribe, close, and the loss of their client (`streaming-protocol.md` §2.12, §2.13, §5.6,
 //! §5.7); and the deletion of channels that nobody uses (§6.4).
 
+use bytes::Bytes;
 use prost::Message;
-use prost::bytes::Bytes;
 use seaway_stan_protocol::errors;
 use seaway_stan_protocol::messages::{SubscriptionResponse, UnsubscribeRequest};
 

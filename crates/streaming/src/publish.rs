@@ -1,6 +1,6 @@
 //! Publishing (`streaming-protocol.md` §2.8), the creation of channels, and the release of what became durable.
 
-use prost::bytes::Bytes;
+use bytes::Bytes;
 use seaway_stan_protocol::{PubMsgView, encode_message, encode_pub_ack, errors, is_control_message, validate};
 
 use crate::effects::{Effects, Need, Position, Urgency};

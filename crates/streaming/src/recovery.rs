@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use bytes::Bytes;
 use prost::Message;
-use prost::bytes::Bytes;
 use seaway_stan_protocol::{quote, validate};
 
 use crate::deadlines::{Run, UNKNOWN};

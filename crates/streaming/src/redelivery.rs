@@ -231,7 +231,7 @@ impl Engine {
         if subscription.pending.is_empty() {
             subscription.deadlines.clear();
         }
-        let deadline = subscription.deadlines.earliest();
+        let deadline = subscription.deadlines.earliest(&subscription.pending);
         self.timers
             .set(&mut subscription.timer, Timer::Redelivery(key), deadline);
     }

@@ -53,9 +53,9 @@ pub struct ChannelSnapshot {
     /// Their bytes, counted as §6.1 says.
     pub bytes: u64,
     /// First sequence; `last + 1` when all messages are gone, 0 when there never was one.
-    pub first: u64,
+    pub first_sequence: u64,
     /// Last sequence.
-    pub last: u64,
+    pub last_sequence: u64,
     /// Subscriptions, offline ones included.
     pub subscriptions_count: usize,
     /// Empty unless asked for.
@@ -194,8 +194,8 @@ impl Engine {
             name: text(&channel.name),
             messages: channel.messages(),
             bytes: self.counted_bytes(key),
-            first: channel.first,
-            last: channel.last,
+            first_sequence: channel.first,
+            last_sequence: channel.last,
             subscriptions_count: channel.records,
             subscriptions,
         }

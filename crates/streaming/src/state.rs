@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use prost::bytes::Bytes;
+use bytes::Bytes;
 
 use crate::deadlines::Deadlines;
 use crate::effects::Destination;

@@ -1,8 +1,8 @@
 //! Subscription requests (`streaming-protocol.md` §2.9, §4, §5.1, §5.6, §5.7): validation, start positions, new
 //! subscriptions, joining a group, resuming a durable.
 
+use bytes::Bytes;
 use prost::Message;
-use prost::bytes::Bytes;
 use seaway_stan_protocol::messages::{SubscriptionRequest, SubscriptionResponse};
 use seaway_stan_protocol::{errors, validate};
 

@@ -1,0 +1,455 @@
+//! A store and a bus in memory that record everything, check what the port promises, and can crash.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use seaway_streaming::{
+    Admission, ChannelId, Delivered, Delivery, Destination, Effects, Engine, Event, Head, Input, Level, Need, Now,
+    Options, Position, ProbeId, ReadRequest, Refusal, Seek, Source, StartError, StartSummary, StoredMessage, Ticket,
+    Urgency,
+};
+
+/// One record of the store; its position is its place in the list, counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    Message {
+        channel: ChannelId,
+        sequence: u64,
+        timestamp: i64,
+        body: Vec<u8>,
+    },
+    Fact {
+        kind: u8,
+        body: Vec<u8>,
+        urgency: Urgency,
+    },
+    Trim {
+        channel: ChannelId,
+        first: u64,
+    },
+    Deleted {
+        channel: ChannelId,
+    },
+}
+
+/// Something that left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    Reply {
+        subject: Vec<u8>,
+        payload: Vec<u8>,
+    },
+    Message {
+        inbox: Vec<u8>,
+        channel: ChannelId,
+        sequence: u64,
+        count: u32,
+        body: Vec<u8>,
+    },
+    Probe {
+        inbox: Vec<u8>,
+        probe: ProbeId,
+    },
+    Event {
+        level: Level,
+        text: String,
+    },
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    pub messages: BTreeMap<u64, (i64, Vec<u8>)>,
+    pub last: u64,
+    pub last_timestamp: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// Records before the begin.
+    pub begin: usize,
+    /// Records when it was complete; it counts only when those are durable.
+    pub end: usize,
+    pub facts: Vec<(u8, Vec<u8>)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    pub records: Vec<Record>,
+    pub durable: usize,
+    pub logs: BTreeMap<ChannelId, Log>,
+    /// Messages up to this sequence are not in memory.
+    pub cold: BTreeMap<ChannelId, u64>,
+    pub outputs: Vec<Output>,
+    pub reads: VecDeque<ReadRequest>,
+    pub seeks: VecDeque<(Ticket, ChannelId, i64)>,
+    pub slow_seeks: bool,
+    pub slow_heads: bool,
+    pub heads: VecDeque<ChannelId>,
+    known_heads: BTreeSet<ChannelId>,
+    pub checkpoint: Option<Checkpoint>,
+    pub running: Option<Checkpoint>,
+    pub full: bool,
+    pub bus_down: bool,
+    /// Inboxes whose receiver is slow: each delivery to them reports congestion.
+    pub slow: BTreeSet<Vec<u8>>,
+    /// Whether `head_from` knows more than the head.
+    pub sizes_known: bool,
+    /// Outputs per pass are large in some tests.
+    pub record_events: bool,
+}
+
+impl World {
+    pub fn new() -> World {
+        World {
+            record_events: true,
+            sizes_known: true,
+            ..World::default()
+        }
+    }
+
+    fn append(&mut self, record: Record) -> Position {
+        self.records.push(record);
+        Position(self.records.len() as u64)
+    }
+
+    fn apply(logs: &mut BTreeMap<ChannelId, Log>, record: &Record) {
+        match record {
+            Record::Message {
+                channel,
+                sequence,
+                timestamp,
+                body,
+            } => {
+                let log = logs.entry(*channel).or_default();
+                assert_eq!(*sequence, log.last + 1, "messages are numbered without holes");
+                assert!(*timestamp >= log.last_timestamp, "timestamps do not decrease");
+                log.last = *sequence;
+                log.last_timestamp = *timestamp;
+                log.messages.insert(*sequence, (*timestamp, body.clone()));
+            }
+            Record::Trim { channel, first } => {
+                if let Some(log) = logs.get_mut(channel) {
+                    log.messages = log.messages.split_off(first);
+                }
+            }
+            Record::Deleted { channel } => {
+                logs.remove(channel);
+            }
+            Record::Fact { .. } => {}
+        }
+    }
+
+    /// What remains after a crash with this many durable records.
+    pub fn crash(&self, durable: usize) -> World {
+        let mut world = World {
+            records: self.records[..durable].to_vec(),
+            durable,
+            checkpoint: self.checkpoint.clone().filter(|checkpoint| checkpoint.end <= durable),
+            slow_seeks: self.slow_seeks,
+            slow_heads: self.slow_heads,
+            sizes_known: self.sizes_known,
+            record_events: self.record_events,
+            ..World::default()
+        };
+        for record in &world.records {
+            World::apply(&mut world.logs, record);
+        }
+        world
+    }
+
+    /// Recovers and starts an engine from what is stored.
+    pub fn start(&mut self, options: Options, now: Now) -> Result<(Engine, StartSummary), StartError> {
+        let mut engine = Engine::new(options);
+        let mut begin = 0;
+        if let Some(checkpoint) = &self.checkpoint {
+            begin = checkpoint.begin;
+            for (kind, body) in &checkpoint.facts {
+                engine.recover_fact(*kind, body).expect("a checkpoint's fact decodes");
+            }
+        }
+        for record in &self.records[begin..] {
+            match record {
+                Record::Fact { kind, body, .. } => engine.recover_fact(*kind, body).expect("a fact decodes"),
+                Record::Deleted { channel } => engine.recover_channel_deleted(*channel),
+                Record::Message { .. } | Record::Trim { .. } => {}
+            }
+        }
+        for (channel, log) in &self.logs {
+            let first = log.messages.first_key_value().map_or(log.last + 1, |(first, _)| *first);
+            let bytes = log.messages.values().map(|(_, body)| body.len() as u64).sum();
+            engine.recover_channel(*channel, first, log.last, bytes, log.last_timestamp);
+        }
+        let summary = engine.start(now, self)?;
+        Ok((engine, summary))
+    }
+
+    /// Makes everything durable and tells the engine.
+    pub fn sync(&mut self, engine: &mut Engine, now: Now) {
+        if self.durable < self.records.len() {
+            self.durable = self.records.len();
+            engine.handle(now, Input::Durable(Position(self.durable as u64)), self);
+        }
+    }
+
+    /// Answers outstanding reads, seeks and heads; false when there was none.
+    pub fn answer(&mut self, engine: &mut Engine, now: Now) -> bool {
+        let mut worked = false;
+        while let Some(request) = self.reads.pop_front() {
+            worked = true;
+            self.answer_read(engine, now, request);
+        }
+        while let Some((ticket, channel, timestamp)) = self.seeks.pop_front() {
+            worked = true;
+            let sequence = self.find(channel, timestamp);
+            engine.handle(
+                now,
+                Input::Sought {
+                    ticket,
+                    sequence: Ok(sequence),
+                },
+                self,
+            );
+        }
+        while let Some(channel) = self.heads.pop_front() {
+            worked = true;
+            self.known_heads.insert(channel);
+            engine.handle(now, Input::HeadKnown(channel), self);
+        }
+        worked
+    }
+
+    pub fn answer_read(&mut self, engine: &mut Engine, now: Now, request: ReadRequest) {
+        let log = self.logs.get(&request.channel).cloned().unwrap_or_default();
+        let to = request.from + u64::from(request.messages_max) - 1;
+        let mut bytes = 0;
+        let messages: Vec<StoredMessage<'_>> = log
+            .messages
+            .range(request.from..=to)
+            .take_while(|(_, (_, body))| {
+                let fits = bytes == 0 || bytes + body.len() <= request.bytes_max as usize;
+                bytes += body.len();
+                fits
+            })
+            .map(|(sequence, (timestamp, body))| StoredMessage {
+                sequence: *sequence,
+                timestamp: *timestamp,
+                body,
+            })
+            .collect();
+        engine.handle(
+            now,
+            Input::Read {
+                ticket: request.ticket,
+                messages: Ok(&messages),
+            },
+            self,
+        );
+    }
+
+    fn find(&self, channel: ChannelId, timestamp: i64) -> u64 {
+        let Some(log) = self.logs.get(&channel) else { return 1 };
+        log.messages
+            .iter()
+            .find(|(_, (at, _))| *at >= timestamp)
+            .map_or(log.last + 1, |(sequence, _)| *sequence)
+    }
+
+    /// Handles an input, then everything that follows from it: answers, commits, settles, until it is quiet.
+    pub fn run(&mut self, engine: &mut Engine, now: Now, input: Input<'_>) {
+        engine.handle(now, input, self);
+        self.quiesce(engine, now);
+    }
+
+    pub fn quiesce(&mut self, engine: &mut Engine, now: Now) {
+        for _ in 0..100_000 {
+            self.sync(engine, now);
+            engine.handle(now, Input::Settle, self);
+            let answered = self.answer(engine, now);
+            if !answered && !engine.wants_settle() && self.durable == self.records.len() {
+                return;
+            }
+        }
+        panic!("the engine never comes to rest");
+    }
+
+    pub fn checkpoint_begin(&mut self) {
+        self.running = Some(Checkpoint {
+            begin: self.records.len(),
+            end: 0,
+            facts: Vec::new(),
+        });
+    }
+
+    fn is_durable_message(&self, channel: ChannelId, sequence: u64) -> bool {
+        let place = self.records.iter().position(
+            |record| matches!(record, Record::Message { channel: c, sequence: s, .. } if *c == channel && *s == sequence),
+        );
+        place.is_some_and(|place| place < self.durable)
+    }
+}
+
+impl Effects for World {
+    fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position {
+        let record = Record::Message {
+            channel,
+            sequence,
+            timestamp,
+            body: body.concat(),
+        };
+        World::apply(&mut self.logs, &record);
+        self.append(record)
+    }
+
+    fn append_fact(&mut self, kind: u8, body: &[u8], urgency: Urgency) -> Position {
+        self.append(Record::Fact {
+            kind,
+            body: body.to_vec(),
+            urgency,
+        })
+    }
+
+    fn trim(&mut self, channel: ChannelId, first: u64) -> Position {
+        let record = Record::Trim { channel, first };
+        World::apply(&mut self.logs, &record);
+        self.known_heads.remove(&channel);
+        self.append(record)
+    }
+
+    fn delete_channel(&mut self, channel: ChannelId) -> Position {
+        let record = Record::Deleted { channel };
+        World::apply(&mut self.logs, &record);
+        self.append(record)
+    }
+
+    fn admission(&mut self, need: Need, _bytes: usize) -> Admission {
+        if self.full && need == Need::Ordinary {
+            return Err(Refusal::NoSpace("no space left".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn head(&mut self, channel: ChannelId) -> Head {
+        self.head_from(channel, 0)
+    }
+
+    fn head_from(&mut self, channel: ChannelId, from: u64) -> Head {
+        let Some(log) = self.logs.get(&channel) else {
+            return Head::Empty;
+        };
+        let Some((head, _)) = log.messages.first_key_value() else {
+            return Head::Empty;
+        };
+        if *head < from && !self.sizes_known {
+            return Head::Reading;
+        }
+        if self.slow_heads && !self.known_heads.contains(&channel) {
+            if !self.heads.contains(&channel) {
+                self.heads.push_back(channel);
+            }
+            return Head::Reading;
+        }
+        match log.messages.range(from..).next() {
+            None => Head::Empty,
+            Some((sequence, (timestamp, body))) => Head::Known {
+                sequence: *sequence,
+                size: body.len() as u32,
+                timestamp: *timestamp,
+            },
+        }
+    }
+
+    fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek {
+        if self.slow_seeks {
+            self.seeks.push_back((ticket, channel, timestamp));
+            return Seek::Reading;
+        }
+        Seek::Found(self.find(channel, timestamp))
+    }
+
+    fn read(&mut self, request: ReadRequest) {
+        assert!(request.messages_max >= 1);
+        self.reads.push_back(request);
+    }
+
+    fn reply(&mut self, depends_on: Position, subject: &[u8], payload: &[u8]) {
+        assert!(
+            depends_on.0 <= self.durable as u64,
+            "a reply left before it was durable"
+        );
+        assert!(!subject.is_empty(), "a reply needs a subject");
+        self.outputs.push(Output::Reply {
+            subject: subject.to_vec(),
+            payload: payload.to_vec(),
+        });
+    }
+
+    fn deliver(&mut self, depends_on: Position, delivery: Delivery<'_>, source: Source<'_>) -> Delivered {
+        let Delivery {
+            channel,
+            sequence,
+            inbox,
+            redelivery_count: count,
+        } = delivery;
+        assert!(
+            depends_on.0 <= self.durable as u64,
+            "a delivery depends on something that is not durable"
+        );
+        assert!(
+            !self.bus_down || matches!(source, Source::Store),
+            "nothing is sent from a read while the bus is down"
+        );
+        let stored = self.logs.get(&channel).and_then(|log| log.messages.get(&sequence));
+        let body = match source {
+            Source::Body(body) => body.to_vec(),
+            Source::Store => match stored {
+                None => return Delivered::Missing,
+                Some(_) if self.cold.get(&channel).is_some_and(|cold| sequence <= *cold) => return Delivered::Cold,
+                Some((_, body)) => body.clone(),
+            },
+        };
+        if self.bus_down {
+            return Delivered::Unreachable;
+        }
+        debug_assert!(
+            self.records.len() > 5_000 || self.is_durable_message(channel, sequence),
+            "message is durable"
+        );
+        let bytes = body.len() as u32 + if count > 0 { 4 } else { 0 };
+        let congested = self.slow.contains(inbox).then_some(Destination(1));
+        self.outputs.push(Output::Message {
+            inbox: inbox.to_vec(),
+            channel,
+            sequence,
+            count,
+            body,
+        });
+        Delivered::Sent { bytes, congested }
+    }
+
+    fn probe(&mut self, inbox: &[u8], probe: ProbeId) {
+        self.outputs.push(Output::Probe {
+            inbox: inbox.to_vec(),
+            probe,
+        });
+    }
+
+    fn checkpoint_fact(&mut self, kind: u8, body: &[u8]) {
+        let running = self.running.as_mut().expect("a checkpoint was begun");
+        running.facts.push((kind, body.to_vec()));
+    }
+
+    fn checkpoint_complete(&mut self) {
+        let mut checkpoint = self.running.take().expect("a checkpoint was begun");
+        checkpoint.end = self.records.len();
+        self.checkpoint = Some(checkpoint);
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        if self.record_events {
+            self.outputs.push(Output::Event {
+                level: event.level(),
+                text: event.to_string(),
+            });
+        }
+    }
+}
