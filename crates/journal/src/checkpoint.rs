@@ -2,7 +2,7 @@
 //! facts, the journal adds what it knows of each log; the file counts only when every record it may know of is durable.
 
 use crate::disk::DiskFile;
-use crate::format::{FILE_HEADER_BYTES, Identity, checkpoint_name, checkpoint_seed, seal_header, write_preamble};
+use crate::format::{Cut, FILE_HEADER_BYTES, Identity, checkpoint_name, checkpoint_seed, seal_header, write_preamble};
 use crate::job::JobKind;
 use crate::journal::Journal;
 use crate::limits::{CHECKPOINT_BLOCK_BYTES, STEP_LOGS_MAX};
@@ -122,13 +122,15 @@ pub(crate) fn block_checksum(seed: u32, block: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(seed, &block[0..8]), &block[BLOCK_HEADER_BYTES..])
 }
 
-fn header(identity: &Identity, epoch: u64, begin: Position, segment: u64, offset: u64) -> Vec<u8> {
+fn header(identity: &Identity, epoch: u64, begin: Position, tail: Cut) -> Vec<u8> {
     let mut bytes = vec![0; FILE_HEADER_BYTES];
     write_preamble(&mut bytes, b"SEAWAYCP", 0, identity);
     bytes[32..40].copy_from_slice(&epoch.to_le_bytes());
     bytes[40..48].copy_from_slice(&begin.to_le_bytes());
-    bytes[48..56].copy_from_slice(&segment.to_le_bytes());
-    bytes[56..64].copy_from_slice(&offset.to_le_bytes());
+    bytes[48..56].copy_from_slice(&tail.segment.to_le_bytes());
+    bytes[56..64].copy_from_slice(&tail.offset.to_le_bytes());
+    bytes[64..72].copy_from_slice(&tail.position.to_le_bytes());
+    bytes[72..76].copy_from_slice(&tail.checksum.to_le_bytes());
     seal_header(&mut bytes, 0);
     bytes
 }
@@ -141,13 +143,13 @@ impl Journal {
             return Err(CheckpointError::Running);
         }
         let begin = self.writer.next_position;
-        let (segment, offset) = self.writer.fill_start();
+        let tail = self.writer.fill_start();
         let seed = checkpoint_seed(&self.identity, self.epoch, begin);
         let name = checkpoint_name(begin, self.epoch);
-        let header = header(&self.identity, self.epoch, begin, segment, offset);
+        let header = header(&self.identity, self.epoch, begin, tail);
         self.checkpoints.running = Some(Running {
             begin,
-            begin_segment: segment,
+            begin_segment: tail.segment,
             begun_at_bytes: self.statistics.committed_bytes,
             name,
             seed,

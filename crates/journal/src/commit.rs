@@ -4,7 +4,7 @@
 
 use crate::directory::{Detail, Extent};
 use crate::disk::DiskFile;
-use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SegmentId};
+use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Cut, SegmentId};
 use crate::job::JobKind;
 use crate::journal::Journal;
 use crate::limits::{
@@ -104,9 +104,14 @@ impl Writer {
         }
     }
 
-    /// Where the filling batch begins: segment and offset.
-    pub(crate) fn fill_start(&self) -> (u64, u64) {
-        (self.open.id.number, u64::from(self.open.cursor))
+    /// The end of everything before the filling batch, which begins there.
+    pub(crate) fn fill_start(&self) -> Cut {
+        Cut {
+            segment: self.open.id.number,
+            offset: u64::from(self.open.cursor),
+            position: self.next_position - u64::from(self.fill_count),
+            checksum: self.checksum,
+        }
     }
 
     pub(crate) fn is_fill_empty(&self) -> bool {

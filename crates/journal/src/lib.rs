@@ -38,6 +38,7 @@ pub use job::{Job, Lane, Outcome};
 pub use journal::Journal;
 pub use options::{Class, DamagePolicy, Options, Urgency};
 pub use read::{Head, LogBounds, Lookup, Message, Messages, ReadRequest, Ticket};
+pub use record::MESSAGE_OVERHEAD_BYTES;
 pub use recovery::{CutReport, Opened, RecoveredLog, Replay};
 
 /// Names a log. Chosen by the owner of the journal; an id is never used again after its log was deleted.

@@ -12,7 +12,7 @@ pub(crate) const KIND_MOVED: u8 = 5;
 /// Bytes before the fields of a kind.
 const COMMON_BYTES: usize = 12;
 /// Bytes of a message record besides its body.
-pub(crate) const MESSAGE_OVERHEAD_BYTES: usize = 36;
+pub const MESSAGE_OVERHEAD_BYTES: usize = 36;
 
 /// A record, borrowed from the bytes it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,1 +1,583 @@
+//! A disk in memory, deterministic from a seed, that does to its user what real ones may (docs/journal-format.md §10): what was
+//! not synced is lost, kept, torn between sectors or kept out of order at a crash; names are durable only after the directory's
+//! sync; writes and syncs fail on demand; space runs out.
 
+use super::{DirectoryEntry, Disk, DiskFile, DiskLock, LockError};
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a power loss tears a write into.
+const SECTOR_BYTES: usize = 512;
+
+/// Operations that change something, for faults and counting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A file is created.
+    Create,
+    /// Bytes are written.
+    Write,
+    /// A file's data is synced.
+    SyncData,
+    /// A file's length is set.
+    SetLength,
+    /// A file is renamed.
+    Rename,
+    /// A file is removed.
+    Remove,
+    /// The directory is synced.
+    SyncDirectory,
+}
+
+/// Whether syncs do what they promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncMode {
+    /// They do.
+    Honest,
+    /// `sync_data` returns without making anything durable.
+    Lying,
+}
+
+enum Pending {
+    Write { offset: usize, bytes: Vec<u8> },
+    SetLength(usize),
+}
+
+#[derive(Default)]
+struct Inode {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+enum NameChange {
+    Create(String, u64),
+    Rename(String, String),
+    Remove(String),
+}
+
+struct Fault {
+    operation: Operation,
+    /// How many such operations succeed before it.
+    after: u64,
+    kind: ErrorKind,
+}
+
+struct State {
+    random: u64,
+    inodes: BTreeMap<u64, Inode>,
+    live_names: BTreeMap<String, u64>,
+    durable_names: BTreeMap<String, u64>,
+    pending_names: Vec<NameChange>,
+    locks: BTreeMap<String, (u64, String)>,
+    next_inode: u64,
+    /// Handles and locks of an earlier boot are dead.
+    boot: u64,
+    operations: u64,
+    crash_at: Option<u64>,
+    crashed: bool,
+    faults: Vec<Fault>,
+    capacity: u64,
+    sync_mode: SyncMode,
+}
+
+/// The disk; clones share it.
+#[derive(Clone)]
+pub struct SimulatedDisk {
+    state: Arc<Mutex<State>>,
+}
+
+impl SimulatedDisk {
+    /// An empty, unlimited, honest disk.
+    pub fn new(seed: u64) -> SimulatedDisk {
+        let state = State {
+            random: seed,
+            inodes: BTreeMap::new(),
+            live_names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            pending_names: Vec::new(),
+            locks: BTreeMap::new(),
+            next_inode: 1,
+            boot: 1,
+            operations: 0,
+            crash_at: None,
+            crashed: false,
+            faults: Vec::new(),
+            capacity: u64::MAX,
+            sync_mode: SyncMode::Honest,
+        };
+        SimulatedDisk {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panicking test thread leaves a state that is still consistent.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changing operations so far.
+    pub fn operations(&self) -> u64 {
+        self.state().operations
+    }
+
+    /// Lets the changing operation number `operation` (as counted by [`SimulatedDisk::operations`], from 1) be the last one that
+    /// reaches the disk, unsynced; it and all later ones return an error.
+    pub fn crash_at(&self, operation: u64) {
+        self.state().crash_at = Some(operation);
+    }
+
+    /// Whether the crash set by [`SimulatedDisk::crash_at`] has happened.
+    pub fn has_crashed(&self) -> bool {
+        self.state().crashed
+    }
+
+    /// Lets an operation fail once, after `after` more of its kind have succeeded.
+    pub fn fail(&self, operation: Operation, after: u64, kind: ErrorKind) {
+        self.state().faults.push(Fault { operation, after, kind });
+    }
+
+    /// Bytes all files together may take.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.state().capacity = bytes;
+    }
+
+    /// See [`SyncMode`].
+    pub fn set_sync_mode(&self, mode: SyncMode) {
+        self.state().sync_mode = mode;
+    }
+
+    /// Bytes all files take together.
+    pub fn used(&self) -> u64 {
+        self.state().used()
+    }
+
+    /// Loses power and comes back: un-synced writes are kept, lost or torn sector by sector, un-synced changes of names are kept
+    /// up to some point. Handles and locks of before are dead.
+    pub fn restart(&self) {
+        let mut state = self.state();
+        state.lose_power();
+        state.reboot();
+    }
+
+    /// Kills the process but not the power: everything written stays.
+    pub fn restart_process(&self) {
+        let mut state = self.state();
+        state.keep_everything();
+        state.reboot();
+    }
+
+    /// Names of all files, sorted.
+    pub fn names(&self) -> Vec<String> {
+        self.state().live_names.keys().cloned().collect()
+    }
+
+    /// Content of a file.
+    pub fn content(&self, name: &str) -> Option<Vec<u8>> {
+        let state = self.state();
+        let inode = state.live_names.get(name)?;
+        state.inodes.get(inode).map(|inode| inode.live.clone())
+    }
+
+    /// Puts a file there, durably; for tests that damage or prepare a directory.
+    pub fn plant(&self, name: &str, content: &[u8]) {
+        let mut state = self.state();
+        let number = state.next_inode;
+        state.next_inode += 1;
+        let inode = Inode {
+            live: content.to_vec(),
+            durable: content.to_vec(),
+            pending: Vec::new(),
+        };
+        state.inodes.insert(number, inode);
+        state.live_names.insert(name.to_owned(), number);
+        state.durable_names.insert(name.to_owned(), number);
+    }
+
+    /// Removes a file durably.
+    pub fn unplant(&self, name: &str) {
+        let mut state = self.state();
+        state.live_names.remove(name);
+        state.durable_names.remove(name);
+    }
+
+    /// An independent copy of this disk as it is now, with other luck.
+    pub fn fork(&self, seed: u64) -> SimulatedDisk {
+        let copy = SimulatedDisk::new(seed);
+        for name in self.names() {
+            copy.plant(&name, &self.content(&name).unwrap_or_default());
+        }
+        copy
+    }
+}
+
+impl State {
+    /// A deterministic random number (splitmix64).
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn used(&self) -> u64 {
+        self.live_names
+            .values()
+            .filter_map(|inode| self.inodes.get(inode))
+            .map(|inode| inode.live.len() as u64)
+            .sum()
+    }
+
+    /// Counts a changing operation. `Err` when it does not happen; `Ok(true)` when it is the last one, which reaches the disk
+    /// unsynced and is answered with an error.
+    fn begin(&mut self, operation: Operation, boot: u64) -> io::Result<bool> {
+        if self.crashed || boot != self.boot {
+            return Err(crashed());
+        }
+        self.operations += 1;
+        if let Some(index) = self
+            .faults
+            .iter()
+            .position(|fault| fault.operation == operation && fault.after == 0)
+        {
+            let fault = self.faults.remove(index);
+            return Err(io::Error::new(fault.kind, format!("injected fault in {operation:?}")));
+        }
+        for fault in self.faults.iter_mut().filter(|fault| fault.operation == operation) {
+            fault.after -= 1;
+        }
+        self.crashed = self.crash_at == Some(self.operations);
+        Ok(self.crashed)
+    }
+
+    fn lose_power(&mut self) {
+        // In some crashes everything reached the medium, in some nothing, mostly something.
+        let luck = match self.random() % 4 {
+            0 => 0,
+            1 => 100,
+            _ => 10 + self.random() % 80,
+        };
+        let numbers: Vec<u64> = self.inodes.keys().copied().collect();
+        for number in numbers {
+            let Some(mut inode) = self.inodes.remove(&number) else {
+                continue;
+            };
+            for pending in std::mem::take(&mut inode.pending) {
+                match pending {
+                    Pending::Write { offset, bytes } => {
+                        let mut start = offset;
+                        let end = offset + bytes.len();
+                        while start < end {
+                            let stop = end.min((start / SECTOR_BYTES + 1) * SECTOR_BYTES);
+                            if self.random() % 100 < luck {
+                                let durable = &mut inode.durable;
+                                durable.resize(durable.len().max(stop), 0);
+                                durable[start..stop].copy_from_slice(&bytes[start - offset..stop - offset]);
+                            }
+                            start = stop;
+                        }
+                    }
+                    Pending::SetLength(length) => {
+                        if self.random() % 100 < luck {
+                            inode.durable.resize(length, 0);
+                        }
+                    }
+                }
+            }
+            inode.live = inode.durable.clone();
+            self.inodes.insert(number, inode);
+        }
+        let changes = std::mem::take(&mut self.pending_names);
+        let kept = (self.random() % (changes.len() as u64 + 1)) as usize;
+        for change in changes.into_iter().take(kept) {
+            apply(&mut self.durable_names, change);
+        }
+        self.live_names = self.durable_names.clone();
+    }
+
+    fn keep_everything(&mut self) {
+        for inode in self.inodes.values_mut() {
+            inode.pending.clear();
+            inode.durable = inode.live.clone();
+        }
+        self.pending_names.clear();
+        self.durable_names = self.live_names.clone();
+    }
+
+    fn reboot(&mut self) {
+        let named: Vec<u64> = self.live_names.values().copied().collect();
+        self.inodes.retain(|number, _| named.contains(number));
+        self.boot += 1;
+        self.locks.clear();
+        self.crashed = false;
+        self.crash_at = None;
+        self.faults.clear();
+    }
+
+    fn change_name(&mut self, change: NameChange) {
+        let copy = match &change {
+            NameChange::Create(name, inode) => NameChange::Create(name.clone(), *inode),
+            NameChange::Rename(from, to) => NameChange::Rename(from.clone(), to.clone()),
+            NameChange::Remove(name) => NameChange::Remove(name.clone()),
+        };
+        apply(&mut self.live_names, copy);
+        self.pending_names.push(change);
+    }
+}
+
+fn apply(names: &mut BTreeMap<String, u64>, change: NameChange) {
+    match change {
+        NameChange::Create(name, inode) => {
+            names.insert(name, inode);
+        }
+        NameChange::Rename(from, to) => {
+            if let Some(inode) = names.remove(&from) {
+                names.insert(to, inode);
+            }
+        }
+        NameChange::Remove(name) => {
+            names.remove(&name);
+        }
+    }
+}
+
+fn crashed() -> io::Error {
+    io::Error::other("the simulated machine lost power")
+}
+
+fn end(last: bool) -> io::Result<()> {
+    if last { Err(crashed()) } else { Ok(()) }
+}
+
+struct SimulatedFile {
+    disk: SimulatedDisk,
+    inode: u64,
+    boot: u64,
+}
+
+impl SimulatedFile {
+    fn with<T>(&self, act: impl FnOnce(&mut State, u64) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.disk.state();
+        if state.crashed || state.boot != self.boot {
+            return Err(crashed());
+        }
+        act(&mut state, self.inode)
+    }
+}
+
+fn inode(state: &mut State, number: u64) -> io::Result<&mut Inode> {
+    state.inodes.get_mut(&number).ok_or_else(|| ErrorKind::NotFound.into())
+}
+
+impl DiskFile for SimulatedFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.with(|state, number| {
+            let live = &inode(state, number)?.live;
+            let start = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
+            let bytes = live.get(start..start + buffer.len()).ok_or(ErrorKind::UnexpectedEof)?;
+            buffer.copy_from_slice(bytes);
+            Ok(())
+        })
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.with(|state, number| {
+            let last = state.begin(Operation::Write, self.boot)?;
+            let (used, capacity) = (state.used(), state.capacity);
+            let inode = inode(state, number)?;
+            let start = offset as usize;
+            let stop = start + bytes.len();
+            let growth = stop.saturating_sub(inode.live.len()) as u64;
+            if growth > 0 && used + growth > capacity {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            inode.live.resize(inode.live.len().max(stop), 0);
+            inode.live[start..stop].copy_from_slice(bytes);
+            inode.pending.push(Pending::Write {
+                offset: start,
+                bytes: bytes.to_vec(),
+            });
+            end(last)
+        })
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.with(|state, number| {
+            let last = state.begin(Operation::SyncData, self.boot)?;
+            let honest = state.sync_mode == SyncMode::Honest;
+            if !last && honest {
+                let inode = inode(state, number)?;
+                for pending in inode.pending.drain(..) {
+                    match pending {
+                        Pending::Write { offset, bytes } => {
+                            let stop = offset + bytes.len();
+                            inode.durable.resize(inode.durable.len().max(stop), 0);
+                            inode.durable[offset..stop].copy_from_slice(&bytes);
+                        }
+                        Pending::SetLength(length) => inode.durable.resize(length, 0),
+                    }
+                }
+            }
+            end(last)
+        })
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.with(|state, number| Ok(inode(state, number)?.live.len() as u64))
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.with(|state, number| {
+            let last = state.begin(Operation::SetLength, self.boot)?;
+            let inode = inode(state, number)?;
+            inode.live.resize(length as usize, 0);
+            inode.pending.push(Pending::SetLength(length as usize));
+            end(last)
+        })
+    }
+}
+
+struct SimulatedLock {
+    disk: SimulatedDisk,
+    name: String,
+    boot: u64,
+}
+
+impl DiskLock for SimulatedLock {}
+
+impl Drop for SimulatedLock {
+    fn drop(&mut self) {
+        let mut state = self.disk.state();
+        if state.locks.get(&self.name).is_some_and(|(boot, _)| *boot == self.boot) {
+            state.locks.remove(&self.name);
+        }
+    }
+}
+
+impl Disk for SimulatedDisk {
+    fn list(&self, folder: &str) -> io::Result<Vec<DirectoryEntry>> {
+        let state = self.state();
+        if state.crashed {
+            return Err(crashed());
+        }
+        let mut entries: Vec<DirectoryEntry> = Vec::new();
+        let prefix = if folder.is_empty() {
+            String::new()
+        } else {
+            format!("{folder}/")
+        };
+        for (name, number) in &state.live_names {
+            let Some(rest) = name.strip_prefix(&prefix) else {
+                continue;
+            };
+            let length = state.inodes.get(number).map_or(0, |inode| inode.live.len() as u64);
+            let entry = match rest.split_once('/') {
+                Some((inner, _)) => DirectoryEntry {
+                    name: inner.to_owned(),
+                    length: 0,
+                    is_folder: true,
+                },
+                None => DirectoryEntry {
+                    name: rest.to_owned(),
+                    length,
+                    is_folder: false,
+                },
+            };
+            if entries.last() != Some(&entry) {
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.state();
+        let boot = state.boot;
+        if state.live_names.contains_key(name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let last = state.begin(Operation::Create, boot)?;
+        let number = state.next_inode;
+        state.next_inode += 1;
+        state.inodes.insert(number, Inode::default());
+        state.change_name(NameChange::Create(name.to_owned(), number));
+        end(last)?;
+        Ok(Arc::new(SimulatedFile {
+            disk: self.clone(),
+            inode: number,
+            boot,
+        }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let state = self.state();
+        if state.crashed {
+            return Err(crashed());
+        }
+        let inode = *state.live_names.get(name).ok_or(ErrorKind::NotFound)?;
+        Ok(Arc::new(SimulatedFile {
+            disk: self.clone(),
+            inode,
+            boot: state.boot,
+        }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        if !state.live_names.contains_key(from) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let boot = state.boot;
+        let last = state.begin(Operation::Rename, boot)?;
+        state.change_name(NameChange::Rename(from.to_owned(), to.to_owned()));
+        end(last)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        if !state.live_names.contains_key(name) {
+            return Err(if state.crashed {
+                crashed()
+            } else {
+                ErrorKind::NotFound.into()
+            });
+        }
+        let boot = state.boot;
+        let last = state.begin(Operation::Remove, boot)?;
+        state.change_name(NameChange::Remove(name.to_owned()));
+        end(last)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        let mut state = self.state();
+        let boot = state.boot;
+        let last = state.begin(Operation::SyncDirectory, boot)?;
+        if !last {
+            let changes = std::mem::take(&mut state.pending_names);
+            for change in changes {
+                apply(&mut state.durable_names, change);
+            }
+        }
+        end(last)
+    }
+
+    fn space_available(&self) -> io::Result<u64> {
+        let state = self.state();
+        Ok(state.capacity.saturating_sub(state.used()))
+    }
+
+    fn lock(&self, name: &str, holder: &str) -> Result<Box<dyn DiskLock>, LockError> {
+        let mut state = self.state();
+        if let Some((_, holder)) = state.locks.get(name) {
+            return Err(LockError::Held(holder.clone()));
+        }
+        let boot = state.boot;
+        state.locks.insert(name.to_owned(), (boot, holder.to_owned()));
+        Ok(Box::new(SimulatedLock {
+            disk: self.clone(),
+            name: name.to_owned(),
+            boot,
+        }))
+    }
+}

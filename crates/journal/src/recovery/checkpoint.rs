@@ -5,8 +5,8 @@ use crate::checkpoint::{
     BLOCK_HEADER_BYTES, ENTRY_END, ENTRY_FACT, ENTRY_HEADER_BYTES, ENTRY_LOG, LOG_ENTRY_BYTES, block_checksum,
 };
 use crate::format::{
-    FILE_HEADER_BYTES, check_header, check_preamble, checkpoint_name, checkpoint_seed, i64_at, identity_at, u32_at,
-    u64_at,
+    Cut, FILE_HEADER_BYTES, check_header, check_preamble, checkpoint_name, checkpoint_seed, i64_at, identity_at,
+    u32_at, u64_at,
 };
 use crate::limits::CHECKPOINT_BLOCK_BYTES_MAX;
 use crate::logs::Logs;
@@ -16,9 +16,8 @@ use crate::{LogId, OpenError, Position};
 pub(crate) struct CheckpointRead {
     pub(crate) name: String,
     pub(crate) begin: Position,
-    /// Where the tail begins.
-    pub(crate) segment: u64,
-    pub(crate) offset: u64,
+    /// The end of what the tail follows.
+    pub(crate) tail: Cut,
     /// Everything before this position was durable when it was published.
     pub(crate) requires: Position,
     pub(crate) bytes: u64,
@@ -88,17 +87,20 @@ impl Recovery<'_> {
                 if offset != length {
                     return Err(damaged(name, offset, "something follows the end of the checkpoint"));
                 }
-                let (segment, tail_offset) = (u64_at(&header, 48), u64_at(&header, 56));
+                let tail = Cut {
+                    segment: u64_at(&header, 48),
+                    offset: u64_at(&header, 56),
+                    position: u64_at(&header, 64),
+                    checksum: u32_at(&header, 72),
+                };
                 let requires = end.requires;
-                let read = CheckpointRead {
+                return Ok(Some(CheckpointRead {
                     name,
                     begin,
-                    segment,
-                    offset: tail_offset,
+                    tail,
                     requires,
                     bytes: length,
-                };
-                return Ok(Some(read));
+                }));
             }
         }
     }

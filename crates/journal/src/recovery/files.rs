@@ -92,10 +92,13 @@ impl Files {
         files.remarks.sort_unstable();
         for name in &files.obsolete {
             let finished = name.trim_end_matches(".preparing").trim_end_matches(".writing");
-            if let FileName::Segment(id) | FileName::Directory(id) = FileName::parse(finished) {
-                files.numbers_seen = files.numbers_seen.max(id.number);
-                files.epochs_seen = files.epochs_seen.max(id.epoch);
-            }
+            let (number, epoch) = match FileName::parse(finished) {
+                FileName::Segment(id) | FileName::Directory(id) => (id.number, id.epoch),
+                FileName::Epoch(epoch) | FileName::Checkpoint { epoch, .. } => (0, epoch),
+                _ => (0, 0),
+            };
+            files.numbers_seen = files.numbers_seen.max(number);
+            files.epochs_seen = files.epochs_seen.max(epoch);
         }
         epochs.sort_unstable();
         for epoch in epochs {

@@ -175,7 +175,7 @@ impl Journal {
         let (logs, segments) = (recovery.logs, recovery.segments);
         let mut journal = assemble(disk, identity, epoch, first, options, logs, segments, tail.end, lock)?;
         if let Some(checkpoint) = checkpoint {
-            journal.checkpoints.begin_segment = checkpoint.segment;
+            journal.checkpoints.begin_segment = checkpoint.tail.segment;
             journal.checkpoints.last_bytes = checkpoint.bytes;
             journal.checkpoints.name = Some(checkpoint.name);
         }

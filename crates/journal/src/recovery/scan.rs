@@ -20,12 +20,9 @@ pub(crate) struct TailRead {
 
 /// Where the reader is.
 struct Reader {
-    /// Position the next batch must begin with; `None` before the first.
-    position: Option<u64>,
-    /// Header checksum the next batch must name; `None` before the first.
-    checksum: Option<u32>,
     /// Records below this are in the checkpoint.
     begin: u64,
+    /// What was read so far ends here: the next batch must continue it.
     end: Cut,
     records: u64,
     bytes: u64,
@@ -53,33 +50,27 @@ impl Recovery<'_> {
     ) -> Result<TailRead, OpenError> {
         let begin = checkpoint.map_or(0, |checkpoint| checkpoint.begin);
         let known = self.files.newest_epoch().map_or(Cut::default(), |epoch| epoch.cut);
-        let first_segment = checkpoint.map_or(0, |checkpoint| checkpoint.segment);
+        let start = checkpoint.map_or(Cut::default(), |checkpoint| checkpoint.tail);
         let ids: Vec<SegmentId> = self
             .files
             .segments
             .keys()
-            .filter(|id| id.number >= first_segment && self.files.cut_of(**id) != Some(None))
+            .filter(|id| id.number >= start.segment && self.files.cut_of(**id) != Some(None))
             .copied()
             .collect();
         self.check_first(checkpoint, ids.first())?;
         let mut reader = Reader {
-            position: checkpoint.is_none().then_some(0),
-            checksum: checkpoint.is_none().then_some(0),
             begin,
-            end: Cut {
-                segment: first_segment,
-                offset: 0,
-                position: begin,
-                checksum: 0,
-            },
+            end: start,
             records: 0,
             bytes: 0,
         };
         let mut report = None;
         for (index, id) in ids.iter().enumerate() {
-            let start = match checkpoint.filter(|checkpoint| checkpoint.segment == id.number) {
-                Some(checkpoint) => checkpoint.offset,
-                None => u64::from(SEGMENT_HEADER_BYTES),
+            let start = if start.segment == id.number {
+                start.offset
+            } else {
+                u64::from(SEGMENT_HEADER_BYTES)
             };
             let loaded = self.load(*id)?;
             match self.read_segment(&loaded, start, &ids[index + 1..], &mut reader, replay)? {
@@ -91,13 +82,8 @@ impl Recovery<'_> {
             }
         }
         self.check_end(checkpoint, &reader, known, report.as_ref())?;
-        let mut end = reader.end;
-        if reader.position.is_none() || end.offset == 0 {
-            // Not one batch was read: what the last start recorded still holds.
-            end = known;
-        }
         Ok(TailRead {
-            end,
+            end: reader.end,
             records: reader.records,
             bytes: reader.bytes,
             report,
@@ -107,10 +93,10 @@ impl Recovery<'_> {
     /// The tail begins where it must.
     fn check_first(&self, checkpoint: Option<&CheckpointRead>, first: Option<&SegmentId>) -> Result<(), OpenError> {
         let Some(checkpoint) = checkpoint else { return Ok(()) };
-        if first.is_none_or(|id| id.number != checkpoint.segment) && checkpoint.requires > checkpoint.begin {
+        if first.is_none_or(|id| id.number != checkpoint.tail.segment) && checkpoint.requires > checkpoint.begin {
             let reason = format!(
                 "segment {:016x}, with which its tail begins, is missing",
-                checkpoint.segment
+                checkpoint.tail.segment
             );
             return Err(damaged(&checkpoint.name, 48, reason));
         }
@@ -125,7 +111,7 @@ impl Recovery<'_> {
         known: Cut,
         report: Option<&CutReport>,
     ) -> Result<(), OpenError> {
-        let end = reader.position.unwrap_or(known.position);
+        let end = reader.end.position;
         let requires = checkpoint
             .map_or(0, |checkpoint| checkpoint.requires)
             .max(known.position);
@@ -178,7 +164,7 @@ impl Recovery<'_> {
         let mut offset = start as usize;
         // Messages before the checkpoint's batch are indexed too: the directory covers the whole segment.
         let mut details = self.details_before(loaded, start)?;
-        let first_position = reader.position.unwrap_or(reader.begin);
+        let first_position = reader.end.position;
         loop {
             let rest = loaded.bytes.get(offset..).unwrap_or_default();
             let header = BatchHeader::decode(rest, loaded.seed);
@@ -191,8 +177,6 @@ impl Recovery<'_> {
                     offset += header.length as usize;
                     reader.bytes += u64::from(header.length);
                     let position = header.first_position + u64::from(header.count);
-                    reader.position = Some(position);
-                    reader.checksum = Some(header.checksum);
                     let segment = loaded.id.number;
                     reader.end = Cut {
                         segment,
@@ -255,17 +239,7 @@ impl Recovery<'_> {
             None if rest[..BATCH_HEADER_BYTES].iter().all(|byte| *byte == 0) => HeaderSeen::Absent,
             None => HeaderSeen::Invalid,
         };
-        let continues = header.is_some_and(|header| {
-            let position_fits = match reader.position {
-                Some(position) => header.first_position == position,
-                // The first batch after a checkpoint holds its begin, or begins with it.
-                None => {
-                    header.first_position <= reader.begin
-                        && header.first_position + u64::from(header.count) >= reader.begin
-                }
-            };
-            position_fits && reader.checksum.is_none_or(|checksum| header.predecessor == checksum)
-        });
+        let continues = header.is_some_and(|header| follows(header, reader));
         let whole = header.is_some_and(|header| header.is_whole(rest, loaded.seed));
         let accepted = continues && whole;
         let later = if accepted || cut == CutKnown::Here {
@@ -310,8 +284,7 @@ impl Recovery<'_> {
             else {
                 continue;
             };
-            let continues = reader.position.is_none_or(|position| position == header.first_position)
-                && reader.checksum.is_none_or(|checksum| checksum == header.predecessor);
+            let continues = follows(&header, reader);
             return Ok(if continues {
                 LaterSeen::NextSegment
             } else {
@@ -458,8 +431,8 @@ impl Recovery<'_> {
         let extent = Extent {
             end: offset as u64,
             first_position,
-            next_position: reader.position.unwrap_or(first_position),
-            checksum: reader.checksum.unwrap_or(0),
+            next_position: reader.end.position,
+            checksum: reader.end.checksum,
         };
         self.built.push(Directory::build(loaded.id, extent, &details));
     }
@@ -507,6 +480,11 @@ impl Recovery<'_> {
         }
         self.disk.sync_directory().map_err(io_error("sync the directory"))
     }
+}
+
+/// Whether a batch continues exactly what was read.
+fn follows(header: &BatchHeader, reader: &Reader) -> bool {
+    header.first_position == reader.end.position && header.predecessor == reader.end.checksum
 }
 
 /// Collects the details of all whole batches from the start of a segment's `bytes`; returns where they end and the last one.
