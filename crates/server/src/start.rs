@@ -55,8 +55,11 @@ async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
     write_pid_file(options)?;
     let mut engine = Engine::new(engine_options(streaming));
     let broker = Broker::new(broker_options(options));
-    let client_listener = bind(&options.broker.host, options.broker.port)?;
-    let monitoring_listener = options.broker.http_port.map(|port| bind(&options.broker.host, port)).transpose()?;
+    let client_listener = bind(&options.broker.host, options.broker.port).await?;
+    let monitoring_listener = match options.broker.http_port {
+        Some(port) => Some(bind(&options.broker.host, port).await?),
+        None => None,
+    };
     introduce_broker(options, &broker, &client_listener, monitoring_listener.as_ref())?;
 
     tracing::info!(target: "stream", "Recovering the state...");
@@ -69,16 +72,19 @@ async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
     let health = Health::default();
     let thread = start_engine(engine, store, &broker, &inbox, &health)?;
     if let Some(listener) = monitoring_listener {
-        let source = Monitoring::new(options, &server_id, broker.clone(), Arc::clone(&inbox), health);
-        tokio::spawn(seaway_monitor::serve(listener, Arc::new(source)));
+        let ports = (client_listener.local_addr()?.port(), listener.local_addr()?.port());
+        let source = Monitoring::new(options, &server_id, ports, broker.clone(), Arc::clone(&inbox), health);
+        listener.set_nonblocking(true).context("serve the monitoring")?;
+        let listener = tokio::net::TcpListener::from_std(listener).context("serve the monitoring")?;
+        tokio::spawn(seaway_monitor::serve(listener, Arc::new(source), std::future::pending()));
     }
     describe_store(streaming);
-    let listening = broker.listen(client_listener).await.context("listen for clients")?;
+    let listening = broker.listen_on(client_listener).context("listen for clients")?;
     tracing::info!("Server is ready");
     tracing::info!(target: "stream", "Streaming Server is ready");
     let exit = until_signal(log, &thread).await;
     tracing::info!(target: "stream", "Shutting down.");
-    drop(listening);
+    listening.close();
     let outcome = tokio::task::spawn_blocking(move || thread.stop()).await.context("stop the engine")?;
     broker.shutdown().await;
     if let Err(reason) = outcome {
@@ -164,7 +170,7 @@ fn message_overhead(store: StoreKind) -> u32 {
 
 fn broker_options(options: &Options) -> seaway_broker::BrokerOptions {
     seaway_broker::BrokerOptions {
-        server_name: options.broker.name.clone(),
+        server_name: options.broker.name.clone().unwrap_or_default(),
         host: options.broker.host.clone(),
         client_advertise: options.broker.client_advertise.clone(),
         version: seaway_config::BROKER_VERSION.to_owned(),
@@ -172,8 +178,9 @@ fn broker_options(options: &Options) -> seaway_broker::BrokerOptions {
     }
 }
 
-fn bind(host: &str, port: u16) -> Result<TcpListener> {
-    seaway_broker::bind(host, port).map_err(|error| anyhow!("Error listening on port: {host}:{port}, \"{error}\""))
+async fn bind(host: &str, port: u16) -> Result<TcpListener> {
+    let bound = seaway_broker::bind_host(host, port).await;
+    bound.map_err(|error| anyhow!("Error listening on port: {host}:{port}, \"{error}\""))
 }
 
 fn introduce_broker(
@@ -185,7 +192,7 @@ fn introduce_broker(
     tracing::info!("Starting nats-server");
     tracing::info!("  Version:  {}", seaway_config::BROKER_VERSION);
     tracing::info!("  Git:      [not set]");
-    tracing::info!("  Name:     {}", options.broker.name.as_deref().unwrap_or(broker.server_id()));
+    tracing::info!("  Name:     {}", broker.server_name());
     tracing::info!("  ID:       {}", broker.server_id());
     let host = &options.broker.host;
     if let Some(listener) = monitoring {
@@ -274,7 +281,7 @@ fn start_engine(
     health: &Health,
 ) -> Result<EngineThread> {
     let attachment = broker.attach("streaming", Arc::clone(inbox) as Arc<dyn seaway_broker::Sink>);
-    inbox.set_gate(attachment.gate().clone());
+    inbox.set_gate(attachment.shared_gate());
     let clock = Clock::start();
     let probe_prefix = |prefix: &str| format!("_INBOX.{prefix}.p.");
     let mut world = World::new(store, attachment.publisher());
@@ -293,12 +300,20 @@ fn start_engine(
     ];
     for (subject, service, name) in services {
         tracing::debug!(target: "stream", "{name} subject: {subject}");
-        attachment.subscribe(&subject, Tag::Service(service).number(), service == Service::Publish);
+        subscribe(&attachment, &subject, Tag::Service(service))?;
     }
-    attachment.subscribe(&format!("_INBOX.{prefix}.*"), Tag::Ack.number(), false);
-    attachment.subscribe(&format!("{}*", probe_prefix(&prefix)), Tag::Probe.number(), false);
+    subscribe(&attachment, &format!("_INBOX.{prefix}.*"), Tag::Ack)?;
+    subscribe(&attachment, &format!("{}*", probe_prefix(&prefix)), Tag::Probe)?;
     crate::engine::start(engine, world, attachment, Arc::clone(inbox), clock, health.clone())
         .context("start the engine thread")
+}
+
+/// Only publishers are held when the engine is behind.
+fn subscribe(attachment: &seaway_broker::Attachment, subject: &str, tag: Tag) -> Result<()> {
+    let holdable = tag == Tag::Service(Service::Publish);
+    attachment
+        .subscribe(subject, tag.number(), holdable)
+        .map_err(|_| anyhow!("the cluster ID gives an invalid subject: {subject}"))
 }
 
 fn describe_store(streaming: &StreamingOptions) {

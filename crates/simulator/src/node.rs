@@ -218,9 +218,8 @@ impl Node {
     /// Begins a checkpoint unless one is running.
     pub fn begin_checkpoint(&mut self) {
         if !self.checkpoint_running && !self.poisoned {
-            self.checkpoint_running = true;
             self.world.checkpoint_written = false;
-            self.world.store.begin_checkpoint();
+            self.checkpoint_running = self.world.store.begin_checkpoint();
         }
     }
 

@@ -1,1 +1,321 @@
-//! The file store.
+//! The file store: messages and facts in the journal; acknowledged means synced.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use seaway_journal::disk::{Disk, real::RealDisk};
+use seaway_journal::{
+    Class, Completion as Finished, Driver, Identity, Journal, LogId, MESSAGE_OVERHEAD_BYTES, OpenError, Opened,
+    Options, RecoveredLog, Replay,
+};
+use seaway_streaming::{Admission, ChannelId, Head, Need, Position, ReadRequest, Refusal, Seek, Ticket, Urgency};
+
+use crate::port::{Completion, Lookup, ReadMessages, Recovery, Statistics, Store};
+
+/// Bytes that may wait for the disk before the journal itself refuses; the owner holds publishes back long before.
+const BACKLOG_BYTES_MAX: u64 = 256 << 20;
+
+/// The file store.
+pub struct FileStore {
+    journal: Journal,
+    jobs: Jobs,
+    finished: Vec<Finished>,
+    opening_warnings: Vec<String>,
+}
+
+/// Who runs the journal's jobs.
+enum Jobs {
+    Threads(Driver),
+    /// The owner, one job at a time.
+    Steps(Arc<dyn Disk>),
+    /// Nobody any more.
+    Closed,
+}
+
+/// Why a file store could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileStoreError {
+    /// The directory cannot be used.
+    #[error("cannot use the store directory {directory}: {source}")]
+    Directory {
+        /// The directory.
+        directory: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// Its threads cannot be started.
+    #[error("cannot start the store's threads: {0}")]
+    Threads(std::io::Error),
+}
+
+impl FileStore {
+    /// Opens the store in `directory`, creating it when it is empty; `synced` false leaves out syncs (`-file_sync`).
+    /// `waker` is called from other threads when [`Store::poll`] has something to say.
+    ///
+    /// # Errors
+    /// See [`FileStoreError`]; nothing that is not understood is changed.
+    pub fn open(
+        directory: &Path,
+        synced: bool,
+        waker: impl Fn() + Send + Sync + 'static,
+        recovery: &mut dyn Recovery,
+    ) -> Result<FileStore, FileStoreError> {
+        let disk = RealDisk::new(directory)
+            .map_err(|source| FileStoreError::Directory { directory: directory.display().to_string(), source })?;
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        let (journal, opened) = open_journal(&disk, synced, fresh_identity(), recovery)?;
+        let driver = Driver::start(disk, waker).map_err(FileStoreError::Threads)?;
+        let mut store = FileStore {
+            journal,
+            jobs: Jobs::Threads(driver),
+            finished: Vec::new(),
+            opening_warnings: opening_warnings(&opened),
+        };
+        store.drive();
+        Ok(store)
+    }
+
+    /// Opens the store on a disk whose jobs the owner runs with [`FileStore::step`]: for simulations.
+    ///
+    /// # Errors
+    /// See [`FileStoreError`].
+    pub fn open_stepped(disk: Arc<dyn Disk>, recovery: &mut dyn Recovery) -> Result<FileStore, FileStoreError> {
+        let (journal, opened) = open_journal(&disk, true, [7; 16], recovery)?;
+        let opening_warnings = opening_warnings(&opened);
+        Ok(FileStore { journal, jobs: Jobs::Steps(disk), finished: Vec::new(), opening_warnings })
+    }
+
+    /// Runs one job of a stepped store; whether there was one.
+    pub fn step(&mut self) -> bool {
+        let Jobs::Steps(disk) = &self.jobs else { return false };
+        let Some(job) = self.journal.next_job() else { return false };
+        let outcome = job.run(disk.as_ref());
+        self.journal.completed(outcome);
+        true
+    }
+
+    /// What the operator should know of how the store was found: an interrupted write that was cut, unknown files.
+    pub fn opening_warnings(&self) -> &[String] {
+        &self.opening_warnings
+    }
+
+    fn drive(&mut self) {
+        if let Jobs::Threads(driver) = &mut self.jobs {
+            driver.drive(&mut self.journal);
+        }
+    }
+}
+
+fn open_journal(
+    disk: &Arc<dyn Disk>,
+    synced: bool,
+    identity: Identity,
+    recovery: &mut dyn Recovery,
+) -> Result<(Journal, Opened), OpenError> {
+    let options = Options { sync: synced, backlog_bytes_max: BACKLOG_BYTES_MAX, ..Options::new(identity) };
+    Journal::open(disk, options, &mut Replaying(recovery))
+}
+
+fn fresh_identity() -> Identity {
+    // Names a journal among others; a guess gains nothing.
+    let mut bytes = [0; 16];
+    fastrand::fill(&mut bytes);
+    bytes
+}
+
+fn opening_warnings(opened: &Opened) -> Vec<String> {
+    let cut = opened.cut.as_ref().map(|cut| {
+        format!("An interrupted write was cut from {} at offset {}: {}", cut.file, cut.offset, cut.reason)
+    });
+    cut.into_iter().chain(opened.remarks.iter().cloned()).collect()
+}
+
+struct Replaying<'a>(&'a mut dyn Recovery);
+
+impl Replay for Replaying<'_> {
+    fn fact(&mut self, kind: u8, body: &[u8]) {
+        self.0.fact(kind, body);
+    }
+
+    fn trim(&mut self, _log: LogId, _first: u64, _body: &[u8]) {
+        // The log's bounds come at the end.
+    }
+
+    fn delete(&mut self, log: LogId, _body: &[u8]) {
+        self.0.channel_deleted(ChannelId(log.0));
+    }
+
+    fn log_recovered(&mut self, log: RecoveredLog) {
+        let count = log.last + 1 - log.first;
+        let bodies = log.bytes - count * MESSAGE_OVERHEAD_BYTES as u64;
+        self.0.channel(ChannelId(log.log.0), log.first, log.last, bodies, log.last_timestamp);
+    }
+}
+
+fn urgency(urgency: Urgency) -> seaway_journal::Urgency {
+    match urgency {
+        Urgency::Sync => seaway_journal::Urgency::Sync,
+        Urgency::Lazy => seaway_journal::Urgency::Lazy,
+    }
+}
+
+impl Store for FileStore {
+    fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position {
+        Position(self.journal.append_message(LogId(channel.0), sequence, timestamp, body))
+    }
+
+    fn append_fact(&mut self, kind: u8, body: &[u8], how: Urgency) -> Position {
+        Position(self.journal.append_fact(kind, body, urgency(how)))
+    }
+
+    fn trim(&mut self, channel: ChannelId, first: u64) -> Position {
+        Position(self.journal.trim(LogId(channel.0), first, &[]))
+    }
+
+    fn delete_channel(&mut self, channel: ChannelId) -> Position {
+        Position(self.journal.delete_log(LogId(channel.0), &[], seaway_journal::Urgency::Sync))
+    }
+
+    fn admission(&mut self, need: Need, bytes: usize) -> Admission {
+        let class = match need {
+            Need::Ordinary => Class::Publish,
+            Need::Essential => Class::Essential,
+        };
+        self.journal.admission(bytes as u64, class).map_err(|refusal| match refusal {
+            seaway_journal::Refusal::Poisoned(_) => Refusal::Poisoned(refusal.to_string()),
+            _ => Refusal::NoSpace(refusal.to_string()),
+        })
+    }
+
+    fn head(&mut self, channel: ChannelId) -> Head {
+        let head = match self.journal.head(LogId(channel.0)) {
+            seaway_journal::Head::Known { sequence, size, timestamp } => Head::Known { sequence, size, timestamp },
+            seaway_journal::Head::Reading => Head::Reading,
+            seaway_journal::Head::Empty => Head::Empty,
+        };
+        if head == Head::Reading {
+            self.drive();
+        }
+        head
+    }
+
+    fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek {
+        self.journal.seek(ticket.0, LogId(channel.0), timestamp);
+        self.drive();
+        Seek::Reading
+    }
+
+    fn read(&mut self, request: ReadRequest) {
+        self.journal.read(seaway_journal::ReadRequest {
+            ticket: request.ticket.0,
+            log: LogId(request.channel.0),
+            from: request.from,
+            messages_max: request.messages_max as usize,
+            bytes_max: request.bytes_max as usize,
+        });
+        self.drive();
+    }
+
+    fn message(&self, channel: ChannelId, sequence: u64) -> Lookup<'_> {
+        match self.journal.message(LogId(channel.0), sequence) {
+            seaway_journal::Lookup::Hot(body) => Lookup::Hot(body),
+            seaway_journal::Lookup::Cold => Lookup::Cold,
+            seaway_journal::Lookup::Missing => Lookup::Missing,
+        }
+    }
+
+    fn durable(&self) -> Position {
+        Position(self.journal.durable())
+    }
+
+    fn submit(&mut self) {
+        self.journal.submit();
+        self.drive();
+    }
+
+    fn has_lazy(&self) -> bool {
+        self.journal.has_unsubmitted()
+    }
+
+    fn has_urgent(&self) -> bool {
+        self.journal.has_urgent()
+    }
+
+    fn backlog_bytes(&self) -> usize {
+        usize::try_from(self.journal.backlog_bytes()).unwrap_or(usize::MAX)
+    }
+
+    fn poll(&mut self, completions: &mut Vec<Completion>) {
+        self.drive();
+        self.journal.poll(&mut self.finished);
+        completions.extend(self.finished.drain(..).filter_map(completion));
+    }
+
+    fn begin_checkpoint(&mut self) -> bool {
+        self.journal.begin_checkpoint().is_ok()
+    }
+
+    fn checkpoint_fact(&mut self, kind: u8, body: &[u8]) {
+        // A checkpoint that was given up meanwhile takes no facts; the journal has said so and asks again.
+        let _ = self.journal.checkpoint_fact(kind, body);
+    }
+
+    fn finish_checkpoint(&mut self) {
+        let _ = self.journal.finish_checkpoint();
+        self.drive();
+    }
+
+    fn statistics(&self) -> Statistics {
+        let statistics = self.journal.statistics();
+        Statistics {
+            disk_bytes: statistics.disk_bytes,
+            batches: statistics.commits,
+            records: statistics.records,
+            sync_nanoseconds: statistics.commit_nanoseconds,
+        }
+    }
+
+    fn close(&mut self) -> Result<(), String> {
+        match std::mem::replace(&mut self.jobs, Jobs::Closed) {
+            Jobs::Threads(driver) => driver.close(&mut self.journal),
+            Jobs::Steps(_) | Jobs::Closed => Ok(()),
+        }
+    }
+}
+
+/// What the owner hears of something the journal finished.
+fn completion(finished: Finished) -> Option<Completion> {
+    Some(match finished {
+        Finished::Durable(position) => Completion::Durable(Position(position)),
+        Finished::Read { ticket, messages, .. } => {
+            let messages = messages.map_err(|error| error.to_string()).map(|messages| {
+                let mut read = ReadMessages::default();
+                for (sequence, timestamp, body) in messages.iter() {
+                    read.push(sequence, timestamp, body);
+                }
+                read
+            });
+            Completion::Read { ticket: Ticket(ticket), messages }
+        }
+        Finished::Sought { ticket, sequence, .. } => {
+            Completion::Sought { ticket: Ticket(ticket), sequence: sequence.map_err(|error| error.to_string()) }
+        }
+        Finished::HeadReady(log) => Completion::HeadKnown(ChannelId(log.0)),
+        Finished::HeadUnreadable(log, error) => {
+            Completion::Warning(format!("The oldest message of channel id {} cannot be read: {error}", log.0))
+        }
+        Finished::CheckpointNeeded => Completion::CheckpointNeeded,
+        Finished::CheckpointAbandoned(reason) => Completion::Warning(format!("A checkpoint was given up: {reason}")),
+        Finished::Poisoned(reason) => Completion::Poisoned(reason),
+        Finished::SpaceLow => {
+            Completion::Warning("No space is left for new messages: publishes are refused".to_owned())
+        }
+        Finished::SpaceBack => Completion::Warning("There is space for new messages again".to_owned()),
+        Finished::Warning(text) => Completion::Warning(text),
+        _ => return None,
+    })
+}

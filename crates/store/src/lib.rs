@@ -10,5 +10,6 @@ pub mod file;
 pub mod memory;
 pub mod port;
 
+pub use file::FileStore;
 pub use memory::MemoryStore;
 pub use port::{Completion, Lookup, ReadMessages, Recovery, Statistics, Store};

@@ -227,7 +227,9 @@ impl Store for MemoryStore {
         completions.append(&mut self.reads);
     }
 
-    fn begin_checkpoint(&mut self) {}
+    fn begin_checkpoint(&mut self) -> bool {
+        false
+    }
 
     fn checkpoint_fact(&mut self, _kind: u8, _body: &[u8]) {}
 

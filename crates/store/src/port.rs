@@ -141,8 +141,8 @@ pub trait Store: Send {
     /// Moves what was finished into `completions`, in order.
     fn poll(&mut self, completions: &mut Vec<Completion>);
 
-    /// Begins a checkpoint as of now.
-    fn begin_checkpoint(&mut self);
+    /// Begins a checkpoint as of now; false when none can be taken, and then nothing more is to be done.
+    fn begin_checkpoint(&mut self) -> bool;
     /// One fact of it.
     fn checkpoint_fact(&mut self, kind: u8, body: &[u8]);
     /// Its last fact was given.

@@ -69,9 +69,15 @@ pub(super) enum Part {
     Held,
 }
 
+/// What a batch counts for in the inbox's bound: its bytes, and what is kept beside each message.
+pub(super) fn batch_bytes(batch: &Batch) -> usize {
+    const ENTRY_BYTES: usize = 64;
+    batch.data_len() + batch.len() * ENTRY_BYTES
+}
+
 /// The inputs in a part of a batch, in order.
 pub(super) fn inputs(batch: &Batch, part: Part) -> impl Iterator<Item = Input<'_>> {
-    batch.messages().filter_map(move |message| {
+    batch.iter().filter_map(move |message| {
         let tag = Tag::from_number(message.tag)?;
         let wanted = match part {
             Part::All => true,
@@ -83,7 +89,7 @@ pub(super) fn inputs(batch: &Batch, part: Part) -> impl Iterator<Item = Input<'_
         }
         match tag {
             Tag::Service(service) => {
-                Some(Input::Request { service, reply: message.reply, payload: message.payload })
+                Some(Input::Request { service, reply: message.reply.unwrap_or_default(), payload: message.payload })
             }
             Tag::Ack => {
                 last_token_number(message.subject).map(|ack_inbox| Input::Ack { ack_inbox, payload: message.payload })

@@ -4,16 +4,17 @@
 //! not a publish keeps flowing; each connection can add at most one read batch after the gate has closed.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use seaway_broker::{Batch, Destination, Gate, Sink};
 use seaway_streaming::Engine;
 
+use super::hold::batch_bytes;
 use crate::limits::{INBOX_BYTES_HIGH, INBOX_BYTES_LOW};
 
 /// A question to the engine, run on its thread between inputs; it can only look.
-pub type Query = Box<dyn FnOnce(&Engine, &dyn seaway_store::Store) + Send>;
+pub type Query = Box<dyn FnOnce(&Engine) + Send>;
 
 /// Something that waits for the engine.
 pub(super) enum Item {
@@ -36,12 +37,12 @@ pub struct Inbox {
     woken: AtomicBool,
     /// Bytes of batches that are queued or held back by the engine thread.
     bytes: AtomicUsize,
-    gate: OnceLock<Gate>,
+    gate: OnceLock<Arc<Gate>>,
 }
 
 impl Inbox {
     /// Connects the gate that holds publishers back.
-    pub(crate) fn set_gate(&self, gate: Gate) {
+    pub(crate) fn set_gate(&self, gate: Arc<Gate>) {
         // Set once, at start, before any batch can arrive.
         let _ = self.gate.set(gate);
     }
@@ -111,7 +112,7 @@ impl Inbox {
 
 impl Sink for Inbox {
     fn deliver(&self, batch: Batch) {
-        let bytes = batch.bytes();
+        let bytes = batch_bytes(&batch);
         let before = self.bytes.fetch_add(bytes, Ordering::AcqRel);
         if before + bytes >= INBOX_BYTES_HIGH
             && let Some(gate) = self.gate.get()

@@ -5,11 +5,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use seaway_broker::{Attachment, Batch};
-use seaway_store::{Completion, Store};
+use seaway_store::Completion;
 use seaway_streaming::{Engine, Input, Now, StoredMessage, Timestamp};
 use tokio::sync::Notify;
 
-use super::hold::{Held, Part, inputs};
+use super::hold::{Held, Part, batch_bytes, inputs};
 use super::inbox::{Inbox, Item};
 use super::world::World;
 use crate::limits::{BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, LAZY_WAIT};
@@ -146,7 +146,7 @@ impl Pass {
                     Item::Drained(destination) => {
                         self.input(Input::Drained(seaway_streaming::Destination(destination.0)));
                     }
-                    Item::Query(query) => query(&self.engine, &*self.world.store),
+                    Item::Query(query) => query(&self.engine),
                     Item::Stop => stopping = true,
                 }
             }
@@ -203,7 +203,7 @@ impl Pass {
     fn batch(&mut self, batch: Batch) {
         if self.held.is_empty() && !self.saturated() {
             self.part(&batch, Part::All);
-            self.inbox.release(batch.bytes());
+            self.inbox.release(batch_bytes(&batch));
         } else {
             self.part(&batch, Part::Passing);
             self.held.push(batch);
@@ -227,7 +227,7 @@ impl Pass {
         while !self.saturated() {
             let Some(batch) = self.held.pop() else { return };
             self.part(&batch, Part::Held);
-            self.inbox.release(batch.bytes());
+            self.inbox.release(batch_bytes(&batch));
             self.commit();
         }
     }
@@ -293,9 +293,8 @@ impl Pass {
             Completion::HeadKnown(channel) => self.input(Input::HeadKnown(channel)),
             Completion::CheckpointNeeded => {
                 if !self.checkpoint_running {
-                    self.checkpoint_running = true;
                     self.world.checkpoint_written = false;
-                    self.world.store.begin_checkpoint();
+                    self.checkpoint_running = self.world.store.begin_checkpoint();
                 }
             }
             Completion::Poisoned(reason) => {

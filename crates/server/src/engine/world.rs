@@ -90,7 +90,8 @@ impl Effects for World {
     fn reply(&mut self, depends_on: Position, subject: &[u8], payload: &[u8]) {
         self.assert_durable(depends_on);
         if !subject.is_empty() {
-            self.publisher.publish(subject, None, &[payload]);
+            // An answer that nobody waits for any more is nobody's loss.
+            let _ = self.publisher.publish(subject, None, &[payload]);
         }
     }
 

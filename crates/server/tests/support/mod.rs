@@ -58,10 +58,24 @@ impl Server {
         Server::start(Binary::NatsStreamingServer, &arguments).unwrap_or_else(|log| panic!("not ready: {log:#?}"))
     }
 
+    /// Like [`Server::with_files`], with a bound on the memory the process may allocate.
+    pub fn with_memory_limit(bytes: u64, directory: &Path, more: &[&str]) -> Server {
+        let directory = directory.to_str().expect("temporary directories have plain names");
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--data={bytes}")).arg("--").arg(Binary::NatsStreamingServer.path());
+        command.args(["-p", "-1", "-m", "-1", "-a", "127.0.0.1", "-store", "file", "-dir", directory]).args(more);
+        Server::spawn(command).unwrap_or_else(|log| panic!("not ready: {log:#?}"))
+    }
+
     /// Starts a binary and waits until it is ready; the log when it ends or stays silent instead.
     pub fn start(binary: Binary, arguments: &[&str]) -> Result<Server, Vec<String>> {
-        let mut child = Command::new(binary.path())
-            .args(arguments)
+        let mut command = Command::new(binary.path());
+        command.args(arguments);
+        Server::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Result<Server, Vec<String>> {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
