@@ -167,9 +167,10 @@ impl Gatherer {
         connection: &Arc<Connection>,
         reply: &[u8],
         subject: &[u8],
+        origin: Origin,
     ) {
         let Self { cache, outlets } = self;
-        let index = cache.find(&broker.routing, reply, None, &mut outlets.expired);
+        let index = cache.find(&broker.routing, reply, origin.skipped(), &mut outlets.expired);
         let own = cache
             .entry(index)
             .route

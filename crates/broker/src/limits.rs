@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Bytes taken from a socket in one read; also the size of the read buffers that connections borrow.
 pub(crate) const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// Reads of one connection before others get the thread.
+pub(crate) const READS_PER_TURN: usize = 8;
 /// First allocation for an operation that does not fit into a read buffer; it then doubles as bytes arrive, so that
 /// a declared size alone costs nothing.
 pub(crate) const LARGE_FRAME_INITIAL_BYTES: usize = 64 * 1024;
@@ -23,8 +25,10 @@ pub(crate) const WORKSPACES_KEPT: usize = 16;
 pub(crate) const BATCHES_KEPT: usize = 64;
 /// Sets of the route cache; each holds two subjects. A power of two.
 pub(crate) const ROUTE_CACHE_SETS: usize = 2048;
-/// Message prefixes are prepared for routes with at most this many plain subscriptions.
-pub(crate) const PREPARED_PREFIXES: usize = 16;
+/// Receivers that all answers of one route cache may name together; beyond it the cache starts afresh.
+pub(crate) const ROUTE_CACHE_TARGETS: usize = 512 * 1024;
+/// Message prefixes are prepared for the first receivers of an answer, up to about this many bytes.
+pub(crate) const PREPARED_PREFIX_BYTES: usize = 1024;
 /// Shards of the table of literal subjects. A power of two.
 pub(crate) const LITERAL_SHARDS: usize = 256;
 /// Shards of the trie of patterns, by first token. A power of two.

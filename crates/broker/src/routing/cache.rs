@@ -11,7 +11,7 @@ use seaway_nats_protocol::write::write_message_prefix;
 use smallvec::SmallVec;
 
 use super::{Keys, Route, RoutingTable};
-use crate::limits::{PREPARED_PREFIXES, ROUTE_CACHE_SETS};
+use crate::limits::{PREPARED_PREFIX_BYTES, ROUTE_CACHE_SETS, ROUTE_CACHE_TARGETS};
 use crate::subscription::Subscription;
 
 const WAYS: usize = 2;
@@ -26,7 +26,7 @@ pub(crate) struct CachedRoute {
     keys: Keys,
     subject: Vec<u8>,
     pub(crate) route: Route,
-    /// `MSG <subject> <sid> ` for each plain subscription, one after the other, when there are few.
+    /// `MSG <subject> <sid> ` for the first plain subscriptions, one after the other.
     prefixes: Vec<u8>,
     prefix_ends: SmallVec<[u32; 2]>,
     /// Messages given to every plain subscription and not yet added to their counts.
@@ -45,18 +45,23 @@ impl CachedRoute {
         Some(&self.prefixes[start..end])
     }
 
-    fn refresh(&mut self, table: &RoutingTable) {
+    /// Asks the table again. Returns by how much the number of receivers named rose and fell.
+    fn refresh(&mut self, table: &RoutingTable) -> (usize, usize) {
+        let before = self.route.targets();
         self.all = table.generations().all();
         self.stamp = table.generations().stamp(self.keys);
         self.route = table.matches(&self.subject);
         self.prefixes.clear();
         self.prefix_ends.clear();
-        if self.route.plain.len() <= PREPARED_PREFIXES {
-            for target in &self.route.plain {
-                write_message_prefix(&mut self.prefixes, &self.subject, target.subscription.sid());
-                self.prefix_ends.push(self.prefixes.len() as u32);
+        for target in &self.route.plain {
+            let sid = target.subscription.sid();
+            if self.prefixes.len() + self.subject.len() + sid.len() > PREPARED_PREFIX_BYTES {
+                break;
             }
+            write_message_prefix(&mut self.prefixes, &self.subject, sid);
+            self.prefix_ends.push(self.prefixes.len() as u32);
         }
+        (self.route.targets(), before)
     }
 
     /// Adds the counted deliveries to the subscriptions; `skip` is the connection that got none of them.
@@ -86,6 +91,8 @@ pub(crate) struct RouteCache {
     recent: Vec<u8>,
     /// Entries with unsettled hits.
     touched: Vec<u32>,
+    /// Receivers named by all entries together.
+    targets: usize,
     pub(crate) lookups: u64,
     pub(crate) misses: u64,
 }
@@ -96,6 +103,7 @@ impl RouteCache {
             entries: Vec::new(),
             recent: Vec::new(),
             touched: Vec::new(),
+            targets: 0,
             lookups: 0,
             misses: 0,
         }
@@ -128,7 +136,8 @@ impl RouteCache {
                     } else {
                         self.misses += 1;
                         entry.settle(skip, expired);
-                        entry.refresh(table);
+                        let change = entry.refresh(table);
+                        self.bound(index, change, skip, expired);
                     }
                 }
                 return index;
@@ -145,8 +154,35 @@ impl RouteCache {
         entry.keys = table.keys(subject, hash);
         entry.subject.clear();
         entry.subject.extend_from_slice(subject);
-        entry.refresh(table);
+        let change = entry.refresh(table);
+        self.bound(index, change, skip, expired);
         index
+    }
+
+    /// Many subjects with many receivers each would fill the memory: forgets all but the newest answer instead.
+    fn bound(
+        &mut self,
+        newest: usize,
+        (after, before): (usize, usize),
+        skip: Option<u64>,
+        expired: &mut Vec<Arc<Subscription>>,
+    ) {
+        self.targets = self.targets + after - before;
+        if self.targets <= ROUTE_CACHE_TARGETS || self.targets == after {
+            return;
+        }
+        self.settle(skip, expired);
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            if index != newest {
+                *entry = CachedRoute::default();
+            }
+        }
+        self.targets = after;
+    }
+
+    #[cfg(test)]
+    pub(super) fn targets(&self) -> usize {
+        self.targets
     }
 
     pub(crate) fn entry(&self, index: usize) -> &CachedRoute {

@@ -103,6 +103,13 @@ pub(crate) struct Route {
     pub(crate) groups: Vec<Vec<Target>>,
 }
 
+impl Route {
+    /// How many receivers it names.
+    pub(super) fn targets(&self) -> usize {
+        self.plain.len() + self.groups.iter().map(Vec::len).sum::<usize>()
+    }
+}
+
 /// Collects leaves; groups of the same name become one group (§2.2).
 #[derive(Default)]
 pub(super) struct RouteBuilder {

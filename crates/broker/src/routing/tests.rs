@@ -233,6 +233,33 @@ fn a_hundred_thousand_subscriptions_do_not_slow_a_change() {
 }
 
 #[test]
+fn the_cache_is_bounded_by_receivers_too() {
+    let shared = attachment(Arc::default());
+    let table = RoutingTable::new();
+    let mut cache = RouteCache::new();
+    let mut expired = Vec::new();
+    const RECEIVERS: usize = 20_000;
+    for number in 0..RECEIVERS as u64 {
+        table.insert(&subscription(&shared, "wide.*", None, number));
+    }
+    for number in 0..60 {
+        let index = cache.find(&table, format!("wide.{number}").as_bytes(), None, &mut expired);
+        cache.count(index);
+        assert_eq!(cache.entry(index).route.plain.len(), RECEIVERS);
+        assert!(cache.targets() <= crate::limits::ROUTE_CACHE_TARGETS);
+    }
+    cache.settle(None, &mut expired);
+    // Forgetting loses no counts.
+    let route = table.matches(b"wide.x");
+    assert!(
+        route
+            .plain
+            .iter()
+            .all(|target| target.subscription.delivered.load(Ordering::Relaxed) == 60)
+    );
+}
+
+#[test]
 fn very_deep_patterns_do_not_exhaust_the_stack() {
     let shared = attachment(Arc::default());
     let table = RoutingTable::new();

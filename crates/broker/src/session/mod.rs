@@ -25,7 +25,8 @@ use crate::broker::Shared;
 use crate::connection::Connection;
 use crate::gather::Aftermath;
 use crate::limits::{
-    LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER_BYTES, STALL, STALL_AT_LIMIT, STALL_PER_BATCH,
+    LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER_BYTES, READS_PER_TURN, STALL, STALL_AT_LIMIT,
+    STALL_PER_BATCH,
 };
 use crate::lock::lock;
 use crate::outbound::stall_threshold;
@@ -153,7 +154,7 @@ impl Session {
         if sleep.poll(context).is_ready() {
             return Poll::Ready(Event::Timer);
         }
-        loop {
+        for _ in 0..READS_PER_TURN {
             while self.connection.is_armed() {
                 match self.reader.as_ref().poll_write_ready(context) {
                     Poll::Ready(_) => self.connection.continue_writing(),
@@ -168,11 +169,21 @@ impl Session {
             }
             match self.poll_batch(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(aftermath)) if aftermath.stalled.is_empty() && aftermath.held.is_none() => {}
-                Poll::Ready(Ok(aftermath)) => return Poll::Ready(Event::Batch(aftermath)),
                 Poll::Ready(Err(reason)) => return Poll::Ready(Event::End(reason)),
+                Poll::Ready(Ok(aftermath)) => {
+                    let held = aftermath
+                        .held
+                        .as_ref()
+                        .is_some_and(|attachment| attachment.gate.is_closed());
+                    if held || !aftermath.stalled.is_empty() {
+                        return Poll::Ready(Event::Batch(aftermath));
+                    }
+                }
             }
         }
+        // A busy producer lets others have the thread.
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Reads once and handles every whole operation of what came.
@@ -203,7 +214,12 @@ impl Session {
             buffer[..held].copy_from_slice(&self.partial);
             &mut buffer[held..]
         } else {
-            let missing = self.needed.saturating_sub(held).max(1);
+            // A length that is not known is that of a control line; it is looked at after every read.
+            let missing = if self.needed > held {
+                self.needed - held
+            } else {
+                buffer.len()
+            };
             let length = missing.min(buffer.len());
             &mut buffer[..length]
         };

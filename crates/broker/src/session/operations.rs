@@ -304,7 +304,7 @@ impl Client {
             && let Some(reply) = publish.reply
         {
             turn.gatherer
-                .no_responders(turn.shared, turn.connection, reply, publish.subject);
+                .no_responders(turn.shared, turn.connection, reply, publish.subject, origin);
         }
     }
 
@@ -443,5 +443,35 @@ fn describe(operation: &Operation<'_>) -> String {
         Operation::Ok => "OK".into(),
         Operation::Info(json) => format!("INFO {}", text(json)),
         Operation::Error(error) => format!("-ERR {}", text(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_texts_are_cut_at_a_character() {
+        assert_eq!(shorten("short".into()), "short");
+        let long = shorten("ä".repeat(CLIENT_TEXT_BYTES));
+        assert_eq!(long.len(), CLIENT_TEXT_BYTES / 2 * 2);
+        assert_eq!(
+            shorten(format!("x{}", "ä".repeat(CLIENT_TEXT_BYTES))).len(),
+            CLIENT_TEXT_BYTES - 1
+        );
+    }
+
+    #[test]
+    fn trace_lines_show_the_operation() {
+        let line = |bytes: &[u8]| match parse_operation(bytes, &ParseLimits::default()) {
+            Ok(Parsed::Operation { operation, .. }) => describe(&operation),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(line(b"PUB foo 2\r\nok\r\n"), "PUB foo 2");
+        assert_eq!(line(b"PUB foo re 2\r\nok\r\n"), "PUB foo re 2");
+        assert_eq!(line(b"HPUB foo re 1 2\r\nok\r\n"), "HPUB foo re 1 2");
+        assert_eq!(line(b"SUB foo q 1\r\n"), "SUB foo q 1");
+        assert_eq!(line(b"UNSUB 1 5\r\n"), "UNSUB 1 5");
+        assert_eq!(line(b"ping\r\n"), "PING");
     }
 }

@@ -108,6 +108,16 @@ fn lines_49_50_control_line_limit() {
 }
 
 #[test]
+fn control_lines_longer_than_a_read_buffer() {
+    let server = Server::with(|options| options.max_control_line = 300_000);
+    let mut client = server.quiet();
+    let subject = "x".repeat(250_000);
+    client.flush(format!("SUB {subject} 1\r\n"));
+    client.send(format!("PUB {subject} 2\r\nok\r\nPUB {subject} 2\r\nok\r\n"));
+    client.expect(format!("MSG {subject} 1 2\r\nok\r\n").repeat(2));
+}
+
+#[test]
 fn line_51_max_subscriptions() {
     let server = Server::with(|options| options.max_subscriptions = 1);
     let mut client = server.quiet();
