@@ -14,7 +14,6 @@ use prost::Message;
 use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::facts::{CHANNEL, CLIENT, ChannelFact, ClientFact, SERVER, SETTLED, SUBSCRIPTION, SettledFact, push_run};
-use crate::limits::{CHECKPOINT_FACTS_MAX, RUNS_PER_FACT_MAX};
 
 /// How far a checkpoint has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +37,7 @@ impl Engine {
                 self.settle_subscription(key, effects);
             }
         }
-        let mut room = CHECKPOINT_FACTS_MAX;
+        let mut room = self.options.slices.facts.max(1);
         let mut cursor = match self.checkpoint.take() {
             Some(cursor) => cursor,
             None => {
@@ -112,7 +111,11 @@ impl Engine {
         };
         let subscription = &self.subscriptions[key.0];
         let (mut sent, mut end) = (Vec::new(), 0);
-        for run in subscription.pending.runs_from(pending_from).take(RUNS_PER_FACT_MAX) {
+        for run in subscription
+            .pending
+            .runs_from(pending_from)
+            .take(self.options.slices.runs.max(1))
+        {
             push_run(&mut sent, &mut end, run);
         }
         if sent.is_empty() {

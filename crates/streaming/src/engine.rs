@@ -13,7 +13,6 @@ use crate::checkpoint::Cursor;
 use crate::effects::{Destination, Effects, Need, Position, Urgency};
 use crate::event::Event;
 use crate::input::{ChannelId, Input, ProbeId, Service, Ticket};
-use crate::limits::HANDLE_WORK_MAX;
 use crate::options::Options;
 use crate::recovery::Recovered;
 use crate::release::ReleaseQueue;
@@ -200,7 +199,7 @@ impl Engine {
 
     /// Takes one input; everything that follows from it leaves through `effects`, in order.
     pub fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut dyn Effects) {
-        self.budget = HANDLE_WORK_MAX;
+        self.budget = self.options.slices.work.max(1);
         match input {
             Input::Request {
                 service,

@@ -38,7 +38,7 @@ pub use effects::{
 pub use engine::Engine;
 pub use event::{Event, Level};
 pub use input::{ChannelId, Input, ProbeId, Service, StoredMessage, Ticket};
-pub use options::{Limits, Options};
+pub use options::{Limits, Options, Slices};
 pub use recovery::{RecoverError, StartError, StartSummary};
 pub use snapshot::{ChannelSnapshot, ClientSnapshot, Page, ServerSnapshot, SubscriptionSnapshot};
 pub use time::{Now, Timestamp};

@@ -1,5 +1,7 @@
 //! What an operator decides about the engine.
 
+use crate::limits::{CHECKPOINT_FACTS_MAX, HANDLE_WORK_MAX, RUNS_PER_FACT_MAX};
+
 /// Limits per channel and on channels (`streaming-protocol.md` §6.1); 0 means unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -15,6 +17,27 @@ pub struct Limits {
     pub max_age_ns: u64,
     /// Nanoseconds without activity after which a channel is deleted.
     pub max_inactivity_ns: u64,
+}
+
+/// How much is done at a time; the defaults suit servers, tests use small ones to meet every boundary. All at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slices {
+    /// Sends, skipped messages, trims and closed subscriptions in one call of `handle`.
+    pub work: usize,
+    /// Facts per checkpoint step.
+    pub facts: usize,
+    /// Runs of pending sequences in one fact of a checkpoint.
+    pub runs: usize,
+}
+
+impl Default for Slices {
+    fn default() -> Slices {
+        Slices {
+            work: HANDLE_WORK_MAX,
+            facts: CHECKPOINT_FACTS_MAX,
+            runs: RUNS_PER_FACT_MAX,
+        }
+    }
 }
 
 /// Everything an engine is told at its creation.
@@ -46,6 +69,8 @@ pub struct Options {
     pub trace: bool,
     /// Nanoseconds per unit of the AckWait of a request: 1e9, and less in tests only.
     pub ack_wait_unit_ns: u64,
+    /// How much is done at a time.
+    pub slices: Slices,
 }
 
 impl Default for Options {
@@ -72,6 +97,7 @@ impl Default for Options {
             debug: false,
             trace: false,
             ack_wait_unit_ns: 1_000_000_000,
+            slices: Slices::default(),
         }
     }
 }

@@ -85,7 +85,7 @@ pub struct World {
     pub slow_seeks: bool,
     pub slow_heads: bool,
     pub heads: VecDeque<ChannelId>,
-    known_heads: BTreeSet<ChannelId>,
+    pub known_heads: BTreeSet<ChannelId>,
     pub checkpoint: Option<Checkpoint>,
     pub running: Option<Checkpoint>,
     pub full: bool,
