@@ -93,6 +93,8 @@ struct Outlets {
     /// Flush an outlet beyond this many bytes.
     limit: usize,
     random: fastrand::Rng,
+    /// Whether frames are logged; looked up between batches.
+    trace: bool,
 }
 
 /// What a batch left behind for its producer to respect.
@@ -124,6 +126,7 @@ impl Gatherer {
                 watch_congestion,
                 limit: GATHER_BYTES.min(max_pending / GATHER_SHARE_OF_PENDING),
                 random: fastrand::Rng::new(),
+                trace: tracing::enabled!(tracing::Level::TRACE),
             },
         }
     }
@@ -233,6 +236,7 @@ impl Gatherer {
             }
         }
         outlets.epoch += 1;
+        outlets.trace = tracing::enabled!(tracing::Level::TRACE);
         Aftermath {
             stalled: std::mem::take(&mut outlets.stalled),
             held: outlets.held.take(),
@@ -351,6 +355,9 @@ impl Outlets {
         }
         outlet.messages += 1;
         outlet.bytes += size as u64;
+        if self.trace {
+            trace_frame(connection, subscription, message, size);
+        }
         let length = outlet.buffer.len();
         if length >= self.limit {
             self.flush(index);
@@ -431,6 +438,21 @@ impl Outlets {
             broker.end_subscription(&subscription);
         }
     }
+}
+
+fn trace_frame(connection: &Connection, subscription: &Subscription, message: &Message<'_>, size: usize) {
+    let text = String::from_utf8_lossy;
+    let reply = message
+        .reply
+        .map(|reply| format!("{} ", text(reply)))
+        .unwrap_or_default();
+    tracing::trace!(
+        "{} - cid:{} - ->> [MSG {} {} {reply}{size}]",
+        connection.peer,
+        connection.id,
+        text(message.subject),
+        text(subscription.sid())
+    );
 }
 
 fn append_tail(buffer: &mut Vec<u8>, message: &Message<'_>) {

@@ -9,7 +9,7 @@ pub struct BrokerOptions {
     pub server_name: String,
     /// Host advertised in INFO.
     pub host: String,
-    /// Port advertised in INFO; 0 means the port of the first listener.
+    /// Port advertised in INFO; 0, the default, means the port of the first listener.
     pub port: u16,
     /// `host:port` advertised instead of `host` and `port`, if any.
     pub client_advertise: Option<String>,
@@ -50,7 +50,7 @@ impl Default for BrokerOptions {
         Self {
             server_name: String::new(),
             host: "0.0.0.0".into(),
-            port: 4222,
+            port: 0,
             client_advertise: None,
             version: "2.12.1".into(),
             git_commit: String::new(),

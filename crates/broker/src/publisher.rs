@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use seaway_nats_protocol::subject;
+
 use crate::attachment::{AttachmentShared, Destination};
 use crate::broker::Shared;
 use crate::gather::{Gatherer, Message, Origin};
@@ -35,7 +37,8 @@ impl Publisher {
         }
     }
 
-    /// Publishes `payload`, the parts joined, to `subject`. Nobody gets a message on a subject that is not valid.
+    /// Publishes `payload`, the parts joined, to `subject`. Nobody gets a message whose subject or reply could not be
+    /// told from the rest of a frame: such names come from clients and must not become protocol.
     pub fn publish(&mut self, subject: &[u8], reply: Option<&[u8]>, payload: &[&[u8]]) -> Published {
         self.publish_as(subject, subject, reply, payload)
     }
@@ -48,6 +51,13 @@ impl Publisher {
         reply: Option<&[u8]>,
         payload: &[&[u8]],
     ) -> Published {
+        let unsafe_reply = reply.is_some_and(|reply| !subject::is_well_formed(reply));
+        if unsafe_reply || (matched != delivered && !subject::is_well_formed(delivered)) {
+            return Published {
+                receivers: 0,
+                congested: None,
+            };
+        }
         let message = Message {
             subject: delivered,
             reply,

@@ -56,6 +56,21 @@ impl ConnectOptions {
     }
 }
 
+/// The argument of a CONNECT line for logs: `pass`, `auth_token` and `sig` replaced by `[REDACTED]` (§5.7). What
+/// cannot be read is not shown at all, as it may hold a secret.
+#[must_use]
+pub fn redact(json: &[u8]) -> String {
+    let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_slice(json) else {
+        return "[unreadable]".into();
+    };
+    for key in ["pass", "auth_token", "sig"] {
+        if let Some(value) = fields.get_mut(key) {
+            *value = "[REDACTED]".into();
+        }
+    }
+    serde_json::Value::Object(fields).to_string()
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct RawConnect {
@@ -188,6 +203,15 @@ mod tests {
         assert!(!options.verbose);
         assert_eq!(options.name, "x");
         assert_eq!(options.user, "");
+    }
+
+    #[test]
+    fn secrets_stay_out_of_logs_as_section_5_7_says() {
+        let line = redact(br#"{"verbose":false,"user":"u","pass":"p1","auth_token":"t1","sig":"s1"}"#);
+        let expected =
+            r#"{"verbose":false,"user":"u","pass":"[REDACTED]","auth_token":"[REDACTED]","sig":"[REDACTED]"}"#;
+        assert_eq!(line, expected);
+        assert_eq!(redact(br#"{"pass":"p1""#), "[unreadable]");
     }
 
     #[test]

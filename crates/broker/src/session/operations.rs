@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use seaway_nats_protocol::connect::redact;
 use seaway_nats_protocol::write::{OK, PONG, write_error, write_info};
 use seaway_nats_protocol::{
     ConnectOptions, ErrorText, Operation, ParseError, ParseLimits, Parsed, Publish, parse_operation, subject,
@@ -412,7 +413,7 @@ fn shorten(mut text: String) -> String {
 fn describe(operation: &Operation<'_>) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match operation {
-        Operation::Connect(json) => format!("CONNECT {}", text(json)),
+        Operation::Connect(json) => format!("CONNECT {}", redact(json)),
         Operation::Publish(publish) => {
             let verb = if publish.header_size > 0 { "HPUB" } else { "PUB" };
             let reply = publish

@@ -155,6 +155,11 @@ fn publishing_joins_parts_and_renames() {
     assert_eq!(publisher.publish(b"work", None, &[]).receivers, 1);
     assert_eq!(publisher.publish(b"nobody", None, &[b"x"]).receivers, 0);
     assert_eq!(publisher.publish(b"not..valid", None, &[b"x"]).receivers, 0);
+    for bad in [&b"in jected"[..], b"a\r\nPING", b"", b"a..b"] {
+        assert_eq!(publisher.publish(bad, None, &[b"x"]).receivers, 0);
+        assert_eq!(publisher.publish(b"foo", Some(bad), &[b"x"]).receivers, 0);
+        assert_eq!(publisher.publish_as(b"foo", bad, None, &[b"x"]).receivers, 0);
+    }
     publisher.flush();
     client.expect("MSG foo 1 re 5\r\nhello\r\nMSG renamed.subject 1 1\r\nx\r\n");
     assert_eq!(client.message().0, "work");
