@@ -298,12 +298,11 @@ func durableResumeServerKill() {
 			ack(got)
 		}
 	}
-	// The acknowledgement of this publish comes after the acks above were recorded; from here on nothing may undo them.
-	publish(client, channel, "6")
+	publish(client, channel, "6", "7")
 	ack(expect(received, 6, "6", false))
-	publish(client, channel, "7")
 	ack(expect(received, 7, "7", false))
-	publish(client, "durable.kill.go.barrier", "recorded")
+	// Acks are recorded at the latest with the commit after the one under way: after two more publishes nothing may undo them.
+	publish(client, "durable.kill.go.barrier", "one", "two")
 
 	serverControl("kill")
 	waitFor("the client to notice", func() bool { return !client.NatsConn().IsConnected() })

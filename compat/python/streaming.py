@@ -209,8 +209,8 @@ async def durable_resume_server_kill():
     await client.publish(channel, "6", "7")
     await client.acknowledge(await expect(received, 6, "6"))
     await client.acknowledge(await expect(received, 7, "7"))
-    # The acknowledgement of this publish comes after the acks above were recorded; from here on nothing may undo them.
-    await client.publish("durable.kill.python.barrier", "recorded")
+    # Acks are recorded at the latest with the commit after the one under way: after two more publishes nothing may undo them.
+    await client.publish("durable.kill.python.barrier", "one", "two")
 
     await server_control("kill")
     await wait_for("the client to notice", lambda: not client.nats.is_connected)
