@@ -275,6 +275,8 @@ impl Connection {
             self.discard(&mut outbound);
         }
         self.close(CloseReason::WriteError);
+        // It may have been closing already, with its task waiting for this write.
+        self.wake.notify_one();
         Vec::new()
     }
 
