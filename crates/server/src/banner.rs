@@ -12,19 +12,47 @@ pub fn limits_table(limits: &Limits) -> Vec<String> {
     };
     vec![
         "---------- Store Limits ----------".to_owned(),
-        row("Channels:", count(limits.max_channels), limits.max_channels == default.max_channels),
+        row(
+            "Channels:",
+            count(limits.max_channels),
+            limits.max_channels == default.max_channels,
+        ),
         "--------- Channels Limits --------".to_owned(),
-        row("  Subscriptions: ", count(limits.max_subs), limits.max_subs == default.max_subs),
-        row("  Messages     : ", count(limits.max_msgs), limits.max_msgs == default.max_msgs),
-        row("  Bytes        : ", unless_zero(limits.max_bytes, format_size), limits.max_bytes == default.max_bytes),
-        row("  Age          : ", duration(limits.max_age), limits.max_age == default.max_age),
-        row("  Inactivity   : ", duration(limits.max_inactivity), limits.max_inactivity == default.max_inactivity),
+        row(
+            "  Subscriptions: ",
+            count(limits.max_subs),
+            limits.max_subs == default.max_subs,
+        ),
+        row(
+            "  Messages     : ",
+            count(limits.max_msgs),
+            limits.max_msgs == default.max_msgs,
+        ),
+        row(
+            "  Bytes        : ",
+            unless_zero(limits.max_bytes, format_size),
+            limits.max_bytes == default.max_bytes,
+        ),
+        row(
+            "  Age          : ",
+            duration(limits.max_age),
+            limits.max_age == default.max_age,
+        ),
+        row(
+            "  Inactivity   : ",
+            duration(limits.max_inactivity),
+            limits.max_inactivity == default.max_inactivity,
+        ),
         "----------------------------------".to_owned(),
     ]
 }
 
 fn unless_zero(limit: u64, show: impl FnOnce(u64) -> String) -> String {
-    if limit == 0 { "unlimited".to_owned() } else { show(limit) }
+    if limit == 0 {
+        "unlimited".to_owned()
+    } else {
+        show(limit)
+    }
 }
 
 fn count(limit: u64) -> String {
@@ -32,7 +60,11 @@ fn count(limit: u64) -> String {
 }
 
 fn duration(limit: Duration) -> String {
-    if limit.is_zero() { "unlimited".to_owned() } else { format_duration(limit) }
+    if limit.is_zero() {
+        "unlimited".to_owned()
+    } else {
+        format_duration(limit)
+    }
 }
 
 #[cfg(test)]
@@ -63,8 +95,12 @@ mod tests {
 
     #[test]
     fn a_changed_limit_has_no_star() {
-        let limits =
-            Limits { max_msgs: 0, max_bytes: 10 << 20, max_age: Duration::from_secs(5_400), ..defaults() };
+        let limits = Limits {
+            max_msgs: 0,
+            max_bytes: 10 << 20,
+            max_age: Duration::from_secs(5_400),
+            ..defaults()
+        };
         let table = limits_table(&limits);
         assert_eq!(table[4], "  Messages     :     unlimited");
         assert_eq!(table[5], "  Bytes        :      10.00 MB");

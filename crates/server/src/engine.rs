@@ -11,6 +11,6 @@ mod world;
 
 pub(crate) use hold::Tag;
 pub use inbox::{Inbox, Query};
-pub use pass::{EngineThread, Health};
 pub(crate) use pass::{Clock, start};
+pub use pass::{EngineThread, Health};
 pub(crate) use world::World;

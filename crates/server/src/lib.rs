@@ -13,7 +13,11 @@ use std::process::ExitCode;
 use seaway_config::{Action, Personality};
 
 /// What a binary's `main` does: understands the command line and serves until a signal ends it.
-#[allow(clippy::print_stdout, clippy::print_stderr, reason = "usage, version and complaints about flags")]
+#[allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "usage, version and complaints about flags"
+)]
 pub fn main(personality: Personality) -> ExitCode {
     match seaway_config::parse(personality, std::env::args_os().skip(1)) {
         Action::Print { stdout, exit } => {

@@ -30,7 +30,8 @@ pub struct Monitoring {
 }
 
 fn since_epoch(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |after| i64::try_from(after.as_nanos()).unwrap_or(i64::MAX))
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |after| i64::try_from(after.as_nanos()).unwrap_or(i64::MAX))
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -134,18 +135,17 @@ impl Source for Monitoring {
             in_bytes: snapshot.in_bytes,
             out_msgs: snapshot.out_messages,
             out_bytes: snapshot.out_bytes,
-            slow_consumers: monitor::SlowConsumers { clients: snapshot.slow_consumers, ..Default::default() },
+            slow_consumers: monitor::SlowConsumers {
+                clients: snapshot.slow_consumers,
+                ..Default::default()
+            },
             subscriptions: snapshot.subscriptions as u64,
             ..monitor::Broker::default()
         };
         Box::pin(async move { Ok(broker) })
     }
 
-    fn connections(
-        &self,
-        state: monitor::ConnectionState,
-        detail: Detail,
-    ) -> Answer<'_, Vec<monitor::Connection>> {
+    fn connections(&self, state: monitor::ConnectionState, detail: Detail) -> Answer<'_, Vec<monitor::Connection>> {
         let filter = ConnectionFilter {
             state: match state {
                 monitor::ConnectionState::Open => seaway_broker::ConnectionState::Open,
@@ -207,7 +207,10 @@ impl Source for Monitoring {
 
     fn clients(&self, request: PageRequest) -> Answer<'_, monitor::Page<monitor::Client>> {
         self.ask(move |engine| {
-            page(engine.clients_page(request.offset, request.limit, wants_subscriptions(request.detail)), client)
+            page(
+                engine.clients_page(request.offset, request.limit, wants_subscriptions(request.detail)),
+                client,
+            )
         })
     }
 
@@ -217,13 +220,18 @@ impl Source for Monitoring {
 
     fn channel_names(&self, request: PageRequest) -> Answer<'_, monitor::Page<String>> {
         self.ask(move |engine| {
-            page(engine.channels_page(request.offset, request.limit, false), |channel| channel.name)
+            page(engine.channels_page(request.offset, request.limit, false), |channel| {
+                channel.name
+            })
         })
     }
 
     fn channels(&self, request: PageRequest) -> Answer<'_, monitor::Page<monitor::Channel>> {
         self.ask(move |engine| {
-            page(engine.channels_page(request.offset, request.limit, wants_subscriptions(request.detail)), channel)
+            page(
+                engine.channels_page(request.offset, request.limit, wants_subscriptions(request.detail)),
+                channel,
+            )
         })
     }
 
@@ -241,7 +249,10 @@ fn wants_subscriptions(detail: Detail) -> bool {
 }
 
 fn page<T, U>(page: seaway_streaming::Page<T>, show: impl FnMut(T) -> U) -> monitor::Page<U> {
-    monitor::Page { total: page.total, entries: page.items.into_iter().map(show).collect() }
+    monitor::Page {
+        total: page.total,
+        entries: page.items.into_iter().map(show).collect(),
+    }
 }
 
 fn client(client: ClientSnapshot) -> monitor::Client {

@@ -76,7 +76,11 @@ async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
         let source = Monitoring::new(options, &server_id, ports, broker.clone(), Arc::clone(&inbox), health);
         listener.set_nonblocking(true).context("serve the monitoring")?;
         let listener = tokio::net::TcpListener::from_std(listener).context("serve the monitoring")?;
-        tokio::spawn(seaway_monitor::serve(listener, Arc::new(source), std::future::pending()));
+        tokio::spawn(seaway_monitor::serve(
+            listener,
+            Arc::new(source),
+            std::future::pending(),
+        ));
     }
     describe_store(streaming);
     let listening = broker.listen_on(client_listener).context("listen for clients")?;
@@ -85,7 +89,9 @@ async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
     let exit = until_signal(log, &thread).await;
     tracing::info!(target: "stream", "Shutting down.");
     listening.close();
-    let outcome = tokio::task::spawn_blocking(move || thread.stop()).await.context("stop the engine")?;
+    let outcome = tokio::task::spawn_blocking(move || thread.stop())
+        .await
+        .context("stop the engine")?;
     broker.shutdown().await;
     if let Err(reason) = outcome {
         tracing::error!(target: "stream", "The store could not be closed: {reason}");
@@ -104,7 +110,13 @@ fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // Failing leaves the limit as it was.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
 }
 
 fn greet(options: &Options, server_id: &str) {
@@ -126,7 +138,9 @@ fn greet(options: &Options, server_id: &str) {
 }
 
 fn write_pid_file(options: &Options) -> Result<()> {
-    let Some(path) = &options.broker.pid_file else { return Ok(()) };
+    let Some(path) = &options.broker.pid_file else {
+        return Ok(());
+    };
     std::fs::write(path, std::process::id().to_string())
         .with_context(|| format!("could not write pid file {}", path.display()))
 }
@@ -198,7 +212,10 @@ fn introduce_broker(
     if let Some(listener) = monitoring {
         tracing::info!("Starting http monitor on {host}:{}", listener.local_addr()?.port());
     }
-    tracing::info!("Listening for client connections on {host}:{}", clients.local_addr()?.port());
+    tracing::info!(
+        "Listening for client connections on {host}:{}",
+        clients.local_addr()?.port()
+    );
     if let Some(directory) = &options.broker.ports_file_dir {
         ports_file(directory, host, clients, monitoring)?;
     }
@@ -214,11 +231,18 @@ fn ports_file(
     monitoring: Option<&TcpListener>,
 ) -> Result<()> {
     let executable = std::env::current_exe().ok();
-    let executable = executable.as_deref().and_then(|path| path.file_name()).unwrap_or_default().to_string_lossy();
+    let executable = executable
+        .as_deref()
+        .and_then(|path| path.file_name())
+        .unwrap_or_default()
+        .to_string_lossy();
     let name = format!("{executable}_{}.ports", std::process::id());
     let mut json = format!("{{\"nats\":[\"nats://{host}:{}\"]", clients.local_addr()?.port());
     if let Some(listener) = monitoring {
-        json.push_str(&format!(",\"monitoring\":[\"http://{host}:{}\"]", listener.local_addr()?.port()));
+        json.push_str(&format!(
+            ",\"monitoring\":[\"http://{host}:{}\"]",
+            listener.local_addr()?.port()
+        ));
     }
     json.push('}');
     let unfinished = directory.join(format!("{name}.writing"));
@@ -261,11 +285,23 @@ fn open_store(
     if streaming.store == StoreKind::Memory {
         return Ok((Box::new(MemoryStore::new()), 0));
     }
-    let mut recovering = Recovering { engine, channels: 0, failure: None };
+    let mut recovering = Recovering {
+        engine,
+        channels: 0,
+        failure: None,
+    };
     let waker = Arc::clone(inbox);
-    let store = FileStore::open(&streaming.dir, streaming.file_sync, move || waker.wake(), &mut recovering)?;
+    let store = FileStore::open(
+        &streaming.dir,
+        streaming.file_sync,
+        move || waker.wake(),
+        &mut recovering,
+    )?;
     if let Some(failure) = recovering.failure {
-        bail!("the journal in {} holds what this version does not understand: {failure}", streaming.dir.display());
+        bail!(
+            "the journal in {} holds what this version does not understand: {failure}",
+            streaming.dir.display()
+        );
     }
     for warning in store.opening_warnings() {
         tracing::warn!(target: "stream", "{warning}");
@@ -285,7 +321,9 @@ fn start_engine(
     let clock = Clock::start();
     let probe_prefix = |prefix: &str| format!("_INBOX.{prefix}.p.");
     let mut world = World::new(store, attachment.publisher());
-    engine.start(clock.now(), &mut world).map_err(|error| anyhow!("{error}"))?;
+    engine
+        .start(clock.now(), &mut world)
+        .map_err(|error| anyhow!("{error}"))?;
     let prefix = engine.inbox_prefix().to_owned();
     world.set_probe_prefix(probe_prefix(&prefix));
     let subjects = engine.subjects();
@@ -294,7 +332,11 @@ fn start_engine(
         (subjects.pings.clone(), Service::Ping, "Ping"),
         (subjects.publish_wildcard(), Service::Publish, "Publish"),
         (subjects.subscribe.clone(), Service::Subscribe, "Subscribe"),
-        (subjects.subscription_close.clone(), Service::SubscriptionClose, "Subscription Close"),
+        (
+            subjects.subscription_close.clone(),
+            Service::SubscriptionClose,
+            "Subscription Close",
+        ),
         (subjects.unsubscribe.clone(), Service::Unsubscribe, "Unsubscribe"),
         (subjects.close.clone(), Service::Close, "Close"),
     ];

@@ -11,7 +11,10 @@ use seaway_bench::stan::subscription;
 use support::{PATIENCE, Server};
 
 fn from_environment(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
 }
 
 fn anonymous_memory(pid: u32) -> u64 {
@@ -49,7 +52,10 @@ fn a_backlog_larger_than_memory_is_served() {
     for sequence in 1..=100 {
         assert_eq!(worker.next_message(PATIENCE).unwrap().sequence, sequence);
     }
-    println!("{backlog} MB stored, {} MB of memory in use", anonymous_memory(server.pid()));
+    println!(
+        "{backlog} MB stored, {} MB of memory in use",
+        anonymous_memory(server.pid())
+    );
     server.kill();
 
     let started = std::time::Instant::now();
@@ -73,7 +79,11 @@ fn a_backlog_larger_than_memory_is_served() {
     let subscribed = worker.subscribe(durable).unwrap();
     for sequence in 1..=100 {
         let message = worker.next_message(PATIENCE).unwrap();
-        assert_eq!((message.sequence, message.redelivered), (sequence, true), "pending ones first, in order");
+        assert_eq!(
+            (message.sequence, message.redelivered),
+            (sequence, true),
+            "pending ones first, in order"
+        );
         worker.ack(&subscribed, sequence);
     }
     for sequence in 101..=5000 {

@@ -13,7 +13,18 @@ fn the_tutorials_command_line_works() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let path = data.to_str().unwrap();
-    let arguments = ["--store", "file", "--dir", path, "--max_msgs", "0", "--max_bytes", "0", "-p", "-1"];
+    let arguments = [
+        "--store",
+        "file",
+        "--dir",
+        path,
+        "--max_msgs",
+        "0",
+        "--max_bytes",
+        "0",
+        "-p",
+        "-1",
+    ];
     let server = Server::start(Binary::NatsStreamingServer, &arguments).unwrap();
     let log = server.log.join("\n");
     assert!(log.contains("STREAM: Message store is FILE"), "{log}");
@@ -26,9 +37,17 @@ fn the_tutorials_command_line_works() {
 #[test]
 fn flags_take_one_or_two_dashes_and_either_form_of_value() {
     // §7.1.
-    for arguments in [["-p=-1", "--cid=mine"].as_slice(), &["--port", "-1", "-cluster_id", "mine"]] {
+    for arguments in [
+        ["-p=-1", "--cid=mine"].as_slice(),
+        &["--port", "-1", "-cluster_id", "mine"],
+    ] {
         let server = Server::start(Binary::NatsStreamingServer, arguments).unwrap();
-        assert!(server.log.iter().any(|line| line.contains("Starting nats-streaming-server[mine] version")));
+        assert!(
+            server
+                .log
+                .iter()
+                .any(|line| line.contains("Starting nats-streaming-server[mine] version"))
+        );
     }
 }
 
@@ -58,7 +77,10 @@ fn the_end_follows_the_signal() {
     // §7.4, §7.7.
     let (status, log) = Server::in_memory(&[]).signal_and_wait(Signal::INT);
     assert_eq!(status.code(), Some(0));
-    assert!(log.iter().any(|line| line.contains("STREAM: Shutting down.")), "{log:#?}");
+    assert!(
+        log.iter().any(|line| line.contains("STREAM: Shutting down.")),
+        "{log:#?}"
+    );
     let (status, _) = Server::in_memory(&[]).signal_and_wait(Signal::TERM);
     assert_eq!(status.code(), Some(143));
 }
@@ -99,7 +121,14 @@ fn flags_that_cannot_be_honoured_are_refused_or_named() {
 fn an_unsynced_store_is_warned_of() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::with_files(directory.path(), &["-file_sync=false"]);
-    assert!(server.log.iter().any(|line| line.contains("[WRN]") && line.contains("file_sync")), "{:#?}", server.log);
+    assert!(
+        server
+            .log
+            .iter()
+            .any(|line| line.contains("[WRN]") && line.contains("file_sync")),
+        "{:#?}",
+        server.log
+    );
     server.session("client").publish("foo", b"bar").unwrap();
 }
 
@@ -109,12 +138,17 @@ fn seaway_alone_is_ready_for_work_with_a_durable_store() {
     let path = directory.path().join("seaway-data");
     let path = path.to_str().unwrap();
     // The defaults but for the ports, which tests never fix.
-    for arguments in [["-p", "-1", "-m", "-1", "-dir", path].as_slice(), &["serve", "-p", "-1", "-m", "-1", "-dir", path]]
-    {
+    for arguments in [
+        ["-p", "-1", "-m", "-1", "-dir", path].as_slice(),
+        &["serve", "-p", "-1", "-m", "-1", "-dir", path],
+    ] {
         let server = Server::start(Binary::Seaway, arguments).unwrap();
         let log = server.log.join("\n");
         assert!(log.contains("STREAM: Message store is FILE"), "{log}");
-        assert!(server.address.starts_with("127.0.0.1:"), "loopback unless told otherwise");
+        assert!(
+            server.address.starts_with("127.0.0.1:"),
+            "loopback unless told otherwise"
+        );
         assert!(log.to_lowercase().contains("authentication is off"), "{log}");
         assert_eq!(server.get("/healthz").0, 200);
     }
@@ -135,7 +169,10 @@ fn files_asked_for_are_written() {
         .unwrap();
     let mut child = Killed(child);
     let deadline = std::time::Instant::now() + PATIENCE;
-    while !std::fs::read_to_string(&log_file).unwrap_or_default().contains("Streaming Server is ready") {
+    while !std::fs::read_to_string(&log_file)
+        .unwrap_or_default()
+        .contains("Streaming Server is ready")
+    {
         assert!(std::time::Instant::now() < deadline, "no readiness in the log file");
         std::thread::park_timeout(Duration::from_millis(5));
     }
@@ -143,7 +180,6 @@ fn files_asked_for_are_written() {
 }
 
 struct Killed(std::process::Child);
-
 
 impl Drop for Killed {
     fn drop(&mut self) {

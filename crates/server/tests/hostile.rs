@@ -34,9 +34,15 @@ fn garbage_on_every_service_subject_gets_its_text() {
         assert_eq!(error, "stan: invalid unsubscribe request", "{subject}");
     }
     let answer = session.request("_STAN.close.test-cluster", GARBAGE).unwrap();
-    assert_eq!(CloseResponse::decode(answer.as_slice()).unwrap().error, "stan: invalid close request");
+    assert_eq!(
+        CloseResponse::decode(answer.as_slice()).unwrap().error,
+        "stan: invalid close request"
+    );
     let answer = session.request("_STAN.pub.test-cluster.foo", GARBAGE).unwrap();
-    assert_eq!(PubAck::decode(answer.as_slice()).unwrap().error, "stan: invalid publish request");
+    assert_eq!(
+        PubAck::decode(answer.as_slice()).unwrap().error,
+        "stan: invalid publish request"
+    );
     session.publish("foo", b"still here").unwrap();
 }
 
@@ -62,7 +68,9 @@ fn random_bytes_on_every_service_subject_leave_the_server_standing() {
             // Often a plausible beginning.
             bytes[0] = [0x0a, 0x12, 0x1a, 0x22, 0x28, 0x30][random.usize(..6)];
         }
-        session.connection.publish(subjects[random.usize(..subjects.len())], "", &bytes);
+        session
+            .connection
+            .publish(subjects[random.usize(..subjects.len())], "", &bytes);
     }
     session.connection.ping(PATIENCE).unwrap();
     session.publish("foo", b"still here").unwrap();
@@ -81,9 +89,14 @@ fn invalid_publishes_are_refused_with_their_guid() {
             conn_id: session.connection_id.clone().into(),
             ..PubMsg::default()
         };
-        let answer = session.request("_STAN.pub.test-cluster.x", &message.encode_to_vec()).unwrap();
+        let answer = session
+            .request("_STAN.pub.test-cluster.x", &message.encode_to_vec())
+            .unwrap();
         let ack = PubAck::decode(answer.as_slice()).unwrap();
-        assert_eq!((ack.guid.as_ref(), ack.error.as_ref()), (&b"guid"[..], &b"stan: invalid publish request"[..]));
+        assert_eq!(
+            (ack.guid.as_ref(), ack.error.as_ref()),
+            (&b"guid"[..], &b"stan: invalid publish request"[..])
+        );
         let error = session.subscribe(subscription(channel)).unwrap_err();
         assert_eq!(error.to_string(), "stan: invalid subject", "{channel:?}");
     }
@@ -109,8 +122,14 @@ fn client_ids_are_checked() {
             heartbeat_inbox: "_INBOX.hb".into(),
             ..ConnectRequest::default()
         };
-        let answer = session.request("_STAN.discover.test-cluster", &request.encode_to_vec()).unwrap();
-        assert_eq!(ConnectResponse::decode(answer.as_slice()).unwrap().error, error, "{client_id:?}");
+        let answer = session
+            .request("_STAN.discover.test-cluster", &request.encode_to_vec())
+            .unwrap();
+        assert_eq!(
+            ConnectResponse::decode(answer.as_slice()).unwrap().error,
+            error,
+            "{client_id:?}"
+        );
     }
 }
 
@@ -120,7 +139,10 @@ fn a_payload_above_the_limit_is_refused_before_it_is_read() {
     let server = Server::in_memory(&[]);
     let mut connection = Connection::open(&server.address).unwrap();
     connection.send(b"PUB foo 1048577\r\n");
-    assert_eq!(connection.next_frame(PATIENCE).unwrap(), Frame::Error("Maximum Payload Violation".to_owned()));
+    assert_eq!(
+        connection.next_frame(PATIENCE).unwrap(),
+        Frame::Error("Maximum Payload Violation".to_owned())
+    );
     assert!(connection.next_frame(PATIENCE).is_err(), "and the connection is closed");
 }
 
@@ -130,7 +152,10 @@ fn lines_without_end_and_unknown_verbs_close_the_connection_alone() {
     let server = Server::in_memory(&[]);
     for (bytes, text) in [
         (vec![b'X'; 10], "Unknown Protocol Operation"),
-        ([b"SUB ".to_vec(), vec![b'a'; 8192]].concat(), "maximum control line exceeded"),
+        (
+            [b"SUB ".to_vec(), vec![b'a'; 8192]].concat(),
+            "maximum control line exceeded",
+        ),
         (b"PUB foo 2\r\nabcd\r\n".to_vec(), "Unknown Protocol Operation"),
     ] {
         let mut connection = Connection::open(&server.address).unwrap();
@@ -197,7 +222,9 @@ fn a_subscriber_that_stops_reading_delays_nobody() {
         }
     }
     while read < count {
-        reader.next_message(PATIENCE).expect("a subscriber that reads gets everything");
+        reader
+            .next_message(PATIENCE)
+            .expect("a subscriber that reads gets everything");
         read += 1;
     }
     // The one that was stuck was paused, not thrown out: it gets everything once it reads.

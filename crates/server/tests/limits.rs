@@ -101,8 +101,14 @@ fn too_many_channels_and_subscriptions_are_refused() {
     let server = Server::in_memory(&["-mc", "1", "-msu", "1"]);
     let mut session = server.session("client");
     session.publish("foo", b"x").unwrap();
-    assert_eq!(session.publish("bar", b"x").unwrap_err().to_string(), "too many channels");
-    assert_eq!(session.subscribe(subscription("bar")).unwrap_err().to_string(), "too many channels");
+    assert_eq!(
+        session.publish("bar", b"x").unwrap_err().to_string(),
+        "too many channels"
+    );
+    assert_eq!(
+        session.subscribe(subscription("bar")).unwrap_err().to_string(),
+        "too many channels"
+    );
     session.subscribe(subscription("foo")).unwrap();
     for (queue, durable) in [("", ""), ("q", ""), ("", "d"), ("q", "d")] {
         let mut request = subscription("foo");
@@ -136,7 +142,11 @@ fn an_idle_channel_is_deleted_and_starts_again_at_1() {
     server.kill();
     let server = Server::with_files(directory.path(), &[]);
     let mut session = server.session("other");
-    assert_eq!(server.get("/streaming/channelsz?channel=foo").0, 404, "deletion survives a restart");
+    assert_eq!(
+        server.get("/streaming/channelsz?channel=foo").0,
+        404,
+        "deletion survives a restart"
+    );
     session.publish("foo", b"x").unwrap();
     assert_eq!(first_and_last(&mut session, "foo"), (1, 1));
 }
@@ -152,8 +162,15 @@ fn largest_segment(directory: &Path) -> u64 {
 /// Live bytes as the server counts them.
 fn live(server: &Server) -> u64 {
     let (_, body) = server.get("/streaming/serverz");
-    let value = body.split("\"total_bytes\": ").nth(1).expect("serverz says total_bytes");
-    value.split([',', '\n']).next().and_then(|number| number.trim().parse().ok()).expect("a number")
+    let value = body
+        .split("\"total_bytes\": ")
+        .nth(1)
+        .expect("serverz says total_bytes");
+    value
+        .split([',', '\n'])
+        .next()
+        .and_then(|number| number.trim().parse().ok())
+        .expect("a number")
 }
 
 fn wait_for_space(server: &Server, directory: &Path, segment: u64) {
@@ -164,7 +181,10 @@ fn wait_for_space(server: &Server, directory: &Path, segment: u64) {
             println!("{live} bytes live, {occupied} bytes on disk");
             return;
         }
-        assert!(Instant::now() < deadline, "{occupied} bytes on disk for {live} live ones (segment {segment})");
+        assert!(
+            Instant::now() < deadline,
+            "{occupied} bytes on disk for {live} live ones (segment {segment})"
+        );
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }

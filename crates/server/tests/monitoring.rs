@@ -21,7 +21,16 @@ fn the_broker_is_seen() {
     session.connection.ping(PATIENCE).unwrap();
     let (status, body) = server.get("/varz");
     assert_eq!(status, 200);
-    for key in ["server_id", "version", "max_payload", "in_msgs", "out_msgs", "connections", "subscriptions", "uptime"] {
+    for key in [
+        "server_id",
+        "version",
+        "max_payload",
+        "in_msgs",
+        "out_msgs",
+        "connections",
+        "subscriptions",
+        "uptime",
+    ] {
         assert!(keys(&body).contains(&key), "{key} is missing in {body}");
     }
     assert!(body.contains("\"connections\": 1,"), "{body}");
@@ -40,9 +49,25 @@ fn the_streaming_server_is_seen() {
     assert_eq!(
         keys(&body),
         [
-            "cluster_id", "server_id", "version", "go", "state", "now", "start_time", "uptime", "clients",
-            "subscriptions", "channels", "total_msgs", "total_bytes", "in_msgs", "in_bytes", "out_msgs", "out_bytes",
-            "open_fds", "max_fds"
+            "cluster_id",
+            "server_id",
+            "version",
+            "go",
+            "state",
+            "now",
+            "start_time",
+            "uptime",
+            "clients",
+            "subscriptions",
+            "channels",
+            "total_msgs",
+            "total_bytes",
+            "in_msgs",
+            "in_bytes",
+            "out_msgs",
+            "out_bytes",
+            "open_fds",
+            "max_fds"
         ],
         "§8.3, in this order"
     );
@@ -62,16 +87,28 @@ fn the_streaming_server_is_seen() {
     session.publish("bar", b"hi").unwrap();
     // §13.9 MonitorInOutMsgs.
     let (_, body) = server.get("/streaming/serverz");
-    for line in
-        ["\"clients\": 1,", "\"subscriptions\": 2,", "\"channels\": 2,", "\"in_msgs\": 6,", "\"out_msgs\": 10,"]
-    {
+    for line in [
+        "\"clients\": 1,",
+        "\"subscriptions\": 2,",
+        "\"channels\": 2,",
+        "\"in_msgs\": 6,",
+        "\"out_msgs\": 10,",
+    ] {
         assert!(body.contains(line), "{line} is missing in {body}");
     }
     let (_, body) = server.get("/streaming/channelsz?channel=foo&subs=1");
     for line in [
-        "\"name\": \"foo\",", "\"msgs\": 5,", "\"first_seq\": 1,", "\"last_seq\": 5,", "\"subs_count\": 2,",
-        "\"durable_name\": \"dur\",", "\"pending_count\": 4,", "\"pending_count\": 5,", "\"last_sent\": 5,",
-        "\"max_inflight\": 1024,", "\"ack_wait\": 30,",
+        "\"name\": \"foo\",",
+        "\"msgs\": 5,",
+        "\"first_seq\": 1,",
+        "\"last_seq\": 5,",
+        "\"subs_count\": 2,",
+        "\"durable_name\": \"dur\",",
+        "\"pending_count\": 4,",
+        "\"pending_count\": 5,",
+        "\"last_sent\": 5,",
+        "\"max_inflight\": 1024,",
+        "\"ack_wait\": 30,",
     ] {
         assert!(body.contains(line), "{line} is missing in {body}");
     }
@@ -79,15 +116,27 @@ fn the_streaming_server_is_seen() {
     assert!(body.contains("\"names\": [\n    \"bar\",\n    \"foo\"\n  ]"), "{body}");
     session.close_subscription(&subscribed).unwrap();
     let (_, body) = server.get("/streaming/channelsz?channel=foo&subs=1");
-    assert!(body.contains("\"is_offline\": true,"), "§13.9 MonitorDurableSubs: {body}");
+    assert!(
+        body.contains("\"is_offline\": true,"),
+        "§13.9 MonitorDurableSubs: {body}"
+    );
     let (status, body) = server.get("/streaming/clientsz?client=client&subs=1");
     assert_eq!(status, 200);
     assert!(body.contains("\"id\": \"client\","), "{body}");
-    assert_eq!(server.get("/streaming/clientsz?client=nobody"), (404, "Client nobody not found\n".to_owned()));
-    assert_eq!(server.get("/streaming/channelsz?channel=none"), (404, "Channel none not found\n".to_owned()));
+    assert_eq!(
+        server.get("/streaming/clientsz?client=nobody"),
+        (404, "Client nobody not found\n".to_owned())
+    );
+    assert_eq!(
+        server.get("/streaming/channelsz?channel=none"),
+        (404, "Channel none not found\n".to_owned())
+    );
     assert_eq!(server.get("/streaming/isFTActive").0, 204);
     let (_, body) = server.get("/streaming/clientsz?offset=10&limit=-1");
-    assert!(body.contains("\"offset\": 10,\n  \"limit\": 1024,\n  \"count\": 0,\n  \"total\": 1,"), "{body}");
+    assert!(
+        body.contains("\"offset\": 10,\n  \"limit\": 1024,\n  \"count\": 0,\n  \"total\": 1,"),
+        "{body}"
+    );
     let (_, body) = server.get("/streaming/storez");
     assert!(body.contains("\"type\": \"MEMORY\","), "{body}");
 }

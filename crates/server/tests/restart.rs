@@ -28,7 +28,10 @@ fn acknowledged_messages_survive_a_kill() {
         let message = session.next_message(PATIENCE).unwrap();
         assert_eq!(message.sequence, number + 1);
         assert_eq!(message.data, number.to_string().as_bytes());
-        assert!(!message.redelivered, "§13.4 PersistentStoreRedeliveredPerSub: a new subscription's first delivery");
+        assert!(
+            !message.redelivered,
+            "§13.4 PersistentStoreRedeliveredPerSub: a new subscription's first delivery"
+        );
     }
 }
 
@@ -48,7 +51,9 @@ fn a_client_goes_on_after_a_restart_without_any_exchange() {
     let mut other = server.session("other");
     other.connection_id = connection_id;
     other.client_id = "client".to_owned();
-    other.publish("orders", b"two").expect("§13.1 PersistentStoreClientPings: the old connection id is known");
+    other
+        .publish("orders", b"two")
+        .expect("§13.1 PersistentStoreClientPings: the old connection id is known");
 }
 
 #[test]
@@ -78,7 +83,10 @@ fn a_durable_resumes_where_its_acks_ended() {
     session.subscribe(request).unwrap();
     for expected in 8..=10 {
         let message = session.next_message(PATIENCE).unwrap();
-        assert_eq!(message.sequence, expected, "§5.7: pending ones come back in ascending order");
+        assert_eq!(
+            message.sequence, expected,
+            "§5.7: pending ones come back in ascending order"
+        );
         assert!(message.redelivered);
         assert_eq!(message.redelivery_count, 1, "§5.7: counters restart at 1");
     }
@@ -108,10 +116,18 @@ fn a_second_server_on_the_directory_is_refused_and_the_holder_named() {
     let server = Server::with_files(directory.path(), &[]);
     let path = directory.path().to_str().unwrap();
     let second = ["-p", "-1", "-store", "file", "-dir", path];
-    let log = Server::start(Binary::NatsStreamingServer, &second).err().expect("a second server is refused");
-    let fatal = log.iter().find(|line| line.contains("[FTL]")).unwrap_or_else(|| panic!("no reason: {log:#?}"));
+    let log = Server::start(Binary::NatsStreamingServer, &second)
+        .err()
+        .expect("a second server is refused");
+    let fatal = log
+        .iter()
+        .find(|line| line.contains("[FTL]"))
+        .unwrap_or_else(|| panic!("no reason: {log:#?}"));
     assert!(fatal.contains("STREAM: Failed to start:"), "§7.4: {fatal}");
-    assert!(fatal.contains(&server.pid().to_string()), "the holder is named: {fatal}");
+    assert!(
+        fatal.contains(&server.pid().to_string()),
+        "the holder is named: {fatal}"
+    );
 }
 
 #[test]
@@ -124,10 +140,16 @@ fn the_originals_directory_is_recognised_and_left_alone() {
     std::fs::write(directory.path().join("orders/subs.dat"), b"\x01\x00\x00\x00").unwrap();
     let before = files(directory.path());
     let path = directory.path().to_str().unwrap();
-    let (status, _, stderr) =
-        run(Binary::NatsStreamingServer, &["-p", "-1", "-store", "file", "-dir", path], directory.path());
+    let (status, _, stderr) = run(
+        Binary::NatsStreamingServer,
+        &["-p", "-1", "-store", "file", "-dir", path],
+        directory.path(),
+    );
     assert_eq!(status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("NATS Streaming"), "the message says whose files these are: {stderr}");
+    assert!(
+        stderr.contains("NATS Streaming"),
+        "the message says whose files these are: {stderr}"
+    );
     assert_eq!(files(directory.path()), before);
 }
 
@@ -140,7 +162,10 @@ fn another_cluster_id_is_refused_and_nothing_changes() {
     let arguments = ["-p", "-1", "-store", "file", "-dir", path, "-cid", "other"];
     let (status, _, stderr) = run(Binary::NatsStreamingServer, &arguments, directory.path());
     assert_eq!(status.code(), Some(1));
-    assert!(stderr.contains(r#"cluster ID "other" does not match recovered value of "test-cluster""#), "{stderr}");
+    assert!(
+        stderr.contains(r#"cluster ID "other" does not match recovered value of "test-cluster""#),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -171,5 +196,8 @@ fn offline_durables_get_nothing_after_a_restart() {
     let mut listener = server.session("listener");
     listener.connection.subscribe(&subscribed.inbox);
     listener.publish("orders", b"two").unwrap();
-    assert!(listener.next_message(QUIET).is_err(), "nothing is sent to the old inbox");
+    assert!(
+        listener.next_message(QUIET).is_err(),
+        "nothing is sent to the old inbox"
+    );
 }

@@ -53,8 +53,10 @@ pub struct Subscription {
     is_group: bool,
     /// Last sequence of a first delivery.
     last: u64,
-    /// Delivered, not acknowledged.
+    /// Delivered, not acknowledged since.
     pub unacknowledged: BTreeSet<u64>,
+    /// Delivered for the first time, never acknowledged: a redelivery that crosses its ack does not count.
+    in_flight: BTreeSet<u64>,
 }
 
 /// What the outstanding request was.
@@ -137,9 +139,21 @@ impl Client {
         self.asked.is_some()
     }
 
+    /// Whether anything but heartbeats waits to be looked at.
+    pub fn has_news(&self) -> bool {
+        self.incoming.iter().any(|message| message.reply.is_empty())
+    }
+
     /// It gave up waiting.
     pub fn give_up(&mut self) {
         self.asked = None;
+    }
+
+    /// A message to it was lost on the way: an answer that never comes is given up on.
+    pub fn lost(&mut self, message: &ToClient) {
+        if self.asked.as_ref().is_some_and(|(reply, _)| *reply == message.subject) {
+            self.give_up();
+        }
     }
 
     /// Begins to record what arrives first on the subscription being asked for.
@@ -186,7 +200,9 @@ impl Client {
 
     /// Closes its connection.
     pub fn close(&mut self) -> ToServer {
-        let request = CloseRequest { client_id: self.id.clone().into() };
+        let request = CloseRequest {
+            client_id: self.id.clone().into(),
+        };
         self.ask(Service::Close, Asked::Close, request.encode_to_vec())
     }
 
@@ -204,7 +220,11 @@ impl Client {
             conn_id: self.connection.clone().unwrap_or_default().into(),
             ..PubMsg::default()
         };
-        ToServer::Request(Service::Publish, format!("{}/acks", self.id).into_bytes(), message.encode_to_vec())
+        ToServer::Request(
+            Service::Publish,
+            format!("{}/acks", self.id).into_bytes(),
+            message.encode_to_vec(),
+        )
     }
 
     /// Subscribes.
@@ -212,9 +232,17 @@ impl Client {
         let inbox = self.fresh("inbox");
         let reader = match (wish.group.is_empty(), wish.durable.is_empty()) {
             (true, true) => None,
-            (true, false) => Some(Reader::Durable(self.id.clone(), wish.channel.clone(), wish.durable.clone())),
+            (true, false) => Some(Reader::Durable(
+                self.id.clone(),
+                wish.channel.clone(),
+                wish.durable.clone(),
+            )),
             (false, true) => None,
-            (false, false) => Some(Reader::Group(wish.channel.clone(), wish.group.clone(), wish.durable.clone())),
+            (false, false) => Some(Reader::Group(
+                wish.channel.clone(),
+                wish.group.clone(),
+                wish.durable.clone(),
+            )),
         };
         let subscription = Subscription {
             inbox: inbox.clone(),
@@ -226,6 +254,7 @@ impl Client {
             is_group: !wish.group.is_empty(),
             last: 0,
             unacknowledged: BTreeSet::new(),
+            in_flight: BTreeSet::new(),
         };
         let request = SubscriptionRequest {
             client_id: self.id.clone().into(),
@@ -239,7 +268,11 @@ impl Client {
             start_sequence: wish.start_sequence,
             start_time_delta: 3_000_000_000,
         };
-        self.ask(Service::Subscribe, Asked::Subscribe(Box::new(subscription)), request.encode_to_vec())
+        self.ask(
+            Service::Subscribe,
+            Asked::Subscribe(Box::new(subscription)),
+            request.encode_to_vec(),
+        )
     }
 
     /// Unsubscribes from or closes the subscription on `inbox`.
@@ -251,14 +284,24 @@ impl Client {
             inbox: subscription.ack_inbox_text.clone().into(),
             ..UnsubscribeRequest::default()
         };
-        Some(self.ask(service, Asked::Leave { inbox: inbox.to_owned() }, request.encode_to_vec()))
+        Some(self.ask(
+            service,
+            Asked::Leave {
+                inbox: inbox.to_owned(),
+            },
+            request.encode_to_vec(),
+        ))
     }
 
     /// Acknowledges a message it holds.
     pub fn acknowledge(&mut self, inbox: &str, sequence: u64) -> Option<ToServer> {
         let subscription = self.subscriptions.get_mut(inbox)?;
         subscription.unacknowledged.remove(&sequence);
-        let ack = Ack { subject: subscription.channel.clone().into(), sequence };
+        subscription.in_flight.remove(&sequence);
+        let ack = Ack {
+            subject: subscription.channel.clone().into(),
+            sequence,
+        };
         Some(ToServer::Ack(subscription.ack_inbox, ack.encode_to_vec()))
     }
 
@@ -310,7 +353,11 @@ impl Client {
                     return Ok(());
                 }
                 subscription.ack_inbox_text = String::from_utf8_lossy(&response.ack_inbox).into_owned();
-                let number = subscription.ack_inbox_text.rsplit('.').next().and_then(|number| number.parse().ok());
+                let number = subscription
+                    .ack_inbox_text
+                    .rsplit('.')
+                    .next()
+                    .and_then(|number| number.parse().ok());
                 subscription.ack_inbox = number.ok_or("an ack inbox that ends with no number")?;
                 self.subscriptions.insert(subscription.inbox.clone(), *subscription);
             }
@@ -335,22 +382,40 @@ impl Client {
     }
 
     fn received(&mut self, message: &ToClient, oracle: &mut Oracle) -> Result<(), String> {
-        let waiting_for = self.asked.as_ref().is_some_and(|(_, asked)| {
-            matches!(asked, Asked::Subscribe(subscription) if subscription.inbox == message.subject)
-        });
+        let waiting_for = self.asked.as_ref().is_some_and(
+            |(_, asked)| matches!(asked, Asked::Subscribe(subscription) if subscription.inbox == message.subject),
+        );
         if waiting_for {
-            return Err(format!("a message on {} came before its SubscriptionResponse", message.subject));
+            return Err(format!(
+                "a message on {} came before its SubscriptionResponse",
+                message.subject
+            ));
         }
         // A subscription that was closed, or whose response was given up on, may still be sent messages.
-        let Some(subscription) = self.subscriptions.get_mut(&message.subject) else { return Ok(()) };
+        let Some(subscription) = self.subscriptions.get_mut(&message.subject) else {
+            return Ok(());
+        };
         let view = MessageView::decode(&message.payload).map_err(|_| "a delivery cannot be decoded".to_owned())?;
-        let payload = view.data.get(..8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+        let payload = view
+            .data
+            .get(..8)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(u64::from_le_bytes);
         let payload = payload.ok_or("a delivery without the payload that was published")?;
         let (sequence, redelivered) = (view.sequence, view.redelivered);
         if view.redelivered != (view.redelivery_count > 0) {
-            return Err(format!("redelivered is {redelivered} and the count {}", view.redelivery_count));
+            return Err(format!(
+                "redelivered is {redelivered} and the count {}",
+                view.redelivery_count
+            ));
         }
-        oracle.delivered(&subscription.channel, sequence, payload, redelivered, subscription.reader.as_ref())?;
+        oracle.delivered(
+            &subscription.channel,
+            sequence,
+            payload,
+            redelivered,
+            subscription.reader.as_ref(),
+        )?;
         self.redeliveries += u64::from(redelivered);
         subscription.unacknowledged.insert(sequence);
         if redelivered {
@@ -362,20 +427,31 @@ impl Client {
             messages.push((sequence, payload));
         }
         if sequence <= subscription.last && !subscription.is_group {
-            return Err(format!("{} got {sequence} after {}", subscription.inbox, subscription.last));
+            return Err(format!(
+                "{} got {sequence} after {}",
+                subscription.inbox, subscription.last
+            ));
         }
         subscription.last = subscription.last.max(sequence);
-        let held = subscription.unacknowledged.len();
+        subscription.in_flight.insert(sequence);
+        let held = subscription.in_flight.len();
         if !subscription.is_group && held > usize::try_from(subscription.max_in_flight).unwrap_or(0) {
-            return Err(format!("{} holds {held} of at most {}", subscription.inbox, subscription.max_in_flight));
+            return Err(format!(
+                "{} holds {held} of at most {}",
+                subscription.inbox, subscription.max_in_flight
+            ));
         }
         Ok(())
     }
 
-    /// A crash of the server makes its order begin anew: what it sent but had not written down is sent again.
+    /// A crash of the server ends its connection with what was on the way; order begins anew, because what the server
+    /// had sent, or been told in acks, but had not written down is sent again.
     pub fn server_crashed(&mut self) {
+        self.incoming.clear();
         for subscription in self.subscriptions.values_mut() {
             subscription.last = 0;
+            subscription.unacknowledged.clear();
+            subscription.in_flight.clear();
         }
     }
 }

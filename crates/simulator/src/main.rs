@@ -19,6 +19,9 @@ struct Arguments {
     /// Steps of each run before it heals.
     #[arg(long, default_value_t = 1500)]
     steps: u32,
+    /// Trace lines to print before a failure.
+    #[arg(long, default_value_t = 60)]
+    trace_lines: usize,
     /// Let the disk's sync do nothing: runs are expected to fail.
     #[arg(long)]
     without_sync: bool,
@@ -30,7 +33,12 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let mut total = Counters::default();
     for seed in first..first.saturating_add(arguments.count) {
-        let settings = Settings { seed, steps: arguments.steps, honest_sync: !arguments.without_sync };
+        let settings = Settings {
+            seed,
+            steps: arguments.steps,
+            trace_lines: arguments.trace_lines,
+            honest_sync: !arguments.without_sync,
+        };
         match run(settings) {
             Ok(counters) => total.add(&counters),
             Err(failure) => {
@@ -38,7 +46,10 @@ fn main() -> ExitCode {
                     println!("    {line}");
                 }
                 println!("seed {seed}: {}", failure.reason);
-                println!("replay: cargo run --release -p seaway-simulator -- --seed {seed} --steps {}", arguments.steps);
+                println!(
+                    "replay: cargo run --release -p seaway-simulator -- --seed {seed} --steps {}",
+                    arguments.steps
+                );
                 return ExitCode::FAILURE;
             }
         }

@@ -1,9 +1,10 @@
 //! One life of a server: engine and file store on the simulated disk, with a bus that ends at the simulated clients.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use seaway_journal::simulated::SimulatedDisk;
-use seaway_store::{Completion, FileStore, Lookup, Recovery, Store};
+use seaway_journal::disk::simulated::SimulatedDisk;
+use seaway_store::{Completion, FileStore, Lookup, Recovery, Sizes, Store};
 use seaway_streaming::{
     Admission, ChannelId, Delivered, Delivery, Effects, Engine, Event, Head, Input, Need, Now, Options, Position,
     ProbeId, ReadRequest, Seek, Source, StoredMessage, Ticket, Urgency,
@@ -17,15 +18,23 @@ struct World {
     sent: VecDeque<ToClient>,
     unheard: Vec<ProbeId>,
     checkpoint_written: bool,
+    lines: Vec<String>,
 }
 
 impl World {
     fn assert_durable(&self, depends_on: Position) {
-        assert!(depends_on <= self.store.durable(), "an output was about to leave before it is durable");
+        assert!(
+            depends_on <= self.store.durable(),
+            "an output was about to leave before it is durable"
+        );
     }
 
     fn send(&mut self, subject: &[u8], reply: String, payload: Vec<u8>) {
-        self.sent.push_back(ToClient { subject: String::from_utf8_lossy(subject).into_owned(), reply, payload });
+        self.sent.push_back(ToClient {
+            subject: String::from_utf8_lossy(subject).into_owned(),
+            reply,
+            payload,
+        });
     }
 }
 
@@ -97,7 +106,9 @@ impl Effects for World {
         self.checkpoint_written = true;
     }
 
-    fn event(&mut self, _event: Event<'_>) {}
+    fn event(&mut self, event: Event<'_>) {
+        self.lines.push(event.to_string());
+    }
 }
 
 struct Recovering<'a> {
@@ -143,25 +154,52 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a server on what the disk holds.
+    /// Starts a server on what the disk holds; a `faulty` disk may refuse operations.
     ///
     /// # Errors
     /// See [`StartFailure`].
-    pub fn start(disk: &SimulatedDisk, options: Options, now: Now) -> Result<Node, StartFailure> {
+    pub fn start(
+        disk: &SimulatedDisk,
+        sizes: Sizes,
+        faulty: bool,
+        options: Options,
+        now: Now,
+    ) -> Result<Node, StartFailure> {
         let mut engine = Engine::new(options);
-        let mut recovering = Recovering { engine: &mut engine, failure: None };
-        let opened = FileStore::open_stepped(disk.clone(), &mut recovering);
+        let mut recovering = Recovering {
+            engine: &mut engine,
+            failure: None,
+        };
+        let opened = FileStore::open_stepped(Arc::new(disk.clone()), sizes, &mut recovering);
         let failure = recovering.failure.take();
         let store = opened.map_err(|error| {
-            if disk.has_failed() { StartFailure::Disk(error.to_string()) } else { StartFailure::Refused(error.to_string()) }
+            if faulty || disk.has_crashed() {
+                StartFailure::Disk(error.to_string())
+            } else {
+                StartFailure::Refused(error.to_string())
+            }
         })?;
         if let Some(failure) = failure {
             return Err(StartFailure::Refused(failure));
         }
-        let world = World { store, sent: VecDeque::new(), unheard: Vec::new(), checkpoint_written: false };
-        let mut node =
-            Node { engine, world, completions: Vec::new(), checkpoint_running: false, poisoned: false, checkpoints: 0 };
-        node.engine.start(now, &mut node.world).map_err(|error| StartFailure::Refused(error.to_string()))?;
+        let world = World {
+            store,
+            sent: VecDeque::new(),
+            unheard: Vec::new(),
+            checkpoint_written: false,
+            lines: Vec::new(),
+        };
+        let mut node = Node {
+            engine,
+            world,
+            completions: Vec::new(),
+            checkpoint_running: false,
+            poisoned: false,
+            checkpoints: 0,
+        };
+        node.engine
+            .start(now, &mut node.world)
+            .map_err(|error| StartFailure::Refused(error.to_string()))?;
         Ok(node)
     }
 
@@ -195,9 +233,21 @@ impl Node {
                 Completion::Read { ticket, messages } => match &messages {
                     Ok(messages) => {
                         let messages: Vec<StoredMessage<'_>> = messages.iter().collect();
-                        self.input(now, Input::Read { ticket, messages: Ok(&messages) });
+                        self.input(
+                            now,
+                            Input::Read {
+                                ticket,
+                                messages: Ok(&messages),
+                            },
+                        );
                     }
-                    Err(reason) => self.input(now, Input::Read { ticket, messages: Err(reason) }),
+                    Err(reason) => self.input(
+                        now,
+                        Input::Read {
+                            ticket,
+                            messages: Err(reason),
+                        },
+                    ),
                 },
                 Completion::Sought { ticket, sequence } => {
                     let sequence = sequence.as_ref().map(|sequence| *sequence).map_err(String::as_str);
@@ -237,7 +287,9 @@ impl Node {
 
     /// Whether a deadline has passed.
     pub fn is_due(&self, now: Now) -> bool {
-        self.engine.next_deadline().is_some_and(|deadline| deadline <= now.monotonic)
+        self.engine
+            .next_deadline()
+            .is_some_and(|deadline| deadline <= now.monotonic)
     }
 
     /// When the next deadline is.
@@ -253,6 +305,11 @@ impl Node {
     /// What it sent since the last call.
     pub fn take_sent(&mut self) -> VecDeque<ToClient> {
         std::mem::take(&mut self.world.sent)
+    }
+
+    /// What it said since the last call.
+    pub fn take_lines(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.world.lines)
     }
 
     /// The engine, to look at.

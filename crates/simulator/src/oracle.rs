@@ -47,12 +47,6 @@ impl Oracle {
         self.first_deliveries.clear();
     }
 
-    /// A durable or group was removed, or its server forgot it before it was durable: its history means nothing.
-    pub fn forget(&mut self, reader: &Reader) {
-        self.seen.remove(reader);
-        self.first_deliveries.retain(|(other, _)| other != reader);
-    }
-
     /// A message reached a client.
     ///
     /// # Errors
@@ -66,17 +60,23 @@ impl Oracle {
         reader: Option<&Reader>,
     ) -> Result<(), String> {
         if self.published.get(&payload).map(String::as_str) != Some(channel) {
-            return Err(format!("{channel}:{sequence} holds {payload}, which nobody published there"));
+            return Err(format!(
+                "{channel}:{sequence} holds {payload}, which nobody published there"
+            ));
         }
         match self.contents.insert((channel.to_owned(), sequence), payload) {
             Some(before) if before != payload => {
-                return Err(format!("{channel}:{sequence} held {before} before and holds {payload} now"));
+                return Err(format!(
+                    "{channel}:{sequence} held {before} before and holds {payload} now"
+                ));
             }
             _ => {}
         }
         let Some(reader) = reader else { return Ok(()) };
         self.seen.entry(reader.clone()).or_default().insert(sequence);
-        if matches!(reader, Reader::Group(..)) && !redelivered && !self.first_deliveries.insert((reader.clone(), sequence))
+        if matches!(reader, Reader::Group(..))
+            && !redelivered
+            && !self.first_deliveries.insert((reader.clone(), sequence))
         {
             return Err(format!("{reader:?} got {sequence} twice, neither time as a redelivery"));
         }
@@ -117,7 +117,13 @@ impl Oracle {
     ///
     /// # Errors
     /// The first message that was never sent, though it was never trimmed either.
-    pub fn check_readers(&self, channel: &str, first: u64, last: u64, readers: &BTreeSet<Reader>) -> Result<(), String> {
+    pub fn check_readers(
+        &self,
+        channel: &str,
+        first: u64,
+        last: u64,
+        readers: &BTreeSet<Reader>,
+    ) -> Result<(), String> {
         for (reader, seen) in &self.seen {
             let (Reader::Durable(_, of, _) | Reader::Group(of, _, _)) = reader;
             let Some(begin) = seen.first() else { continue };

@@ -1,8 +1,10 @@
 //! One run: a seed decides everything, step by step.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::io::ErrorKind;
 
-use seaway_journal::simulated::SimulatedDisk;
+use seaway_journal::disk::simulated::{Operation, SimulatedDisk, SyncMode};
+use seaway_store::Sizes;
 use seaway_streaming::{Input, Limits, Now, Options, ProbeId, Service, Timestamp};
 
 use crate::client::{Client, ToServer, Wish};
@@ -17,6 +19,8 @@ pub struct Settings {
     pub seed: u64,
     /// Steps before everything heals.
     pub steps: u32,
+    /// Trace lines kept for a failure report.
+    pub trace_lines: usize,
     /// Whether the disk's sync does what it says; without it a run is expected to fail.
     pub honest_sync: bool,
 }
@@ -93,6 +97,7 @@ struct Simulation {
     options: Options,
     now: Now,
     disk: SimulatedDisk,
+    sizes: Sizes,
     node: Option<Node>,
     clients: Vec<Client>,
     /// Per client, in order: what is on its way to the server.
@@ -100,10 +105,14 @@ struct Simulation {
     oracle: Oracle,
     /// Durables and durable groups that exist for certain, or may exist.
     readers: BTreeSet<Reader>,
+    /// Durable names that were unsubscribed somewhere.
+    retired: BTreeSet<String>,
     trace: Trace,
     counters: Counters,
     payloads: u64,
     faults: bool,
+    /// The disk may refuse an operation without a crash.
+    fault_planted: bool,
     trims: bool,
 }
 
@@ -122,24 +131,39 @@ impl Simulation {
             heartbeat_timeout_ns: 500 * MILLISECOND,
             heartbeat_fail_count: 2,
             hash_seed: random.u64(..),
+            debug: true,
             ..Options::default()
         };
         let disk = SimulatedDisk::new(random.u64(..));
-        disk.set_honest_sync(settings.honest_sync);
+        if !settings.honest_sync {
+            disk.set_sync_mode(SyncMode::Lying);
+        }
         Simulation {
             settings,
             options,
-            now: Now { monotonic: 1, wall: Timestamp(1_700_000_000_000_000_000) },
+            now: Now {
+                monotonic: 1,
+                wall: Timestamp(1_700_000_000_000_000_000),
+            },
             disk,
+            sizes: Sizes {
+                segment_bytes: [64, 128, 512][random.usize(..3)] * 1024,
+                cache_bytes: [4, 64, 4096][random.usize(..3)] * 1024,
+                checkpoint_bytes: random.u64(8..128) * 1024,
+            },
             node: None,
-            clients: (0..CLIENTS).map(|number| Client::new(format!("client{number}"))).collect(),
+            clients: (0..CLIENTS)
+                .map(|number| Client::new(format!("client{number}")))
+                .collect(),
             outgoing: (0..CLIENTS).map(|_| VecDeque::new()).collect(),
             oracle: Oracle::default(),
             readers: BTreeSet::new(),
-            trace: Trace::default(),
+            retired: BTreeSet::new(),
+            trace: Trace::new(settings.trace_lines),
             counters: Counters::default(),
             payloads: 0,
             faults: true,
+            fault_planted: false,
             trims,
             random,
         }
@@ -180,8 +204,12 @@ impl Simulation {
             970..980 => self.with_node(|node, now| node.checkpoint_step(now)),
             980..984 => self.with_node(|node, _| node.begin_checkpoint()),
             984..992 if self.faults => return self.crash(),
-            992..995 if self.faults => self.disk.crash_after(self.random.u64(0..12)),
-            995 if self.faults && self.random.u8(..8) == 0 => self.disk.fail_sync_after(self.random.u64(0..6)),
+            992..995 if self.faults => self.crash_soon(12),
+            995 if self.faults && self.random.u8(..8) == 0 => {
+                self.disk
+                    .fail(Operation::SyncData, self.random.u64(0..6), ErrorKind::Other);
+                self.fault_planted = true;
+            }
             996..1000 if self.faults => self.client_vanishes(),
             _ => {}
         }
@@ -196,9 +224,15 @@ impl Simulation {
 
     fn start(&mut self) -> Result<(), String> {
         if self.faults && self.random.u8(..10) == 0 {
-            self.disk.crash_after(self.random.u64(0..20));
+            self.crash_soon(20);
         }
-        match Node::start(&self.disk, self.options.clone(), self.now) {
+        match Node::start(
+            &self.disk,
+            self.sizes,
+            self.fault_planted,
+            self.options.clone(),
+            self.now,
+        ) {
             Ok(node) => {
                 self.trace.add(format_args!("{} started", self.now.monotonic));
                 self.node = Some(node);
@@ -207,7 +241,7 @@ impl Simulation {
             }
             Err(StartFailure::Disk(reason)) => {
                 self.trace.add(format_args!("start failed: {reason}"));
-                self.disk.crash();
+                self.disk.restart();
                 self.counters.crashes += 1;
                 Ok(())
             }
@@ -221,7 +255,11 @@ impl Simulation {
             self.counters.checkpoints += node.checkpoints;
             self.counters.poisoned += u64::from(node.poisoned);
         }
-        self.disk.crash();
+        if self.faults && self.random.u8(..4) == 0 {
+            self.disk.restart_process()
+        } else {
+            self.disk.restart()
+        }
         self.counters.crashes += 1;
         for (client, outgoing) in self.clients.iter_mut().zip(&mut self.outgoing) {
             client.server_crashed();
@@ -231,8 +269,18 @@ impl Simulation {
         Ok(())
     }
 
+    /// The power fails at one of the next changing operations of the disk.
+    fn crash_soon(&mut self, within: u64) {
+        self.disk
+            .crash_at(self.disk.operations() + 1 + self.random.u64(..within));
+    }
+
     fn time_passes(&mut self) {
-        let milliseconds = if self.random.u8(..10) == 0 { self.random.u64(500..3_000) } else { self.random.u64(1..200) };
+        let milliseconds = if self.random.u8(..10) == 0 {
+            self.random.u64(500..3_000)
+        } else {
+            self.random.u64(1..200)
+        };
         self.advance(milliseconds * MILLISECOND);
     }
 
@@ -264,8 +312,11 @@ impl Simulation {
             }
             return;
         }
-        let Some(message) = self.client_message(number) else { return };
-        self.trace.add(format_args!("{} {}", self.clients[number].id, describe(&message)));
+        let Some(message) = self.client_message(number) else {
+            return;
+        };
+        self.trace
+            .add(format_args!("{} {}", self.clients[number].id, describe(&message)));
         self.outgoing[number].push_back(message);
     }
 
@@ -281,7 +332,11 @@ impl Simulation {
             .subscriptions
             .values()
             .flat_map(|subscription| {
-                subscription.unacknowledged.iter().take(3).map(|sequence| (subscription.inbox.clone(), *sequence))
+                subscription
+                    .unacknowledged
+                    .iter()
+                    .take(3)
+                    .map(|sequence| (subscription.inbox.clone(), *sequence))
             })
             .collect();
         let inboxes: Vec<String> = client.subscriptions.keys().cloned().collect();
@@ -289,7 +344,11 @@ impl Simulation {
             0..45 => {
                 self.payloads += 1;
                 self.oracle.published(self.payloads, channel);
-                let padding = if self.random.u8(..20) == 0 { self.random.usize(..20_000) } else { self.random.usize(..60) };
+                let padding = if self.random.u8(..20) == 0 {
+                    self.random.usize(..20_000)
+                } else {
+                    self.random.usize(..60)
+                };
                 Some(self.clients[number].publish(channel, self.payloads, padding))
             }
             45..85 if !held.is_empty() => {
@@ -305,15 +364,21 @@ impl Simulation {
             }
             94..98 if !inboxes.is_empty() => {
                 let inbox = inboxes[self.random.usize(..inboxes.len())].clone();
-                let reader = client.subscriptions.get(&inbox).and_then(|subscription| subscription.reader.clone());
+                let reader = client
+                    .subscriptions
+                    .get(&inbox)
+                    .and_then(|subscription| subscription.reader.clone());
                 if self.random.u8(..4) > 0 {
                     return client.leave(&inbox, Service::SubscriptionClose);
                 }
                 let message = client.leave(&inbox, Service::Unsubscribe);
                 if let Some(reader) = reader {
-                    // From here on nobody can say what it has been sent.
-                    self.readers.remove(&reader);
-                    self.oracle.forget(&reader);
+                    let (Reader::Durable(_, _, name) | Reader::Group(_, _, name)) = &reader;
+                    self.retired.insert(name.clone());
+                    self.readers.retain(|other| {
+                        let (Reader::Durable(_, _, other) | Reader::Group(_, _, other)) = other;
+                        other != name
+                    });
                 }
                 message
             }
@@ -327,7 +392,11 @@ impl Simulation {
             return;
         }
         let reader = if wish.group.is_empty() {
-            Reader::Durable(self.clients[number].id.clone(), wish.channel.clone(), wish.durable.clone())
+            Reader::Durable(
+                self.clients[number].id.clone(),
+                wish.channel.clone(),
+                wish.durable.clone(),
+            )
         } else {
             Reader::Group(wish.channel.clone(), wish.group.clone(), wish.durable.clone())
         };
@@ -336,8 +405,15 @@ impl Simulation {
 
     fn wish(&mut self, channel: &str) -> Wish {
         let kind = self.random.u8(..4);
-        // A name is not used again after an unsubscribe by chance alone: few enough to be resumed, many enough to vary.
-        let durable = if kind & 1 == 1 { format!("d{}", self.random.u32(..6)) } else { String::new() };
+        let mut durable = if kind & 1 == 1 {
+            format!("d{}", self.random.u32(..6))
+        } else {
+            String::new()
+        };
+        // After an unsubscribe that may have been lost nobody could say what a name stands for.
+        while self.retired.contains(&durable) {
+            durable.push('x');
+        }
         Wish {
             channel: channel.to_owned(),
             durable,
@@ -355,7 +431,11 @@ impl Simulation {
     }
 
     fn look(&mut self, number: usize) -> Result<(), String> {
-        let Some(message) = self.clients[number].incoming.pop_front() else { return Ok(()) };
+        let Some(message) = self.clients[number].incoming.pop_front() else {
+            return Ok(());
+        };
+        self.trace
+            .add(format_args!("{} looks at {}", self.clients[number].id, message.subject));
         if let Some(answer) = self.clients[number].look(&message, &mut self.oracle)? {
             self.outgoing[number].push_back(answer);
         }
@@ -368,7 +448,9 @@ impl Simulation {
     }
 
     fn hear(&mut self, number: usize) {
-        let Some(message) = self.outgoing[number].pop_front() else { return };
+        let Some(message) = self.outgoing[number].pop_front() else {
+            return;
+        };
         if self.faults && self.random.u8(..200) == 0 {
             self.trace.add(format_args!("lost: {}", describe(&message)));
             return;
@@ -377,9 +459,22 @@ impl Simulation {
         let Some(node) = &mut self.node else { return };
         match &message {
             ToServer::Request(service, reply, payload) => {
-                node.input(now, Input::Request { service: *service, reply, payload });
+                node.input(
+                    now,
+                    Input::Request {
+                        service: *service,
+                        reply,
+                        payload,
+                    },
+                );
             }
-            ToServer::Ack(ack_inbox, payload) => node.input(now, Input::Ack { ack_inbox: *ack_inbox, payload }),
+            ToServer::Ack(ack_inbox, payload) => node.input(
+                now,
+                Input::Ack {
+                    ack_inbox: *ack_inbox,
+                    payload,
+                },
+            ),
             ToServer::Probe(probe) => node.input(now, Input::ProbeAnswered(ProbeId(*probe))),
         }
     }
@@ -387,14 +482,22 @@ impl Simulation {
     /// Takes what the server sent to those it is for.
     fn carry(&mut self) -> Result<(), String> {
         let Some(node) = &mut self.node else { return Ok(()) };
+        for line in node.take_lines() {
+            self.trace.add(format_args!("   {line}"));
+        }
         for message in node.take_sent() {
             let owner = message.subject.split('/').next().unwrap_or_default();
-            self.trace.add(format_args!("-> {} {} bytes", message.subject, message.payload.len()));
+            if message.reply.is_empty() {
+                self.trace
+                    .add(format_args!("-> {} {} bytes", message.subject, message.payload.len()));
+            }
             let Some(client) = self.clients.iter_mut().find(|client| client.id == owner) else {
                 return Err(format!("a message for nobody: {}", message.subject));
             };
             if client.reachable && !(self.faults && self.random.u8(..200) == 0) {
                 client.incoming.push_back(message);
+            } else {
+                client.lost(&message);
             }
         }
         Ok(())
@@ -405,7 +508,6 @@ impl Simulation {
         self.trace.add(format_args!("healing"));
         self.faults = false;
         self.crash()?;
-        self.disk.heal();
         self.start()?;
         for number in 0..CLIENTS {
             self.clients[number].restart();
@@ -429,7 +531,11 @@ impl Simulation {
         for reader in self.readers.clone() {
             let (number, wish) = match &reader {
                 Reader::Durable(client, channel, durable) => {
-                    let number = self.clients.iter().position(|known| known.id == *client).expect("a known client");
+                    let number = self
+                        .clients
+                        .iter()
+                        .position(|known| known.id == *client)
+                        .expect("a known client");
                     (number, self.resume_wish(channel, durable, ""))
                 }
                 Reader::Group(channel, group, durable) => (0, self.resume_wish(channel, durable, group)),
@@ -454,22 +560,36 @@ impl Simulation {
     }
 
     fn check(&mut self) -> Result<(), String> {
-        let channels = self.node.as_ref().expect("the server runs").engine().channels_page(0, 100, false);
-        for channel in &channels.channels {
-            let name = String::from_utf8_lossy(&channel.name).into_owned();
+        let channels = self
+            .node
+            .as_ref()
+            .expect("the server runs")
+            .engine()
+            .channels_page(0, 100, false)
+            .items;
+        for channel in &channels {
+            let name = channel.name.clone();
             let mut wish = self.resume_wish(&name, "", "");
             wish.start_position = 4;
             wish.max_in_flight = 1_000_000;
             let log = self.read_log(&wish)?;
             self.oracle.check_log(&name, &log, self.trims)?;
-            let expected = channel.last_sequence + 1 - channel.first_sequence;
+            let expected = channel.messages;
             if log.len() as u64 != expected {
-                return Err(format!("{name} says it holds {expected} messages and gave {}", log.len()));
+                return Err(format!(
+                    "{name} says it holds {expected} messages and gave {}",
+                    log.len()
+                ));
             }
-            self.oracle.check_readers(&name, channel.first_sequence, channel.last_sequence, &self.readers)?;
+            self.oracle
+                .check_readers(&name, channel.first_sequence, channel.last_sequence, &self.readers)?;
         }
         for client in &self.clients {
-            if let Some(subscription) = client.subscriptions.values().find(|known| !known.unacknowledged.is_empty()) {
+            if let Some(subscription) = client
+                .subscriptions
+                .values()
+                .find(|known| !known.unacknowledged.is_empty())
+            {
                 return Err(format!("{} still holds messages", subscription.inbox));
             }
         }
@@ -503,8 +623,16 @@ impl Simulation {
             node.checkpoint_step(now);
             let busy = worked || node.has_backlog() || node.wants_settle();
             self.carry()?;
-            let waiting = self.clients.iter().any(|client| !client.incoming.is_empty() || client.is_waiting())
-                || self.outgoing.iter().any(|outgoing| !outgoing.is_empty());
+            // Heartbeats come and go for ever.
+            let waiting = self
+                .clients
+                .iter()
+                .any(|client| client.has_news() || client.is_waiting())
+                || self
+                    .outgoing
+                    .iter()
+                    .flatten()
+                    .any(|message| !matches!(message, ToServer::Probe(_)));
             idle = if busy || waiting { 0 } else { idle + 1 };
             // Deadlines may still owe something: a redelivery, a duplicate check.
             if idle > 60 {
@@ -520,7 +648,12 @@ impl Simulation {
         let held: Vec<(String, u64)> = client
             .subscriptions
             .values()
-            .flat_map(|known| known.unacknowledged.iter().map(|sequence| (known.inbox.clone(), *sequence)))
+            .flat_map(|known| {
+                known
+                    .unacknowledged
+                    .iter()
+                    .map(|sequence| (known.inbox.clone(), *sequence))
+            })
             .collect();
         for (inbox, sequence) in held {
             if let Some(ack) = client.acknowledge(&inbox, sequence) {

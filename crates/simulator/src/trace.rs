@@ -3,18 +3,27 @@
 use std::fmt::Write as _;
 
 /// Lines of a run: the last ones, and a checksum over all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Trace {
+    kept: usize,
     recent: std::collections::VecDeque<String>,
     checksum: u64,
     lines: u64,
     line: String,
 }
 
-/// Lines kept for a failure report.
-const RECENT: usize = 60;
-
 impl Trace {
+    /// A trace that keeps the last `kept` lines for a failure report.
+    pub fn new(kept: usize) -> Trace {
+        Trace {
+            kept: kept.max(1),
+            recent: Default::default(),
+            checksum: 0,
+            lines: 0,
+            line: String::new(),
+        }
+    }
+
     /// Adds a line.
     pub fn add(&mut self, line: std::fmt::Arguments<'_>) {
         self.line.clear();
@@ -24,7 +33,7 @@ impl Trace {
             self.checksum = (self.checksum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
         self.lines += 1;
-        if self.recent.len() == RECENT {
+        if self.recent.len() == self.kept {
             self.recent.pop_front();
         }
         self.recent.push_back(self.line.clone());

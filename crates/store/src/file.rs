@@ -32,6 +32,17 @@ enum Jobs {
     Closed,
 }
 
+/// Sizes of a stepped store: small ones bring rare events forward.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Capacity of segments.
+    pub segment_bytes: u64,
+    /// Memory from which the newest messages are served.
+    pub cache_bytes: usize,
+    /// Bytes written after which a checkpoint is asked for.
+    pub checkpoint_bytes: u64,
+}
+
 /// Why a file store could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,10 +75,17 @@ impl FileStore {
         waker: impl Fn() + Send + Sync + 'static,
         recovery: &mut dyn Recovery,
     ) -> Result<FileStore, FileStoreError> {
-        let disk = RealDisk::new(directory)
-            .map_err(|source| FileStoreError::Directory { directory: directory.display().to_string(), source })?;
+        let disk = RealDisk::new(directory).map_err(|source| FileStoreError::Directory {
+            directory: directory.display().to_string(),
+            source,
+        })?;
         let disk: Arc<dyn Disk> = Arc::new(disk);
-        let (journal, opened) = open_journal(&disk, synced, fresh_identity(), recovery)?;
+        let options = Options {
+            sync: synced,
+            backlog_bytes_max: BACKLOG_BYTES_MAX,
+            ..Options::new(fresh_identity())
+        };
+        let (journal, opened) = Journal::open(&disk, options, &mut Replaying(recovery))?;
         let driver = Driver::start(disk, waker).map_err(FileStoreError::Threads)?;
         let mut store = FileStore {
             journal,
@@ -83,16 +101,33 @@ impl FileStore {
     ///
     /// # Errors
     /// See [`FileStoreError`].
-    pub fn open_stepped(disk: Arc<dyn Disk>, recovery: &mut dyn Recovery) -> Result<FileStore, FileStoreError> {
-        let (journal, opened) = open_journal(&disk, true, [7; 16], recovery)?;
+    pub fn open_stepped(
+        disk: Arc<dyn Disk>,
+        sizes: Sizes,
+        recovery: &mut dyn Recovery,
+    ) -> Result<FileStore, FileStoreError> {
+        let options = Options {
+            segment_bytes_max: sizes.segment_bytes,
+            tail_cache_bytes: sizes.cache_bytes,
+            checkpoint_bytes: sizes.checkpoint_bytes,
+            ..Options::new([7; 16])
+        };
+        let (journal, opened) = Journal::open(&disk, options, &mut Replaying(recovery))?;
         let opening_warnings = opening_warnings(&opened);
-        Ok(FileStore { journal, jobs: Jobs::Steps(disk), finished: Vec::new(), opening_warnings })
+        Ok(FileStore {
+            journal,
+            jobs: Jobs::Steps(disk),
+            finished: Vec::new(),
+            opening_warnings,
+        })
     }
 
     /// Runs one job of a stepped store; whether there was one.
     pub fn step(&mut self) -> bool {
         let Jobs::Steps(disk) = &self.jobs else { return false };
-        let Some(job) = self.journal.next_job() else { return false };
+        let Some(job) = self.journal.next_job() else {
+            return false;
+        };
         let outcome = job.run(disk.as_ref());
         self.journal.completed(outcome);
         true
@@ -110,16 +145,6 @@ impl FileStore {
     }
 }
 
-fn open_journal(
-    disk: &Arc<dyn Disk>,
-    synced: bool,
-    identity: Identity,
-    recovery: &mut dyn Recovery,
-) -> Result<(Journal, Opened), OpenError> {
-    let options = Options { sync: synced, backlog_bytes_max: BACKLOG_BYTES_MAX, ..Options::new(identity) };
-    Journal::open(disk, options, &mut Replaying(recovery))
-}
-
 fn fresh_identity() -> Identity {
     // Names a journal among others; a guess gains nothing.
     let mut bytes = [0; 16];
@@ -129,7 +154,10 @@ fn fresh_identity() -> Identity {
 
 fn opening_warnings(opened: &Opened) -> Vec<String> {
     let cut = opened.cut.as_ref().map(|cut| {
-        format!("An interrupted write was cut from {} at offset {}: {}", cut.file, cut.offset, cut.reason)
+        format!(
+            "An interrupted write was cut from {} at offset {}: {}",
+            cut.file, cut.offset, cut.reason
+        )
     });
     cut.into_iter().chain(opened.remarks.iter().cloned()).collect()
 }
@@ -152,7 +180,8 @@ impl Replay for Replaying<'_> {
     fn log_recovered(&mut self, log: RecoveredLog) {
         let count = log.last + 1 - log.first;
         let bodies = log.bytes - count * MESSAGE_OVERHEAD_BYTES as u64;
-        self.0.channel(ChannelId(log.log.0), log.first, log.last, bodies, log.last_timestamp);
+        self.0
+            .channel(ChannelId(log.log.0), log.first, log.last, bodies, log.last_timestamp);
     }
 }
 
@@ -177,7 +206,10 @@ impl Store for FileStore {
     }
 
     fn delete_channel(&mut self, channel: ChannelId) -> Position {
-        Position(self.journal.delete_log(LogId(channel.0), &[], seaway_journal::Urgency::Sync))
+        Position(
+            self.journal
+                .delete_log(LogId(channel.0), &[], seaway_journal::Urgency::Sync),
+        )
     }
 
     fn admission(&mut self, need: Need, bytes: usize) -> Admission {
@@ -185,15 +217,25 @@ impl Store for FileStore {
             Need::Ordinary => Class::Publish,
             Need::Essential => Class::Essential,
         };
-        self.journal.admission(bytes as u64, class).map_err(|refusal| match refusal {
-            seaway_journal::Refusal::Poisoned(_) => Refusal::Poisoned(refusal.to_string()),
-            _ => Refusal::NoSpace(refusal.to_string()),
-        })
+        self.journal
+            .admission(bytes as u64, class)
+            .map_err(|refusal| match refusal {
+                seaway_journal::Refusal::Poisoned(_) => Refusal::Poisoned(refusal.to_string()),
+                _ => Refusal::NoSpace(refusal.to_string()),
+            })
     }
 
     fn head(&mut self, channel: ChannelId) -> Head {
         let head = match self.journal.head(LogId(channel.0)) {
-            seaway_journal::Head::Known { sequence, size, timestamp } => Head::Known { sequence, size, timestamp },
+            seaway_journal::Head::Known {
+                sequence,
+                size,
+                timestamp,
+            } => Head::Known {
+                sequence,
+                size,
+                timestamp,
+            },
             seaway_journal::Head::Reading => Head::Reading,
             seaway_journal::Head::Empty => Head::Empty,
         };
@@ -299,15 +341,20 @@ fn completion(finished: Finished) -> Option<Completion> {
                 }
                 read
             });
-            Completion::Read { ticket: Ticket(ticket), messages }
+            Completion::Read {
+                ticket: Ticket(ticket),
+                messages,
+            }
         }
-        Finished::Sought { ticket, sequence, .. } => {
-            Completion::Sought { ticket: Ticket(ticket), sequence: sequence.map_err(|error| error.to_string()) }
-        }
+        Finished::Sought { ticket, sequence, .. } => Completion::Sought {
+            ticket: Ticket(ticket),
+            sequence: sequence.map_err(|error| error.to_string()),
+        },
         Finished::HeadReady(log) => Completion::HeadKnown(ChannelId(log.0)),
-        Finished::HeadUnreadable(log, error) => {
-            Completion::Warning(format!("The oldest message of channel id {} cannot be read: {error}", log.0))
-        }
+        Finished::HeadUnreadable(log, error) => Completion::Warning(format!(
+            "The oldest message of channel id {} cannot be read: {error}",
+            log.0
+        )),
         Finished::CheckpointNeeded => Completion::CheckpointNeeded,
         Finished::CheckpointAbandoned(reason) => Completion::Warning(format!("A checkpoint was given up: {reason}")),
         Finished::Poisoned(reason) => Completion::Poisoned(reason),

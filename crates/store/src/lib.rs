@@ -10,6 +10,6 @@ pub mod file;
 pub mod memory;
 pub mod port;
 
-pub use file::FileStore;
+pub use file::{FileStore, FileStoreError, Sizes};
 pub use memory::MemoryStore;
 pub use port::{Completion, Lookup, ReadMessages, Recovery, Statistics, Store};

@@ -43,18 +43,29 @@ fn open(directory: &std::path::Path, recovered: &mut Recovered) -> (FileStore, R
     let waker = move || {
         let _ = wake.send(());
     };
-    (FileStore::open(directory, true, waker, recovered).expect("the store opens"), woken)
+    (
+        FileStore::open(directory, true, waker, recovered).expect("the store opens"),
+        woken,
+    )
 }
 
 /// Runs a check on a fresh store of each kind.
 fn each(check: fn(&mut Subject)) {
-    let mut memory =
-        Subject { store: Box::new(MemoryStore::new()), woken: None, kept: Vec::new(), _directory: None };
+    let mut memory = Subject {
+        store: Box::new(MemoryStore::new()),
+        woken: None,
+        kept: Vec::new(),
+        _directory: None,
+    };
     check(&mut memory);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (store, woken) = open(directory.path(), &mut Recovered::default());
-    let mut file =
-        Subject { store: Box::new(store), woken: Some(woken), kept: Vec::new(), _directory: Some(directory) };
+    let mut file = Subject {
+        store: Box::new(store),
+        woken: Some(woken),
+        kept: Vec::new(),
+        _directory: Some(directory),
+    };
     check(&mut file);
 }
 
@@ -93,22 +104,34 @@ impl Subject {
         for sequence in from..from + count {
             let body = sequence.to_string();
             let timestamp = i64::try_from(sequence * 10).expect("a small number");
-            position = self.store.append_message(channel, sequence, timestamp, &[b"<", body.as_bytes(), b">"]);
+            position = self
+                .store
+                .append_message(channel, sequence, timestamp, &[b"<", body.as_bytes(), b">"]);
         }
         position
     }
 
     fn read(&mut self, from: u64, messages_max: u32, bytes_max: u32) -> Vec<(u64, i64, String)> {
         let ticket = Ticket(from + 1000);
-        self.store.read(ReadRequest { ticket, channel: CHANNEL, from, messages_max, bytes_max });
+        self.store.read(ReadRequest {
+            ticket,
+            channel: CHANNEL,
+            from,
+            messages_max,
+            bytes_max,
+        });
         let messages: ReadMessages = self.wait(|completion| match completion {
-            Completion::Read { ticket: answered, messages } if *answered == ticket => {
-                Some(messages.clone().expect("the read succeeds"))
-            }
+            Completion::Read {
+                ticket: answered,
+                messages,
+            } if *answered == ticket => Some(messages.clone().expect("the read succeeds")),
             _ => None,
         });
         let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
-        messages.iter().map(|message| (message.sequence, message.timestamp, text(message.body))).collect()
+        messages
+            .iter()
+            .map(|message| (message.sequence, message.timestamp, text(message.body)))
+            .collect()
     }
 
     fn head(&mut self) -> Head {
@@ -127,9 +150,10 @@ impl Subject {
         match self.store.seek(ticket, CHANNEL, timestamp) {
             Seek::Found(sequence) => sequence,
             Seek::Reading => self.wait(|completion| match completion {
-                Completion::Sought { ticket: answered, sequence } if *answered == ticket => {
-                    Some(sequence.clone().expect("the seek succeeds"))
-                }
+                Completion::Sought {
+                    ticket: answered,
+                    sequence,
+                } if *answered == ticket => Some(sequence.clone().expect("the seek succeeds")),
                 _ => None,
             }),
         }
@@ -155,9 +179,16 @@ fn a_message_is_seen_at_once_and_read_later() {
         assert_eq!(subject.store.message(CHANNEL, 11), Lookup::Missing);
         assert_eq!(subject.store.message(ChannelId(8), 1), Lookup::Missing);
         subject.until_durable(position);
-        assert_eq!(subject.read(9, 10, 1000), [(9, 90, "<9>".to_owned()), (10, 100, "<10>".to_owned())]);
+        assert_eq!(
+            subject.read(9, 10, 1000),
+            [(9, 90, "<9>".to_owned()), (10, 100, "<10>".to_owned())]
+        );
         assert_eq!(subject.read(2, 1, 1000).len(), 1);
-        assert_eq!(subject.read(2, 10, 1).len(), 1, "at least one, however few bytes are asked for");
+        assert_eq!(
+            subject.read(2, 10, 1).len(),
+            1,
+            "at least one, however few bytes are asked for"
+        );
         assert_eq!(subject.read(11, 10, 1000), []);
     });
 }
@@ -168,9 +199,23 @@ fn trimmed_messages_are_gone_and_the_head_moves() {
         assert_eq!(subject.head(), Head::Empty);
         let position = subject.fill(CHANNEL, 1, 10);
         subject.until_durable(position);
-        assert_eq!(subject.head(), Head::Known { sequence: 1, size: 3, timestamp: 10 });
+        assert_eq!(
+            subject.head(),
+            Head::Known {
+                sequence: 1,
+                size: 3,
+                timestamp: 10
+            }
+        );
         subject.store.trim(CHANNEL, 10);
-        assert_eq!(subject.head(), Head::Known { sequence: 10, size: 4, timestamp: 100 });
+        assert_eq!(
+            subject.head(),
+            Head::Known {
+                sequence: 10,
+                size: 4,
+                timestamp: 100
+            }
+        );
         assert_eq!(subject.store.message(CHANNEL, 9), Lookup::Missing);
         assert_eq!(subject.read(1, 10, 1000), [(10, 100, "<10>".to_owned())]);
         let position = subject.store.trim(CHANNEL, 11);
@@ -178,7 +223,14 @@ fn trimmed_messages_are_gone_and_the_head_moves() {
         assert_eq!(subject.read(1, 10, 1000), []);
         let position = subject.fill(CHANNEL, 11, 1).max(position);
         subject.until_durable(position);
-        assert_eq!(subject.head(), Head::Known { sequence: 11, size: 4, timestamp: 110 });
+        assert_eq!(
+            subject.head(),
+            Head::Known {
+                sequence: 11,
+                size: 4,
+                timestamp: 110
+            }
+        );
     });
 }
 
@@ -188,7 +240,15 @@ fn seeks_find_the_first_at_or_after_a_time() {
     each(|subject| {
         let position = subject.fill(CHANNEL, 1, 100);
         subject.until_durable(position);
-        for (timestamp, sequence) in [(0, 1), (10, 1), (11, 2), (500, 50), (999, 100), (1000, 100), (1001, 101)] {
+        for (timestamp, sequence) in [
+            (0, 1),
+            (10, 1),
+            (11, 2),
+            (500, 50),
+            (999, 100),
+            (1000, 100),
+            (1001, 101),
+        ] {
             assert_eq!(subject.seek(timestamp), sequence, "at {timestamp}");
         }
         subject.store.trim(CHANNEL, 20);
@@ -212,7 +272,12 @@ fn deleted_channels_are_gone() {
 fn files_give_back_what_was_durable() {
     let directory = tempfile::tempdir().unwrap();
     let (store, woken) = open(directory.path(), &mut Recovered::default());
-    let mut subject = Subject { store: Box::new(store), woken: Some(woken), kept: Vec::new(), _directory: None };
+    let mut subject = Subject {
+        store: Box::new(store),
+        woken: Some(woken),
+        kept: Vec::new(),
+        _directory: None,
+    };
     subject.store.append_fact(3, b"fact", Urgency::Sync);
     subject.fill(CHANNEL, 1, 10);
     subject.fill(ChannelId(8), 1, 3);
@@ -227,7 +292,12 @@ fn files_give_back_what_was_durable() {
     assert_eq!(recovered.facts, [(3, b"fact".to_vec())]);
     assert_eq!(recovered.deleted, [ChannelId(8)]);
     assert_eq!(recovered.channels, [(CHANNEL, 4, 10, 6 * 3 + 4, 100)]);
-    let mut subject = Subject { store: Box::new(store), woken: Some(woken), kept: Vec::new(), _directory: None };
+    let mut subject = Subject {
+        store: Box::new(store),
+        woken: Some(woken),
+        kept: Vec::new(),
+        _directory: None,
+    };
     assert_eq!(subject.read(4, 1, 1000), [(4, 40, "<4>".to_owned())]);
 }
 
@@ -235,7 +305,12 @@ fn files_give_back_what_was_durable() {
 fn a_checkpoint_stands_for_what_came_before() {
     let directory = tempfile::tempdir().unwrap();
     let (store, woken) = open(directory.path(), &mut Recovered::default());
-    let mut subject = Subject { store: Box::new(store), woken: Some(woken), kept: Vec::new(), _directory: None };
+    let mut subject = Subject {
+        store: Box::new(store),
+        woken: Some(woken),
+        kept: Vec::new(),
+        _directory: None,
+    };
     let position = subject.store.append_fact(1, b"old", Urgency::Sync);
     subject.until_durable(position);
     assert!(subject.store.begin_checkpoint());
@@ -249,5 +324,8 @@ fn a_checkpoint_stands_for_what_came_before() {
     open(directory.path(), &mut recovered);
     let facts: Vec<&[u8]> = recovered.facts.iter().map(|(_, body)| body.as_slice()).collect();
     // Whether the checkpoint was published before the end is the store's business; both give the same state.
-    assert!(facts == [b"state".as_slice(), b"new"] || facts == [b"old".as_slice(), b"new"], "{facts:?}");
+    assert!(
+        facts == [b"state".as_slice(), b"new"] || facts == [b"old".as_slice(), b"new"],
+        "{facts:?}"
+    );
 }

@@ -48,7 +48,9 @@ impl Tag {
         match number {
             ACK => Some(Tag::Ack),
             PROBE => Some(Tag::Probe),
-            service => SERVICES.get(usize::try_from(service).ok()?).map(|service| Tag::Service(*service)),
+            service => SERVICES
+                .get(usize::try_from(service).ok()?)
+                .map(|service| Tag::Service(*service)),
         }
     }
 
@@ -88,12 +90,15 @@ pub(super) fn inputs(batch: &Batch, part: Part) -> impl Iterator<Item = Input<'_
             return None;
         }
         match tag {
-            Tag::Service(service) => {
-                Some(Input::Request { service, reply: message.reply.unwrap_or_default(), payload: message.payload })
-            }
-            Tag::Ack => {
-                last_token_number(message.subject).map(|ack_inbox| Input::Ack { ack_inbox, payload: message.payload })
-            }
+            Tag::Service(service) => Some(Input::Request {
+                service,
+                reply: message.reply.unwrap_or_default(),
+                payload: message.payload,
+            }),
+            Tag::Ack => last_token_number(message.subject).map(|ack_inbox| Input::Ack {
+                ack_inbox,
+                payload: message.payload,
+            }),
             Tag::Probe => last_token_number(message.subject).map(|probe| Input::ProbeAnswered(ProbeId(probe))),
         }
     })

@@ -90,7 +90,10 @@ impl Inbox {
             waiting = match timeout {
                 Some(Duration::ZERO) => waiting,
                 Some(timeout) => {
-                    self.filled.wait_timeout(waiting, timeout).unwrap_or_else(PoisonError::into_inner).0
+                    self.filled
+                        .wait_timeout(waiting, timeout)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
                 None => self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner),
             };
@@ -102,7 +105,8 @@ impl Inbox {
     /// A batch was processed: its bytes no longer count.
     pub(super) fn release(&self, bytes: usize) {
         let before = self.bytes.fetch_sub(bytes, Ordering::AcqRel);
-        if before >= INBOX_BYTES_LOW && before - bytes < INBOX_BYTES_LOW
+        if before >= INBOX_BYTES_LOW
+            && before - bytes < INBOX_BYTES_LOW
             && let Some(gate) = self.gate.get()
         {
             gate.open();

@@ -43,7 +43,10 @@ impl Clock {
             Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
             Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanoseconds| -nanoseconds),
         };
-        Now { monotonic: self.monotonic(), wall: Timestamp(wall) }
+        Now {
+            monotonic: self.monotonic(),
+            wall: Timestamp(wall),
+        }
     }
 
     fn monotonic(self) -> u64 {
@@ -254,7 +257,11 @@ impl Pass {
     }
 
     fn deadlines(&mut self) {
-        if self.engine.next_deadline().is_some_and(|deadline| deadline <= self.clock.monotonic()) {
+        if self
+            .engine
+            .next_deadline()
+            .is_some_and(|deadline| deadline <= self.clock.monotonic())
+        {
             self.input(Input::Tick);
         }
     }
@@ -278,13 +285,25 @@ impl Pass {
     fn completion(&mut self, completion: Completion) {
         match completion {
             Completion::Durable(position) => self.input(Input::Durable(position)),
-            Completion::Read { ticket, messages: Ok(messages) } => {
+            Completion::Read {
+                ticket,
+                messages: Ok(messages),
+            } => {
                 let messages: Vec<StoredMessage<'_>> = messages.iter().collect();
-                self.input(Input::Read { ticket, messages: Ok(&messages) });
+                self.input(Input::Read {
+                    ticket,
+                    messages: Ok(&messages),
+                });
             }
-            Completion::Read { ticket, messages: Err(reason) } => {
+            Completion::Read {
+                ticket,
+                messages: Err(reason),
+            } => {
                 tracing::error!(target: "stream", "Error reading messages: {reason}");
-                self.input(Input::Read { ticket, messages: Err(&reason) });
+                self.input(Input::Read {
+                    ticket,
+                    messages: Err(&reason),
+                });
             }
             Completion::Sought { ticket, sequence } => {
                 let sequence = sequence.as_ref().map(|sequence| *sequence).map_err(String::as_str);

@@ -46,7 +46,18 @@ impl Server {
     /// Starts `nats-streaming-server` on free ports with a file store in `directory` and waits until it is ready.
     pub fn with_files(directory: &Path, more: &[&str]) -> Server {
         let directory = directory.to_str().expect("temporary directories have plain names");
-        let mut arguments = vec!["-p", "-1", "-m", "-1", "-a", "127.0.0.1", "-store", "file", "-dir", directory];
+        let mut arguments = vec![
+            "-p",
+            "-1",
+            "-m",
+            "-1",
+            "-a",
+            "127.0.0.1",
+            "-store",
+            "file",
+            "-dir",
+            directory,
+        ];
         arguments.extend_from_slice(more);
         Server::start(Binary::NatsStreamingServer, &arguments).unwrap_or_else(|log| panic!("not ready: {log:#?}"))
     }
@@ -62,8 +73,24 @@ impl Server {
     pub fn with_memory_limit(bytes: u64, directory: &Path, more: &[&str]) -> Server {
         let directory = directory.to_str().expect("temporary directories have plain names");
         let mut command = Command::new("prlimit");
-        command.arg(format!("--data={bytes}")).arg("--").arg(Binary::NatsStreamingServer.path());
-        command.args(["-p", "-1", "-m", "-1", "-a", "127.0.0.1", "-store", "file", "-dir", directory]).args(more);
+        command
+            .arg(format!("--data={bytes}"))
+            .arg("--")
+            .arg(Binary::NatsStreamingServer.path());
+        command
+            .args([
+                "-p",
+                "-1",
+                "-m",
+                "-1",
+                "-a",
+                "127.0.0.1",
+                "-store",
+                "file",
+                "-dir",
+                directory,
+            ])
+            .args(more);
         Server::spawn(command).unwrap_or_else(|log| panic!("not ready: {log:#?}"))
     }
 
@@ -90,17 +117,27 @@ impl Server {
                 }
             }
         });
-        let mut server = Server { child, lines, log: Vec::new(), address: String::new(), monitoring: None };
+        let mut server = Server {
+            child,
+            lines,
+            log: Vec::new(),
+            address: String::new(),
+            monitoring: None,
+        };
         if server.wait_for_line("Streaming Server is ready").is_none() {
             return Err(std::mem::take(&mut server.log));
         }
-        server.address = server.after("Listening for client connections on ").expect("the log names the address");
+        server.address = server
+            .after("Listening for client connections on ")
+            .expect("the log names the address");
         server.monitoring = server.after("Starting http monitor on ");
         Ok(server)
     }
 
     fn after(&self, text: &str) -> Option<String> {
-        self.log.iter().find_map(|line| line.split_once(text).map(|(_, rest)| rest.trim().to_owned()))
+        self.log
+            .iter()
+            .find_map(|line| line.split_once(text).map(|(_, rest)| rest.trim().to_owned()))
     }
 
     /// Reads the log until a line contains `text`; `None` when the process ends or nothing comes.
@@ -109,7 +146,10 @@ impl Server {
             return Some(line.clone());
         }
         let deadline = Instant::now() + PATIENCE;
-        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
             self.log.push(line.clone());
             if line.contains(text) {
                 return Some(line);
@@ -150,11 +190,19 @@ impl Server {
         let address = self.monitoring.as_ref().expect("monitoring is on");
         let mut socket = TcpStream::connect(address).expect("monitoring answers");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        write!(socket, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("request sent");
+        write!(
+            socket,
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        )
+        .expect("request sent");
         let mut response = String::new();
         socket.read_to_string(&mut response).expect("response read");
         let (head, body) = response.split_once("\r\n\r\n").expect("a head and a body");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .expect("a status");
         (status, body.to_owned())
     }
 }
@@ -195,7 +243,10 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
 /// All files below a directory, with their sizes.
 pub fn files(directory: &Path) -> Vec<(PathBuf, u64)> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).expect("the directory can be read").flatten() {
+    for entry in std::fs::read_dir(directory)
+        .expect("the directory can be read")
+        .flatten()
+    {
         let metadata = entry.metadata().expect("an entry has metadata");
         if metadata.is_dir() {
             found.extend(files(&entry.path()));
