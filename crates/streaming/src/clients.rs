@@ -164,7 +164,7 @@ impl Engine {
         if !fact.conn_id.is_empty() {
             self.conn_ids.insert(fact.conn_id, key);
         }
-        self.arm_heartbeat(key, now.monotonic + self.options.heartbeat_interval_ns);
+        self.arm_heartbeat(key, now.monotonic.saturating_add(self.options.heartbeat_interval_ns));
         key
     }
 
@@ -192,7 +192,7 @@ impl Engine {
         let client = &mut self.clients[key.0];
         client.heartbeat = Some(probe);
         effects.probe(&client.heartbeat_inbox, probe);
-        self.arm_heartbeat(key, now.monotonic + self.options.heartbeat_timeout_ns);
+        self.arm_heartbeat(key, now.monotonic.saturating_add(self.options.heartbeat_timeout_ns));
     }
 
     fn heartbeat_failed(&mut self, now: Now, key: ClientKey, effects: &mut dyn Effects) {
@@ -205,7 +205,7 @@ impl Engine {
             effects.event(Event::TimedOut { client: &client.name });
             self.begin_close(now, key, Closing::ByServer, effects);
         } else {
-            self.arm_heartbeat(key, now.monotonic + self.options.heartbeat_interval_ns);
+            self.arm_heartbeat(key, now.monotonic.saturating_add(self.options.heartbeat_interval_ns));
         }
     }
 
@@ -216,7 +216,7 @@ impl Engine {
                 let client = &mut self.clients[key.0];
                 client.heartbeat = None;
                 client.failed = 0;
-                self.arm_heartbeat(key, now.monotonic + self.options.heartbeat_interval_ns);
+                self.arm_heartbeat(key, now.monotonic.saturating_add(self.options.heartbeat_interval_ns));
             }
             Some(Probe::DuplicateCheck(key)) => {
                 let client = &mut self.clients[key.0];

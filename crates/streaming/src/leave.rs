@@ -364,7 +364,7 @@ impl Engine {
         let idle = channel.active == 0 && channel.subscribing == 0;
         let deadline = match channel.inactivity_timer {
             Some(running) if idle => Some(running),
-            None if idle => Some(now.monotonic + limit),
+            None if idle => Some(now.monotonic.saturating_add(limit)),
             _ => None,
         };
         self.timers
@@ -390,7 +390,7 @@ impl Engine {
         let deadline = if idle_since > now.monotonic {
             idle_since
         } else if channel.durable_last < channel.last || self.poisoned {
-            now.monotonic + limit
+            now.monotonic.saturating_add(limit)
         } else {
             return self.delete_channel(key, effects);
         };

@@ -519,7 +519,7 @@ impl Session {
             .plain
             .get(3)
             .and_then(|word| word.strip_prefix('x'))
-            .map_or(1, |count| count.parse().unwrap());
+            .map_or(1, |count| count.parse().expect("a number"));
         let conn = words.get("conn").map(str::to_owned);
         let conn = conn
             .or_else(|| self.connections.get(client).cloned())

@@ -1,0 +1,254 @@
+//! What depends on what: facts behind facts, answers behind facts (`streaming-protocol.md` §2.6, architecture §2 and §4).
+
+mod world;
+
+use seaway_stan_protocol::Message as _;
+use seaway_stan_protocol::messages::{Ack, ConnectRequest, PubMsg, SubscriptionRequest, UnsubscribeRequest};
+use seaway_streaming::{Engine, Input, Now, Options, Position, Service, Slices, Timestamp};
+use world::{Output, World};
+
+const NOW: Now = Now {
+    monotonic: 1_000_000_000,
+    wall: Timestamp(1_700_000_000_000_000_000),
+};
+
+fn start() -> (World, Engine) {
+    let mut world = World {
+        record_events: false,
+        ..World::new()
+    };
+    let (mut engine, _) = world.start(Options::default(), NOW).expect("an empty store starts");
+    let request = ConnectRequest {
+        client_id: "me".into(),
+        heartbeat_inbox: "hb".into(),
+        ..ConnectRequest::default()
+    };
+    request_now(&mut world, &mut engine, Service::Connect, &request.encode_to_vec());
+    world.quiesce(&mut engine, NOW);
+    (world, engine)
+}
+
+fn request_now(world: &mut World, engine: &mut Engine, service: Service, payload: &[u8]) {
+    engine.handle(
+        NOW,
+        Input::Request {
+            service,
+            reply: b"reply",
+            payload,
+        },
+        world,
+    );
+}
+
+fn publish(world: &mut World, engine: &mut Engine) {
+    let request = PubMsg {
+        client_id: "me".into(),
+        guid: "guid".into(),
+        subject: "foo".into(),
+        ..PubMsg::default()
+    };
+    request_now(world, engine, Service::Publish, &request.encode_to_vec());
+}
+
+fn subscribe(world: &mut World, engine: &mut Engine, inbox: &'static str, max: i32) {
+    let request = SubscriptionRequest {
+        client_id: "me".into(),
+        subject: "foo".into(),
+        inbox: inbox.into(),
+        durable_name: "dur".into(),
+        max_in_flight: max,
+        ack_wait_in_secs: 30,
+        start_position: 4,
+        ..SubscriptionRequest::default()
+    };
+    request_now(world, engine, Service::Subscribe, &request.encode_to_vec());
+    world.quiesce(engine, NOW);
+}
+
+fn messages(world: &World, inbox: &str) -> Vec<(u64, u32)> {
+    let outputs = world.outputs.iter().filter_map(|output| match output {
+        Output::Message {
+            inbox: to,
+            sequence,
+            count,
+            ..
+        } if to == inbox.as_bytes() => Some((*sequence, *count)),
+        _ => None,
+    });
+    outputs.collect()
+}
+
+/// §2.6 rule 3, ProtocolOrder: the reply to a close waits for the acks that came before it; after that reply a crash brings
+/// none of those messages back.
+#[test]
+fn a_confirmed_close_covers_the_acks_before_it() {
+    let (mut world, mut engine) = start();
+    subscribe(&mut world, &mut engine, "one", 10);
+    for _ in 0..3 {
+        publish(&mut world, &mut engine);
+    }
+    world.quiesce(&mut engine, NOW);
+    let ack = Ack {
+        subject: "foo".into(),
+        sequence: 2,
+    }
+    .encode_to_vec();
+    engine.handle(
+        NOW,
+        Input::Ack {
+            ack_inbox: 1,
+            payload: &ack,
+        },
+        &mut world,
+    );
+    let close = UnsubscribeRequest {
+        client_id: "me".into(),
+        subject: "foo".into(),
+        inbox: "one".into(),
+        ..UnsubscribeRequest::default()
+    };
+    world.outputs.clear();
+    request_now(
+        &mut world,
+        &mut engine,
+        Service::SubscriptionClose,
+        &close.encode_to_vec(),
+    );
+    // The smallest commit that lets the reply out.
+    for durable in world.durable + 1..=world.records.len() {
+        assert!(world.outputs.is_empty(), "nothing is confirmed before it is durable");
+        world.durable = durable;
+        engine.handle(NOW, Input::Durable(Position(durable as u64)), &mut world);
+        if !world.outputs.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(world.outputs.len(), 1, "the close is confirmed");
+    let mut world = world.crash(world.durable);
+    let (mut engine, _) = world.start(Options::default(), NOW).expect("a crashed store starts");
+    subscribe(&mut world, &mut engine, "two", 10);
+    assert_eq!(messages(&world, "two"), [(1, 1), (3, 1)]);
+}
+
+/// Invariant 10: a backlog goes out in slices, and other things are handled between them.
+#[test]
+fn no_call_works_for_long() {
+    let mut world = World {
+        record_events: false,
+        ..World::new()
+    };
+    let options = Options {
+        slices: Slices {
+            work: 10,
+            ..Slices::default()
+        },
+        ..Options::default()
+    };
+    let (mut engine, _) = world.start(options, NOW).expect("an empty store starts");
+    let request = ConnectRequest {
+        client_id: "me".into(),
+        heartbeat_inbox: "hb".into(),
+        ..ConnectRequest::default()
+    };
+    request_now(&mut world, &mut engine, Service::Connect, &request.encode_to_vec());
+    for _ in 0..100 {
+        publish(&mut world, &mut engine);
+    }
+    world.quiesce(&mut engine, NOW);
+    let request = SubscriptionRequest {
+        client_id: "me".into(),
+        subject: "foo".into(),
+        inbox: "one".into(),
+        max_in_flight: 1000,
+        ack_wait_in_secs: 30,
+        start_position: 4,
+        ..SubscriptionRequest::default()
+    };
+    request_now(&mut world, &mut engine, Service::Subscribe, &request.encode_to_vec());
+    world.sync(&mut engine, NOW);
+    let mut sizes = Vec::new();
+    let mut seen = messages(&world, "one").len();
+    while seen < 100 {
+        assert!(engine.wants_settle(), "what is left over is announced");
+        engine.handle(NOW, Input::Settle, &mut world);
+        let now_seen = messages(&world, "one").len();
+        sizes.push(now_seen - seen);
+        seen = now_seen;
+    }
+    assert!(sizes.iter().all(|size| *size <= 10), "{sizes:?}");
+    assert!(
+        messages(&world, "one")
+            .iter()
+            .map(|(sequence, _)| *sequence)
+            .eq(1..=100)
+    );
+}
+
+/// Acks are lazy: they append nothing by themselves, and one fact per pass for all of them.
+#[test]
+fn acks_of_a_pass_are_one_fact() {
+    let (mut world, mut engine) = start();
+    subscribe(&mut world, &mut engine, "one", 1000);
+    for _ in 0..500 {
+        publish(&mut world, &mut engine);
+    }
+    world.quiesce(&mut engine, NOW);
+    let before = world.records.len();
+    for sequence in (1..=500).rev() {
+        let ack = Ack {
+            subject: "foo".into(),
+            sequence,
+        }
+        .encode_to_vec();
+        engine.handle(
+            NOW,
+            Input::Ack {
+                ack_inbox: 1,
+                payload: &ack,
+            },
+            &mut world,
+        );
+    }
+    assert_eq!(world.records.len(), before);
+    engine.handle(NOW, Input::Settle, &mut world);
+    assert_eq!(world.records.len(), before + 1);
+    let world::Record::Fact { body, urgency, .. } = &world.records[before] else {
+        panic!("a fact")
+    };
+    assert_eq!(*urgency, seaway_streaming::Urgency::Lazy);
+    assert!(
+        body.len() < 20,
+        "500 acks in any order are one run: {} bytes",
+        body.len()
+    );
+}
+
+/// Facts that nobody understands stop the start; none of them makes it panic.
+#[test]
+fn damaged_facts_are_refused_by_kind() {
+    for kind in 0..=20u8 {
+        for body in [&b"\xff"[..], b"\x08", b"\x0a\x05ab"] {
+            let mut engine = Engine::new(Options::default());
+            let error = engine.recover_fact(kind, body).expect_err("nonsense is refused");
+            assert_eq!(error.kind, kind);
+            assert!(error.to_string().contains(&format!("kind {kind}")), "{error}");
+        }
+    }
+}
+
+/// A later version's field in a fact does not stop this one.
+#[test]
+fn unknown_fields_are_skipped() {
+    let (world, _) = start();
+    let mut engine = Engine::new(Options::default());
+    for record in &world.records {
+        let world::Record::Fact { kind, body, .. } = record else {
+            continue;
+        };
+        let mut body = body.clone();
+        body.extend_from_slice(b"\xba\x3e\x03new");
+        engine.recover_fact(*kind, &body).expect("an unknown field is skipped");
+    }
+    let mut world = World::new();
+    assert_eq!(engine.start(NOW, &mut world).expect("it starts").clients, 1);
+}
