@@ -207,6 +207,7 @@ impl Journal {
         state.bytes += u64::from(size);
         state.recent.push_back(ordinal);
         self.logs.bytes += u64::from(size);
+        self.logs.messages += 1;
         self.writer.urgent = true;
         self.appended_record(size)
     }
@@ -505,6 +506,11 @@ impl Journal {
         } else {
             Err(Refusal::Busy)
         }
+    }
+
+    /// Whether `bytes` more fit into what is prepared.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        self.writer.room().0 >= bytes
     }
 
     pub(crate) fn next_commit(&mut self) -> Option<JobKind> {

@@ -189,6 +189,7 @@ impl Journal {
             let ordinal = state.recent.pop_front().expect("recent is not empty");
             gone += u64::from(self.tail.get(ordinal).1.size());
         }
+        let messages = first - state.first;
         state.first = first;
         state.bytes -= gone;
         let unsettled = !state.ranges.is_empty();
@@ -196,6 +197,7 @@ impl Journal {
             state.window = None;
         }
         self.logs.bytes -= gone;
+        self.logs.messages -= messages;
         if unsettled {
             self.settle(log);
         }
@@ -205,6 +207,7 @@ impl Journal {
     pub(crate) fn forget_log(&mut self, log: LogId, at: u64) {
         let Some(state) = self.logs.remove(log) else { return };
         self.logs.bytes -= state.bytes;
+        self.logs.messages -= state.count();
         for range in &state.ranges {
             self.segments.release(range.segment, range.live_bytes(), 1, at);
         }

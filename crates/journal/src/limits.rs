@@ -46,6 +46,12 @@ pub const WINDOWS_PER_JOB: usize = 256;
 pub const REWRITE_BYTES: u64 = 512 << 10;
 /// See [`REWRITE_BYTES`].
 pub const REWRITE_ENTRIES: u64 = 4_096;
+/// What a segment and its directory take besides messages: headers and rounding to pages.
+pub const SEGMENT_OVERHEAD_BYTES: u64 = 16 << 10;
+/// More sealed segments than this of at most [`SEGMENT_SMALL_BYTES`] are merged.
+pub const SEGMENTS_SMALL_MAX: usize = 3;
+/// See [`SEGMENTS_SMALL_MAX`].
+pub const SEGMENT_SMALL_BYTES: u64 = 32 << 10;
 /// Zeros are written in pieces of this size.
 pub const ZERO_BYTES: usize = 1 << 20;
 

@@ -122,6 +122,11 @@ impl LogState {
         self.first > self.last
     }
 
+    /// Number of live messages.
+    pub(crate) fn count(&self) -> u64 {
+        self.last + 1 - self.first
+    }
+
     /// Sequence of the oldest message in `recent`.
     pub(crate) fn recent_first(&self) -> u64 {
         self.last + 1 - self.recent.len() as u64
@@ -145,6 +150,8 @@ pub(crate) struct Logs {
     free: Vec<u32>,
     /// Record bytes of all live messages.
     pub(crate) bytes: u64,
+    /// Number of all live messages.
+    pub(crate) messages: u64,
 }
 
 impl Logs {

@@ -9,6 +9,7 @@ use crate::job::{JobKind, PrepareJob};
 use crate::journal::Journal;
 use crate::limits::{SEGMENT_BYTES_FIRST, STEP_LOGS_MAX};
 use crate::logs::{LogState, Range};
+use crate::record::MESSAGE_OVERHEAD_BYTES;
 use crate::segment::{Segment, SegmentState, Segments};
 use std::collections::VecDeque;
 use std::io;
@@ -49,16 +50,19 @@ pub(crate) struct Maintenance {
     pub(crate) checkpoint_asked: bool,
 }
 
-/// Where the space of the journal goes, in bytes.
-struct Usage {
-    /// Files of segments that take no more batches.
-    sealed: u64,
-    /// Of these, files that only wait for a checkpoint, durability or their copies' directory.
-    leaving: u64,
-    /// Of these, files that nothing but the missing checkpoint keeps.
+/// Where the space of the journal goes, in bytes; directories count with their segments.
+#[derive(Default)]
+pub(crate) struct Usage {
+    /// Segments that take no more batches.
+    pub(crate) sealed: u64,
+    /// Of these, what only waits for a checkpoint, durability or the directory of its copies.
+    pub(crate) leaving: u64,
+    /// Of these, what nothing but the missing checkpoint keeps.
     held_by_checkpoint: u64,
-    directories: u64,
-    prepared: u64,
+    /// What the live messages of sealed segments would take if nothing dead lay between them.
+    needed: u64,
+    /// The open and the prepared segments, the spare, the checkpoint.
+    other: u64,
 }
 
 impl Journal {
@@ -237,7 +241,6 @@ impl Journal {
         self.tail.absorbed(number);
         self.writer.sealing.pop_front();
         self.maintenance.sealing = false;
-        self.rewriter.absorbed(number);
     }
 
     /// A segment that can go: dead, before the checkpoint, what killed it durable.
@@ -262,7 +265,8 @@ impl Journal {
         let mut names = Vec::new();
         let mut set_aside = None;
         let usage = self.usage();
-        let roomy = usage.sealed + usage.prepared <= 2 * self.logs.bytes + 2 * self.options.segment_bytes_max;
+        let roomy = usage.sealed - usage.leaving + usage.other + self.options.segment_bytes_max
+            <= 2 * self.logs.bytes + 2 * self.options.segment_bytes_max;
         for number in &going {
             let segment = self.segments.get(*number);
             if matches!(segment.source, Source::File { .. }) {
@@ -305,56 +309,49 @@ impl Journal {
         }
     }
 
-    fn usage(&self) -> Usage {
-        let mut usage = Usage {
-            sealed: 0,
-            leaving: 0,
-            held_by_checkpoint: 0,
-            directories: 0,
-            prepared: 0,
-        };
+    pub(crate) fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
         for segment in self.segments.by_number.values() {
-            usage.directories += segment.directory_length;
             if segment.state == SegmentState::Open {
-                usage.prepared += segment.length;
+                usage.other += segment.bytes();
                 continue;
             }
-            usage.sealed += segment.length;
+            usage.sealed += segment.bytes();
+            usage.needed += segment.needed();
             let dead = segment.is_sealed() && segment.references == 0;
             if dead || segment.rewritten {
-                usage.leaving += segment.length;
+                usage.leaving += segment.bytes();
             }
             if dead && segment.id.number >= self.checkpoints.begin_segment {
-                usage.held_by_checkpoint += segment.length;
+                usage.held_by_checkpoint += segment.bytes();
             }
         }
-        usage.prepared += self
+        usage.other += self
             .writer
             .planned
             .iter()
             .filter(|p| p.file.is_some())
             .map(|p| p.capacity)
             .sum::<u64>();
+        usage.other += self.maintenance.spare.as_ref().map_or(0, |spare| spare.length) + self.checkpoints.last_bytes;
         usage
     }
 
     pub(crate) fn disk_bytes(&self) -> u64 {
         let usage = self.usage();
-        let spare = self.maintenance.spare.as_ref().map_or(0, |spare| spare.length);
-        usage.sealed + usage.prepared + usage.directories + spare + self.checkpoints.last_bytes
+        usage.sealed + usage.other
     }
 
-    /// What sealed segments may take before space is won back: the requirement (twice the live bytes plus three segments, of
-    /// which two are open and prepared) with a margin.
-    fn sealed_allowance(&self) -> u64 {
-        let live = self.logs.bytes;
-        live + live / 4 * 3 + self.options.segment_bytes_max / 4 * 3
-    }
-
-    /// Whether live records should be copied out of the deadest segment.
-    pub(crate) fn wants_rewriting(&self) -> bool {
-        let usage = self.usage();
-        usage.sealed - usage.leaving > self.sealed_allowance()
+    /// What sealed segments may take before space is won back. The aim is that everything together takes at most twice the
+    /// bytes of the live bodies and three segments; but rewriting what is a quarter dead at most would never end.
+    pub(crate) fn sealed_allowance(&self, usage: &Usage) -> u64 {
+        let bodies = self
+            .logs
+            .bytes
+            .saturating_sub(self.logs.messages * MESSAGE_OVERHEAD_BYTES as u64);
+        let segment = self.options.segment_bytes_max;
+        let aim = (2 * bodies + 3 * segment).saturating_sub(usage.other + segment / 8);
+        aim.max(usage.needed + usage.needed / 4 + segment / 8)
     }
 
     fn ask_for_checkpoint(&mut self) {
@@ -368,7 +365,7 @@ impl Journal {
         let long = tail >= self.options.checkpoint_bytes.max(2 * self.checkpoints.last_bytes);
         let holds_space = || {
             let usage = self.usage();
-            let needed = usage.sealed > self.sealed_allowance() || self.maintenance.no_space;
+            let needed = usage.sealed > self.sealed_allowance(&usage) || self.maintenance.no_space;
             usage.held_by_checkpoint > 0 && needed
         };
         if long || holds_space() {

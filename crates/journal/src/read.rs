@@ -204,7 +204,7 @@ impl Journal {
         Some(LogBounds {
             first: state.first,
             last: state.last,
-            count: state.last + 1 - state.first,
+            count: state.count(),
             bytes: state.bytes,
             last_timestamp: state.last_timestamp,
         })

@@ -6,8 +6,8 @@ use crate::LogId;
 use crate::directory::{Run, Span};
 use crate::job::{Fetched, JobKind};
 use crate::journal::Journal;
-use crate::limits::{REWRITE_BYTES, REWRITE_ENTRIES};
-use crate::options::Class;
+use crate::limits::{REWRITE_BYTES, REWRITE_ENTRIES, SEGMENTS_SMALL_MAX};
+use crate::segment::Segment;
 use std::io;
 
 /// Where the rewriting of one segment stands.
@@ -25,15 +25,10 @@ pub(crate) struct Rewriter {
     victim: Option<Victim>,
     /// The copies up to this position must be durable before more are made.
     wait_for: u64,
-    /// Segments whose copies wait for their new segment's directory.
-    moved: Vec<u64>,
-}
-
-impl Rewriter {
-    /// A segment's directory was absorbed, and with it the copies in it.
-    pub(crate) fn absorbed(&mut self, _number: u64) {
-        self.moved.clear();
-    }
+    /// While space is being won back: only segments below this number are rewritten, not what the pass itself wrote.
+    pass: Option<u64>,
+    /// The pass merges all small segments.
+    merging: bool,
 }
 
 impl Journal {
@@ -51,7 +46,7 @@ impl Journal {
             self.rewriter.victim = None;
             return self.next_rewrite();
         }
-        if self.admission(REWRITE_BYTES * 2, Class::Essential).is_err() {
+        if !self.has_room(2 * self.rewrite_bytes()) {
             return None;
         }
         let segment = self.segments.get(number);
@@ -74,23 +69,38 @@ impl Journal {
         })
     }
 
-    /// The sealed segment with the least live share, if space should be won back and that one wins any.
+    /// The sealed segment with the least live share, if space should be won back and that one wins enough.
     fn choose_victim(&mut self) -> Option<()> {
-        if !self.wants_rewriting() {
+        let usage = self.usage();
+        let (staying, allowance) = (usage.sealed - usage.leaving, self.sealed_allowance(&usage));
+        // A pass begins above the allowance and goes on until somewhat below it.
+        let enough = if self.rewriter.pass.is_some() {
+            allowance / 8 * 7
+        } else {
+            allowance
+        };
+        let pass = *self.rewriter.pass.get_or_insert(self.writer.open.id.number);
+        let wins = |segment: &Segment| segment.bytes() - segment.needed();
+        let before = || self.segments.by_number.range(..pass).map(|(_, segment)| segment);
+        let small = before().filter(|segment| segment.is_small()).count();
+        let merging = if self.rewriter.merging {
+            small > 0
+        } else {
+            small > SEGMENTS_SMALL_MAX
+        };
+        let victim = before()
+            .filter(|segment| staying > enough && segment.is_sealed() && segment.references > 0 && !segment.rewritten)
+            .max_by_key(|segment| wins(segment) * 1_000 / segment.bytes().max(1))
+            .filter(|segment| wins(segment) * 5 >= segment.bytes())
+            .or_else(|| before().find(|segment| merging && segment.is_small()));
+        self.rewriter.merging = merging && victim.is_some();
+        let Some(victim) = victim else {
+            self.rewriter.pass = None;
             return None;
-        }
-        let victim = self
-            .segments
-            .by_number
-            .values()
-            .filter(|segment| segment.is_sealed() && segment.references > 0 && !segment.rewritten)
-            .min_by_key(|segment| segment.live_bytes * 1_000 / segment.length.max(1))?;
-        // Copying more than four sevenths would win too little.
-        if victim.live_bytes * 7 > victim.length * 4 {
-            return None;
-        }
+        };
+        let number = victim.id.number;
         self.rewriter.victim = Some(Victim {
-            number: victim.id.number,
+            number,
             runs: Vec::new(),
             next_run: 0,
             from: 0,
@@ -117,19 +127,23 @@ impl Journal {
         }
     }
 
+    /// Bytes that one step may move: small beside a segment.
+    fn rewrite_bytes(&self) -> u64 {
+        REWRITE_BYTES.min(self.options.segment_bytes_max / 8)
+    }
+
     /// The next live pieces of the victim, within the bounds of one step.
     fn next_parts(&mut self) -> Vec<(LogId, Span)> {
         let mut parts = Vec::new();
+        let bytes_max = self.rewrite_bytes();
         let Some(victim) = self.rewriter.victim.as_mut() else {
             return parts;
         };
         let (mut entries, mut bytes) = (0, 0);
-        let mut looked_at = 0;
         while let Some(run) = victim.runs.get(victim.next_run) {
-            if entries >= REWRITE_ENTRIES || bytes >= REWRITE_BYTES {
+            if entries >= REWRITE_ENTRIES || bytes >= bytes_max {
                 break;
             }
-            looked_at += 1;
             let live = self.logs.get(run.log).and_then(|log| {
                 let from = run.first.max(log.first).max(victim.from);
                 let index = log.range_index(from.min(run.last))?;
@@ -144,7 +158,7 @@ impl Journal {
             let average = u64::from(run.bytes) / (run.last - run.first + 1) + 1;
             let count = (range.last - from + 1)
                 .min(REWRITE_ENTRIES - entries)
-                .min(REWRITE_BYTES / average + 1);
+                .min(bytes_max / average + 1);
             let before = (from == range.first).then_some(range.base);
             parts.push((
                 run.log,
@@ -163,7 +177,6 @@ impl Journal {
                 victim.from = from + count;
             }
         }
-        debug_assert!(looked_at > 0 || victim.next_run >= victim.runs.len());
         parts
     }
 
@@ -202,7 +215,6 @@ impl Journal {
     fn end_victim(&mut self) {
         if let Some(victim) = self.rewriter.victim.take() {
             self.segments.get_mut(victim.number).rewritten = true;
-            self.rewriter.moved.push(victim.number);
         }
     }
 
@@ -214,8 +226,9 @@ impl Journal {
 
     /// When nothing is left to copy, the segment with the copies is ended early, so that the originals can go.
     fn finish_copies(&mut self) {
-        let has_copies = self.writer.open.moved > 0 && !self.rewriter.moved.is_empty();
-        if has_copies && self.writer.open.file.is_some() {
+        let mut segments = self.segments.by_number.values();
+        let awaited = self.writer.open.moved > 0 && segments.any(|segment| segment.rewritten && segment.references > 0);
+        if awaited && self.writer.open.file.is_some() {
             self.rotate_early();
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::directory::{Extent, Source};
 use crate::format::SegmentId;
+use crate::limits::{SEGMENT_HEADER_BYTES, SEGMENT_OVERHEAD_BYTES, SEGMENT_SMALL_BYTES};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,26 @@ impl Segment {
 
     pub(crate) fn is_sealed(&self) -> bool {
         self.state == SegmentState::Sealed
+    }
+
+    /// Bytes its files take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.length + self.directory_length
+    }
+
+    /// Bytes its live messages and their directory entries would take in a segment without anything dead.
+    pub(crate) fn needed(&self) -> u64 {
+        if self.live_bytes == 0 {
+            return 0;
+        }
+        let records = self.extent.end.saturating_sub(u64::from(SEGMENT_HEADER_BYTES)).max(1);
+        let directory = (u128::from(self.directory_length) * u128::from(self.live_bytes) / u128::from(records)) as u64;
+        (self.live_bytes + directory + SEGMENT_OVERHEAD_BYTES).min(self.bytes())
+    }
+
+    /// So small that it is worth merging with others like it.
+    pub(crate) fn is_small(&self) -> bool {
+        self.is_sealed() && self.references > 0 && !self.rewritten && self.bytes() <= SEGMENT_SMALL_BYTES
     }
 
     /// No live message, nobody reads it: only a checkpoint and durability decide.

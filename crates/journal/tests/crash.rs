@@ -6,8 +6,28 @@ mod support;
 use seaway_journal::disk::simulated::{SimulatedDisk, SyncMode};
 use support::{Machine, options};
 
+#[derive(Clone, Copy, PartialEq)]
+enum Workload {
+    Mixed,
+    /// Mostly dead segments.
+    Sparse,
+}
+
+fn act(machine: &mut Machine, workload: Workload) {
+    match workload {
+        Workload::Mixed => machine.random_action(),
+        Workload::Sparse => machine.sparse_action(),
+    }
+}
+
 /// Runs a workload until the disk crashes or it ends; then restarts and checks. Returns the number of operations.
-fn run(seed: u64, actions: u64, crash_at: Option<u64>, mode: SyncMode) -> Result<(u64, Machine), String> {
+fn run(
+    workload: Workload,
+    seed: u64,
+    actions: u64,
+    crash_at: Option<u64>,
+    mode: SyncMode,
+) -> Result<(u64, Machine), String> {
     let disk = SimulatedDisk::new(seed ^ crash_at.unwrap_or(0).wrapping_mul(0x9e37));
     disk.set_sync_mode(mode);
     if let Some(operation) = crash_at {
@@ -24,7 +44,7 @@ fn run(seed: u64, actions: u64, crash_at: Option<u64>, mode: SyncMode) -> Result
         Err(error) => return Err(error.to_string()),
     };
     for _ in 0..actions {
-        machine.random_action();
+        act(&mut machine, workload);
         if machine.poisoned() || disk.has_crashed() {
             break;
         }
@@ -55,12 +75,12 @@ fn run(seed: u64, actions: u64, crash_at: Option<u64>, mode: SyncMode) -> Result
     Ok((operations, machine))
 }
 
-fn crash_everywhere(seed: u64, actions: u64, mode: SyncMode) -> Result<(), String> {
-    let (operations, machine) = run(seed, actions, None, mode)?;
+fn crash_everywhere(workload: Workload, seed: u64, actions: u64, mode: SyncMode) -> Result<(), String> {
+    let (operations, machine) = run(workload, seed, actions, None, mode)?;
     assert!(operations > 100, "the workload does something: {operations} operations");
     assert!(machine.opened.position > 100);
     for operation in 1..=operations {
-        run(seed, actions, Some(operation), mode)
+        run(workload, seed, actions, Some(operation), mode)
             .map_err(|error| format!("seed {seed}, crash at {operation}: {error}"))?;
     }
     Ok(())
@@ -69,23 +89,32 @@ fn crash_everywhere(seed: u64, actions: u64, mode: SyncMode) -> Result<(), Strin
 #[test]
 fn durable_records_survive_a_crash_at_every_operation() {
     for seed in [1, 2, 3] {
-        crash_everywhere(seed, 900, SyncMode::Honest).unwrap();
+        crash_everywhere(Workload::Mixed, seed, 900, SyncMode::Honest).unwrap();
+    }
+}
+
+#[test]
+fn rewriting_survives_a_crash_at_every_operation() {
+    for seed in [4, 5] {
+        crash_everywhere(Workload::Sparse, seed, 2_500, SyncMode::Honest).unwrap();
     }
 }
 
 #[test]
 fn many_seeds_with_one_crash_each() {
     for seed in 1_000..1_150 {
-        let (operations, _) = run(seed, 600, None, SyncMode::Honest).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let (operations, _) =
+            run(Workload::Mixed, seed, 600, None, SyncMode::Honest).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         let at = 1 + seed * 7_919 % operations;
-        run(seed, 600, Some(at), SyncMode::Honest).unwrap_or_else(|e| panic!("seed {seed}, crash at {at}: {e}"));
+        run(Workload::Mixed, seed, 600, Some(at), SyncMode::Honest)
+            .unwrap_or_else(|e| panic!("seed {seed}, crash at {at}: {e}"));
     }
 }
 
 /// Without working syncs the very same test must fail: it would notice a forgotten one.
 #[test]
 fn the_crash_test_notices_a_disk_that_does_not_sync() {
-    let error = crash_everywhere(1, 900, SyncMode::Lying).unwrap_err();
+    let error = crash_everywhere(Workload::Mixed, 1, 900, SyncMode::Lying).unwrap_err();
     assert!(!error.is_empty());
 }
 
@@ -93,7 +122,7 @@ fn the_crash_test_notices_a_disk_that_does_not_sync() {
 #[test]
 fn the_same_seed_gives_the_same_files() {
     let files = |seed| {
-        let (_, machine) = run(seed, 400, Some(150), SyncMode::Honest).unwrap();
+        let (_, machine) = run(Workload::Mixed, seed, 400, Some(150), SyncMode::Honest).unwrap();
         let names = machine.disk.names();
         names
             .into_iter()
@@ -102,4 +131,41 @@ fn the_same_seed_gives_the_same_files() {
     };
     assert!(files(5) == files(5));
     assert!(files(5) != files(6));
+}
+
+/// The workloads are not vacuous: they take checkpoints, rewrite, remove segments, and crashes tear writes.
+#[test]
+fn the_workloads_reach_every_corner() {
+    let (mut checkpoints, mut rewritten, mut removed, mut torn) = (0, 0, 0, 0);
+    for seed in 0..30 {
+        let disk = SimulatedDisk::new(seed);
+        let mut machine = Machine::open(&disk, options(), seed).unwrap();
+        for _ in 0..1_500 {
+            machine.random_action();
+        }
+        for _ in 0..2_500 {
+            machine.sparse_action();
+        }
+        machine.settle();
+        let statistics = machine.journal.statistics();
+        checkpoints += statistics.checkpoints;
+        rewritten += statistics.rewritten_bytes;
+        removed += u64::from(
+            !disk
+                .names()
+                .iter()
+                .any(|name| name.starts_with("segment-0000000000000001")),
+        );
+        let (operations, _) = run(Workload::Mixed, seed, 300, None, SyncMode::Honest).unwrap();
+        disk.crash_at(disk.operations() + 1 + seed % operations.min(9));
+        for _ in 0..200 {
+            machine.random_action();
+        }
+        disk.restart();
+        torn += u64::from(machine.reopen(options(), seed).unwrap().opened.cut.is_some());
+    }
+    println!(
+        "{checkpoints} checkpoints, {rewritten} bytes rewritten, {removed} first segments removed, {torn} torn tails"
+    );
+    assert!(checkpoints > 30 && rewritten > 100_000 && removed > 10 && torn > 2);
 }

@@ -18,7 +18,7 @@ impl Recovery<'_> {
         for id in ids {
             self.index_segment(id, cut)?;
         }
-        let mut total = 0;
+        let (mut total, mut messages) = (0, 0);
         for log in self.logs.iter_mut() {
             let mut next = log.first;
             for range in &log.ranges {
@@ -33,8 +33,10 @@ impl Recovery<'_> {
             }
             log.bytes = log.ranges.iter().map(crate::logs::Range::live_bytes).sum();
             total += log.bytes;
+            messages += log.count();
         }
         self.logs.bytes = total;
+        self.logs.messages = messages;
         Ok(())
     }
 

@@ -157,8 +157,8 @@ pub struct Machine {
     /// Whether the owner answers `CheckpointNeeded`.
     pub checkpoints: bool,
     pub checkpoints_done: u64,
-    next_log: u64,
-    clock: i64,
+    pub next_log: u64,
+    pub clock: i64,
 }
 
 impl Machine {
@@ -248,16 +248,16 @@ impl Machine {
         } else if let Some(outcome) = self.outcomes.pop() {
             self.journal.completed(outcome);
         } else {
-            self.take_completions();
-            return self.journal.has_completions();
+            return self.take_completions();
         }
         self.take_completions();
         true
     }
 
-    fn take_completions(&mut self) {
+    fn take_completions(&mut self) -> bool {
         let mut new = Vec::new();
         self.journal.poll(&mut new);
+        let any = !new.is_empty();
         for completion in new {
             match completion {
                 Completion::Durable(position) => {
@@ -272,6 +272,7 @@ impl Machine {
                 other => self.completions.push(other),
             }
         }
+        any
     }
 
     pub fn checkpoint(&mut self) {
@@ -341,6 +342,37 @@ impl Machine {
             92 => self.checkpoint(),
             _ => {
                 for _ in 0..self.random.below(6) {
+                    self.step();
+                }
+            }
+        }
+    }
+
+    /// Old messages of many logs, a busy log that is trimmed behind its end: what the rewriter is for.
+    pub fn sparse_action(&mut self) {
+        const BUSY: u64 = 1;
+        match self.random.below(100) {
+            0..3 => {
+                self.next_log += 1;
+                let length = self.random.below(200) as usize;
+                self.append(self.next_log, length);
+            }
+            3..70 => {
+                let length = self.random.below(700) as usize;
+                self.append(BUSY, length);
+            }
+            70..76 => {
+                let last = self.state.logs.get(&BUSY).map_or(0, |log| log.last);
+                self.trim(BUSY, last.saturating_sub(3));
+            }
+            76..78 => {
+                let kind = self.random.below(8) as u8;
+                let body = self.random.next().to_le_bytes();
+                self.fact(kind, &body);
+            }
+            78..88 => self.journal.submit(),
+            _ => {
+                for _ in 0..self.random.below(12) {
                     self.step();
                 }
             }

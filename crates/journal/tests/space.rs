@@ -1,0 +1,261 @@
+//! Space: it is really given back, and a full disk is an answer in words (architecture §4 invariant 3, §6 retention).
+
+mod support;
+
+use seaway_journal::disk::simulated::{Operation, SimulatedDisk};
+use seaway_journal::*;
+use std::io::ErrorKind;
+use support::{Machine, body};
+
+const SEGMENT: u64 = 256 << 10;
+
+fn options() -> Options {
+    let mut options = support::options();
+    options.segment_bytes_max = SEGMENT;
+    options
+}
+
+/// Bytes of everything in the directory.
+fn used(machine: &Machine) -> u64 {
+    machine.disk.used()
+}
+
+fn assert_given_back(machine: &mut Machine) {
+    machine.settle();
+    let live: u64 = machine
+        .state
+        .logs
+        .values()
+        .flat_map(|log| log.messages.values())
+        .map(|(_, l)| *l as u64)
+        .sum();
+    let bound = 2 * live + 3 * SEGMENT;
+    let small_files = 4 << 10;
+    assert!(
+        used(machine) <= bound + small_files,
+        "{} bytes on disk, {live} live, bound {bound}: {:?}, {:?}",
+        used(machine),
+        machine.disk.names(),
+        machine.journal.statistics()
+    );
+}
+
+#[test]
+fn a_trimmed_log_gives_its_space_back() {
+    let disk = SimulatedDisk::new(1);
+    let mut machine = Machine::open(&disk, options(), 1).unwrap();
+    for _ in 0..20_000 {
+        machine.append(1, 200);
+        if machine.journal.backlog_bytes() > 20_000 {
+            machine.settle();
+        }
+    }
+    machine.settle();
+    assert!(used(&machine) > 4_000_000);
+    machine.trim(1, 19_990);
+    assert_given_back(&mut machine);
+    machine.trim(1, 20_001);
+    assert_given_back(&mut machine);
+    machine.append(1, 10);
+    machine.delete(1);
+    assert_given_back(&mut machine);
+    disk.restart();
+    machine.reopen(options(), 2).unwrap();
+}
+
+#[test]
+fn space_comes_back_although_each_of_many_logs_keeps_one_old_message() {
+    let disk = SimulatedDisk::new(2);
+    let mut machine = Machine::open(&disk, options(), 2).unwrap();
+    for round in 0..80 {
+        for log in 1..=300 {
+            machine.append(log, 150);
+            if machine.journal.backlog_bytes() > 20_000 {
+                machine.settle();
+            }
+        }
+        // One message of each log stays where it is, spread over all segments.
+        machine.append(1_000 + round, 150);
+        machine.settle();
+    }
+    let before = used(&machine);
+    for log in 1..=300 {
+        // Different logs keep messages of different age.
+        let keep = 80 - log % 30;
+        machine.trim(log, keep);
+        machine.trim(log, 80);
+    }
+    assert_given_back(&mut machine);
+    assert!(used(&machine) < before / 4, "{} of {before}", used(&machine));
+    assert!(
+        machine.journal.statistics().rewritten_bytes > 0,
+        "the rewriter was needed"
+    );
+    let state = machine.state.clone();
+    for (id, log) in &state.logs {
+        machine.check_log(*id, log).unwrap();
+        let bounds = machine.journal.log_state(LogId(*id)).unwrap();
+        let bytes: u64 = log.messages.values().map(|(_, length)| *length as u64 + 36).sum();
+        assert_eq!((bounds.first, bounds.last, bounds.bytes), (log.first, log.last, bytes));
+    }
+    disk.restart();
+    let mut machine = machine.reopen(options(), 3).unwrap();
+    assert_given_back(&mut machine);
+}
+
+#[test]
+fn many_restarts_leave_no_heap_of_half_empty_segments() {
+    let disk = SimulatedDisk::new(3);
+    let mut machine = Machine::open(&disk, options(), 3).unwrap();
+    for round in 0..40 {
+        machine.append(1 + round % 5, 300);
+        machine.settle();
+        disk.restart();
+        machine = machine.reopen(options(), round).unwrap();
+    }
+    machine.append(1, 1);
+    assert_given_back(&mut machine);
+}
+
+#[test]
+fn a_full_disk_refuses_publishes_and_lets_trims_free_it() {
+    let disk = SimulatedDisk::new(4);
+    disk.set_capacity(12 * SEGMENT);
+    let mut machine = Machine::open(&disk, options(), 4).unwrap();
+    let mut refusal = None;
+    for _ in 0..20_000 {
+        match machine.journal.admission(200, Class::Publish) {
+            Ok(()) => {
+                machine.append(1, 200);
+            }
+            Err(Refusal::Busy) => machine.settle(),
+            Err(other) => {
+                refusal = Some(other);
+                break;
+            }
+        }
+    }
+    machine.settle();
+    assert_eq!(refusal, Some(Refusal::NoSpace));
+    assert!(machine.completions.iter().any(|c| matches!(c, Completion::SpaceLow)));
+    assert!(!machine.poisoned(), "no write met the full disk");
+    // Acks and facts go on within the reserve.
+    for _ in 0..20 {
+        assert_eq!(machine.journal.admission(100, Class::Essential), Ok(()));
+        machine.fact(1, &[7; 100]);
+        machine.settle();
+    }
+    assert_eq!(machine.journal.admission(200, Class::Publish), Err(Refusal::NoSpace));
+    // What is there can be read, and a trim frees the disk.
+    let state = machine.state.clone();
+    machine.check_log(1, &state.logs[&1]).unwrap();
+    machine.completions.clear();
+    assert_eq!(machine.journal.admission(100, Class::Essential), Ok(()));
+    machine.trim(1, state.logs[&1].last);
+    machine.settle();
+    assert!(
+        machine.completions.iter().any(|c| matches!(c, Completion::SpaceBack)),
+        "{:?}",
+        machine.completions
+    );
+    for _ in 0..2_000 {
+        match machine.journal.admission(200, Class::Publish) {
+            Ok(()) => {
+                machine.append(1, 200);
+                let last = machine.state.logs[&1].last;
+                if last % 10 == 0 {
+                    machine.trim(1, last);
+                }
+            }
+            Err(Refusal::Busy) => machine.settle(),
+            Err(other) => panic!("refused again: {other}"),
+        }
+    }
+    machine.settle();
+    disk.restart();
+    machine.reopen(options(), 5).unwrap();
+}
+
+#[test]
+fn space_made_by_others_is_noticed_when_somebody_asks() {
+    let disk = SimulatedDisk::new(5);
+    disk.set_capacity(4 * SEGMENT);
+    let mut machine = Machine::open(&disk, options(), 5).unwrap();
+    let fill = |machine: &mut Machine| loop {
+        match machine.journal.admission(200, Class::Publish) {
+            Ok(()) => {
+                machine.append(1, 200);
+            }
+            Err(Refusal::Busy) => machine.settle(),
+            Err(other) => break other,
+        }
+    };
+    assert_eq!(fill(&mut machine), Refusal::NoSpace);
+    disk.set_capacity(20 * SEGMENT);
+    assert_eq!(machine.journal.admission(200, Class::Publish), Err(Refusal::NoSpace));
+    machine.settle();
+    assert_eq!(machine.journal.admission(200, Class::Publish), Ok(()));
+}
+
+#[test]
+fn a_failing_sync_poisons_and_is_not_retried() {
+    for operation in [Operation::SyncData, Operation::Write] {
+        let disk = SimulatedDisk::new(6);
+        let mut machine = Machine::open(&disk, options(), 6).unwrap();
+        machine.append(1, 100);
+        machine.settle();
+        let durable = machine.journal.durable();
+        disk.fail(operation, 0, ErrorKind::Other);
+        machine.append(1, 100);
+        machine.journal.submit();
+        while machine.step() {}
+        assert!(machine.poisoned());
+        let poisonings = machine
+            .completions
+            .iter()
+            .filter(|c| matches!(c, Completion::Poisoned(_)))
+            .count();
+        assert_eq!(poisonings, 1);
+        assert_eq!(machine.journal.durable(), durable);
+        let operations = disk.operations();
+        for _ in 0..100 {
+            let refused = machine.journal.admission(10, Class::Essential);
+            assert!(matches!(refused, Err(Refusal::Poisoned(_))), "{refused:?}");
+            // Counted, never written: memory does not grow.
+            machine.journal.append_fact(1, &[0; 1_000], Urgency::Sync);
+            machine.journal.submit();
+            while machine.step() {}
+        }
+        assert_eq!(disk.operations(), operations, "nothing is written or synced again");
+        assert!(machine.journal.backlog_bytes() < 10_000);
+        assert_eq!(
+            machine.read(1, 1, 10, 1_000).unwrap()[0].2,
+            body(1, 1, 100),
+            "what is durable still flows"
+        );
+        machine.history.truncate(2);
+        disk.restart();
+        machine.reopen(options(), 7).unwrap();
+    }
+}
+
+#[test]
+fn a_message_larger_than_a_segment_gets_a_segment_of_its_own() {
+    let disk = SimulatedDisk::new(8);
+    let mut machine = Machine::open(&disk, options(), 8).unwrap();
+    machine.append(1, 10);
+    let length = 1_200_000;
+    while machine.journal.admission(length as u64, Class::Publish).is_err() {
+        machine.settle();
+    }
+    machine.append(1, length);
+    machine.append(1, 10);
+    machine.settle();
+    disk.restart();
+    machine.reopen(options(), 9).unwrap();
+    let mut machine = Machine::open(&SimulatedDisk::new(9), options(), 9).unwrap();
+    assert_eq!(
+        machine.journal.admission(1 << 40, Class::Publish),
+        Err(Refusal::TooLarge)
+    );
+}
