@@ -25,7 +25,9 @@ func crashPublish() {
 	clientID := environment("SEAWAY_CLIENT")
 	connection := open(clientID,
 		stan.PubAckWait(crashAckWait), stan.Pings(5, 88),
-		stan.NatsOptions(nats.ReconnectWait(5*time.Millisecond), nats.ReconnectJitter(0, 0), nats.Timeout(deadline)))
+		stan.NatsOptions(nats.ReconnectWait(5*time.Millisecond), nats.ReconnectJitter(0, 0), nats.Timeout(deadline),
+			// Connections break all the time here; the library would print each.
+			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})))
 	stop := make(chan struct{})
 	go func() {
 		_, _ = os.Stdin.Read(make([]byte, 1))

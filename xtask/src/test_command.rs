@@ -120,13 +120,13 @@ fn report(tally: &Tally, outcomes: &[(&str, Duration, bool)]) {
 }
 
 fn check_format() -> anyhow::Result<()> {
-    shell::run(shell::cargo().args(["fmt", "--all", "--", "--check"]))?;
+    shell::run(shell::cargo().args(["fmt", "--all", "--", "--check", "-l"]))?;
     let foreign = shell::root().join("compat/rust/Cargo.toml");
     shell::run(
         shell::cargo()
             .args(["fmt", "--manifest-path"])
             .arg(foreign)
-            .args(["--", "--check"]),
+            .args(["--", "--check", "-l"]),
     )?;
     if shell::is_installed("gofmt") {
         let go = shell::root().join("compat/go");
