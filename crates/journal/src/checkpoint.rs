@@ -61,6 +61,8 @@ pub(crate) struct Checkpoints {
     pub(crate) last_bytes: u64,
     /// Committed bytes when the newest one began.
     pub(crate) begun_at_bytes: u64,
+    /// Bytes of tail that this start had to read; gone with the next checkpoint.
+    pub(crate) inherited_bytes: u64,
     running: Option<Running>,
     /// An unfinished file to be removed.
     abandoned: Option<String>,
@@ -291,6 +293,7 @@ impl Journal {
                 // The file was never published: giving it up loses nothing.
                 self.checkpoints.abandoned = Some(format!("{}.writing", running.name));
                 self.checkpoints.running = None;
+                // Not asked for again before as much came in as usually lies between two.
                 self.checkpoints.begun_at_bytes = self.statistics.committed_bytes;
                 self.maintenance.checkpoint_asked = false;
                 self.completions
@@ -307,6 +310,7 @@ impl Journal {
             Ok(()) => {
                 self.checkpoints.begin_segment = running.begin_segment;
                 self.checkpoints.begun_at_bytes = running.begun_at_bytes;
+                self.checkpoints.inherited_bytes = 0;
                 self.checkpoints.last_bytes = running.written;
                 self.checkpoints.name = Some(running.name);
                 self.maintenance.checkpoint_asked = false;

@@ -178,7 +178,10 @@ impl Journal {
         }
         let length: usize = body.iter().map(|part| part.len()).sum();
         assert!(length <= RECORD_BODY_BYTES_MAX, "a body of {length} bytes is too large");
-        assert!(sequence > 0, "sequences begin with 1");
+        assert!(
+            sequence > 0 && sequence < u64::MAX,
+            "sequence {sequence} is out of range"
+        );
         let offset = self.place(MESSAGE_OVERHEAD_BYTES + length);
         let seed = self.writer.open.seed;
         let size = record::write_message(&mut self.writer.fill, seed, false, log, sequence, timestamp, body);
@@ -335,7 +338,7 @@ impl Journal {
         });
         writer.checksum = header.checksum;
         writer.open.cursor = end;
-        writer.fill = Vec::with_capacity(capacity_hint.min(BATCH_BYTES_MAX).max(4_096));
+        writer.fill = Vec::with_capacity(capacity_hint.clamp(4_096, BATCH_BYTES_MAX));
         writer.fill.resize(BATCH_HEADER_BYTES, 0);
         writer.fill_count = 0;
     }

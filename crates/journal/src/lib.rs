@@ -118,6 +118,8 @@ pub struct Statistics {
     pub commit_nanoseconds_max: u64,
     /// Bytes copied by the rewriter since the start.
     pub rewritten_bytes: u64,
+    /// Segment files used again since the start.
+    pub recycled: u64,
     /// Checkpoints published since the start.
     pub checkpoints: u64,
     /// Memory of the tail cache.

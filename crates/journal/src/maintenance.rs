@@ -111,6 +111,7 @@ impl Journal {
         if let Some(spare) = &spare {
             capacity = spare.length;
             preparation.capacity = capacity;
+            self.statistics.recycled += 1;
         }
         let id = preparation.id;
         self.set_planned_capacity(id, capacity);

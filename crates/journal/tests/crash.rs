@@ -1,6 +1,8 @@
 //! Power is lost at every operation of a workload on the simulated disk (architecture: nothing leaves before it is durable;
 //! docs/journal-format.md §9, §10).
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use seaway_journal::disk::simulated::{SimulatedDisk, SyncMode};
@@ -11,12 +13,15 @@ enum Workload {
     Mixed,
     /// Mostly dead segments.
     Sparse,
+    /// A log trimmed behind its end.
+    Churn,
 }
 
 fn act(machine: &mut Machine, workload: Workload) {
     match workload {
         Workload::Mixed => machine.random_action(),
         Workload::Sparse => machine.sparse_action(),
+        Workload::Churn => machine.churn_action(),
     }
 }
 
@@ -109,6 +114,26 @@ fn many_seeds_with_one_crash_each() {
         run(Workload::Mixed, seed, 600, Some(at), SyncMode::Honest)
             .unwrap_or_else(|e| panic!("seed {seed}, crash at {at}: {e}"));
     }
+}
+
+/// Stale bytes of recycled segments never come back.
+#[test]
+fn recycling_survives_crashes() {
+    let (operations, _) = run(Workload::Churn, 7, 8_000, None, SyncMode::Honest).unwrap();
+    for operation in (1..=operations).rev().step_by(23).take(60) {
+        run(Workload::Churn, 7, 8_000, Some(operation), SyncMode::Honest)
+            .unwrap_or_else(|error| panic!("crash at {operation} of {operations}: {error}"));
+    }
+    let disk = SimulatedDisk::new(7);
+    let mut machine = Machine::open(&disk, options(), 7).unwrap();
+    for _ in 0..8_000 {
+        machine.churn_action();
+    }
+    assert!(
+        machine.journal.statistics().recycled > 5,
+        "{:?}",
+        machine.journal.statistics()
+    );
 }
 
 /// Without working syncs the very same test must fail: it would notice a forgotten one.

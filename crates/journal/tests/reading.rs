@@ -1,5 +1,7 @@
 //! Reading: the tail from memory, cold reads, heads read ahead, seeking by time (architecture §5 cold reads, §6 index).
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use seaway_journal::disk::simulated::SimulatedDisk;

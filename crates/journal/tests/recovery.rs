@@ -1,5 +1,7 @@
 //! What a start makes of a directory: torn tails, damage, foreign files, locks, checkpoints (docs/journal-format.md §9).
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use seaway_journal::disk::Disk;
@@ -300,6 +302,46 @@ fn a_second_opener_is_refused_and_told_who_holds_it() {
     }
     drop(first);
     Journal::open(&other, options, &mut Replayed::default()).unwrap();
+}
+
+/// Whatever a few wild bytes do to the files: a start answers, it does not panic, and what it opens can be used.
+#[test]
+fn wild_bytes_never_panic_a_start() {
+    let machine = with_checkpoint();
+    let names: Vec<String> = machine.disk.names();
+    let mut random = support::Random(11);
+    let (mut opened, mut refused) = (0, 0);
+    for _ in 0..600 {
+        let disk = machine.disk.fork(1);
+        for _ in 0..=random.below(3) {
+            let name = &names[random.below(names.len() as u64) as usize];
+            let mut content = disk.content(name).unwrap();
+            match random.below(4) {
+                0 => content.truncate(random.below(content.len() as u64 + 1) as usize),
+                _ if content.is_empty() => {}
+                _ => {
+                    // Mostly where something is.
+                    let bound = if random.below(2) == 0 { 400 } else { 9_000 }.min(content.len() as u64);
+                    let at = random.below(bound) as usize;
+                    content[at] = random.next() as u8;
+                }
+            }
+            disk.plant(name, &content);
+        }
+        match Machine::open(&disk, options(), 1) {
+            Ok(mut machine) => {
+                opened += 1;
+                let logs: Vec<u64> = machine.replayed.logs.keys().copied().collect();
+                for log in logs {
+                    let _ = machine.read(log, 1, 100, 100_000);
+                    let _ = machine.journal.head(LogId(log));
+                }
+                while machine.step() {}
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(opened > 20 && refused > 100, "{opened} opened, {refused} refused");
 }
 
 /// A newer version's file is refused, not misread.

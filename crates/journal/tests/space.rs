@@ -1,5 +1,7 @@
 //! Space: it is really given back, and a full disk is an answer in words (architecture §4 invariant 3, §6 retention).
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use seaway_journal::disk::simulated::{Operation, SimulatedDisk};
@@ -163,7 +165,7 @@ fn a_full_disk_refuses_publishes_and_lets_trims_free_it() {
             Ok(()) => {
                 machine.append(1, 200);
                 let last = machine.state.logs[&1].last;
-                if last % 10 == 0 {
+                if last.is_multiple_of(10) {
                     machine.trim(1, last);
                 }
             }

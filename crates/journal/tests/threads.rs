@@ -1,5 +1,7 @@
 //! The journal on a real directory, driven by threads: commits, reads, trims and checkpoints at the same time, then a start.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use seaway_journal::disk::Disk;

@@ -63,7 +63,10 @@ impl Recovery<'_> {
             file.read_at(&mut block, offset).map_err(read_error())?;
             let rest = u32_at(&block, 0);
             let total = u64::from(rest) + 8;
-            if rest < 4 || rest > CHECKPOINT_BLOCK_BYTES_MAX || offset + total > length || u32_at(&block, 4) != number {
+            if !(4..=CHECKPOINT_BLOCK_BYTES_MAX).contains(&rest)
+                || offset + total > length
+                || u32_at(&block, 4) != number
+            {
                 return Err(damaged(
                     name,
                     offset,

@@ -180,8 +180,7 @@ impl Journal {
             journal.checkpoints.name = Some(checkpoint.name);
         }
         // The tail that was read counts towards the next checkpoint.
-        journal.statistics.committed_bytes = tail.bytes;
-        journal.checkpoints.begun_at_bytes = 0;
+        journal.checkpoints.inherited_bytes = tail.bytes;
         journal.maintain();
         Ok((journal, opened))
     }

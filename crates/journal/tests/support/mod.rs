@@ -379,6 +379,26 @@ impl Machine {
         }
     }
 
+    /// One log in a steady state: as much is trimmed as appended, so that segment files are recycled.
+    pub fn churn_action(&mut self) {
+        match self.random.below(100) {
+            0..75 => {
+                let length = self.random.below(700) as usize;
+                self.append(1, length);
+            }
+            75..78 => {
+                let last = self.state.logs.get(&1).map_or(0, |log| log.last);
+                self.trim(1, last.saturating_sub(1_000));
+            }
+            78..88 => self.journal.submit(),
+            _ => {
+                for _ in 0..self.random.below(16) {
+                    self.step();
+                }
+            }
+        }
+    }
+
     /// Whether a start after this machine would be allowed to find the state as of `position`.
     pub fn state_at(&self, position: Position) -> ModelState {
         let mut state = ModelState::default();
