@@ -18,6 +18,7 @@ mod fuzz;
 mod raw_client;
 mod server_process;
 mod shell;
+mod simulate;
 mod sync_trace;
 mod test_command;
 mod tidy;
@@ -37,6 +38,7 @@ cargo xtask COMMAND
   sync-trace [--server PATH]        a system call trace proves that nothing leaves before it is synced
   fuzz [--seconds N] [--target NAME]...
                                     coverage-guided fuzzing of everything that reads foreign bytes
+  simulate [--count N]              seeded faults on a simulated disk, and a control without syncing
   tidy                              layout checks: file budgets, dependence rules, leftovers
   codegen [--check]                 regenerate committed files, or check that they are up to date
 
@@ -99,6 +101,11 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
             };
             arguments.finish()?;
             fuzz::run(&options)
+        }
+        "simulate" => {
+            let count = arguments.number("--count")?.unwrap_or(simulate::DEFAULT_COUNT);
+            arguments.finish()?;
+            simulate::run(count)
         }
         "tidy" => arguments.finish().and_then(|()| tidy::run()),
         "codegen" => {

@@ -2,12 +2,12 @@
 //! stage and with cargo test's own result lines.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::{clients, codegen, compat, crash, fuzz, shell, sync_trace, tidy};
+use crate::{clients, codegen, compat, crash, fuzz, shell, simulate, sync_trace, tidy};
 
 /// What to run.
 pub(crate) struct Options {
@@ -16,6 +16,17 @@ pub(crate) struct Options {
     /// Names of stages; empty means all.
     pub(crate) only: Vec<String>,
 }
+
+/// Seeds of the long simulation.
+const LONG_SEEDS: u64 = 10_000;
+
+/// What the long memory test stores, and the memory the server may have meanwhile.
+const BACKLOG_MB: &str = "4096";
+const MEMORY_MB: &str = "512";
+
+/// Connections that send nothing in the long form; each takes two descriptors of the test's process.
+const IDLE_CONNECTIONS: &str = "10000";
+const IDLE_DESCRIPTORS: &str = "24000";
 
 /// Kills of the long crash run.
 const LONG_KILLS: u32 = 400;
@@ -36,12 +47,13 @@ struct Tally {
 type Stage = (&'static str, fn(&mut Tally) -> anyhow::Result<()>);
 
 /// The cheap ones first.
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 10] = [
     ("format", |_| check_format()),
     ("tidy", |_| tidy::run()),
     ("codegen", |_| codegen::run(true)),
     ("clippy", |_| lint()),
     ("cargo-test", cargo_test),
+    ("simulate", |_| simulate::run(simulate::DEFAULT_COUNT)),
     ("compat", run_compat),
     ("crash", |_| run_crash(crash::DEFAULT_KILLS)),
     ("sync-trace", |_| sync_trace::run(None)),
@@ -49,7 +61,10 @@ const STAGES: [Stage; 9] = [
 ];
 
 /// What `--long` adds.
-const LONG_STAGES: [Stage; 2] = [
+const LONG_STAGES: [Stage; 5] = [
+    ("simulate-long", |_| simulate::run(LONG_SEEDS)),
+    ("memory-long", |_| run_backlog()),
+    ("idle-long", |_| run_idle_connections()),
     ("crash-long", |_| run_crash(LONG_KILLS)),
     ("fuzz-long", |_| run_fuzz(LONG_FUZZ_SECONDS)),
 ];
@@ -130,7 +145,7 @@ fn check_format() -> anyhow::Result<()> {
     )?;
     if shell::is_installed("gofmt") {
         let go = shell::root().join("compat/go");
-        let unformatted = shell::run_quietly(std::process::Command::new("gofmt").arg("-l").arg(go))?;
+        let unformatted = shell::run_quietly(Command::new("gofmt").arg("-l").arg(go))?;
         if !unformatted.trim().is_empty() {
             bail!("gofmt would change {unformatted}");
         }
@@ -212,6 +227,36 @@ fn run_crash(kills: u32) -> anyhow::Result<()> {
         seed: None,
         server: None,
     })
+}
+
+/// More stored than memory holds, in the size that the short form only hints at.
+fn run_backlog() -> anyhow::Result<()> {
+    let mut command = shell::cargo();
+    command.args([
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        "seaway-server",
+        "--test",
+        "backlog",
+        "--",
+        "--nocapture",
+    ]);
+    shell::run(
+        command
+            .env("SEAWAY_BACKLOG_MB", BACKLOG_MB)
+            .env("SEAWAY_MEMORY_MB", MEMORY_MB),
+    )
+}
+
+fn run_idle_connections() -> anyhow::Result<()> {
+    let test = "cargo test --release --locked --package seaway-broker clients_that_send_nothing_harm_nobody";
+    let mut command = Command::new("sh");
+    command
+        .current_dir(shell::root())
+        .args(["-c", &format!("ulimit -n {IDLE_DESCRIPTORS} && exec {test}")]);
+    shell::run(command.env("SEAWAY_IDLE_CONNECTIONS", IDLE_CONNECTIONS))
 }
 
 fn run_fuzz(seconds: u32) -> anyhow::Result<()> {
