@@ -1,6 +1,6 @@
 //! Measures the journal on a real directory: appends with group commit for several numbers of logs, and the start afterwards.
 //!
-//! `cargo run --release -p seaway-journal --example append_rate -- [directory] [messages] [window]`
+//! `cargo run --release -p seaway-journal --example append_rate -- [directory] [messages] [window] [logs]`
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people to read")]
 
 use seaway_journal::disk::Disk;
@@ -105,6 +105,17 @@ fn run(folder: &std::path::Path, logs: u64, messages: u64, window: u64) {
     );
 }
 
+/// Largest resident size of this process so far, in MB.
+fn peak_megabytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or("");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|text| text.parse::<u64>().ok())
+        .unwrap_or(0)
+        / 1_024
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments
@@ -112,6 +123,12 @@ fn main() {
         .map_or_else(|| std::env::temp_dir().join("seaway-append-rate"), Into::into);
     let messages = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(2_000_000);
     let window = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(1_024);
+    if let Some(logs) = arguments.next().and_then(|text| text.parse().ok()) {
+        run(&folder, logs, messages, window);
+        println!("        peak memory {} MB", peak_megabytes());
+        let _ = std::fs::remove_dir_all(&folder);
+        return;
+    }
     for logs in [1, 1_000, 100_000] {
         run(&folder, logs, messages, window);
     }
