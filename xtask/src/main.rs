@@ -15,6 +15,7 @@ mod compat;
 mod control;
 mod crash;
 mod fuzz;
+mod idle;
 mod raw_client;
 mod server_process;
 mod shell;
@@ -36,6 +37,7 @@ cargo xtask COMMAND
   crash [--kills N] [--seed N] [--server PATH]
                                     real clients publish while the server is killed; nothing acknowledged may be lost
   sync-trace [--server PATH]        a system call trace proves that nothing leaves before it is synced
+  idle [--server PATH]              ten thousand connections that send nothing
   fuzz [--seconds N] [--target NAME]...
                                     coverage-guided fuzzing of everything that reads foreign bytes
   simulate [--count N]              seeded faults on a simulated disk, and a control without syncing
@@ -101,6 +103,11 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
             };
             arguments.finish()?;
             fuzz::run(&options)
+        }
+        "idle" => {
+            let server = arguments.value("--server")?.map(Into::into);
+            arguments.finish()?;
+            idle::run(server)
         }
         "simulate" => {
             let count = arguments.number("--count")?.unwrap_or(simulate::DEFAULT_COUNT);

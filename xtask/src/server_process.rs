@@ -164,6 +164,27 @@ impl ServerProcess {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Bytes of memory that belong to the process alone.
+    pub(crate) fn anonymous_memory(&self) -> anyhow::Result<u64> {
+        let id = self.child.as_ref().context("the server is not running")?.id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).context("read the server's memory use")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"))
+            .context("no RssAnon line")?;
+        let kilobytes: u64 = line
+            .trim()
+            .trim_end_matches("kB")
+            .trim()
+            .parse()
+            .context("the RssAnon line")?;
+        Ok(kilobytes * 1024)
+    }
+
     /// Kills the process with SIGKILL and waits until it is gone.
     pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         if let Some(mut child) = self.child.take() {

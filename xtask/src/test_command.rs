@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::{clients, codegen, compat, crash, fuzz, shell, simulate, sync_trace, tidy};
+use crate::{clients, codegen, compat, crash, fuzz, idle, shell, simulate, sync_trace, tidy};
 
 /// What to run.
 pub(crate) struct Options {
@@ -23,10 +23,6 @@ const LONG_SEEDS: u64 = 10_000;
 /// What the long memory test stores, and the memory the server may have meanwhile.
 const BACKLOG_MB: &str = "4096";
 const MEMORY_MB: &str = "512";
-
-/// Connections that send nothing in the long form; each takes two descriptors of the test's process.
-const IDLE_CONNECTIONS: &str = "10000";
-const IDLE_DESCRIPTORS: &str = "24000";
 
 /// Kills of the long crash run.
 const LONG_KILLS: u32 = 400;
@@ -47,7 +43,7 @@ struct Tally {
 type Stage = (&'static str, fn(&mut Tally) -> anyhow::Result<()>);
 
 /// The cheap ones first.
-const STAGES: [Stage; 10] = [
+const STAGES: [Stage; 11] = [
     ("format", |_| check_format()),
     ("tidy", |_| tidy::run()),
     ("codegen", |_| codegen::run(true)),
@@ -57,14 +53,14 @@ const STAGES: [Stage; 10] = [
     ("compat", run_compat),
     ("crash", |_| run_crash(crash::DEFAULT_KILLS)),
     ("sync-trace", |_| sync_trace::run(None)),
+    ("idle", |_| idle::run(None)),
     ("fuzz", |_| run_fuzz(fuzz::DEFAULT_SECONDS)),
 ];
 
 /// What `--long` adds.
-const LONG_STAGES: [Stage; 5] = [
+const LONG_STAGES: [Stage; 4] = [
     ("simulate-long", |_| simulate::run(LONG_SEEDS)),
     ("memory-long", |_| run_backlog()),
-    ("idle-long", |_| run_idle_connections()),
     ("crash-long", |_| run_crash(LONG_KILLS)),
     ("fuzz-long", |_| run_fuzz(LONG_FUZZ_SECONDS)),
 ];
@@ -248,15 +244,6 @@ fn run_backlog() -> anyhow::Result<()> {
             .env("SEAWAY_BACKLOG_MB", BACKLOG_MB)
             .env("SEAWAY_MEMORY_MB", MEMORY_MB),
     )
-}
-
-fn run_idle_connections() -> anyhow::Result<()> {
-    let test = "cargo test --release --locked --package seaway-broker clients_that_send_nothing_harm_nobody";
-    let mut command = Command::new("sh");
-    command
-        .current_dir(shell::root())
-        .args(["-c", &format!("ulimit -n {IDLE_DESCRIPTORS} && exec {test}")]);
-    shell::run(command.env("SEAWAY_IDLE_CONNECTIONS", IDLE_CONNECTIONS))
 }
 
 fn run_fuzz(seconds: u32) -> anyhow::Result<()> {
