@@ -6,7 +6,7 @@ use crate::LogId;
 use crate::directory::{Run, Span};
 use crate::job::{Fetched, JobKind};
 use crate::journal::Journal;
-use crate::limits::{REWRITE_BYTES, REWRITE_ENTRIES, SEGMENTS_SMALL_MAX};
+use crate::limits::{REWRITE_BYTES, REWRITE_ENTRIES, SEGMENTS_SMALL_MAX, STEP_LOGS_MAX};
 use crate::segment::Segment;
 use std::io;
 
@@ -57,6 +57,10 @@ impl Journal {
         }
         let parts = self.next_parts();
         if parts.is_empty() {
+            let victim = self.rewriter.victim.as_ref()?;
+            if victim.next_run < victim.runs.len() {
+                return Some(JobKind::Continue);
+            }
             self.end_victim();
             return self.next_rewrite();
         }
@@ -139,9 +143,10 @@ impl Journal {
         let Some(victim) = self.rewriter.victim.as_mut() else {
             return parts;
         };
-        let (mut entries, mut bytes) = (0, 0);
+        let (mut entries, mut bytes, mut looked_at) = (0, 0, 0);
         while let Some(run) = victim.runs.get(victim.next_run) {
-            if entries >= REWRITE_ENTRIES || bytes >= bytes_max {
+            looked_at += 1;
+            if entries >= REWRITE_ENTRIES || bytes >= bytes_max || looked_at > STEP_LOGS_MAX {
                 break;
             }
             let live = self.logs.get(run.log).and_then(|log| {

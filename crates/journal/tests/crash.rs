@@ -64,6 +64,13 @@ fn run(
             machine.journal.poison_reason()
         ));
     }
+    if (seed + operations) % 3 == 0 {
+        // First only the process dies: what its successor finds in the page cache and tells the world must survive too.
+        disk.restart_process();
+        machine = machine
+            .reopen(options(), seed + 3)
+            .map_err(|error| format!("start after a kill: {error}"))?;
+    }
     disk.restart();
     let mut machine = machine
         .reopen(options(), seed + 1)

@@ -160,11 +160,9 @@ impl SimulatedDisk {
         state.reboot();
     }
 
-    /// Kills the process but not the power: everything written stays.
+    /// Kills the process but not the power: everything written can be read, but what was not synced is still not durable.
     pub fn restart_process(&self) {
-        let mut state = self.state();
-        state.keep_everything();
-        state.reboot();
+        self.state().reboot();
     }
 
     /// Names of all files, sorted.
@@ -296,17 +294,13 @@ impl State {
         self.live_names = self.durable_names.clone();
     }
 
-    fn keep_everything(&mut self) {
-        for inode in self.inodes.values_mut() {
-            inode.pending.clear();
-            inode.durable = inode.live.clone();
-        }
-        self.pending_names.clear();
-        self.durable_names = self.live_names.clone();
-    }
-
     fn reboot(&mut self) {
-        let named: Vec<u64> = self.live_names.values().copied().collect();
+        let named: Vec<u64> = self
+            .live_names
+            .values()
+            .chain(self.durable_names.values())
+            .copied()
+            .collect();
         self.inodes.retain(|number, _| named.contains(number));
         self.boot += 1;
         self.locks.clear();

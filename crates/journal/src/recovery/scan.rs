@@ -73,6 +73,7 @@ impl Recovery<'_> {
                 u64::from(SEGMENT_HEADER_BYTES)
             };
             let loaded = self.load(*id)?;
+            self.make_durable(&loaded)?;
             match self.read_segment(&loaded, start, &ids[index + 1..], &mut reader, replay)? {
                 SegmentEnd::Next => {}
                 SegmentEnd::Stop(cut) => {
@@ -127,6 +128,17 @@ impl Recovery<'_> {
     fn stops_at_damage(&self) -> bool {
         let synced = self.files.newest_epoch().is_none_or(|epoch| epoch.synced);
         synced && self.options.damage == DamagePolicy::Stop
+    }
+
+    /// Syncs a segment of the newest epoch before anything of it is believed: its writer may have been killed between a write and
+    /// its sync, and what is read from the page cache and told to the world must survive a loss of power.
+    fn make_durable(&self, loaded: &Loaded) -> Result<(), OpenError> {
+        if loaded.cut.is_some() {
+            return Ok(());
+        }
+        let name = loaded.id.file_name();
+        let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
+        file.sync_data().map_err(io_error(format!("sync {name}")))
     }
 
     fn load(&self, id: SegmentId) -> Result<Loaded, OpenError> {
