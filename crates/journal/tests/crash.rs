@@ -64,7 +64,7 @@ fn run(
             machine.journal.poison_reason()
         ));
     }
-    if (seed + operations) % 3 == 0 {
+    if (seed + operations).is_multiple_of(3) {
         // First only the process dies: what its successor finds in the page cache and tells the world must survive too.
         disk.restart_process();
         machine = machine
