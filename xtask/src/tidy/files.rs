@@ -77,7 +77,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<String> {
     if !text.is_empty() && !text.ends_with('\n') {
         problem(text.lines().count(), "no line end at the end of the file".into());
     }
-    if is_rust_source(path) {
+    if is_rust_source(path) && !is_test_file(path) {
         for (line, name, length) in long_functions(text) {
             if length > FUNCTION_LINES_MAX {
                 let hint = format!("(a flat match or table may say so in a comment: `// {LONG_FUNCTION_MARK}why`)");
@@ -87,7 +87,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<String> {
                 );
             }
         }
-        if !text.trim_start().starts_with("//!") && !text.starts_with("// Generated") && !is_test_file(path) {
+        if !text.trim_start().starts_with("//!") && !text.starts_with("// Generated") {
             problem(
                 1,
                 "no module documentation: say what this file decides and what it does not know".into(),
@@ -310,6 +310,7 @@ mod tests {
             "    // Long: one flat match over the inputs.\n    pub(crate)",
         );
         assert_eq!(found("crates/x/src/a.rs", &excused), "");
+        assert_eq!(found("crates/x/tests/a.rs", &long), "");
         let tests = format!("//! Decides.\n\n#[cfg(test)]\nmod tests {{\n    fn long() {{\n{body}    }}\n}}\n");
         assert_eq!(found("crates/x/src/a.rs", &tests), "");
     }
