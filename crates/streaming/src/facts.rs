@@ -21,6 +21,8 @@ pub(crate) const SUBSCRIPTION: u8 = 5;
 pub(crate) const SUBSCRIPTION_REMOVED: u8 = 6;
 /// A subscription's cursor, and which messages were sent, taken over and acknowledged.
 pub(crate) const SETTLED: u8 = 7;
+/// The same for members of one queue group: bodies of [`SETTLED`], each behind its length, that count together.
+pub(crate) const GROUP_SETTLED: u8 = 8;
 
 /// Body of [`SERVER`].
 #[derive(Clone, PartialEq, Message)]
@@ -172,10 +174,6 @@ impl Runs {
 
     pub(crate) fn len(&self) -> usize {
         self.runs.len()
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.runs.clear();
     }
 
     /// Whether a sequence is in one of the runs.

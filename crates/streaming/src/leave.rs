@@ -224,11 +224,12 @@ impl Engine {
             return self.suspend(key, effects);
         }
         self.log_subscription(SubscriptionVerb::Removed, key, StartLine::None, effects);
+        // First this one: were a crash to leave it behind, it must find what the departed held.
+        let position = self.remove_subscription(key, effects);
         for other in departing {
             self.detach(other);
             self.remove_subscription(other, effects);
         }
-        let position = self.remove_subscription(key, effects);
         self.cancel_group_read(group_key);
         let group = self.groups.remove(group_key.0);
         let channel = &mut self.channels[group.channel.0];

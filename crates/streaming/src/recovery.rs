@@ -15,8 +15,8 @@ use crate::effects::{Effects, Position, Urgency};
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::facts::{
-    CHANNEL, CLIENT, CLIENT_REMOVED, ChannelFact, ClientFact, ClientRemovedFact, SERVER, SETTLED, STATE_ACTIVE,
-    STATE_DEPARTING, SUBSCRIPTION, SUBSCRIPTION_REMOVED, ServerFact, SettledFact, SubscriptionFact,
+    CHANNEL, CLIENT, CLIENT_REMOVED, ChannelFact, ClientFact, ClientRemovedFact, GROUP_SETTLED, SERVER, SETTLED,
+    STATE_ACTIVE, STATE_DEPARTING, SUBSCRIPTION, SUBSCRIPTION_REMOVED, ServerFact, SettledFact, SubscriptionFact,
     SubscriptionRemovedFact, decode_runs,
 };
 use crate::input::ChannelId;
@@ -46,6 +46,7 @@ impl fmt::Display for RecoverError {
             SUBSCRIPTION => "subscription",
             SUBSCRIPTION_REMOVED => "subscription removal",
             SETTLED => "delivery state",
+            GROUP_SETTLED => "delivery state of a group",
             _ => "unknown",
         };
         write!(
@@ -156,7 +157,20 @@ impl Recovered {
                 self.last_subscription = self.last_subscription.max(fact.number);
                 self.subscriptions.remove(&fact.number);
             }
-            SETTLED => self.settled(decode(kind, body)?)?,
+            SETTLED => self.settled(kind, decode(kind, body)?)?,
+            GROUP_SETTLED => {
+                let mut rest = body;
+                while !rest.is_empty() {
+                    let part = SettledFact::decode_length_delimited(&mut rest);
+                    self.settled(
+                        kind,
+                        part.map_err(|error| RecoverError {
+                            kind,
+                            reason: error.to_string(),
+                        })?,
+                    )?;
+                }
+            }
             _ => {
                 return Err(RecoverError {
                     kind,
@@ -196,9 +210,9 @@ impl Recovered {
     }
 
     /// A subscription that is not there (any more) was removed after this fact was written.
-    fn settled(&mut self, fact: SettledFact) -> Result<(), RecoverError> {
+    fn settled(&mut self, kind: u8, fact: SettledFact) -> Result<(), RecoverError> {
         let invalid = |reason: &str| RecoverError {
-            kind: SETTLED,
+            kind,
             reason: reason.to_owned(),
         };
         let runs = |pairs: &[u64]| match decode_runs(pairs) {

@@ -1,8 +1,10 @@
 //! The end of a pass: left-over work goes on, and what was sent and acknowledged is written down, coalesced.
 
+use prost::Message;
+
 use crate::effects::{Effects, Urgency};
 use crate::engine::{Engine, Work};
-use crate::facts::SETTLED;
+use crate::facts::{GROUP_SETTLED, SETTLED};
 use crate::limits::UNSETTLED_RUNS_MAX;
 use crate::state::SubscriptionKey;
 use crate::time::Now;
@@ -82,21 +84,50 @@ impl Engine {
 
     /// Writes down what happened to a subscription since it was last written, if anything. Lazily: losing it costs a
     /// redelivery, and whatever fact follows is behind it.
+    ///
+    /// A queue member is written together with its whole group, in one fact: the group's cursor is the highest of its
+    /// members', so it must not survive a crash without what the others were sent below it.
     pub(crate) fn settle_subscription(&mut self, key: SubscriptionKey, effects: &mut dyn Effects) {
+        self.scratch.clear();
+        let Some(group) = self.subscriptions[key.0].group else {
+            if self.collect_unsettled(key) {
+                self.settled.encode_raw(&mut self.scratch);
+                self.appended = effects.append_fact(SETTLED, &self.scratch, Urgency::Lazy);
+            }
+            return;
+        };
+        self.add_unsettled_part(key);
+        for place in 0..self.groups[group.0].members.len() {
+            self.add_unsettled_part(self.groups[group.0].members[place]);
+        }
+        let mut departing = std::mem::take(&mut self.groups[group.0].departing);
+        for departed in &departing {
+            self.add_unsettled_part(*departed);
+        }
+        self.groups[group.0].departing.append(&mut departing);
+        if !self.scratch.is_empty() {
+            self.appended = effects.append_fact(GROUP_SETTLED, &self.scratch, Urgency::Lazy);
+        }
+    }
+
+    fn add_unsettled_part(&mut self, key: SubscriptionKey) {
+        if self.collect_unsettled(key) {
+            self.settled
+                .encode_length_delimited(&mut self.scratch)
+                .expect("a vector has room for what is appended to it");
+        }
+    }
+
+    /// Moves what is unsettled into the fact to be written; false when there is nothing, or nothing can be written.
+    fn collect_unsettled(&mut self, key: SubscriptionKey) -> bool {
         let subscription = &mut self.subscriptions[key.0];
         let unsettled = &mut subscription.unsettled;
         let idle = unsettled.sent.is_empty() && unsettled.acked.is_empty() && unsettled.taken.is_empty();
         if idle && !unsettled.cursor {
-            return;
+            return false;
         }
         unsettled.cursor = false;
-        if self.poisoned {
-            unsettled.sent.clear();
-            unsettled.acked.clear();
-            unsettled.taken.clear();
-            return;
-        }
-        let mut fact = std::mem::take(&mut self.settled);
+        let fact = &mut self.settled;
         fact.number = subscription.number;
         fact.last_sent = subscription.last_sent;
         fact.sent.clear();
@@ -106,7 +137,6 @@ impl Engine {
         unsettled.acked.drain_into(&mut fact.acked);
         fact.taken
             .extend(unsettled.taken.drain(..).flat_map(|(from, sequence)| [from, sequence]));
-        self.fact(SETTLED, &fact, Urgency::Lazy, effects);
-        self.settled = fact;
+        !self.poisoned
     }
 }

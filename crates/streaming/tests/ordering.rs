@@ -252,3 +252,76 @@ fn unknown_fields_are_skipped() {
     let mut world = World::new();
     assert_eq!(engine.start(NOW, &mut world).expect("it starts").clients, 1);
 }
+
+fn join(world: &mut World, engine: &mut Engine, inbox: &'static str) {
+    let request = SubscriptionRequest {
+        client_id: "me".into(),
+        subject: "foo".into(),
+        inbox: inbox.into(),
+        q_group: "workers".into(),
+        durable_name: "dur".into(),
+        max_in_flight: 10,
+        ack_wait_in_secs: 30,
+        start_position: 4,
+        ..SubscriptionRequest::default()
+    };
+    request_now(world, engine, Service::Subscribe, &request.encode_to_vec());
+    world.quiesce(engine, NOW);
+}
+
+/// §5.6 and §5.9: wherever a crash cuts, what the members of a group were sent, what they pass on and the group's cursor fit
+/// together: a message that nobody acknowledged comes again.
+#[test]
+fn a_group_loses_nothing_wherever_a_crash_cuts() {
+    let (mut world, mut engine) = start();
+    join(&mut world, &mut engine, "one");
+    join(&mut world, &mut engine, "two");
+    let joined = world.records.len();
+    for _ in 0..4 {
+        publish(&mut world, &mut engine);
+    }
+    world.quiesce(&mut engine, NOW);
+    let leave = |inbox: &'static str| UnsubscribeRequest {
+        client_id: "me".into(),
+        subject: "foo".into(),
+        inbox: inbox.into(),
+        ..UnsubscribeRequest::default()
+    };
+    let published = world.records.len();
+    // The second forgets the group while messages of the first are still to be passed on; nothing confirms it.
+    for inbox in ["one", "two"] {
+        request_now(
+            &mut world,
+            &mut engine,
+            Service::Unsubscribe,
+            &leave(inbox).encode_to_vec(),
+        );
+    }
+    let later = Now {
+        monotonic: NOW.monotonic + 40_000_000_000,
+        wall: Timestamp(NOW.wall.0 + 40_000_000_000),
+    };
+    let mut survived = 0;
+    for durable in joined + 1..=world.records.len() {
+        let mut world = world.crash(durable);
+        let (mut engine, _) = world.start(Options::default(), later).expect("a crashed store starts");
+        world.quiesce(&mut engine, later);
+        let subscriptions = engine.channel(b"foo", true).expect("the channel").subscriptions;
+        if subscriptions.is_empty() {
+            // The end of the group is durable.
+            assert!(durable > published);
+            continue;
+        }
+        survived += 1;
+        let last = engine.channel(b"foo", false).expect("the channel").last_sequence;
+        let mut got: Vec<u64> = ["one", "two"]
+            .iter()
+            .flat_map(|inbox| messages(&world, inbox))
+            .map(|(sequence, _)| sequence)
+            .collect();
+        got.sort_unstable();
+        got.dedup();
+        assert_eq!(got, (1..=last).collect::<Vec<_>>(), "crash after {durable} records");
+    }
+    assert!(survived > 4, "{survived}");
+}
