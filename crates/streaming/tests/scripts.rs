@@ -15,7 +15,8 @@ use seaway_stan_protocol::messages::{
     SubscriptionRequest, SubscriptionResponse, UnsubscribeRequest,
 };
 use seaway_streaming::{
-    ChannelId, Destination, Engine, Input, Level, Now, Options, ProbeId, Service, SubscriptionSnapshot, Timestamp,
+    ChannelId, Destination, Engine, Input, Level, Now, Options, Position, ProbeId, Service, SubscriptionSnapshot,
+    Timestamp,
 };
 use world::{Output, World};
 
@@ -709,9 +710,14 @@ impl Session {
                 self.drive();
             }
             "sync" => {
-                let engine = self.engine.as_mut().expect("the engine runs");
-                self.world.sync(engine, self.now);
-                self.drive();
+                let waiting = self.world.records.len() - self.world.durable;
+                let count = words
+                    .plain
+                    .get(2)
+                    .map_or(waiting, |count| count.parse().expect("a number"));
+                self.world.durable += count.min(waiting);
+                let position = Position(self.world.durable as u64);
+                self.input(Input::Durable(position));
             }
             "full" => self.world.full = true,
             "free" => self.world.full = false,
