@@ -12,7 +12,8 @@ use seaway_broker::Broker;
 use seaway_config::{Options, StoreKind, StreamingOptions};
 use seaway_store::{FileStore, MemoryStore, Recovery, Store};
 use seaway_streaming::{ChannelId, Engine, Service};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, oneshot};
 
 use crate::engine::{Clock, EngineThread, Health, Inbox, Tag, World};
 use crate::logging::{self, LogHandle};
@@ -49,6 +50,7 @@ fn fatal(error: &anyhow::Error) -> ExitCode {
 
 async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
     raise_file_limit();
+    let mut signals = Signals::listen().context("listen to signals")?;
     let streaming = &options.streaming;
     let server_id = token();
     greet(options, &server_id);
@@ -70,29 +72,35 @@ async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
         channels => tracing::info!(target: "stream", "Recovered {channels} channel(s)"),
     }
     let health = Health::default();
-    let thread = start_engine(engine, store, &broker, &inbox, &health)?;
+    let stop_monitoring = Arc::new(Notify::new());
+    let mut monitoring: Option<tokio::task::JoinHandle<()>> = None;
+    let (thread, is_started) = start_engine(engine, store, &broker, &inbox, &health)?;
+    is_started.await.context("the engine thread ended while it started")?;
     if let Some(listener) = monitoring_listener {
         let ports = (client_listener.local_addr()?.port(), listener.local_addr()?.port());
         let source = Monitoring::new(options, &server_id, ports, broker.clone(), Arc::clone(&inbox), health);
         listener.set_nonblocking(true).context("serve the monitoring")?;
         let listener = tokio::net::TcpListener::from_std(listener).context("serve the monitoring")?;
-        tokio::spawn(seaway_monitor::serve(
-            listener,
-            Arc::new(source),
-            std::future::pending(),
-        ));
+        let stop = Arc::clone(&stop_monitoring);
+        let stopped = async move { stop.notified().await };
+        monitoring = Some(tokio::spawn(seaway_monitor::serve(listener, Arc::new(source), stopped)));
     }
     describe_store(streaming);
     let listening = broker.listen_on(client_listener).context("listen for clients")?;
     tracing::info!("Server is ready");
     tracing::info!(target: "stream", "Streaming Server is ready");
-    let exit = until_signal(log, &thread).await;
+    let exit = signals.until_end(log, &thread).await;
     tracing::info!(target: "stream", "Shutting down.");
     listening.close();
     let outcome = tokio::task::spawn_blocking(move || thread.stop())
         .await
         .context("stop the engine")?;
     broker.shutdown().await;
+    if let Some(monitoring) = monitoring {
+        stop_monitoring.notify_one();
+        // Whatever was being answered ends with it.
+        let _ = monitoring.await;
+    }
     if let Err(reason) = outcome {
         tracing::error!(target: "stream", "The store could not be closed: {reason}");
         return Ok(1);
@@ -315,7 +323,7 @@ fn start_engine(
     broker: &Broker,
     inbox: &Arc<Inbox>,
     health: &Health,
-) -> Result<EngineThread> {
+) -> Result<(EngineThread, oneshot::Receiver<()>)> {
     let attachment = broker.attach("streaming", Arc::clone(inbox) as Arc<dyn seaway_broker::Sink>);
     inbox.set_gate(attachment.shared_gate());
     let clock = Clock::start();
@@ -346,8 +354,17 @@ fn start_engine(
     }
     subscribe(&attachment, &format!("_INBOX.{prefix}.*"), Tag::Ack)?;
     subscribe(&attachment, &format!("{}*", probe_prefix(&prefix)), Tag::Probe)?;
-    crate::engine::start(engine, world, attachment, Arc::clone(inbox), clock, health.clone())
-        .context("start the engine thread")
+    let started_at = world.appended;
+    crate::engine::start(
+        engine,
+        world,
+        started_at,
+        attachment,
+        Arc::clone(inbox),
+        clock,
+        health.clone(),
+    )
+    .context("start the engine thread")
 }
 
 /// Only publishers are held when the engine is behind.
@@ -368,25 +385,41 @@ fn describe_store(streaming: &StreamingOptions) {
     }
 }
 
-/// Waits for the signal that ends the server; its exit code (§7.7).
-async fn until_signal(log: &LogHandle, thread: &EngineThread) -> Result<u8> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut reopen = signal(SignalKind::user_defined1())?;
-    let mut ignored = signal(SignalKind::user_defined2())?;
-    let mut reload = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => return Ok(0),
-            _ = terminate.recv() => return Ok(EXIT_TERMINATED),
-            _ = reopen.recv() => match log.reopen() {
-                Ok(logging::Reopened::File) => tracing::info!("File log re-opened"),
-                Ok(logging::Reopened::NotAFile) => tracing::info!("File log re-open ignored, not a file logger"),
-                Err(error) => tracing::error!("File log re-open failed: {error}"),
-            },
-            _ = ignored.recv() => {}
-            _ = reload.recv() => tracing::error!("Reload: there is no configuration file to reload"),
-            () = thread.ended() => bail!("the engine thread ended by itself"),
+/// The signals a server listens to (§7.7), from before it can be seen.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    reopen: Signal,
+    ignored: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            reopen: signal(SignalKind::user_defined1())?,
+            ignored: signal(SignalKind::user_defined2())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the signal that ends the server; its exit code.
+    async fn until_end(&mut self, log: &LogHandle, thread: &EngineThread) -> Result<u8> {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return Ok(0),
+                _ = self.terminate.recv() => return Ok(EXIT_TERMINATED),
+                _ = self.reopen.recv() => match log.reopen() {
+                    Ok(logging::Reopened::File) => tracing::info!("File log re-opened"),
+                    Ok(logging::Reopened::NotAFile) => tracing::info!("File log re-open ignored, not a file logger"),
+                    Err(error) => tracing::error!("File log re-open failed: {error}"),
+                },
+                _ = self.ignored.recv() => {}
+                _ = self.reload.recv() => tracing::error!("Reload: there is no configuration file to reload"),
+                () = thread.ended() => bail!("the engine thread ended by itself"),
+            }
         }
     }
 }

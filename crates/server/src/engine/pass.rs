@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use seaway_broker::{Attachment, Batch};
 use seaway_store::Completion;
-use seaway_streaming::{Engine, Input, Now, StoredMessage, Timestamp};
-use tokio::sync::Notify;
+use seaway_streaming::{Engine, Input, Now, Position, StoredMessage, Timestamp};
+use tokio::sync::{Notify, oneshot};
 
 use super::hold::{Held, Part, batch_bytes, inputs};
 use super::inbox::{Inbox, Item};
@@ -80,18 +80,21 @@ impl EngineThread {
     }
 }
 
-/// Starts the engine thread over a recovered engine.
+/// Starts the engine thread over a recovered and started engine; the receiver hears when everything that its start
+/// recorded, up to `started_at`, is durable.
 ///
 /// # Errors
 /// The operating system gave no thread.
 pub(crate) fn start(
     engine: Engine,
     world: World,
+    started_at: Position,
     attachment: Attachment,
     inbox: Arc<Inbox>,
     clock: Clock,
     health: Health,
-) -> std::io::Result<EngineThread> {
+) -> std::io::Result<(EngineThread, oneshot::Receiver<()>)> {
+    let (started, is_started) = oneshot::channel();
     let ended = Arc::new(Notify::new());
     let guard = Ended(Arc::clone(&ended));
     let mut pass = Pass {
@@ -101,6 +104,8 @@ pub(crate) fn start(
         clock,
         health,
         held: Held::default(),
+        started_at,
+        started: Some(started),
         completions: Vec::new(),
         lazy_since: None,
         checkpoint_running: false,
@@ -111,7 +116,7 @@ pub(crate) fn start(
         let _attachment = attachment;
         pass.run()
     })?;
-    Ok(EngineThread { inbox, ended, thread })
+    Ok((EngineThread { inbox, ended, thread }, is_started))
 }
 
 /// Tells of the thread's end, also when it panics.
@@ -130,6 +135,9 @@ struct Pass {
     clock: Clock,
     health: Health,
     held: Held,
+    /// The last position the start of the engine appended, and who waits for it.
+    started_at: Position,
+    started: Option<oneshot::Sender<()>>,
     completions: Vec<Completion>,
     /// Since when the oldest lazy record waits for a batch.
     lazy_since: Option<Instant>,
@@ -139,8 +147,10 @@ struct Pass {
 impl Pass {
     fn run(&mut self) -> Result<(), String> {
         let mut items = Vec::new();
+        // The first pass waits for nothing: the start of the engine has left work, and a record to be made durable.
+        let mut timeout = Some(Duration::ZERO);
         loop {
-            self.inbox.take(&mut items, self.timeout());
+            self.inbox.take(&mut items, timeout);
             let mut stopping = false;
             self.complete();
             for item in items.drain(..) {
@@ -154,17 +164,32 @@ impl Pass {
                 }
             }
             self.release_held();
+            self.deadlines();
+            // Before the commit, so that what was acknowledged rides the batch of what came with it.
+            self.input(Input::Settle);
             self.commit();
             self.complete();
-            self.deadlines();
-            self.input(Input::Settle);
+            if self.engine.wants_settle() {
+                self.input(Input::Settle);
+            }
             self.checkpoint();
             self.lazy();
-            self.complete();
             self.world.publisher.flush();
+            self.announce();
             if stopping {
                 return self.finish();
             }
+            timeout = self.timeout();
+        }
+    }
+
+    /// Says once that what the start of the engine recorded is durable.
+    fn announce(&mut self) {
+        if self.world.store.durable() >= self.started_at
+            && let Some(started) = self.started.take()
+        {
+            // Whoever waited may have given up.
+            let _ = started.send(());
         }
     }
 

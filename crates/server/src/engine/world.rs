@@ -20,6 +20,8 @@ pub(crate) struct World {
     probe_prefix: Vec<u8>,
     /// Probes that nobody listens for; told to the engine after the call that sent them.
     pub(super) unheard: Vec<ProbeId>,
+    /// The last position appended.
+    pub(crate) appended: Position,
     /// The running checkpoint has all its facts.
     pub(super) checkpoint_written: bool,
     scratch: Vec<u8>,
@@ -32,6 +34,7 @@ impl World {
             publisher,
             probe_prefix: Vec::new(),
             unheard: Vec::new(),
+            appended: Position(0),
             checkpoint_written: false,
             scratch: Vec::with_capacity(REDELIVERY_BYTES_MAX),
         }
@@ -56,19 +59,23 @@ impl World {
 
 impl Effects for World {
     fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position {
-        self.store.append_message(channel, sequence, timestamp, body)
+        self.appended = self.store.append_message(channel, sequence, timestamp, body);
+        self.appended
     }
 
     fn append_fact(&mut self, kind: u8, body: &[u8], urgency: Urgency) -> Position {
-        self.store.append_fact(kind, body, urgency)
+        self.appended = self.store.append_fact(kind, body, urgency);
+        self.appended
     }
 
     fn trim(&mut self, channel: ChannelId, first: u64) -> Position {
-        self.store.trim(channel, first)
+        self.appended = self.store.trim(channel, first);
+        self.appended
     }
 
     fn delete_channel(&mut self, channel: ChannelId) -> Position {
-        self.store.delete_channel(channel)
+        self.appended = self.store.delete_channel(channel);
+        self.appended
     }
 
     fn admission(&mut self, need: Need, bytes: usize) -> Admission {
