@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-use seaway_stan_protocol::messages::PubMsg;
+use seaway_stan_protocol::messages::{PubAck, PubMsg};
 use seaway_stan_protocol::{AckView, Message, MessageView};
 
 use crate::stan::{Session, Subscribed, subscription, token};
@@ -123,19 +123,21 @@ impl Load {
                 frames.append(session.connection.output(), sent);
                 sent += 1;
             }
-            let mut refused = false;
+            let mut refused = None;
             let ack_subject = session.ack_subject.as_bytes();
             session.connection.pump(Duration::from_secs(10), |message, output| {
                 if message.subject == ack_subject {
                     acked += 1;
                     // A PubAck without error holds the GUID alone.
-                    refused |= message.payload.len() != GUID_DIGITS + 2;
+                    if message.payload.len() != GUID_DIGITS + 2 {
+                        refused = Some(refusal(message.payload));
+                    }
                 } else {
                     answer(&message, output);
                 }
             })?;
-            if refused {
-                return Err(io::Error::new(ErrorKind::InvalidData, "a publish was refused"));
+            if let Some(reason) = refused {
+                return Err(io::Error::new(ErrorKind::InvalidData, format!("a publish was refused: {reason}")));
             }
             if self.in_flight == 1 {
                 latencies.push(sent_at.elapsed());
@@ -198,6 +200,14 @@ impl Load {
             latency: None,
         })
     }
+}
+
+/// What a PubAck says.
+fn refusal(payload: &[u8]) -> String {
+    PubAck::decode(payload).map_or_else(
+        |error| error.to_string(),
+        |ack| String::from_utf8_lossy(&ack.error).into_owned(),
+    )
 }
 
 /// Answers a heartbeat.
