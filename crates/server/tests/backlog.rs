@@ -2,6 +2,8 @@
 //!
 //! `SEAWAY_BACKLOG_MB` and `SEAWAY_MEMORY_MB` size it: 4096 and 512 in the long form, less by default.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::thread;

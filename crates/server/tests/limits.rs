@@ -1,5 +1,7 @@
 //! Limits and space, as users see them (`streaming-protocol.md` §6, §13.7).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::path::Path;

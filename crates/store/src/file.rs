@@ -20,6 +20,8 @@ pub struct FileStore {
     journal: Journal,
     jobs: Jobs,
     finished: Vec<Finished>,
+    /// The operator was told that the disk is full, and not yet that it no longer is.
+    full: bool,
     opening_warnings: Vec<String>,
 }
 
@@ -91,6 +93,7 @@ impl FileStore {
             journal,
             jobs: Jobs::Threads(driver),
             finished: Vec::new(),
+            full: false,
             opening_warnings: opening_warnings(&opened),
         };
         store.drive();
@@ -118,6 +121,7 @@ impl FileStore {
             journal,
             jobs: Jobs::Steps(disk),
             finished: Vec::new(),
+            full: false,
             opening_warnings,
         })
     }
@@ -225,6 +229,14 @@ impl Store for FileStore {
             })
     }
 
+    fn is_behind(&mut self, bytes: usize) -> bool {
+        let behind = self.journal.admission(bytes as u64, Class::Publish) == Err(seaway_journal::Refusal::Busy);
+        if behind {
+            self.drive();
+        }
+        behind
+    }
+
     fn head(&mut self, channel: ChannelId) -> Head {
         let head = match self.journal.head(LogId(channel.0)) {
             seaway_journal::Head::Known {
@@ -294,7 +306,9 @@ impl Store for FileStore {
     fn poll(&mut self, completions: &mut Vec<Completion>) {
         self.drive();
         self.journal.poll(&mut self.finished);
-        completions.extend(self.finished.drain(..).filter_map(completion));
+        for finished in self.finished.drain(..) {
+            completions.extend(completion(finished, &mut self.full));
+        }
     }
 
     fn begin_checkpoint(&mut self) -> bool {
@@ -330,7 +344,7 @@ impl Store for FileStore {
 }
 
 /// What the owner hears of something the journal finished.
-fn completion(finished: Finished) -> Option<Completion> {
+fn completion(finished: Finished, full: &mut bool) -> Option<Completion> {
     Some(match finished {
         Finished::Durable(position) => Completion::Durable(Position(position)),
         Finished::Read { ticket, messages, .. } => {
@@ -359,9 +373,12 @@ fn completion(finished: Finished) -> Option<Completion> {
         Finished::CheckpointAbandoned(reason) => Completion::Warning(format!("A checkpoint was given up: {reason}")),
         Finished::Poisoned(reason) => Completion::Poisoned(reason),
         Finished::SpaceLow => {
+            *full = true;
             Completion::Warning("No space is left for new messages: publishes are refused".to_owned())
         }
-        Finished::SpaceBack => Completion::Warning("There is space for new messages again".to_owned()),
+        Finished::SpaceBack if std::mem::take(full) => {
+            Completion::Warning("There is space for new messages again".to_owned())
+        }
         Finished::Warning(text) => Completion::Warning(text),
         _ => return None,
     })

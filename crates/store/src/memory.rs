@@ -151,6 +151,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn is_behind(&mut self, _bytes: usize) -> bool {
+        false
+    }
+
     fn head(&mut self, channel: ChannelId) -> Head {
         let Some((log, (block, index))) = self
             .logs

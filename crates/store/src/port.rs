@@ -118,6 +118,9 @@ pub trait Store: Send {
     fn delete_channel(&mut self, channel: ChannelId) -> Position;
     /// Whether an append of about `bytes` would be taken.
     fn admission(&mut self, need: Need, bytes: usize) -> Admission;
+    /// Whether ordinary appends of about `bytes` have to wait for the disk; they will be taken later. A completion
+    /// follows when it is worth asking again.
+    fn is_behind(&mut self, bytes: usize) -> bool;
     /// The oldest live message of a channel.
     fn head(&mut self, channel: ChannelId) -> Head;
     /// First sequence at or after a timestamp.

@@ -131,6 +131,10 @@ impl Held {
         self.batches.push_back(batch);
     }
 
+    pub(super) fn put_back(&mut self, batch: Batch) {
+        self.batches.push_front(batch);
+    }
+
     pub(super) fn pop(&mut self) -> Option<Batch> {
         self.batches.pop_front()
     }

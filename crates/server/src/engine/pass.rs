@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use super::hold::{Held, Part, batch_bytes, inputs};
 use super::inbox::{Inbox, Item};
 use super::world::World;
-use crate::limits::{BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, LAZY_WAIT};
+use crate::limits::{BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, LAZY_WAIT, RECORD_BYTES};
 
 /// Why the store no longer takes anything; shown by `/healthz`.
 #[derive(Clone, Default)]
@@ -195,8 +195,7 @@ impl Pass {
 
     /// How long the thread may sleep when nothing comes in.
     fn timeout(&self) -> Option<Duration> {
-        let held_work = !self.held.is_empty() && !self.saturated();
-        if self.engine.wants_settle() || self.checkpoint_running || held_work {
+        if self.engine.wants_settle() || self.checkpoint_running {
             return Some(Duration::ZERO);
         }
         let deadline = self
@@ -211,8 +210,9 @@ impl Pass {
     }
 
     /// Whether publishes and changes of state have to wait for the journal.
-    fn saturated(&self) -> bool {
-        self.world.store.backlog_bytes() >= BACKLOG_BYTES_HIGH
+    fn must_wait(&mut self, batch: &Batch) -> bool {
+        let store = &mut self.world.store;
+        store.backlog_bytes() >= BACKLOG_BYTES_HIGH || store.is_behind(batch_bytes(batch) + batch.len() * RECORD_BYTES)
     }
 
     fn input(&mut self, input: Input<'_>) {
@@ -229,7 +229,7 @@ impl Pass {
     }
 
     fn batch(&mut self, batch: Batch) {
-        if self.held.is_empty() && !self.saturated() {
+        if self.held.is_empty() && !self.must_wait(&batch) {
             self.part(&batch, Part::All);
             self.inbox.release(batch_bytes(&batch));
         } else {
@@ -252,8 +252,11 @@ impl Pass {
     }
 
     fn release_held(&mut self) {
-        while !self.saturated() {
-            let Some(batch) = self.held.pop() else { return };
+        while let Some(batch) = self.held.pop() {
+            if self.must_wait(&batch) {
+                self.held.put_back(batch);
+                return;
+            }
             self.part(&batch, Part::Held);
             self.inbox.release(batch_bytes(&batch));
             self.commit();
