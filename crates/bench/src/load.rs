@@ -137,7 +137,10 @@ impl Load {
                 }
             })?;
             if let Some(reason) = refused {
-                return Err(io::Error::new(ErrorKind::InvalidData, format!("a publish was refused: {reason}")));
+                return Err(io::Error::new(
+                    ErrorKind::InvalidData,
+                    format!("a publish was refused: {reason}"),
+                ));
             }
             if self.in_flight == 1 {
                 latencies.push(sent_at.elapsed());
