@@ -183,7 +183,6 @@ fn wait_for_space(server: &Server, directory: &Path, segment: u64) {
     loop {
         let (live, occupied) = (live(server), occupied(directory));
         if occupied <= 2 * live + 3 * segment {
-            println!("{live} bytes live, {occupied} bytes on disk");
             return;
         }
         assert!(

@@ -5,6 +5,7 @@
 //! after a healing phase that nothing acknowledged is missing and that every durable was sent everything.
 
 pub mod client;
+mod heal;
 pub mod node;
 pub mod oracle;
 pub mod run;

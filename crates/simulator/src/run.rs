@@ -68,10 +68,8 @@ pub struct Failure {
 }
 
 const CHANNELS: [&str; 3] = ["alpha", "beta", "gamma"];
-const CLIENTS: usize = 4;
-const MILLISECOND: u64 = 1_000_000;
-/// Steps that healing may take before it counts as stuck.
-const HEALING_STEPS: u32 = 60_000;
+pub(crate) const CLIENTS: usize = 4;
+pub(crate) const MILLISECOND: u64 = 1_000_000;
 
 /// Runs one seed to its end.
 ///
@@ -91,29 +89,29 @@ pub fn run(settings: Settings) -> Result<Counters, Failure> {
     }
 }
 
-struct Simulation {
-    random: fastrand::Rng,
-    settings: Settings,
-    options: Options,
-    now: Now,
-    disk: SimulatedDisk,
-    sizes: Sizes,
-    node: Option<Node>,
-    clients: Vec<Client>,
+pub(crate) struct Simulation {
+    pub(crate) random: fastrand::Rng,
+    pub(crate) settings: Settings,
+    pub(crate) options: Options,
+    pub(crate) now: Now,
+    pub(crate) disk: SimulatedDisk,
+    pub(crate) sizes: Sizes,
+    pub(crate) node: Option<Node>,
+    pub(crate) clients: Vec<Client>,
     /// Per client, in order: what is on its way to the server.
-    outgoing: Vec<VecDeque<ToServer>>,
-    oracle: Oracle,
+    pub(crate) outgoing: Vec<VecDeque<ToServer>>,
+    pub(crate) oracle: Oracle,
     /// Durables and durable groups that exist for certain, or may exist.
-    readers: BTreeSet<Reader>,
+    pub(crate) readers: BTreeSet<Reader>,
     /// Durable names that were unsubscribed somewhere.
-    retired: BTreeSet<String>,
-    trace: Trace,
-    counters: Counters,
-    payloads: u64,
-    faults: bool,
+    pub(crate) retired: BTreeSet<String>,
+    pub(crate) trace: Trace,
+    pub(crate) counters: Counters,
+    pub(crate) payloads: u64,
+    pub(crate) faults: bool,
     /// The disk may refuse an operation without a crash.
-    fault_planted: bool,
-    trims: bool,
+    pub(crate) fault_planted: bool,
+    pub(crate) trims: bool,
 }
 
 impl Simulation {
@@ -222,7 +220,7 @@ impl Simulation {
         }
     }
 
-    fn start(&mut self) -> Result<(), String> {
+    pub(crate) fn start(&mut self) -> Result<(), String> {
         if self.faults && self.random.u8(..10) == 0 {
             self.crash_soon(20);
         }
@@ -249,7 +247,7 @@ impl Simulation {
         }
     }
 
-    fn crash(&mut self) -> Result<(), String> {
+    pub(crate) fn crash(&mut self) -> Result<(), String> {
         self.trace.add(format_args!("{} crash", self.now.monotonic));
         if let Some(node) = self.node.take() {
             self.counters.checkpoints += node.checkpoints;
@@ -284,7 +282,7 @@ impl Simulation {
         self.advance(milliseconds * MILLISECOND);
     }
 
-    fn advance(&mut self, nanoseconds: u64) {
+    pub(crate) fn advance(&mut self, nanoseconds: u64) {
         self.now.monotonic += nanoseconds;
         self.now.wall.0 += i64::try_from(nanoseconds).expect("a short time");
         let now = self.now;
@@ -430,7 +428,7 @@ impl Simulation {
         self.look(number)
     }
 
-    fn look(&mut self, number: usize) -> Result<(), String> {
+    pub(crate) fn look(&mut self, number: usize) -> Result<(), String> {
         let Some(message) = self.clients[number].incoming.pop_front() else {
             return Ok(());
         };
@@ -447,7 +445,7 @@ impl Simulation {
         self.hear(number);
     }
 
-    fn hear(&mut self, number: usize) {
+    pub(crate) fn hear(&mut self, number: usize) {
         let Some(message) = self.outgoing[number].pop_front() else {
             return;
         };
@@ -480,7 +478,7 @@ impl Simulation {
     }
 
     /// Takes what the server sent to those it is for.
-    fn carry(&mut self) -> Result<(), String> {
+    pub(crate) fn carry(&mut self) -> Result<(), String> {
         let Some(node) = &mut self.node else { return Ok(()) };
         for line in node.take_lines() {
             self.trace.add(format_args!("   {line}"));
@@ -501,165 +499,6 @@ impl Simulation {
             }
         }
         Ok(())
-    }
-
-    /// Faults end; everything must come right.
-    fn heal(&mut self) -> Result<(), String> {
-        self.trace.add(format_args!("healing"));
-        self.faults = false;
-        self.crash()?;
-        self.start()?;
-        for number in 0..CLIENTS {
-            self.clients[number].restart();
-            let close = self.clients[number].close();
-            self.outgoing[number].push_back(close);
-        }
-        self.until_quiet("closing all clients")?;
-        for number in 0..CLIENTS {
-            let connect = self.clients[number].connect();
-            self.outgoing[number].push_back(connect);
-        }
-        self.until_quiet("connecting")?;
-        if let Some(client) = self.clients.iter().find(|client| client.connection.is_none()) {
-            return Err(format!("{} cannot connect after healing", client.id));
-        }
-        self.resume_readers()?;
-        self.check()
-    }
-
-    fn resume_readers(&mut self) -> Result<(), String> {
-        for reader in self.readers.clone() {
-            let (number, wish) = match &reader {
-                Reader::Durable(client, channel, durable) => {
-                    let number = self
-                        .clients
-                        .iter()
-                        .position(|known| known.id == *client)
-                        .expect("a known client");
-                    (number, self.resume_wish(channel, durable, ""))
-                }
-                Reader::Group(channel, group, durable) => (0, self.resume_wish(channel, durable, group)),
-            };
-            let subscribe = self.clients[number].subscribe(&wish);
-            self.outgoing[number].push_back(subscribe);
-            self.until_quiet("resuming a durable")?;
-        }
-        Ok(())
-    }
-
-    fn resume_wish(&self, channel: &str, durable: &str, group: &str) -> Wish {
-        Wish {
-            channel: channel.to_owned(),
-            durable: durable.to_owned(),
-            group: group.to_owned(),
-            start_position: 0,
-            start_sequence: 0,
-            max_in_flight: 1_000,
-            ack_wait: 1,
-        }
-    }
-
-    fn check(&mut self) -> Result<(), String> {
-        let channels = self
-            .node
-            .as_ref()
-            .expect("the server runs")
-            .engine()
-            .channels_page(0, 100, false)
-            .items;
-        for channel in &channels {
-            let name = channel.name.clone();
-            let mut wish = self.resume_wish(&name, "", "");
-            wish.start_position = 4;
-            wish.max_in_flight = 1_000_000;
-            let log = self.read_log(&wish)?;
-            self.oracle.check_log(&name, &log, self.trims)?;
-            let expected = channel.messages;
-            if log.len() as u64 != expected {
-                return Err(format!(
-                    "{name} says it holds {expected} messages and gave {}",
-                    log.len()
-                ));
-            }
-            self.oracle
-                .check_readers(&name, channel.first_sequence, channel.last_sequence, &self.readers)?;
-        }
-        for client in &self.clients {
-            if let Some(subscription) = client
-                .subscriptions
-                .values()
-                .find(|known| !known.unacknowledged.is_empty())
-            {
-                return Err(format!("{} still holds messages", subscription.inbox));
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads a channel from its beginning: sequences and payloads.
-    fn read_log(&mut self, wish: &Wish) -> Result<Vec<(u64, u64)>, String> {
-        let subscribe = self.clients[0].subscribe(wish);
-        self.clients[0].record();
-        self.outgoing[0].push_back(subscribe);
-        self.until_quiet("reading a log")?;
-        Ok(self.clients[0].recorded())
-    }
-
-    /// Runs everything until nothing is left to do.
-    fn until_quiet(&mut self, what: &str) -> Result<(), String> {
-        let mut idle = 0;
-        for _ in 0..HEALING_STEPS {
-            for number in 0..CLIENTS {
-                self.hear(number);
-                self.look(number)?;
-                self.acknowledge_all(number);
-            }
-            let now = self.now;
-            let node = self.node.as_mut().expect("the server runs");
-            node.input(now, Input::Settle);
-            node.submit();
-            let worked = node.job();
-            node.complete(now);
-            node.checkpoint_step(now);
-            let busy = worked || node.has_backlog() || node.wants_settle();
-            self.carry()?;
-            // Heartbeats come and go for ever.
-            let waiting = self
-                .clients
-                .iter()
-                .any(|client| client.has_news() || client.is_waiting())
-                || self
-                    .outgoing
-                    .iter()
-                    .flatten()
-                    .any(|message| !matches!(message, ToServer::Probe(_)));
-            idle = if busy || waiting { 0 } else { idle + 1 };
-            // Deadlines may still owe something: a redelivery, a duplicate check.
-            if idle > 60 {
-                return Ok(());
-            }
-            self.advance(if busy { MILLISECOND } else { 100 * MILLISECOND });
-        }
-        Err(format!("{what} does not come to an end"))
-    }
-
-    fn acknowledge_all(&mut self, number: usize) {
-        let client = &mut self.clients[number];
-        let held: Vec<(String, u64)> = client
-            .subscriptions
-            .values()
-            .flat_map(|known| {
-                known
-                    .unacknowledged
-                    .iter()
-                    .map(|sequence| (known.inbox.clone(), *sequence))
-            })
-            .collect();
-        for (inbox, sequence) in held {
-            if let Some(ack) = client.acknowledge(&inbox, sequence) {
-                self.outgoing[number].push_back(ack);
-            }
-        }
     }
 }
 

@@ -3,7 +3,12 @@
 use seaway_simulator::{Counters, Settings, run};
 
 fn settings(seed: u64) -> Settings {
-    Settings { seed, steps: 1500, trace_lines: 60, honest_sync: true }
+    Settings {
+        seed,
+        steps: 1500,
+        trace_lines: 60,
+        honest_sync: true,
+    }
 }
 
 #[test]
@@ -11,7 +16,11 @@ fn the_same_seed_gives_the_same_trace() {
     for seed in 1..6 {
         let first = run(settings(seed)).expect("the run keeps its promises");
         let second = run(settings(seed)).expect("the run keeps its promises");
-        assert!(first.fingerprint.0 > 500, "a run of {} lines proves little", first.fingerprint.0);
+        assert!(
+            first.fingerprint.0 > 500,
+            "a run of {} lines proves little",
+            first.fingerprint.0
+        );
         assert_eq!(first, second, "seed {seed}");
     }
 }
@@ -39,6 +48,14 @@ fn fixed_seeds_keep_every_promise_and_see_every_fault() {
 
 #[test]
 fn a_disk_whose_sync_does_nothing_is_caught() {
-    let caught = (1..30).filter(|seed| run(Settings { honest_sync: false, ..settings(*seed) }).is_err()).count();
+    let caught = (1..30)
+        .filter(|seed| {
+            run(Settings {
+                honest_sync: false,
+                ..settings(*seed)
+            })
+            .is_err()
+        })
+        .count();
     assert!(caught > 5, "only {caught} of 29 runs noticed");
 }
