@@ -2,9 +2,10 @@
 //! what a trim or a deletion takes out of the index.
 
 use crate::directory::Span;
-use crate::job::{FetchedWindow, JobKind, WindowPart};
+use crate::job::{FetchedWindow, JobKind, WindowPart, WindowUse};
 use crate::journal::Journal;
 use crate::limits::{WINDOW_ENTRIES_MAX, WINDOW_ENTRIES_MIN, WINDOWS_PER_JOB};
+use crate::logs::Window;
 use crate::read::Head;
 use crate::{Completion, LogId, ReadError};
 use std::collections::VecDeque;
@@ -13,6 +14,9 @@ use std::collections::VecDeque;
 pub(crate) struct Heads {
     /// Logs whose window should be filled.
     wanted: VecDeque<LogId>,
+    /// Logs and first messages of ranges whose base is not exact.
+    inexact: VecDeque<(LogId, u64)>,
+    next_generation: u64,
 }
 
 impl Journal {
@@ -46,7 +50,13 @@ impl Journal {
     fn refill_window(&mut self, log: LogId) {
         let Some(state) = self.logs.get_mut(log) else { return };
         let (first, recent_first) = (state.first, state.recent_first());
-        let window = state.window.get_or_insert_with(Box::default);
+        let window = state.window.get_or_insert_with(|| {
+            self.heads.next_generation += 1;
+            Box::new(Window {
+                generation: self.heads.next_generation,
+                ..Window::default()
+            })
+        });
         if window.get(first).is_none() && !window.loading {
             window.entries.clear();
             window.first = first;
@@ -61,27 +71,33 @@ impl Journal {
     }
 
     pub(crate) fn next_windows_job(&mut self) -> Option<JobKind> {
-        let mut parts = Vec::new();
+        let mut parts = self.recount_parts();
         while parts.len() < WINDOWS_PER_JOB {
             let Some(log) = self.heads.wanted.pop_front() else {
                 break;
             };
             let Some(state) = self.logs.get_mut(log) else { continue };
             let Some(window) = state.window.as_mut() else { continue };
+            if window.next() < state.first {
+                // A trim went past all that was read ahead.
+                window.entries.clear();
+            }
             if window.entries.is_empty() {
                 window.first = state.first;
             }
             let (from, wanted) = (window.next(), window.wanted);
+            let wanted_for = WindowUse::Head(window.generation);
             let Some(range) = state.range_index(from).map(|index| state.ranges[index]) else {
                 // Everything from here on is in memory.
                 self.finish_window(log);
                 continue;
             };
             let count = u64::from(wanted).min(range.last - from + 1) as u32;
-            let before = (from == range.first).then_some(range.base);
+            let before = range.before(from);
             let segment = self.segments.get_mut(range.segment);
             segment.pins += 1;
             parts.push(WindowPart {
+                wanted_for,
                 id: segment.id,
                 source: segment.source.clone(),
                 log,
@@ -99,6 +115,59 @@ impl Journal {
         })
     }
 
+    /// Remembers that the base of the range that begins with `first` must be made exact.
+    pub(crate) fn want_recount(&mut self, log: LogId, first: u64) {
+        self.heads.inexact.push_back((log, first));
+    }
+
+    fn recount_parts(&mut self) -> Vec<WindowPart> {
+        let count = self.heads.inexact.len().min(WINDOWS_PER_JOB);
+        let mut parts = Vec::new();
+        for (log, from) in self.heads.inexact.drain(..count) {
+            let Some(range) = self.logs.get(log).and_then(|state| state.inexact_range(from)) else {
+                continue;
+            };
+            let segment = self.segments.get_mut(range.segment);
+            segment.pins += 1;
+            parts.push(WindowPart {
+                wanted_for: WindowUse::Recount,
+                id: segment.id,
+                source: segment.source.clone(),
+                log,
+                from,
+                span: Span {
+                    entry: range.entry,
+                    count: 1,
+                    before: None,
+                },
+            });
+        }
+        parts
+    }
+
+    /// Counts exactly what a replaced front left alive of a range. An unreadable directory leaves it as it is: too much counts
+    /// as live, and whoever reads the range asks the directory again.
+    fn recounted(&mut self, part: &FetchedWindow) {
+        let Ok((before, _)) = part.result else { return };
+        let at = self.writer.next_position;
+        let Some(state) = self.logs.get_mut(part.log) else {
+            return;
+        };
+        let index = state.range_index(part.from);
+        let Some(range) = index.and_then(|index| state.ranges.get_mut(index)) else {
+            return;
+        };
+        if range.exact || range.first != part.from || range.segment != part.id.number {
+            return;
+        }
+        let gone = u64::from(before.saturating_sub(range.base)).min(range.live_bytes());
+        range.base += gone as u32;
+        range.exact = true;
+        state.bytes -= gone;
+        self.segments.release(range.segment, gone, 0, at);
+        self.logs.bytes -= gone;
+    }
+
     fn finish_window(&mut self, log: LogId) {
         let window = self.logs.get_mut(log).and_then(|state| state.window.as_mut());
         if let Some(window) = window {
@@ -114,22 +183,22 @@ impl Journal {
         for part in parts {
             self.segments.unpin(part.id.number);
             let log = part.log;
-            let Some(state) = self.logs.get_mut(log) else {
-                self.completions.push(Completion::HeadReady(log));
+            let WindowUse::Head(generation) = part.wanted_for else {
+                self.recounted(&part);
                 continue;
             };
-            let Some(window) = state.window.as_mut() else {
-                // The messages moved meanwhile; whoever waits asks again.
-                self.completions.push(Completion::HeadReady(log));
+            let window = self.logs.get_mut(log).and_then(|state| state.window.as_mut());
+            let Some(window) = window.filter(|window| window.generation == generation) else {
+                // The messages moved or went meanwhile: these entries say nothing of where they are now.
                 continue;
             };
+            let readable = part.result.is_ok();
             match part.result {
                 Ok((before, entries)) if window.entries.is_empty() || part.from == window.next() => {
                     if window.entries.is_empty() {
                         window.first = part.from;
                     }
                     window.extend(&entries, before);
-                    self.settle(log);
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -139,11 +208,15 @@ impl Journal {
                 }
             }
             self.finish_window(log);
+            if readable {
+                // A trim beyond these entries asks for more of them.
+                self.settle(log);
+            }
         }
     }
 
     /// Counts exactly what a trim inside a sealed segment left alive, once the window tells; asks for the window otherwise.
-    fn settle(&mut self, log: LogId) {
+    pub(crate) fn settle(&mut self, log: LogId) {
         let at = self.writer.next_position;
         let Some(state) = self.logs.get_mut(log) else { return };
         let first = state.first;
@@ -162,8 +235,10 @@ impl Journal {
             self.refill_window(log);
             return;
         };
-        let gone = u64::from((entry.cumulative - entry.size).saturating_sub(range.base));
-        range.base += gone as u32;
+        let before = entry.cumulative.wrapping_sub(entry.size);
+        let gone = u64::from(before.saturating_sub(range.base)).min(range.live_bytes());
+        range.begin_at(first, range.base + gone as u32);
+        range.exact = true;
         state.bytes -= gone;
         if let Some(window) = state.window.as_mut() {
             window.trim(first);
@@ -193,8 +268,8 @@ impl Journal {
         state.first = first;
         state.bytes -= gone;
         let unsettled = !state.ranges.is_empty();
-        if !unsettled {
-            state.window = None;
+        if !unsettled && state.drop_window() {
+            self.completions.push(Completion::HeadReady(log));
         }
         self.logs.bytes -= gone;
         self.logs.messages -= messages;
@@ -205,13 +280,13 @@ impl Journal {
 
     /// Takes a log out of the index. `at` is the position of the record that says so.
     pub(crate) fn forget_log(&mut self, log: LogId, at: u64) {
-        let Some(state) = self.logs.remove(log) else { return };
+        let Some(mut state) = self.logs.remove(log) else { return };
         self.logs.bytes -= state.bytes;
         self.logs.messages -= state.count();
         for range in &state.ranges {
             self.segments.release(range.segment, range.live_bytes(), 1, at);
         }
-        if state.window.is_some_and(|window| window.awaited) {
+        if state.drop_window() {
             self.completions.push(Completion::HeadReady(log));
         }
     }

@@ -122,7 +122,17 @@ pub(crate) struct SeekJob {
     pub(crate) otherwise: u64,
 }
 
+/// What the entries of a window's part are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WindowUse {
+    /// The head window of this generation.
+    Head(u64),
+    /// Only the sum before the first of them: a range whose base is not exact.
+    Recount,
+}
+
 pub(crate) struct WindowPart {
+    pub(crate) wanted_for: WindowUse,
     pub(crate) id: SegmentId,
     pub(crate) source: Source,
     pub(crate) log: LogId,
@@ -182,6 +192,7 @@ pub(crate) struct Fetched {
 }
 
 pub(crate) struct FetchedWindow {
+    pub(crate) wanted_for: WindowUse,
     pub(crate) id: SegmentId,
     pub(crate) log: LogId,
     pub(crate) from: u64,
@@ -264,6 +275,7 @@ impl Job {
                 parts
                     .into_iter()
                     .map(|part| FetchedWindow {
+                        wanted_for: part.wanted_for,
                         id: part.id,
                         log: part.log,
                         from: part.from,

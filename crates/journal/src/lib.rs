@@ -8,6 +8,7 @@
 //! [`Outcome`]s back. [`Driver`] does so with threads; a simulator may run each job at a moment of its choosing. The
 //! journal reads no clock and starts no thread.
 
+mod absorb;
 mod checkpoint;
 mod commit;
 mod directory;

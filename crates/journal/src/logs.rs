@@ -15,15 +15,28 @@ pub(crate) struct Range {
     pub(crate) segment: u64,
     /// Number of the directory entry of `first`.
     pub(crate) entry: u32,
-    /// Sum of record lengths in the run before the first message that counts as live.
+    /// Sum of record lengths in the run before the first message that counts as live. That is `first`, unless a trim inside
+    /// the range waits for its directory page: then the sum is too low.
     pub(crate) base: u32,
     /// Sum of record lengths in the run up to and including `last`.
     pub(crate) end: u32,
+    /// False when `base` is too low for another reason: a copy replaced the front before a trim inside it was settled.
+    pub(crate) exact: bool,
 }
 
 impl Range {
     pub(crate) fn live_bytes(&self) -> u64 {
-        u64::from(self.end - self.base)
+        u64::from(self.end.saturating_sub(self.base))
+    }
+    /// Sum of record lengths in the run before the live message `sequence`, if that is known without its directory.
+    pub(crate) fn before(&self, sequence: u64) -> Option<u32> {
+        (self.exact && sequence == self.first).then_some(self.base)
+    }
+    /// Lets the range begin with `first`, before which the run has `base` bytes.
+    pub(crate) fn begin_at(&mut self, first: u64, base: u32) {
+        self.entry = self.entry_of(first);
+        self.first = first;
+        self.base = base;
     }
     /// Number of the directory entry of `sequence`, which lies in the range.
     pub(crate) fn entry_of(&self, sequence: u64) -> u32 {
@@ -49,6 +62,8 @@ pub(crate) struct Window {
     /// Entries the next refill asks for.
     pub(crate) wanted: u32,
     pub(crate) loading: bool,
+    /// Tells it from earlier windows of the log, whose entries may still be on their way.
+    pub(crate) generation: u64,
     /// Somebody was told to wait for it.
     pub(crate) awaited: bool,
 }
@@ -75,7 +90,8 @@ impl Window {
         for entry in entries {
             self.entries.push_back(HeadEntry {
                 timestamp: entry.timestamp,
-                size: entry.cumulative - before,
+                // A page whose checksum matches may still lie; the record's own length has the last word.
+                size: entry.cumulative.wrapping_sub(before),
                 cumulative: entry.cumulative,
             });
             before = entry.cumulative;
@@ -130,6 +146,17 @@ impl LogState {
     /// Sequence of the oldest message in `recent`.
     pub(crate) fn recent_first(&self) -> u64 {
         self.last + 1 - self.recent.len() as u64
+    }
+
+    /// Forgets the window; whether somebody was told to wait for it and must be called.
+    pub(crate) fn drop_window(&mut self) -> bool {
+        self.window.take().is_some_and(|window| window.awaited)
+    }
+
+    /// The range that begins with `first`, if its base is not exact and it has not been replaced.
+    pub(crate) fn inexact_range(&self, first: u64) -> Option<&Range> {
+        let range = &self.ranges[self.range_index(first)?];
+        (!range.exact && range.first == first).then_some(range)
     }
 
     /// The range that holds `sequence`.

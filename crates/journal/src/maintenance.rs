@@ -2,15 +2,15 @@
 //! segments, and deciding when a checkpoint is needed. One job of this kind is out at a time.
 
 use crate::Completion;
-use crate::directory::{Directory, Run, Source};
+use crate::absorb::absorb_run;
+use crate::directory::{Directory, Source};
 use crate::disk::DiskFile;
 use crate::format::SegmentId;
 use crate::job::{JobKind, PrepareJob};
 use crate::journal::Journal;
 use crate::limits::{SEGMENT_BYTES_FIRST, STEP_LOGS_MAX};
-use crate::logs::{LogState, Range};
 use crate::record::MESSAGE_OVERHEAD_BYTES;
-use crate::segment::{Segment, SegmentState, Segments};
+use crate::segment::{Segment, SegmentState};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -226,13 +226,32 @@ impl Journal {
         let durable_from = self.writer.next_position;
         let end = absorption.directory.runs.len().min(absorption.next_run + STEP_LOGS_MAX);
         let mut overcounted = 0;
+        let mut moved = Vec::new();
         for run in &absorption.directory.runs[absorption.next_run..end] {
             let Some(log) = self.logs.get_mut(run.log) else {
                 continue;
             };
+            let awaited = log.window.as_ref().is_some_and(|window| window.awaited);
             overcounted += absorb_run(log, run, &absorption.directory, &mut self.segments, durable_from);
+            if awaited && log.window.is_none() {
+                self.completions.push(Completion::HeadReady(run.log));
+            }
+            if run.moved {
+                moved.push((run.log, run.last));
+            }
         }
         self.logs.bytes -= overcounted;
+        for (log, last) in moved {
+            // The window went with the old places; a trim may wait for it.
+            self.settle(log);
+            if self
+                .logs
+                .get(log)
+                .is_some_and(|log| log.inexact_range(last + 1).is_some())
+            {
+                self.want_recount(log, last + 1);
+            }
+        }
         absorption.next_run = end;
         if end < absorption.directory.runs.len() {
             self.maintenance.absorption = Some(absorption);
@@ -374,106 +393,4 @@ impl Journal {
             self.completions.push(Completion::CheckpointNeeded);
         }
     }
-}
-
-/// Brings one run of a directory into the index of its log. Returns by how much the live bytes were counted too high because a
-/// trim had not been settled.
-pub(crate) fn absorb_run(
-    log: &mut LogState,
-    run: &Run,
-    directory: &Directory,
-    segments: &mut Segments,
-    at: u64,
-) -> u64 {
-    let number = directory.id.number;
-    let cumulative = |sequence: u64| {
-        let index = run.entry as usize + (sequence - run.first) as usize;
-        directory.entries.get(index).map_or(run.bytes, |entry| entry.cumulative)
-    };
-    let base_before = |sequence: u64| {
-        if sequence == run.first {
-            0
-        } else {
-            cumulative(sequence - 1)
-        }
-    };
-    absorb(log, run, number, &base_before, segments, at)
-}
-
-/// See [`absorb_run`]; `base_before` tells the cumulative size before a sequence of the run.
-pub(crate) fn absorb(
-    log: &mut LogState,
-    run: &Run,
-    number: u64,
-    base_before: &dyn Fn(u64) -> u32,
-    segments: &mut Segments,
-    at: u64,
-) -> u64 {
-    if !run.moved {
-        while !log.recent.is_empty() && log.recent_first() <= run.last {
-            log.recent.pop_front();
-        }
-        if log.recent.is_empty() && log.recent.capacity() > 64 {
-            log.recent = VecDeque::new();
-        }
-    }
-    let first_live = log.first.max(run.first);
-    if first_live > run.last || run.last > log.last {
-        return 0;
-    }
-    let range = Range {
-        first: run.first,
-        last: run.last,
-        first_timestamp: run.first_timestamp,
-        segment: number,
-        entry: run.entry,
-        base: base_before(first_live),
-        end: run.bytes,
-    };
-    let Some(replaced) = insert_range(log, range, segments, at) else {
-        return 0;
-    };
-    let segment = segments.get_mut(number);
-    segment.live_bytes += range.live_bytes();
-    segment.references += 1;
-    if !run.moved {
-        return 0;
-    }
-    let overcounted = replaced.saturating_sub(range.live_bytes());
-    log.bytes = log.bytes.saturating_sub(overcounted);
-    overcounted
-}
-
-/// Puts `range` in the place of what it overlaps: older copies of the same messages. Returns the bytes those were counted with,
-/// or `None` when it was not taken because it would replace the middle of another.
-fn insert_range(log: &mut LogState, range: Range, segments: &mut Segments, at: u64) -> Option<u64> {
-    let start = log.ranges.partition_point(|other| other.last < range.first);
-    let mut end = start;
-    while log.ranges.get(end).is_some_and(|other| other.last <= range.last) {
-        end += 1;
-    }
-    // Live messages of the first overlapped range must not stick out in front.
-    if end > start && log.ranges[start].first.max(log.first) < range.first {
-        return None;
-    }
-    let mut replaced = 0;
-    if let Some(after) = log.ranges.get_mut(end).filter(|after| after.first <= range.last) {
-        if after.first.max(log.first) < range.first {
-            return None;
-        }
-        // Copies have the lengths of their originals, so what the new range counts is what leaves the old one.
-        let gone = range.live_bytes().min(after.live_bytes());
-        after.entry += (range.last + 1 - after.first) as u32;
-        after.first = range.last + 1;
-        after.base += gone as u32;
-        replaced += gone;
-        segments.release(after.segment, gone, 0, at);
-    }
-    for other in log.ranges.drain(start..end) {
-        replaced += other.live_bytes();
-        segments.release(other.segment, other.live_bytes(), 1, at);
-    }
-    log.ranges.insert(start, range);
-    log.window = None;
-    Some(replaced)
 }

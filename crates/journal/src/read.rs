@@ -265,7 +265,7 @@ impl Journal {
         let range = &state.ranges[index];
         let segment = self.segments.get(range.segment);
         let count = count.min(range.last - from + 1) as u32;
-        let before = (from == range.first).then_some(range.base);
+        let before = range.before(from);
         let span = Span {
             entry: range.entry_of(from),
             count,

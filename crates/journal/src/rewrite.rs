@@ -164,7 +164,7 @@ impl Journal {
             let count = (range.last - from + 1)
                 .min(REWRITE_ENTRIES - entries)
                 .min(bytes_max / average + 1);
-            let before = (from == range.first).then_some(range.base);
+            let before = range.before(from);
             parts.push((
                 run.log,
                 Span {

@@ -3,10 +3,10 @@
 
 use super::{Recovery, damaged, io_error};
 use crate::OpenError;
+use crate::absorb::{absorb, absorb_run};
 use crate::directory::{Directory, Extent, Run, Source, read_summary};
 use crate::format::{Cut, SegmentId};
 use crate::job::write_directory;
-use crate::maintenance::{absorb, absorb_run};
 use crate::segment::{Segment, SegmentState};
 use std::io;
 use std::sync::Arc;
@@ -118,13 +118,11 @@ impl Recovery<'_> {
                     .checked_sub(1)
                     .map(|index| run.entry + index as u32)
                 else {
-                    return 0;
+                    return Some(0);
                 };
                 let entries = source.entries(disk, &identity, id, entry..entry + 1);
-                entries
-                    .ok()
-                    .and_then(|entries| entries.first().copied())
-                    .map_or(0, |entry| entry.cumulative)
+                let entries = entries.ok()?;
+                entries.first().map(|entry| entry.cumulative)
             };
             absorb(log, run, id.number, &base_before, &mut self.segments, at);
         }
