@@ -1,5 +1,6 @@
 //! Errors of the journal, one type per family of operations.
 
+use crate::LogId;
 use std::io;
 
 /// Why a journal could not be opened. Nothing was changed on disk unless the variant says so.
@@ -62,7 +63,34 @@ pub enum Refusal {
     TooLarge,
 }
 
-/// Why a read failed: file, place and reason in words.
+/// Why a read failed, and for which message. What lies before that message was answered, what lies after it can be asked for:
+/// whether to wait, to skip it or to give up is the owner's choice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot read from the journal: {0}")]
-pub struct ReadError(pub String);
+#[error("cannot read message {sequence} of log {} from the journal: {reason}", log.0)]
+pub struct ReadError {
+    /// The log.
+    pub log: LogId,
+    /// The first message that was asked for, which is the one that cannot be read; of a search, the log's oldest.
+    pub sequence: u64,
+    /// What was written is no longer there, so that asking again gives the same answer. False when the operating system
+    /// refused to read, which may pass.
+    pub damaged: bool,
+    /// File, place and reason in words.
+    pub reason: String,
+}
+
+impl ReadError {
+    pub(crate) fn new(log: LogId, sequence: u64, error: &io::Error) -> ReadError {
+        let kinds = [
+            io::ErrorKind::InvalidData,
+            io::ErrorKind::UnexpectedEof,
+            io::ErrorKind::NotFound,
+        ];
+        ReadError {
+            log,
+            sequence,
+            damaged: kinds.contains(&error.kind()),
+            reason: error.to_string(),
+        }
+    }
+}

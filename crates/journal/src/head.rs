@@ -204,7 +204,7 @@ impl Journal {
                 Err(error) => {
                     window.awaited = false;
                     self.completions
-                        .push(Completion::HeadUnreadable(log, ReadError(error.to_string())));
+                        .push(Completion::HeadUnreadable(log, ReadError::new(log, part.from, &error)));
                 }
             }
             self.finish_window(log);

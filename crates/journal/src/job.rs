@@ -473,10 +473,15 @@ fn read(disk: &dyn Disk, job: &ReadJob) -> io::Result<Fetched> {
         })
         .count();
     places.truncate(within.max(1));
-    let file = disk.open(&job.id.file_name())?;
+    let file = disk
+        .open(&job.id.file_name())
+        .map_err(|error| in_segment(job.id, &error))?;
     let mut fetched = Fetched::default();
-    fetch(file.as_ref(), &job.identity, job.id, job.log, &places, &mut fetched)?;
-    Ok(fetched)
+    match fetch(file.as_ref(), &job.identity, job.id, job.log, &places, &mut fetched) {
+        // What lies before the unreadable message is an answer; the error follows when that message is the first wanted.
+        Err(error) if fetched.messages.is_empty() => Err(error),
+        _ => Ok(fetched),
+    }
 }
 
 /// Reads the records at `places`, joining neighbours into one disk read, and checks that they are what they should be.
@@ -491,26 +496,11 @@ fn fetch(
     let seed = id.seed(identity);
     let mut buffer = Vec::new();
     let mut rest = places;
-    while let Some(first) = rest.first() {
-        let mut end = u64::from(first.offset) + u64::from(first.size);
-        let mut joined = 1;
-        while let Some(next) = rest.get(joined) {
-            let next_end = u64::from(next.offset) + u64::from(next.size);
-            let near = u64::from(next.offset) >= end && u64::from(next.offset) - end <= u64::from(READ_GAP_BYTES);
-            if !near || next_end - u64::from(first.offset) > READ_BYTES_MAX as u64 {
-                break;
-            }
-            end = next_end;
-            joined += 1;
-        }
-        if end > crate::limits::SEGMENT_BYTES_CEILING {
-            return Err(damaged(id, "an entry points behind the end of any segment"));
-        }
-        buffer.resize((end - u64::from(first.offset)) as usize, 0);
-        file.read_at(&mut buffer, u64::from(first.offset))?;
+    while !rest.is_empty() {
+        let (first, joined) = (rest[0].offset, read_neighbours(file, id, rest, &mut buffer)?);
         for place in &rest[..joined] {
-            let record = &buffer[(place.offset - first.offset) as usize..][..place.size as usize];
-            match record::parse(record, seed) {
+            let record = &buffer[(place.offset - first) as usize..][..place.size as usize];
+            let reason = match record::parse(record, seed) {
                 Ok((
                     Record::Message {
                         log: found,
@@ -530,25 +520,49 @@ fn fetch(
                         start,
                         length: body.len(),
                     });
+                    continue;
                 }
-                other => {
-                    let reason = other
-                        .err()
-                        .map_or("another record is there".to_owned(), |error| error.to_string());
-                    let text = format!(
-                        "{} offset {}: message {} of log {}: {reason}",
-                        id.file_name(),
-                        place.offset,
-                        place.sequence,
-                        log.0
-                    );
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-                }
-            }
+                Ok(_) => "another record is there".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            let text = format!("offset {}: message {}: {reason}", place.offset, place.sequence);
+            return Err(in_segment(id, &io::Error::new(io::ErrorKind::InvalidData, text)));
         }
         rest = &rest[joined..];
     }
     Ok(())
+}
+
+/// Reads the first of `places`, and those behind it that lie near, into `buffer`; returns how many.
+fn read_neighbours(file: &dyn DiskFile, id: SegmentId, places: &[Place], buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let (first, others) = places.split_first().expect("somebody wants at least one place");
+    let start = u64::from(first.offset);
+    let mut end = start + u64::from(first.size);
+    let mut joined = 1;
+    for next in others {
+        let next_end = u64::from(next.offset) + u64::from(next.size);
+        let near = u64::from(next.offset) >= end && u64::from(next.offset) - end <= u64::from(READ_GAP_BYTES);
+        if !near || next_end - start > READ_BYTES_MAX as u64 {
+            break;
+        }
+        end = next_end;
+        joined += 1;
+    }
+    if end > crate::limits::SEGMENT_BYTES_CEILING {
+        return Err(damaged(id, "an entry points behind the end of any segment"));
+    }
+    buffer.resize((end - start) as usize, 0);
+    match file.read_at(buffer, start) {
+        Ok(()) => Ok(joined),
+        // A place that cannot be read costs its own messages, not their neighbours.
+        Err(_) if joined > 1 => read_neighbours(file, id, &places[..1], buffer),
+        Err(error) => Err(in_segment(id, &error)),
+    }
+}
+
+/// Says in which file.
+fn in_segment(id: SegmentId, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", id.file_name()))
 }
 
 /// First sequence whose time is not before the one sought.

@@ -383,8 +383,14 @@ impl Journal {
                 }
             }
             Err(error) => {
+                // The error is about the first message read; who wants only later ones may be luckier.
+                let first = running.requests.first().map_or(0, |request| request.from);
                 for request in &running.requests {
-                    self.answer(request, Err(ReadError(error.to_string())));
+                    if request.from > first {
+                        self.reads.queue.push_front(*request);
+                    } else {
+                        self.answer(request, Err(ReadError::new(request.log, first, &error)));
+                    }
                 }
             }
         }
@@ -453,7 +459,7 @@ impl Journal {
         let first = self.logs.get(log).map_or(1, |state| state.first);
         let sequence = result
             .map(|sequence| sequence.max(first))
-            .map_err(|error| ReadError(error.to_string()));
+            .map_err(|error| ReadError::new(log, first, &error));
         self.completions.push(Completion::Sought { ticket, log, sequence });
     }
 }

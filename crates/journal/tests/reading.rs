@@ -235,3 +235,56 @@ fn seeking_finds_the_first_message_that_is_late_enough() {
         assert_eq!(found, expected, "time {timestamp}");
     }
 }
+
+#[test]
+fn one_damaged_message_costs_only_itself_and_the_error_says_which() {
+    let mut machine = long_log();
+    let damaged = 700;
+    let wanted = body(1, damaged, 100 + (damaged as usize - 1) % 50);
+    let (name, mut content, at) = machine
+        .disk
+        .names()
+        .into_iter()
+        .filter_map(|name| {
+            let content = machine.disk.content(&name)?;
+            let at = content.windows(wanted.len()).position(|bytes| bytes == wanted)?;
+            Some((name, content, at))
+        })
+        .next()
+        .unwrap();
+    content[at + 3] ^= 1;
+    machine.disk.plant(&name, &content);
+    let before = machine.read(1, damaged - 10, 50, 1 << 20).unwrap();
+    assert_eq!(before.len(), 10, "what lies before it is an answer");
+    assert_eq!(machine.read(1, damaged + 1, 5, 1 << 20).unwrap()[0].0, damaged + 1);
+    // Asked for together, they share a read: the one that does not want it is not refused.
+    for (ticket, from) in [(1, damaged), (2, damaged + 1)] {
+        let log = LogId(1);
+        let (messages_max, bytes_max) = (20, 1 << 20);
+        machine.journal.read(ReadRequest {
+            ticket,
+            log,
+            from,
+            messages_max,
+            bytes_max,
+        });
+    }
+    while machine.step() {}
+    let mut answers = machine.completions.drain(..).filter_map(|completion| match completion {
+        Completion::Read { ticket, messages, .. } => Some((ticket, messages)),
+        _ => None,
+    });
+    let (ticket, refused) = answers.next().unwrap();
+    let error = refused.unwrap_err();
+    assert_eq!(
+        (ticket, error.log, error.sequence, error.damaged),
+        (1, LogId(1), damaged, true)
+    );
+    assert!(
+        error.to_string().contains(&name) && error.to_string().contains("message 700"),
+        "{error}"
+    );
+    let (ticket, messages) = answers.next().unwrap();
+    assert_eq!((ticket, messages.unwrap().len()), (2, 20));
+    assert_eq!(answers.count(), 0);
+}
