@@ -75,6 +75,8 @@ pub struct Client {
     pub id: String,
     /// Connection ID while it believes to be connected.
     pub connection: Option<String>,
+    /// The heartbeat inbox it listens on: that of its latest connect.
+    pub heartbeat_inbox: String,
     /// Whether its NATS connection exists; without it it hears nothing.
     pub reachable: bool,
     /// Messages it has not looked at yet.
@@ -86,6 +88,8 @@ pub struct Client {
     numbers: u64,
     /// First deliveries on the newest subscription (inbox, messages), while they are recorded.
     record: Option<(String, Vec<(u64, u64)>)>,
+    /// Whether messages may vanish by limits: what it holds then says nothing about what the server holds it to have.
+    pub trims: bool,
     /// Error texts it was answered.
     pub refusals: u64,
     /// Redeliveries it saw.
@@ -112,11 +116,12 @@ pub struct Wish {
 }
 
 impl Client {
-    /// A client that never spoke to the server.
-    pub fn new(id: String) -> Client {
+    /// A client that never spoke to the server; `trims` when messages may vanish by limits.
+    pub fn new(id: String, trims: bool) -> Client {
         Client {
             id,
             connection: None,
+            heartbeat_inbox: String::new(),
             reachable: true,
             incoming: VecDeque::new(),
             subscriptions: BTreeMap::new(),
@@ -124,6 +129,7 @@ impl Client {
             publishes: BTreeMap::new(),
             numbers: 0,
             record: None,
+            trims,
             refusals: 0,
             redeliveries: 0,
         }
@@ -170,6 +176,7 @@ impl Client {
 
     /// Everything it knew is gone; it begins again under the same client ID.
     pub fn restart(&mut self) {
+        self.heartbeat_inbox.clear();
         self.connection = None;
         self.reachable = true;
         self.incoming.clear();
@@ -187,9 +194,10 @@ impl Client {
     /// Connects.
     pub fn connect(&mut self) -> ToServer {
         let connection = self.fresh("connection");
+        self.heartbeat_inbox = self.fresh("heartbeat");
         let request = ConnectRequest {
             client_id: self.id.clone().into(),
-            heartbeat_inbox: format!("{}/heartbeat", self.id).into(),
+            heartbeat_inbox: self.heartbeat_inbox.clone().into(),
             protocol: 1,
             conn_id: connection.clone().into(),
             ping_interval: 5,
@@ -435,7 +443,7 @@ impl Client {
         subscription.last = subscription.last.max(sequence);
         subscription.in_flight.insert(sequence);
         let held = subscription.in_flight.len();
-        if !subscription.is_group && held > usize::try_from(subscription.max_in_flight).unwrap_or(0) {
+        if !self.trims && !subscription.is_group && held > usize::try_from(subscription.max_in_flight).unwrap_or(0) {
             return Err(format!(
                 "{} holds {held} of at most {}",
                 subscription.inbox, subscription.max_in_flight

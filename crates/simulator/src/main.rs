@@ -17,7 +17,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     count: u64,
     /// Steps of each run before it heals.
-    #[arg(long, default_value_t = 1500)]
+    #[arg(long, default_value_t = 4000)]
     steps: u32,
     /// Trace lines to print before a failure.
     #[arg(long, default_value_t = 60)]

@@ -130,6 +130,7 @@ impl Simulation {
             heartbeat_fail_count: 2,
             hash_seed: random.u64(..),
             debug: true,
+            trace: true,
             ..Options::default()
         };
         let disk = SimulatedDisk::new(random.u64(..));
@@ -151,7 +152,7 @@ impl Simulation {
             },
             node: None,
             clients: (0..CLIENTS)
-                .map(|number| Client::new(format!("client{number}")))
+                .map(|number| Client::new(format!("client{number}"), trims))
                 .collect(),
             outgoing: (0..CLIENTS).map(|_| VecDeque::new()).collect(),
             oracle: Oracle::default(),
@@ -201,14 +202,14 @@ impl Simulation {
             940..970 => self.time_passes(),
             970..980 => self.with_node(|node, now| node.checkpoint_step(now)),
             980..984 => self.with_node(|node, _| node.begin_checkpoint()),
-            984..992 if self.faults => return self.crash(),
-            992..995 if self.faults => self.crash_soon(12),
+            984..987 if self.faults => return self.crash(),
+            987..990 if self.faults => self.crash_soon(12),
             995 if self.faults && self.random.u8(..8) == 0 => {
                 self.disk
                     .fail(Operation::SyncData, self.random.u64(0..6), ErrorKind::Other);
                 self.fault_planted = true;
             }
-            996..1000 if self.faults => self.client_vanishes(),
+            996..998 if self.faults => self.client_vanishes(),
             _ => {}
         }
         self.carry()
@@ -480,6 +481,7 @@ impl Simulation {
     /// Takes what the server sent to those it is for.
     pub(crate) fn carry(&mut self) -> Result<(), String> {
         let Some(node) = &mut self.node else { return Ok(()) };
+        let mut unheard = Vec::new();
         for line in node.take_lines() {
             self.trace.add(format_args!("   {line}"));
         }
@@ -492,11 +494,19 @@ impl Simulation {
             let Some(client) = self.clients.iter_mut().find(|client| client.id == owner) else {
                 return Err(format!("a message for nobody: {}", message.subject));
             };
-            if client.reachable && !(self.faults && self.random.u8(..200) == 0) {
+            let listens = message.reply.is_empty() || client.heartbeat_inbox == message.subject;
+            if client.reachable && listens && !(self.faults && self.random.u8(..200) == 0) {
                 client.incoming.push_back(message);
-            } else {
+            } else if message.reply.is_empty() {
                 client.lost(&message);
+            } else if self.random.bool() {
+                unheard.push(message.reply);
             }
+        }
+        for reply in unheard {
+            let probe = reply.rsplit('.').next().and_then(|number| number.parse().ok());
+            let probe = probe.ok_or("a probe whose reply subject ends with no number")?;
+            self.with_node(|node, now| node.input(now, Input::ProbeUnheard(ProbeId(probe))));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use seaway_simulator::{Counters, Settings, run};
 fn settings(seed: u64) -> Settings {
     Settings {
         seed,
-        steps: 1500,
+        steps: 4000,
         trace_lines: 60,
         honest_sync: true,
     }

@@ -285,7 +285,8 @@ impl Engine {
         self.remove_subscription(departed, effects);
     }
 
-    /// Writes down a subscription as it is.
+    /// Writes down a subscription as it is. Its fact carries a cursor, a queue member's that of the whole group: what was
+    /// sent below it goes on record first.
     pub(crate) fn write_subscription(
         &mut self,
         key: SubscriptionKey,
@@ -295,6 +296,7 @@ impl Engine {
         if self.poisoned {
             return Position(0);
         }
+        self.settle_subscription(key, effects);
         let fact = self.subscription_fact(key);
         self.fact(SUBSCRIPTION, &fact, urgency, effects)
     }

@@ -253,8 +253,8 @@ fn unknown_fields_are_skipped() {
     assert_eq!(engine.start(NOW, &mut world).expect("it starts").clients, 1);
 }
 
-fn join(world: &mut World, engine: &mut Engine, inbox: &'static str) {
-    let request = SubscriptionRequest {
+fn join_request(inbox: &'static str) -> SubscriptionRequest {
+    SubscriptionRequest {
         client_id: "me".into(),
         subject: "foo".into(),
         inbox: inbox.into(),
@@ -264,8 +264,11 @@ fn join(world: &mut World, engine: &mut Engine, inbox: &'static str) {
         ack_wait_in_secs: 30,
         start_position: 4,
         ..SubscriptionRequest::default()
-    };
-    request_now(world, engine, Service::Subscribe, &request.encode_to_vec());
+    }
+}
+
+fn join(world: &mut World, engine: &mut Engine, inbox: &'static str) {
+    request_now(world, engine, Service::Subscribe, &join_request(inbox).encode_to_vec());
     world.quiesce(engine, NOW);
 }
 
@@ -324,4 +327,34 @@ fn a_group_loses_nothing_wherever_a_crash_cuts() {
         assert_eq!(got, (1..=last).collect::<Vec<_>>(), "crash after {durable} records");
     }
     assert!(survived > 4, "{survived}");
+}
+
+/// §5.6: a joiner's record carries the group's cursor, so what the others were sent below it is on record before.
+#[test]
+fn a_member_that_joins_right_after_a_delivery_hides_nothing_from_a_crash() {
+    let (mut world, mut engine) = start();
+    join(&mut world, &mut engine, "one");
+    let joined = world.records.len();
+    publish(&mut world, &mut engine);
+    world.sync(&mut engine, NOW);
+    assert_eq!(messages(&world, "one"), [(1, 0)], "delivered, and not written down yet");
+    request_now(
+        &mut world,
+        &mut engine,
+        Service::Subscribe,
+        &join_request("two").encode_to_vec(),
+    );
+    for durable in joined + 1..=world.records.len() {
+        let mut world = world.crash(durable);
+        let (mut engine, _) = world.start(Options::default(), NOW).expect("a crashed store starts");
+        world.quiesce(&mut engine, NOW);
+        let later = Now {
+            monotonic: NOW.monotonic + 40_000_000_000,
+            wall: Timestamp(NOW.wall.0 + 40_000_000_000),
+        };
+        engine.handle(later, Input::Tick, &mut world);
+        world.quiesce(&mut engine, later);
+        let got: usize = ["one", "two"].iter().map(|inbox| messages(&world, inbox).len()).sum();
+        assert!(got > 0, "the message is gone after a crash that kept {durable} records");
+    }
 }
