@@ -291,7 +291,8 @@ impl Job {
     }
 }
 
-fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn DiskFile>> {
+/// Makes a segment file that batches can be written to, durably.
+pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn DiskFile>> {
     let name = job.id.file_name();
     let header = SegmentHeader {
         identity: job.identity,

@@ -261,3 +261,58 @@ fn a_message_larger_than_a_segment_gets_a_segment_of_its_own() {
         Err(Refusal::TooLarge)
     );
 }
+
+#[test]
+fn a_start_on_a_full_disk_serves_what_is_there_and_can_be_trimmed() {
+    // Down to nothing: then even the file of a new epoch has to live from what the last one prepared and did not use.
+    for (seed, free) in [(11, 200 << 10), (12, 70 << 10), (13, 100), (14, 0)] {
+        let disk = SimulatedDisk::new(seed);
+        let mut machine = Machine::open(&disk, options(), seed).unwrap();
+        for _ in 0..4_000 {
+            machine.append(1, 200);
+            if machine.journal.backlog_bytes() > 20_000 {
+                machine.settle();
+            }
+        }
+        machine.settle();
+        disk.restart();
+        disk.set_capacity(disk.used() + free);
+        let mut machine = machine
+            .reopen(options(), seed)
+            .unwrap_or_else(|error| panic!("{free} bytes free: {error}"));
+        assert!(matches!(
+            machine.journal.admission(100_000, Class::Publish),
+            Err(Refusal::NoSpace | Refusal::Busy)
+        ));
+        assert_eq!(machine.journal.admission(100, Class::Essential), Ok(()));
+        machine.fact(1, b"ack");
+        let last = machine.state.logs[&1].last;
+        machine.trim(1, last);
+        machine.settle();
+        assert!(!machine.poisoned());
+        let mut published = 0;
+        for _ in 0..10_000 {
+            match machine.journal.admission(200, Class::Publish) {
+                Ok(()) => {
+                    machine.append(1, 200);
+                    published += 1;
+                }
+                Err(_) if published >= 100 => break,
+                Err(_) => machine.settle(),
+            }
+        }
+        assert!(
+            published >= 100,
+            "{free} bytes free: {published} published after the trim"
+        );
+        machine.settle();
+        // And again, however often.
+        for round in 0..5 {
+            disk.restart();
+            disk.set_capacity(disk.used() + free);
+            machine = machine
+                .reopen(options(), round)
+                .unwrap_or_else(|error| panic!("{free} bytes free, start {round}: {error}"));
+        }
+    }
+}

@@ -9,9 +9,9 @@ mod scan;
 use crate::LogId;
 use crate::commit::{OpenSegment, Writer};
 use crate::directory::Directory;
-use crate::disk::{Disk, DiskLock, LockError};
+use crate::disk::{Disk, DiskFile, DiskLock, LockError};
 use crate::format::{Cut, EpochFile, Identity, LOCK_NAME, SegmentId, epoch_name};
-use crate::job::{Job, JobKind, OutcomeKind, PrepareJob, write_whole};
+use crate::job::{PrepareJob, prepare, write_whole};
 use crate::journal::Journal;
 use crate::limits::{SEGMENT_BYTES_FIRST, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES};
 use crate::logs::Logs;
@@ -152,6 +152,8 @@ impl Journal {
         replay.tail_begins(position);
         let tail = recovery.read_tail(checkpoint.as_ref(), replay)?;
         let epoch = recovery.open_epoch(tail.end)?;
+        // Before directories are written: they can wait in memory when the disk is full, records cannot.
+        let first = recovery.first_segment(epoch, tail.end)?;
         recovery.build_index(tail.end)?;
         for log in recovery.logs.iter() {
             replay.log_recovered(RecoveredLog {
@@ -171,9 +173,8 @@ impl Journal {
             cut: tail.report,
             remarks: recovery.remarks.clone(),
         };
-        let first = recovery.files.numbers_seen + 1;
         let (logs, segments) = (recovery.logs, recovery.segments);
-        let mut journal = assemble(disk, identity, epoch, first, options, logs, segments, tail.end, lock)?;
+        let mut journal = assemble(identity, first, options, logs, segments, tail.end, lock);
         if let Some(checkpoint) = checkpoint {
             journal.checkpoints.begin_segment = checkpoint.tail.segment;
             journal.checkpoints.last_bytes = checkpoint.bytes;
@@ -196,15 +197,17 @@ impl Recovery<'_> {
             synced: self.options.sync,
             cut,
         };
-        write_whole(self.disk, &epoch_name(epoch), &file.encode()).map_err(io_error("open a new epoch"))?;
-        let mut changed = false;
+        let mut changed = !self.files.obsolete.is_empty();
+        // They never counted, and may be all the space there is.
+        for name in &self.files.obsolete {
+            self.disk.remove(name).map_err(io_error(format!("remove {name}")))?;
+        }
+        self.when_full(cut, |disk| write_whole(disk, &epoch_name(epoch), &file.encode()))
+            .map_err(io_error("open a new epoch"))?;
         let mut remove = |name: &str| -> Result<(), OpenError> {
             changed = true;
             self.disk.remove(name).map_err(io_error(format!("remove {name}")))
         };
-        for name in &self.files.obsolete {
-            remove(name)?;
-        }
         let beyond: Vec<SegmentId> = self
             .files
             .segments
@@ -229,44 +232,111 @@ impl Recovery<'_> {
             self.files.directories.remove(&id);
         }
         let oldest = self.files.segments.keys().map(|id| id.number).min().unwrap_or(u64::MAX);
-        for old in self.files.epochs.iter().filter(|old| old.cut.segment < oldest) {
-            remove(&epoch_name(old.epoch))?;
+        let nexts = self.files.epochs.iter().skip(1).map(|epoch| epoch.cut).chain([cut]);
+        for (old, next) in self.files.epochs.iter().zip(nexts) {
+            // What it cuts is gone, or the next one cuts it at the same place: starts without writes leave nothing behind.
+            if old.cut.segment < oldest || old.cut == next {
+                remove(&epoch_name(old.epoch))?;
+            }
         }
         if changed {
             self.disk.sync_directory().map_err(io_error("sync the directory"))?;
         }
         Ok(epoch)
     }
+
+    /// Prepares the segment in which the epoch begins; on a full disk a small one, so that acks and trims, which win space back,
+    /// can be written.
+    fn first_segment(&mut self, epoch: u64, cut: Cut) -> Result<FirstSegment, OpenError> {
+        let number = self.files.numbers_seen + 1;
+        let id = SegmentId { number, epoch };
+        let (identity, usual) = (self.identity, SEGMENT_BYTES_FIRST.min(self.options.segment_bytes_max));
+        let attempt = |disk: &dyn Disk| {
+            let mut capacity = usual;
+            loop {
+                let job = PrepareJob {
+                    identity,
+                    id,
+                    capacity,
+                    // A smaller one leaves the checkpoint its room, without which nothing can be removed.
+                    headroom: if capacity > SEGMENT_BYTES_MIN {
+                        SEGMENT_BYTES_FIRST / 4
+                    } else {
+                        0
+                    },
+                    recycled: None,
+                };
+                match prepare(disk, &job) {
+                    Err(error) if error.kind() == io::ErrorKind::StorageFull && capacity > SEGMENT_BYTES_MIN => {
+                        capacity = (capacity / 2).max(SEGMENT_BYTES_MIN);
+                    }
+                    result => return result.map(|file| (capacity, file)),
+                }
+            }
+        };
+        let (capacity, file) = self
+            .when_full(cut, attempt)
+            .map_err(io_error("prepare the first segment"))?;
+        Ok(FirstSegment { id, capacity, file })
+    }
+
+    /// Does something that takes space; finds some when there is none, and tries again.
+    fn when_full<T>(&mut self, cut: Cut, action: impl Fn(&dyn Disk) -> io::Result<T>) -> io::Result<T> {
+        match action(self.disk) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && self.free_unused(cut)? => action(self.disk),
+            result => result,
+        }
+    }
+
+    /// Gives back what the last epoch prepared and did not use: segments behind the cut, in which no batch counts, and the rest
+    /// of the segment that is cut. Whether there was anything.
+    fn free_unused(&mut self, cut: Cut) -> io::Result<bool> {
+        let mut freed = false;
+        let beyond: Vec<SegmentId> = self
+            .files
+            .segments
+            .keys()
+            .filter(|id| id.number > cut.segment)
+            .copied()
+            .collect();
+        for id in beyond {
+            self.disk.remove(&id.file_name())?;
+            self.files.segments.remove(&id);
+            self.files.numbers_seen = self.files.numbers_seen.max(id.number);
+            freed = true;
+        }
+        let keep = cut.offset.next_multiple_of(4_096);
+        let mut segments = self.files.segments.iter_mut();
+        if let Some((id, length)) = segments.find(|(id, length)| id.number == cut.segment && **length > keep) {
+            let file = self.disk.open(&id.file_name())?;
+            file.set_length(keep)?;
+            file.sync_data()?;
+            *length = keep;
+            freed = true;
+        }
+        self.disk.sync_directory()?;
+        Ok(freed)
+    }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "everything recovery found becomes the journal here and nowhere else"
-)]
+/// The prepared segment in which an epoch begins.
+struct FirstSegment {
+    id: SegmentId,
+    capacity: u64,
+    file: Arc<dyn DiskFile>,
+}
+
 fn assemble(
-    disk: &dyn Disk,
     identity: Identity,
-    epoch: u64,
-    number: u64,
+    first: FirstSegment,
     options: Options,
     logs: Logs,
     mut segments: Segments,
     end: Cut,
     lock: Box<dyn DiskLock>,
-) -> Result<Journal, OpenError> {
-    let id = SegmentId { number, epoch };
-    let capacity = SEGMENT_BYTES_FIRST.min(options.segment_bytes_max);
-    let job = PrepareJob {
-        identity,
-        id,
-        capacity,
-        headroom: 0,
-        recycled: None,
-    };
-    let OutcomeKind::Prepare { result, .. } = Job(JobKind::Prepare(job)).run(disk).kind else {
-        unreachable!("a preparation has the outcome of a preparation");
-    };
-    let file = result.map_err(io_error("prepare the first segment"))?;
+) -> Journal {
+    let FirstSegment { id, capacity, file } = first;
+    let SegmentId { number, epoch } = id;
     let mut segment = Segment::new(id, capacity, SegmentState::Open);
     segment.extent.first_position = end.position;
     segments.by_number.insert(number, segment);
@@ -302,5 +372,5 @@ fn assemble(
         lock: Some(lock),
     };
     journal.plan_segment(0);
-    Ok(journal)
+    journal
 }
