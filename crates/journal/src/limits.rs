@@ -8,6 +8,8 @@ pub const SEGMENT_BYTES_FIRST: u64 = 1 << 20;
 pub const SEGMENT_BYTES_MAX_DEFAULT: u64 = 64 << 20;
 /// Smallest capacity a segment may have.
 pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+/// Smallest capacity of the first segment of an epoch that begins on a full disk.
+pub const SEGMENT_BYTES_FULL_DISK: u64 = 16 << 10;
 /// Largest capacity of any segment, also of one made for a single huge record.
 pub const SEGMENT_BYTES_CEILING: u64 = 1 << 31;
 /// Largest body of one record.
@@ -56,6 +58,7 @@ pub const SEGMENT_SMALL_BYTES: u64 = 32 << 10;
 pub const ZERO_BYTES: usize = 1 << 20;
 
 const _: () = assert!(SEGMENT_BYTES_MIN > 4 * SEGMENT_HEADER_BYTES as u64);
+const _: () = assert!(SEGMENT_BYTES_FULL_DISK > 2 * SEGMENT_HEADER_BYTES as u64);
 const _: () = assert!((RECORD_BODY_BYTES_MAX as u64) * 2 <= SEGMENT_BYTES_CEILING);
 const _: () = assert!(RESERVE_BYTES_MAX * 2 <= SEGMENT_BYTES_FIRST);
 const _: () = assert!(SEGMENT_BYTES_FIRST <= SEGMENT_BYTES_MAX_DEFAULT);

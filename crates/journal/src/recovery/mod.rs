@@ -13,7 +13,7 @@ use crate::disk::{Disk, DiskFile, DiskLock, LockError};
 use crate::format::{Cut, EpochFile, Identity, LOCK_NAME, SegmentId, epoch_name};
 use crate::job::{PrepareJob, prepare, write_whole};
 use crate::journal::Journal;
-use crate::limits::{SEGMENT_BYTES_FIRST, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES};
+use crate::limits::{SEGMENT_BYTES_FIRST, SEGMENT_BYTES_FULL_DISK, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES};
 use crate::logs::Logs;
 use crate::options::Options;
 use crate::segment::{Segment, SegmentState, Segments};
@@ -251,32 +251,30 @@ impl Recovery<'_> {
         let number = self.files.numbers_seen + 1;
         let id = SegmentId { number, epoch };
         let (identity, usual) = (self.identity, SEGMENT_BYTES_FIRST.min(self.options.segment_bytes_max));
-        let attempt = |disk: &dyn Disk| {
+        let attempt = |disk: &dyn Disk, least: u64, headroom: u64| {
             let mut capacity = usual;
             loop {
                 let job = PrepareJob {
                     identity,
                     id,
                     capacity,
-                    // A smaller one leaves the checkpoint its room, without which nothing can be removed.
-                    headroom: if capacity > SEGMENT_BYTES_MIN {
-                        SEGMENT_BYTES_FIRST / 4
-                    } else {
-                        0
-                    },
+                    headroom,
                     recycled: None,
                 };
                 match prepare(disk, &job) {
-                    Err(error) if error.kind() == io::ErrorKind::StorageFull && capacity > SEGMENT_BYTES_MIN => {
-                        capacity = (capacity / 2).max(SEGMENT_BYTES_MIN);
+                    Err(error) if error.kind() == io::ErrorKind::StorageFull && capacity > least => {
+                        capacity = (capacity / 2).max(least);
                     }
                     result => return result.map(|file| (capacity, file)),
                 }
             }
         };
-        let (capacity, file) = self
-            .when_full(cut, attempt)
-            .map_err(io_error("prepare the first segment"))?;
+        // Nothing can be removed without a checkpoint, which takes space as well.
+        let result = match self.when_full(cut, |disk| attempt(disk, SEGMENT_BYTES_MIN, SEGMENT_BYTES_FIRST / 4)) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => attempt(self.disk, SEGMENT_BYTES_FULL_DISK, 0),
+            result => result,
+        };
+        let (capacity, file) = result.map_err(io_error("prepare the first segment"))?;
         Ok(FirstSegment { id, capacity, file })
     }
 
