@@ -5,8 +5,8 @@ use std::net::ToSocketAddrs;
 use std::time::{Duration, Instant};
 
 use seaway_stan_protocol::messages::{
-    Ack, CloseRequest, CloseResponse, ConnectRequest, ConnectResponse, PubAck, PubMsg, SubscriptionRequest,
-    SubscriptionResponse, UnsubscribeRequest,
+    Ack, CloseRequest, CloseResponse, ConnectRequest, ConnectResponse, Ping, PingResponse, PubAck, PubMsg,
+    SubscriptionRequest, SubscriptionResponse, UnsubscribeRequest,
 };
 use seaway_stan_protocol::{Message, MessageView};
 
@@ -53,6 +53,12 @@ pub struct Session {
     pub response: ConnectResponse,
     /// Subject on which PubAcks arrive.
     pub ack_subject: String,
+    /// Whether requests of the server (heartbeats, duplicate checks) are answered; they are counted either way.
+    pub answers: bool,
+    /// Requests of the server seen so far.
+    pub probes: u64,
+    /// Everything this session listens to, for a reconnect.
+    subjects: Vec<String>,
     received: std::collections::VecDeque<Received>,
     pub_acks: std::collections::VecDeque<PubAck>,
     inbox_prefix: String,
@@ -89,11 +95,16 @@ impl Session {
     pub fn open(address: impl ToSocketAddrs, cluster_id: &str, client_id: &str) -> io::Result<Session> {
         let mut connection = Connection::open(address)?;
         let heartbeat_inbox = format!("_INBOX.{}", token());
-        connection.subscribe(&heartbeat_inbox);
         let inbox_prefix = format!("_INBOX.{}", token());
-        connection.subscribe(&format!("{inbox_prefix}.*"));
         let ack_subject = format!("_STAN.acks.{}", token());
-        connection.subscribe(&ack_subject);
+        let subjects = vec![
+            heartbeat_inbox.clone(),
+            format!("{inbox_prefix}.*"),
+            ack_subject.clone(),
+        ];
+        for subject in &subjects {
+            connection.subscribe(subject);
+        }
         let connection_id = token();
         let mut session = Session {
             connection,
@@ -101,6 +112,9 @@ impl Session {
             connection_id: connection_id.clone(),
             response: ConnectResponse::default(),
             ack_subject,
+            answers: true,
+            probes: 0,
+            subjects,
             received: std::collections::VecDeque::new(),
             pub_acks: std::collections::VecDeque::new(),
             inbox_prefix,
@@ -119,6 +133,47 @@ impl Session {
         refuse(&response.error)?;
         session.response = response;
         Ok(session)
+    }
+
+    /// Opens another connection below the same session, as a client library does when it was cut off: the inboxes stay,
+    /// and no streaming request is made.
+    ///
+    /// # Errors
+    /// Anything the socket says.
+    pub fn reconnect(&mut self, address: impl ToSocketAddrs) -> io::Result<()> {
+        self.connection = Connection::open(address)?;
+        for subject in &self.subjects {
+            self.connection.subscribe(subject);
+        }
+        self.connection.flush()
+    }
+
+    /// Stops listening to the heartbeat inbox: whoever asks there hears that nobody listens.
+    ///
+    /// # Errors
+    /// As for [`Session::ping`], which shows that the broker knows.
+    pub fn go_deaf(&mut self) -> io::Result<()> {
+        // The first subscription of every connection is the heartbeat inbox.
+        self.connection.send(b"UNSUB 1\r\n");
+        self.ping()
+    }
+
+    /// Pings the streaming server with this session's connection ID.
+    ///
+    /// # Errors
+    /// The server's error text, `TimedOut`, or anything the socket says.
+    pub fn ping(&mut self) -> io::Result<()> {
+        let subject = String::from_utf8_lossy(&self.response.ping_requests).into_owned();
+        let ping = Ping {
+            conn_id: self.connection_id.clone().into(),
+        };
+        let answer = self.request(&subject, &ping.encode_to_vec())?;
+        refuse(&PingResponse::decode(answer.as_slice()).map_err(io::Error::other)?.error)
+    }
+
+    /// Messages that arrived and were not asked for yet.
+    pub fn waiting_messages(&self) -> usize {
+        self.received.len()
     }
 
     /// Sends a request and waits for its answer, keeping messages that arrive meanwhile.
@@ -198,6 +253,7 @@ impl Session {
         self.inboxes += 1;
         let inbox = format!("_INBOX.{}.{}", token(), self.inboxes);
         self.connection.subscribe(&inbox);
+        self.subjects.push(inbox.clone());
         request.client_id = self.client_id.clone().into();
         request.inbox = inbox.clone().into();
         let channel = String::from_utf8_lossy(&request.subject).into_owned();
@@ -292,6 +348,10 @@ impl Session {
         let left = deadline.saturating_duration_since(Instant::now());
         match self.connection.next_frame(left)? {
             Frame::Message { reply, .. } if !reply.is_empty() => {
+                self.probes += 1;
+                if !self.answers {
+                    return Ok(None);
+                }
                 let reply = String::from_utf8_lossy(&reply).into_owned();
                 self.connection.publish(&reply, "", b"");
                 self.connection.flush()?;
