@@ -221,7 +221,10 @@ impl Engine {
             }
             self.groups[group_key.0].shadow = Some(key);
             self.cancel_group_read(group_key);
-            return self.suspend(key, effects);
+            let position = self.suspend(key, effects);
+            // Whoever comes next takes it over: it is nobody's meanwhile.
+            self.subscriptions[key.0].client_name = Bytes::new();
+            return position;
         }
         self.log_subscription(SubscriptionVerb::Removed, key, StartLine::None, effects);
         // First this one: were a crash to leave it behind, it must find what the departed held.
