@@ -1,0 +1,156 @@
+//! Inboxes that no client library would name: they are taken as they come, and never become protocol
+//! (`streaming-protocol.md` §4, last row).
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod support;
+
+use seaway_bench::stan::{Session, subscription};
+use seaway_bench::wire::{Connection, Frame};
+use seaway_stan_protocol::Message;
+use seaway_stan_protocol::messages::{ConnectRequest, ConnectResponse, SubscriptionRequest, SubscriptionResponse};
+use support::{PATIENCE, Server};
+
+const STRANGE: [&[u8]; 8] = [
+    b"",
+    b" ",
+    b"two words",
+    b"line\r\nMSG forged 1 2\r\nhi",
+    b"\r\n",
+    b"a..b",
+    b".a",
+    b"a.",
+];
+
+/// Everything that arrives on a connection until a message on `end`: the subjects.
+fn subjects_until(connection: &mut Connection, end: &str) -> Vec<Vec<u8>> {
+    let mut subjects = Vec::new();
+    loop {
+        if let Frame::Message { subject, .. } = connection.next_frame(PATIENCE).expect("well-formed frames") {
+            if subject == end.as_bytes() {
+                return subjects;
+            }
+            subjects.push(subject);
+        }
+    }
+}
+
+fn subscribe_strangely(session: &mut Session, inbox: &[u8], queue: &str) -> SubscriptionResponse {
+    let request = SubscriptionRequest {
+        client_id: session.client_id.clone().into(),
+        inbox: inbox.to_vec().into(),
+        q_group: queue.to_owned().into(),
+        start_position: 4,
+        ..subscription("foo")
+    };
+    let subject = String::from_utf8_lossy(&session.response.sub_requests).into_owned();
+    let answer = session.request(&subject, &request.encode_to_vec()).unwrap();
+    SubscriptionResponse::decode(answer.as_slice()).unwrap()
+}
+
+#[test]
+fn strange_delivery_inboxes_reach_nobody_and_harm_nobody() {
+    let server = Server::in_memory(&[]);
+    let mut session = server.session("me");
+    let mut spy = Connection::open(&server.address).unwrap();
+    spy.subscribe(">");
+    spy.ping(PATIENCE).unwrap();
+    for (index, inbox) in STRANGE.into_iter().enumerate() {
+        for queue in [String::new(), format!("q{index}")] {
+            let response = subscribe_strangely(&mut session, inbox, &queue);
+            assert_eq!(response.error, "", "§4: the delivery inbox is not validated");
+            assert!(!response.ack_inbox.is_empty());
+        }
+    }
+    let well = session.subscribe(subscription("foo")).unwrap();
+    session.publish("foo", b"x").unwrap();
+    assert_eq!(session.next_message(PATIENCE).unwrap().inbox, well.inbox);
+    session.close().unwrap();
+    session.connection.publish("the.end", "", b"");
+    session.connection.flush().unwrap();
+    let known = [b"_STAN.".as_slice(), b"_INBOX."];
+    for subject in subjects_until(&mut spy, "the.end") {
+        assert!(
+            known.iter().any(|prefix| subject.starts_with(prefix)),
+            "{:?} got out",
+            String::from_utf8_lossy(&subject)
+        );
+    }
+}
+
+#[test]
+fn strange_heartbeat_inboxes_are_dead_clients() {
+    let server = Server::in_memory(&["-hbi", "100ms", "-hbt", "50ms", "-hbf", "1"]);
+    let mut connection = Connection::open(&server.address).unwrap();
+    connection.subscribe("answers.*");
+    let mut spy = Connection::open(&server.address).unwrap();
+    spy.subscribe(">");
+    spy.ping(PATIENCE).unwrap();
+    for (index, inbox) in STRANGE.into_iter().enumerate() {
+        // Twice: the second one asks the first one's inbox.
+        for round in 0..2 {
+            let request = ConnectRequest {
+                client_id: format!("client-{index}").into(),
+                heartbeat_inbox: inbox.to_vec().into(),
+                ..ConnectRequest::default()
+            };
+            let reply = format!("answers.{index}-{round}");
+            connection.publish("_STAN.discover.test-cluster", &reply, &request.encode_to_vec());
+            let response = loop {
+                if let Frame::Message { subject, payload, .. } = connection.next_frame(PATIENCE).unwrap()
+                    && subject == reply.as_bytes()
+                {
+                    break ConnectResponse::decode(payload.as_slice()).unwrap();
+                }
+            };
+            let expected = if inbox.is_empty() {
+                "stan: invalid connection request"
+            } else {
+                ""
+            };
+            assert_eq!(response.error, expected, "{:?}", String::from_utf8_lossy(inbox));
+        }
+    }
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !server.get("/streaming/serverz").1.contains("\"clients\": 0,") {
+        assert!(std::time::Instant::now() < deadline, "nobody answers: they are closed");
+    }
+    connection.publish("the.end", "", b"");
+    connection.flush().unwrap();
+    for subject in subjects_until(&mut spy, "the.end") {
+        assert!(
+            subject.starts_with(b"_STAN.") || subject.starts_with(b"answers."),
+            "{:?} got out",
+            String::from_utf8_lossy(&subject)
+        );
+    }
+}
+
+/// Deliveries and probes to the server's own subjects would be requests made in its name.
+#[test]
+fn the_servers_own_subjects_as_inboxes_start_nothing() {
+    let server = Server::in_memory(&[]);
+    let mut session = server.session("me");
+    let own = [
+        "_STAN.pub.test-cluster.foo",
+        "_STAN.close.test-cluster",
+        "_STAN.discover.test-cluster",
+        "_STAN.sub.test-cluster",
+    ];
+    for inbox in own {
+        assert_eq!(subscribe_strangely(&mut session, inbox.as_bytes(), "").error, "");
+    }
+    let response = subscribe_strangely(&mut session, b"_INBOX.own", "");
+    let ack_inbox = response.ack_inbox.clone();
+    assert_eq!(subscribe_strangely(&mut session, &ack_inbox, "").error, "");
+    for number in 1..=20 {
+        session.publish("foo", b"x").unwrap();
+        let (_, body) = server.get("/streaming/channelsz?channel=foo");
+        assert!(body.contains(&format!("\"msgs\": {number},")), "{body}");
+    }
+    let (_, body) = server.get("/streaming/serverz");
+    assert!(
+        body.contains("\"in_msgs\": 20,") && body.contains("\"clients\": 1,"),
+        "{body}"
+    );
+}
