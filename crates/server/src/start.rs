@@ -10,8 +10,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use seaway_broker::Broker;
 use seaway_config::{Options, StoreKind, StreamingOptions};
-use seaway_store::{FileStore, MemoryStore, Recovery, Store};
-use seaway_streaming::{ChannelId, Engine, Service};
+use seaway_store::{FileStore, MemoryStore, Recovering, Store};
+use seaway_streaming::{Engine, Service};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 
@@ -259,32 +259,6 @@ fn ports_file(
         .with_context(|| format!("could not write the ports file into {}", directory.display()))
 }
 
-/// Feeds what a store recovers to the engine.
-struct Recovering<'a> {
-    engine: &'a mut Engine,
-    channels: usize,
-    failure: Option<String>,
-}
-
-impl Recovery for Recovering<'_> {
-    fn fact(&mut self, kind: u8, body: &[u8]) {
-        if self.failure.is_none()
-            && let Err(error) = self.engine.recover_fact(kind, body)
-        {
-            self.failure = Some(error.to_string());
-        }
-    }
-
-    fn channel_deleted(&mut self, channel: ChannelId) {
-        self.engine.recover_channel_deleted(channel);
-    }
-
-    fn channel(&mut self, channel: ChannelId, first: u64, last: u64, bytes: u64, last_timestamp: i64) {
-        self.channels += 1;
-        self.engine.recover_channel(channel, first, last, bytes, last_timestamp);
-    }
-}
-
 fn open_store(
     streaming: &StreamingOptions,
     engine: &mut Engine,
@@ -293,11 +267,7 @@ fn open_store(
     if streaming.store == StoreKind::Memory {
         return Ok((Box::new(MemoryStore::new()), 0));
     }
-    let mut recovering = Recovering {
-        engine,
-        channels: 0,
-        failure: None,
-    };
+    let mut recovering = Recovering::new(engine);
     let waker = Arc::clone(inbox);
     let store = FileStore::open(
         &streaming.dir,
@@ -305,16 +275,14 @@ fn open_store(
         move || waker.wake(),
         &mut recovering,
     )?;
-    if let Some(failure) = recovering.failure {
-        bail!(
-            "the journal in {} holds what this version does not understand: {failure}",
-            streaming.dir.display()
-        );
-    }
+    let channels = recovering.finish().map_err(|failure| {
+        let directory = streaming.dir.display();
+        anyhow!("the journal in {directory} holds what this version does not understand: {failure}")
+    })?;
     for warning in store.opening_warnings() {
         tracing::warn!(target: "stream", "{warning}");
     }
-    Ok((Box::new(store), recovering.channels))
+    Ok((Box::new(store), channels))
 }
 
 fn start_engine(

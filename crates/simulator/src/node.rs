@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use seaway_journal::disk::simulated::SimulatedDisk;
-use seaway_store::{Completion, FileStore, Lookup, Recovery, Sizes, Store};
+use seaway_store::{Completion, FileStore, Lookup, Recovering, Sizes, Store};
 use seaway_streaming::{
     Admission, ChannelId, Delivered, Delivery, Effects, Engine, Event, Head, Input, Need, Now, Options, Position,
-    ProbeId, ReadRequest, Seek, Source, StoredMessage, Ticket, Urgency,
+    ProbeId, ReadRequest, Seek, Source, Ticket, Urgency,
 };
 
 use crate::client::ToClient;
@@ -111,27 +111,6 @@ impl Effects for World {
     }
 }
 
-struct Recovering<'a> {
-    engine: &'a mut Engine,
-    failure: Option<String>,
-}
-
-impl Recovery for Recovering<'_> {
-    fn fact(&mut self, kind: u8, body: &[u8]) {
-        if let Err(error) = self.engine.recover_fact(kind, body) {
-            self.failure.get_or_insert(error.to_string());
-        }
-    }
-
-    fn channel_deleted(&mut self, channel: ChannelId) {
-        self.engine.recover_channel_deleted(channel);
-    }
-
-    fn channel(&mut self, channel: ChannelId, first: u64, last: u64, bytes: u64, last_timestamp: i64) {
-        self.engine.recover_channel(channel, first, last, bytes, last_timestamp);
-    }
-}
-
 /// Why a server did not start.
 #[derive(Debug)]
 pub enum StartFailure {
@@ -166,12 +145,9 @@ impl Node {
         now: Now,
     ) -> Result<Node, StartFailure> {
         let mut engine = Engine::new(options);
-        let mut recovering = Recovering {
-            engine: &mut engine,
-            failure: None,
-        };
+        let mut recovering = Recovering::new(&mut engine);
         let opened = FileStore::open_stepped(Arc::new(disk.clone()), sizes, &mut recovering);
-        let failure = recovering.failure.take();
+        let recovered = recovering.finish();
         let store = opened.map_err(|error| {
             if faulty || disk.has_crashed() {
                 StartFailure::Disk(error.to_string())
@@ -179,9 +155,7 @@ impl Node {
                 StartFailure::Refused(error.to_string())
             }
         })?;
-        if let Some(failure) = failure {
-            return Err(StartFailure::Refused(failure));
-        }
+        recovered.map_err(StartFailure::Refused)?;
         let world = World {
             store,
             sent: VecDeque::new(),
@@ -228,39 +202,12 @@ impl Node {
         let mut completions = std::mem::take(&mut self.completions);
         self.world.store.poll(&mut completions);
         for completion in completions.drain(..) {
-            match completion {
-                Completion::Durable(position) => self.input(now, Input::Durable(position)),
-                Completion::Read { ticket, messages } => match &messages {
-                    Ok(messages) => {
-                        let messages: Vec<StoredMessage<'_>> = messages.iter().collect();
-                        self.input(
-                            now,
-                            Input::Read {
-                                ticket,
-                                messages: Ok(&messages),
-                            },
-                        );
-                    }
-                    Err(reason) => self.input(
-                        now,
-                        Input::Read {
-                            ticket,
-                            messages: Err(reason),
-                        },
-                    ),
-                },
-                Completion::Sought { ticket, sequence } => {
-                    let sequence = sequence.as_ref().map(|sequence| *sequence).map_err(String::as_str);
-                    self.input(now, Input::Sought { ticket, sequence });
-                }
-                Completion::HeadKnown(channel) => self.input(now, Input::HeadKnown(channel)),
+            match &completion {
                 Completion::CheckpointNeeded => self.begin_checkpoint(),
-                Completion::Poisoned(_) => {
-                    self.poisoned = true;
-                    self.input(now, Input::Poisoned);
-                }
-                Completion::Warning(_) => {}
+                Completion::Poisoned(_) => self.poisoned = true,
+                _ => {}
             }
+            completion.feed(|input| self.input(now, input));
         }
         self.completions = completions;
     }

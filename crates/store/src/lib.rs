@@ -6,10 +6,12 @@
 //! * [`memory`]: durable at once and gone with the process.
 //! * [`file`](mod@file): on the journal; acknowledged means synced.
 
+mod feed;
 pub mod file;
 pub mod memory;
 pub mod port;
 
+pub use feed::Recovering;
 pub use file::{FileStore, FileStoreError, Sizes};
 pub use memory::MemoryStore;
 pub use port::{Completion, Lookup, ReadMessages, Recovery, Statistics, Store};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use seaway_broker::{Attachment, Batch};
 use seaway_store::Completion;
-use seaway_streaming::{Engine, Input, Now, Position, StoredMessage, Timestamp};
+use seaway_streaming::{Engine, Input, Now, Position, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use super::hold::{Held, Part, batch_bytes, inputs};
@@ -311,46 +311,19 @@ impl Pass {
     }
 
     fn completion(&mut self, completion: Completion) {
-        match completion {
-            Completion::Durable(position) => self.input(Input::Durable(position)),
-            Completion::Read {
-                ticket,
-                messages: Ok(messages),
-            } => {
-                let messages: Vec<StoredMessage<'_>> = messages.iter().collect();
-                self.input(Input::Read {
-                    ticket,
-                    messages: Ok(&messages),
-                });
-            }
-            Completion::Read {
-                ticket,
-                messages: Err(reason),
-            } => {
-                tracing::error!(target: "stream", "Error reading messages: {reason}");
-                self.input(Input::Read {
-                    ticket,
-                    messages: Err(&reason),
-                });
-            }
-            Completion::Sought { ticket, sequence } => {
-                let sequence = sequence.as_ref().map(|sequence| *sequence).map_err(String::as_str);
-                self.input(Input::Sought { ticket, sequence });
-            }
-            Completion::HeadKnown(channel) => self.input(Input::HeadKnown(channel)),
-            Completion::CheckpointNeeded => {
-                if !self.checkpoint_running {
-                    self.world.checkpoint_written = false;
-                    self.checkpoint_running = self.world.store.begin_checkpoint();
-                }
+        match &completion {
+            Completion::CheckpointNeeded if !self.checkpoint_running => {
+                self.world.checkpoint_written = false;
+                self.checkpoint_running = self.world.store.begin_checkpoint();
             }
             Completion::Poisoned(reason) => {
                 tracing::error!(target: "stream", "The store failed and takes nothing more until a restart: {reason}");
-                self.health.fail(&reason);
-                self.input(Input::Poisoned);
+                self.health.fail(reason);
             }
             Completion::Warning(text) => tracing::warn!(target: "stream", "{text}"),
+            _ => {}
         }
+        completion.feed(|input| self.input(input));
     }
 
     fn checkpoint(&mut self) {

@@ -1,0 +1,92 @@
+//! What every owner of a store and an engine does between the two: recovery and completions become calls of the engine.
+
+use seaway_streaming::{ChannelId, Engine, Input, StoredMessage};
+
+use crate::port::{Completion, Recovery};
+
+/// Feeds what a store recovers to an engine that has not started.
+pub struct Recovering<'a> {
+    engine: &'a mut Engine,
+    channels: usize,
+    failure: Option<String>,
+}
+
+impl<'a> Recovering<'a> {
+    /// Begins with an engine that knows nothing.
+    pub fn new(engine: &'a mut Engine) -> Recovering<'a> {
+        Recovering {
+            engine,
+            channels: 0,
+            failure: None,
+        }
+    }
+
+    /// How many channels there were.
+    ///
+    /// # Errors
+    /// The first fact the engine did not understand: another version wrote it, or it is damaged.
+    pub fn finish(self) -> Result<usize, String> {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(self.channels),
+        }
+    }
+}
+
+impl Recovery for Recovering<'_> {
+    fn fact(&mut self, kind: u8, body: &[u8]) {
+        if self.failure.is_none()
+            && let Err(error) = self.engine.recover_fact(kind, body)
+        {
+            self.failure = Some(error.to_string());
+        }
+    }
+
+    fn channel_deleted(&mut self, channel: ChannelId) {
+        self.engine.recover_channel_deleted(channel);
+    }
+
+    fn channel(&mut self, channel: ChannelId, first: u64, last: u64, bytes: u64, last_timestamp: i64) {
+        self.channels += 1;
+        self.engine.recover_channel(channel, first, last, bytes, last_timestamp);
+    }
+}
+
+impl Completion {
+    /// Gives the engine's input that this is to `handle`; false when it is the owner's business.
+    pub fn feed(&self, handle: impl FnOnce(Input<'_>)) -> bool {
+        match self {
+            Completion::Durable(position) => handle(Input::Durable(*position)),
+            Completion::Read {
+                ticket,
+                messages: Ok(messages),
+            } => {
+                let messages: Vec<StoredMessage<'_>> = messages.iter().collect();
+                handle(Input::Read {
+                    ticket: *ticket,
+                    messages: Ok(&messages),
+                });
+            }
+            Completion::Read {
+                ticket,
+                messages: Err(reason),
+            } => {
+                handle(Input::Read {
+                    ticket: *ticket,
+                    messages: Err(reason),
+                });
+            }
+            Completion::Sought { ticket, sequence } => {
+                let sequence = sequence.as_ref().map(|sequence| *sequence).map_err(String::as_str);
+                handle(Input::Sought {
+                    ticket: *ticket,
+                    sequence,
+                });
+            }
+            Completion::HeadKnown(channel) => handle(Input::HeadKnown(*channel)),
+            Completion::Poisoned(_) => handle(Input::Poisoned),
+            Completion::CheckpointNeeded | Completion::Warning(_) => return false,
+        }
+        true
+    }
+}
