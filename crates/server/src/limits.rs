@@ -15,6 +15,12 @@ pub const RECORD_BYTES: usize = 256;
 /// How long a lazy record may wait for a batch to ride.
 pub const LAZY_WAIT: std::time::Duration = std::time::Duration::from_millis(50);
 
+/// A deadline met this many nanoseconds late tells of a pause of the process (a stop signal, a frozen machine).
+pub const DEADLINE_LATE_NS: u64 = 25_000_000;
+
+/// How many nanoseconds deadlines wait after a pause, so that what arrived during it is read first.
+pub const PAUSE_GRACE_NS: u64 = 50_000_000;
+
 /// Checkpoint slices written per pass while inputs wait too.
 pub const CHECKPOINT_SLICES_PER_PASS: usize = 1;
 

@@ -12,7 +12,9 @@ use tokio::sync::{Notify, oneshot};
 use super::hold::{Held, Part, batch_bytes, inputs};
 use super::inbox::{Inbox, Item};
 use super::world::World;
-use crate::limits::{BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, LAZY_WAIT, RECORD_BYTES};
+use crate::limits::{
+    BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, DEADLINE_LATE_NS, LAZY_WAIT, PAUSE_GRACE_NS, RECORD_BYTES,
+};
 
 /// Why the store no longer takes anything; shown by `/healthz`.
 #[derive(Clone, Default)]
@@ -109,6 +111,7 @@ pub(crate) fn start(
         completions: Vec::new(),
         lazy_since: None,
         checkpoint_running: false,
+        grace_until: None,
     };
     let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
         let _guard = guard;
@@ -142,6 +145,8 @@ struct Pass {
     /// Since when the oldest lazy record waits for a batch.
     lazy_since: Option<Instant>,
     checkpoint_running: bool,
+    /// After a pause of the process: until when deadlines wait, in the clock's nanoseconds. Stays until none is overdue.
+    grace_until: Option<u64>,
 }
 
 impl Pass {
@@ -201,6 +206,7 @@ impl Pass {
         let deadline = self
             .engine
             .next_deadline()
+            .map(|deadline| deadline.max(self.grace_until.unwrap_or(0)))
             .map(|deadline| Duration::from_nanos(deadline.saturating_sub(self.clock.monotonic())));
         let lazy = self.lazy_since.map(|since| LAZY_WAIT.saturating_sub(since.elapsed()));
         match (deadline, lazy) {
@@ -284,12 +290,18 @@ impl Pass {
         }
     }
 
+    /// Fires what is due. A deadline that is met late means that this process did not run for a while: what waits in its
+    /// sockets (acks, answers to heartbeats) gets a moment to arrive before anybody is judged by it.
     fn deadlines(&mut self) {
-        if self
-            .engine
-            .next_deadline()
-            .is_some_and(|deadline| deadline <= self.clock.monotonic())
-        {
+        let now = self.clock.monotonic();
+        let Some(deadline) = self.engine.next_deadline().filter(|deadline| *deadline <= now) else {
+            self.grace_until = None;
+            return;
+        };
+        if self.grace_until.is_none() && now - deadline >= DEADLINE_LATE_NS {
+            self.grace_until = Some(now.saturating_add(PAUSE_GRACE_NS));
+        }
+        if self.grace_until.is_none_or(|until| until <= now) {
             self.input(Input::Tick);
         }
     }
