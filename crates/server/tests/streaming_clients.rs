@@ -433,3 +433,57 @@ fn a_subscription_is_ended_by_its_owner_once() {
         );
     }
 }
+
+#[test]
+fn a_client_with_thousands_of_subscriptions_leaves_in_slices() {
+    // §2.13 beside §2.6 rule 6: others are served meanwhile, and its name is free again afterwards.
+    const SUBSCRIPTIONS: usize = 6000;
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::with_files(directory.path(), &["-msu", "0"]);
+    let mut session = server.session("me");
+    let subject = String::from_utf8_lossy(&session.response.sub_requests).into_owned();
+    let replies = session.ack_subject.clone();
+    for number in 0..SUBSCRIPTIONS {
+        let mut request = subscription("foo");
+        request.client_id = "me".into();
+        request.inbox = format!("_INBOX.many.{number}").into();
+        request.durable_name = if number % 2 == 0 {
+            format!("dur-{number}")
+        } else {
+            String::new()
+        }
+        .into();
+        session.connection.publish(&subject, &replies, &request.encode_to_vec());
+    }
+    session.publish("foo", b"x").unwrap();
+    wait_for(
+        &server,
+        "/streaming/channelsz?channel=foo&subs=1",
+        &format!("\"subs_count\": {SUBSCRIPTIONS},"),
+    );
+    let address = &server.address;
+    thread::scope(|scope| {
+        // The close is under way when the new one asks for the name: it waits for the end of it.
+        let close = scope.spawn(|| session.close());
+        let mut next = loop {
+            match open(address, "me") {
+                Ok(next) => break next,
+                Err(error) => assert_eq!(error.to_string(), REGISTERED),
+            }
+        };
+        close.join().unwrap().unwrap();
+        next.publish("foo", b"x").unwrap();
+        next.ping().unwrap();
+    });
+    let path = "/streaming/channelsz?channel=foo";
+    wait_for(&server, "/streaming/serverz", "\"clients\": 1,");
+    wait_for(
+        &server,
+        &format!("{path}&subs=1"),
+        &format!("\"subs_count\": {},", SUBSCRIPTIONS / 2),
+    );
+    server.kill();
+    let server = Server::with_files(directory.path(), &["-msu", "0"]);
+    let (_, body) = server.get(&format!("{path}&subs=1"));
+    assert_eq!(body.matches("\"is_offline\": true,").count(), SUBSCRIPTIONS / 2);
+}
