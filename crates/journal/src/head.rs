@@ -46,6 +46,29 @@ impl Journal {
         Head::Reading
     }
 
+    /// The same of the oldest live message not below `from`. `Reading` beyond the head only says that it was not read ahead:
+    /// after a trim to `from` [`Journal::head`] asks for it.
+    pub fn head_from(&mut self, log: LogId, from: u64) -> Head {
+        let Some(state) = self.logs.get(log) else {
+            return Head::Empty;
+        };
+        if from <= state.first {
+            return self.head(log);
+        }
+        if from > state.last {
+            return Head::Empty;
+        }
+        if from >= state.recent_first() {
+            let ordinal = state.recent[(from - state.recent_first()) as usize];
+            let (_, detail) = self.tail.get(ordinal);
+            return Head::known(from, detail.size(), detail.timestamp);
+        }
+        match state.window.as_ref().and_then(|window| window.get(from)) {
+            Some(entry) => Head::known(from, entry.size, entry.timestamp),
+            None => Head::Reading,
+        }
+    }
+
     /// Asks for more of the window of a log whose head is on disk, when less than half is left.
     fn refill_window(&mut self, log: LogId) {
         let Some(state) = self.logs.get_mut(log) else { return };

@@ -63,6 +63,10 @@ impl Effects for World {
         self.store.head(channel)
     }
 
+    fn head_from(&mut self, channel: ChannelId, from: u64) -> Head {
+        self.store.head_from(channel, from)
+    }
+
     fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek {
         self.store.seek(ticket, channel, timestamp)
     }

@@ -238,7 +238,11 @@ impl Store for FileStore {
     }
 
     fn head(&mut self, channel: ChannelId) -> Head {
-        let head = match self.journal.head(LogId(channel.0)) {
+        self.head_from(channel, 0)
+    }
+
+    fn head_from(&mut self, channel: ChannelId, from: u64) -> Head {
+        let head = match self.journal.head_from(LogId(channel.0), from) {
             seaway_journal::Head::Known {
                 sequence,
                 size,

@@ -156,16 +156,20 @@ impl Store for MemoryStore {
     }
 
     fn head(&mut self, channel: ChannelId) -> Head {
-        let Some((log, (block, index))) = self
-            .logs
-            .get(&channel)
-            .and_then(|log| log.locate(log.first).map(|place| (log, place)))
-        else {
+        self.head_from(channel, 0)
+    }
+
+    fn head_from(&mut self, channel: ChannelId, from: u64) -> Head {
+        let found = self.logs.get(&channel).and_then(|log| {
+            let sequence = from.max(log.first);
+            log.locate(sequence).map(|place| (sequence, place))
+        });
+        let Some((sequence, (block, index))) = found else {
             return Head::Empty;
         };
         let size = u32::try_from(block.body(index).len()).unwrap_or(u32::MAX);
         Head::Known {
-            sequence: log.first,
+            sequence,
             size,
             timestamp: block.entries[index].1,
         }

@@ -123,6 +123,8 @@ pub trait Store: Send {
     fn is_behind(&mut self, bytes: usize) -> bool;
     /// The oldest live message of a channel.
     fn head(&mut self, channel: ChannelId) -> Head;
+    /// The oldest live message not below `from`; see [`seaway_streaming::Effects::head_from`].
+    fn head_from(&mut self, channel: ChannelId, from: u64) -> Head;
     /// First sequence at or after a timestamp.
     fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek;
     /// Asks for messages; answered by [`Completion::Read`].

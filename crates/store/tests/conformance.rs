@@ -207,6 +207,13 @@ fn trimmed_messages_are_gone_and_the_head_moves() {
                 timestamp: 10
             }
         );
+        let tenth = Head::Known {
+            sequence: 10,
+            size: 4,
+            timestamp: 100,
+        };
+        assert_eq!(subject.store.head_from(CHANNEL, 10), tenth);
+        assert_eq!(subject.store.head_from(CHANNEL, 11), Head::Empty);
         subject.store.trim(CHANNEL, 10);
         assert_eq!(
             subject.head(),
