@@ -242,6 +242,26 @@ fn a_ping_brings_the_next_heartbeat_forward() {
 }
 
 #[test]
+fn a_heartbeat_lost_with_a_connection_is_repeated_at_a_ping() {
+    // §2.11: the failed mark clears quickly once the client is back, not at the end of the heartbeat's timeout.
+    let server = Server::in_memory(&["-hbi", "100ms", "-hbt", "2s", "-hbf", "100"]);
+    let mut session = server.session("me");
+    session.answers = false;
+    let deadline = Instant::now() + PATIENCE;
+    while session.probes < 2 {
+        assert!(Instant::now() < deadline);
+        let _ = session.next_message(Duration::from_millis(20));
+    }
+    let begin = Instant::now();
+    session.answers = true;
+    session.ping().unwrap();
+    while session.probes < 3 {
+        let _ = session.next_message(Duration::from_millis(20));
+        assert!(begin.elapsed() < Duration::from_secs(1), "the lost one is waited for");
+    }
+}
+
+#[test]
 fn pings_name_a_connection() {
     // §2.11, §13.1 ClientPings.
     let server = Server::in_memory(&[]);

@@ -298,8 +298,14 @@ impl Engine {
         };
         self.answer(reply, &PingResponse::default(), effects);
         let client = &self.clients[key.0];
-        if client.failed > 0 && client.heartbeat.is_none() {
-            self.arm_heartbeat(key, now.monotonic + HEARTBEAT_AFTER_PING_NS);
+        if client.failed == 0 {
+            return;
+        }
+        match client.heartbeat {
+            None => self.arm_heartbeat(key, now.monotonic + HEARTBEAT_AFTER_PING_NS),
+            // It may have been lost with an earlier connection. Either answer counts, and the wait for one goes on: a
+            // client that pings without ever answering is still found out.
+            Some(probe) => effects.probe(&client.heartbeat_inbox, probe),
         }
     }
 
