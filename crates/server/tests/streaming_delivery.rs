@@ -49,7 +49,10 @@ fn in_flight(request: SubscriptionRequest, max_in_flight: i32) -> SubscriptionRe
 
 fn publish(session: &mut Session, channel: &str, count: usize) {
     for _ in 0..count {
-        session.publish(channel, b"x").unwrap();
+        session.publish_async(channel, b"x");
+    }
+    for _ in 0..count {
+        assert_eq!(session.next_pub_ack(PATIENCE).unwrap().error, "");
     }
 }
 
@@ -220,11 +223,7 @@ fn max_in_flight_bounds_what_is_not_acknowledged() {
     // §13.3 ManualAck: exactly 10 of 101, then all after acks; StalledDelivery.
     let server = Server::in_memory(&[]);
     let mut session = server.session("me");
-    for count in [101, 1] {
-        for _ in 0..count {
-            session.publish_async("foo", b"x");
-        }
-    }
+    publish(&mut session, "foo", 102);
     let subscribed = session.subscribe(in_flight(from("foo", FIRST), 10)).unwrap();
     assert_eq!(take(&mut session, 10), firsts(1..=10));
     assert!(is_quiet(&mut session));
