@@ -493,14 +493,12 @@ impl Journal {
         if room >= needed + reserve && largest >= needed {
             return Ok(());
         }
-        if largest < needed
-            && self
-                .writer
-                .planned
-                .iter()
-                .all(|planned| planned.capacity < needed + 8_192)
-        {
+        let planned = &self.writer.planned;
+        if largest < needed && planned.iter().all(|planned| planned.capacity < needed + 8_192) {
             self.plan_segment(needed + 8_192);
+        } else if planned.iter().all(|planned| planned.file.is_some()) {
+            // All there is was prepared when there was less space: without one more, this would be refused for ever.
+            self.plan_segment(needed + reserve + 8_192);
         }
         self.writer.refused = true;
         self.maintenance.retry_prepare = true;

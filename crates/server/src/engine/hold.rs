@@ -71,36 +71,52 @@ pub(super) enum Part {
     Held,
 }
 
+impl Part {
+    /// Whether an entry that passes, or one that does not, belongs to it.
+    pub(super) fn includes(self, passes: bool) -> bool {
+        match self {
+            Part::All => true,
+            Part::Passing => passes,
+            Part::Held => !passes,
+        }
+    }
+}
+
 /// What a batch counts for in the inbox's bound: its bytes, and what is kept beside each message.
 pub(super) fn batch_bytes(batch: &Batch) -> usize {
     const ENTRY_BYTES: usize = 64;
     batch.data_len() + batch.len() * ENTRY_BYTES
 }
 
-/// The inputs in a part of a batch, in order.
-pub(super) fn inputs(batch: &Batch, part: Part) -> impl Iterator<Item = Input<'_>> {
-    batch.iter().filter_map(move |message| {
-        let tag = Tag::from_number(message.tag)?;
-        let wanted = match part {
-            Part::All => true,
-            Part::Passing => tag.passes(),
-            Part::Held => !tag.passes(),
-        };
-        if !wanted {
-            return None;
-        }
-        match tag {
-            Tag::Service(service) => Some(Input::Request {
-                service,
-                reply: message.reply.unwrap_or_default(),
-                payload: message.payload,
-            }),
-            Tag::Ack => last_token_number(message.subject).map(|ack_inbox| Input::Ack {
-                ack_inbox,
-                payload: message.payload,
-            }),
-            Tag::Probe => last_token_number(message.subject).map(|probe| Input::ProbeAnswered(ProbeId(probe))),
-        }
+/// One message of a batch as an input.
+pub(super) struct Entry<'a> {
+    pub(super) input: Input<'a>,
+    /// Whether a slow journal does not hold it back.
+    pub(super) passes: bool,
+    /// Bytes of its payload.
+    pub(super) bytes: usize,
+}
+
+/// The message at `index` of a batch; `None` for one that is nobody's.
+pub(super) fn entry(batch: &Batch, index: usize) -> Option<Entry<'_>> {
+    let message = batch.get(index)?;
+    let tag = Tag::from_number(message.tag)?;
+    let input = match tag {
+        Tag::Service(service) => Input::Request {
+            service,
+            reply: message.reply.unwrap_or_default(),
+            payload: message.payload,
+        },
+        Tag::Ack => Input::Ack {
+            ack_inbox: last_token_number(message.subject)?,
+            payload: message.payload,
+        },
+        Tag::Probe => Input::ProbeAnswered(ProbeId(last_token_number(message.subject)?)),
+    };
+    Some(Entry {
+        input,
+        passes: tag.passes(),
+        bytes: message.payload.len(),
     })
 }
 
@@ -116,10 +132,10 @@ fn last_token_number(subject: &[u8]) -> Option<u64> {
     })
 }
 
-/// Batches whose held part waits, oldest first.
+/// Batches whose held part waits from some message on, oldest first.
 #[derive(Default)]
 pub(super) struct Held {
-    batches: VecDeque<Batch>,
+    batches: VecDeque<(Batch, usize)>,
 }
 
 impl Held {
@@ -127,15 +143,15 @@ impl Held {
         self.batches.is_empty()
     }
 
-    pub(super) fn push(&mut self, batch: Batch) {
-        self.batches.push_back(batch);
+    pub(super) fn push(&mut self, batch: Batch, from: usize) {
+        self.batches.push_back((batch, from));
     }
 
-    pub(super) fn put_back(&mut self, batch: Batch) {
-        self.batches.push_front(batch);
+    pub(super) fn put_back(&mut self, batch: Batch, from: usize) {
+        self.batches.push_front((batch, from));
     }
 
-    pub(super) fn pop(&mut self) -> Option<Batch> {
+    pub(super) fn pop(&mut self) -> Option<(Batch, usize)> {
         self.batches.pop_front()
     }
 }

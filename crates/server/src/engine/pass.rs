@@ -9,7 +9,7 @@ use seaway_store::Completion;
 use seaway_streaming::{Engine, Input, Now, Position, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
-use super::hold::{Held, Part, batch_bytes, inputs};
+use super::hold::{Held, Part, batch_bytes, entry};
 use super::inbox::{Inbox, Item};
 use super::world::World;
 use crate::limits::{
@@ -215,10 +215,11 @@ impl Pass {
         }
     }
 
-    /// Whether publishes and changes of state have to wait for the journal.
-    fn must_wait(&mut self, batch: &Batch) -> bool {
+    /// Whether a publish or a change of state of so many bytes has to wait for the journal. A request may become two
+    /// records, a channel's and a message's.
+    fn must_wait(&mut self, bytes: usize) -> bool {
         let store = &mut self.world.store;
-        store.backlog_bytes() >= BACKLOG_BYTES_HIGH || store.is_behind(batch_bytes(batch) + batch.len() * RECORD_BYTES)
+        store.backlog_bytes() >= BACKLOG_BYTES_HIGH || store.is_behind(2 * bytes + RECORD_BYTES)
     }
 
     fn input(&mut self, input: Input<'_>) {
@@ -235,12 +236,16 @@ impl Pass {
     }
 
     fn batch(&mut self, batch: Batch) {
-        if self.held.is_empty() && !self.must_wait(&batch) {
-            self.part(&batch, Part::All);
+        let served = if self.held.is_empty() {
+            self.serve(&batch, 0, Part::All)
+        } else {
+            0
+        };
+        if served == batch.len() {
             self.inbox.release(batch_bytes(&batch));
         } else {
-            self.part(&batch, Part::Passing);
-            self.held.push(batch);
+            self.serve(&batch, served, Part::Passing);
+            self.held.push(batch, served);
         }
         self.commit();
         if self.inbox.is_woken() {
@@ -249,21 +254,31 @@ impl Pass {
         }
     }
 
-    fn part(&mut self, batch: &Batch, part: Part) {
+    /// Serves a part of a batch from a message on; where it stopped because the journal is behind, or the batch's length.
+    fn serve(&mut self, batch: &Batch, from: usize, part: Part) -> usize {
         let now = self.clock.now();
-        for input in inputs(batch, part) {
-            self.engine.handle(now, input, &mut self.world);
+        let mut served = batch.len();
+        for index in from..batch.len() {
+            let Some(entry) = entry(batch, index).filter(|entry| part.includes(entry.passes)) else {
+                continue;
+            };
+            if !entry.passes && self.must_wait(entry.bytes) {
+                served = index;
+                break;
+            }
+            self.engine.handle(now, entry.input, &mut self.world);
         }
         self.unheard(now);
+        served
     }
 
     fn release_held(&mut self) {
-        while let Some(batch) = self.held.pop() {
-            if self.must_wait(&batch) {
-                self.held.put_back(batch);
+        while let Some((batch, from)) = self.held.pop() {
+            let served = self.serve(&batch, from, Part::Held);
+            if served < batch.len() {
+                self.held.put_back(batch, served);
                 return;
             }
-            self.part(&batch, Part::Held);
             self.inbox.release(batch_bytes(&batch));
             self.commit();
         }
