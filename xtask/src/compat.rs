@@ -174,6 +174,17 @@ fn run_all(runs: &[(Language, Suite)], binary: &Path, scenarios: &[String]) -> V
     reports.into_inner().expect("no holder panics")
 }
 
+/// Ends a run's server with the run: the control channel keeps the process itself for as long as it listens.
+struct Ending(Arc<Mutex<ServerProcess>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Ok(mut server) = self.0.lock() {
+            let _ = server.kill();
+        }
+    }
+}
+
 fn run_one(language: Language, suite: Suite, binary: &Path, scenarios: &[String]) -> anyhow::Result<Report> {
     let data = tempfile::tempdir()?;
     let http_port = free_port()?;
@@ -185,6 +196,7 @@ fn run_one(language: Language, suite: Suite, binary: &Path, scenarios: &[String]
     let server = ServerProcess::start(binary, data.path(), http_port, heartbeats)?;
     let url = server.url();
     let server = Arc::new(Mutex::new(server));
+    let _ending = Ending(Arc::clone(&server));
     let control = control::listen(Arc::clone(&server))?;
     let mut command = language.command(suite);
     command
