@@ -170,7 +170,7 @@ impl Pass {
             }
             self.release_held();
             self.deadlines();
-            // Before the commit, so that what was acknowledged rides the batch of what came with it.
+            // Before the commit that ends the pass, so that acks ride it instead of waiting for the next.
             self.input(Input::Settle);
             self.commit();
             self.complete();
