@@ -94,6 +94,31 @@ impl Server {
         Server::spawn(command).unwrap_or_else(|log| panic!("not ready: {log:#?}"))
     }
 
+    /// Like [`Server::with_files`], under a tracer that lets every sync from number `first` on fail. [`Server::pid`] is
+    /// the tracer's.
+    pub fn with_failing_sync(first: u32, directory: &Path) -> Server {
+        let directory = directory.to_str().expect("temporary directories have plain names");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-o", "/dev/null", "-e", "trace=fdatasync"]);
+        command
+            .arg("-e")
+            .arg(format!("inject=fdatasync:error=EIO:when={first}+"));
+        command.arg(Binary::NatsStreamingServer.path());
+        command.args([
+            "-p",
+            "-1",
+            "-m",
+            "-1",
+            "-a",
+            "127.0.0.1",
+            "-store",
+            "file",
+            "-dir",
+            directory,
+        ]);
+        Server::spawn(command).unwrap_or_else(|log| panic!("not ready: {log:#?}"))
+    }
+
     /// Starts a binary and waits until it is ready; the log when it ends or stays silent instead.
     pub fn start(binary: Binary, arguments: &[&str]) -> Result<Server, Vec<String>> {
         let mut command = Command::new(binary.path());
