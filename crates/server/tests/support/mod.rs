@@ -45,88 +45,48 @@ pub struct Server {
 impl Server {
     /// Starts `nats-streaming-server` on free ports with a file store in `directory` and waits until it is ready.
     pub fn with_files(directory: &Path, more: &[&str]) -> Server {
-        let directory = directory.to_str().expect("temporary directories have plain names");
-        let mut arguments = vec![
-            "-p",
-            "-1",
-            "-m",
-            "-1",
-            "-a",
-            "127.0.0.1",
-            "-store",
-            "file",
-            "-dir",
-            directory,
-        ];
-        arguments.extend_from_slice(more);
-        Server::start(Binary::NatsStreamingServer, &arguments).unwrap_or_else(|log| panic!("not ready: {log:#?}"))
+        Server::ready(Command::new(Binary::NatsStreamingServer.path()), Some(directory), more)
     }
 
     /// Starts `nats-streaming-server` on free ports with the memory store and waits until it is ready.
     pub fn in_memory(more: &[&str]) -> Server {
-        let mut arguments = vec!["-p", "-1", "-m", "-1", "-a", "127.0.0.1"];
-        arguments.extend_from_slice(more);
-        Server::start(Binary::NatsStreamingServer, &arguments).unwrap_or_else(|log| panic!("not ready: {log:#?}"))
+        Server::ready(Command::new(Binary::NatsStreamingServer.path()), None, more)
     }
 
     /// Like [`Server::with_files`], with a bound on the memory the process may allocate.
     pub fn with_memory_limit(bytes: u64, directory: &Path, more: &[&str]) -> Server {
-        let directory = directory.to_str().expect("temporary directories have plain names");
         let mut command = Command::new("prlimit");
-        command
-            .arg(format!("--data={bytes}"))
-            .arg("--")
-            .arg(Binary::NatsStreamingServer.path());
-        command
-            .args([
-                "-p",
-                "-1",
-                "-m",
-                "-1",
-                "-a",
-                "127.0.0.1",
-                "-store",
-                "file",
-                "-dir",
-                directory,
-            ])
-            .args(more);
-        Server::spawn(command).unwrap_or_else(|log| panic!("not ready: {log:#?}"))
+        command.arg(format!("--data={bytes}")).arg("--");
+        command.arg(Binary::NatsStreamingServer.path());
+        Server::ready(command, Some(directory), more)
     }
 
     /// Like [`Server::with_files`], under a tracer that lets every sync from number `first` on fail. [`Server::pid`] is
     /// the tracer's.
     pub fn with_failing_sync(first: u32, directory: &Path) -> Server {
-        let directory = directory.to_str().expect("temporary directories have plain names");
         let mut command = Command::new("strace");
-        command.args(["-f", "-o", "/dev/null", "-e", "trace=fdatasync"]);
-        command
-            .arg("-e")
-            .arg(format!("inject=fdatasync:error=EIO:when={first}+"));
+        command.args(["-f", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"]);
+        command.arg(format!("inject=fdatasync:error=EIO:when={first}+"));
         command.arg(Binary::NatsStreamingServer.path());
-        command.args([
-            "-p",
-            "-1",
-            "-m",
-            "-1",
-            "-a",
-            "127.0.0.1",
-            "-store",
-            "file",
-            "-dir",
-            directory,
-        ]);
-        Server::spawn(command).unwrap_or_else(|log| panic!("not ready: {log:#?}"))
+        Server::ready(command, Some(directory), &[])
+    }
+
+    /// Adds what every server of the tests is started with, and waits until it is ready.
+    fn ready(mut command: Command, directory: Option<&Path>, more: &[&str]) -> Server {
+        command.args(["-p", "-1", "-m", "-1", "-a", "127.0.0.1"]);
+        if let Some(directory) = directory {
+            command.args(["-store", "file", "-dir"]).arg(directory);
+        }
+        Server::spawn(command.args(more)).unwrap_or_else(|log| panic!("not ready: {log:#?}"))
     }
 
     /// Starts a binary and waits until it is ready; the log when it ends or stays silent instead.
     pub fn start(binary: Binary, arguments: &[&str]) -> Result<Server, Vec<String>> {
         let mut command = Command::new(binary.path());
-        command.args(arguments);
-        Server::spawn(command)
+        Server::spawn(command.args(arguments))
     }
 
-    fn spawn(mut command: Command) -> Result<Server, Vec<String>> {
+    fn spawn(command: &mut Command) -> Result<Server, Vec<String>> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
