@@ -208,6 +208,10 @@ impl Node {
         for completion in completions.drain(..) {
             match &completion {
                 Completion::CheckpointNeeded => self.begin_checkpoint(),
+                Completion::CheckpointAbandoned(_) => {
+                    self.checkpoint_running = false;
+                    self.engine.abandon_checkpoint();
+                }
                 Completion::Poisoned(_) => self.poisoned = true,
                 _ => {}
             }

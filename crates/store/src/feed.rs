@@ -85,7 +85,7 @@ impl Completion {
             }
             Completion::HeadKnown(channel) => handle(Input::HeadKnown(*channel)),
             Completion::Poisoned(_) => handle(Input::Poisoned),
-            Completion::CheckpointNeeded | Completion::Warning(_) => return false,
+            Completion::CheckpointNeeded | Completion::CheckpointAbandoned(_) | Completion::Warning(_) => return false,
         }
         true
     }

@@ -374,7 +374,7 @@ fn completion(finished: Finished, full: &mut bool) -> Option<Completion> {
             log.0
         )),
         Finished::CheckpointNeeded => Completion::CheckpointNeeded,
-        Finished::CheckpointAbandoned(reason) => Completion::Warning(format!("A checkpoint was given up: {reason}")),
+        Finished::CheckpointAbandoned(reason) => Completion::CheckpointAbandoned(reason),
         Finished::Poisoned(reason) => Completion::Poisoned(reason),
         Finished::SpaceLow => {
             *full = true;

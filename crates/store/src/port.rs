@@ -77,6 +77,8 @@ pub enum Completion {
     HeadKnown(ChannelId),
     /// A checkpoint would free space or shorten a restart; the owner should write one soon.
     CheckpointNeeded,
+    /// The running checkpoint was given up, in words why; another is asked for later.
+    CheckpointAbandoned(String),
     /// A write or a sync failed: nothing more becomes durable. The text says what failed.
     Poisoned(String),
     /// Something an operator should read, the store goes on.

@@ -192,11 +192,6 @@ impl Engine {
         !self.work.is_empty() || !self.unsettled.is_empty() || !self.retention.is_empty()
     }
 
-    /// Bytes of answers that wait for durability.
-    pub fn waiting_bytes(&self) -> usize {
-        self.release.bytes()
-    }
-
     /// Takes one input; everything that follows from it leaves through `effects`, in order.
     pub fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut dyn Effects) {
         self.budget = self.options.slices.work.max(1);

@@ -347,6 +347,11 @@ impl Pass {
                 tracing::error!(target: "stream", "The store failed and takes nothing more until a restart: {reason}");
                 self.health.fail(reason);
             }
+            Completion::CheckpointAbandoned(reason) => {
+                tracing::warn!(target: "stream", "A checkpoint was given up: {reason}");
+                self.checkpoint_running = false;
+                self.engine.abandon_checkpoint();
+            }
             Completion::Warning(text) => tracing::warn!(target: "stream", "{text}"),
             _ => {}
         }
