@@ -15,7 +15,9 @@ mod usage;
 pub use apply::{Action, parse};
 pub use go::{format_duration, format_size, parse_duration};
 pub use options::{
-    BrokerOptions, HeartbeatOptions, Limits, LogOptions, Options, Personality, StoreKind, StreamingOptions,
+    Authorization, BrokerOptions, ChannelLimits, Cipher, ConnectionType, Credentials, EncryptionOptions,
+    HandshakeFirst, HeartbeatOptions, Limits, LogOptions, Login, Options, OwnCredentials, Permissions, Personality,
+    ResponsePermission, Secret, StoreKind, StreamingOptions, SubjectRules, TlsOptions, TlsVersion, User,
 };
 pub use usage::{markdown, usage};
 

@@ -196,6 +196,18 @@ fn broker_options(options: &Options) -> seaway_broker::BrokerOptions {
         host: options.broker.host.clone(),
         client_advertise: options.broker.client_advertise.clone(),
         version: seaway_config::BROKER_VERSION.to_owned(),
+        max_connections: options.broker.max_connections,
+        max_payload: options.broker.max_payload,
+        max_control_line: options.broker.max_control_line,
+        max_pending: options.broker.max_pending,
+        max_subscriptions: options.broker.max_subscriptions,
+        max_subscription_tokens: options.broker.max_subscription_tokens,
+        write_deadline: options.broker.write_deadline,
+        ping_interval: options.broker.ping_interval,
+        ping_max: options.broker.ping_max,
+        max_closed_clients: options.broker.max_closed_clients,
+        no_header_support: options.broker.no_header_support,
+        no_fast_producer_stall: options.broker.no_fast_producer_stall,
         ..seaway_broker::BrokerOptions::default()
     }
 }
