@@ -87,7 +87,7 @@ fn run(folder: &std::path::Path, logs: u64, messages: u64, window: u64) {
         messages as f64 / elapsed,
         cpu * 1e6 / messages as f64,
         statistics.commits,
-        statistics.commit_nanoseconds as f64 / 1e3 / statistics.commits.max(1) as f64,
+        statistics.commit_nanoseconds.sum() as f64 / 1e3 / statistics.commits.max(1) as f64,
         statistics.commit_nanoseconds_max as f64 / 1e6,
         statistics.disk_bytes as f64 / messages as f64,
         empty_start.as_secs_f64() * 1e3,

@@ -57,12 +57,16 @@ struct Running {
 pub(crate) struct Checkpoints {
     /// Segments below this number are covered; 0 without a checkpoint.
     pub(crate) begin_segment: u64,
+    /// Position at which the newest one begins; 0 without one.
+    pub(crate) begin: Position,
     pub(crate) name: Option<String>,
     pub(crate) last_bytes: u64,
     /// Committed bytes when the newest one began.
     pub(crate) begun_at_bytes: u64,
     /// Bytes of tail that this start had to read; gone with the next checkpoint.
     pub(crate) inherited_bytes: u64,
+    /// After one was given up: none is asked for because of a long tail before so many bytes are committed.
+    pub(crate) not_before_bytes: u64,
     running: Option<Running>,
     /// An unfinished file to be removed.
     abandoned: Option<String>,
@@ -71,6 +75,19 @@ pub(crate) struct Checkpoints {
 impl Checkpoints {
     pub(crate) fn is_running(&self) -> bool {
         self.running.is_some()
+    }
+}
+
+impl Journal {
+    /// Batch bytes since the begin of the newest checkpoint: what a start would have to read.
+    pub(crate) fn tail_bytes(&self) -> u64 {
+        (self.statistics.committed_bytes + self.checkpoints.inherited_bytes)
+            .saturating_sub(self.checkpoints.begun_at_bytes)
+    }
+
+    /// Bytes of tail after which a checkpoint is worth its own.
+    pub(crate) fn checkpoint_distance(&self) -> u64 {
+        self.options.checkpoint_bytes.max(2 * self.checkpoints.last_bytes)
     }
 }
 
@@ -294,7 +311,7 @@ impl Journal {
                 self.checkpoints.abandoned = Some(format!("{}.writing", running.name));
                 self.checkpoints.running = None;
                 // Not asked for again before as much came in as usually lies between two.
-                self.checkpoints.begun_at_bytes = self.statistics.committed_bytes;
+                self.checkpoints.not_before_bytes = self.statistics.committed_bytes + self.checkpoint_distance();
                 self.maintenance.checkpoint_asked = false;
                 self.completions
                     .push(Completion::CheckpointAbandoned(error.to_string()));
@@ -309,6 +326,7 @@ impl Journal {
         match result {
             Ok(()) => {
                 self.checkpoints.begin_segment = running.begin_segment;
+                self.checkpoints.begin = running.begin;
                 self.checkpoints.begun_at_bytes = running.begun_at_bytes;
                 self.checkpoints.inherited_bytes = 0;
                 self.checkpoints.last_bytes = running.written;

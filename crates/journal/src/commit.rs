@@ -49,6 +49,7 @@ pub(crate) struct Batch {
     segment: u64,
     offset: u32,
     bytes: Arc<Vec<u8>>,
+    count: u32,
     next_position: u64,
 }
 
@@ -334,6 +335,7 @@ impl Journal {
             segment,
             offset,
             bytes,
+            count: header.count,
             next_position: writer.next_position,
         });
         writer.checksum = header.checksum;
@@ -552,7 +554,9 @@ impl Journal {
         self.statistics.commits += 1;
         self.statistics.committed_bytes += bytes;
         self.statistics.batch_bytes_max = self.statistics.batch_bytes_max.max(bytes);
-        self.statistics.commit_nanoseconds += nanoseconds;
+        self.statistics.batch_bytes.observe(bytes);
+        self.statistics.batch_records.observe(u64::from(batch.count));
+        self.statistics.commit_nanoseconds.observe(nanoseconds);
         self.statistics.commit_nanoseconds_max = self.statistics.commit_nanoseconds_max.max(nanoseconds);
         self.writer.durable = batch.next_position;
         let waiting: u64 = self.writer.closed.iter().map(|batch| batch.bytes.len() as u64).sum();

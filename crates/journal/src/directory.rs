@@ -192,6 +192,13 @@ pub(crate) struct Summary {
     pub(crate) length: u64,
 }
 
+impl Summary {
+    /// Bytes that had to be read for it.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        (FILE_HEADER_BYTES + self.runs.len() * RUN_BYTES) as u64
+    }
+}
+
 /// Reads header and run table of a directory file; the inner error says why it is no directory of this segment.
 pub(crate) fn read_summary(disk: &dyn Disk, identity: &Identity, id: SegmentId) -> io::Result<Result<Summary, String>> {
     let file = disk.open(&id.directory_name())?;

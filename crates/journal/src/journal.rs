@@ -160,6 +160,9 @@ impl Journal {
             segments: (self.segments.by_number.len() + self.writer.planned.len()) as u64
                 + u64::from(self.maintenance.spare.is_some()),
             logs: self.logs.len() as u64,
+            checkpoint_position: self.checkpoints.begin,
+            checkpoint_bytes: self.checkpoints.last_bytes,
+            tail_bytes: self.tail_bytes(),
             cache_bytes: self.cache.bytes() as u64,
             ..self.statistics
         }

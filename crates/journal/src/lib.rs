@@ -28,6 +28,7 @@ mod record;
 mod recovery;
 mod rewrite;
 mod segment;
+mod statistics;
 mod tail;
 mod verdict;
 
@@ -41,6 +42,7 @@ pub use options::{Class, DamagePolicy, Options, Urgency};
 pub use read::{Head, LogBounds, Lookup, Message, Messages, ReadRequest, Ticket};
 pub use record::MESSAGE_OVERHEAD_BYTES;
 pub use recovery::{CutReport, Opened, RecoveredLog, Replay};
+pub use statistics::{Histogram, Statistics};
 
 /// Names a log. Chosen by the owner of the journal; an id is never used again after its log was deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,37 +94,4 @@ pub enum Completion {
     SpaceBack,
     /// Something an operator should read in the log; nothing is lost by it.
     Warning(String),
-}
-
-/// Figures for monitoring. Bytes are file and record bytes; times are as measured by whoever ran the jobs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Record bytes of live messages.
-    pub live_bytes: u64,
-    /// Bytes of all files of the journal.
-    pub disk_bytes: u64,
-    /// Segments, prepared ones included.
-    pub segments: u64,
-    /// Logs known.
-    pub logs: u64,
-    /// Records appended since the start.
-    pub records: u64,
-    /// Bytes committed since the start.
-    pub committed_bytes: u64,
-    /// Commits (one write and at most one sync each) since the start.
-    pub commits: u64,
-    /// Size of the largest batch committed.
-    pub batch_bytes_max: u64,
-    /// Time spent in commits.
-    pub commit_nanoseconds: u64,
-    /// Longest commit.
-    pub commit_nanoseconds_max: u64,
-    /// Bytes copied by the rewriter since the start.
-    pub rewritten_bytes: u64,
-    /// Segment files used again since the start.
-    pub recycled: u64,
-    /// Checkpoints published since the start.
-    pub checkpoints: u64,
-    /// Memory of the tail cache.
-    pub cache_bytes: u64,
 }

@@ -378,11 +378,8 @@ impl Journal {
         if self.maintenance.checkpoint_asked || self.checkpoints.is_running() {
             return;
         }
-        let tail = self
-            .statistics
-            .committed_bytes
-            .saturating_sub(self.checkpoints.begun_at_bytes);
-        let long = tail >= self.options.checkpoint_bytes.max(2 * self.checkpoints.last_bytes);
+        let long = self.tail_bytes() >= self.checkpoint_distance()
+            && self.statistics.committed_bytes >= self.checkpoints.not_before_bytes;
         let holds_space = || {
             let usage = self.usage();
             let needed = usage.sealed > self.sealed_allowance(&usage) || self.maintenance.no_space;

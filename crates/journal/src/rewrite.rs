@@ -220,6 +220,7 @@ impl Journal {
     fn end_victim(&mut self) {
         if let Some(victim) = self.rewriter.victim.take() {
             self.segments.get_mut(victim.number).rewritten = true;
+            self.statistics.rewritten_segments += 1;
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use seaway_broker::Broker;
 use seaway_config::{Options, StoreKind, StreamingOptions};
-use seaway_store::{FileStore, MemoryStore, Recovering, Store};
+use seaway_store::{FileOptions, FileStore, MemoryStore, Recovering, Store};
 use seaway_streaming::{Engine, Service};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
@@ -281,12 +281,11 @@ fn open_store(
     }
     let mut recovering = Recovering::new(engine);
     let waker = Arc::clone(inbox);
-    let store = FileStore::open(
-        &streaming.dir,
-        streaming.file_sync,
-        move || waker.wake(),
-        &mut recovering,
-    )?;
+    let file = FileOptions {
+        synced: streaming.file_sync,
+        ..FileOptions::default()
+    };
+    let store = FileStore::open(&streaming.dir, file, move || waker.wake(), &mut recovering)?;
     let channels = recovering.finish().map_err(|failure| {
         let directory = streaming.dir.display();
         anyhow!("the journal in {directory} holds what this version does not understand: {failure}")

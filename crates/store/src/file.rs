@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use seaway_journal::disk::{Disk, real::RealDisk};
 use seaway_journal::{
@@ -11,6 +12,7 @@ use seaway_journal::{
 use seaway_streaming::{Admission, ChannelId, Head, Need, Position, ReadRequest, Refusal, Seek, Ticket, Urgency};
 
 use crate::port::{Completion, Lookup, ReadMessages, Recovery, Statistics, Store};
+use crate::progress::Progress;
 
 /// Bytes that may wait for the disk before the journal itself refuses; the owner holds publishes back long before.
 const BACKLOG_BYTES_MAX: u64 = 256 << 20;
@@ -23,6 +25,8 @@ pub struct FileStore {
     /// The operator was told that the disk is full, and not yet that it no longer is.
     full: bool,
     opening_warnings: Vec<String>,
+    /// When the newest checkpoint of this process became durable; for monitoring only.
+    checkpoint_at: Option<Instant>,
 }
 
 /// Who runs the journal's jobs.
@@ -32,6 +36,24 @@ enum Jobs {
     Steps(Arc<dyn Disk>),
     /// Nobody any more.
     Closed,
+}
+
+/// How a file store is opened.
+#[derive(Clone, Debug)]
+pub struct FileOptions {
+    /// Whether what is acknowledged is synced first (`-file_sync`).
+    pub synced: bool,
+    /// Filled while the store recovers.
+    pub progress: Arc<Progress>,
+}
+
+impl Default for FileOptions {
+    fn default() -> FileOptions {
+        FileOptions {
+            synced: true,
+            progress: Arc::default(),
+        }
+    }
 }
 
 /// Sizes of a stepped store: small ones bring rare events forward.
@@ -66,14 +88,14 @@ pub enum FileStoreError {
 }
 
 impl FileStore {
-    /// Opens the store in `directory`, creating it when it is empty; `synced` false leaves out syncs (`-file_sync`).
-    /// `waker` is called from other threads when [`Store::poll`] has something to say.
+    /// Opens the store in `directory`, creating it when it is empty. `waker` is called from other threads
+    /// when [`Store::poll`] has something to say.
     ///
     /// # Errors
     /// See [`FileStoreError`]; nothing that is not understood is changed.
     pub fn open(
         directory: &Path,
-        synced: bool,
+        options: FileOptions,
         waker: impl Fn() + Send + Sync + 'static,
         recovery: &mut dyn Recovery,
     ) -> Result<FileStore, FileStoreError> {
@@ -82,12 +104,13 @@ impl FileStore {
             source,
         })?;
         let disk: Arc<dyn Disk> = Arc::new(disk);
+        let progress = options.progress;
         let options = Options {
-            sync: synced,
+            sync: options.synced,
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             ..Options::new(fresh_identity())
         };
-        let (journal, opened) = Journal::open(&disk, options, &mut Replaying(recovery))?;
+        let (journal, opened) = Journal::open(&disk, options, &mut Replaying { recovery, progress })?;
         let driver = Driver::start(disk, waker).map_err(FileStoreError::Threads)?;
         let mut store = FileStore {
             journal,
@@ -95,6 +118,7 @@ impl FileStore {
             finished: Vec::new(),
             full: false,
             opening_warnings: opening_warnings(&opened),
+            checkpoint_at: None,
         };
         store.drive();
         Ok(store)
@@ -115,7 +139,14 @@ impl FileStore {
             checkpoint_bytes: sizes.checkpoint_bytes,
             ..Options::new([7; 16])
         };
-        let (journal, opened) = Journal::open(&disk, options, &mut Replaying(recovery))?;
+        let (journal, opened) = Journal::open(
+            &disk,
+            options,
+            &mut Replaying {
+                recovery,
+                progress: Arc::default(),
+            },
+        )?;
         let opening_warnings = opening_warnings(&opened);
         Ok(FileStore {
             journal,
@@ -123,6 +154,7 @@ impl FileStore {
             finished: Vec::new(),
             full: false,
             opening_warnings,
+            checkpoint_at: None,
         })
     }
 
@@ -166,11 +198,14 @@ fn opening_warnings(opened: &Opened) -> Vec<String> {
     cut.into_iter().chain(opened.remarks.iter().cloned()).collect()
 }
 
-struct Replaying<'a>(&'a mut dyn Recovery);
+struct Replaying<'a> {
+    recovery: &'a mut dyn Recovery,
+    progress: Arc<Progress>,
+}
 
 impl Replay for Replaying<'_> {
     fn fact(&mut self, kind: u8, body: &[u8]) {
-        self.0.fact(kind, body);
+        self.recovery.fact(kind, body);
     }
 
     fn trim(&mut self, _log: LogId, _first: u64, _body: &[u8]) {
@@ -178,13 +213,18 @@ impl Replay for Replaying<'_> {
     }
 
     fn delete(&mut self, log: LogId, _body: &[u8]) {
-        self.0.channel_deleted(ChannelId(log.0));
+        self.recovery.channel_deleted(ChannelId(log.0));
+    }
+
+    fn progressed(&mut self, bytes_done: u64, bytes_total: u64, records: u64) {
+        self.progress.set(bytes_done, bytes_total, records);
     }
 
     fn log_recovered(&mut self, log: RecoveredLog) {
+        self.progress.add_channel();
         let count = log.last + 1 - log.first;
         let bodies = log.bytes - count * MESSAGE_OVERHEAD_BYTES as u64;
-        self.0
+        self.recovery
             .channel(ChannelId(log.log.0), log.first, log.last, bodies, log.last_timestamp);
     }
 }
@@ -311,6 +351,9 @@ impl Store for FileStore {
         self.drive();
         self.journal.poll(&mut self.finished);
         for finished in self.finished.drain(..) {
+            if matches!(finished, Finished::CheckpointDone(_)) {
+                self.checkpoint_at = Some(Instant::now());
+            }
             completions.extend(completion(finished, &mut self.full));
         }
     }
@@ -330,12 +373,28 @@ impl Store for FileStore {
     }
 
     fn statistics(&self) -> Statistics {
-        let statistics = self.journal.statistics();
+        let journal = self.journal.statistics();
         Statistics {
-            disk_bytes: statistics.disk_bytes,
-            batches: statistics.commits,
-            records: statistics.records,
-            sync_nanoseconds: statistics.commit_nanoseconds,
+            disk_bytes: journal.disk_bytes,
+            live_bytes: journal.live_bytes,
+            cache_bytes: journal.cache_bytes,
+            segments: journal.segments,
+            batches: journal.commits,
+            records: journal.records,
+            batch_bytes: journal.batch_bytes,
+            batch_records: journal.batch_records,
+            sync_nanoseconds: journal.commit_nanoseconds,
+            checkpoints: journal.checkpoints,
+            checkpoint_age_nanoseconds: self
+                .checkpoint_at
+                .map(|at| u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX)),
+            checkpoint_position: Position(journal.checkpoint_position),
+            position: Position(self.journal.appended()),
+            checkpoint_bytes: journal.checkpoint_bytes,
+            tail_bytes: journal.tail_bytes,
+            rewritten_bytes: journal.rewritten_bytes,
+            rewritten_segments: journal.rewritten_segments,
+            recycled_segments: journal.recycled,
         }
     }
 

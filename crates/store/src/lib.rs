@@ -10,8 +10,11 @@ mod feed;
 pub mod file;
 pub mod memory;
 pub mod port;
+mod progress;
 
 pub use feed::Recovering;
-pub use file::{FileStore, FileStoreError, Sizes};
+pub use file::{FileOptions, FileStore, FileStoreError, Sizes};
 pub use memory::MemoryStore;
 pub use port::{Completion, Lookup, ReadMessages, Recovery, Statistics, Store};
+pub use progress::Progress;
+pub use seaway_journal::Histogram;

@@ -246,6 +246,7 @@ impl Store for MemoryStore {
     fn statistics(&self) -> Statistics {
         Statistics {
             records: self.appended.0,
+            position: self.appended,
             ..Statistics::default()
         }
     }

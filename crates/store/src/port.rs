@@ -1,5 +1,6 @@
 //! The port between the engine and what keeps its state.
 
+use seaway_journal::Histogram;
 use seaway_streaming::{Admission, ChannelId, Head, Need, Position, ReadRequest, Seek, StoredMessage, Ticket, Urgency};
 
 /// A message looked up in the store's memory.
@@ -85,17 +86,45 @@ pub enum Completion {
     Warning(String),
 }
 
-/// Figures for monitoring.
+/// Figures for monitoring. Counters run from the start of the process; what does not exist in memory is 0 or empty there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// Bytes the store occupies on disk, 0 for memory.
+    /// Bytes of all files.
     pub disk_bytes: u64,
-    /// Batches made durable since the start.
+    /// Bytes that live messages take in them.
+    pub live_bytes: u64,
+    /// Bytes of memory that serve the newest messages.
+    pub cache_bytes: u64,
+    /// Segment files, prepared ones included.
+    pub segments: u64,
+    /// Batches made durable: one write and one sync each.
     pub batches: u64,
-    /// Records made durable since the start.
+    /// Records appended.
     pub records: u64,
-    /// Nanoseconds spent in syncs since the start.
-    pub sync_nanoseconds: u64,
+    /// Bytes per batch.
+    pub batch_bytes: Histogram,
+    /// Records per batch.
+    pub batch_records: Histogram,
+    /// Nanoseconds per batch: its write and its sync.
+    pub sync_nanoseconds: Histogram,
+    /// Checkpoints written.
+    pub checkpoints: u64,
+    /// Nanoseconds since the newest checkpoint of this process became durable.
+    pub checkpoint_age_nanoseconds: Option<u64>,
+    /// Position at which the newest checkpoint begins, 0 without one; compare with `position`.
+    pub checkpoint_position: Position,
+    /// Position of the newest record.
+    pub position: Position,
+    /// Bytes of the newest checkpoint.
+    pub checkpoint_bytes: u64,
+    /// Bytes written since the newest checkpoint began: what a restart would have to read besides it.
+    pub tail_bytes: u64,
+    /// Bytes that were copied to win space back.
+    pub rewritten_bytes: u64,
+    /// Segments whose live messages were copied for that.
+    pub rewritten_segments: u64,
+    /// Segment files that were used again.
+    pub recycled_segments: u64,
 }
 
 /// Takes what a store recovers: facts in stored order (a checkpoint's first), deletions among them, then each live log.

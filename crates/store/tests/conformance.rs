@@ -3,7 +3,7 @@
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use seaway_store::{Completion, FileStore, Lookup, MemoryStore, ReadMessages, Recovery, Store};
+use seaway_store::{Completion, FileOptions, FileStore, Lookup, MemoryStore, ReadMessages, Recovery, Store};
 use seaway_streaming::{ChannelId, Head, Position, ReadRequest, Seek, Ticket, Urgency};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -44,7 +44,7 @@ fn open(directory: &std::path::Path, recovered: &mut Recovered) -> (FileStore, R
         let _ = wake.send(());
     };
     (
-        FileStore::open(directory, true, waker, recovered).expect("the store opens"),
+        FileStore::open(directory, FileOptions::default(), waker, recovered).expect("the store opens"),
         woken,
     )
 }

@@ -86,6 +86,10 @@ impl Recovery<'_> {
                 .map_err(|reason| damaged(&name, offset, reason))?;
             offset += total;
             number += 1;
+            self.work.done = offset;
+            self.work.bytes_read = offset;
+            self.work.records = entries;
+            self.work.tell(replay);
             if let Some(end) = end {
                 if offset != length {
                     return Err(damaged(name, offset, "something follows the end of the checkpoint"));

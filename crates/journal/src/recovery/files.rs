@@ -17,6 +17,8 @@ pub(crate) struct Files {
     pub(crate) directories: BTreeMap<SegmentId, u64>,
     /// Begin position and epoch of checkpoints.
     pub(crate) checkpoints: Vec<(u64, u64)>,
+    /// Length of the largest checkpoint.
+    checkpoint_bytes: u64,
     /// Unfinished files.
     pub(crate) obsolete: Vec<String>,
     pub(crate) remarks: Vec<String>,
@@ -81,6 +83,7 @@ impl Files {
                 }
                 FileName::Checkpoint { position, epoch } => {
                     files.epochs_seen = files.epochs_seen.max(epoch);
+                    files.checkpoint_bytes = files.checkpoint_bytes.max(entry.length);
                     files.checkpoints.push((position, epoch));
                 }
                 FileName::Unfinished => files.obsolete.push(name),
@@ -117,6 +120,14 @@ impl Files {
 
     pub(crate) fn newest_epoch(&self) -> Option<&EpochFile> {
         self.epochs.last()
+    }
+
+    /// About how many bytes a start deals with: the newest checkpoint, the directories, and segments without one.
+    pub(crate) fn bytes_to_read(&self) -> u64 {
+        let directories: u64 = self.directories.values().sum();
+        let without = |(id, _): &(&SegmentId, &u64)| !self.directories.contains_key(id);
+        let segments: u64 = self.segments.iter().filter(without).map(|(_, length)| length).sum();
+        self.checkpoint_bytes + directories + segments
     }
 
     /// Every file belongs to an epoch that was opened, and all to one journal.

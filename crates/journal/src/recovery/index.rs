@@ -1,7 +1,7 @@
 //! The index after a start: every segment's runs, from its directory or from what was read of it, reconciled with what the logs
 //! still hold.
 
-use super::{Recovery, damaged, io_error};
+use super::{Recovery, Replay, damaged, io_error};
 use crate::OpenError;
 use crate::absorb::{absorb, absorb_run};
 use crate::directory::{Directory, Extent, Run, Source, read_summary};
@@ -13,10 +13,12 @@ use std::sync::Arc;
 
 impl Recovery<'_> {
     /// Brings all segments into the index, writing directories that are missing, and checks that no live message is.
-    pub(crate) fn build_index(&mut self, cut: Cut) -> Result<(), OpenError> {
+    pub(crate) fn build_index(&mut self, cut: Cut, replay: &mut dyn Replay) -> Result<(), OpenError> {
         let ids: Vec<SegmentId> = self.files.segments.keys().copied().collect();
         for id in ids {
             self.index_segment(id, cut)?;
+            self.work.done += self.files.directories.get(&id).copied().unwrap_or(0);
+            self.work.tell(replay);
         }
         let (mut total, mut messages) = (0, 0);
         for log in self.logs.iter_mut() {
@@ -46,6 +48,7 @@ impl Recovery<'_> {
         if built.is_none() {
             match read_summary(self.disk, &self.identity, id) {
                 Ok(Ok(summary)) => {
+                    self.work.bytes_read += summary.bytes_read();
                     self.add_segment(
                         id,
                         length,

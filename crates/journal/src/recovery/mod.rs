@@ -39,6 +39,10 @@ pub trait Replay {
     fn trim(&mut self, log: LogId, first: u64, body: &[u8]);
     /// The log was deleted.
     fn delete(&mut self, log: LogId, body: &[u8]);
+    /// So many bytes of those to be read in all, as far as that is known yet, and so many facts and records are done.
+    fn progressed(&mut self, bytes_done: u64, bytes_total: u64, records: u64) {
+        let _ = (bytes_done, bytes_total, records);
+    }
     /// A log as it is now; called last, once for each log that was appended to and not deleted.
     fn log_recovered(&mut self, log: RecoveredLog);
 }
@@ -82,6 +86,8 @@ pub struct Opened {
     pub checkpoint: Option<Position>,
     /// Records read after it.
     pub tail_records: u64,
+    /// Bytes read of checkpoint, segments and directories.
+    pub bytes_read: u64,
     /// An interrupted write (or tolerated damage) at the end.
     pub cut: Option<CutReport>,
     /// Names in the directory that are none of the journal's, and other remarks.
@@ -118,6 +124,26 @@ pub(crate) struct Recovery<'a> {
     /// Directories that had to be made from the segments themselves.
     pub(crate) built: Vec<Directory>,
     pub(crate) remarks: Vec<String>,
+    pub(crate) work: Work,
+}
+
+/// What a start has to read: told while it goes on, and afterwards.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Work {
+    /// Bytes of files that are dealt with.
+    pub(crate) done: u64,
+    /// Bytes of all files that have to be dealt with.
+    pub(crate) total: u64,
+    /// Bytes that were read for it: of a directory only the table of runs is.
+    pub(crate) bytes_read: u64,
+    /// Entries of the checkpoint and records of the tail.
+    pub(crate) records: u64,
+}
+
+impl Work {
+    pub(crate) fn tell(&self, replay: &mut dyn Replay) {
+        replay.progressed(self.done, self.total.max(self.done), self.records);
+    }
 }
 
 impl Journal {
@@ -146,7 +172,9 @@ impl Journal {
             logs: Logs::default(),
             segments: Segments::default(),
             built: Vec::new(),
+            work: Work::default(),
         };
+        recovery.work.total = recovery.files.bytes_to_read();
         let checkpoint = recovery.read_checkpoint(replay)?;
         let position = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.begin);
         replay.tail_begins(position);
@@ -154,7 +182,7 @@ impl Journal {
         let epoch = recovery.open_epoch(tail.end)?;
         // Before directories are written: they can wait in memory when the disk is full, records cannot.
         let first = recovery.first_segment(epoch, tail.end)?;
-        recovery.build_index(tail.end)?;
+        recovery.build_index(tail.end, replay)?;
         for log in recovery.logs.iter() {
             replay.log_recovered(RecoveredLog {
                 log: log.id,
@@ -170,6 +198,7 @@ impl Journal {
             position: tail.end.position,
             checkpoint: checkpoint.as_ref().map(|checkpoint| checkpoint.begin),
             tail_records: tail.records,
+            bytes_read: recovery.work.bytes_read,
             cut: tail.report,
             remarks: recovery.remarks.clone(),
         };
@@ -177,6 +206,7 @@ impl Journal {
         let mut journal = assemble(identity, first, options, logs, segments, tail.end, lock);
         if let Some(checkpoint) = checkpoint {
             journal.checkpoints.begin_segment = checkpoint.tail.segment;
+            journal.checkpoints.begin = checkpoint.begin;
             journal.checkpoints.last_bytes = checkpoint.bytes;
             journal.checkpoints.name = Some(checkpoint.name);
         }

@@ -74,6 +74,7 @@ impl Recovery<'_> {
             };
             let loaded = self.load(*id)?;
             self.make_durable(&loaded)?;
+            self.work.done += loaded.bytes.len() as u64;
             match self.read_segment(&loaded, start, &ids[index + 1..], &mut reader, replay)? {
                 SegmentEnd::Next => {}
                 SegmentEnd::Stop(cut) => {
@@ -141,13 +142,34 @@ impl Recovery<'_> {
         file.sync_data().map_err(io_error(format!("sync {name}")))
     }
 
-    fn load(&self, id: SegmentId) -> Result<Loaded, OpenError> {
+    /// The first batch of a segment, if it is whole.
+    fn load_first_batch(&mut self, id: SegmentId) -> Result<Option<BatchHeader>, OpenError> {
         let name = id.file_name();
         let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
         let length = file.length().map_err(io_error(format!("read {name}")))?;
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        let start = u64::from(SEGMENT_HEADER_BYTES);
+        let mut bytes = vec![0; (start + BATCH_HEADER_BYTES as u64).min(length) as usize];
         file.read_at(&mut bytes, 0).map_err(io_error(format!("read {name}")))?;
-        let header = SegmentHeader::decode(&bytes).map_err(|reason| damaged(&name, 0, reason))?;
+        self.check_segment_header(id, &bytes)?;
+        self.work.bytes_read += bytes.len() as u64;
+        let seed = id.seed(&self.identity);
+        let first = bytes.get(start as usize..).unwrap_or_default();
+        let Some(header) = BatchHeader::decode(first, seed) else {
+            return Ok(None);
+        };
+        if start + u64::from(header.length) > length {
+            return Ok(None);
+        }
+        let mut batch = vec![0; header.length as usize];
+        file.read_at(&mut batch, start)
+            .map_err(io_error(format!("read {name}")))?;
+        self.work.bytes_read += batch.len() as u64;
+        Ok(header.is_whole(&batch, seed).then_some(header))
+    }
+
+    fn check_segment_header(&self, id: SegmentId, bytes: &[u8]) -> Result<(), OpenError> {
+        let name = id.file_name();
+        let header = SegmentHeader::decode(bytes).map_err(|reason| damaged(&name, 0, reason))?;
         if header.id != id || header.identity != self.identity {
             return Err(damaged(
                 name,
@@ -155,6 +177,17 @@ impl Recovery<'_> {
                 "the segment's header does not fit its name or this journal",
             ));
         }
+        Ok(())
+    }
+
+    fn load(&mut self, id: SegmentId) -> Result<Loaded, OpenError> {
+        let name = id.file_name();
+        let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
+        let length = file.length().map_err(io_error(format!("read {name}")))?;
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        file.read_at(&mut bytes, 0).map_err(io_error(format!("read {name}")))?;
+        self.check_segment_header(id, &bytes)?;
+        self.work.bytes_read += bytes.len() as u64;
         let cut = self.files.cut_of(id).map(|cut| cut.unwrap_or(0));
         Ok(Loaded {
             id,
@@ -188,6 +221,8 @@ impl Recovery<'_> {
                     self.replay_batch(loaded, offset, &header, records, reader, details.as_mut(), replay)?;
                     offset += header.length as usize;
                     reader.bytes += u64::from(header.length);
+                    self.work.records += u64::from(header.count);
+                    self.work.tell(replay);
                     let position = header.first_position + u64::from(header.count);
                     let segment = loaded.id.number;
                     reader.end = Cut {
@@ -232,7 +267,7 @@ impl Recovery<'_> {
     }
 
     fn observe(
-        &self,
+        &mut self,
         loaded: &Loaded,
         offset: usize,
         header: Option<&BatchHeader>,
@@ -274,7 +309,7 @@ impl Recovery<'_> {
 
     /// Looks for a valid batch behind `offset`: in the rest of the segment, then at the start of later ones.
     fn look_past(
-        &self,
+        &mut self,
         loaded: &Loaded,
         offset: usize,
         later: &[SegmentId],
@@ -290,10 +325,7 @@ impl Recovery<'_> {
             }
         }
         for id in later {
-            let next = self.load(*id)?;
-            let rest = next.bytes.get(SEGMENT_HEADER_BYTES as usize..).unwrap_or_default();
-            let Some(header) = BatchHeader::decode(rest, next.seed).filter(|header| header.is_whole(rest, next.seed))
-            else {
+            let Some(header) = self.load_first_batch(*id)? else {
                 continue;
             };
             let continues = follows(&header, reader);
