@@ -163,14 +163,14 @@ fn engine_options(streaming: &StreamingOptions) -> seaway_streaming::Options {
         discover_prefix: streaming.discover_prefix.clone(),
         inbox_prefix_seed,
         hash_seed: fastrand::u64(..),
-        limits: seaway_streaming::Limits {
+        limits: seaway_streaming::LimitsTable::from(seaway_streaming::Limits {
             max_channels: usize::try_from(limits.max_channels).unwrap_or(usize::MAX),
             max_subscriptions: usize::try_from(limits.max_subs).unwrap_or(usize::MAX),
             max_messages: limits.max_msgs,
             max_bytes: limits.max_bytes,
             max_age_ns: nanoseconds(limits.max_age),
             max_inactivity_ns: nanoseconds(limits.max_inactivity),
-        },
+        }),
         message_overhead: message_overhead(streaming.store),
         heartbeat_interval_ns: nanoseconds(streaming.heartbeats.interval),
         heartbeat_timeout_ns: nanoseconds(streaming.heartbeats.timeout),

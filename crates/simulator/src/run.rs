@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use seaway_journal::disk::simulated::{Operation, SimulatedDisk, SyncMode};
 use seaway_store::Sizes;
-use seaway_streaming::{Input, Limits, Now, Options, ProbeId, Service, Timestamp};
+use seaway_streaming::{Input, Limits, LimitsTable, Now, Options, ProbeId, Service, Timestamp};
 
 use crate::client::{Client, ToServer, Wish};
 use crate::node::{Node, StartFailure};
@@ -119,11 +119,11 @@ impl Simulation {
         let mut random = fastrand::Rng::with_seed(settings.seed);
         let trims = random.u8(..4) == 0;
         let options = Options {
-            limits: Limits {
+            limits: LimitsTable::from(Limits {
                 max_messages: if trims { random.u64(5..60) } else { 0 },
                 max_bytes: 0,
-                ..Options::default().limits
-            },
+                ..*Options::default().limits.global()
+            }),
             message_overhead: 40,
             heartbeat_interval_ns: 2_000 * MILLISECOND,
             heartbeat_timeout_ns: 500 * MILLISECOND,

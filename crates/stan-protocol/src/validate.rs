@@ -24,6 +24,25 @@ pub fn is_channel_name(name: &[u8]) -> bool {
     previous != b'.'
 }
 
+/// Whether a channel pattern of a configuration is valid: a channel name in which `*` may stand for a token, and `>` for
+/// the last ones (specification §4).
+pub fn is_channel_pattern(pattern: &[u8]) -> bool {
+    let mut tokens = pattern.split(|byte| *byte == b'.').peekable();
+    while let Some(token) = tokens.next() {
+        let last = tokens.peek().is_none();
+        let valid = match token {
+            b"" => false,
+            b"*" => true,
+            b">" => last,
+            literal => !literal.iter().any(|byte| matches!(byte, b'/' | b'*' | b'>')),
+        };
+        if !valid {
+            return false;
+        }
+    }
+    true
+}
+
 /// Whether a durable name may be used together with a queue group: without `:` (specification §4).
 ///
 /// Plain durables may have any name.
@@ -98,6 +117,28 @@ mod tests {
             "foo.*.bar",
         ] {
             assert!(!is_channel_name(invalid.as_bytes()), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn channel_patterns_of_section_4() {
+        for valid in ["foo", "*", ">", "foo.*", "foo.>", "*.*", "foo.*.bar.>", "a b"] {
+            assert!(is_channel_pattern(valid.as_bytes()), "{valid}");
+        }
+        for invalid in [
+            "",
+            ".",
+            ".foo",
+            "foo.",
+            "foo*",
+            "foo.*.",
+            "foo.>.bar",
+            "foo/bar",
+            "foo>",
+            "a..b",
+            ">.>",
+        ] {
+            assert!(!is_channel_pattern(invalid.as_bytes()), "{invalid}");
         }
     }
 

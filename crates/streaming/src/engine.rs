@@ -13,6 +13,7 @@ use crate::checkpoint::Cursor;
 use crate::effects::{Destination, Effects, Need, Position, Urgency};
 use crate::event::Event;
 use crate::input::{ChannelId, Input, ProbeId, Service, Ticket};
+use crate::limits_table::LimitsTable;
 use crate::options::Options;
 use crate::recovery::Recovered;
 use crate::release::ReleaseQueue;
@@ -170,6 +171,11 @@ impl Engine {
             settled: crate::facts::SettledFact::default(),
             options,
         }
+    }
+
+    /// The limits, as at the start.
+    pub fn limits(&self) -> &LimitsTable {
+        &self.options.limits
     }
 
     /// The service subjects; settled once [`Engine::start`] has returned.

@@ -362,7 +362,7 @@ impl Engine {
 
     /// Stops the timer of a channel that is used, starts it for one that is not and whose timer does not run.
     pub(crate) fn update_inactivity(&mut self, now: Now, key: ChannelKey) {
-        let limit = self.options.limits.max_inactivity_ns;
+        let limit = self.limits_of(key).max_inactivity_ns;
         let channel = &mut self.channels[key.0];
         if limit == 0 {
             return;
@@ -386,7 +386,7 @@ impl Engine {
     }
 
     pub(crate) fn inactivity_due(&mut self, now: Now, key: ChannelKey, effects: &mut dyn Effects) {
-        let limit = self.options.limits.max_inactivity_ns;
+        let limit = self.limits_of(key).max_inactivity_ns;
         let channel = &mut self.channels[key.0];
         channel.inactivity_timer = None;
         if channel.active > 0 || channel.subscribing > 0 {

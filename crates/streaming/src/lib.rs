@@ -20,6 +20,7 @@ mod facts;
 mod groups;
 mod leave;
 mod limits;
+mod limits_table;
 mod pending;
 mod publish;
 mod recovery;
@@ -38,6 +39,7 @@ pub use effects::{
 pub use engine::Engine;
 pub use event::{Event, Level};
 pub use input::{ChannelId, Input, ProbeId, Service, StoredMessage, Ticket};
+pub use limits_table::{ChannelLimits, LimitsEntry, LimitsError, LimitsTable};
 pub use options::{Limits, Options, Slices};
 pub use recovery::{RecoverError, StartError, StartSummary};
 pub use snapshot::{ChannelSnapshot, ClientSnapshot, Page, ServerSnapshot, SubscriptionSnapshot};

@@ -1,9 +1,10 @@
 //! What an operator decides about the engine.
 
 use crate::limits::{CHECKPOINT_FACTS_MAX, HANDLE_WORK_MAX, RUNS_PER_FACT_MAX};
+use crate::limits_table::LimitsTable;
 
 /// Limits per channel and on channels (`streaming-protocol.md` §6.1); 0 means unlimited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Limits {
     /// Channels that may exist at once.
     pub max_channels: usize,
@@ -51,8 +52,8 @@ pub struct Options {
     pub inbox_prefix_seed: [u8; 22],
     /// Seeds the hashes, so that senders of names cannot choose collisions.
     pub hash_seed: u64,
-    /// Limits.
-    pub limits: Limits,
+    /// The global limits, and those of single channels.
+    pub limits: LimitsTable,
     /// Bytes added per message in size accounting: 40 for a FILE store, 0 for MEMORY (§6.1).
     pub message_overhead: u32,
     /// Nanoseconds between heartbeats (§2.10).
@@ -81,14 +82,14 @@ impl Default for Options {
             discover_prefix: "_STAN.discover".to_owned(),
             inbox_prefix_seed: *b"0123456789abcdefghijkl",
             hash_seed: 1,
-            limits: Limits {
+            limits: LimitsTable::from(Limits {
                 max_channels: 100,
                 max_subscriptions: 1000,
                 max_messages: 1_000_000,
                 max_bytes: 1_024_000_000,
                 max_age_ns: 0,
                 max_inactivity_ns: 0,
-            },
+            }),
             message_overhead: 0,
             heartbeat_interval_ns: 30_000_000_000,
             heartbeat_timeout_ns: 10_000_000_000,

@@ -123,7 +123,7 @@ impl Engine {
         if let Some(existing) = self.channel_folds.get(&fold[..]) {
             return Err(errors::channel_case_conflict(name, &self.channels[existing.0].name));
         }
-        let limit = self.options.limits.max_channels;
+        let limit = self.options.limits.global().max_channels;
         if limit > 0 && self.channels.len() >= limit {
             return Err(errors::TOO_MANY_CHANNELS.to_owned());
         }
@@ -145,9 +145,11 @@ impl Engine {
     /// Adds an empty channel to the maps.
     pub(crate) fn insert_channel(&mut self, now: Now, id: ChannelId, name: Bytes) -> ChannelKey {
         let fold = Bytes::from(validate::fold_case(&name).into_owned());
+        let limits = self.options.limits.find(&name);
         let key = ChannelKey(self.channels.insert(Channel {
             id,
             name: name.clone(),
+            limits,
             first: 0,
             last: 0,
             durable_last: 0,

@@ -7,11 +7,17 @@ use crate::effects::{Effects, Head};
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::input::ChannelId;
+use crate::options::Limits;
 use crate::state::ChannelKey;
 use crate::time::Now;
 use crate::timers::Timer;
 
 impl Engine {
+    /// The limits that count for a channel.
+    pub(crate) fn limits_of(&self, key: ChannelKey) -> &Limits {
+        self.options.limits.get(self.channels[key.0].limits)
+    }
+
     /// Bytes of a channel as they count (§6.1).
     pub(crate) fn counted_bytes(&self, key: ChannelKey) -> u64 {
         let channel = &self.channels[key.0];
@@ -20,7 +26,7 @@ impl Engine {
     }
 
     fn is_over_limits(&self, key: ChannelKey) -> bool {
-        let limits = &self.options.limits;
+        let limits = self.limits_of(key);
         let messages = self.channels[key.0].messages();
         messages > 1
             && ((limits.max_messages > 0 && messages > limits.max_messages)
@@ -30,7 +36,7 @@ impl Engine {
     /// Queues a channel whose limits may ask for something.
     pub(crate) fn consider_retention(&mut self, key: ChannelKey) {
         let channel = &self.channels[key.0];
-        let ages = self.options.limits.max_age_ns > 0 && channel.age_timer.is_none() && channel.messages() > 0;
+        let ages = self.limits_of(key).max_age_ns > 0 && channel.age_timer.is_none() && channel.messages() > 0;
         if ages || self.is_over_limits(key) {
             self.queue_retention(key);
         }
@@ -77,7 +83,7 @@ impl Engine {
                 break;
             }
             let over = self.is_over_limits(key);
-            let max_age = self.options.limits.max_age_ns;
+            let max_age = self.limits_of(key).max_age_ns;
             if !over && max_age == 0 {
                 break;
             }
@@ -132,13 +138,14 @@ impl Engine {
         }
         self.channels[key.0].limits_reached_logged = true;
         let bytes = self.counted_bytes(key);
+        let limits = self.limits_of(key);
         let channel = &self.channels[key.0];
         effects.event(Event::LimitsReached {
             channel: &channel.name,
             messages: channel.messages(),
-            messages_max: self.options.limits.max_messages,
+            messages_max: limits.max_messages,
             bytes,
-            bytes_max: self.options.limits.max_bytes,
+            bytes_max: limits.max_bytes,
         });
     }
 }

@@ -11,6 +11,7 @@ use crate::deadlines::Deadlines;
 use crate::effects::Destination;
 use crate::facts::Runs;
 use crate::input::{ChannelId, ProbeId, Ticket};
+use crate::limits_table::LimitsKey;
 use crate::pending::Pending;
 
 macro_rules! key {
@@ -87,6 +88,8 @@ pub(crate) enum Closing {
 pub(crate) struct Channel {
     pub(crate) id: ChannelId,
     pub(crate) name: Bytes,
+    /// Found at its creation, and kept.
+    pub(crate) limits: LimitsKey,
     /// First live sequence; `last + 1` when nothing is left, 0 when nothing was ever stored.
     pub(crate) first: u64,
     pub(crate) last: u64,

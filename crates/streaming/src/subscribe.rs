@@ -173,7 +173,7 @@ impl Engine {
     }
 
     fn check_room(&self, channel: ChannelKey) -> Result<(), String> {
-        let limit = self.options.limits.max_subscriptions;
+        let limit = self.limits_of(channel).max_subscriptions;
         if limit > 0 && self.channels[channel.0].records >= limit {
             return Err(errors::TOO_MANY_SUBSCRIPTIONS.to_owned());
         }

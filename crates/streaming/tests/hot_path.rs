@@ -108,7 +108,7 @@ impl Bench {
             ..Limits::default()
         };
         let mut engine = Engine::new(Options {
-            limits,
+            limits: limits.into(),
             ..Options::default()
         });
         let now = Now {

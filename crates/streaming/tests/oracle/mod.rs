@@ -10,7 +10,9 @@ use seaway_stan_protocol::Message as _;
 use seaway_stan_protocol::messages::{
     Ack, CloseRequest, ConnectRequest, PubMsg, SubscriptionRequest, UnsubscribeRequest,
 };
-use seaway_streaming::{Destination, Engine, Input, Limits, Now, Options, Position, Service, Slices, Timestamp};
+use seaway_streaming::{
+    Destination, Engine, Input, Limits, LimitsTable, Now, Options, Position, Service, Slices, Timestamp,
+};
 pub(crate) use steps::{Step, step};
 
 use crate::world::World;
@@ -69,10 +71,10 @@ fn text(text: &str) -> bytes::Bytes {
 impl Play {
     pub(crate) fn new(slices: Slices, crashes: bool, trims: bool) -> Play {
         let options = Options {
-            limits: Limits {
+            limits: LimitsTable::from(Limits {
                 max_messages: if trims { 7 } else { 0 },
                 ..Limits::default()
-            },
+            }),
             slices,
             heartbeat_interval_ns: u64::MAX / 2,
             ..Options::default()

@@ -10,7 +10,10 @@ use std::fmt::Write as _;
 
 use seaway_stan_protocol::Message as _;
 use seaway_stan_protocol::messages::{CloseRequest, Ping};
-use seaway_streaming::{ChannelId, Destination, Engine, Input, Now, Options, Position, ProbeId, Service, Timestamp};
+use seaway_streaming::{
+    ChannelId, ChannelLimits, Destination, Engine, Input, Limits, LimitsTable, Now, Options, Position, ProbeId,
+    Service, Timestamp,
+};
 use words::{Words, bytes, duration, range, words_without};
 
 use crate::world::{Output, World};
@@ -23,6 +26,8 @@ const START: Now = Now {
 
 struct Session {
     options: Options,
+    limits: Limits,
+    channel_limits: Vec<(String, ChannelLimits)>,
     world: World,
     engine: Option<Engine>,
     now: Now,
@@ -47,6 +52,8 @@ impl Session {
     fn new() -> Session {
         Session {
             options: Options::default(),
+            limits: *Options::default().limits.global(),
+            channel_limits: Vec::new(),
             world: World::new(),
             engine: None,
             now: START,
@@ -71,12 +78,12 @@ impl Session {
             match key {
                 "cluster" => options.cluster_id = value.to_owned(),
                 "discover" => options.discover_prefix = value.to_owned(),
-                "max_channels" => options.limits.max_channels = number() as usize,
-                "max_subs" => options.limits.max_subscriptions = number() as usize,
-                "max_msgs" => options.limits.max_messages = number(),
-                "max_bytes" => options.limits.max_bytes = number(),
-                "max_age" => options.limits.max_age_ns = duration(value),
-                "max_inactivity" => options.limits.max_inactivity_ns = duration(value),
+                "max_channels" => self.limits.max_channels = number() as usize,
+                "max_subs" => self.limits.max_subscriptions = number() as usize,
+                "max_msgs" => self.limits.max_messages = number(),
+                "max_bytes" => self.limits.max_bytes = number(),
+                "max_age" => self.limits.max_age_ns = duration(value),
+                "max_inactivity" => self.limits.max_inactivity_ns = duration(value),
                 "overhead" => options.message_overhead = number() as u32,
                 "hb_interval" => options.heartbeat_interval_ns = duration(value),
                 "hb_timeout" => options.heartbeat_timeout_ns = duration(value),
@@ -91,6 +98,29 @@ impl Session {
                 _ => panic!("option {key}"),
             }
         }
+        self.apply_limits();
+    }
+
+    /// Limits of a channel or pattern: `limits foo.* max_msgs=3`.
+    fn channel_limits(&mut self, words: &Words<'_>) {
+        let mut own = ChannelLimits::default();
+        for (&key, &value) in &words.pairs {
+            let number = || value.parse::<u64>().expect("a number");
+            match key {
+                "max_subs" => own.max_subscriptions = Some(number() as usize),
+                "max_msgs" => own.max_messages = Some(number()),
+                "max_bytes" => own.max_bytes = Some(number()),
+                "max_age" => own.max_age_ns = Some(duration(value)),
+                "max_inactivity" => own.max_inactivity_ns = Some(duration(value)),
+                _ => panic!("limit {key}"),
+            }
+        }
+        self.channel_limits.push((words.at(1).to_owned(), own));
+        self.apply_limits();
+    }
+
+    fn apply_limits(&mut self) {
+        self.options.limits = LimitsTable::new(self.limits, &self.channel_limits).expect("the limits are valid");
     }
 
     fn start(&mut self) {
@@ -188,6 +218,7 @@ impl Session {
         let words = Words::new(line);
         match words.at(0) {
             "options" => self.options(&words),
+            "limits" => self.channel_limits(&words),
             "connect" => self.connect(&words),
             "ping" => {
                 let conn_id = bytes(words.get("conn").unwrap_or(""));
