@@ -15,6 +15,8 @@ pub(crate) enum Language {
     Go,
     Python,
     Node,
+    Java,
+    C,
     Rust,
 }
 
@@ -73,13 +75,15 @@ impl Suite {
 }
 
 impl Language {
-    pub(crate) const ALL: [Self; 4] = [Self::Go, Self::Python, Self::Node, Self::Rust];
+    pub(crate) const ALL: [Self; 6] = [Self::Go, Self::Python, Self::Node, Self::Java, Self::C, Self::Rust];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Go => "go",
             Self::Python => "python",
             Self::Node => "node",
+            Self::Java => "java",
+            Self::C => "c",
             Self::Rust => "rust",
         }
     }
@@ -88,6 +92,7 @@ impl Language {
     pub(crate) fn suites(self) -> &'static [Suite] {
         match self {
             Self::Go | Self::Python | Self::Node => &Suite::ALL,
+            Self::Java | Self::C => &[Suite::Streaming],
             Self::Rust => &[Suite::Core],
         }
     }
@@ -98,12 +103,15 @@ impl Language {
             Self::Go => &["go"],
             Self::Python => &["python3"],
             Self::Node => &["node", "npm"],
+            Self::Java => &["java", "javac", "mvn"],
+            Self::C => &["cc"],
             Self::Rust => &[],
         }
     }
 
     pub(crate) fn is_installed(self) -> bool {
-        self.programs().iter().all(|program| shell::is_installed(program))
+        let programs = self.programs().iter().all(|program| shell::is_installed(program));
+        programs && (self != Self::C || has_c_library())
     }
 
     /// Installs the client libraries and builds the scenarios.
@@ -112,6 +120,8 @@ impl Language {
             Self::Go => prepare_go(),
             Self::Python => prepare_python(),
             Self::Node => prepare_node(),
+            Self::Java => prepare_java(),
+            Self::C => prepare_c(),
             Self::Rust => prepare_rust(),
         };
         prepared.with_context(|| format!("install the {} clients", self.name()))
@@ -132,6 +142,12 @@ impl Language {
                 command.env("NODE_PATH", build_folder("node").join("node_modules"));
                 command
             }
+            Self::Java => {
+                let mut command = Command::new("java");
+                command.arg("-cp").arg(java_class_path()).arg("Streaming");
+                command
+            }
+            Self::C => Command::new(c_binary()),
             Self::Rust => Command::new(shell::target_directory().join("debug").join("seaway-compat-rust")),
         }
     }
@@ -211,6 +227,57 @@ fn prepare_node() -> anyhow::Result<()> {
         )
         .map(drop)
     })
+}
+
+fn prepare_java() -> anyhow::Result<()> {
+    let (from, folder) = (source(Language::Java), build_folder("java"));
+    once_per_content(&from.join("pom.xml"), &folder, || {
+        let mut maven = Command::new("mvn");
+        maven.current_dir(&folder).args(["--quiet", "--batch-mode", "--file"]);
+        maven.arg(from.join("pom.xml")).arg("dependency:copy-dependencies");
+        maven.arg(format!("-DoutputDirectory={}", folder.join("libraries").display()));
+        shell::run_quietly(&mut maven).map(drop)
+    })?;
+    let mut compile = Command::new("javac");
+    compile.current_dir(&from).arg("-cp").arg(java_class_path());
+    compile.arg("-d").arg(folder.join("classes"));
+    compile.args(["Scenario.java", "Streaming.java"]);
+    shell::run_quietly(&mut compile).map(drop)
+}
+
+/// The compiled scenarios, and the libraries they use.
+fn java_class_path() -> std::ffi::OsString {
+    let folder = build_folder("java");
+    let mut path = folder.join("classes").into_os_string();
+    path.push(":");
+    path.push(folder.join("libraries").join("*"));
+    path
+}
+
+fn prepare_c() -> anyhow::Result<()> {
+    let binary = c_binary();
+    if let Some(folder) = binary.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut compile = Command::new("cc");
+    // The library's header hides its streaming half otherwise.
+    compile
+        .current_dir(source(Language::C))
+        .args(["-std=c11", "-D_GNU_SOURCE", "-DNATS_HAS_STREAMING"]);
+    compile.args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(binary);
+    compile.args(["scenario.c", "client.c", "streaming.c", "-lnats", "-lpthread"]);
+    shell::run_quietly(&mut compile).map(drop)
+}
+
+fn c_binary() -> PathBuf {
+    build_folder("c").join("scenarios")
+}
+
+/// Whether the compiler finds the C client, which comes with the system's packages (Debian: libnats-dev).
+fn has_c_library() -> bool {
+    let mut probe = Command::new("cc");
+    probe.args(["-x", "c", "-include", "nats/nats.h", "-fsyntax-only", "/dev/null"]);
+    shell::run_quietly(&mut probe).is_ok()
 }
 
 fn prepare_rust() -> anyhow::Result<()> {
