@@ -2,6 +2,7 @@
 
 pub mod banner;
 pub mod engine;
+mod engine_options;
 pub mod events;
 pub mod limits;
 pub mod logging;

@@ -55,7 +55,7 @@ async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
     let server_id = token();
     greet(options, &server_id);
     write_pid_file(options)?;
-    let mut engine = Engine::new(engine_options(streaming));
+    let mut engine = Engine::new(crate::engine_options::engine_options(streaming, &token())?);
     let broker = Broker::new(broker_options(options));
     let client_listener = bind(&options.broker.host, options.broker.port).await?;
     let monitoring_listener = match options.broker.http_port {
@@ -151,43 +151,6 @@ fn write_pid_file(options: &Options) -> Result<()> {
     };
     std::fs::write(path, std::process::id().to_string())
         .with_context(|| format!("could not write pid file {}", path.display()))
-}
-
-fn engine_options(streaming: &StreamingOptions) -> seaway_streaming::Options {
-    let nanoseconds = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    let limits = &streaming.limits;
-    let mut inbox_prefix_seed = [0; 22];
-    inbox_prefix_seed.copy_from_slice(token().as_bytes());
-    seaway_streaming::Options {
-        cluster_id: streaming.cluster_id.clone(),
-        discover_prefix: streaming.discover_prefix.clone(),
-        inbox_prefix_seed,
-        hash_seed: fastrand::u64(..),
-        limits: seaway_streaming::LimitsTable::from(seaway_streaming::Limits {
-            max_channels: usize::try_from(limits.max_channels).unwrap_or(usize::MAX),
-            max_subscriptions: usize::try_from(limits.max_subs).unwrap_or(usize::MAX),
-            max_messages: limits.max_msgs,
-            max_bytes: limits.max_bytes,
-            max_age_ns: nanoseconds(limits.max_age),
-            max_inactivity_ns: nanoseconds(limits.max_inactivity),
-        }),
-        message_overhead: message_overhead(streaming.store),
-        heartbeat_interval_ns: nanoseconds(streaming.heartbeats.interval),
-        heartbeat_timeout_ns: nanoseconds(streaming.heartbeats.timeout),
-        heartbeat_fail_count: streaming.heartbeats.fail_count,
-        replace_durable: streaming.replace_durable,
-        debug: streaming.debug,
-        trace: streaming.trace,
-        ..seaway_streaming::Options::default()
-    }
-}
-
-/// What the original's store adds to each message in its accounting (§6.1).
-fn message_overhead(store: StoreKind) -> u32 {
-    match store {
-        StoreKind::Memory => 0,
-        StoreKind::File => 40,
-    }
 }
 
 fn broker_options(options: &Options) -> seaway_broker::BrokerOptions {
