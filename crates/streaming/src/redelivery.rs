@@ -104,6 +104,10 @@ impl Engine {
                     let subscription = &mut self.subscriptions[key.0];
                     let deadline = next_deadline(now, run.deadline, subscription.ack_wait);
                     subscription.deadlines.insert(sequence, deadline, count);
+                    if let Some(group) = subscription.group {
+                        // Else a tie would always fall to the one that did not acknowledge it.
+                        self.rotate(group, key);
+                    }
                 }
                 Attempt::Sent => self.move_pending(now, key, receiver, sequence, count, effects),
                 Attempt::Missing => self.drop_pending(key, sequence, effects),
