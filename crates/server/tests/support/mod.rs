@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use seaway_bench::stan::Session;
 
+pub mod requests;
+
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
