@@ -6,9 +6,12 @@
 //! [`parse`] turns arguments into an [`Action`]; [`usage`] and [`markdown`] describe the same table.
 
 mod apply;
+pub mod conf;
 mod go;
 mod lex;
+pub mod limits;
 mod options;
+mod surroundings;
 mod table;
 mod usage;
 
@@ -19,6 +22,7 @@ pub use options::{
     HandshakeFirst, HeartbeatOptions, Limits, LogOptions, Login, Options, OwnCredentials, Permissions, Personality,
     ResponsePermission, Secret, StoreKind, StreamingOptions, SubjectRules, TlsOptions, TlsVersion, User,
 };
+pub use surroundings::{Surroundings, System};
 pub use usage::{markdown, usage};
 
 /// Version of the original server that `nats-streaming-server -v` reports (specification §7.3).

@@ -1,0 +1,18 @@
+//! Bounds on what configuration files may make this crate do.
+
+/// Bytes of one configuration file.
+pub const FILE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of all files of one configuration together, and of all texts that variables repeat.
+pub const TOTAL_BYTES_MAX: usize = 64 << 20;
+/// Values of one configuration, those that variables repeat included.
+pub const NODES_MAX: usize = 1_000_000;
+/// Maps and arrays within each other.
+pub const NESTING_MAX: usize = 64;
+/// Files that include each other.
+pub const INCLUDE_DEPTH_MAX: usize = 16;
+/// Include statements of one configuration.
+pub const INCLUDES_MAX: usize = 1_000;
+/// Environment variables that refer to each other.
+pub const VARIABLE_DEPTH_MAX: usize = 16;
+/// Problems of one configuration that are listed; the rest is counted.
+pub const PROBLEMS_LISTED_MAX: usize = 50;
