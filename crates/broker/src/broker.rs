@@ -2,20 +2,21 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Instant, SystemTime};
 
 use seaway_nats_protocol::ServerInfo;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::attachment::{Attachment, AttachmentShared, Sink};
 use crate::connection::Connection;
 use crate::identity::server_id;
-use crate::limits::SHUTDOWN_WAIT;
+use crate::limits::{SHUTDOWN_WAIT, VERIFICATIONS_MAX};
 use crate::lock::lock;
 use crate::options::BrokerOptions;
 use crate::reason::CloseReason;
 use crate::routing::{RouteCache, RoutingTable};
+use crate::settings::Settings;
 use crate::snapshot::ConnectionSnapshot;
 use crate::subscription::{Owner, Subscription};
 use crate::workspace::WorkspacePool;
@@ -77,6 +78,10 @@ impl Registry {
 /// Everything that connections, attachments and monitoring share.
 pub(crate) struct Shared {
     pub(crate) options: BrokerOptions,
+    /// Replaced by a reload; what concerns `options` too counts from here.
+    pub(crate) settings: RwLock<Arc<Settings>>,
+    /// Bounds how many passwords are being compared with hashes.
+    pub(crate) verifications: Arc<Semaphore>,
     pub(crate) server_id: String,
     pub(crate) started: Instant,
     pub(crate) started_at: SystemTime,
@@ -105,6 +110,7 @@ impl Shared {
 
     /// The INFO of a client; the caller adds what concerns one moment only.
     pub(crate) fn info(&self, client_id: u64, client_ip: String) -> ServerInfo {
+        let settings = self.settings();
         let (host, port) = self.options.advertised(self.bound_port.load(Ordering::Relaxed));
         ServerInfo {
             server_id: self.server_id.clone(),
@@ -116,7 +122,8 @@ impl Shared {
             host,
             port,
             headers: !self.options.no_header_support,
-            max_payload: self.options.max_payload,
+            auth_required: settings.access.is_required(),
+            max_payload: settings.max_payload,
             client_id,
             client_ip,
             connect_urls: self.options.connect_urls.clone(),
@@ -192,8 +199,11 @@ impl Broker {
     #[must_use]
     pub fn new(options: BrokerOptions) -> Self {
         let workspaces = WorkspacePool::new(options.max_pending);
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             shared: Arc::new(Shared {
+                settings: RwLock::new(Arc::new(Settings::new(&options))),
+                verifications: Arc::new(Semaphore::new(processors.min(VERIFICATIONS_MAX))),
                 options,
                 server_id: server_id(),
                 started: Instant::now(),

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
+use crate::admission::Admission;
 use crate::broker::Shared;
 use crate::outbound::Outbound;
 use crate::subscription::BySid;
@@ -45,6 +46,8 @@ pub(crate) struct Connection {
     pub(crate) drained: Notify,
     /// Whether it is on the list of a closed gate.
     pub(crate) at_gate: AtomicBool,
+    /// Who the client is, as far as others have to know.
+    pub(crate) admission: Admission,
     /// The client understands HMSG.
     pub(crate) headers: AtomicBool,
     /// Nanoseconds since the broker's start.
@@ -77,6 +80,7 @@ impl Connection {
             wake: Notify::new(),
             drained: Notify::new(),
             at_gate: AtomicBool::new(false),
+            admission: Admission::default(),
             headers: AtomicBool::new(false),
             last_activity,
             round_trip: AtomicU64::new(0),
@@ -85,6 +89,13 @@ impl Connection {
             stalls: AtomicU64::new(0),
             details: Mutex::default(),
             subscriptions: Mutex::default(),
+        }
+    }
+
+    /// Waits until somebody closes it. Only for the connection's task.
+    pub(crate) async fn until_closed(&self) {
+        while !self.closed.load(Ordering::Acquire) {
+            self.wake.notified().await;
         }
     }
 }

@@ -283,6 +283,11 @@ impl Outlets {
                 if target.limited && !self.take_limited(subscription) {
                     return false;
                 }
+                if target.answers
+                    && let Some(reply) = message.reply
+                {
+                    connection.admission.delivered(reply);
+                }
                 self.append(connection, subscription, prefix, message);
             }
             Owner::Attachment { shared, tag, holdable } => {

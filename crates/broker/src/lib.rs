@@ -4,9 +4,11 @@
 //! gathers bytes per destination and hands them over with one lock per destination and batch. Idle connections
 //! hold no buffer. In-process parties attach through [`Attachment`]. Nothing here knows about streaming.
 //!
-//! Authentication, TLS, accounts and routes to other servers have their places in `session` (CONNECT), `listener`
-//! (accept) and `routing` (targets); they are not built yet.
+//! Who may connect and what he may do is decided in `access`, applied in `session` (CONNECT, PUB, SUB) and `routing`
+//! (deliveries). Accounts and routes to other servers have their places there too; they are not built yet.
 
+mod access;
+mod admission;
 mod attachment;
 mod broker;
 mod connection;
@@ -21,10 +23,15 @@ mod publisher;
 mod reason;
 mod routing;
 mod session;
+mod settings;
 mod snapshot;
 mod subscription;
 mod workspace;
 
+pub use access::{
+    Access, Authorization, InvalidAuthorization, InvalidRule, Login, Permissions, ResponseRules, Secret, SubjectRules,
+    User,
+};
 pub use attachment::{
     Attachment, Batch, BatchMessage, ConnectionId, Destination, Gate, Interest, InvalidPattern, Sink,
 };
@@ -33,6 +40,7 @@ pub use listener::{Listener, bind_host};
 pub use options::BrokerOptions;
 pub use publisher::{Published, Publisher};
 pub use reason::CloseReason;
+pub use settings::Reloaded;
 pub use snapshot::{
     BrokerSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, SubscriptionDetail, SubscriptionSnapshot,
 };

@@ -70,3 +70,20 @@ const _: () = assert!(GENERATIONS.is_power_of_two() && GENERATIONS <= 1 << 16);
 const _: () = assert!(GATHER_BYTES <= KEPT_CAPACITY_BYTES);
 /// Subscriptions listed for a connection that has ended.
 pub(crate) const CLOSED_SUBSCRIPTIONS_KEPT: usize = 32;
+/// Subjects whose publish permission a connection remembers. A power of two.
+pub(crate) const VERDICT_SLOTS: usize = 128;
+/// Longest subject among them, in bytes; longer ones are judged anew each time.
+pub(crate) const VERDICT_SUBJECT_BYTES: usize = 256;
+/// Rights to answer that a connection may hold; beyond it the older half goes.
+pub(crate) const RESPONSE_RIGHTS_MAX: usize = 16 * 1024;
+/// Deliveries after which rights are looked through for expired ones.
+pub(crate) const RESPONSE_SWEEP_ADDITIONS: usize = 4096;
+/// Time after which they are looked through.
+pub(crate) const RESPONSE_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Passwords being compared with hashes at once, at most: each keeps a processor busy.
+pub(crate) const VERIFICATIONS_MAX: usize = 4;
+/// Time for CONNECT when nothing else is configured (core specification §3.8).
+pub(crate) const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(2);
+
+const _: () = assert!(VERDICT_SLOTS.is_power_of_two());
+const _: () = assert!(RESPONSE_RIGHTS_MAX >= 2 * RESPONSE_SWEEP_ADDITIONS);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::access::Access;
+
 /// Options of a broker. The default is a plain server without authentication.
 #[derive(Debug, Clone)]
 pub struct BrokerOptions {
@@ -17,6 +19,8 @@ pub struct BrokerOptions {
     pub version: String,
     /// Revision the server was built from; empty if unknown.
     pub git_commit: String,
+    /// Who may connect, and what they may do.
+    pub access: Access,
     /// Client connections served at once; 0 refuses all.
     pub max_connections: usize,
     /// Largest publication in bytes, headers included.
@@ -54,6 +58,7 @@ impl Default for BrokerOptions {
             client_advertise: None,
             version: "2.12.1".into(),
             git_commit: String::new(),
+            access: Access::default(),
             max_connections: 65_536,
             max_payload: seaway_nats_protocol::limits::MAX_PAYLOAD_DEFAULT,
             max_control_line: seaway_nats_protocol::limits::MAX_CONTROL_LINE_DEFAULT,

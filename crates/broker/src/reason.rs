@@ -21,7 +21,9 @@ pub enum CloseReason {
     ProtocolViolation,
     /// CONNECT with an unknown protocol.
     BadClientProtocolVersion,
-    /// CONNECT refused.
+    /// No CONNECT in time.
+    AuthenticationTimeout,
+    /// CONNECT refused, or no longer good after a reload.
     AuthenticationFailure,
     /// `max_connections` reached.
     MaximumConnectionsExceeded,
@@ -53,6 +55,7 @@ impl CloseReason {
             Self::StaleConnection => "Stale Connection",
             Self::ProtocolViolation => "Protocol Violation",
             Self::BadClientProtocolVersion => "Bad Client Protocol Version",
+            Self::AuthenticationTimeout => "Authentication Timeout",
             Self::AuthenticationFailure => "Authentication Failure",
             Self::MaximumConnectionsExceeded => "Maximum Connections Exceeded",
             Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
@@ -71,6 +74,7 @@ impl CloseReason {
             Self::StaleConnection
             | Self::ProtocolViolation
             | Self::BadClientProtocolVersion
+            | Self::AuthenticationTimeout
             | Self::AuthenticationFailure
             | Self::MaximumConnectionsExceeded
             | Self::MaximumPayloadExceeded

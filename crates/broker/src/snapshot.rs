@@ -22,6 +22,14 @@ pub struct BrokerSnapshot {
     pub started_at: SystemTime,
     /// How long ago that was.
     pub uptime: Duration,
+    /// Whether clients without credentials are refused.
+    pub auth_required: bool,
+    /// Clients that may be served at once.
+    pub max_connections: usize,
+    /// Largest publication in bytes.
+    pub max_payload: usize,
+    /// Longest control line in bytes.
+    pub max_control_line: usize,
     /// Clients being served.
     pub connections: usize,
     /// Clients ever accepted, refused ones included.
@@ -135,6 +143,8 @@ pub struct ConnectionSnapshot {
     pub subscriptions: usize,
     /// The subscriptions when asked for. Of a closed connection the first few.
     pub subscription_list: Vec<SubscriptionSnapshot>,
+    /// Whom it authenticated itself as: a user's name, a public key, or `[REDACTED]` for a token.
+    pub authorized_user: Option<String>,
     /// Name from CONNECT.
     pub name: String,
     /// Language from CONNECT.
@@ -150,11 +160,16 @@ impl Broker {
         let shared = &self.shared;
         let counters = &shared.counters;
         let routing = shared.routing.counters();
+        let settings = shared.settings();
         BrokerSnapshot {
             server_id: shared.server_id.clone(),
             server_name: shared.server_name().to_owned(),
             started_at: shared.started_at,
             uptime: shared.started.elapsed(),
+            auth_required: settings.access.is_required(),
+            max_connections: settings.max_connections,
+            max_payload: settings.max_payload,
+            max_control_line: settings.max_control_line,
             connections: shared.connections.load(Ordering::Acquire),
             total_connections: counters.total_connections.load(Ordering::Relaxed),
             subscriptions: routing.subscriptions,
@@ -269,6 +284,7 @@ impl Connection {
             stalls: self.stalls.load(Ordering::Relaxed),
             subscriptions,
             subscription_list,
+            authorized_user: self.admission.grant().map(|grant| grant.shown().to_owned()),
             name: details.name,
             lang: details.lang,
             version: details.version,

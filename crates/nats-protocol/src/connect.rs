@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What a client says in CONNECT. A key that is absent or `null` keeps its default; unknown keys are ignored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConnectOptions {
     /// Send `+OK` after each successful operation (default true).
     pub verbose: bool,
@@ -29,10 +29,29 @@ pub struct ConnectOptions {
     pub pass: String,
     /// Token, if any.
     pub auth_token: String,
+    /// Public user key, if any.
+    pub nkey: String,
+    /// Signature of the nonce under that key, in base64.
+    pub sig: String,
     /// Legacy field; a value is refused.
     pub account: String,
     /// Legacy field; true is refused.
     pub new_account: bool,
+}
+
+impl std::fmt::Debug for ConnectOptions {
+    /// Shows who the client says it is, and none of its secrets.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("ConnectOptions")
+            .field("name", &self.name)
+            .field("lang", &self.lang)
+            .field("version", &self.version)
+            .field("user", &self.user)
+            .field("nkey", &self.nkey)
+            .field("protocol", &self.protocol)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for ConnectOptions {
@@ -41,10 +60,14 @@ impl Default for ConnectOptions {
     }
 }
 
-/// The argument of CONNECT is not a JSON object with the expected types.
+/// The argument of CONNECT is not a JSON object with the expected types. It tells where, never what: a value of the wrong
+/// type may be a secret.
 #[derive(Debug, thiserror::Error)]
-#[error("parse CONNECT options: {0}")]
-pub struct InvalidConnect(#[from] serde_json::Error);
+#[error("CONNECT options are not a JSON object with the expected types (at byte {column})")]
+pub struct InvalidConnect {
+    /// Byte of the argument at which reading stopped, from 1.
+    pub column: usize,
+}
 
 impl ConnectOptions {
     /// Reads the argument of a CONNECT line.
@@ -52,18 +75,21 @@ impl ConnectOptions {
     /// # Errors
     /// When it is no JSON object or a known key has another type; the server then closes without a word (§1.5).
     pub fn parse(json: &[u8]) -> Result<Self, InvalidConnect> {
-        Ok(serde_json::from_slice::<RawConnect>(json)?.into())
+        match serde_json::from_slice::<RawConnect>(json) {
+            Ok(raw) => Ok(raw.into()),
+            Err(error) => Err(InvalidConnect { column: error.column() }),
+        }
     }
 }
 
-/// The argument of a CONNECT line for logs: `pass`, `auth_token` and `sig` replaced by `[REDACTED]` (§5.7). What
+/// The argument of a CONNECT line for logs: `pass`, `auth_token`, `sig` and `jwt` replaced by `[REDACTED]` (§5.7). What
 /// cannot be read is not shown at all, as it may hold a secret.
 #[must_use]
 pub fn redact(json: &[u8]) -> String {
     let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_slice(json) else {
         return "[unreadable]".into();
     };
-    for key in ["pass", "auth_token", "sig"] {
+    for key in ["pass", "auth_token", "sig", "jwt"] {
         if let Some(value) = fields.get_mut(key) {
             *value = "[REDACTED]".into();
         }
@@ -71,7 +97,7 @@ pub fn redact(json: &[u8]) -> String {
     serde_json::Value::Object(fields).to_string()
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct RawConnect {
     verbose: Option<bool>,
@@ -86,6 +112,8 @@ struct RawConnect {
     user: Option<String>,
     pass: Option<String>,
     auth_token: Option<String>,
+    nkey: Option<String>,
+    sig: Option<String>,
     account: Option<String>,
     new_account: Option<bool>,
 }
@@ -105,6 +133,8 @@ impl From<RawConnect> for ConnectOptions {
             user: raw.user.unwrap_or_default(),
             pass: raw.pass.unwrap_or_default(),
             auth_token: raw.auth_token.unwrap_or_default(),
+            nkey: raw.nkey.unwrap_or_default(),
+            sig: raw.sig.unwrap_or_default(),
             account: raw.account.unwrap_or_default(),
             new_account: raw.new_account.unwrap_or_default(),
         }
@@ -212,6 +242,15 @@ mod tests {
             r#"{"verbose":false,"user":"u","pass":"[REDACTED]","auth_token":"[REDACTED]","sig":"[REDACTED]"}"#;
         assert_eq!(line, expected);
         assert_eq!(redact(br#"{"pass":"p1""#), "[unreadable]");
+    }
+
+    #[test]
+    fn secrets_stay_out_of_debug_output_and_of_errors() {
+        let options = ConnectOptions::parse(br#"{"user":"u","pass":"p1","auth_token":"t1","sig":"s1"}"#).unwrap();
+        let shown = format!("{options:?}");
+        assert!(shown.contains("\"u\"") && !shown.contains("p1") && !shown.contains("t1") && !shown.contains("s1"));
+        let error = ConnectOptions::parse(br#"{"user":"u","pass":1234567}"#).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("1234567"));
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub enum ErrorText<'a> {
     UnknownProtocolOperation,
     /// Authentication failed, CONNECT missing, or a legacy `account` field.
     AuthorizationViolation,
+    /// No CONNECT in time.
+    AuthenticationTimeout,
     /// `max_connections` reached.
     MaximumConnectionsExceeded,
     /// Per-connection subscription limit reached.
@@ -33,6 +35,8 @@ pub enum ErrorText<'a> {
     SubscriptionViolation(&'a [u8]),
     /// Subscription denied; carries subject and queue.
     QueueSubscriptionViolation(&'a [u8], &'a [u8]),
+    /// Subscription ended because a reload took the right to it; carries subject and sid.
+    SubscriptionRevoked(&'a [u8], &'a [u8]),
     /// Subscription has more tokens than `max_sub_tokens`; carries the subject.
     TooManyTokens(&'a [u8]),
     /// Unanswered pings.
@@ -46,6 +50,7 @@ impl ErrorText<'_> {
         match self {
             Self::UnknownProtocolOperation => "Unknown Protocol Operation".into(),
             Self::AuthorizationViolation => "Authorization Violation".into(),
+            Self::AuthenticationTimeout => "Authentication Timeout".into(),
             Self::MaximumConnectionsExceeded => "maximum connections exceeded".into(),
             Self::MaximumSubscriptionsExceeded => "maximum subscriptions exceeded".into(),
             Self::MaximumControlLineExceeded => "maximum control line exceeded".into(),
@@ -68,6 +73,13 @@ impl ErrorText<'_> {
                     quote(queue)
                 )
             }
+            Self::SubscriptionRevoked(subject, sid) => {
+                format!(
+                    "Permissions Violation for Subscription to {} (sid {})",
+                    quote(subject),
+                    quote(sid)
+                )
+            }
             Self::TooManyTokens(subject) => {
                 format!(
                     "Permissions Violation for Subscription to {}, too many tokens",
@@ -84,6 +96,7 @@ impl ErrorText<'_> {
         match self {
             Self::UnknownProtocolOperation
             | Self::AuthorizationViolation
+            | Self::AuthenticationTimeout
             | Self::MaximumConnectionsExceeded
             | Self::MaximumControlLineExceeded
             | Self::MaximumPayloadViolation
@@ -97,6 +110,7 @@ impl ErrorText<'_> {
             | Self::ReplyViolation(_)
             | Self::SubscriptionViolation(_)
             | Self::QueueSubscriptionViolation(_, _)
+            | Self::SubscriptionRevoked(_, _)
             | Self::TooManyTokens(_) => false,
         }
     }
@@ -158,6 +172,12 @@ mod tests {
             (
                 ErrorText::TooManyTokens(b"a.b.c"),
                 "Permissions Violation for Subscription to \"a.b.c\", too many tokens",
+                false,
+            ),
+            (ErrorText::AuthenticationTimeout, "Authentication Timeout", true),
+            (
+                ErrorText::SubscriptionRevoked(b"a", b"7"),
+                "Permissions Violation for Subscription to \"a\" (sid \"7\")",
                 false,
             ),
             (ErrorText::StaleConnection, "Stale Connection", true),

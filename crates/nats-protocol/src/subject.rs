@@ -100,6 +100,30 @@ pub fn overlaps(left: &[u8], right: &[u8]) -> bool {
     }
 }
 
+/// Whether every subject that `inner` matches is matched by `outer` too. A pattern that is not well formed is a subset of
+/// nothing, and nothing is a subset of it.
+#[must_use]
+pub fn is_subset(inner: &[u8], outer: &[u8]) -> bool {
+    if !is_pattern(inner) || !is_pattern(outer) {
+        return false;
+    }
+    let mut inner = tokens(inner);
+    let mut outer = tokens(outer);
+    loop {
+        match (inner.next(), outer.next()) {
+            (None, None) => return true,
+            (Some(_), Some(wider)) if wider == TOKEN_TAIL => return true,
+            (Some(token), Some(wider)) if wider == TOKEN_ANY => {
+                if token == TOKEN_TAIL {
+                    return false;
+                }
+            }
+            (Some(token), Some(wider)) if token == wider => {}
+            (Some(_), Some(_) | None) | (None, Some(_)) => return false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,7 +208,43 @@ mod tests {
         }
     }
 
+    #[test]
+    fn subsets() {
+        let table: &[(&str, &str, bool)] = &[
+            ("foo", "foo", true),
+            ("foo", "*", true),
+            ("foo", ">", true),
+            ("foo.*", "foo.>", true),
+            ("foo.>", "foo.*", false),
+            ("foo.>", "foo.>", true),
+            ("foo.>", ">", true),
+            ("*", "foo", false),
+            ("foo.*", "foo.bar", false),
+            ("foo", "foo.>", false),
+            ("foo.bar", "foo", false),
+            ("foo..bar", ">", false),
+            ("foo", "f..", false),
+        ];
+        for (inner, outer, expected) in table {
+            assert_eq!(
+                is_subset(inner.as_bytes(), outer.as_bytes()),
+                *expected,
+                "{inner} {outer}"
+            );
+        }
+    }
+
     proptest! {
+        /// A subset is matched wherever its pattern matches, and what matches a literal is its superset.
+        #[test]
+        fn subsets_agree_with_matching(inner in "[ab*>]{1}(\\.[ab*>]){0,3}", outer in "[ab*>]{1}(\\.[ab*>]){0,3}", subject in "[ab](\\.[ab]){0,3}") {
+            let (inner, outer, subject) = (inner.as_bytes(), outer.as_bytes(), subject.as_bytes());
+            prop_assert_eq!(is_subset(subject, outer), matches(outer, subject));
+            if is_subset(inner, outer) && matches(inner, subject) {
+                prop_assert!(matches(outer, subject));
+            }
+        }
+
         /// §2.1: whatever a pattern matches overlaps it, and two patterns that match one subject overlap.
         #[test]
         fn overlap_agrees_with_matching(left in "[ab*>]{1}(\\.[ab*>]){0,3}", right in "[ab*>]{1}(\\.[ab*>]){0,3}", subject in "[ab](\\.[ab]){0,3}") {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
-use crate::subscription::Subscription;
+use crate::subscription::{Owner, Subscription};
 
 /// The members of one queue group, with its name.
 type Group = (Box<[u8]>, Vec<Arc<Subscription>>);
@@ -85,14 +85,27 @@ pub(crate) struct Target {
     /// It ends after a number of messages, so each delivery is counted at once. Setting a limit raises the
     /// generation, so that no answer keeps a stale value.
     pub(crate) limited: bool,
+    /// Its owner gets the right to answer what it is delivered. A change raises the generation too.
+    pub(crate) answers: bool,
 }
 
 impl Target {
-    fn new(subscription: &Arc<Subscription>) -> Self {
-        Self {
+    /// `None` when the owner may not see messages on `subject` (§3.3).
+    fn new(subscription: &Arc<Subscription>, subject: &[u8]) -> Option<Self> {
+        let answers = match &subscription.owner {
+            Owner::Connection(connection) => {
+                if connection.admission.withholds(subject, subscription.queue()) {
+                    return None;
+                }
+                connection.admission.answers()
+            }
+            Owner::Attachment { .. } => false,
+        };
+        Some(Self {
             subscription: Arc::clone(subscription),
             limited: subscription.limit.load(Ordering::Acquire) != 0,
-        }
+            answers,
+        })
     }
 }
 
@@ -111,15 +124,26 @@ impl Route {
 }
 
 /// Collects leaves; groups of the same name become one group (§2.2).
-#[derive(Default)]
-pub(super) struct RouteBuilder {
+pub(super) struct RouteBuilder<'a> {
+    subject: &'a [u8],
     route: Route,
     names: HashMap<Box<[u8]>, usize>,
 }
 
-impl RouteBuilder {
+impl<'a> RouteBuilder<'a> {
+    /// For the answer about `subject`.
+    pub(super) fn new(subject: &'a [u8]) -> Self {
+        Self {
+            subject,
+            route: Route::default(),
+            names: HashMap::default(),
+        }
+    }
+
     pub(super) fn add(&mut self, leaf: &Leaf) {
-        self.route.plain.extend(leaf.plain.iter().map(Target::new));
+        let subject = self.subject;
+        let target = |subscription| Target::new(subscription, subject);
+        self.route.plain.extend(leaf.plain.iter().filter_map(target));
         for (name, members) in &leaf.groups {
             let groups = &mut self.route.groups;
             let index = match self.names.get(name) {
@@ -130,7 +154,7 @@ impl RouteBuilder {
                     groups.len() - 1
                 }
             };
-            groups[index].extend(members.iter().map(Target::new));
+            groups[index].extend(members.iter().filter_map(target));
         }
     }
 

@@ -147,7 +147,7 @@ impl RoutingTable {
 
     /// Everybody who gets a message on `subject`. A subject with an empty token reaches nobody.
     pub(crate) fn matches(&self, text: &[u8]) -> Route {
-        let mut builder = RouteBuilder::default();
+        let mut builder = RouteBuilder::new(text);
         if !subject::is_well_formed(text) {
             return builder.finish();
         }

@@ -139,7 +139,7 @@ impl Trie {
     }
 
     /// Adds the leaves of every pattern that matches a well-formed subject.
-    pub(super) fn matches(&self, text: &[u8], builder: &mut RouteBuilder) {
+    pub(super) fn matches(&self, text: &[u8], builder: &mut RouteBuilder<'_>) {
         let mut open: smallvec::SmallVec<[(u32, usize); 16]> = smallvec::smallvec![(ROOT, 0)];
         while let Some((index, start)) = open.pop() {
             let node = &self.nodes[index as usize];

@@ -3,6 +3,7 @@
 //! One task per connection, no buffer while idle, one timer. Everything that is not readiness or time is decided in
 //! `operations`.
 
+mod connecting;
 mod operations;
 mod timers;
 
@@ -20,19 +21,21 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
+use crate::access::nkey;
 use crate::attachment::AttachmentShared;
 use crate::broker::Shared;
 use crate::connection::Connection;
-use crate::gather::Aftermath;
+use crate::gather::{Aftermath, Gatherer};
 use crate::limits::{
-    LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER_BYTES, READS_PER_TURN, STALL, STALL_AT_LIMIT,
-    STALL_PER_BATCH,
+    AUTHENTICATION_TIMEOUT, LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER_BYTES, READS_PER_TURN, STALL,
+    STALL_AT_LIMIT, STALL_PER_BATCH,
 };
 use crate::lock::lock;
 use crate::outbound::stall_threshold;
 use crate::reason::CloseReason;
 use crate::workspace::Workspace;
-use operations::Client;
+use connecting::{Verification, Verified};
+use operations::{Client, Halt};
 use timers::Timers;
 
 /// The reading side of a connection.
@@ -56,6 +59,8 @@ enum Event {
     Timer,
     /// A batch was handled; its producer may have to wait.
     Batch(Aftermath),
+    /// A password has to be compared with a hash before anything else is read.
+    Verify(Box<Verification>),
     End(CloseReason),
 }
 
@@ -74,25 +79,37 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     let _count = SessionCount(Arc::clone(&shared));
     let (reader, writer) = stream.into_split();
     let id = shared.next_id();
+    let settings = shared.settings();
     shared.counters.total_connections.fetch_add(1, Ordering::Relaxed);
     let admitted = shared
         .connections
         .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
-            (count < shared.options.max_connections).then_some(count + 1)
+            (count < settings.max_connections).then_some(count + 1)
         })
         .is_ok();
     let connection = shared.register(|slot| Connection::new(Arc::clone(&shared), id, slot, peer, writer));
     tracing::debug!("{peer} - cid:{id} - Client connection created");
 
     let mut first = Vec::new();
-    write_info(&mut first, &shared.info(id, peer.ip().to_string()));
+    let mut info = shared.info(id, peer.ip().to_string());
+    if settings.access.wants_nonce() {
+        info.nonce = nkey::nonce();
+    }
+    write_info(&mut first, &info);
     // The socket's readiness is known to the runtime only after it has been polled once.
     if reader.as_ref().writable().await.is_ok() {
         connection.send(&mut first, 0, 0);
     }
+    if !settings.access.is_configured() {
+        connection.admission.admit(None);
+    }
+    let authentication = settings
+        .access
+        .is_required()
+        .then(|| settings.access.timeout().unwrap_or(AUTHENTICATION_TIMEOUT));
     let session = Session {
-        client: Client::new(&shared),
-        timers: Timers::new(&shared, connection.started),
+        client: Client::new(&settings, info.nonce),
+        timers: Timers::new(&shared, connection.started, authentication),
         connection,
         reader,
         partial: Vec::new(),
@@ -109,6 +126,24 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         session.connection.close(CloseReason::ServerShutdown);
     }
     session.run(admitted).await;
+}
+
+/// Waits for a thread that may compute, and lets it compare.
+async fn compare(shared: &Shared, verification: Box<Verification>) -> Verified {
+    let permit = Arc::clone(&shared.verifications).acquire_owned().await;
+    let (secret, password) = (verification.secret.clone(), verification.password.clone());
+    let comparison = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        // Another connection may have shown the same password while this one waited.
+        secret
+            .check(&password)
+            .unwrap_or_else(|| secret.verify_slowly(&password))
+    });
+    Verified {
+        // A comparison that was never done has not succeeded.
+        passed: comparison.await.unwrap_or(false),
+        verification,
+    }
 }
 
 impl Session {
@@ -128,7 +163,10 @@ impl Session {
                 poll_fn(|context| self.poll_event(context, wake.as_mut(), sleep.as_mut())).await
             };
             match event {
-                Event::Wake => self.reconsider_gate(),
+                Event::Wake => {
+                    self.client.adopt(&connection);
+                    self.reconsider_gate();
+                }
                 Event::Timer => self.timers.fire(&connection, Instant::now(), self.held.is_some()),
                 Event::Batch(aftermath) => {
                     if let Some(attachment) = aftermath.held {
@@ -136,6 +174,7 @@ impl Session {
                     }
                     self.stall(&aftermath.stalled).await;
                 }
+                Event::Verify(verification) => self.verify(verification).await,
                 Event::End(reason) => connection.close(reason),
             }
         }
@@ -169,7 +208,8 @@ impl Session {
             }
             match self.poll_batch(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(reason)) => return Poll::Ready(Event::End(reason)),
+                Poll::Ready(Err(Halt::Close(reason))) => return Poll::Ready(Event::End(reason)),
+                Poll::Ready(Err(Halt::Verify(verification))) => return Poll::Ready(Event::Verify(verification)),
                 Poll::Ready(Ok(aftermath)) => {
                     let held = aftermath
                         .held
@@ -187,11 +227,11 @@ impl Session {
     }
 
     /// Reads once and handles every whole operation of what came.
-    fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Result<Aftermath, CloseReason>> {
+    fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Result<Aftermath, Halt>> {
         // No work space is borrowed for a socket that has nothing.
         match self.reader.as_ref().poll_read_ready(context) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(_)) => return Poll::Ready(Err(CloseReason::ReadError)),
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(CloseReason::ReadError.into())),
             Poll::Ready(Ok(())) => {}
         }
         let shared = Arc::clone(&self.connection.broker);
@@ -201,11 +241,7 @@ impl Session {
         result
     }
 
-    fn read_batch(
-        &mut self,
-        context: &mut Context<'_>,
-        workspace: &mut Workspace,
-    ) -> Poll<Result<Aftermath, CloseReason>> {
+    fn read_batch(&mut self, context: &mut Context<'_>, workspace: &mut Workspace) -> Poll<Result<Aftermath, Halt>> {
         let Workspace { buffer, gatherer } = workspace;
         // An operation that fits is completed in the read buffer, a larger one in its own vector.
         let in_buffer = self.needed.max(self.partial.len() + 1) <= READ_BUFFER_BYTES;
@@ -226,11 +262,11 @@ impl Session {
         let mut unread = ReadBuf::new(space);
         let count = match Pin::new(&mut self.reader).poll_read(context, &mut unread) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(_)) => return Poll::Ready(Err(CloseReason::ReadError)),
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(CloseReason::ReadError.into())),
             Poll::Ready(Ok(())) => unread.filled().len(),
         };
         if count == 0 {
-            return Poll::Ready(Err(CloseReason::ClientClosed));
+            return Poll::Ready(Err(CloseReason::ClientClosed.into()));
         }
         let now = Instant::now();
         self.timers.received(now);
@@ -239,7 +275,7 @@ impl Session {
 
         let result = if in_buffer {
             self.partial.clear();
-            self.handle(gatherer, &buffer[..held + count])
+            self.handle(gatherer, &buffer[..held + count], None)
         } else {
             self.grow_partial(count);
             self.partial.extend_from_slice(&buffer[..count]);
@@ -247,7 +283,7 @@ impl Session {
                 return Poll::Ready(Ok(Aftermath::default()));
             }
             let whole = std::mem::take(&mut self.partial);
-            self.handle(gatherer, &whole)
+            self.handle(gatherer, &whole, None)
         };
         Poll::Ready(result)
     }
@@ -261,19 +297,44 @@ impl Session {
         }
     }
 
-    fn handle(&mut self, gatherer: &mut crate::gather::Gatherer, data: &[u8]) -> Result<Aftermath, CloseReason> {
+    fn handle(&mut self, gatherer: &mut Gatherer, data: &[u8], verified: Option<Verified>) -> Result<Aftermath, Halt> {
         let batch = self
             .client
-            .handle_batch(&self.connection, &mut self.timers, gatherer, data);
+            .handle_batch(&self.connection, &mut self.timers, gatherer, data, verified);
         self.needed = batch.needed;
-        if batch.consumed < data.len() && batch.end.is_none() {
+        if batch.consumed < data.len() && !matches!(batch.end, Some(Halt::Close(_))) {
             self.partial.extend_from_slice(&data[batch.consumed..]);
         } else if self.partial.is_empty() && self.partial.capacity() > 0 {
             self.partial = Vec::new();
         }
         match batch.end {
             None => Ok(batch.aftermath),
-            Some(reason) => Err(reason),
+            Some(halt) => Err(halt),
+        }
+    }
+
+    /// Compares a password with its hash where it delays nobody else, then goes on with what the client sent behind it.
+    async fn verify(&mut self, verification: Box<Verification>) {
+        let connection = Arc::clone(&self.connection);
+        let mut next = Some(verification);
+        while let Some(verification) = next.take() {
+            let verified = tokio::select! {
+                verified = compare(&connection.broker, verification) => verified,
+                () = connection.until_closed() => return,
+            };
+            let waiting = std::mem::take(&mut self.partial);
+            let mut workspace = connection.broker.workspaces.take();
+            let result = self.handle(&mut workspace.gatherer, &waiting, Some(verified));
+            connection.broker.workspaces.give_back(workspace);
+            match result {
+                Ok(aftermath) => {
+                    if let Some(attachment) = aftermath.held {
+                        self.hold(attachment);
+                    }
+                }
+                Err(Halt::Close(reason)) => connection.close(reason),
+                Err(Halt::Verify(verification)) => next = Some(verification),
+            }
         }
     }
 

@@ -1,21 +1,22 @@
-//! What each operation of a client means (core specification §1.5 - §1.12).
+//! What each operation of a client means (core specification §1.7 - §1.12).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use seaway_nats_protocol::connect::redact;
+use seaway_nats_protocol::quote::quote;
 use seaway_nats_protocol::write::{OK, PONG, write_error, write_info};
-use seaway_nats_protocol::{
-    ConnectOptions, ErrorText, Operation, ParseError, ParseLimits, Parsed, Publish, parse_operation, subject,
-};
+use seaway_nats_protocol::{ErrorText, Operation, ParseError, ParseLimits, Parsed, Publish, parse_operation, subject};
 
+use super::connecting::{Verification, Verified};
 use super::timers::Timers;
+use crate::access::Verdicts;
 use crate::broker::Shared;
 use crate::connection::Connection;
 use crate::gather::{Aftermath, Gatherer, Message, Origin};
-use crate::limits::CLIENT_TEXT_BYTES;
 use crate::lock::lock;
 use crate::reason::CloseReason;
+use crate::settings::Settings;
 use crate::subscription::{BySid, Owner, Subscription};
 
 /// Queue name that is refused to clients (§2.1).
@@ -29,14 +30,33 @@ const GLOBAL_ACCOUNT: &str = "$G";
 
 /// What the client asked for, and what the parser enforces.
 pub(super) struct Client {
-    limits: ParseLimits,
-    verbose: bool,
-    pedantic: bool,
-    echo: bool,
-    no_responders: bool,
+    pub(super) limits: ParseLimits,
+    pub(super) verbose: bool,
+    pub(super) pedantic: bool,
+    pub(super) echo: bool,
+    pub(super) no_responders: bool,
     /// CONNECT said `protocol` 1 and the first PING after it has not come yet.
-    info_due: bool,
-    connected: bool,
+    pub(super) info_due: bool,
+    pub(super) connected: bool,
+    /// It has to authenticate itself before anything else.
+    pub(super) gated: bool,
+    /// What INFO asked it to sign; empty if nothing.
+    pub(super) nonce: String,
+    /// What it may publish, if that is not everything.
+    pub(super) verdicts: Option<Box<Verdicts>>,
+}
+
+/// Why a batch was not handled to its end.
+pub(super) enum Halt {
+    Close(CloseReason),
+    /// The client's password has to be compared with a hash first.
+    Verify(Box<Verification>),
+}
+
+impl From<CloseReason> for Halt {
+    fn from(reason: CloseReason) -> Self {
+        Halt::Close(reason)
+    }
 }
 
 /// What became of the bytes of one read.
@@ -45,26 +65,28 @@ pub(super) struct Batch {
     /// Length of the operation that is not whole yet, if known.
     pub(super) needed: usize,
     pub(super) aftermath: Aftermath,
-    pub(super) end: Option<CloseReason>,
+    pub(super) end: Option<Halt>,
 }
 
 /// One batch being handled.
-struct Turn<'a> {
-    connection: &'a Arc<Connection>,
-    shared: &'a Shared,
-    timers: &'a mut Timers,
-    gatherer: &'a mut Gatherer,
+pub(super) struct Turn<'a> {
+    pub(super) connection: &'a Arc<Connection>,
+    pub(super) shared: &'a Shared,
+    pub(super) timers: &'a mut Timers,
+    pub(super) gatherer: &'a mut Gatherer,
     trace: bool,
     messages: u64,
     bytes: u64,
+    /// Refusals for want of permission; only the first is logged.
+    violations: u64,
 }
 
 impl Turn<'_> {
-    fn own(&mut self) -> &mut Vec<u8> {
+    pub(super) fn own(&mut self) -> &mut Vec<u8> {
         self.gatherer.own(self.connection)
     }
 
-    fn error(&mut self, error: &ErrorText<'_>) {
+    pub(super) fn error(&mut self, error: &ErrorText<'_>) {
         let text = error.text();
         if error.closes() {
             tracing::error!("{} - cid:{} - {text}", self.connection.peer, self.connection.id);
@@ -72,6 +94,18 @@ impl Turn<'_> {
             tracing::debug!("{} - cid:{} - {text}", self.connection.peer, self.connection.id);
         }
         self.trace_out(&format!("-ERR '{text}'"));
+        write_error(self.own(), error);
+    }
+
+    /// Refuses for want of permission. A client that goes on trying fills its own connection, not the log.
+    fn violation(&mut self, error: &ErrorText<'_>, describe: impl FnOnce() -> String) {
+        self.violations += 1;
+        if self.violations == 1 {
+            tracing::error!("{} - cid:{} - {}", self.connection.peer, self.connection.id, describe());
+        }
+        if self.trace {
+            self.trace_out(&format!("-ERR '{}'", error.text()));
+        }
         write_error(self.own(), error);
     }
 
@@ -95,11 +129,11 @@ impl Turn<'_> {
 
 impl Client {
     /// The state before CONNECT: everything strict, no headers (§1.5).
-    pub(super) fn new(shared: &Shared) -> Self {
+    pub(super) fn new(settings: &Settings, nonce: String) -> Self {
         Self {
             limits: ParseLimits {
-                max_control_line: shared.options.max_control_line,
-                max_payload: shared.options.max_payload,
+                max_control_line: settings.max_control_line,
+                max_payload: settings.max_payload,
                 headers: false,
             },
             verbose: true,
@@ -108,25 +142,30 @@ impl Client {
             no_responders: false,
             info_due: false,
             connected: false,
+            gated: settings.access.is_configured(),
+            nonce,
+            verdicts: None,
         }
     }
 
-    fn origin(&self, connection: &Connection) -> Origin {
+    pub(super) fn origin(&self, connection: &Connection) -> Origin {
         Origin {
             id: connection.id,
             skip_self: !self.echo,
         }
     }
 
-    /// Handles all whole operations at the front of `data`.
+    /// Handles all whole operations at the front of `data`; with `verified`, what the CONNECT before it waited for first.
     pub(super) fn handle_batch(
         &mut self,
         connection: &Arc<Connection>,
         timers: &mut Timers,
         gatherer: &mut Gatherer,
         data: &[u8],
+        verified: Option<Verified>,
     ) -> Batch {
         let shared = &*connection.broker;
+        self.adopt(connection);
         let trace = tracing::enabled!(tracing::Level::TRACE);
         let mut turn = Turn {
             connection,
@@ -136,24 +175,33 @@ impl Client {
             trace,
             messages: 0,
             bytes: 0,
+            violations: 0,
         };
         // Opened first, flushed last: a PONG leaves after what the PUBs before it caused elsewhere.
         turn.own();
         let mut consumed_all = 0;
         let mut needed = 0;
+        let entered = match verified {
+            Some(verified) => self.verified(&mut turn, verified),
+            None if self.gated && !matches!(data.first(), Some(b'C' | b'c')) => self.enter_without_connect(&mut turn),
+            None => Ok(()),
+        };
         let end = loop {
+            if let Err(reason) = entered {
+                break Some(reason.into());
+            }
             match parse_operation(&data[consumed_all..], &self.limits) {
                 Ok(Parsed::Operation { operation, consumed }) => {
                     consumed_all += consumed;
-                    if let Err(reason) = self.handle(&mut turn, &operation) {
-                        break Some(reason);
+                    if let Err(halt) = self.handle(&mut turn, &operation) {
+                        break Some(halt);
                     }
                 }
                 Ok(Parsed::Incomplete { needed: length }) => {
                     needed = length;
                     break None;
                 }
-                Err(error) => break Some(refuse(&mut turn, error)),
+                Err(error) => break Some(refuse(&mut turn, error).into()),
             }
         };
         if turn.messages > 0 {
@@ -171,7 +219,7 @@ impl Client {
         }
     }
 
-    fn handle(&mut self, turn: &mut Turn<'_>, operation: &Operation<'_>) -> Result<(), CloseReason> {
+    fn handle(&mut self, turn: &mut Turn<'_>, operation: &Operation<'_>) -> Result<(), Halt> {
         if turn.trace {
             turn.trace_in(operation);
         }
@@ -202,13 +250,13 @@ impl Client {
                     turn.connection.id,
                     String::from_utf8_lossy(text)
                 );
-                return Err(CloseReason::ClientClosed);
+                return Err(CloseReason::ClientClosed.into());
             }
         }
         Ok(())
     }
 
-    fn acknowledge(&self, turn: &mut Turn<'_>) {
+    pub(super) fn acknowledge(&self, turn: &mut Turn<'_>) {
         if self.verbose {
             turn.trace_out("+OK");
             turn.own().extend_from_slice(OK);
@@ -229,54 +277,20 @@ impl Client {
         }
     }
 
-    fn connect(&mut self, turn: &mut Turn<'_>, json: &[u8]) -> Result<(), CloseReason> {
-        turn.gatherer.settle(turn.shared, self.origin(turn.connection));
-        let options = ConnectOptions::parse(json).map_err(|error| {
-            tracing::error!("{} - cid:{} - {error}", turn.connection.peer, turn.connection.id);
-            CloseReason::ParseError
-        })?;
-        if options.protocol != 0 && options.protocol != 1 {
-            turn.error(&ErrorText::InvalidClientProtocol);
-            return Err(CloseReason::BadClientProtocolVersion);
-        }
-        if !options.account.is_empty() || options.new_account {
-            turn.error(&ErrorText::AuthorizationViolation);
-            return Err(CloseReason::AuthenticationFailure);
-        }
-        let headers = options.headers && !turn.shared.options.no_header_support;
-        if options.no_responders && !headers {
-            turn.error(&ErrorText::NoRespondersRequiresHeaders);
-            return Err(CloseReason::NoRespondersRequiresHeaders);
-        }
-        if self.connected {
-            let old: Vec<BySid> = lock(&turn.connection.subscriptions).drain().collect();
-            for subscription in old {
-                turn.shared.end_subscription(&subscription.0);
-            }
-        }
-        self.verbose = options.verbose;
-        self.pedantic = options.pedantic;
-        self.echo = options.echo;
-        self.no_responders = options.no_responders;
-        self.limits.headers = headers;
-        self.info_due = options.protocol >= 1;
-        self.connected = true;
-        turn.connection.headers.store(headers, Ordering::Relaxed);
-        turn.timers.connected(turn.shared);
-        let mut details = lock(&turn.connection.details);
-        details.name = shorten(options.name);
-        details.lang = shorten(options.lang);
-        details.version = shorten(options.version);
-        drop(details);
-        self.acknowledge(turn);
-        Ok(())
-    }
-
     fn publish(&mut self, turn: &mut Turn<'_>, publish: &Publish<'_>) {
         turn.messages += 1;
         turn.bytes += publish.body.len() as u64;
         if self.pedantic && !subject::is_literal(publish.subject) {
             turn.error(&ErrorText::InvalidPublishSubject);
+        }
+        if let Some(verdicts) = &mut self.verdicts
+            && !verdicts.may_publish(publish.subject)
+            && !turn.connection.admission.redeem(publish.subject)
+        {
+            turn.violation(&ErrorText::PublishViolation(publish.subject), || {
+                format!("Publish Violation - Subject {}", quote(publish.subject))
+            });
+            return;
         }
         if publish.subject.starts_with(RESERVED_SUBJECT) {
             turn.error(&ErrorText::PublishViolation(publish.subject));
@@ -311,6 +325,10 @@ impl Client {
 
     fn subscribe(&mut self, turn: &mut Turn<'_>, text: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
         let options = &turn.shared.options;
+        if !self.may_subscribe(turn, text, queue) {
+            refuse_subscription(turn, text, queue, sid);
+            return;
+        }
         if let Some(queue) = queue
             && queue == RESERVED_QUEUE
         {
@@ -344,6 +362,12 @@ impl Client {
         self.acknowledge(turn);
     }
 
+    fn may_subscribe(&self, turn: &Turn<'_>, text: &[u8], queue: Option<&[u8]>) -> bool {
+        let grant = turn.connection.admission.grant();
+        let rules = grant.as_ref().and_then(|grant| grant.rules.as_ref());
+        rules.is_none_or(|rules| rules.may_subscribe(text, queue))
+    }
+
     fn unsubscribe(&mut self, turn: &mut Turn<'_>, sid: &[u8], max: Option<u64>) {
         // What this batch delivered so far counts.
         turn.gatherer.settle(turn.shared, self.origin(turn.connection));
@@ -362,6 +386,21 @@ impl Client {
         }
         self.acknowledge(turn);
     }
+}
+
+/// Answers a SUB that is not permitted (§3.3).
+fn refuse_subscription(turn: &mut Turn<'_>, text: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
+    let error = match queue {
+        None => ErrorText::SubscriptionViolation(text),
+        Some(queue) => ErrorText::QueueSubscriptionViolation(text, queue),
+    };
+    turn.violation(&error, || {
+        let queue = queue
+            .map(|queue| format!(", Queue: {}", quote(queue)))
+            .unwrap_or_default();
+        let sid = String::from_utf8_lossy(sid);
+        format!("Subscription Violation - Subject {}{queue}, SID {sid}", quote(text))
+    });
 }
 
 /// Answers a parse error as §1.2 and §1.12 say.
@@ -396,18 +435,6 @@ fn refuse(turn: &mut Turn<'_>, error: ParseError) -> CloseReason {
             CloseReason::MessageHeaderViolation
         }
     }
-}
-
-/// Cuts what clients say about themselves to a bound, at a character.
-fn shorten(mut text: String) -> String {
-    if text.len() > CLIENT_TEXT_BYTES {
-        let end = (0..=CLIENT_TEXT_BYTES)
-            .rev()
-            .find(|end| text.is_char_boundary(*end))
-            .unwrap_or(0);
-        text.truncate(end);
-    }
-    text
 }
 
 fn describe(operation: &Operation<'_>) -> String {
@@ -450,17 +477,6 @@ fn describe(operation: &Operation<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn client_texts_are_cut_at_a_character() {
-        assert_eq!(shorten("short".into()), "short");
-        let long = shorten("ä".repeat(CLIENT_TEXT_BYTES));
-        assert_eq!(long.len(), CLIENT_TEXT_BYTES / 2 * 2);
-        assert_eq!(
-            shorten(format!("x{}", "ä".repeat(CLIENT_TEXT_BYTES))).len(),
-            CLIENT_TEXT_BYTES - 1
-        );
-    }
 
     #[test]
     fn trace_lines_show_the_operation() {

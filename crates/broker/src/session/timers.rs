@@ -20,10 +20,13 @@ pub(super) struct Timers {
     ping_sent: Option<Instant>,
     round_trip_measured: Option<Instant>,
     last_read: Instant,
+    /// When the client must have authenticated itself.
+    authentication_due: Option<Instant>,
 }
 
 impl Timers {
-    pub(super) fn new(shared: &Shared, now: Instant) -> Self {
+    /// `authentication` is the time in which the client has to authenticate itself, if it has to.
+    pub(super) fn new(shared: &Shared, now: Instant, authentication: Option<Duration>) -> Self {
         Self {
             next_ping: now + first_ping(shared),
             active: now,
@@ -31,18 +34,28 @@ impl Timers {
             ping_sent: None,
             round_trip_measured: None,
             last_read: now,
+            authentication_due: authentication.map(|time| now + time),
         }
     }
 
     /// When the connection's timer has to fire next.
     pub(super) fn next(&self, connection: &Connection) -> Instant {
+        let next = match self.authentication_due {
+            Some(due) => self.next_ping.min(due),
+            None => self.next_ping,
+        };
         if !connection.is_armed() {
-            return self.next_ping;
+            return next;
         }
         match connection.blocked_since() {
-            Some(since) => self.next_ping.min(since + connection.broker.options.write_deadline),
-            None => self.next_ping,
+            Some(since) => next.min(since + connection.broker.options.write_deadline),
+            None => next,
         }
+    }
+
+    /// The client is known.
+    pub(super) fn authenticated(&mut self) {
+        self.authentication_due = None;
     }
 
     /// Bytes came.
@@ -85,6 +98,10 @@ impl Timers {
             && now.saturating_duration_since(since) >= options.write_deadline
         {
             connection.close(CloseReason::SlowConsumerWriteDeadline);
+            return;
+        }
+        if self.authentication_due.is_some_and(|due| now >= due) {
+            connection.refuse(&ErrorText::AuthenticationTimeout, CloseReason::AuthenticationTimeout);
             return;
         }
         if now < self.next_ping {

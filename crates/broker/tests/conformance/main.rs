@@ -1,15 +1,18 @@
 //! The broker through real sockets. Tests name the lines of the core specification's conformance table (§9) that
-//! they cover; authentication, TLS, routes and WebSocket lines wait for those features.
+//! they cover; lines about accounts, routes and WebSocket wait for those features.
 
 #![allow(clippy::unwrap_used, unreachable_pub, missing_docs, reason = "helpers of tests")]
 
 mod attachment;
+mod authentication;
 mod connecting;
 mod headers;
 mod limits;
+mod permissions;
 mod pinging;
 mod pressure;
 mod publishing;
+mod reloading;
 mod snapshots;
 mod support;
 mod verbose;

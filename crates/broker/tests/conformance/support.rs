@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use seaway_broker::{Broker, BrokerOptions};
+use seaway_broker::{Access, Authorization, Broker, BrokerOptions, Login, Secret, User};
 use tokio::runtime::Runtime;
 
 /// How long anything may take before a test fails.
@@ -19,6 +19,11 @@ pub struct Server {
 impl Server {
     pub fn start() -> Self {
         Self::with(|_| {})
+    }
+
+    /// With changed authorization.
+    pub fn guarded(change: impl FnOnce(&mut Authorization)) -> Self {
+        Self::with(|options| options.access = access(change))
     }
 
     pub fn with(change: impl FnOnce(&mut BrokerOptions)) -> Self {
@@ -80,6 +85,20 @@ pub struct Client {
 }
 
 impl Client {
+    /// Sends CONNECT with `json` and expects to be let in.
+    #[track_caller]
+    pub fn login(&mut self, json: &str) {
+        self.flush(format!("CONNECT {json}\r\n"));
+    }
+
+    /// Sends bytes and expects to be refused for want of authorization.
+    #[track_caller]
+    pub fn expect_refusal(&mut self, bytes: &str) {
+        self.send(bytes);
+        self.expect("-ERR 'Authorization Violation'\r\n");
+        self.expect_closed();
+    }
+
     pub fn dial(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -176,5 +195,24 @@ impl Client {
 
     pub fn stop_sending(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+/// An access from a changed default authorization.
+pub fn access(change: impl FnOnce(&mut Authorization)) -> Access {
+    let mut authorization = Authorization::default();
+    change(&mut authorization);
+    Access::new(&authorization).unwrap()
+}
+
+/// A user with a password and without permissions of its own.
+pub fn user(name: &str, password: &str) -> User {
+    User {
+        login: Login::Password {
+            name: name.into(),
+            password: Secret::new(password),
+        },
+        permissions: None,
+        standard_connections: true,
     }
 }
