@@ -4,9 +4,15 @@ pub mod banner;
 pub mod engine;
 mod engine_options;
 pub mod events;
+pub mod files;
 pub mod limits;
 pub mod logging;
 pub mod monitoring;
+mod opening;
+pub mod phase;
+pub mod signal_command;
+mod signals;
+mod standalone;
 pub mod start;
 
 use std::process::ExitCode;

@@ -24,4 +24,25 @@ pub const PAUSE_GRACE_NS: u64 = 50_000_000;
 /// Checkpoint slices written per pass while inputs wait too.
 pub const CHECKPOINT_SLICES_PER_PASS: usize = 1;
 
+/// Bytes of log lines that wait for the writer; beyond it lines are counted instead of kept.
+pub const LOG_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What a waiting log line counts for beside its text.
+pub const LOG_LINE_OVERHEAD_BYTES: usize = 96;
+
+/// Bytes of log lines that are written in one call.
+pub const LOG_WRITE_BYTES: usize = 64 * 1024;
+
+/// Longest text given to the system log; RFC 3164 promises less, today's daemons take this.
+pub const SYSTEM_LOG_TEXT_BYTES_MAX: usize = 8 * 1024;
+
+/// How long a fatal line, and the end of the process, wait for the log to be written.
+pub const LOG_FLUSH_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How long another server may take to answer the question whether it is there (`streaming-protocol.md` §9.3).
+pub const STANDALONE_PATIENCE: std::time::Duration = std::time::Duration::from_millis(250);
+
+/// How often a recovery says how far it is.
+pub const RECOVERY_TOLD_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+
 const _: () = assert!(INBOX_BYTES_LOW < INBOX_BYTES_HIGH);

@@ -1,19 +1,25 @@
 //! The log: lines of broker and streaming engine in the format of the original (`streaming-protocol.md` §9.1,
 //! `nats-core.md` §5.7).
 //!
-//! Decides which events are shown and how a line looks; [`output`] knows where lines go. Events come through `tracing`:
-//! those whose target begins with [`STREAM_TARGET`] carry the prefix `STREAM: `, all others are the broker's. An error
-//! with a field `fatal` is shown as `FTL`. Lines are written by the thread that logs, in one call each; a disabled level
-//! costs one relaxed load.
+//! Decides which events are shown and how a line looks; [`output`] and [`system`] know where lines go. Events come through
+//! `tracing`: those whose target begins with [`STREAM_TARGET`] carry the prefix `STREAM: `, all others are the broker's. An
+//! error with a field `fatal` is shown as `FTL`.
+//!
+//! Lines are queued by whoever logs and written by a thread of their own, so that neither a disk nor a reader of the
+//! standard error can hold up the engine or a connection. A disabled level costs one relaxed load.
 
 mod line;
 mod output;
+mod queue;
+mod system;
+mod writer;
 
 use std::fmt::{self, Write as _};
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tracing::field::{Field, Visit};
@@ -23,8 +29,13 @@ use tracing::subscriber::{Interest, Subscriber};
 use tracing::{Event, Level, Metadata};
 
 use line::{Label, LineStyle};
-pub use output::Reopened;
-use output::{Output, SharedOutput};
+use output::Output;
+use queue::{Line, Order, Queue};
+use system::SystemLog;
+pub use system::SystemTarget;
+use writer::Writer;
+
+use crate::limits::LOG_FLUSH_PATIENCE;
 
 /// Events whose target begins with this are lines of the streaming engine.
 pub const STREAM_TARGET: &str = "stream";
@@ -51,13 +62,34 @@ impl Verbosity {
     }
 }
 
+/// Where lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// The standard error.
+    StandardError,
+    /// A file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Bytes after which it is rotated; `None` is never.
+        size_limit: Option<u64>,
+        /// Rotated files kept; `None` keeps all.
+        max_files: Option<u32>,
+    },
+    /// The system log.
+    System {
+        /// Which one.
+        target: SystemTarget,
+        /// Name of this program in it.
+        name: String,
+    },
+}
+
 /// How to log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggingOptions {
-    /// Log file; `None` is the standard error.
-    pub file: Option<PathBuf>,
-    /// Bytes after which the log file is rotated; `None` is never.
-    pub size_limit: Option<u64>,
+    /// Where lines go.
+    pub target: LogTarget,
     /// Whether lines carry date and time.
     pub time: bool,
     /// Whether the time is UTC instead of local.
@@ -68,13 +100,39 @@ pub struct LoggingOptions {
     pub streaming: Verbosity,
 }
 
-impl From<&seaway_config::Options> for LoggingOptions {
-    fn from(options: &seaway_config::Options) -> Self {
-        LoggingOptions {
-            file: options.log.file.clone(),
-            size_limit: options.log.size_limit,
-            time: options.log.time,
-            utc: options.log.utc,
+impl TryFrom<&seaway_config::Options> for LoggingOptions {
+    type Error = anyhow::Error;
+
+    /// A file goes before a remote system log, and that before the one of this machine.
+    fn try_from(options: &seaway_config::Options) -> anyhow::Result<Self> {
+        let log = &options.log;
+        let name = || {
+            let name = options.streaming.syslog_name.as_deref();
+            name.unwrap_or(options.personality.program()).to_owned()
+        };
+        let target = if let Some(path) = &log.file {
+            LogTarget::File {
+                path: path.clone(),
+                size_limit: log.size_limit,
+                max_files: log.max_files,
+            }
+        } else if let Some(url) = &log.remote_syslog {
+            LogTarget::System {
+                target: SystemTarget::from_url(url).map_err(anyhow::Error::msg)?,
+                name: name(),
+            }
+        } else if log.syslog {
+            LogTarget::System {
+                target: SystemTarget::Local,
+                name: name(),
+            }
+        } else {
+            LogTarget::StandardError
+        };
+        Ok(LoggingOptions {
+            target,
+            time: log.time,
+            utc: log.utc,
             broker: Verbosity {
                 debug: options.broker.debug,
                 trace: options.broker.trace,
@@ -83,7 +141,7 @@ impl From<&seaway_config::Options> for LoggingOptions {
                 debug: options.streaming.debug,
                 trace: options.streaming.trace,
             },
-        }
+        })
     }
 }
 
@@ -94,12 +152,26 @@ pub struct LogHandle {
 }
 
 impl LogHandle {
-    /// Opens the log file again, after something else has moved it (SIGUSR1).
+    /// Opens the log file again, after something else has moved it (SIGUSR1). The log says how it went; after a failure
+    /// lines go on into the old file.
+    pub fn reopen(&self) {
+        self.shared.queue.order(Order::Reopen);
+    }
+
+    /// Waits until everything logged so far was given to the operating system, but no longer than `patience`.
+    pub fn flush(&self, patience: Duration) {
+        self.shared.flush(patience);
+    }
+
+    /// Logs otherwise from here on; the switches change at once.
     ///
     /// # Errors
-    /// When the file cannot be opened; lines then go on into the old one.
-    pub fn reopen(&self) -> io::Result<Reopened> {
-        self.shared.output.reopen()
+    /// When the new target cannot be opened; nothing is changed then.
+    pub fn replace(&self, options: &LoggingOptions) -> anyhow::Result<()> {
+        let replacement = options.open()?;
+        self.shared.queue.order(Order::Replace(Box::new(replacement)));
+        self.set_verbosity(options.broker, options.streaming);
+        Ok(())
     }
 
     /// Changes the switches of broker and streaming engine.
@@ -115,49 +187,88 @@ impl LogHandle {
 /// # Errors
 /// When the log file cannot be opened, or a log was started before.
 pub fn init(options: LoggingOptions) -> anyhow::Result<LogHandle> {
-    let (logger, handle) = Logger::new(options)?;
+    let (logger, handle) = Logger::new(&options)?;
     tracing::subscriber::set_global_default(logger).context("start the log a second time")?;
+    // What a panic says belongs where operators look.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(target: "stream", fatal = true, "Panic in thread {:?}: {panic}", std::thread::current().name());
+    }));
     Ok(handle)
+}
+
+impl LoggingOptions {
+    /// Opens the target.
+    fn open(&self) -> anyhow::Result<(Output, LineStyle)> {
+        let zone = if self.utc {
+            jiff::tz::TimeZone::UTC
+        } else {
+            jiff::tz::TimeZone::system()
+        };
+        let output = match &self.target {
+            LogTarget::StandardError => Output::StandardError,
+            LogTarget::File {
+                path,
+                size_limit,
+                max_files,
+            } => Output::file(path.clone(), *size_limit, *max_files, zone.clone())
+                .with_context(|| format!("open log file {}", path.display()))?,
+            LogTarget::System { target, name } => Output::System(
+                SystemLog::open(target.clone(), name.clone(), zone.clone())
+                    .with_context(|| format!("connect to the system log {target}"))?,
+            ),
+        };
+        let style = LineStyle::new(self.time.then_some(zone), output.is_coloured());
+        Ok((output, style))
+    }
 }
 
 /// What a logger and its handles share.
 #[derive(Debug)]
 struct Shared {
-    output: SharedOutput,
+    queue: Arc<Queue>,
     /// Bits of [`Verbosity`].
     broker: AtomicU8,
     /// Bits of [`Verbosity`].
     streaming: AtomicU8,
 }
 
+impl Shared {
+    fn flush(&self, patience: Duration) {
+        let (sender, written) = mpsc::sync_channel(1);
+        self.queue.order(Order::Tell(sender));
+        // Whoever is out of patience goes on without.
+        let _ = written.recv_timeout(patience);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
 /// Turns events into lines.
 struct Logger {
     shared: Arc<Shared>,
-    style: LineStyle,
 }
 
 impl Logger {
-    fn new(options: LoggingOptions) -> anyhow::Result<(Logger, LogHandle)> {
-        let zone = if options.utc {
-            jiff::tz::TimeZone::UTC
-        } else {
-            jiff::tz::TimeZone::system()
-        };
-        let output = match &options.file {
-            Some(path) => Output::file(path.clone(), options.size_limit, zone.clone())
-                .with_context(|| format!("open log file {}", path.display()))?,
-            None => Output::StandardError,
-        };
-        let style = LineStyle::new(options.time.then_some(zone), output.is_coloured());
+    fn new(options: &LoggingOptions) -> anyhow::Result<(Logger, LogHandle)> {
+        let (output, style) = options.open()?;
+        let queue = Arc::new(Queue::default());
+        let writer = Writer::new(Arc::clone(&queue), output, style);
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || writer.run())
+            .context("start the log's thread")?;
         let shared = Arc::new(Shared {
-            output: SharedOutput::new(output, style.clone()),
+            queue,
             broker: AtomicU8::new(options.broker.bits()),
             streaming: AtomicU8::new(options.streaming.bits()),
         });
         Ok((
             Logger {
                 shared: Arc::clone(&shared),
-                style,
             },
             LogHandle { shared },
         ))
@@ -221,9 +332,16 @@ impl Subscriber for Logger {
         } else {
             ""
         };
-        self.shared
-            .output
-            .write(&self.style.line(jiff::Timestamp::now(), label, prefix, &text.text));
+        self.shared.queue.push(Line {
+            at: jiff::Timestamp::now(),
+            label,
+            prefix,
+            text: text.text,
+        });
+        if label == Label::Fatal {
+            // Often the last line of a process.
+            self.shared.flush(LOG_FLUSH_PATIENCE);
+        }
     }
 
     // Spans are not used: a line says by itself whom it concerns.

@@ -13,6 +13,7 @@ use seaway_streaming::{ChannelSnapshot, ClientSnapshot, Engine, SubscriptionSnap
 use tokio::sync::oneshot;
 
 use crate::engine::{Health, Inbox};
+use crate::phase::Phase;
 
 /// How long the engine may take to answer: a disk that stalls must not hang the monitoring.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
@@ -27,6 +28,7 @@ pub struct Monitoring {
     broker: Broker,
     inbox: Arc<Inbox>,
     health: Health,
+    phase: Phase,
 }
 
 fn since_epoch(time: SystemTime) -> i64 {
@@ -51,6 +53,7 @@ impl Monitoring {
         broker: Broker,
         inbox: Arc<Inbox>,
         health: Health,
+        phase: Phase,
     ) -> Monitoring {
         Monitoring {
             options: options.clone(),
@@ -61,11 +64,16 @@ impl Monitoring {
             broker,
             inbox,
             health,
+            phase,
         }
     }
 
     /// Asks the engine; `Unavailable` when it does not answer in time.
     fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Engine) -> T + Send + 'static) -> Answer<'_, T> {
+        if !self.phase.has_engine() {
+            let reason = self.phase.not_ready().unwrap_or_default();
+            return Box::pin(async move { Err(Unavailable(reason)) });
+        }
         let (answer, answered) = oneshot::channel();
         self.inbox.ask(Box::new(move |engine| {
             // Whoever asked may have gone.
@@ -98,7 +106,7 @@ impl Monitoring {
 
 impl Source for Monitoring {
     fn health(&self) -> Answer<'_, monitor::Health> {
-        let health = match self.health.reason() {
+        let health = match self.health.reason().or_else(|| self.phase.not_ready()) {
             None => monitor::Health::Ok,
             Some(reason) => monitor::Health::Unavailable { reason },
         };

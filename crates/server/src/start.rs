@@ -1,31 +1,32 @@
 //! Start and stop, in the order of `streaming-protocol.md` §9.2 and §9.5.
 //!
 //! The listener is bound before the state is recovered and accepts after: clients that come early wait in the backlog
-//! instead of being turned away, and none meets a server that cannot answer.
+//! instead of being turned away, and none meets a server that cannot answer. Monitoring answers from the beginning.
 
 use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use seaway_broker::Broker;
 use seaway_config::{Options, StoreKind, StreamingOptions};
-use seaway_store::{FileOptions, FileStore, MemoryStore, Recovering, Store};
-use seaway_streaming::{Engine, Service};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, oneshot};
+use seaway_streaming::LimitsTable;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
-use crate::engine::{Clock, EngineThread, Health, Inbox, Tag, World};
-use crate::logging::{self, LogHandle};
+use crate::engine::{EngineThread, Health, Inbox};
+use crate::files::{Ports, PortsFile, write_pid_file};
+use crate::limits::{LOG_FLUSH_PATIENCE, RECOVERY_TOLD_EVERY};
+use crate::logging::{self, LogHandle, LoggingOptions};
 use crate::monitoring::Monitoring;
-
-/// Exit code after SIGTERM (§7.4).
-const EXIT_TERMINATED: u8 = 143;
+use crate::opening::{self, Opened};
+use crate::phase::{Phase, Stage, Told};
+use crate::signals::{Ended, Signals};
 
 /// Serves until a signal ends it.
 #[allow(clippy::print_stderr, reason = "there is no log yet, or it cannot be written")]
 pub fn serve(options: &Options) -> ExitCode {
-    let log = match logging::init(options.into()) {
+    let log = match LoggingOptions::try_from(options).and_then(logging::init) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("{}: {error:#}", options.personality.program());
@@ -36,10 +37,14 @@ pub fn serve(options: &Options) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fatal(&anyhow!(error).context("start the runtime")),
     };
-    match runtime.block_on(run(options, &log)) {
+    let exit = match runtime.block_on(run(options, &log)) {
         Ok(exit) => ExitCode::from(exit),
         Err(error) => fatal(&error),
-    }
+    };
+    // A recovery that was interrupted is still reading; what it has written any later start understands.
+    runtime.shutdown_background();
+    log.flush(LOG_FLUSH_PATIENCE);
+    exit
 }
 
 /// Start-up failures end with this line and exit code 1 (§7.4).
@@ -48,68 +53,127 @@ fn fatal(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// What is told of a server and does not change while it runs.
+struct Introduced {
+    monitoring: Option<MonitoringTask>,
+    /// Removed with this.
+    _ports: Option<PortsFile>,
+}
+
 async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
     raise_file_limit();
     let mut signals = Signals::listen().context("listen to signals")?;
     let streaming = &options.streaming;
     let server_id = token();
     greet(options, &server_id);
-    write_pid_file(options)?;
-    let mut engine = Engine::new(crate::engine_options::engine_options(streaming, &token())?);
+    let engine_options = crate::engine_options::engine_options(streaming, &token())?;
+    let limits = engine_options.limits.clone();
     let broker = Broker::new(broker_options(options));
-    let client_listener = bind(&options.broker.host, options.broker.port).await?;
-    let monitoring_listener = match options.broker.http_port {
-        Some(port) => Some(bind(&options.broker.host, port).await?),
-        None => None,
+    let (phase, health, inbox) = (Phase::default(), Health::default(), Arc::new(Inbox::default()));
+    let mut sockets = Sockets::bind(options).await?;
+    let introduced = introduce(options, &broker, &mut sockets, |ports| {
+        let inbox = Arc::clone(&inbox);
+        Monitoring::new(
+            options,
+            &server_id,
+            ports,
+            broker.clone(),
+            inbox,
+            health.clone(),
+            phase.clone(),
+        )
+    })?;
+    let opened = {
+        let (streaming, broker, inbox) = (streaming.clone(), broker.clone(), Arc::clone(&inbox));
+        let progress = Arc::clone(phase.progress());
+        let opening =
+            tokio::task::spawn_blocking(move || opening::open(&streaming, engine_options, &broker, &inbox, progress));
+        tokio::select! {
+            opened = opening => opened.context("recover the state")??,
+            () = tell_progress(&phase) => unreachable!("the progress is told until the state is there"),
+            ended = signals.end() => {
+                tracing::info!(target: "stream", "Shutting down.");
+                return Ok(ended.exit_code());
+            }
+        }
     };
-    introduce_broker(options, &broker, &client_listener, monitoring_listener.as_ref())?;
-
-    tracing::info!(target: "stream", "Recovering the state...");
-    let inbox = Arc::new(Inbox::default());
-    let (store, recovered) = open_store(streaming, &mut engine, &inbox)?;
-    match recovered {
-        0 => tracing::info!(target: "stream", "No recovered state"),
-        channels => tracing::info!(target: "stream", "Recovered {channels} channel(s)"),
-    }
-    let health = Health::default();
-    let stop_monitoring = Arc::new(Notify::new());
-    let mut monitoring: Option<tokio::task::JoinHandle<()>> = None;
-    let (thread, is_started) = start_engine(engine, store, &broker, &inbox, &health)?;
-    is_started.await.context("the engine thread ended while it started")?;
-    if let Some(listener) = monitoring_listener {
-        let ports = (client_listener.local_addr()?.port(), listener.local_addr()?.port());
-        let source = Monitoring::new(options, &server_id, ports, broker.clone(), Arc::clone(&inbox), health);
-        listener.set_nonblocking(true).context("serve the monitoring")?;
-        let listener = tokio::net::TcpListener::from_std(listener).context("serve the monitoring")?;
-        let stop = Arc::clone(&stop_monitoring);
-        let stopped = async move { stop.notified().await };
-        monitoring = Some(tokio::spawn(seaway_monitor::serve(listener, Arc::new(source), stopped)));
-    }
-    describe_store(streaming);
-    let listening = broker.listen_on(client_listener).context("listen for clients")?;
+    phase.enter(Stage::Opening);
+    let thread = open_services(options, &broker, opened, &inbox, &health).await?;
+    phase.enter(Stage::Ready);
+    describe_store(streaming, &limits);
+    let listening = broker.listen_on(sockets.clients).context("listen for clients")?;
     tracing::info!("Server is ready");
     tracing::info!(target: "stream", "Streaming Server is ready");
-    let exit = signals.until_end(log, &thread).await;
+    let ended = tokio::select! {
+        ended = signals.serve(log) => ended,
+        () = thread.ended() => Ended::Failed,
+    };
+    if let Ended::Failed = ended {
+        tracing::error!(target: "stream", fatal = true, "The engine thread ended by itself");
+    }
     tracing::info!(target: "stream", "Shutting down.");
+    phase.enter(Stage::Stopping);
     listening.close();
+    let stopping = stop(thread, broker, introduced);
+    tokio::pin!(stopping);
+    loop {
+        tokio::select! {
+            outcome = &mut stopping => return Ok(if outcome? { ended.exit_code() } else { Ended::Failed.exit_code() }),
+            // Only the first signal has an effect.
+            _ = signals.end() => tracing::info!(target: "stream", "Shutting down."),
+        }
+    }
+}
+
+/// Ends the engine, then the broker, then the monitoring (§9.5); whether everything accepted is durable.
+async fn stop(thread: EngineThread, broker: Broker, introduced: Introduced) -> Result<bool> {
     let outcome = tokio::task::spawn_blocking(move || thread.stop())
         .await
         .context("stop the engine")?;
     broker.shutdown().await;
-    if let Some(monitoring) = monitoring {
-        stop_monitoring.notify_one();
-        // Whatever was being answered ends with it.
-        let _ = monitoring.await;
+    if let Some(monitoring) = introduced.monitoring {
+        monitoring.stop().await;
     }
-    if let Err(reason) = outcome {
+    if let Err(reason) = &outcome {
         tracing::error!(target: "stream", "The store could not be closed: {reason}");
-        return Ok(1);
     }
-    exit
+    Ok(outcome.is_ok())
+}
+
+/// Says once a second how far the recovery is, from the first second on. Does not end.
+async fn tell_progress(phase: &Phase) {
+    let mut every = tokio::time::interval_at(tokio::time::Instant::now() + RECOVERY_TOLD_EVERY, RECOVERY_TOLD_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        every.tick().await;
+        tracing::info!(target: "stream", "Recovering the state: {}", Told(phase.progress()));
+    }
+}
+
+/// Makes sure that no other server is there (§9.3), starts the engine's thread behind the service subscriptions, and waits
+/// until what the start recorded is durable.
+async fn open_services(
+    options: &Options,
+    broker: &Broker,
+    opened: Opened,
+    inbox: &Arc<Inbox>,
+    health: &Health,
+) -> Result<EngineThread> {
+    let streaming = &options.streaming;
+    match opened.summary.channels {
+        0 if !opened.summary.recovered => tracing::info!(target: "stream", "No recovered state"),
+        channels => tracing::info!(target: "stream", "Recovered {channels} channel(s)"),
+    }
+    if !streaming.partitioning {
+        crate::standalone::check(broker, &streaming.cluster_id, &opened.engine.subjects().discover).await?;
+    }
+    let (thread, is_started) = opened.start(inbox, health)?;
+    is_started.await.context("the engine thread ended while it started")?;
+    Ok(thread)
 }
 
 /// 22 random base-62 characters.
-fn token() -> String {
+pub(crate) fn token() -> String {
     (0..22).map(|_| fastrand::alphanumeric()).collect()
 }
 
@@ -127,13 +191,18 @@ fn raise_file_limit() {
     );
 }
 
+/// The commit this was built from, when the build names it.
+fn git_commit() -> &'static str {
+    option_env!("SEAWAY_GIT_COMMIT").unwrap_or("not set")
+}
+
 fn greet(options: &Options, server_id: &str) {
     let version = seaway_config::STREAMING_VERSION;
     let cluster_id = &options.streaming.cluster_id;
     tracing::info!(target: "stream", "Starting nats-streaming-server[{cluster_id}] version {version}");
     tracing::info!(target: "stream", "ServerID: {server_id}");
     tracing::info!(target: "stream", "Seaway version: {}", seaway_config::SEAWAY_VERSION);
-    tracing::info!(target: "stream", "Git commit: [not set]");
+    tracing::info!(target: "stream", "Git commit: [{}]", git_commit());
     for notice in &options.notices {
         tracing::warn!(target: "stream", "{notice}");
     }
@@ -143,14 +212,6 @@ fn greet(options: &Options, server_id: &str) {
             "file_sync is off: acknowledged messages are not synced and can be lost when the machine fails"
         );
     }
-}
-
-fn write_pid_file(options: &Options) -> Result<()> {
-    let Some(path) = &options.broker.pid_file else {
-        return Ok(());
-    };
-    std::fs::write(path, std::process::id().to_string())
-        .with_context(|| format!("could not write pid file {}", path.display()))
 }
 
 fn broker_options(options: &Options) -> seaway_broker::BrokerOptions {
@@ -180,188 +241,103 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener> {
     bound.map_err(|error| anyhow!("Error listening on port: {host}:{port}, \"{error}\""))
 }
 
-fn introduce_broker(
+/// Everything that is listened on, bound and not served yet.
+struct Sockets {
+    clients: TcpListener,
+    monitoring: Option<TcpListener>,
+}
+
+impl Sockets {
+    async fn bind(options: &Options) -> Result<Sockets> {
+        let clients = bind(&options.broker.host, options.broker.port).await?;
+        let monitoring = match options.broker.http_port {
+            Some(port) => Some(bind(monitoring_host(options), port).await?),
+            None => None,
+        };
+        Ok(Sockets { clients, monitoring })
+    }
+}
+
+fn monitoring_host(options: &Options) -> &str {
+    options.broker.http_host.as_deref().unwrap_or(&options.broker.host)
+}
+
+/// The broker's own banner; writes the pid file, starts the monitoring and writes the ports file (`nats-core.md` §5.6).
+fn introduce(
     options: &Options,
     broker: &Broker,
-    clients: &TcpListener,
-    monitoring: Option<&TcpListener>,
-) -> Result<()> {
+    sockets: &mut Sockets,
+    monitoring: impl FnOnce((u16, u16)) -> Monitoring,
+) -> Result<Introduced> {
     tracing::info!("Starting nats-server");
     tracing::info!("  Version:  {}", seaway_config::BROKER_VERSION);
-    tracing::info!("  Git:      [not set]");
+    tracing::info!("  Git:      [{}]", git_commit());
     tracing::info!("  Name:     {}", broker.server_name());
     tracing::info!("  ID:       {}", broker.server_id());
-    let host = &options.broker.host;
-    if let Some(listener) = monitoring {
-        tracing::info!("Starting http monitor on {host}:{}", listener.local_addr()?.port());
+    if let Some(path) = &options.broker.pid_file {
+        write_pid_file(path)?;
+    }
+    let mut ports = Ports::default();
+    let clients = sockets.clients.local_addr()?;
+    ports.add("nats", "nats", clients);
+    let mut task = None;
+    if let Some(listener) = sockets.monitoring.take() {
+        let address = listener.local_addr()?;
+        tracing::info!(
+            "Starting http monitor on {}:{}",
+            monitoring_host(options),
+            address.port()
+        );
+        ports.add("monitoring", "http", address);
+        let source = monitoring((clients.port(), address.port()));
+        task = Some(MonitoringTask::start(listener, source).context("serve the monitoring")?);
     }
     tracing::info!(
-        "Listening for client connections on {host}:{}",
-        clients.local_addr()?.port()
+        "Listening for client connections on {}:{}",
+        options.broker.host,
+        clients.port()
     );
-    if let Some(directory) = &options.broker.ports_file_dir {
-        ports_file(directory, host, clients, monitoring)?;
-    }
     tracing::info!("Authentication is off: everyone who reaches this address may publish and subscribe");
-    Ok(())
+    let directory = options.broker.ports_file_dir.as_deref();
+    let ports = directory
+        .map(|directory| PortsFile::write(directory, &ports))
+        .transpose()?;
+    Ok(Introduced {
+        monitoring: task,
+        _ports: ports,
+    })
 }
 
-/// `<dir>/<executable>_<pid>.ports` (`nats-core.md` §5.6), complete whenever it is seen.
-fn ports_file(
-    directory: &std::path::Path,
-    host: &str,
-    clients: &TcpListener,
-    monitoring: Option<&TcpListener>,
-) -> Result<()> {
-    let executable = std::env::current_exe().ok();
-    let executable = executable
-        .as_deref()
-        .and_then(|path| path.file_name())
-        .unwrap_or_default()
-        .to_string_lossy();
-    let name = format!("{executable}_{}.ports", std::process::id());
-    let mut json = format!("{{\"nats\":[\"nats://{host}:{}\"]", clients.local_addr()?.port());
-    if let Some(listener) = monitoring {
-        json.push_str(&format!(
-            ",\"monitoring\":[\"http://{host}:{}\"]",
-            listener.local_addr()?.port()
-        ));
+/// The served monitoring.
+struct MonitoringTask {
+    stop: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl MonitoringTask {
+    fn start(listener: TcpListener, source: Monitoring) -> Result<MonitoringTask> {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let stop = Arc::new(Notify::new());
+        let stopped = Arc::clone(&stop);
+        let stopped = async move { stopped.notified().await };
+        let task = tokio::spawn(seaway_monitor::serve(listener, Arc::new(source), stopped));
+        Ok(MonitoringTask { stop, task })
     }
-    json.push('}');
-    let unfinished = directory.join(format!("{name}.writing"));
-    std::fs::write(&unfinished, json)
-        .and_then(|()| std::fs::rename(&unfinished, directory.join(name)))
-        .with_context(|| format!("could not write the ports file into {}", directory.display()))
-}
 
-fn open_store(
-    streaming: &StreamingOptions,
-    engine: &mut Engine,
-    inbox: &Arc<Inbox>,
-) -> Result<(Box<dyn Store>, usize)> {
-    if streaming.store == StoreKind::Memory {
-        return Ok((Box::new(MemoryStore::new()), 0));
+    async fn stop(self) {
+        self.stop.notify_one();
+        // Whatever was being answered ends with it.
+        let _ = self.task.await;
     }
-    let mut recovering = Recovering::new(engine);
-    let waker = Arc::clone(inbox);
-    let file = FileOptions {
-        synced: streaming.file_sync,
-        ..FileOptions::default()
-    };
-    let store = FileStore::open(&streaming.dir, file, move || waker.wake(), &mut recovering)?;
-    let channels = recovering.finish().map_err(|failure| {
-        let directory = streaming.dir.display();
-        anyhow!("the journal in {directory} holds what this version does not understand: {failure}")
-    })?;
-    for warning in store.opening_warnings() {
-        tracing::warn!(target: "stream", "{warning}");
-    }
-    Ok((Box::new(store), channels))
 }
 
-fn start_engine(
-    mut engine: Engine,
-    store: Box<dyn Store>,
-    broker: &Broker,
-    inbox: &Arc<Inbox>,
-    health: &Health,
-) -> Result<(EngineThread, oneshot::Receiver<()>)> {
-    let attachment = broker.attach("streaming", Arc::clone(inbox) as Arc<dyn seaway_broker::Sink>);
-    inbox.set_gate(attachment.shared_gate());
-    let clock = Clock::start();
-    let probe_prefix = |prefix: &str| format!("_INBOX.{prefix}.p.");
-    let mut world = World::new(store, attachment.publisher());
-    engine
-        .start(clock.now(), &mut world)
-        .map_err(|error| anyhow!("{error}"))?;
-    let prefix = engine.inbox_prefix().to_owned();
-    world.set_probe_prefix(probe_prefix(&prefix));
-    let subjects = engine.subjects();
-    let services = [
-        (subjects.discover.clone(), Service::Connect, "Discover"),
-        (subjects.pings.clone(), Service::Ping, "Ping"),
-        (subjects.publish_wildcard(), Service::Publish, "Publish"),
-        (subjects.subscribe.clone(), Service::Subscribe, "Subscribe"),
-        (
-            subjects.subscription_close.clone(),
-            Service::SubscriptionClose,
-            "Subscription Close",
-        ),
-        (subjects.unsubscribe.clone(), Service::Unsubscribe, "Unsubscribe"),
-        (subjects.close.clone(), Service::Close, "Close"),
-    ];
-    for (subject, service, name) in services {
-        tracing::debug!(target: "stream", "{name} subject: {subject}");
-        subscribe(&attachment, &subject, Tag::Service(service))?;
-    }
-    subscribe(&attachment, &format!("_INBOX.{prefix}.*"), Tag::Ack)?;
-    subscribe(&attachment, &format!("{}*", probe_prefix(&prefix)), Tag::Probe)?;
-    let started_at = world.appended;
-    crate::engine::start(
-        engine,
-        world,
-        started_at,
-        attachment,
-        Arc::clone(inbox),
-        clock,
-        health.clone(),
-    )
-    .context("start the engine thread")
-}
-
-/// Only publishers are held when the engine is behind.
-fn subscribe(attachment: &seaway_broker::Attachment, subject: &str, tag: Tag) -> Result<()> {
-    let holdable = tag == Tag::Service(Service::Publish);
-    attachment
-        .subscribe(subject, tag.number(), holdable)
-        .map_err(|_| anyhow!("the cluster ID gives an invalid subject: {subject}"))
-}
-
-fn describe_store(streaming: &StreamingOptions) {
+fn describe_store(streaming: &StreamingOptions, limits: &LimitsTable) {
     tracing::info!(target: "stream", "Message store is {}", streaming.store.name());
     if streaming.store == StoreKind::File {
         tracing::info!(target: "stream", "Store location: {}", streaming.dir.display());
     }
-    for line in crate::banner::limits_table(&streaming.limits) {
+    for line in crate::banner::limits_table(limits) {
         tracing::info!(target: "stream", "{line}");
-    }
-}
-
-/// The signals a server listens to (§7.7), from before it can be seen.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    reopen: Signal,
-    ignored: Signal,
-    reload: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Signals> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            reopen: signal(SignalKind::user_defined1())?,
-            ignored: signal(SignalKind::user_defined2())?,
-            reload: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for the signal that ends the server; its exit code.
-    async fn until_end(&mut self, log: &LogHandle, thread: &EngineThread) -> Result<u8> {
-        loop {
-            tokio::select! {
-                _ = self.interrupt.recv() => return Ok(0),
-                _ = self.terminate.recv() => return Ok(EXIT_TERMINATED),
-                _ = self.reopen.recv() => match log.reopen() {
-                    Ok(logging::Reopened::File) => tracing::info!("File log re-opened"),
-                    Ok(logging::Reopened::NotAFile) => tracing::info!("File log re-open ignored, not a file logger"),
-                    Err(error) => tracing::error!("File log re-open failed: {error}"),
-                },
-                _ = self.ignored.recv() => {}
-                _ = self.reload.recv() => tracing::error!("Reload: there is no configuration file to reload"),
-                () = thread.ended() => bail!("the engine thread ended by itself"),
-            }
-        }
     }
 }

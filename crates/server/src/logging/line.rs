@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+
+use super::queue::Line;
 
 /// The level of a line as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,16 +49,15 @@ impl LineStyle {
         }
     }
 
-    /// A line with its end. Control characters of the text are escaped: names that clients choose end up in the log, and
-    /// must not be able to forge lines or to steer a terminal.
-    pub(super) fn line(&self, now: Timestamp, label: Label, prefix: &str, text: &str) -> String {
-        let mut line = String::with_capacity(64 + text.len());
+    /// Appends a line with its end. Control characters of the text are escaped: names that clients choose end up in the log,
+    /// and must not be able to forge lines or to steer a terminal.
+    pub(super) fn append(&self, buffer: &mut String, line: &Line) {
         // Writing to a string does not fail.
-        let _ = write!(line, "[{}] ", self.process);
+        let _ = write!(buffer, "[{}] ", self.process);
         if let Some(zone) = &self.zone {
-            let time = zone.to_datetime(now);
+            let time = zone.to_datetime(line.at);
             let _ = write!(
-                line,
+                buffer,
                 "{:04}/{:02}/{:02} {:02}:{:02}:{:02}.{:06} ",
                 time.year(),
                 time.month(),
@@ -68,19 +68,20 @@ impl LineStyle {
                 time.subsec_nanosecond() / 1000
             );
         }
-        let (letters, colour) = label.text_and_colour();
+        let (letters, colour) = line.label.text_and_colour();
+        let prefix = line.prefix;
         let _ = if self.coloured {
-            write!(line, "[\x1b[{colour}m{letters}\x1b[0m] {prefix}")
+            write!(buffer, "[\x1b[{colour}m{letters}\x1b[0m] {prefix}")
         } else {
-            write!(line, "[{letters}] {prefix}")
+            write!(buffer, "[{letters}] {prefix}")
         };
-        push_escaped(&mut line, text);
-        line.push('\n');
-        line
+        push_escaped(buffer, &line.text);
+        buffer.push('\n');
     }
 }
 
-fn push_escaped(line: &mut String, text: &str) {
+/// Appends `text` with its control characters escaped.
+pub(super) fn push_escaped(line: &mut String, text: &str) {
     if !text.contains(char::is_control) {
         return line.push_str(text);
     }

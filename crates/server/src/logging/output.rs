@@ -1,28 +1,28 @@
-//! Where lines of the log go: the standard error, or a file that is rotated by size and can be opened again
-//! (`nats-core.md` §5.7). Knows nothing of what a line says.
+//! Where lines of the log go: the standard error, a file that is rotated by size and can be opened again
+//! (`nats-core.md` §5.7), or the system log. Knows nothing of what a line says.
 //!
-//! A failed write is dropped: a log that cannot be written must not stop the server.
+//! A failed write loses its lines: a log that cannot be written must not stop the server.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::line::{Label, LineStyle};
+use super::line::Label;
+use super::system::SystemLog;
 
 /// Permissions of a new log file.
 const FILE_MODE: u32 = 0o640;
 
 /// What became of a request to open the log again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reopened {
+pub(super) enum Reopened {
     /// The file was opened again.
     File,
-    /// There is no file: the log goes to the standard error.
+    /// There is no file: the log goes elsewhere.
     NotAFile,
 }
 
@@ -31,6 +31,7 @@ pub enum Reopened {
 pub(super) enum Output {
     StandardError,
     File(LogFile),
+    System(SystemLog),
 }
 
 /// A log file.
@@ -41,6 +42,8 @@ pub(super) struct LogFile {
     /// Bytes in the file.
     size: u64,
     size_limit: Option<u64>,
+    /// Rotated files kept.
+    max_files: Option<u32>,
     /// Size at which rotation is tried; beyond the limit only after rotation has failed.
     rotate_at: u64,
     /// Zone of the time in names of rotated files.
@@ -49,7 +52,12 @@ pub(super) struct LogFile {
 
 impl Output {
     /// Opens a log file.
-    pub(super) fn file(path: PathBuf, size_limit: Option<u64>, zone: TimeZone) -> io::Result<Self> {
+    pub(super) fn file(
+        path: PathBuf,
+        size_limit: Option<u64>,
+        max_files: Option<u32>,
+        zone: TimeZone,
+    ) -> io::Result<Self> {
         let (file, size) = open(&path)?;
         let rotate_at = size_limit.unwrap_or(u64::MAX);
         Ok(Output::File(LogFile {
@@ -57,6 +65,7 @@ impl Output {
             file,
             size,
             size_limit,
+            max_files,
             rotate_at,
             zone,
         }))
@@ -68,67 +77,45 @@ impl Output {
             Output::StandardError => {
                 io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             }
-            Output::File(_) => false,
+            Output::File(_) | Output::System(_) => false,
         }
     }
 }
 
-/// An output that several threads write to.
-#[derive(Debug)]
-pub(super) struct SharedOutput {
-    output: Mutex<Output>,
-    /// For the line that tells of a rotation.
-    style: LineStyle,
-}
-
-impl SharedOutput {
-    pub(super) fn new(output: Output, style: LineStyle) -> Self {
-        SharedOutput {
-            output: Mutex::new(output),
-            style,
-        }
-    }
-
-    /// Writes a line, in one piece.
-    pub(super) fn write(&self, line: &str) {
-        match &mut *self.lock() {
-            Output::StandardError => drop(io::stderr().write_all(line.as_bytes())),
+impl Output {
+    /// Writes whole lines; the system log takes them one by one, see [`SystemLog::send`].
+    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        match self {
+            Output::StandardError => io::stderr().write_all(lines),
             Output::File(file) => {
-                file.write(line);
-                if file.size > file.rotate_at {
-                    let (label, text) = file.rotate(Timestamp::now());
-                    file.write(&self.style.line(Timestamp::now(), label, "", &text));
-                }
+                file.file.write_all(lines)?;
+                file.size += lines.len() as u64;
+                Ok(())
             }
+            Output::System(_) => Ok(()),
         }
     }
 
-    pub(super) fn reopen(&self) -> io::Result<Reopened> {
-        match &mut *self.lock() {
-            Output::StandardError => Ok(Reopened::NotAFile),
-            Output::File(file) => {
-                (file.file, file.size) = open(&file.path)?;
-                Ok(Reopened::File)
-            }
-        }
-    }
-
-    /// A thread that panicked while it wrote has left at worst half a line.
-    fn lock(&self) -> MutexGuard<'_, Output> {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Opens the log file again; after a failure the old one is kept.
+    pub(super) fn reopen(&mut self) -> io::Result<Reopened> {
+        let Output::File(file) = self else {
+            return Ok(Reopened::NotAFile);
+        };
+        (file.file, file.size) = open(&file.path)?;
+        file.rotate_at = file.size_limit.unwrap_or(u64::MAX);
+        Ok(Reopened::File)
     }
 }
 
 impl LogFile {
-    fn write(&mut self, line: &str) {
-        if self.file.write_all(line.as_bytes()).is_ok() {
-            self.size += line.len() as u64;
-        }
+    /// Whether the file is beyond its limit with so many bytes more.
+    pub(super) fn wants_rotation(&self, more: usize) -> bool {
+        self.size.saturating_add(more as u64) > self.rotate_at
     }
 
     /// Moves the file aside and begins a new one; returns what to say about it. After a failure the old file is kept and
     /// rotation is tried again when as much again has been written.
-    fn rotate(&mut self, now: Timestamp) -> (Label, String) {
+    pub(super) fn rotate(&mut self, now: Timestamp) -> (Label, String) {
         let backup = backup_path(&self.path, &self.zone, now);
         let rotated = std::fs::rename(&self.path, &backup).and_then(|()| open(&self.path));
         let limit = self.size_limit.unwrap_or(u64::MAX);
@@ -136,6 +123,7 @@ impl LogFile {
             Ok((file, size)) => {
                 (self.file, self.size) = (file, size);
                 self.rotate_at = limit;
+                self.remove_surplus();
                 (
                     Label::Information,
                     format!("Rotated log, backup saved as {:?}", backup.display().to_string()),
@@ -147,6 +135,45 @@ impl LogFile {
             }
         }
     }
+}
+
+impl LogFile {
+    /// Removes the oldest rotated files beyond the number to be kept. What cannot be removed is tried again next time.
+    fn remove_surplus(&self) {
+        let (Some(kept), Some(name)) = (self.max_files, self.path.file_name()) else {
+            return;
+        };
+        let folder = match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            return;
+        };
+        let mut rotated: Vec<_> = entries
+            .flatten()
+            .map(|entry| entry.file_name())
+            .filter(|other| is_backup_name(name.as_encoded_bytes(), other.as_encoded_bytes()))
+            .collect();
+        // The names sort by time.
+        rotated.sort();
+        let surplus = rotated.len().saturating_sub(kept as usize);
+        for name in rotated.drain(..surplus) {
+            let _ = std::fs::remove_file(folder.join(name));
+        }
+    }
+}
+
+/// Whether `other` is a name that rotation gives to a log file called `name`.
+fn is_backup_name(name: &[u8], other: &[u8]) -> bool {
+    const PATTERN: &[u8] = b".0000.00.00.00.00.00.000000000";
+    other.strip_prefix(name).is_some_and(|rest| {
+        rest.len() == PATTERN.len()
+            && rest.iter().zip(PATTERN).all(|(byte, pattern)| match pattern {
+                b'.' => *byte == b'.',
+                _ => byte.is_ascii_digit(),
+            })
+    })
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
@@ -187,5 +214,14 @@ mod tests {
             backup_path(Path::new("/a/log"), &TimeZone::UTC, now),
             Path::new("/a/log.2023.11.14.22.13.20.000000005")
         );
+        assert!(is_backup_name(b"log", b"log.2023.11.14.22.13.20.000000005"));
+        for other in [
+            "log",
+            "log.1",
+            "log.2023.11.14.22.13.20.00000000x",
+            "other.2023.11.14.22.13.20.000000005",
+        ] {
+            assert!(!is_backup_name(b"log", other.as_bytes()), "{other}");
+        }
     }
 }

@@ -4,11 +4,18 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::logging::queue::Entry;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn options(file: &Path) -> LoggingOptions {
     LoggingOptions {
-        file: Some(file.to_owned()),
-        size_limit: None,
+        target: LogTarget::File {
+            path: file.to_owned(),
+            size_limit: None,
+            max_files: None,
+        },
         time: false,
         utc: true,
         broker: Verbosity::default(),
@@ -20,8 +27,9 @@ fn options(file: &Path) -> LoggingOptions {
 fn lines(options: impl FnOnce(&Path) -> LoggingOptions, act: impl FnOnce(&LogHandle)) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("log");
-    let (logger, handle) = Logger::new(options(&file)).unwrap();
+    let (logger, handle) = Logger::new(&options(&file)).unwrap();
     tracing::subscriber::with_default(logger, || act(&handle));
+    handle.flush(PATIENCE);
     let process = format!("[{}] ", std::process::id());
     let text = fs::read_to_string(file).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'));
@@ -132,33 +140,52 @@ fn names_of_clients_cannot_forge_lines() {
 fn times_have_microseconds_and_colours_are_for_terminals() {
     let now = jiff::Timestamp::new(1_700_000_000, 1_234_999).unwrap();
     let process = std::process::id();
+    let formatted = |style: LineStyle, label, prefix| {
+        let mut buffer = String::new();
+        let line = Line {
+            at: now,
+            label,
+            prefix,
+            text: "text".to_owned(),
+        };
+        style.append(&mut buffer, &line);
+        buffer
+    };
     let style = LineStyle::new(Some(jiff::tz::TimeZone::UTC), false);
     assert_eq!(
-        style.line(now, Label::Information, "STREAM: ", "text"),
+        formatted(style, Label::Information, "STREAM: "),
         format!("[{process}] 2023/11/14 22:13:20.001234 [INF] STREAM: text\n")
     );
     let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(2));
     let style = LineStyle::new(Some(zone), true);
     assert_eq!(
-        style.line(now, Label::Error, "", "text"),
+        formatted(style, Label::Error, ""),
         format!("[{process}] 2023/11/15 00:13:20.001234 [\x1b[31mERR\x1b[0m] text\n")
     );
+}
+
+fn rotating(file: &Path, max_files: Option<u32>) -> LoggingOptions {
+    LoggingOptions {
+        target: LogTarget::File {
+            path: file.to_owned(),
+            size_limit: Some(300),
+            max_files,
+        },
+        ..options(file)
+    }
 }
 
 #[test]
 fn the_file_is_rotated_by_size_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("log");
-    let (logger, _) = Logger::new(LoggingOptions {
-        size_limit: Some(300),
-        ..options(&file)
-    })
-    .unwrap();
+    let (logger, handle) = Logger::new(&rotating(&file, None)).unwrap();
     tracing::subscriber::with_default(logger, || {
         for number in 0..50 {
             tracing::info!("line {number:03}");
         }
     });
+    handle.flush(PATIENCE);
     let mut files: Vec<_> = fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -187,20 +214,106 @@ fn a_moved_file_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("log");
     let moved = folder.path().join("moved");
-    let (logger, handle) = Logger::new(options(&file)).unwrap();
+    let (logger, handle) = Logger::new(&options(&file)).unwrap();
     tracing::subscriber::with_default(logger, || {
         tracing::info!("one");
         fs::rename(&file, &moved).unwrap();
         tracing::info!("two");
-        assert_eq!(handle.reopen().unwrap(), Reopened::File);
+        // What was logged before belongs into the moved file.
+        handle.reopen();
         tracing::info!("three");
     });
+    handle.flush(PATIENCE);
     assert!(fs::read_to_string(&moved).unwrap().ends_with("[INF] two\n"));
-    assert!(fs::read_to_string(&file).unwrap().ends_with("[INF] three\n"));
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("[INF] File log re-opened\n"), "{text}");
+    assert!(text.ends_with("[INF] three\n"), "{text}");
 }
 
 #[test]
 fn a_file_that_cannot_be_opened_is_an_error_with_its_name() {
-    let error = Logger::new(options(Path::new("/nonexistent/log"))).err().unwrap();
+    let error = Logger::new(&options(Path::new("/nonexistent/log"))).err().unwrap();
     assert!(format!("{error:#}").contains("/nonexistent/log"));
+}
+
+/// `nats-core.md` §5.7, and the number of files an operator wants to keep.
+#[test]
+fn only_so_many_rotated_files_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("log");
+    fs::write(folder.path().join("log.old"), "another's").unwrap();
+    let (logger, handle) = Logger::new(&rotating(&file, Some(2))).unwrap();
+    tracing::subscriber::with_default(logger, || {
+        for number in 0..100 {
+            tracing::info!("line {number:03}");
+        }
+    });
+    handle.flush(PATIENCE);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1 + 2 + 1);
+    assert!(folder.path().join("log.old").exists());
+}
+
+/// §7.7, §13.8 NATSServerConfigReloadFollowedByReopen: what a reload changed stays after the file was opened again, the
+/// limit on its size included.
+#[test]
+fn a_replaced_target_is_reopened_and_rotated() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let (logger, handle) = Logger::new(&options(&first)).unwrap();
+    tracing::subscriber::with_default(logger, || {
+        tracing::info!("one");
+        let mut replacement = rotating(&second, None);
+        replacement.broker.debug = true;
+        handle.replace(&replacement).unwrap();
+        handle.reopen();
+        tracing::debug!(target: "seaway_broker", "two");
+        let unusable = LoggingOptions {
+            utc: false,
+            ..options(Path::new("/nonexistent/log"))
+        };
+        assert!(handle.replace(&unusable).is_err());
+        for _ in 0..20 {
+            tracing::info!("a line of some length to fill the file");
+        }
+    });
+    handle.flush(PATIENCE);
+    assert!(fs::read_to_string(&first).unwrap().ends_with("[INF] one\n"));
+    let rotated = fs::read_dir(folder.path()).unwrap().count() - 2;
+    assert!(rotated > 1, "{rotated}");
+    let oldest = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().contains("second."))
+        .min()
+        .unwrap();
+    let text = fs::read_to_string(oldest).unwrap();
+    assert!(text.contains("File log re-opened"), "{text}");
+    assert!(text.contains("[DBG] two"), "{text}");
+}
+
+/// The number of missing lines is said in their place.
+#[test]
+fn lines_that_found_no_room_are_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("log");
+    let (output, style) = options(&file).open().unwrap();
+    let queue = Arc::new(Queue::default());
+    let push = |text: String| {
+        queue.push(Line {
+            at: jiff::Timestamp::now(),
+            label: Label::Information,
+            prefix: "",
+            text,
+        });
+    };
+    push("x".repeat(crate::limits::LOG_QUEUE_BYTES_MAX));
+    push("dropped".to_owned());
+    push("dropped".to_owned());
+    queue.close();
+    let mut none: Vec<Entry> = Vec::new();
+    Writer::new(Arc::clone(&queue), output, style).run();
+    assert_eq!(queue.take(&mut none), None);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("dropped"));
+    assert!(text.ends_with("[WRN] 2 lines are missing here: they could not be written in time\n"));
 }

@@ -1,0 +1,131 @@
+//! The one thread that writes the log: takes what waits, formats it, gives it to the output in few calls.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::line::{Label, LineStyle};
+use super::output::{Output, Reopened};
+use super::queue::{Entry, Line, Order, Queue};
+use crate::limits::LOG_WRITE_BYTES;
+
+/// The writer's state.
+pub(super) struct Writer {
+    queue: Arc<Queue>,
+    output: Output,
+    style: LineStyle,
+    /// Whole lines that are not written yet.
+    buffer: String,
+    /// Lines in `buffer`.
+    buffered: u64,
+    /// Lines that could not be written; told as soon as one can.
+    lost: u64,
+}
+
+impl Writer {
+    pub(super) fn new(queue: Arc<Queue>, output: Output, style: LineStyle) -> Writer {
+        Writer {
+            queue,
+            output,
+            style,
+            buffer: String::new(),
+            buffered: 0,
+            lost: 0,
+        }
+    }
+
+    /// Writes until the queue is closed. Sleeps while nothing is logged.
+    pub(super) fn run(mut self) {
+        let mut entries = Vec::new();
+        while let Some(dropped) = self.queue.take(&mut entries) {
+            for entry in entries.drain(..) {
+                match entry {
+                    Entry::Line(line) => self.line(&line),
+                    Entry::Order(order) => self.order(order),
+                }
+            }
+            self.flush();
+            self.lost += dropped;
+            if dropped > 0 {
+                self.tell_lost();
+            }
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        self.flush();
+        match order {
+            Order::Reopen => match self.output.reopen() {
+                Ok(Reopened::File) => self.say(Label::Information, "File log re-opened"),
+                Ok(Reopened::NotAFile) => self.say(Label::Information, "File log re-open ignored, not a file logger"),
+                Err(error) => self.say(Label::Error, format!("File log re-open failed: {error}")),
+            },
+            Order::Replace(replacement) => (self.output, self.style) = *replacement,
+            // Whoever asked may have lost patience.
+            Order::Tell(sender) => drop(sender.try_send(())),
+        }
+    }
+
+    /// A line of the log about itself.
+    fn say(&mut self, label: Label, text: impl Into<String>) {
+        self.line(&Line {
+            at: Timestamp::now(),
+            label,
+            prefix: "",
+            text: text.into(),
+        });
+    }
+
+    fn tell_lost(&mut self) {
+        let lost = std::mem::take(&mut self.lost);
+        self.say(
+            Label::Warning,
+            format!("{lost} lines are missing here: they could not be written in time"),
+        );
+        self.flush();
+        if self.lost > 0 {
+            // This line is lost as well: told of again.
+            self.lost = lost;
+        }
+    }
+
+    fn line(&mut self, line: &Line) {
+        if let Output::System(system) = &mut self.output {
+            if system.send(line).is_err() {
+                self.lost += 1;
+            } else if self.lost > 0 {
+                self.tell_lost();
+            }
+            return;
+        }
+        self.style.append(&mut self.buffer, line);
+        self.buffered += 1;
+        let is_full = match &self.output {
+            Output::File(file) => file.wants_rotation(self.buffer.len()),
+            _ => false,
+        };
+        if is_full || self.buffer.len() >= LOG_WRITE_BYTES {
+            self.flush();
+        }
+        if is_full && let Output::File(file) = &mut self.output {
+            let (label, text) = file.rotate(Timestamp::now());
+            self.say(label, text);
+        }
+    }
+
+    /// Gives the lines so far to the operating system.
+    fn flush(&mut self) {
+        if self.buffer.is_empty() {
+            return;
+        }
+        let written = self.output.write(self.buffer.as_bytes());
+        self.buffer.clear();
+        let lines = std::mem::take(&mut self.buffered);
+        match written {
+            Err(_) => self.lost += lines,
+            // The output works again.
+            Ok(()) if self.lost > 0 => self.tell_lost(),
+            Ok(()) => {}
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! From a store on disk to an engine that can serve: recovery, cluster ID check, service subscriptions (§9.2 steps 4, 9 to 11).
+//! Reading a large store takes long; all of it happens on a thread of its own.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use seaway_broker::{Attachment, Broker};
+use seaway_config::{StoreKind, StreamingOptions};
+use seaway_store::{FileOptions, FileStore, MemoryStore, Progress, Recovering, Store};
+use seaway_streaming::{Engine, Service, StartSummary};
+use tokio::sync::oneshot;
+
+use crate::engine::{Clock, EngineThread, Health, Inbox, Tag, World};
+
+/// An engine with its state and its store, not served yet.
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    pub(crate) summary: StartSummary,
+    world: World,
+    attachment: Attachment,
+    clock: Clock,
+}
+
+/// Opens the store and recovers the state.
+///
+/// # Errors
+/// Why the server cannot start, for the operator; a store that belongs to another cluster, or that is not understood, is
+/// left as it was.
+pub(crate) fn open(
+    streaming: &StreamingOptions,
+    options: seaway_streaming::Options,
+    broker: &Broker,
+    inbox: &Arc<Inbox>,
+    progress: Arc<Progress>,
+) -> Result<Opened> {
+    tracing::info!(target: "stream", "Recovering the state...");
+    let mut engine = Engine::new(options);
+    let store = open_store(streaming, &mut engine, inbox, progress)?;
+    let attachment = broker.attach("streaming", Arc::clone(inbox) as Arc<dyn seaway_broker::Sink>);
+    inbox.set_gate(attachment.shared_gate());
+    let clock = Clock::start();
+    let mut world = World::new(store, attachment.publisher());
+    let summary = engine
+        .start(clock.now(), &mut world)
+        .map_err(|error| anyhow!("{error}"))?;
+    if !summary.recovered && summary.channels > 0 {
+        tracing::warn!(
+            target: "stream",
+            "Server information was not recovered, however channels are present. \
+             Will initialize server and restart recovery!"
+        );
+    }
+    Ok(Opened {
+        engine,
+        summary,
+        world,
+        attachment,
+        clock,
+    })
+}
+
+fn open_store(
+    streaming: &StreamingOptions,
+    engine: &mut Engine,
+    inbox: &Arc<Inbox>,
+    progress: Arc<Progress>,
+) -> Result<Box<dyn Store>> {
+    if streaming.store == StoreKind::Memory {
+        return Ok(Box::new(MemoryStore::new()));
+    }
+    let mut recovering = Recovering::new(engine);
+    let waker = Arc::clone(inbox);
+    let file = FileOptions {
+        synced: streaming.file_sync,
+        progress,
+    };
+    let store = FileStore::open(&streaming.dir, file, move || waker.wake(), &mut recovering)?;
+    recovering.finish().map_err(|failure| {
+        let directory = streaming.dir.display();
+        anyhow!("the journal in {directory} holds what this version does not understand: {failure}")
+    })?;
+    for warning in store.opening_warnings() {
+        tracing::warn!(target: "stream", "{warning}");
+    }
+    Ok(Box::new(store))
+}
+
+impl Opened {
+    /// Opens the service subscriptions and starts the engine's thread; the receiver hears when what the start recorded is
+    /// durable.
+    ///
+    /// # Errors
+    /// A subject of the service is none, or the operating system gave no thread.
+    pub(crate) fn start(
+        mut self,
+        inbox: &Arc<Inbox>,
+        health: &Health,
+    ) -> Result<(EngineThread, oneshot::Receiver<()>)> {
+        let prefix = self.engine.inbox_prefix();
+        let probe_prefix = format!("_INBOX.{prefix}.p.");
+        let acks = format!("_INBOX.{prefix}.*");
+        self.world.set_probe_prefix(probe_prefix.clone());
+        for (subject, service, name) in services(&self.engine) {
+            tracing::debug!(target: "stream", "{name} subject: {subject}");
+            subscribe(&self.attachment, &subject, Tag::Service(service))?;
+        }
+        subscribe(&self.attachment, &acks, Tag::Ack)?;
+        subscribe(&self.attachment, &format!("{probe_prefix}*"), Tag::Probe)?;
+        let started_at = self.world.appended;
+        crate::engine::start(
+            self.engine,
+            self.world,
+            started_at,
+            self.attachment,
+            Arc::clone(inbox),
+            self.clock,
+            health.clone(),
+        )
+        .context("start the engine thread")
+    }
+}
+
+/// What is listened on, in the order of the log's lines.
+fn services(engine: &Engine) -> [(String, Service, &'static str); 7] {
+    let subjects = engine.subjects();
+    [
+        (subjects.discover.clone(), Service::Connect, "Discover"),
+        (subjects.pings.clone(), Service::Ping, "Ping"),
+        (subjects.publish_wildcard(), Service::Publish, "Publish"),
+        (subjects.subscribe.clone(), Service::Subscribe, "Subscribe"),
+        (
+            subjects.subscription_close.clone(),
+            Service::SubscriptionClose,
+            "Subscription Close",
+        ),
+        (subjects.unsubscribe.clone(), Service::Unsubscribe, "Unsubscribe"),
+        (subjects.close.clone(), Service::Close, "Close"),
+    ]
+}
+
+/// Only publishers are held when the engine is behind.
+fn subscribe(attachment: &Attachment, subject: &str, tag: Tag) -> Result<()> {
+    let holdable = tag == Tag::Service(Service::Publish);
+    attachment
+        .subscribe(subject, tag.number(), holdable)
+        .map_err(|_| anyhow!("the cluster ID gives an invalid subject: {subject}"))
+}
