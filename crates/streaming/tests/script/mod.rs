@@ -3,6 +3,7 @@
 mod outputs;
 mod requests;
 mod show;
+mod tampering;
 mod words;
 
 use std::collections::BTreeMap;
@@ -168,6 +169,10 @@ impl Session {
                         &mut self.world,
                     );
                 }
+                while let Some((ticket, ..)) = self.world.seeks.pop_front() {
+                    let sequence = Err("the disk says no");
+                    engine.handle(self.now, Input::Sought { ticket, sequence }, &mut self.world);
+                }
             }
             let mut busy = self.world.answer(engine, self.now);
             busy |= self.answer_probes();
@@ -284,6 +289,7 @@ impl Session {
                     .insert(channel, words.at(2).parse().expect("a sequence"));
             }
             "hole" => self.hole(&words),
+            "store" => self.tamper(&words),
             "restart" => self.restart(&words),
             "checkpoint" => {
                 self.world.checkpoint_begin();
