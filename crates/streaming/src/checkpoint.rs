@@ -14,6 +14,7 @@ use prost::Message;
 use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::facts::{CHANNEL, CLIENT, ChannelFact, ClientFact, SERVER, SETTLED, SUBSCRIPTION, SettledFact, push_run};
+use crate::state::Deletion;
 
 /// How far a checkpoint has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +84,10 @@ impl Engine {
             return Cursor::Subscriptions(0, None);
         };
         let channel = &self.channels[key.0];
+        if channel.deletion != Deletion::None {
+            // Its deletion is on record already: the checkpoint must not bring it back.
+            return Cursor::Channels(id.0 + 1);
+        }
         let fact = ChannelFact {
             id: id.0,
             name: channel.name.clone(),
@@ -101,6 +106,9 @@ impl Engine {
         effects: &mut dyn Effects,
     ) -> Option<Cursor> {
         let (&number, &key) = self.subscription_numbers.range(from..).next()?;
+        if self.channels[self.subscriptions[key.0].channel.0].deletion != Deletion::None {
+            return Some(Cursor::Subscriptions(number + 1, None));
+        }
         // The one that was begun may have gone meanwhile.
         let pending_from = match pending_from.filter(|_| number == from) {
             Some(pending_from) => pending_from,

@@ -32,6 +32,10 @@ pub(crate) enum Work {
     Group(GroupKey, u64),
     /// A client whose subscriptions are being closed.
     Close(ClientKey, u64),
+    /// A group whose last record takes over what earlier leavers held.
+    Absorb(GroupKey, u64),
+    /// A deleted channel whose subscriptions are being forgotten.
+    Delete(ChannelKey, ChannelId),
 }
 
 /// Who asked a client to show that it is alive.
@@ -48,13 +52,19 @@ pub(crate) enum Reader {
     Group(GroupKey),
 }
 
-/// Counters for monitoring since the start.
+/// Counters for monitoring: what passed since the start, and running sums over all channels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) in_messages: u64,
     pub(crate) in_bytes: u64,
     pub(crate) out_messages: u64,
     pub(crate) out_bytes: u64,
+    /// Live messages.
+    pub(crate) messages: u64,
+    /// Bytes of their bodies.
+    pub(crate) bytes: u64,
+    /// Stored subscription records.
+    pub(crate) records: usize,
 }
 
 /// The streaming engine; see the crate's documentation.
@@ -102,6 +112,10 @@ pub struct Engine {
     pub(crate) unsettled: Vec<SubscriptionKey>,
     /// Channels whose limits are to be looked at.
     pub(crate) retention: Vec<(ChannelKey, ChannelId)>,
+    /// Where the look at the ages of all channels goes on, after the wall clock was set.
+    pub(crate) ages_from: Option<ChannelId>,
+    /// Wall clock less monotonic clock, as of the last look at all ages.
+    pub(crate) clock_offset: i64,
     /// Channels with new durable messages.
     pub(crate) touched: Vec<ChannelKey>,
     /// What this call may still do.
@@ -156,6 +170,8 @@ impl Engine {
             work: VecDeque::new(),
             unsettled: Vec::new(),
             retention: Vec::new(),
+            ages_from: None,
+            clock_offset: 0,
             touched: Vec::new(),
             budget: 0,
             next_channel: 1,
@@ -195,12 +211,13 @@ impl Engine {
 
     /// Whether work was left over, or something waits to be written down: [`Input::Settle`] is wanted soon.
     pub fn wants_settle(&self) -> bool {
-        !self.work.is_empty() || !self.unsettled.is_empty() || !self.retention.is_empty()
+        !self.work.is_empty() || !self.unsettled.is_empty() || !self.retention.is_empty() || self.ages_from.is_some()
     }
 
     /// Takes one input; everything that follows from it leaves through `effects`, in order.
     pub fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut dyn Effects) {
         self.budget = self.options.slices.work.max(1);
+        self.watch_clock(now);
         match input {
             Input::Request {
                 service,

@@ -1,5 +1,5 @@
 //! How subscriptions end: unsubscribe, close, and the loss of their client (`streaming-protocol.md` §2.12, §2.13, §5.6,
-//! §5.7); and the deletion of channels that nobody uses (§6.4).
+//! §5.7).
 
 use bytes::Bytes;
 use prost::Message;
@@ -7,7 +7,7 @@ use seaway_stan_protocol::errors;
 use seaway_stan_protocol::messages::{SubscriptionResponse, UnsubscribeRequest};
 
 use crate::effects::{Effects, Need, Position, Urgency};
-use crate::engine::Engine;
+use crate::engine::{Engine, Work};
 use crate::event::{Event, StartLine, SubscriptionVerb};
 use crate::facts::{
     STATE_ACTIVE, STATE_DEPARTING, STATE_OFFLINE, SUBSCRIPTION, SUBSCRIPTION_REMOVED, SubscriptionFact,
@@ -17,6 +17,9 @@ use crate::release::{Confirmation, Outcome};
 use crate::state::{ChannelKey, GroupKey, Hold, Phase, SubscriptionKey};
 use crate::time::Now;
 use crate::timers::Timer;
+
+/// Members of a group that are looked at for one unit of work.
+const MEMBERS_PER_WORK: usize = 16;
 
 /// What happens to the state of a durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +125,11 @@ impl Engine {
     ) -> Position {
         self.settle_subscription(key, effects);
         self.detach(key);
+        if let Some(group) = self.subscriptions[key.0].group {
+            // Leaving writes down the whole group: a large one counts for more.
+            let members = self.groups[group.0].members.len();
+            self.budget = self.budget.saturating_sub(members / MEMBERS_PER_WORK);
+        }
         let channel = self.subscriptions[key.0].channel;
         self.channels[channel.0].active -= 1;
         let position = match self.subscriptions[key.0].group {
@@ -142,7 +150,7 @@ impl Engine {
     }
 
     /// Takes away the owner, the timers and whatever is under way.
-    fn detach(&mut self, key: SubscriptionKey) {
+    pub(crate) fn detach(&mut self, key: SubscriptionKey) {
         let subscription = &mut self.subscriptions[key.0];
         self.timers.set(&mut subscription.timer, Timer::Redelivery(key), None);
         self.timers
@@ -180,6 +188,7 @@ impl Engine {
         let channel = &mut self.channels[subscription.channel.0];
         if subscription.phase != Phase::Departing {
             channel.records -= 1;
+            self.totals.records -= 1;
         }
         if subscription.group.is_none() && subscription.is_durable() {
             channel
@@ -213,12 +222,12 @@ impl Engine {
             return position;
         }
         let last_sent = group.last_sent;
-        let departing = std::mem::take(&mut group.departing);
         if self.subscriptions[key.0].is_durable() && leave == Leave::Keep {
-            self.subscriptions[key.0].last_sent = last_sent;
-            for other in departing {
-                self.absorb(key, other, effects);
+            let number = group.number;
+            if !group.departing.is_empty() {
+                self.work.push_back(Work::Absorb(group_key, number));
             }
+            self.subscriptions[key.0].last_sent = last_sent;
             self.groups[group_key.0].shadow = Some(key);
             self.cancel_group_read(group_key);
             let position = self.suspend(key, effects);
@@ -226,6 +235,7 @@ impl Engine {
             self.subscriptions[key.0].client_name = Bytes::new();
             return position;
         }
+        let departing = std::mem::take(&mut group.departing);
         self.log_subscription(SubscriptionVerb::Removed, key, StartLine::None, effects);
         // First this one: were a crash to leave it behind, it must find what the departed held.
         let position = self.remove_subscription(key, effects);
@@ -252,6 +262,7 @@ impl Engine {
         subscription.due = true;
         subscription.deadlines.expire_all(now.monotonic);
         self.channels[channel.0].records -= 1;
+        self.totals.records -= 1;
         self.groups[group.0].departing.insert(key);
         self.queue_subscription(key);
         self.write_subscription(key, Urgency::Sync, effects)
@@ -262,30 +273,33 @@ impl Engine {
         self.settle_subscription(key, effects);
         if let Some(group) = self.subscriptions[key.0].group {
             self.groups[group.0].departing.remove(&key);
-            let members: Vec<SubscriptionKey> = self.groups[group.0].members.iter().copied().collect();
-            for member in members {
-                self.settle_subscription(member, effects);
-            }
         }
         self.detach(key);
         self.remove_subscription(key, effects);
     }
 
-    /// The last member of a durable group takes over what earlier leavers still held.
-    fn absorb(&mut self, key: SubscriptionKey, departed: SubscriptionKey, effects: &mut dyn Effects) {
-        self.settle_subscription(departed, effects);
-        let number = self.subscriptions[departed.0].number;
-        let runs: Vec<(u64, u64)> = self.subscriptions[departed.0].pending.runs_from(0).collect();
-        for (first, last) in runs {
-            for sequence in first..=last {
+    /// The record of a durable group without members takes over what earlier leavers still hold, a slice at a time. When
+    /// somebody joins before the end the rest goes to them as it goes to any member that stays.
+    pub(crate) fn continue_absorb(&mut self, key: GroupKey, effects: &mut dyn Effects) {
+        loop {
+            let group = &self.groups[key.0];
+            let (Some(shadow), Some(&departed)) = (group.shadow, group.departing.first()) else {
+                return;
+            };
+            // That it was sent a message must be on record before that it gave it away.
+            self.settle_subscription(departed, effects);
+            let number = self.subscriptions[departed.0].number;
+            while let Some(sequence) = self.subscriptions[departed.0].pending.first() {
+                if !self.spend() {
+                    self.work.push_back(Work::Absorb(key, self.groups[key.0].number));
+                    return;
+                }
                 let (deadline, count) = self.subscriptions[departed.0].deadlines.get(sequence);
                 self.subscriptions[departed.0].pending.remove(sequence);
-                self.take_over(key, number, sequence, deadline, count, effects);
+                self.take_over(shadow, number, sequence, deadline, count, effects);
             }
+            self.finish_departing(departed, effects);
         }
-        self.settle_subscription(key, effects);
-        self.detach(departed);
-        self.remove_subscription(departed, effects);
     }
 
     /// Writes down a subscription as it is. Its fact carries a cursor, a queue member's that of the whole group: what was
@@ -358,77 +372,5 @@ impl Engine {
             number: subscription.number,
             start,
         });
-    }
-
-    /// Stops the timer of a channel that is used, starts it for one that is not and whose timer does not run.
-    pub(crate) fn update_inactivity(&mut self, now: Now, key: ChannelKey) {
-        let limit = self.limits_of(key).max_inactivity_ns;
-        let channel = &mut self.channels[key.0];
-        if limit == 0 {
-            return;
-        }
-        let idle = channel.active == 0 && channel.subscribing == 0;
-        let deadline = match channel.inactivity_timer {
-            Some(running) if idle => Some(running),
-            None if idle => Some(now.monotonic.saturating_add(limit)),
-            _ => None,
-        };
-        self.timers
-            .set(&mut channel.inactivity_timer, Timer::Inactivity(key), deadline);
-    }
-
-    /// As [`Engine::update_inactivity`], but a running timer starts again.
-    pub(crate) fn restart_inactivity(&mut self, now: Now, key: ChannelKey) {
-        let channel = &mut self.channels[key.0];
-        self.timers
-            .set(&mut channel.inactivity_timer, Timer::Inactivity(key), None);
-        self.update_inactivity(now, key);
-    }
-
-    pub(crate) fn inactivity_due(&mut self, now: Now, key: ChannelKey, effects: &mut dyn Effects) {
-        let limit = self.limits_of(key).max_inactivity_ns;
-        let channel = &mut self.channels[key.0];
-        channel.inactivity_timer = None;
-        if channel.active > 0 || channel.subscribing > 0 {
-            return;
-        }
-        let idle_since = channel.last_activity.saturating_add(limit);
-        let deadline = if idle_since > now.monotonic {
-            idle_since
-        } else if channel.durable_last < channel.last || self.poisoned {
-            now.monotonic.saturating_add(limit)
-        } else {
-            return self.delete_channel(key, effects);
-        };
-        self.timers
-            .set(&mut channel.inactivity_timer, Timer::Inactivity(key), Some(deadline));
-    }
-
-    /// Deletes a channel with its offline durables.
-    fn delete_channel(&mut self, key: ChannelKey, effects: &mut dyn Effects) {
-        let mut channel = self.channels.remove(key.0);
-        self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
-        for group in channel.groups.values() {
-            self.cancel_group_read(*group);
-            let group = self.groups.remove(group.0);
-            for shadow in group.shadow.into_iter().chain(group.departing) {
-                self.forget_with_channel(shadow);
-            }
-        }
-        for durable in channel.durables.values() {
-            self.forget_with_channel(*durable);
-        }
-        self.channel_names.remove(&channel.name);
-        self.channel_folds
-            .remove(&seaway_stan_protocol::validate::fold_case(&channel.name)[..]);
-        self.channel_ids.remove(&channel.id);
-        self.appended = effects.delete_channel(channel.id);
-        effects.event(Event::ChannelDeleted { channel: &channel.name });
-    }
-
-    fn forget_with_channel(&mut self, key: SubscriptionKey) {
-        self.detach(key);
-        let subscription = self.subscriptions.remove(key.0);
-        self.subscription_numbers.remove(&subscription.number);
     }
 }

@@ -18,6 +18,7 @@ mod delivery;
 mod engine;
 mod facts;
 mod groups;
+mod inactivity;
 mod leave;
 mod limits;
 mod limits_table;

@@ -26,6 +26,12 @@ pub(crate) const DUPLICATE_CHECK_NS: u64 = 500_000_000;
 /// A ping from a client whose heartbeats fail brings the next heartbeat forward to this (`streaming-protocol.md` §2.11).
 pub(crate) const HEARTBEAT_AFTER_PING_NS: u64 = 1_000_000;
 
+/// A step of the wall clock against the monotonic one by more than this makes the ages of messages be looked at again.
+pub(crate) const CLOCK_STEP_NS: i64 = 1_000_000_000;
+
+/// A channel whose deletion could not be recorded is tried again after its own limit, but not before this.
+pub(crate) const DELETE_RETRY_NS: u64 = 1_000_000_000;
+
 /// Subscription requests that wait for a seek by time.
 pub(crate) const SEEKS_MAX: usize = 16 * 1024;
 

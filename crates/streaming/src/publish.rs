@@ -10,7 +10,7 @@ use crate::facts::{CHANNEL, ChannelFact};
 use crate::input::ChannelId;
 use crate::limits::RELEASE_ERRORS_BYTES_MAX;
 use crate::release::{Confirmation, Outcome};
-use crate::state::{Channel, ChannelKey};
+use crate::state::{Channel, ChannelKey, Deletion};
 use crate::time::Now;
 
 /// What a record costs the store beyond its body, roughly, when it is asked for admission.
@@ -81,6 +81,8 @@ impl Engine {
         }
         channel.last = sequence;
         channel.bytes += size as u64;
+        self.totals.messages += 1;
+        self.totals.bytes += size as u64;
         channel.last_timestamp = timestamp;
         channel.last_activity = now.monotonic;
         let outcome = Outcome::Stored {
@@ -117,7 +119,10 @@ impl Engine {
         effects: &mut dyn Effects,
     ) -> Result<ChannelKey, String> {
         if let Some(key) = self.find_channel(name) {
-            return Ok(key);
+            return match self.channels[key.0].deletion {
+                Deletion::None => Ok(key),
+                Deletion::Recording | Deletion::Forgetting => Err(errors::CHANNEL_BEING_DELETED.to_owned()),
+            };
         }
         let fold = validate::fold_case(name);
         if let Some(existing) = self.channel_folds.get(&fold[..]) {
@@ -164,6 +169,7 @@ impl Engine {
             active: 0,
             subscribing: 0,
             age_timer: None,
+            deletion: Deletion::None,
             inactivity_timer: None,
             retention_queued: false,
             touched: false,
@@ -232,6 +238,7 @@ impl Engine {
                     effects.reply(position, subject, &self.scratch);
                 }
             }
+            Outcome::Deleted { channel, id } => return self.deletion_recorded(channel, id, effects),
             Outcome::Refused | Outcome::Confirmed(_) => {
                 if !subject.is_empty() {
                     effects.reply(position, subject, released.payload);
@@ -254,13 +261,17 @@ impl Engine {
         }
         self.poisoned = true;
         while let Some((_, released)) = self.release.pop() {
+            if let Outcome::Deleted { channel, .. } = released.outcome {
+                self.deletion_failed(channel);
+                continue;
+            }
             if released.subject.is_empty() {
                 continue;
             }
             self.scratch.clear();
             match released.outcome {
                 Outcome::Stored { .. } => encode_pub_ack(&mut self.scratch, released.payload, Some(POISONED)),
-                Outcome::Refused => self.scratch.extend_from_slice(released.payload),
+                Outcome::Refused | Outcome::Deleted { .. } => self.scratch.extend_from_slice(released.payload),
                 Outcome::Confirmed(confirmation) => crate::clients::encode_refusal(&mut self.scratch, confirmation),
             }
             effects.reply(Position(0), released.subject, &self.scratch);

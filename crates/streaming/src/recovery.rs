@@ -12,7 +12,7 @@ use seaway_stan_protocol::{quote, validate};
 
 use crate::deadlines::{Run, UNKNOWN};
 use crate::effects::{Effects, Position, Urgency};
-use crate::engine::Engine;
+use crate::engine::{Engine, Work};
 use crate::event::Event;
 use crate::facts::{
     CHANNEL, CLIENT, CLIENT_REMOVED, ChannelFact, ClientFact, ClientRemovedFact, GROUP_SETTLED, SERVER, SETTLED,
@@ -292,6 +292,7 @@ impl Engine {
     /// # Errors
     /// When the store belongs to another cluster; nothing was appended then.
     pub fn start(&mut self, now: Now, effects: &mut dyn Effects) -> Result<StartSummary, StartError> {
+        self.clock_offset = now.offset();
         let recovered = *self.recovered.take().expect("an engine starts once");
         let known = recovered.server.is_some();
         self.next_channel = recovered.last_channel + 1;
@@ -389,6 +390,8 @@ impl Engine {
                 first.clamp(1, last.saturating_add(1))
             };
             channel.bytes = bytes;
+            self.totals.messages += channel.messages();
+            self.totals.bytes += bytes;
             channel.last_timestamp = timestamp.max(fact.last_timestamp);
         }
         logs.len()
@@ -455,6 +458,7 @@ impl Engine {
                     self.groups[group.0].departing.insert(key);
                 }
                 self.channels[channel.0].records -= 1;
+                self.totals.records -= 1;
                 self.queue_subscription(key);
             }
             _ => {
@@ -499,6 +503,7 @@ impl Engine {
         self.subscription_numbers.remove(&subscription.number);
         if subscription.phase != Phase::Departing {
             self.channels[subscription.channel.0].records -= 1;
+            self.totals.records -= 1;
         }
         self.write_removed(subscription.number, Urgency::Lazy, effects)
     }
@@ -515,6 +520,10 @@ impl Engine {
         for key in keys {
             let group = &mut self.groups[key.0];
             if !group.members.is_empty() || group.shadow.is_some() {
+                if group.shadow.is_some() && !group.departing.is_empty() {
+                    // The process ended before the group's record had taken over everything.
+                    self.work.push_back(Work::Absorb(key, group.number));
+                }
                 self.queue_group(key);
                 continue;
             }

@@ -18,6 +18,8 @@ pub(crate) enum Outcome {
         id: ChannelId,
         sequence: u64,
     },
+    /// The deletion of a channel was recorded: nobody waits for a reply.
+    Deleted { channel: ChannelKey, id: ChannelId },
     /// A publish was refused: payload is the encoded PubAck.
     Refused,
     /// A state was changed: payload is the encoded response.

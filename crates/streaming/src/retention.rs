@@ -2,13 +2,18 @@
 //!
 //! Sizes and timestamps of the oldest messages come from the store, which reads them ahead; what has to be read first is
 //! waited for. Only durable messages are trimmed, so that whoever keeps up is offered each message before it goes.
+//!
+//! Age is timestamp against wall clock, as it was when the message was stored. One timer per channel, for its oldest
+//! message, on the monotonic clock: a wall clock that is set forward (or a machine that slept) makes all ages be looked at
+//! again at the next input; one that is set back keeps messages longer by as much.
 
 use crate::effects::{Effects, Head};
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::input::ChannelId;
+use crate::limits::CLOCK_STEP_NS;
 use crate::options::Limits;
-use crate::state::ChannelKey;
+use crate::state::{ChannelKey, Deletion};
 use crate::time::Now;
 use crate::timers::Timer;
 
@@ -56,7 +61,37 @@ impl Engine {
         }
     }
 
+    /// Notices that the wall clock was set forward.
+    pub(crate) fn watch_clock(&mut self, now: Now) {
+        let step = now.offset().wrapping_sub(self.clock_offset);
+        if (-CLOCK_STEP_NS..=CLOCK_STEP_NS).contains(&step) {
+            return;
+        }
+        self.clock_offset = now.offset();
+        if step > 0 {
+            self.ages_from = Some(ChannelId(0));
+        }
+    }
+
+    /// Queues the channels that wait for an age, a slice at a time.
+    fn look_at_ages(&mut self) {
+        while let Some(from) = self.ages_from {
+            let Some((&id, &key)) = self.channel_ids.range(from..).next() else {
+                self.ages_from = None;
+                return;
+            };
+            if !self.spend() {
+                return;
+            }
+            self.ages_from = Some(ChannelId(id.0 + 1));
+            if self.channels[key.0].age_timer.is_some() {
+                self.queue_retention(key);
+            }
+        }
+    }
+
     pub(crate) fn enforce_retention(&mut self, now: Now, effects: &mut dyn Effects) {
+        self.look_at_ages();
         let mut queued = std::mem::take(&mut self.retention);
         while self.budget > 0
             && let Some((key, id)) = queued.pop()
@@ -72,7 +107,7 @@ impl Engine {
 
     /// Trims one channel until it fits, and arms the timer for the age of what is then the oldest message.
     fn enforce_limits(&mut self, now: Now, key: ChannelKey, effects: &mut dyn Effects) {
-        if self.poisoned {
+        if self.poisoned || self.channels[key.0].deletion != Deletion::None {
             return;
         }
         let id = self.channels[key.0].id;
@@ -119,7 +154,11 @@ impl Engine {
             }
             let channel = &mut self.channels[key.0];
             channel.first = sequence.saturating_add(1).max(first + 1);
-            channel.bytes = channel.bytes.saturating_sub(u64::from(size));
+            let gone = u64::from(size).min(channel.bytes);
+            channel.bytes -= gone;
+            let dropped = channel.first - first;
+            self.totals.bytes -= gone;
+            self.totals.messages -= dropped;
             trimmed = true;
         }
         if trimmed {
@@ -127,6 +166,7 @@ impl Engine {
         }
         let channel = &mut self.channels[key.0];
         if channel.messages() == 0 {
+            self.totals.bytes -= channel.bytes;
             channel.bytes = 0;
             self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
         }

@@ -17,7 +17,10 @@ impl Engine {
             // The list may name one that has gone, or that was settled since.
             if let Some(subscription) = self.subscriptions.get_mut(key.0) {
                 subscription.unsettled.queued = false;
-                self.settle_subscription(key, effects);
+                // What a group wrote down with an earlier member needs no second look at all its members.
+                if !subscription.unsettled.is_empty() {
+                    self.settle_subscription(key, effects);
+                }
             }
             if !self.spend() {
                 return;
@@ -44,6 +47,16 @@ impl Engine {
                     if let Some(group) = self.groups.get_mut(key.0).filter(|group| group.number == number) {
                         group.queued = false;
                         self.advance_group(now, key, None, effects);
+                    }
+                }
+                Work::Absorb(key, number) => {
+                    if self.groups.get(key.0).is_some_and(|group| group.number == number) {
+                        self.continue_absorb(key, effects);
+                    }
+                }
+                Work::Delete(key, id) => {
+                    if self.channels.get(key.0).is_some_and(|channel| channel.id == id) {
+                        self.continue_deletion(key, id, effects);
                     }
                 }
                 Work::Close(key, number) => {
@@ -122,8 +135,7 @@ impl Engine {
     fn collect_unsettled(&mut self, key: SubscriptionKey) -> bool {
         let subscription = &mut self.subscriptions[key.0];
         let unsettled = &mut subscription.unsettled;
-        let idle = unsettled.sent.is_empty() && unsettled.acked.is_empty() && unsettled.taken.is_empty();
-        if idle && !unsettled.cursor {
+        if unsettled.is_empty() {
             return false;
         }
         unsettled.cursor = false;

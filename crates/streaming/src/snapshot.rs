@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::Engine;
-use crate::state::{ChannelKey, ClientKey, Phase, SubscriptionKey};
+use crate::state::{Channel, ChannelKey, ClientKey, Phase, SubscriptionKey};
 
 /// Numbers of §8.3.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,9 +101,11 @@ pub struct Page<T> {
 }
 
 impl Engine {
-    /// The server's numbers. Walks all channels.
+    /// The server's numbers, at the same cost however many channels there are.
     pub fn server_snapshot(&self) -> ServerSnapshot {
-        let mut snapshot = ServerSnapshot {
+        self.assert_totals();
+        let overhead = u64::from(self.options.message_overhead).saturating_mul(self.totals.messages);
+        ServerSnapshot {
             cluster_id: self.options.cluster_id.clone(),
             clients: self.clients.len(),
             channels: self.channels.len(),
@@ -111,15 +113,24 @@ impl Engine {
             in_bytes: self.totals.in_bytes,
             out_messages: self.totals.out_messages,
             out_bytes: self.totals.out_bytes,
-            ..ServerSnapshot::default()
-        };
-        for &key in self.channel_ids.values() {
-            let channel = &self.channels[key.0];
-            snapshot.subscriptions += channel.records;
-            snapshot.total_messages += channel.messages();
-            snapshot.total_bytes = snapshot.total_bytes.saturating_add(self.counted_bytes(key));
+            subscriptions: self.totals.records,
+            total_messages: self.totals.messages,
+            total_bytes: self.totals.bytes.saturating_add(overhead),
         }
-        snapshot
+    }
+
+    /// The running sums are those of a walk over all channels; looked at in debug builds only.
+    fn assert_totals(&self) {
+        if cfg!(debug_assertions) {
+            let channels = || self.channels.iter().map(|(_, channel)| channel);
+            let sums = (
+                channels().map(Channel::messages).sum::<u64>(),
+                channels().map(|channel| channel.bytes).sum::<u64>(),
+                channels().map(|channel| channel.records).sum::<usize>(),
+            );
+            let totals = (self.totals.messages, self.totals.bytes, self.totals.records);
+            assert_eq!(sums, totals, "messages, bytes and records of all channels");
+        }
     }
 
     /// Clients by ID.

@@ -116,6 +116,7 @@ pub(crate) struct Channel {
     pub(crate) subscribing: usize,
     pub(crate) age_timer: Option<u64>,
     pub(crate) inactivity_timer: Option<u64>,
+    pub(crate) deletion: Deletion,
     /// In the list of channels whose limits are to be looked at.
     pub(crate) retention_queued: bool,
     /// In the list of channels that got new durable messages.
@@ -132,6 +133,17 @@ impl Channel {
             (self.last + 1).saturating_sub(self.first)
         }
     }
+}
+
+/// How far the deletion of a channel is (`streaming-protocol.md` §6.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    /// It is not being deleted.
+    None,
+    /// The record of the deletion is not durable yet.
+    Recording,
+    /// It is: what belongs to the channel is being forgotten.
+    Forgetting,
 }
 
 /// Where a subscription is in its life.
@@ -178,6 +190,13 @@ pub(crate) struct Unsettled {
     pub(crate) acked: Runs,
     /// Taken over from other members of the group: their number, and the sequence.
     pub(crate) taken: Vec<(u64, u64)>,
+}
+
+impl Unsettled {
+    /// Whether there is nothing to write down.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.cursor && self.sent.is_empty() && self.acked.is_empty() && self.taken.is_empty()
+    }
 }
 
 /// A subscription (`streaming-protocol.md` §5.2).

@@ -451,6 +451,7 @@ impl Engine {
         }));
         self.subscription_numbers.insert(number, key);
         self.channels[channel.0].records += 1;
+        self.totals.records += 1;
         let subscription = &self.subscriptions[key.0];
         if !subscription.queue.is_empty() {
             let group = self.find_or_create_group(channel, group_name(&subscription.durable, &subscription.queue));

@@ -12,3 +12,10 @@ pub struct Now {
     /// The wall clock: message timestamps, age limits.
     pub wall: Timestamp,
 }
+
+impl Now {
+    /// How far the wall clock is ahead of the monotonic one; changes when it is set.
+    pub(crate) fn offset(self) -> i64 {
+        self.wall.0.wrapping_sub_unsigned(self.monotonic)
+    }
+}

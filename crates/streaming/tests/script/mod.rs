@@ -246,7 +246,11 @@ impl Session {
             "advance" => self.advance(duration(words.at(1))),
             "pause" => self.pause(duration(words.at(1))),
             "tick" => self.input(Input::Tick),
-            "clock" => self.now.wall.0 -= duration(words.at(1)) as i64,
+            // The wall clock is set; nothing else happens.
+            "clock" => match words.at(1) {
+                "forward" => self.now.wall.0 += duration(words.at(2)) as i64,
+                back => self.now.wall.0 -= duration(back) as i64,
+            },
             "alive" => self.set_responders(&words, true),
             "gone" => self.set_responders(&words, false),
             "silent" => {
@@ -365,7 +369,8 @@ impl Session {
                 self.input(Input::Durable(position));
             }
             "full" => self.world.full = true,
-            "free" => self.world.full = false,
+            "stuck" => self.world.stuck = true,
+            "free" => (self.world.full, self.world.stuck) = (false, false),
             "unreadable" => self.fail_reads = true,
             "readable" => self.fail_reads = false,
             "failed" => {

@@ -89,6 +89,8 @@ pub struct World {
     pub checkpoint: Option<Checkpoint>,
     pub running: Option<Checkpoint>,
     pub full: bool,
+    /// Not even what frees space is taken.
+    pub stuck: bool,
     pub bus_down: bool,
     /// Inboxes whose receiver is slow: each delivery to them reports congestion.
     pub slow: BTreeSet<Vec<u8>>,
@@ -322,7 +324,7 @@ impl Effects for World {
     }
 
     fn admission(&mut self, need: Need, _bytes: usize) -> Admission {
-        if self.full && need == Need::Ordinary {
+        if self.stuck || (self.full && need == Need::Ordinary) {
             return Err(Refusal::NoSpace("no space left".to_owned()));
         }
         Ok(())

@@ -1,0 +1,136 @@
+//! The deletion of channels that nobody uses (`streaming-protocol.md` §6.4).
+//!
+//! A deletion takes two steps: its record becomes durable, then the channel is forgotten, a slice at a time. Until it is
+//! gone publishes and subscriptions are refused, so nothing can be told of a channel that a crash would bring back.
+
+use crate::effects::{Effects, Need};
+use crate::engine::{Engine, Work};
+use crate::event::Event;
+use crate::input::ChannelId;
+use crate::limits::DELETE_RETRY_NS;
+use crate::release::Outcome;
+use crate::state::{ChannelKey, Deletion, GroupKey, SubscriptionKey};
+use crate::time::Now;
+use crate::timers::Timer;
+
+impl Engine {
+    /// Stops the timer of a channel that is used, starts it for one that is not and whose timer does not run.
+    pub(crate) fn update_inactivity(&mut self, now: Now, key: ChannelKey) {
+        let limit = self.limits_of(key).max_inactivity_ns;
+        let channel = &mut self.channels[key.0];
+        if limit == 0 || channel.deletion != Deletion::None {
+            return;
+        }
+        let idle = channel.active == 0 && channel.subscribing == 0;
+        let deadline = match channel.inactivity_timer {
+            Some(running) if idle => Some(running),
+            None if idle => Some(now.monotonic.saturating_add(limit)),
+            _ => None,
+        };
+        self.timers
+            .set(&mut channel.inactivity_timer, Timer::Inactivity(key), deadline);
+    }
+
+    /// As [`Engine::update_inactivity`], but a running timer starts again.
+    pub(crate) fn restart_inactivity(&mut self, now: Now, key: ChannelKey) {
+        let channel = &mut self.channels[key.0];
+        self.timers
+            .set(&mut channel.inactivity_timer, Timer::Inactivity(key), None);
+        self.update_inactivity(now, key);
+    }
+
+    pub(crate) fn inactivity_due(&mut self, now: Now, key: ChannelKey, effects: &mut dyn Effects) {
+        let limit = self.limits_of(key).max_inactivity_ns;
+        let channel = &mut self.channels[key.0];
+        channel.inactivity_timer = None;
+        if channel.active > 0 || channel.subscribing > 0 {
+            return;
+        }
+        let idle_since = channel.last_activity.saturating_add(limit);
+        let unsaved = channel.durable_last < channel.last;
+        let deadline = if idle_since > now.monotonic {
+            idle_since
+        } else if unsaved || self.admit(Need::Essential, 64, effects).is_err() {
+            now.monotonic.saturating_add(limit.max(DELETE_RETRY_NS))
+        } else {
+            return self.begin_deletion(key, effects);
+        };
+        self.timers.set(
+            &mut self.channels[key.0].inactivity_timer,
+            Timer::Inactivity(key),
+            Some(deadline),
+        );
+    }
+
+    fn begin_deletion(&mut self, key: ChannelKey, effects: &mut dyn Effects) {
+        let channel = &mut self.channels[key.0];
+        channel.deletion = Deletion::Recording;
+        self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
+        let id = channel.id;
+        self.appended = effects.delete_channel(id);
+        self.release
+            .push(self.appended, Outcome::Deleted { channel: key, id }, b"", b"");
+    }
+
+    /// The record is durable: what belonged to the channel is forgotten, offline durables with it.
+    pub(crate) fn deletion_recorded(&mut self, key: ChannelKey, id: ChannelId, effects: &mut dyn Effects) {
+        self.channels[key.0].deletion = Deletion::Forgetting;
+        self.continue_deletion(key, id, effects);
+    }
+
+    /// The store takes nothing any more: the channel stays.
+    pub(crate) fn deletion_failed(&mut self, key: ChannelKey) {
+        self.channels[key.0].deletion = Deletion::None;
+    }
+
+    pub(crate) fn continue_deletion(&mut self, key: ChannelKey, id: ChannelId, effects: &mut dyn Effects) {
+        loop {
+            let channel = &mut self.channels[key.0];
+            let durable = channel.durables.first_key_value().map(|(_, &durable)| durable);
+            let group = channel.groups.first_key_value().map(|(_, &group)| group);
+            if durable.is_none() && group.is_none() {
+                break;
+            }
+            if !self.spend() {
+                self.work.push_back(Work::Delete(key, id));
+                return;
+            }
+            match (durable, group) {
+                (Some(durable), _) => {
+                    self.channels[key.0].durables.pop_first();
+                    self.forget_with_channel(durable);
+                }
+                (None, Some(group)) => self.forget_of_group(key, group),
+                (None, None) => {}
+            }
+        }
+        let channel = self.channels.remove(key.0);
+        self.totals.records -= channel.records;
+        self.totals.messages -= channel.messages();
+        self.totals.bytes -= channel.bytes;
+        self.channel_names.remove(&channel.name);
+        self.channel_folds
+            .remove(&seaway_stan_protocol::validate::fold_case(&channel.name)[..]);
+        self.channel_ids.remove(&channel.id);
+        effects.event(Event::ChannelDeleted { channel: &channel.name });
+    }
+
+    /// Forgets one record of an offline group, or the group when it has none left.
+    fn forget_of_group(&mut self, channel: ChannelKey, key: GroupKey) {
+        let group = &mut self.groups[key.0];
+        if let Some(record) = group.departing.pop_first().or_else(|| group.shadow.take()) {
+            return self.forget_with_channel(record);
+        }
+        self.cancel_group_read(key);
+        let group = self.groups.remove(key.0);
+        let channel = &mut self.channels[channel.0];
+        channel.groups.remove(&group.number);
+        channel.group_names.remove(&group.name);
+    }
+
+    fn forget_with_channel(&mut self, key: SubscriptionKey) {
+        self.detach(key);
+        let subscription = self.subscriptions.remove(key.0);
+        self.subscription_numbers.remove(&subscription.number);
+    }
+}
