@@ -57,6 +57,32 @@ fn a_client_goes_on_after_a_restart_without_any_exchange() {
 }
 
 #[test]
+fn an_ack_that_came_with_a_publish_is_as_safe_as_the_publish() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::with_files(directory.path(), &[]);
+    let mut session = server.session("worker");
+    let mut request = subscription("orders");
+    request.durable_name = "dur".into();
+    let subscribed = session.subscribe(request.clone()).unwrap();
+    for _ in 0..10 {
+        session.publish("orders", b"x").unwrap();
+        session.next_message(PATIENCE).unwrap();
+    }
+    // One write, hence one read of the server.
+    session.publish_async("orders", b"last");
+    for sequence in 1..=10 {
+        session.ack(&subscribed, sequence);
+    }
+    session.next_pub_ack(PATIENCE).unwrap();
+    server.kill();
+
+    let server = Server::with_files(directory.path(), &[]);
+    let mut session = server.session("worker");
+    session.subscribe(request).unwrap();
+    assert_eq!(session.next_message(PATIENCE).unwrap().sequence, 11);
+}
+
+#[test]
 fn a_durable_resumes_where_its_acks_ended() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::with_files(directory.path(), &[]);

@@ -109,6 +109,7 @@ pub(crate) fn start(
         started_at,
         started: Some(started),
         completions: Vec::new(),
+        submitted: Position(0),
         lazy_since: None,
         checkpoint_running: false,
         grace_until: None,
@@ -142,6 +143,8 @@ struct Pass {
     started_at: Position,
     started: Option<oneshot::Sender<()>>,
     completions: Vec<Completion>,
+    /// The last position handed to the disk.
+    submitted: Position,
     /// Since when the oldest lazy record waits for a batch.
     lazy_since: Option<Instant>,
     checkpoint_running: bool,
@@ -284,12 +287,23 @@ impl Pass {
         }
     }
 
-    /// Starts the next commit if somebody waits for one.
+    /// Starts the next commit if somebody waits for one. What was sent and acknowledged until now rides a commit that begins
+    /// at once: an ack that came with a publish is as safe as the publish when its PubAck leaves. While the disk is busy the
+    /// next commit waits anyway, and the end of the pass writes it down.
     fn commit(&mut self) {
-        if self.world.store.has_urgent() {
-            self.world.store.submit();
-            self.lazy_since = None;
+        if !self.world.store.has_urgent() {
+            return;
         }
+        if self.world.store.durable() >= self.submitted {
+            self.input(Input::Settle);
+        }
+        self.submit();
+    }
+
+    fn submit(&mut self) {
+        self.world.store.submit();
+        self.submitted = self.world.appended;
+        self.lazy_since = None;
     }
 
     /// Lets lazy records be written after they have waited long enough.
@@ -300,8 +314,7 @@ impl Pass {
         }
         let since = *self.lazy_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= LAZY_WAIT {
-            self.world.store.submit();
-            self.lazy_since = None;
+            self.submit();
         }
     }
 
