@@ -154,6 +154,7 @@ impl Engine {
             subscriptions: Default::default(),
             failed: 0,
             failures: 0,
+            failing_since: 0,
             heartbeat: None,
             heartbeat_timer: None,
             contender: None,
@@ -199,9 +200,12 @@ impl Engine {
         let client = &mut self.clients[key.0];
         if client.failed == 0 {
             client.failures += 1;
+            client.failing_since = now.monotonic;
         }
+        self.totals.heartbeats_failed += 1;
         client.failed = client.failed.saturating_add(1);
         if client.failed > self.options.heartbeat_fail_count && !self.poisoned {
+            self.totals.clients_lost += 1;
             effects.event(Event::TimedOut { client: &client.name });
             self.begin_close(now, key, Closing::ByServer, effects);
         } else {

@@ -97,6 +97,17 @@ impl Deadlines {
             .map_or((UNKNOWN, 0), |run| (run.deadline, run.count))
     }
 
+    /// How far deadline and count are the same from a sequence on: the last such sequence, deadline and count.
+    pub(crate) fn shared_from(&self, sequence: u64) -> (u64, u64, u32) {
+        if let Some(run) = self.covering(sequence) {
+            return (run.last, run.deadline, run.count);
+        }
+        let tail = self.tail.map(|tail| tail.first);
+        let next = self.runs.range(sequence..).next().map(|(first, _)| *first);
+        let next = tail.into_iter().chain(next).filter(|first| *first > sequence).min();
+        (next.map_or(u64::MAX, |first| first - 1), UNKNOWN, 0)
+    }
+
     /// Sets deadline and count of one pending sequence, whatever they were.
     pub(crate) fn insert(&mut self, sequence: u64, deadline: u64, count: u32) {
         self.fold_tail();

@@ -124,7 +124,11 @@ impl Engine {
             let subscription = &self.subscriptions[key.0];
             let channel = &self.channels[subscription.channel.0];
             let next = (subscription.last_sent + 1).max(channel.first);
-            if next > channel.durable_last || subscription.is_stalled() || subscription.paused.is_some() {
+            if next > channel.durable_last {
+                self.subscriptions[key.0].catching_up = None;
+                return;
+            }
+            if subscription.is_stalled() || subscription.paused.is_some() {
                 return;
             }
             let room = (subscription.max_in_flight - subscription.pending.len()) as u64;
@@ -132,13 +136,17 @@ impl Engine {
             if !self.spend() {
                 return self.queue_subscription(key);
             }
-            match self.send(key, next, 0, batch, effects) {
+            match self.send(now, key, next, 0, batch, effects) {
                 Attempt::Sent => self.record_first(now, key, next, effects),
                 Attempt::Missing => {
                     self.subscriptions[key.0].last_sent = next;
                     self.mark_cursor(key);
                 }
-                Attempt::Cold => return self.read_for_subscription(key, next, to, effects),
+                Attempt::Cold => {
+                    let since = (now.monotonic, next);
+                    self.subscriptions[key.0].catching_up.get_or_insert(since);
+                    return self.read_for_subscription(key, next, to, effects);
+                }
                 Attempt::Unreachable => return self.strand_subscription(key),
             }
         }
@@ -149,6 +157,7 @@ impl Engine {
         let subscription = &mut self.subscriptions[key.0];
         let deadline = now.monotonic.saturating_add(subscription.ack_wait);
         subscription.pending.insert(sequence);
+        subscription.note_stall(now);
         subscription.deadlines.push(sequence, deadline, &subscription.pending);
         subscription.last_sent = subscription.last_sent.max(sequence);
         subscription.unsettled.sent.push(sequence);
@@ -162,6 +171,7 @@ impl Engine {
     /// Tries to send one message to a subscription; `count` is 0 for the first time.
     pub(crate) fn send(
         &mut self,
+        now: Now,
         key: SubscriptionKey,
         sequence: u64,
         count: u32,
@@ -191,6 +201,10 @@ impl Engine {
             Delivered::Sent { bytes, congested } => {
                 self.totals.out_messages += 1;
                 self.totals.out_bytes += u64::from(bytes);
+                if count > 0 {
+                    self.totals.redelivered += 1;
+                    subscription.redeliveries += 1;
+                }
                 if self.options.trace {
                     let (number, channel) = (subscription.number, &channel.name[..]);
                     effects.event(Event::Delivering {
@@ -204,6 +218,7 @@ impl Engine {
                     && subscription.paused.is_none()
                 {
                     subscription.paused = Some(destination);
+                    subscription.paused_since = now.monotonic;
                     self.congested
                         .entry(destination)
                         .or_default()

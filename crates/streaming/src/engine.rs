@@ -65,6 +65,9 @@ pub(crate) struct Totals {
     pub(crate) bytes: u64,
     /// Stored subscription records.
     pub(crate) records: usize,
+    pub(crate) redelivered: u64,
+    pub(crate) heartbeats_failed: u64,
+    pub(crate) clients_lost: u64,
 }
 
 /// The streaming engine; see the crate's documentation.
@@ -84,8 +87,10 @@ pub struct Engine {
     pub(crate) channels: Slab<Channel>,
     /// Looked up, never walked.
     pub(crate) channel_names: HashMap<Bytes, ChannelKey, FixedState>,
-    /// By name without case: what makes names unique, and the order of monitoring pages.
-    pub(crate) channel_folds: BTreeMap<Bytes, ChannelKey>,
+    /// By name without case: what makes names unique. Looked up, never walked.
+    pub(crate) channel_folds: HashMap<Bytes, ChannelKey, FixedState>,
+    /// By name: the order of monitoring pages.
+    pub(crate) channel_order: BTreeMap<Bytes, ChannelKey>,
     pub(crate) channel_ids: BTreeMap<ChannelId, ChannelKey>,
     pub(crate) subscriptions: Slab<Subscription>,
     pub(crate) subscription_numbers: BTreeMap<u64, SubscriptionKey>,
@@ -150,7 +155,8 @@ impl Engine {
             conn_ids: HashMap::with_hasher(hasher.clone()),
             channels: Slab::new(),
             channel_names: HashMap::with_hasher(hasher.clone()),
-            channel_folds: BTreeMap::new(),
+            channel_folds: HashMap::with_hasher(hasher.clone()),
+            channel_order: BTreeMap::new(),
             channel_ids: BTreeMap::new(),
             subscriptions: Slab::new(),
             subscription_numbers: BTreeMap::new(),

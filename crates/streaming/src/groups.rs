@@ -25,13 +25,14 @@ impl Engine {
             let next = (group.last_sent + 1).max(channel.first);
             let to = channel.durable_last;
             if next > to {
+                self.groups[key.0].catching_up = None;
                 return;
             }
             let Some(member) = self.choose_for_new(key) else { return };
             if !self.spend() {
                 return self.queue_group(key);
             }
-            match self.send(member, next, 0, batch, effects) {
+            match self.send(now, member, next, 0, batch, effects) {
                 Attempt::Sent => {
                     self.groups[key.0].last_sent = next;
                     self.record_first(now, member, next, effects);
@@ -40,6 +41,7 @@ impl Engine {
                 Attempt::Missing => self.groups[key.0].last_sent = next,
                 Attempt::Cold => {
                     let channel = self.groups[key.0].channel;
+                    self.groups[key.0].catching_up.get_or_insert((now.monotonic, next));
                     let reading = self.read(channel, Reader::Group(key), next, to, effects);
                     self.groups[key.0].reading = Some(reading);
                     return;
@@ -125,6 +127,7 @@ impl Engine {
         let number = giver.number;
         let deadline = now.monotonic.saturating_add(self.subscriptions[to.0].ack_wait);
         self.take_over(to, number, sequence, deadline, count, effects);
+        self.subscriptions[to.0].note_stall(now);
         if let Some(group) = self.subscriptions[to.0].group {
             self.rotate(group, to);
         }

@@ -138,7 +138,7 @@ impl Engine {
                 let subscription = &self.subscriptions[key.0];
                 self.channels[channel.0].plain.remove(&subscription.number);
                 if subscription.is_durable() && leave == Leave::Keep {
-                    self.suspend(key, effects)
+                    self.suspend(now, key, effects)
                 } else {
                     self.log_subscription(SubscriptionVerb::Removed, key, StartLine::None, effects);
                     self.remove_subscription(key, effects)
@@ -174,9 +174,11 @@ impl Engine {
         }
     }
 
-    fn suspend(&mut self, key: SubscriptionKey, effects: &mut dyn Effects) -> Position {
+    fn suspend(&mut self, now: Now, key: SubscriptionKey, effects: &mut dyn Effects) -> Position {
         self.log_subscription(SubscriptionVerb::Suspended, key, StartLine::None, effects);
-        self.subscriptions[key.0].phase = Phase::Offline;
+        let subscription = &mut self.subscriptions[key.0];
+        subscription.phase = Phase::Offline;
+        subscription.offline_since = Some(now.monotonic);
         self.write_subscription(key, Urgency::Sync, effects)
     }
 
@@ -230,10 +232,8 @@ impl Engine {
             self.subscriptions[key.0].last_sent = last_sent;
             self.groups[group_key.0].shadow = Some(key);
             self.cancel_group_read(group_key);
-            let position = self.suspend(key, effects);
-            // Whoever comes next takes it over: it is nobody's meanwhile.
-            self.subscriptions[key.0].client_name = Bytes::new();
-            return position;
+            // Whoever comes next takes it over. Its last owner's ID stays to be shown until a restart (§8.6).
+            return self.suspend(now, key, effects);
         }
         let departing = std::mem::take(&mut group.departing);
         self.log_subscription(SubscriptionVerb::Removed, key, StartLine::None, effects);

@@ -9,6 +9,7 @@ pub mod input;
 pub mod options;
 pub mod snapshot;
 pub mod time;
+pub mod why;
 
 mod acks;
 mod checkpoint;
@@ -43,5 +44,9 @@ pub use input::{ChannelId, Input, ProbeId, Service, StoredMessage, Ticket};
 pub use limits_table::{ChannelLimits, LimitsEntry, LimitsError, LimitsTable};
 pub use options::{Limits, Options, Slices};
 pub use recovery::{RecoverError, StartError, StartSummary};
-pub use snapshot::{ChannelSnapshot, ClientSnapshot, Page, ServerSnapshot, SubscriptionSnapshot};
+pub use snapshot::{
+    ChannelSnapshot, ClientSnapshot, Counters, Page, ServerSnapshot, SubscriptionSnapshot, Survey, SurveySlice,
+    SurveyedChannel, SurveyedSubscription,
+};
 pub use time::{Now, Timestamp};
+pub use why::{Fact, FactValue, SequenceRange, Verdict, WhyQuestion, WhyReport, WhySubscription};

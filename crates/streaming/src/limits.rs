@@ -49,3 +49,12 @@ pub(crate) const RELEASE_ERRORS_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(DEADLINE_WINDOW_NS < REDELIVERY_SLACK_NS);
 const _: () = assert!(CHECKPOINT_FACTS_MAX > 0 && HANDLE_WORK_MAX > CHECKPOINT_FACTS_MAX);
+
+/// Runs of unacknowledged sequences that monitoring lists of one subscription.
+pub(crate) const WHY_RANGES_MAX: usize = 16;
+
+/// Names that monitoring lists when what was asked for does not exist.
+pub(crate) const WHY_NAMES_MAX: usize = 20;
+
+/// Names on each side of an unknown one, in their order, that are compared with it.
+pub(crate) const WHY_NAMES_COMPARED: usize = 500;

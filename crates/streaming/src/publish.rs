@@ -1,5 +1,7 @@
 //! Publishing (`streaming-protocol.md` §2.8), the creation of channels, and the release of what became durable.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use seaway_stan_protocol::{PubMsgView, encode_message, encode_pub_ack, errors, is_control_message, validate};
 
@@ -149,7 +151,10 @@ impl Engine {
 
     /// Adds an empty channel to the maps.
     pub(crate) fn insert_channel(&mut self, now: Now, id: ChannelId, name: Bytes) -> ChannelKey {
-        let fold = Bytes::from(validate::fold_case(&name).into_owned());
+        let fold = match validate::fold_case(&name) {
+            Cow::Borrowed(_) => name.clone(),
+            Cow::Owned(fold) => Bytes::from(fold),
+        };
         let limits = self.options.limits.find(&name);
         let key = ChannelKey(self.channels.insert(Channel {
             id,
@@ -175,6 +180,7 @@ impl Engine {
             touched: false,
             limits_reached_logged: false,
         }));
+        self.channel_order.insert(name.clone(), key);
         self.channel_names.insert(name, key);
         self.channel_folds.insert(fold, key);
         self.channel_ids.insert(id, key);

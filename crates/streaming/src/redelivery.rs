@@ -99,7 +99,7 @@ impl Engine {
                 return Progress::Waiting;
             }
             let count = run.count.saturating_add(1);
-            match self.send(receiver, sequence, count, batch, effects) {
+            match self.send(now, receiver, sequence, count, batch, effects) {
                 Attempt::Sent if receiver == key => {
                     let subscription = &mut self.subscriptions[key.0];
                     let deadline = next_deadline(now, run.deadline, subscription.ack_wait);
@@ -170,7 +170,7 @@ impl Engine {
                     }
                 }
             }
-            match self.send(key, sequence, count.saturating_add(1), batch, effects) {
+            match self.send(now, key, sequence, count.saturating_add(1), batch, effects) {
                 Attempt::Sent => {
                     let subscription = &mut self.subscriptions[key.0];
                     let deadline = next_deadline(now, deadline, subscription.ack_wait);

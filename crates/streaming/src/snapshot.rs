@@ -1,9 +1,14 @@
 //! What monitoring sees (`streaming-protocol.md` §8.3 to §8.6): pure reads, owned results.
+//!
+//! Lists come in pages, and sums over all channels in slices ([`Engine::survey`]): each call does a bounded part, so that
+//! no question keeps the engine from its work however much there is.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::engine::Engine;
 use crate::state::{Channel, ChannelKey, ClientKey, Phase, SubscriptionKey};
+use crate::time::Now;
 
 /// Numbers of §8.3.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +96,82 @@ pub struct SubscriptionSnapshot {
     pub is_stalled: bool,
 }
 
+/// One subscription in a survey: with what lasts as long as the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SurveyedSubscription {
+    /// What §8.6 shows.
+    pub shown: SubscriptionSnapshot,
+    /// Durable messages that it has not got, or its group when it is in one.
+    pub messages_waiting: u64,
+    /// Messages sent to it again since the start of the process.
+    pub redeliveries: u64,
+    /// Nanoseconds since its oldest unacknowledged message was first sent to it; `None` without such a message, and when
+    /// it was sent before a restart and not since.
+    pub oldest_unacknowledged: Option<u64>,
+}
+
+/// One channel in a survey.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SurveyedChannel {
+    /// What §8.6 shows without subscriptions.
+    pub shown: ChannelSnapshot,
+    /// Its subscriptions, as many as there was room for.
+    pub subscriptions: Vec<SurveyedSubscription>,
+}
+
+/// What has happened since the start of the process, beside what §8.3 counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages sent again.
+    pub redelivered_messages: u64,
+    /// Heartbeats that were not answered.
+    pub failed_heartbeats: u64,
+    /// Clients closed because of that.
+    pub lost_clients: u64,
+    /// Whether the bus can carry messages.
+    pub bus_up: bool,
+}
+
+/// Sums over a slice of the channels; see [`Engine::survey`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Channels of the slice.
+    pub channels: usize,
+    /// Messages in them.
+    pub messages: u64,
+    /// Their bytes, counted as §6.1 says.
+    pub bytes: u64,
+    /// Subscription records, offline ones included.
+    pub subscriptions: usize,
+    /// Those that are offline.
+    pub offline: usize,
+    /// Those that are active and stalled.
+    pub stalled: usize,
+    /// Messages sent and not acknowledged.
+    pub pending: u64,
+    /// Nanoseconds since the oldest of them was first sent, as far as is known.
+    pub oldest_unacknowledged: Option<u64>,
+    /// The channels that were wanted, with their subscriptions.
+    pub details: Vec<SurveyedChannel>,
+    /// Wanted channels that `details` has no room for.
+    pub channels_omitted: usize,
+    /// Wanted subscriptions that `details` has no room for.
+    pub subscriptions_omitted: usize,
+    /// Where the next slice goes on; `None` behind the last channel.
+    pub next: Option<Vec<u8>>,
+}
+
+/// How much of a survey one call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SurveySlice {
+    /// Channels and subscriptions looked at before the slice ends with the channel in hand.
+    pub visits: usize,
+    /// Wanted channels told of.
+    pub channels: usize,
+    /// Subscriptions told of.
+    pub subscriptions: usize,
+}
+
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
@@ -150,15 +231,127 @@ impl Engine {
         Some(self.client_snapshot(key, with_subscriptions))
     }
 
-    /// Channels by name, ignoring case.
+    /// Channels in the byte order of their names (§8.1).
     pub fn channels_page(&self, offset: usize, limit: usize, with_subscriptions: bool) -> Page<ChannelSnapshot> {
-        let items = self.channel_folds.values().skip(offset).take(limit);
+        let items = self.channel_order.values().skip(offset).take(limit);
         Page {
-            total: self.channel_folds.len(),
+            total: self.channel_order.len(),
             items: items
                 .map(|key| self.channel_snapshot(*key, with_subscriptions))
                 .collect(),
         }
+    }
+
+    /// Channels in the byte order of their names, those behind a name.
+    pub fn channels_after(&self, name: &[u8], limit: usize, with_subscriptions: bool) -> Vec<ChannelSnapshot> {
+        let behind = (Bound::Excluded(name), Bound::Unbounded);
+        let items = self.channel_order.range::<[u8], _>(behind).take(limit);
+        items
+            .map(|(_, key)| self.channel_snapshot(*key, with_subscriptions))
+            .collect()
+    }
+
+    /// Clients by ID, those behind an ID.
+    pub fn clients_after(&self, id: &[u8], limit: usize, with_subscriptions: bool) -> Vec<ClientSnapshot> {
+        let behind = (Bound::Excluded(id), Bound::Unbounded);
+        let items = self.client_names.range::<[u8], _>(behind).take(limit);
+        items
+            .map(|(_, key)| self.client_snapshot(*key, with_subscriptions))
+            .collect()
+    }
+
+    /// What has happened since the start of the process, beside what §8.3 counts.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            redelivered_messages: self.totals.redelivered,
+            failed_heartbeats: self.totals.heartbeats_failed,
+            lost_clients: self.totals.clients_lost,
+            bus_up: self.bus_up,
+        }
+    }
+
+    /// Sums over the channels behind `after` (all of them for `None`) in the byte order of their names, as many as the
+    /// slice allows, and details of those that are `wanted`.
+    pub fn survey(
+        &self,
+        now: Now,
+        after: Option<&[u8]>,
+        slice: SurveySlice,
+        mut wanted: impl FnMut(&[u8]) -> bool,
+    ) -> Survey {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut survey = Survey::default();
+        let mut visits = 0;
+        for (name, &key) in self.channel_order.range::<[u8], _>((start, Bound::Unbounded)) {
+            if visits >= slice.visits {
+                return survey;
+            }
+            survey.next = Some(name.to_vec());
+            let channel = &self.channels[key.0];
+            visits += 1 + channel.records;
+            survey.channels += 1;
+            survey.messages += channel.messages();
+            survey.bytes = survey.bytes.saturating_add(self.counted_bytes(key));
+            survey.subscriptions += channel.records;
+            for key in self.records(channel) {
+                self.survey_subscription(now, key, &mut survey);
+            }
+            if !wanted(name) {
+                continue;
+            }
+            if survey.details.len() < slice.channels {
+                self.survey_details(now, key, slice.subscriptions, &mut survey);
+            } else {
+                survey.channels_omitted += 1;
+                survey.subscriptions_omitted += channel.records;
+            }
+        }
+        survey.next = None;
+        survey
+    }
+
+    fn survey_subscription(&self, now: Now, key: SubscriptionKey, survey: &mut Survey) {
+        let subscription = &self.subscriptions[key.0];
+        survey.pending += subscription.pending.len() as u64;
+        survey.offline += usize::from(subscription.phase == Phase::Offline);
+        survey.stalled += usize::from(subscription.phase == Phase::Active && subscription.is_stalled());
+        let oldest = self.oldest_unacknowledged(now, subscription);
+        survey.oldest_unacknowledged = survey.oldest_unacknowledged.max(oldest);
+    }
+
+    fn survey_details(&self, now: Now, key: ChannelKey, subscriptions_max: usize, survey: &mut Survey) {
+        let told: usize = survey.details.iter().map(|channel| channel.subscriptions.len()).sum();
+        let room = subscriptions_max.saturating_sub(told);
+        let mut records = self.records(&self.channels[key.0]);
+        let subscriptions = records.by_ref().take(room).map(|key| self.surveyed(now, key)).collect();
+        let details = SurveyedChannel {
+            shown: self.channel_snapshot(key, false),
+            subscriptions,
+        };
+        survey.subscriptions_omitted += records.count();
+        survey.details.push(details);
+    }
+
+    fn surveyed(&self, now: Now, key: SubscriptionKey) -> SurveyedSubscription {
+        let subscription = &self.subscriptions[key.0];
+        let group = subscription.group.map(|group| &self.groups[group.0]);
+        let cursor = group.map_or(subscription.last_sent, |group| group.last_sent);
+        let channel = &self.channels[subscription.channel.0];
+        SurveyedSubscription {
+            shown: self.subscription_snapshot(key),
+            messages_waiting: (channel.durable_last + 1).saturating_sub((cursor + 1).max(channel.first)),
+            redeliveries: subscription.redeliveries,
+            oldest_unacknowledged: self.oldest_unacknowledged(now, subscription),
+        }
+    }
+
+    /// The subscription records of a channel in the order of §8.6: plain, offline durables, queue members and shadows.
+    pub(crate) fn records<'a>(&'a self, channel: &'a Channel) -> impl Iterator<Item = SubscriptionKey> + 'a {
+        let offline = |key: &&SubscriptionKey| self.subscriptions[key.0].client.is_none();
+        let durables = channel.durables.values().filter(offline);
+        let groups = channel.groups.values().map(|group| &self.groups[group.0]);
+        let members = groups.flat_map(|group| group.members.iter().chain(&group.shadow));
+        channel.plain.values().chain(durables).chain(members).copied()
     }
 
     /// One channel.
@@ -191,15 +384,7 @@ impl Engine {
         let channel = &self.channels[key.0];
         let mut subscriptions = Vec::new();
         if with_subscriptions {
-            let offline = |key: &&SubscriptionKey| self.subscriptions[key.0].client.is_none();
-            subscriptions.extend(channel.plain.values().map(|key| self.subscription_snapshot(*key)));
-            let durables = channel.durables.values().filter(offline);
-            subscriptions.extend(durables.map(|key| self.subscription_snapshot(*key)));
-            for group in channel.groups.values() {
-                let group = &self.groups[group.0];
-                let records = group.members.iter().chain(&group.shadow);
-                subscriptions.extend(records.map(|key| self.subscription_snapshot(*key)));
-            }
+            subscriptions.extend(self.records(channel).map(|key| self.subscription_snapshot(key)));
         }
         ChannelSnapshot {
             name: text(&channel.name),

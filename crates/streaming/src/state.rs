@@ -13,6 +13,7 @@ use crate::facts::Runs;
 use crate::input::{ChannelId, ProbeId, Ticket};
 use crate::limits_table::LimitsKey;
 use crate::pending::Pending;
+use crate::time::Now;
 
 macro_rules! key {
     ($(#[$doc:meta])* $name:ident) => {
@@ -56,6 +57,8 @@ pub(crate) struct Client {
     pub(crate) failed: u32,
     /// How often heartbeats began to fail; see [`Subscription::healthy_since`].
     pub(crate) failures: u64,
+    /// When the first of the failed heartbeats in a row failed; monotonic, counts while `failed` is not 0.
+    pub(crate) failing_since: u64,
     /// The heartbeat that waits for its answer.
     pub(crate) heartbeat: Option<ProbeId>,
     pub(crate) heartbeat_timer: Option<u64>,
@@ -230,6 +233,16 @@ pub(crate) struct Subscription {
     pub(crate) due: bool,
     pub(crate) reading: Option<Reading>,
     pub(crate) paused: Option<Destination>,
+    /// Monotonic times of what monitoring explains, `None` for what was so before this process: counts while it is stalled.
+    pub(crate) stalled_since: Option<u64>,
+    /// Counts while it has no owner.
+    pub(crate) offline_since: Option<u64>,
+    /// Counts while it is paused.
+    pub(crate) paused_since: u64,
+    /// Since when, and from which sequence on, it reads what is not in memory; none when it has caught up.
+    pub(crate) catching_up: Option<(u64, u64)>,
+    /// Messages sent to it again since the start of the process.
+    pub(crate) redeliveries: u64,
     /// The owner's count of failures when it was created or resumed: only later ones mark it.
     pub(crate) healthy_since: u64,
     pub(crate) timer: Option<u64>,
@@ -243,6 +256,13 @@ impl Subscription {
     /// Whether it has as many pending messages as it may.
     pub(crate) fn is_stalled(&self) -> bool {
         self.pending.len() >= self.max_in_flight
+    }
+
+    /// It has got a message more: remembers when that made it stall.
+    pub(crate) fn note_stall(&mut self, now: Now) {
+        if self.pending.len() == self.max_in_flight {
+            self.stalled_since = Some(now.monotonic);
+        }
     }
 
     /// Whether it keeps its state when its owner goes.
@@ -265,6 +285,8 @@ pub(crate) struct Group {
     pub(crate) departing: BTreeSet<SubscriptionKey>,
     pub(crate) last_sent: u64,
     pub(crate) reading: Option<Reading>,
+    /// As for a subscription.
+    pub(crate) catching_up: Option<(u64, u64)>,
     pub(crate) retry_timer: Option<u64>,
     pub(crate) queued: bool,
 }

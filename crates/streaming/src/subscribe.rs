@@ -400,6 +400,7 @@ impl Engine {
             return;
         };
         subscription.phase = Phase::Active;
+        subscription.stalled_since = Some(now.monotonic);
         if !subscription.pending.is_empty() {
             subscription.hold = Hold::Resume(0);
         }
@@ -443,6 +444,11 @@ impl Engine {
             due: false,
             reading: None,
             paused: None,
+            stalled_since: None,
+            offline_since: None,
+            paused_since: 0,
+            catching_up: None,
+            redeliveries: 0,
             healthy_since: 0,
             timer: None,
             retry_timer: None,
@@ -477,6 +483,7 @@ impl Engine {
             departing: Default::default(),
             last_sent: 0,
             reading: None,
+            catching_up: None,
             retry_timer: None,
             queued: false,
         }));

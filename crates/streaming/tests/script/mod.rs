@@ -44,6 +44,8 @@ struct Session {
     /// Whether commits happen only on `sync`.
     slow_disk: bool,
     fail_reads: bool,
+    /// Reads stay unanswered.
+    silent_reads: bool,
     show_payload: bool,
     guids: u64,
     lines: Vec<String>,
@@ -66,6 +68,7 @@ impl Session {
             gone: Vec::new(),
             slow_disk: false,
             fail_reads: false,
+            silent_reads: false,
             show_payload: false,
             guids: 0,
             lines: Vec::new(),
@@ -174,7 +177,12 @@ impl Session {
                     engine.handle(self.now, Input::Sought { ticket, sequence }, &mut self.world);
                 }
             }
+            let unanswered = match self.silent_reads {
+                true => std::mem::take(&mut self.world.reads),
+                false => Default::default(),
+            };
             let mut busy = self.world.answer(engine, self.now);
+            self.world.reads.extend(unanswered);
             busy |= self.answer_probes();
             let engine = self.engine.as_ref().expect("the engine runs");
             let committed = self.slow_disk || self.world.durable == self.world.records.len();
@@ -373,6 +381,11 @@ impl Session {
             "free" => (self.world.full, self.world.stuck) = (false, false),
             "unreadable" => self.fail_reads = true,
             "readable" => self.fail_reads = false,
+            "silent" => self.silent_reads = true,
+            "talkative" => {
+                self.silent_reads = false;
+                self.drive();
+            }
             "failed" => {
                 self.slow_disk = true;
                 self.input(Input::Poisoned);

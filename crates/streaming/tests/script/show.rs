@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use seaway_streaming::SubscriptionSnapshot;
+use seaway_streaming::{FactValue, SubscriptionSnapshot, Timestamp, WhyQuestion};
 
 use super::words::Words;
 use super::{MILLISECOND, START, Session};
@@ -69,6 +69,10 @@ impl Session {
                     engine.inbox_prefix()
                 )
             }
+            "why" => {
+                self.show_why(words);
+                return;
+            }
             "deadline" => format!(
                 "{:?}",
                 engine.next_deadline().map(|at| (at - START.monotonic) / MILLISECOND)
@@ -76,6 +80,64 @@ impl Session {
             other => panic!("show {other}"),
         };
         self.lines.push(line);
+    }
+}
+
+impl Session {
+    /// Why the subscriptions of a channel are, or are not, receiving.
+    fn show_why(&mut self, words: &Words<'_>) {
+        let name = |key| words.get(key).map(|value| value.as_bytes().to_vec());
+        let question = WhyQuestion {
+            channel: words.at(2).as_bytes().to_vec(),
+            durable: name("durable"),
+            queue: name("queue"),
+            client: name("client"),
+            offset: 0,
+            limit: 100,
+            store_full: self.world.full.then(|| "no space left".to_owned()),
+        };
+        let engine = self.engine.as_ref().expect("the engine runs");
+        let report = engine.why(self.now, &question);
+        if report.subscriptions.len() != 1 {
+            self.lines.push(format!("{}: {}", report.verdict.code(), report.words));
+            self.lines.push(format!("  {}", report.advice));
+        }
+        for subscription in &report.subscriptions {
+            let codes: Vec<&str> = std::iter::once(&subscription.verdict)
+                .chain(&subscription.also)
+                .map(|verdict| verdict.code())
+                .collect();
+            self.lines.push(format!("{}: {}", codes.join("+"), subscription.words));
+            self.lines.push(format!("  {}", subscription.advice));
+            if words.get("facts") == Some("true") {
+                for fact in &subscription.facts {
+                    self.lines.push(format!("  {} = {}", fact.name, value(&fact.value)));
+                }
+            }
+        }
+    }
+}
+
+fn value(value: &FactValue) -> String {
+    let at = |time: Timestamp| format!("@{}ms", (time.0 - START.wall.0) / MILLISECOND as i64);
+    match value {
+        FactValue::Number(number) => number.to_string(),
+        FactValue::Text(text) => text.clone(),
+        FactValue::Flag(flag) => flag.to_string(),
+        FactValue::Time(time) => at(*time),
+        FactValue::Span(nanoseconds) => format!("{}ms", nanoseconds / MILLISECOND),
+        FactValue::Names(names) => names.join(" "),
+        FactValue::Sequences(ranges) => ranges
+            .iter()
+            .map(|range| {
+                let due = range.due.map_or("unknown".to_owned(), at);
+                format!(
+                    "{}-{}(again {}, due {due})",
+                    range.first, range.last, range.redeliveries
+                )
+            })
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }
 
