@@ -168,7 +168,7 @@ mod tests {
                 Detail::new(LOG, sequence, sequence as i64 * 10, offset, size(sequence), moved)
             };
             let details: Vec<Detail> = sequences.map(detail).collect();
-            let directory = Directory::build(id, Extent::default(), &details);
+            let directory = Directory::build(id, Extent::default(), &details, false);
             for run in &directory.runs {
                 absorb_run(&mut self.log, run, &directory, &mut self.segments, 0);
             }

@@ -2,11 +2,16 @@
 //! facts, the journal adds what it knows of each log; the file counts only when every record it may know of is durable.
 
 use crate::disk::DiskFile;
-use crate::format::{Cut, FILE_HEADER_BYTES, Identity, checkpoint_name, checkpoint_seed, seal_header, write_preamble};
+use crate::encryption::{EncryptionHeader, FileCipher, NONCE_BYTES};
+use crate::format::{
+    Cut, FILE_HEADER_BYTES, Identity, checkpoint_name, checkpoint_seed, encryption_flag, seal_header, u32_at,
+    write_encryption, write_preamble,
+};
 use crate::job::JobKind;
 use crate::journal::Journal;
 use crate::limits::{CHECKPOINT_BLOCK_BYTES, STEP_LOGS_MAX};
 use crate::logs::LogState;
+use crate::record::ENCRYPTION_BYTES;
 use crate::{Completion, Position};
 use std::collections::VecDeque;
 use std::io;
@@ -36,6 +41,8 @@ struct Running {
     begun_at_bytes: u64,
     name: String,
     seed: u32,
+    /// Encrypts its blocks.
+    cipher: Option<BlockCipher>,
     /// Entries of the block being filled, after room for its header.
     block: Vec<u8>,
     blocks: u32,
@@ -57,6 +64,8 @@ struct Running {
 pub(crate) struct Checkpoints {
     /// Segments below this number are covered; 0 without a checkpoint.
     pub(crate) begin_segment: u64,
+    /// Checkpoints begun by this start: a part of their nonces.
+    attempts: u32,
     /// Position at which the newest one begins; 0 without one.
     pub(crate) begin: Position,
     pub(crate) name: Option<String>,
@@ -121,13 +130,17 @@ impl Running {
     }
 
     fn close_block(&mut self) {
-        if self.block.len() <= BLOCK_HEADER_BYTES {
+        let room = block_room(self.cipher.is_some());
+        if self.block.len() <= room {
             return;
         }
-        let mut block = std::mem::replace(&mut self.block, vec![0; BLOCK_HEADER_BYTES]);
+        let mut block = std::mem::replace(&mut self.block, vec![0; room]);
         let length = (block.len() - 8) as u32;
         block[0..4].copy_from_slice(&length.to_le_bytes());
         block[4..8].copy_from_slice(&self.blocks.to_le_bytes());
+        if let Some(cipher) = &self.cipher {
+            cipher.encrypt(&mut block, self.blocks);
+        }
         let checksum = block_checksum(self.seed, &block);
         block[8..12].copy_from_slice(&checksum.to_le_bytes());
         self.blocks += 1;
@@ -136,20 +149,86 @@ impl Running {
     }
 }
 
+/// Bytes of a block before its entries.
+fn block_room(encrypted: bool) -> usize {
+    BLOCK_HEADER_BYTES + if encrypted { ENCRYPTION_BYTES } else { 0 }
+}
+
+/// Encrypts and decrypts the blocks of one checkpoint.
+pub(crate) struct BlockCipher {
+    cipher: FileCipher,
+    /// The file's header, which every block's tag covers.
+    header: Vec<u8>,
+    /// The number of the attempt that wrote it; of a checkpoint that is read, known from its first block on.
+    attempt: Option<u32>,
+}
+
+impl BlockCipher {
+    fn associated(&self, block: &[u8]) -> Vec<u8> {
+        [self.header.as_slice(), &block[0..8]].concat()
+    }
+
+    fn encrypt(&self, block: &mut [u8], number: u32) {
+        let associated = self.associated(block);
+        let attempt = self.attempt.expect("a checkpoint that is written has a number");
+        let nonce = self.cipher.nonce(u64::from(attempt) | u64::from(number) << 32);
+        let tag = self.cipher.encrypt(nonce, &associated, &mut block[block_room(true)..]);
+        let tag_at = BLOCK_HEADER_BYTES + NONCE_BYTES;
+        block[BLOCK_HEADER_BYTES..tag_at].copy_from_slice(&nonce);
+        block[tag_at..block_room(true)].copy_from_slice(&tag);
+    }
+
+    /// For a checkpoint that is read.
+    pub(crate) fn of_file(cipher: FileCipher, header: Vec<u8>) -> BlockCipher {
+        BlockCipher {
+            cipher,
+            header,
+            attempt: None,
+        }
+    }
+
+    /// The entries of a block, into `out`.
+    pub(crate) fn decrypt(&mut self, block: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
+        out.clear();
+        let (nonce_at, tag_at) = (BLOCK_HEADER_BYTES, BLOCK_HEADER_BYTES + NONCE_BYTES);
+        let Some(ciphertext) = block.get(block_room(true)..) else {
+            return Err("a block of the encrypted checkpoint is too short");
+        };
+        let nonce: [u8; NONCE_BYTES] = block[nonce_at..tag_at].try_into().expect("a slice of twelve bytes");
+        let tag = block[tag_at..block_room(true)]
+            .try_into()
+            .expect("a slice of sixteen bytes");
+        let attempt = u32_at(&nonce, 4);
+        if nonce[8..12] != block[4..8] || *self.attempt.get_or_insert(attempt) != attempt {
+            return Err("a block of the encrypted checkpoint is at another place");
+        }
+        self.cipher
+            .decrypt(nonce, tag, &self.associated(block), ciphertext, out)
+            .map_err(|_| "a block of the encrypted checkpoint was altered")
+    }
+}
+
 /// Checksum of a block: of its length, its number and its entries.
 pub(crate) fn block_checksum(seed: u32, block: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(seed, &block[0..8]), &block[BLOCK_HEADER_BYTES..])
 }
 
-fn header(identity: &Identity, epoch: u64, begin: Position, tail: Cut) -> Vec<u8> {
+fn header(
+    identity: &Identity,
+    epoch: u64,
+    begin: Position,
+    tail: Cut,
+    encryption: Option<&EncryptionHeader>,
+) -> Vec<u8> {
     let mut bytes = vec![0; FILE_HEADER_BYTES];
-    write_preamble(&mut bytes, b"SEAWAYCP", 0, identity);
+    write_preamble(&mut bytes, b"SEAWAYCP", encryption_flag(encryption), identity);
     bytes[32..40].copy_from_slice(&epoch.to_le_bytes());
     bytes[40..48].copy_from_slice(&begin.to_le_bytes());
     bytes[48..56].copy_from_slice(&tail.segment.to_le_bytes());
     bytes[56..64].copy_from_slice(&tail.offset.to_le_bytes());
     bytes[64..72].copy_from_slice(&tail.position.to_le_bytes());
     bytes[72..76].copy_from_slice(&tail.checksum.to_le_bytes());
+    write_encryption(&mut bytes, encryption);
     seal_header(&mut bytes, 0);
     bytes
 }
@@ -165,14 +244,23 @@ impl Journal {
         let tail = self.writer.fill_start();
         let seed = checkpoint_seed(&self.identity, self.epoch, begin);
         let name = checkpoint_name(begin, self.epoch);
-        let header = header(&self.identity, self.epoch, begin, tail);
+        let encryption = self.keys.as_ref().map(|keys| keys.header);
+        let header = header(&self.identity, self.epoch, begin, tail, encryption.as_ref());
+        let attempt = self.checkpoints.attempts;
+        self.checkpoints.attempts += 1;
+        let cipher = self.keys.as_ref().map(|keys| BlockCipher {
+            cipher: keys.own_checkpoint(self.epoch, begin),
+            header: header.clone(),
+            attempt: Some(attempt),
+        });
         self.checkpoints.running = Some(Running {
             begin,
             begin_segment: tail.segment,
             begun_at_bytes: self.statistics.committed_bytes,
             name,
             seed,
-            block: vec![0; BLOCK_HEADER_BYTES],
+            block: vec![0; block_room(cipher.is_some())],
+            cipher,
             blocks: 0,
             entries: 0,
             ready_bytes: header.len() as u64,

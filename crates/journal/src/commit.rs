@@ -4,6 +4,7 @@
 
 use crate::directory::{Detail, Extent};
 use crate::disk::DiskFile;
+use crate::encryption::FileCipher;
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Cut, SegmentId};
 use crate::job::JobKind;
 use crate::journal::Journal;
@@ -12,15 +13,15 @@ use crate::limits::{
 };
 use crate::maintenance::Preparation;
 use crate::options::{Class, Urgency};
-use crate::record::{self, MESSAGE_OVERHEAD_BYTES};
+use crate::record::{self, ENCRYPTION_BYTES, Form, MESSAGE_OVERHEAD_BYTES};
 use crate::segment::{Segment, SegmentState};
 use crate::{Completion, LogId, Position, Refusal};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-/// Bytes a record may need beside its body: its own fields, a batch header, padding.
-const RECORD_MARGIN_BYTES: u64 = 128;
+/// Bytes a record may need beside its body: its own fields, what encryption adds, a batch header, padding.
+const RECORD_MARGIN_BYTES: u64 = 160;
 /// Zeros after a batch, so that the end shows even where an earlier use of the file left bytes.
 const TERMINATOR_BYTES: u32 = BATCH_HEADER_BYTES as u32;
 
@@ -35,6 +36,8 @@ pub(crate) struct Planned {
 pub(crate) struct OpenSegment {
     pub(crate) id: SegmentId,
     pub(crate) seed: u32,
+    /// Encrypts its records, if the journal is encrypted.
+    pub(crate) cipher: Option<FileCipher>,
     pub(crate) capacity: u64,
     /// Where the filling batch begins.
     pub(crate) cursor: u32,
@@ -42,6 +45,16 @@ pub(crate) struct OpenSegment {
     pub(crate) file: Option<Arc<dyn DiskFile>>,
     /// Messages that rewriting copied into it.
     pub(crate) moved: u64,
+}
+
+impl OpenSegment {
+    /// How records are put into the filling batch. What is encrypted is so when the batch is closed: memory serves plain ones.
+    fn form(&self) -> Form {
+        match self.cipher {
+            None => Form::Plain(self.seed),
+            Some(_) => Form::ToBeEncrypted,
+        }
+    }
 }
 
 /// A finished batch on its way to the disk.
@@ -184,8 +197,8 @@ impl Journal {
             "sequence {sequence} is out of range"
         );
         let offset = self.place(MESSAGE_OVERHEAD_BYTES + length);
-        let seed = self.writer.open.seed;
-        let size = record::write_message(&mut self.writer.fill, seed, false, log, sequence, timestamp, body);
+        let form = self.writer.open.form();
+        let size = record::write_message(&mut self.writer.fill, form, false, log, sequence, timestamp, body);
         let ordinal = self
             .tail
             .push(Detail::new(log, sequence, timestamp, offset, size, false));
@@ -219,8 +232,8 @@ impl Journal {
     /// Appends a copy of a live message; the log's state stays as it is.
     pub(crate) fn append_moved(&mut self, log: LogId, sequence: u64, timestamp: i64, body: &[u8]) {
         let offset = self.place(MESSAGE_OVERHEAD_BYTES + body.len());
-        let seed = self.writer.open.seed;
-        let size = record::write_message(&mut self.writer.fill, seed, true, log, sequence, timestamp, &[body]);
+        let form = self.writer.open.form();
+        let size = record::write_message(&mut self.writer.fill, form, true, log, sequence, timestamp, &[body]);
         self.tail
             .push(Detail::new(log, sequence, timestamp, offset, size, true));
         self.writer.open.moved += 1;
@@ -239,8 +252,8 @@ impl Journal {
             body.len()
         );
         self.place(MESSAGE_OVERHEAD_BYTES + body.len());
-        let seed = self.writer.open.seed;
-        let size = record::write_fact(&mut self.writer.fill, seed, kind, body);
+        let form = self.writer.open.form();
+        let size = record::write_fact(&mut self.writer.fill, form, kind, body);
         self.writer.urgent |= urgency == Urgency::Sync;
         self.appended_record(size)
     }
@@ -252,8 +265,8 @@ impl Journal {
             return self.discard();
         }
         self.place(MESSAGE_OVERHEAD_BYTES + body.len());
-        let seed = self.writer.open.seed;
-        let size = record::write_trim(&mut self.writer.fill, seed, log, first, body);
+        let form = self.writer.open.form();
+        let size = record::write_trim(&mut self.writer.fill, form, log, first, body);
         let position = self.appended_record(size);
         self.forget_before(log, first, position);
         position
@@ -265,8 +278,8 @@ impl Journal {
             return self.discard();
         }
         self.place(MESSAGE_OVERHEAD_BYTES + body.len());
-        let seed = self.writer.open.seed;
-        let size = record::write_delete(&mut self.writer.fill, seed, log, body);
+        let form = self.writer.open.form();
+        let size = record::write_delete(&mut self.writer.fill, form, log, body);
         self.writer.urgent |= urgency == Urgency::Sync;
         let position = self.appended_record(size);
         self.forget_log(log, position);
@@ -287,8 +300,14 @@ impl Journal {
         self.writer.next_position
     }
 
-    /// Makes room for a record of `size` bytes at the end of the filling batch; returns its offset in the open segment.
+    /// Bytes by which each record is longer than without encryption.
+    pub(crate) fn encryption_bytes(&self) -> usize {
+        self.keys.as_ref().map_or(0, |_| ENCRYPTION_BYTES)
+    }
+
+    /// Makes room for a record of `size` bytes, encryption not counted, at the end of the filling batch; returns its offset in the open segment.
     fn place(&mut self, size: usize) -> u32 {
+        let size = size + self.encryption_bytes();
         let needed = size as u64 + 8;
         let used = u64::from(self.writer.open.cursor) + self.writer.fill.len() as u64;
         let over_batch = self.writer.fill.len() + size > BATCH_BYTES_MAX;
@@ -313,6 +332,13 @@ impl Journal {
         let mut bytes = std::mem::take(&mut writer.fill);
         let capacity_hint = bytes.len() + bytes.len() / 4;
         let first_position = writer.next_position - u64::from(writer.fill_count);
+        // The cache keeps what can be read at once, the disk gets the other.
+        let plain = writer.open.cipher.as_ref().map(|cipher| {
+            let plain = Arc::new(bytes.clone());
+            let seed = writer.open.seed;
+            record::encrypt(&mut bytes[BATCH_HEADER_BYTES..], cipher, first_position, seed);
+            plain
+        });
         let header = BatchHeader::finish(
             &mut bytes,
             writer.open.seed,
@@ -329,7 +355,8 @@ impl Journal {
         }
         let bytes = Arc::new(bytes);
         let segment = writer.open.id.number;
-        self.cache.push(segment, writer.open.cursor, Arc::clone(&bytes));
+        let kept = plain.unwrap_or_else(|| Arc::clone(&bytes));
+        self.cache.push(segment, writer.open.cursor, kept);
         let offset = writer.open.cursor;
         writer.closed.push_back(Batch {
             segment,
@@ -370,12 +397,14 @@ impl Journal {
         let planned = self.next_planned(u64::from(SEGMENT_HEADER_BYTES) + room);
         let writer = &mut self.writer;
         let mut segment = Segment::new(planned.id, planned.capacity, SegmentState::Open);
+        segment.content.encrypted = self.keys.is_some();
         segment.extent.first_position = writer.next_position;
         self.segments.by_number.insert(planned.id.number, segment);
         self.tail.open_segment(planned.id.number);
         writer.open = OpenSegment {
             id: planned.id,
             seed: planned.id.seed(&self.identity),
+            cipher: self.keys.as_ref().map(|keys| keys.own_segment(planned.id)),
             capacity: planned.capacity,
             cursor: SEGMENT_HEADER_BYTES,
             first_position: writer.next_position,
@@ -566,7 +595,7 @@ impl Journal {
         self.completions.push(Completion::Durable(self.writer.durable));
     }
 
-    /// The bytes of an appended record, while they are in memory.
+    /// The body of an appended message, while it is in memory.
     pub(crate) fn cached(&self, segment: u64, offset: u32, size: u32) -> Option<&[u8]> {
         let open = &self.writer.open;
         let bytes = if segment == open.id.number && offset >= open.cursor {
@@ -574,6 +603,8 @@ impl Journal {
         } else {
             self.cache.get(segment, offset)?
         };
-        bytes.get(..size as usize)
+        let (start, end) = (MESSAGE_OVERHEAD_BYTES, size as usize);
+        let added = self.encryption_bytes();
+        bytes.get(start + added..end + added)
     }
 }

@@ -4,9 +4,10 @@
 use crate::LogId;
 use crate::disk::Disk;
 use crate::format::{
-    FILE_HEADER_BYTES, Identity, SegmentId, check_header, check_preamble, i64_at, identity_at, seal_header, u32_at,
-    u64_at, write_preamble,
+    ENCRYPTED_FLAG, FILE_HEADER_BYTES, Identity, SegmentId, check_header, check_preamble, i64_at, identity_at,
+    is_encrypted, seal_header, u32_at, u64_at, write_preamble,
 };
+use crate::record::ENCRYPTION_BYTES;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -82,9 +83,39 @@ pub(crate) struct Extent {
     pub(crate) checksum: u32,
 }
 
+/// Sums over all messages of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Content {
+    pub(crate) messages: u64,
+    /// Of their records, without what encryption adds.
+    pub(crate) message_bytes: u64,
+    pub(crate) encrypted: bool,
+}
+
+impl Content {
+    fn of(runs: &[Run], messages: u64, encrypted: bool) -> Content {
+        Content {
+            messages,
+            message_bytes: runs.iter().map(|run| u64::from(run.bytes)).sum(),
+            encrypted,
+        }
+    }
+
+    /// What encryption adds to records of so many of the bytes.
+    pub(crate) fn added_to(&self, bytes: u64) -> u64 {
+        if !self.encrypted {
+            return 0;
+        }
+        let added = u128::from(self.messages) * ENCRYPTION_BYTES as u128;
+        (added * u128::from(bytes) / u128::from(self.message_bytes.max(1))) as u64
+    }
+}
+
 /// A directory in memory.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Directory {
+    /// Whether the segment's records are encrypted. Lengths here are without what that adds.
+    pub(crate) encrypted: bool,
     pub(crate) id: SegmentId,
     pub(crate) extent: Extent,
     pub(crate) runs: Vec<Run>,
@@ -92,7 +123,7 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn build(id: SegmentId, extent: Extent, details: &[Detail]) -> Directory {
+    pub(crate) fn build(id: SegmentId, extent: Extent, details: &[Detail], encrypted: bool) -> Directory {
         let mut sorted = details.to_vec();
         sorted.sort_unstable_by_key(|detail| (detail.log.0, detail.sequence, detail.is_moved()));
         let mut runs: Vec<Run> = Vec::new();
@@ -127,11 +158,16 @@ impl Directory {
             });
         }
         Directory {
+            encrypted,
             id,
             extent,
             runs,
             entries,
         }
+    }
+
+    pub(crate) fn content(&self) -> Content {
+        Content::of(&self.runs, self.entries.len() as u64, self.encrypted)
     }
 
     pub(crate) fn encode(&self, identity: &Identity) -> Vec<u8> {
@@ -150,7 +186,8 @@ impl Directory {
         }
         let runs_checksum = crc32c::crc32c_append(seed, &bytes[FILE_HEADER_BYTES..]);
         let header = &mut bytes[..FILE_HEADER_BYTES];
-        write_preamble(header, b"SEAWAYDI", 0, identity);
+        let flags = if self.encrypted { ENCRYPTED_FLAG } else { 0 };
+        write_preamble(header, b"SEAWAYDI", flags, identity);
         header[32..40].copy_from_slice(&self.id.epoch.to_le_bytes());
         header[40..48].copy_from_slice(&self.id.number.to_le_bytes());
         header[48..56].copy_from_slice(&self.extent.end.to_le_bytes());
@@ -188,6 +225,7 @@ fn pages_start(runs: usize) -> u64 {
 pub(crate) struct Summary {
     pub(crate) extent: Extent,
     pub(crate) runs: Vec<Run>,
+    pub(crate) content: Content,
     /// Length the file must have.
     pub(crate) length: u64,
 }
@@ -228,8 +266,14 @@ pub(crate) fn read_summary(disk: &dyn Disk, identity: &Identity, id: SegmentId) 
         next_position: u64_at(&header, 64),
         checksum: u32_at(&header, 72),
     };
-    let runs = table.chunks_exact(RUN_BYTES).map(decode_run).collect();
-    Ok(Ok(Summary { extent, runs, length }))
+    let runs: Vec<Run> = table.chunks_exact(RUN_BYTES).map(decode_run).collect();
+    let content = Content::of(&runs, entries as u64, is_encrypted(&header));
+    Ok(Ok(Summary {
+        extent,
+        runs,
+        content,
+        length,
+    }))
 }
 
 fn check_summary_header(header: &[u8], identity: &Identity, id: SegmentId) -> Result<usize, String> {

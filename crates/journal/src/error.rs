@@ -32,6 +32,12 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
     },
+    /// The journal is encrypted, and no key was given.
+    #[error("the journal is encrypted, and no encryption key was given; nothing was changed")]
+    KeyRequired,
+    /// The journal is encrypted with another key than the one given.
+    #[error("the encryption key is not the one with which the journal is encrypted; nothing was changed")]
+    WrongKey,
     /// The disk is full, so that not even the first segment can be prepared.
     #[error("no space to open the journal: {0}")]
     NoSpace(io::Error),

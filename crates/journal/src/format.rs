@@ -1,10 +1,17 @@
 //! What all files share: names, identity, checksum seeds, header codecs of segments and epochs
 //! (docs/journal-format.md §1-§5). Pure; knows nothing of what a record holds.
 
+use crate::encryption::{ENCRYPTION_HEADER_BYTES, EncryptionHeader};
 use crate::limits::{SEGMENT_BYTES_CEILING, SEGMENT_HEADER_BYTES};
 
-/// The version all files carry.
-pub(crate) const VERSION: u32 = 1;
+/// The version of files in which nothing is encrypted.
+const VERSION_PLAIN: u32 = 1;
+/// The version of files in which something is.
+const VERSION_ENCRYPTED: u32 = 2;
+/// Flag of file headers: something in the file is encrypted, and how is said at [`ENCRYPTION_AT`] (not in directories).
+pub(crate) const ENCRYPTED_FLAG: u32 = 2;
+/// Where a file header has its encryption header.
+const ENCRYPTION_AT: usize = 76;
 pub(crate) const LOCK_NAME: &str = "journal.lock";
 pub(crate) const BATCH_HEADER_BYTES: usize = 64;
 pub(crate) const FILE_HEADER_BYTES: usize = 128;
@@ -139,7 +146,8 @@ pub(crate) fn identity_at(bytes: &[u8], at: usize) -> Identity {
     bytes[at..at + 16].try_into().expect("a slice of sixteen bytes")
 }
 
-/// Checks magic and version of a file header and that no reserved flag is set; `allowed` are the flags of this version.
+/// Checks magic and version of a file header and that no reserved flag is set; `allowed` are the flags of this kind besides the
+/// one for encryption.
 pub(crate) fn check_preamble(bytes: &[u8], magic: &[u8; 8], allowed: u32) -> Result<(), String> {
     if &bytes[0..8] != magic {
         return Err(format!(
@@ -148,12 +156,16 @@ pub(crate) fn check_preamble(bytes: &[u8], magic: &[u8; 8], allowed: u32) -> Res
         ));
     }
     let version = u32_at(bytes, 8);
-    if version != VERSION {
-        return Err(format!(
-            "the file has format version {version}, this program knows version {VERSION}"
-        ));
-    }
-    let unknown = u32_at(bytes, 12) & !allowed;
+    let of_version = match version {
+        VERSION_PLAIN => 0,
+        VERSION_ENCRYPTED => ENCRYPTED_FLAG,
+        _ => {
+            return Err(format!(
+                "the file has format version {version}, this program knows versions up to {VERSION_ENCRYPTED}"
+            ));
+        }
+    };
+    let unknown = u32_at(bytes, 12) & !(allowed | of_version);
     if unknown != 0 {
         return Err(format!("unknown flags {unknown:#x} in the file header"));
     }
@@ -162,9 +174,35 @@ pub(crate) fn check_preamble(bytes: &[u8], magic: &[u8; 8], allowed: u32) -> Res
 
 pub(crate) fn write_preamble(bytes: &mut [u8], magic: &[u8; 8], flags: u32, identity: &Identity) {
     bytes[0..8].copy_from_slice(magic);
-    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    let is_encrypted = flags & ENCRYPTED_FLAG != 0;
+    let version = if is_encrypted { VERSION_ENCRYPTED } else { VERSION_PLAIN };
+    bytes[8..12].copy_from_slice(&version.to_le_bytes());
     bytes[12..16].copy_from_slice(&flags.to_le_bytes());
     bytes[16..32].copy_from_slice(identity);
+}
+
+/// Whether a header's flags say that something in the file is encrypted.
+pub(crate) fn is_encrypted(bytes: &[u8]) -> bool {
+    u32_at(bytes, 12) & ENCRYPTED_FLAG != 0
+}
+
+/// The flag for a file header, and the encryption header in its place.
+pub(crate) fn write_encryption(bytes: &mut [u8], encryption: Option<&EncryptionHeader>) {
+    if let Some(encryption) = encryption {
+        encryption.encode(&mut bytes[ENCRYPTION_AT..ENCRYPTION_AT + ENCRYPTION_HEADER_BYTES]);
+    }
+}
+
+pub(crate) fn encryption_flag(encryption: Option<&EncryptionHeader>) -> u32 {
+    if encryption.is_some() { ENCRYPTED_FLAG } else { 0 }
+}
+
+/// The encryption header of a file header whose checksum was checked.
+pub(crate) fn read_encryption(bytes: &[u8]) -> Result<Option<EncryptionHeader>, String> {
+    if !is_encrypted(bytes) {
+        return Ok(None);
+    }
+    EncryptionHeader::decode(&bytes[ENCRYPTION_AT..ENCRYPTION_AT + ENCRYPTION_HEADER_BYTES]).map(Some)
 }
 
 /// Header of a segment file (§4).
@@ -173,17 +211,23 @@ pub(crate) struct SegmentHeader {
     pub(crate) identity: Identity,
     pub(crate) id: SegmentId,
     pub(crate) capacity: u64,
+    pub(crate) encryption: Option<EncryptionHeader>,
 }
 
 impl SegmentHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; SEGMENT_HEADER_BYTES as usize];
-        write_preamble(&mut bytes, b"SEAWAYSG", 0, &self.identity);
+        let encryption = self.encryption.as_ref();
+        write_preamble(&mut bytes, b"SEAWAYSG", encryption_flag(encryption), &self.identity);
         bytes[32..40].copy_from_slice(&self.id.epoch.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.id.number.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.capacity.to_le_bytes());
         let checksum = crc32c::crc32c(&bytes[0..60]);
         bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
+        if encryption.is_some() {
+            write_encryption(&mut bytes, encryption);
+            seal_header(&mut bytes, 0);
+        }
         bytes
     }
 
@@ -195,6 +239,9 @@ impl SegmentHeader {
             return Err("the checksum of the segment header does not match".to_owned());
         }
         check_preamble(bytes, b"SEAWAYSG", 0)?;
+        if is_encrypted(bytes) {
+            check_header(bytes, 0, "segment")?;
+        }
         let header = SegmentHeader {
             identity: identity_at(bytes, 16),
             id: SegmentId {
@@ -202,6 +249,7 @@ impl SegmentHeader {
                 number: u64_at(bytes, 40),
             },
             capacity: u64_at(bytes, 48),
+            encryption: read_encryption(bytes)?,
         };
         if header.capacity > SEGMENT_BYTES_CEILING || header.capacity < u64::from(SEGMENT_HEADER_BYTES) {
             return Err(format!("impossible capacity {} in the segment header", header.capacity));
@@ -226,17 +274,21 @@ pub(crate) struct EpochFile {
     pub(crate) epoch: u64,
     pub(crate) synced: bool,
     pub(crate) cut: Cut,
+    pub(crate) encryption: Option<EncryptionHeader>,
 }
 
 impl EpochFile {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; FILE_HEADER_BYTES];
-        write_preamble(&mut bytes, b"SEAWAYEP", u32::from(!self.synced), &self.identity);
+        let encryption = self.encryption.as_ref();
+        let flags = u32::from(!self.synced) | encryption_flag(encryption);
+        write_preamble(&mut bytes, b"SEAWAYEP", flags, &self.identity);
         bytes[32..40].copy_from_slice(&self.epoch.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.cut.segment.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.cut.offset.to_le_bytes());
         bytes[56..64].copy_from_slice(&self.cut.position.to_le_bytes());
         bytes[64..68].copy_from_slice(&self.cut.checksum.to_le_bytes());
+        write_encryption(&mut bytes, encryption);
         seal_header(&mut bytes, 0);
         bytes
     }
@@ -254,6 +306,7 @@ impl EpochFile {
                 position: u64_at(bytes, 56),
                 checksum: u32_at(bytes, 64),
             },
+            encryption: read_encryption(bytes)?,
         })
     }
 }

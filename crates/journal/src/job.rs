@@ -3,10 +3,11 @@
 
 use crate::directory::{Detail, Directory, Entry, Extent, Run, Source, Span, damaged, read_summary};
 use crate::disk::{Disk, DiskFile};
+use crate::encryption::{EncryptionHeader, Keys};
+use crate::fetch::{Fetched, Place, gather, read};
 use crate::format::{Identity, SegmentHeader, SegmentId};
-use crate::limits::{READ_BYTES_MAX, READ_GAP_BYTES, ZERO_BYTES};
-use crate::record::{self, Record};
-use crate::{LogId, Message, Ticket};
+use crate::limits::ZERO_BYTES;
+use crate::{LogId, Ticket};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub(crate) enum JobKind {
         id: SegmentId,
         extent: Extent,
         details: Arc<Vec<Detail>>,
+        encrypted: bool,
         shorten: Option<Arc<dyn DiskFile>>,
     },
     WriteCheckpoint {
@@ -63,6 +65,7 @@ pub(crate) enum JobKind {
     },
     Gather {
         identity: Identity,
+        keys: Option<Arc<Keys>>,
         id: SegmentId,
         source: Source,
         parts: Vec<(LogId, Span)>,
@@ -78,6 +81,7 @@ pub(crate) enum JobKind {
 
 pub(crate) struct PrepareJob {
     pub(crate) identity: Identity,
+    pub(crate) encryption: Option<EncryptionHeader>,
     pub(crate) id: SegmentId,
     pub(crate) capacity: u64,
     /// Bytes that must stay free on the disk beside the segment.
@@ -89,6 +93,7 @@ pub(crate) struct PrepareJob {
 pub(crate) struct ReadJob {
     pub(crate) read: u64,
     pub(crate) identity: Identity,
+    pub(crate) keys: Option<Arc<Keys>>,
     pub(crate) id: SegmentId,
     pub(crate) log: LogId,
     pub(crate) locate: Locate,
@@ -100,13 +105,6 @@ pub(crate) enum Locate {
     Directory(Source, Span),
     /// Sequence, offset and length of each record.
     Known(Vec<Place>),
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) sequence: u64,
-    pub(crate) offset: u32,
-    pub(crate) size: u32,
 }
 
 pub(crate) struct SeekJob {
@@ -184,13 +182,6 @@ pub(crate) enum OutcomeKind {
     Windows(Vec<FetchedWindow>),
 }
 
-/// Messages fetched from a segment; bodies lie one after the other in `bytes`.
-#[derive(Debug, Default)]
-pub(crate) struct Fetched {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) messages: Vec<Message>,
-}
-
 pub(crate) struct FetchedWindow {
     pub(crate) wanted_for: WindowUse,
     pub(crate) id: SegmentId,
@@ -230,8 +221,12 @@ impl Job {
                 id,
                 extent,
                 details,
+                encrypted,
                 shorten,
-            } => seal(disk, &identity, id, extent, &details, shorten),
+            } => {
+                let directory = Directory::build(id, extent, &details, encrypted);
+                seal(disk, &identity, directory, shorten)
+            }
             JobKind::WriteCheckpoint {
                 name,
                 file,
@@ -255,10 +250,11 @@ impl Job {
             JobKind::Runs { identity, id, source } => OutcomeKind::Runs(runs(disk, &identity, id, &source)),
             JobKind::Gather {
                 identity,
+                keys,
                 id,
                 source,
                 parts,
-            } => OutcomeKind::Gather(gather(disk, &identity, id, &source, &parts)),
+            } => OutcomeKind::Gather(gather(disk, &identity, keys.as_deref(), id, &source, &parts)),
             JobKind::Continue => OutcomeKind::Continue,
             JobKind::Read(job) => OutcomeKind::Read {
                 read: job.read,
@@ -298,6 +294,7 @@ pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn D
         identity: job.identity,
         id: job.id,
         capacity: job.capacity,
+        encryption: job.encryption,
     }
     .encode();
     if let Some(recycled) = &job.recycled {
@@ -342,15 +339,8 @@ pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn D
     Ok(file)
 }
 
-fn seal(
-    disk: &dyn Disk,
-    identity: &Identity,
-    id: SegmentId,
-    extent: Extent,
-    details: &[Detail],
-    shorten: Option<Arc<dyn DiskFile>>,
-) -> OutcomeKind {
-    let directory = Arc::new(Directory::build(id, extent, details));
+fn seal(disk: &dyn Disk, identity: &Identity, directory: Directory, shorten: Option<Arc<dyn DiskFile>>) -> OutcomeKind {
+    let (id, extent, directory) = (directory.id, directory.extent, Arc::new(directory));
     let mut shortened = None;
     let result = (|| {
         if let Some(file) = shorten {
@@ -424,146 +414,6 @@ fn runs(disk: &dyn Disk, identity: &Identity, id: SegmentId, source: &Source) ->
             Err(reason) => Err(damaged(id, &reason)),
         },
     }
-}
-
-fn places(before: u32, entries: &[Entry]) -> impl Iterator<Item = Place> + '_ {
-    let mut before = before;
-    entries.iter().map(move |entry| {
-        // Entries come from a page whose checksum matched; a wrapped size would be caught by the record's own length.
-        let size = entry.cumulative.wrapping_sub(before);
-        before = entry.cumulative;
-        Place {
-            sequence: entry.sequence,
-            offset: entry.offset,
-            size,
-        }
-    })
-}
-
-fn gather(
-    disk: &dyn Disk,
-    identity: &Identity,
-    id: SegmentId,
-    source: &Source,
-    parts: &[(LogId, Span)],
-) -> io::Result<Fetched> {
-    let file = disk.open(&id.file_name())?;
-    let mut fetched = Fetched::default();
-    for (log, span) in parts {
-        let (before, entries) = source.span(disk, identity, id, span)?;
-        let places: Vec<Place> = places(before, &entries).collect();
-        fetch(file.as_ref(), identity, id, *log, &places, &mut fetched)?;
-    }
-    Ok(fetched)
-}
-
-fn read(disk: &dyn Disk, job: &ReadJob) -> io::Result<Fetched> {
-    let mut places: Vec<Place> = match &job.locate {
-        Locate::Known(places) => places.clone(),
-        Locate::Directory(source, span) => {
-            let (before, entries) = source.span(disk, &job.identity, job.id, span)?;
-            places(before, &entries).collect()
-        }
-    };
-    let mut bytes = 0;
-    let within = places
-        .iter()
-        .take_while(|place| {
-            bytes += u64::from(place.size);
-            bytes <= job.bytes_max
-        })
-        .count();
-    places.truncate(within.max(1));
-    let file = disk
-        .open(&job.id.file_name())
-        .map_err(|error| in_segment(job.id, &error))?;
-    let mut fetched = Fetched::default();
-    match fetch(file.as_ref(), &job.identity, job.id, job.log, &places, &mut fetched) {
-        // What lies before the unreadable message is an answer; the error follows when that message is the first wanted.
-        Err(error) if fetched.messages.is_empty() => Err(error),
-        _ => Ok(fetched),
-    }
-}
-
-/// Reads the records at `places`, joining neighbours into one disk read, and checks that they are what they should be.
-fn fetch(
-    file: &dyn DiskFile,
-    identity: &Identity,
-    id: SegmentId,
-    log: LogId,
-    places: &[Place],
-    into: &mut Fetched,
-) -> io::Result<()> {
-    let seed = id.seed(identity);
-    let mut buffer = Vec::new();
-    let mut rest = places;
-    while !rest.is_empty() {
-        let (first, joined) = (rest[0].offset, read_neighbours(file, id, rest, &mut buffer)?);
-        for place in &rest[..joined] {
-            let record = &buffer[(place.offset - first) as usize..][..place.size as usize];
-            let reason = match record::parse(record, seed) {
-                Ok((
-                    Record::Message {
-                        log: found,
-                        sequence,
-                        timestamp,
-                        body,
-                        ..
-                    },
-                    _,
-                )) if found == log && sequence == place.sequence => {
-                    let start = into.bytes.len();
-                    into.bytes.extend_from_slice(body);
-                    into.messages.push(Message {
-                        log,
-                        sequence,
-                        timestamp,
-                        start,
-                        length: body.len(),
-                    });
-                    continue;
-                }
-                Ok(_) => "another record is there".to_owned(),
-                Err(error) => error.to_string(),
-            };
-            let text = format!("offset {}: message {}: {reason}", place.offset, place.sequence);
-            return Err(in_segment(id, &io::Error::new(io::ErrorKind::InvalidData, text)));
-        }
-        rest = &rest[joined..];
-    }
-    Ok(())
-}
-
-/// Reads the first of `places`, and those behind it that lie near, into `buffer`; returns how many.
-fn read_neighbours(file: &dyn DiskFile, id: SegmentId, places: &[Place], buffer: &mut Vec<u8>) -> io::Result<usize> {
-    let (first, others) = places.split_first().expect("somebody wants at least one place");
-    let start = u64::from(first.offset);
-    let mut end = start + u64::from(first.size);
-    let mut joined = 1;
-    for next in others {
-        let next_end = u64::from(next.offset) + u64::from(next.size);
-        let near = u64::from(next.offset) >= end && u64::from(next.offset) - end <= u64::from(READ_GAP_BYTES);
-        if !near || next_end - start > READ_BYTES_MAX as u64 {
-            break;
-        }
-        end = next_end;
-        joined += 1;
-    }
-    if end > crate::limits::SEGMENT_BYTES_CEILING {
-        return Err(damaged(id, "an entry points behind the end of any segment"));
-    }
-    buffer.resize((end - start) as usize, 0);
-    match file.read_at(buffer, start) {
-        Ok(()) => Ok(joined),
-        // A place that cannot be read costs its own messages, not their neighbours.
-        Err(_) if joined > 1 => read_neighbours(file, id, &places[..1], buffer),
-        Err(error) => Err(in_segment(id, &error)),
-    }
-}
-
-/// Says in which file.
-fn in_segment(id: SegmentId, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", id.file_name()))
 }
 
 /// First sequence whose time is not before the one sought.

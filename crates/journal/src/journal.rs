@@ -4,6 +4,7 @@
 use crate::checkpoint::Checkpoints;
 use crate::commit::Writer;
 use crate::disk::DiskLock;
+use crate::encryption::Keys;
 use crate::format::Identity;
 use crate::head::Heads;
 use crate::job::{Job, JobKind, Outcome, OutcomeKind};
@@ -16,12 +17,15 @@ use crate::rewrite::Rewriter;
 use crate::segment::Segments;
 use crate::tail::{Cache, Tail};
 use crate::{Completion, LogId, Position, Statistics};
+use std::sync::Arc;
 
 /// A write-ahead log shared by many message logs. See the crate's documentation for how it is driven.
 pub struct Journal {
     pub(crate) identity: Identity,
     pub(crate) epoch: u64,
     pub(crate) options: Options,
+    /// With which what is written is encrypted, and what was is read.
+    pub(crate) keys: Option<Arc<Keys>>,
     pub(crate) logs: Logs,
     pub(crate) segments: Segments,
     pub(crate) tail: Tail,

@@ -14,7 +14,9 @@ mod commit;
 mod directory;
 pub mod disk;
 mod driver;
+mod encryption;
 mod error;
+mod fetch;
 mod format;
 mod head;
 mod job;
@@ -34,6 +36,7 @@ mod verdict;
 
 pub use checkpoint::CheckpointError;
 pub use driver::Driver;
+pub use encryption::{Cipher, Encryption};
 pub use error::{OpenError, ReadError, Refusal};
 pub use format::Identity;
 pub use job::{Job, Lane, Outcome};

@@ -54,6 +54,12 @@ pub const SEGMENT_OVERHEAD_BYTES: u64 = 16 << 10;
 pub const SEGMENTS_SMALL_MAX: usize = 3;
 /// See [`SEGMENTS_SMALL_MAX`].
 pub const SEGMENT_SMALL_BYTES: u64 = 32 << 10;
+/// Iterations from a key to a journal's master key: some tens of milliseconds for a start, and for each guess.
+pub const KEY_DERIVATION_ITERATIONS: u32 = 100_000;
+/// The most a reader accepts.
+pub const KEY_DERIVATION_ITERATIONS_MAX: u32 = 100_000_000;
+/// Ciphers of segments kept for reads.
+pub const CIPHERS_KEPT: usize = 64;
 /// Zeros are written in pieces of this size.
 pub const ZERO_BYTES: usize = 1 << 20;
 

@@ -117,6 +117,7 @@ impl Journal {
         self.set_planned_capacity(id, capacity);
         Some(JobKind::Prepare(PrepareJob {
             identity: self.identity,
+            encryption: self.keys.as_ref().map(|keys| keys.header),
             id,
             capacity,
             // Records already wait for the open segment: they may use the last of the disk.
@@ -181,6 +182,7 @@ impl Journal {
             id: front.id,
             extent: front.extent,
             details: Arc::clone(&front.details),
+            encrypted: self.keys.is_some(),
             shorten: if front.shorten { front.file.clone() } else { None },
         })
     }
@@ -193,6 +195,7 @@ impl Journal {
         result: io::Result<u64>,
     ) {
         let segment = self.segments.get_mut(id.number);
+        segment.content = directory.content();
         if let Some(length) = shortened {
             segment.length = length;
         }

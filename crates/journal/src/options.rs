@@ -1,5 +1,6 @@
 //! What the owner of a journal may choose.
 
+use crate::encryption::Encryption;
 use crate::format::Identity;
 use crate::limits;
 
@@ -32,6 +33,8 @@ pub struct Options {
     pub holder: String,
     /// What to do about damage.
     pub damage: DamagePolicy,
+    /// How to encrypt what is written; needed to open a journal that is encrypted.
+    pub encryption: Option<Encryption>,
 }
 
 impl Options {
@@ -46,6 +49,7 @@ impl Options {
             identity,
             holder: crate::disk::real::holder_description(),
             damage: DamagePolicy::Stop,
+            encryption: None,
         }
     }
 }

@@ -2,8 +2,9 @@
 //! segment is pinned while it is read.
 
 use crate::directory::Span;
+use crate::fetch::{Fetched, Place};
 use crate::format::SegmentId;
-use crate::job::{Fetched, JobKind, Locate, Place, ReadJob, SeekJob};
+use crate::job::{JobKind, Locate, ReadJob, SeekJob};
 use crate::journal::Journal;
 use crate::limits::{READ_BYTES_MAX, READ_MESSAGES_MAX};
 use crate::record::MESSAGE_OVERHEAD_BYTES;
@@ -193,7 +194,7 @@ impl Journal {
         }
         let (segment, detail) = self.tail.get(state.recent[(sequence - recent_first) as usize]);
         match self.cached(segment, detail.offset, detail.size()) {
-            Some(record) => Lookup::Hot(&record[MESSAGE_OVERHEAD_BYTES..]),
+            Some(body) => Lookup::Hot(body),
             None => Lookup::Cold,
         }
     }
@@ -291,8 +292,8 @@ impl Journal {
             }
             let cached = self.cached(segment, detail.offset, detail.size());
             match cached {
-                Some(record) if places.is_empty() => {
-                    let (start, body) = (fetched.bytes.len(), &record[MESSAGE_OVERHEAD_BYTES..]);
+                Some(body) if places.is_empty() => {
+                    let start = fetched.bytes.len();
                     fetched.bytes.extend_from_slice(body);
                     let (sequence, timestamp) = (detail.sequence, detail.timestamp);
                     fetched.messages.push(Message {
@@ -334,10 +335,11 @@ impl Journal {
                     let read = self.reads.next_read;
                     self.reads.next_read += 1;
                     self.reads.running.push(Running { read, requests });
-                    let identity = self.identity;
+                    let (identity, keys) = (self.identity, self.keys.clone());
                     return Some(JobKind::Read(ReadJob {
                         read,
                         identity,
+                        keys,
                         id,
                         log,
                         locate,

@@ -4,7 +4,8 @@
 use crate::Completion;
 use crate::LogId;
 use crate::directory::{Run, Span};
-use crate::job::{Fetched, JobKind};
+use crate::fetch::Fetched;
+use crate::job::JobKind;
 use crate::journal::Journal;
 use crate::limits::{REWRITE_BYTES, REWRITE_ENTRIES, SEGMENTS_SMALL_MAX, STEP_LOGS_MAX};
 use crate::segment::Segment;
@@ -51,6 +52,7 @@ impl Journal {
         }
         let segment = self.segments.get(number);
         let (identity, id, source) = (self.identity, segment.id, segment.source.clone());
+        let keys = self.keys.clone();
         if !self.rewriter.victim.as_ref()?.runs_known {
             self.segments.pin(number);
             return Some(JobKind::Runs { identity, id, source });
@@ -67,6 +69,7 @@ impl Journal {
         self.segments.pin(number);
         Some(JobKind::Gather {
             identity,
+            keys,
             id,
             source,
             parts,

@@ -1,6 +1,6 @@
 //! What is known of each segment file while the journal runs, and when one may go.
 
-use crate::directory::{Extent, Source};
+use crate::directory::{Content, Extent, Source};
 use crate::format::SegmentId;
 use crate::limits::{SEGMENT_HEADER_BYTES, SEGMENT_OVERHEAD_BYTES, SEGMENT_SMALL_BYTES};
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ pub(crate) struct Segment {
     pub(crate) directory_length: u64,
     pub(crate) extent: Extent,
     pub(crate) source: Source,
+    /// What its directory says is in it.
+    pub(crate) content: Content,
     /// Record bytes of live messages; exact once sealed.
     pub(crate) live_bytes: u64,
     /// Ranges of logs that lie in it.
@@ -49,6 +51,7 @@ impl Segment {
             directory_length: 0,
             extent: Extent::default(),
             source: Source::File { runs: 0 },
+            content: Content::default(),
             live_bytes: 0,
             references: 0,
             pins: 0,
@@ -71,9 +74,10 @@ impl Segment {
         if self.live_bytes == 0 {
             return 0;
         }
+        let live = self.live_bytes + self.content.added_to(self.live_bytes);
         let records = self.extent.end.saturating_sub(u64::from(SEGMENT_HEADER_BYTES)).max(1);
-        let directory = (u128::from(self.directory_length) * u128::from(self.live_bytes) / u128::from(records)) as u64;
-        (self.live_bytes + directory + SEGMENT_OVERHEAD_BYTES).min(self.bytes())
+        let directory = (u128::from(self.directory_length) * u128::from(live) / u128::from(records)) as u64;
+        (live + directory + SEGMENT_OVERHEAD_BYTES).min(self.bytes())
     }
 
     /// So small that it is worth merging with others like it.

@@ -350,7 +350,7 @@ fn another_version_is_refused_by_name() {
     let (machine, _, _) = three_batches();
     let name = first_of(&machine, ".epoch");
     let disk = damage(&machine, &name, |content| {
-        content[8] = 2;
+        content[8] = 3;
         let sum = crc(&content[..124]);
         content[124..128].copy_from_slice(&sum.to_le_bytes());
     });
@@ -358,7 +358,7 @@ fn another_version_is_refused_by_name() {
         .map(|(opened, _)| opened)
         .unwrap_err()
         .to_string();
-    assert!(error.contains("format version 2"), "{error}");
+    assert!(error.contains("format version 3"), "{error}");
 }
 
 /// CRC-32C, bit by bit: independent of the product's.
@@ -380,9 +380,20 @@ fn crc(bytes: &[u8]) -> u32 {
 /// Files of version 1, byte by byte, stay readable and are still written the same way (docs/journal-format.md §11).
 #[test]
 fn golden_files_of_version_1() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/version-1");
+    golden_files("version-1", options());
+}
+
+#[test]
+fn golden_files_of_version_2() {
+    golden_files("version-2", support::encrypted(Cipher::ChaCha20Poly1305, b"golden"));
+}
+
+fn golden_files(version: &str, options: Options) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(version);
     // Large enough that nothing is rewritten.
-    let mut roomy = options();
+    let mut roomy = options;
     roomy.segment_bytes_max = 4 << 20;
     let disk = SimulatedDisk::new(1);
     let mut machine = Machine::open(&disk, roomy.clone(), 1).unwrap();

@@ -1,12 +1,13 @@
 //! Reading the newest checkpoint (docs/journal-format.md §8), one block in memory at a time.
 
-use super::{Recovery, Replay, damaged, io_error};
+use super::{ENCRYPTED_ALONE, Recovery, Replay, damaged, io_error};
 use crate::checkpoint::{
-    BLOCK_HEADER_BYTES, ENTRY_END, ENTRY_FACT, ENTRY_HEADER_BYTES, ENTRY_LOG, LOG_ENTRY_BYTES, block_checksum,
+    BLOCK_HEADER_BYTES, BlockCipher, ENTRY_END, ENTRY_FACT, ENTRY_HEADER_BYTES, ENTRY_LOG, LOG_ENTRY_BYTES,
+    block_checksum,
 };
 use crate::format::{
     Cut, FILE_HEADER_BYTES, check_header, check_preamble, checkpoint_name, checkpoint_seed, i64_at, identity_at,
-    u32_at, u64_at,
+    read_encryption, u32_at, u64_at,
 };
 use crate::limits::CHECKPOINT_BLOCK_BYTES_MAX;
 use crate::logs::Logs;
@@ -51,10 +52,12 @@ impl Recovery<'_> {
                 "the checkpoint's header does not fit its name or this journal",
             ));
         }
+        let cipher = self.checkpoint_cipher(&header, epoch, begin);
+        let mut cipher = cipher.map_err(|reason| damaged(&name, 76, reason))?;
         let seed = checkpoint_seed(&self.identity, epoch, begin);
         let mut offset = FILE_HEADER_BYTES as u64;
         let (mut number, mut entries) = (0, 0);
-        let mut block = Vec::new();
+        let (mut block, mut plain) = (Vec::new(), Vec::new());
         loop {
             if offset + BLOCK_HEADER_BYTES as u64 > length {
                 return Err(damaged(name, offset, "the checkpoint ends before its end entry"));
@@ -82,7 +85,15 @@ impl Recovery<'_> {
                     "the checksum of a block of the checkpoint does not match",
                 ));
             }
-            let end = replay_entries(&block[BLOCK_HEADER_BYTES..], &mut entries, &mut self.logs, replay)
+            let block_entries = match &mut cipher {
+                None => &block[BLOCK_HEADER_BYTES..],
+                Some(cipher) => {
+                    let decrypted = cipher.decrypt(&block, &mut plain);
+                    decrypted.map_err(|reason| damaged(&name, offset, reason))?;
+                    &plain
+                }
+            };
+            let end = replay_entries(block_entries, &mut entries, &mut self.logs, replay)
                 .map_err(|reason| damaged(&name, offset, reason))?;
             offset += total;
             number += 1;
@@ -110,6 +121,18 @@ impl Recovery<'_> {
                 }));
             }
         }
+    }
+}
+
+impl Recovery<'_> {
+    /// What decrypts the checkpoint with this header, if it is encrypted.
+    fn checkpoint_cipher(&self, header: &[u8], epoch: u64, begin: Position) -> Result<Option<BlockCipher>, String> {
+        let Some(encryption) = read_encryption(header)? else {
+            return Ok(None);
+        };
+        let keys = self.keys.as_ref().ok_or(ENCRYPTED_ALONE)?;
+        let cipher = keys.of_checkpoint(&encryption, epoch, begin)?;
+        Ok(Some(BlockCipher::of_file(cipher, header.to_vec())))
     }
 }
 

@@ -63,6 +63,16 @@ fn is_foreign_channel(entry: &DirectoryEntry) -> bool {
     !entry.is_folder && (entry.name == "subs.dat" || is_slice)
 }
 
+/// The newest epoch file, if it can be read. Reads only; what is wrong with it is for [`Files::list`] to say.
+pub(crate) fn peek_newest_epoch(disk: &dyn Disk) -> Option<EpochFile> {
+    let entries = disk.list("").ok()?;
+    let epochs = entries.iter().filter_map(|entry| match FileName::parse(&entry.name) {
+        FileName::Epoch(epoch) if !entry.is_folder => Some(epoch),
+        _ => None,
+    });
+    read_epoch(disk, epochs.max()?).ok()
+}
+
 impl Files {
     pub(crate) fn list(disk: &dyn Disk) -> Result<Files, OpenError> {
         let mut files = Files::default();

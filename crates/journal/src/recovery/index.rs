@@ -4,7 +4,7 @@
 use super::{Recovery, Replay, damaged, io_error};
 use crate::OpenError;
 use crate::absorb::{absorb, absorb_run};
-use crate::directory::{Directory, Extent, Run, Source, read_summary};
+use crate::directory::{Content, Directory, Extent, Run, Source, read_summary};
 use crate::format::{Cut, SegmentId};
 use crate::job::write_directory;
 use crate::segment::{Segment, SegmentState};
@@ -57,6 +57,7 @@ impl Recovery<'_> {
                         Source::File {
                             runs: summary.runs.len(),
                         },
+                        summary.content,
                     );
                     self.absorb_from_file(id, &summary.runs, cut.position);
                     return Ok(());
@@ -72,7 +73,14 @@ impl Recovery<'_> {
         let index = built.unwrap_or(self.built.len() - 1);
         let directory = self.built.swap_remove(index);
         let (source, directory_length, directory) = self.keep_directory(directory)?;
-        self.add_segment(id, length, directory.extent, directory_length, source);
+        self.add_segment(
+            id,
+            length,
+            directory.extent,
+            directory_length,
+            source,
+            directory.content(),
+        );
         for run in &directory.runs {
             if let Some(log) = self.logs.get_mut(run.log) {
                 absorb_run(log, run, &directory, &mut self.segments, cut.position);
@@ -101,11 +109,20 @@ impl Recovery<'_> {
         }
     }
 
-    fn add_segment(&mut self, id: SegmentId, length: u64, extent: Extent, directory_length: u64, source: Source) {
+    fn add_segment(
+        &mut self,
+        id: SegmentId,
+        length: u64,
+        extent: Extent,
+        directory_length: u64,
+        source: Source,
+        content: Content,
+    ) {
         let mut segment = Segment::new(id, length, SegmentState::Sealed);
         segment.extent = extent;
         segment.directory_length = directory_length;
         segment.source = source;
+        segment.content = content;
         self.segments.by_number.insert(id.number, segment);
     }
 

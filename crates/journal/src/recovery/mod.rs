@@ -10,6 +10,7 @@ use crate::LogId;
 use crate::commit::{OpenSegment, Writer};
 use crate::directory::Directory;
 use crate::disk::{Disk, DiskFile, DiskLock, LockError};
+use crate::encryption::{KeyError, Keys};
 use crate::format::{Cut, EpochFile, Identity, LOCK_NAME, SegmentId, epoch_name};
 use crate::job::{PrepareJob, prepare, write_whole};
 use crate::journal::Journal;
@@ -125,7 +126,13 @@ pub(crate) struct Recovery<'a> {
     pub(crate) built: Vec<Directory>,
     pub(crate) remarks: Vec<String>,
     pub(crate) work: Work,
+    pub(crate) keys: Option<Arc<Keys>>,
+    /// The readable body of the record that is being replayed.
+    pub(crate) body: Vec<u8>,
 }
+
+/// What is wrong with an encrypted file in a journal that is not.
+pub(crate) const ENCRYPTED_ALONE: &str = "the file is encrypted, and its journal is not";
 
 /// What a start has to read: told while it goes on, and afterwards.
 #[derive(Debug, Clone, Copy, Default)]
@@ -157,12 +164,20 @@ impl Journal {
         let mut options = options;
         options.segment_bytes_max = options.segment_bytes_max.max(SEGMENT_BYTES_MIN);
         files::refuse_foreign(disk)?;
+        // Before the lock, which is written to: a wrong key leaves everything as it is.
+        let peeked = files::peek_newest_epoch(disk);
+        let early_keys = unlock(peeked.as_ref(), &options)?;
         let lock = disk.lock(LOCK_NAME, &options.holder).map_err(|error| match error {
             LockError::Held(holder) => OpenError::Locked { holder },
             LockError::Io(error) => io_error("lock the journal")(error),
         })?;
         let files = Files::list(disk)?;
         let identity = files.newest_epoch().map_or(options.identity, |epoch| epoch.identity);
+        let keys = if files.newest_epoch() == peeked.as_ref() {
+            early_keys
+        } else {
+            unlock(files.newest_epoch(), &options)?
+        };
         let mut recovery = Recovery {
             disk,
             options: &options,
@@ -173,6 +188,8 @@ impl Journal {
             segments: Segments::default(),
             built: Vec::new(),
             work: Work::default(),
+            keys,
+            body: Vec::new(),
         };
         recovery.work.total = recovery.files.bytes_to_read();
         let checkpoint = recovery.read_checkpoint(replay)?;
@@ -202,8 +219,10 @@ impl Journal {
             cut: tail.report,
             remarks: recovery.remarks.clone(),
         };
-        let (logs, segments) = (recovery.logs, recovery.segments);
-        let mut journal = assemble(identity, first, options, logs, segments, tail.end, lock);
+        let (logs, segments, keys) = (recovery.logs, recovery.segments, recovery.keys);
+        // The key has served.
+        options.encryption = None;
+        let mut journal = assemble(identity, first, options, logs, segments, tail.end, keys, lock);
         if let Some(checkpoint) = checkpoint {
             journal.checkpoints.begin_segment = checkpoint.tail.segment;
             journal.checkpoints.begin = checkpoint.begin;
@@ -217,6 +236,20 @@ impl Journal {
     }
 }
 
+/// The keys of a journal with this newest epoch file; `None` when it is not encrypted and shall not be.
+fn unlock(newest: Option<&EpochFile>, options: &Options) -> Result<Option<Arc<Keys>>, OpenError> {
+    let identity = newest.map_or(options.identity, |epoch| epoch.identity);
+    let existing = newest.and_then(|epoch| epoch.encryption.as_ref());
+    match (&options.encryption, existing) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(OpenError::KeyRequired),
+        (Some(encryption), existing) => match encryption.keys(existing, &identity) {
+            Ok(keys) => Ok(Some(Arc::new(keys))),
+            Err(KeyError) => Err(OpenError::WrongKey),
+        },
+    }
+}
+
 impl Recovery<'_> {
     /// Records durably where everything before is cut, then removes what that makes meaningless. Returns the new epoch.
     fn open_epoch(&mut self, cut: Cut) -> Result<u64, OpenError> {
@@ -226,6 +259,7 @@ impl Recovery<'_> {
             epoch,
             synced: self.options.sync,
             cut,
+            encryption: self.keys.as_ref().map(|keys| keys.header),
         };
         let mut changed = !self.files.obsolete.is_empty();
         // They never counted, and may be all the space there is.
@@ -280,12 +314,14 @@ impl Recovery<'_> {
     fn first_segment(&mut self, epoch: u64, cut: Cut) -> Result<FirstSegment, OpenError> {
         let number = self.files.numbers_seen + 1;
         let id = SegmentId { number, epoch };
+        let encryption = self.keys.as_ref().map(|keys| keys.header);
         let (identity, usual) = (self.identity, SEGMENT_BYTES_FIRST.min(self.options.segment_bytes_max));
         let attempt = |disk: &dyn Disk, least: u64, headroom: u64| {
             let mut capacity = usual;
             loop {
                 let job = PrepareJob {
                     identity,
+                    encryption,
                     id,
                     capacity,
                     headroom,
@@ -354,6 +390,7 @@ struct FirstSegment {
     file: Arc<dyn DiskFile>,
 }
 
+#[expect(clippy::too_many_arguments, reason = "everything that recovery found")]
 fn assemble(
     identity: Identity,
     first: FirstSegment,
@@ -361,11 +398,13 @@ fn assemble(
     logs: Logs,
     mut segments: Segments,
     end: Cut,
+    keys: Option<Arc<Keys>>,
     lock: Box<dyn DiskLock>,
 ) -> Journal {
     let FirstSegment { id, capacity, file } = first;
     let SegmentId { number, epoch } = id;
     let mut segment = Segment::new(id, capacity, SegmentState::Open);
+    segment.content.encrypted = keys.is_some();
     segment.extent.first_position = end.position;
     segments.by_number.insert(number, segment);
     let mut tail = Tail::default();
@@ -373,6 +412,7 @@ fn assemble(
     let open = OpenSegment {
         id,
         seed: id.seed(&identity),
+        cipher: keys.as_ref().map(|keys| keys.own_segment(id)),
         capacity,
         cursor: SEGMENT_HEADER_BYTES,
         first_position: end.position,
@@ -383,6 +423,7 @@ fn assemble(
         identity,
         epoch,
         options,
+        keys,
         logs,
         segments,
         tail,

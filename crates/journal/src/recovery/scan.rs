@@ -1,8 +1,9 @@
 //! Reading the tail: batch after batch, deciding at each place by the table in `verdict`.
 
 use super::checkpoint::CheckpointRead;
-use super::{CutReport, Recovery, Replay, damaged, io_error};
+use super::{CutReport, ENCRYPTED_ALONE, Recovery, Replay, damaged, io_error};
 use crate::directory::{Detail, Directory, Extent, read_summary};
+use crate::encryption::FileCipher;
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Cut, SegmentHeader, SegmentId};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::options::DamagePolicy;
@@ -33,6 +34,7 @@ struct Loaded {
     id: SegmentId,
     seed: u32,
     bytes: Vec<u8>,
+    cipher: Option<FileCipher>,
     /// Where an epoch file cuts it, `u64::MAX` further on; `None` in the newest epoch.
     cut: Option<u64>,
 }
@@ -167,7 +169,7 @@ impl Recovery<'_> {
         Ok(header.is_whole(&batch, seed).then_some(header))
     }
 
-    fn check_segment_header(&self, id: SegmentId, bytes: &[u8]) -> Result<(), OpenError> {
+    fn check_segment_header(&self, id: SegmentId, bytes: &[u8]) -> Result<SegmentHeader, OpenError> {
         let name = id.file_name();
         let header = SegmentHeader::decode(bytes).map_err(|reason| damaged(&name, 0, reason))?;
         if header.id != id || header.identity != self.identity {
@@ -177,7 +179,7 @@ impl Recovery<'_> {
                 "the segment's header does not fit its name or this journal",
             ));
         }
-        Ok(())
+        Ok(header)
     }
 
     fn load(&mut self, id: SegmentId) -> Result<Loaded, OpenError> {
@@ -186,13 +188,22 @@ impl Recovery<'_> {
         let length = file.length().map_err(io_error(format!("read {name}")))?;
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
         file.read_at(&mut bytes, 0).map_err(io_error(format!("read {name}")))?;
-        self.check_segment_header(id, &bytes)?;
+        let header = self.check_segment_header(id, &bytes)?;
+        let cipher = match (&header.encryption, &self.keys) {
+            (None, _) => None,
+            (Some(_), None) => return Err(damaged(name, 76, ENCRYPTED_ALONE)),
+            (Some(encryption), Some(keys)) => {
+                let cipher = keys.of_segment(encryption, id);
+                Some(cipher.map_err(|reason| damaged(&name, 76, reason))?)
+            }
+        };
         self.work.bytes_read += bytes.len() as u64;
         let cut = self.files.cut_of(id).map(|cut| cut.unwrap_or(0));
         Ok(Loaded {
             id,
             seed: id.seed(&self.identity),
             bytes,
+            cipher,
             cut,
         })
     }
@@ -356,9 +367,11 @@ impl Recovery<'_> {
         for index in 0..u64::from(header.count) {
             let place = (offset + BATCH_HEADER_BYTES + at) as u64;
             let problem = |reason: String| damaged(loaded.id.file_name(), place, reason);
-            let (record, length) =
-                record::parse(&records[at..], loaded.seed).map_err(|error| problem(error.to_string()))?;
-            at += length;
+            let parsed = record::parse(&records[at..], loaded.seed)
+                .and_then(|parsed| parsed.expect_encrypted(loaded.cipher.is_some()))
+                .map_err(|error| problem(error.to_string()))?;
+            let record = parsed.record;
+            at += parsed.length;
             if let (
                 Some(details),
                 Record::Message {
@@ -375,15 +388,23 @@ impl Recovery<'_> {
                     sequence,
                     timestamp,
                     place as u32,
-                    length as u32,
+                    parsed.plain_length(),
                     moved,
                 ));
             }
             let position = header.first_position + index;
-            if position >= reader.begin {
-                reader.records += 1;
-                self.replay_record(record, position, replay).map_err(problem)?;
+            if position < reader.begin {
+                continue;
             }
+            reader.records += 1;
+            self.body.clear();
+            // Nobody looks into messages now; whoever reads one decrypts it.
+            if !matches!(record, Record::Message { .. }) {
+                parsed
+                    .body(loaded.cipher.as_ref(), Some(position), &mut self.body)
+                    .map_err(|error| problem(error.to_string()))?;
+            }
+            self.replay_record(record, position, replay).map_err(problem)?;
         }
         if at != records.len() {
             let place = (offset + BATCH_HEADER_BYTES + at) as u64;
@@ -396,6 +417,7 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// Of a record that is no message, `self.body` is the body.
     fn replay_record(&mut self, record: Record<'_>, position: u64, replay: &mut dyn Replay) -> Result<(), String> {
         match record {
             Record::Message { moved: true, .. } => {}
@@ -409,16 +431,16 @@ impl Recovery<'_> {
                 self.replay_message(log, sequence, timestamp, position)?;
                 replay.message(log, sequence, timestamp, body.len() as u32);
             }
-            Record::Fact { kind, body } => replay.fact(kind, body),
-            Record::Trim { log, first, body } => {
+            Record::Fact { kind, .. } => replay.fact(kind, &self.body),
+            Record::Trim { log, first, .. } => {
                 if let Some(state) = self.logs.get_mut(log).filter(|state| state.as_of <= position) {
                     state.first = state.first.max(first.min(state.last.saturating_add(1)));
                 }
-                replay.trim(log, first, body);
+                replay.trim(log, first, &self.body);
             }
-            Record::Delete { log, body } => {
+            Record::Delete { log, .. } => {
                 self.logs.remove(log);
-                replay.delete(log, body);
+                replay.delete(log, &self.body);
             }
         }
         Ok(())
@@ -459,7 +481,7 @@ impl Recovery<'_> {
         }
         let mut details = Vec::new();
         let end = start.min(loaded.bytes.len() as u64) as usize;
-        walk(loaded.id, loaded.seed, &loaded.bytes[..end], &mut details)?;
+        walk(loaded, end, &mut details)?;
         Ok(Some(details))
     }
 
@@ -478,7 +500,9 @@ impl Recovery<'_> {
             next_position: reader.end.position,
             checksum: reader.end.checksum,
         };
-        self.built.push(Directory::build(loaded.id, extent, &details));
+        let encrypted = loaded.cipher.is_some();
+        self.built
+            .push(Directory::build(loaded.id, extent, &details, encrypted));
     }
 
     /// Makes the directory of a segment before the tail from the segment itself.
@@ -488,7 +512,7 @@ impl Recovery<'_> {
             .cut
             .map_or(loaded.bytes.len(), |cut| loaded.bytes.len().min(cut as usize));
         let mut details = Vec::new();
-        let (end, last) = walk(id, loaded.seed, &loaded.bytes[..limit], &mut details)?;
+        let (end, last) = walk(&loaded, limit, &mut details)?;
         for at in (end + 8..limit).step_by(8) {
             let rest = &loaded.bytes[at..limit];
             if BatchHeader::decode(rest, loaded.seed).is_some_and(|header| header.is_whole(rest, loaded.seed)) {
@@ -507,7 +531,8 @@ impl Recovery<'_> {
             next_position,
             checksum,
         };
-        self.built.push(Directory::build(id, extent, &details));
+        let encrypted = loaded.cipher.is_some();
+        self.built.push(Directory::build(id, extent, &details, encrypted));
         Ok(())
     }
 
@@ -531,13 +556,9 @@ fn follows(header: &BatchHeader, reader: &Reader) -> bool {
     header.first_position == reader.end.position && header.predecessor == reader.end.checksum
 }
 
-/// Collects the details of all whole batches from the start of a segment's `bytes`; returns where they end and the last one.
-fn walk(
-    id: SegmentId,
-    seed: u32,
-    bytes: &[u8],
-    details: &mut Vec<Detail>,
-) -> Result<(usize, Option<BatchHeader>), OpenError> {
+/// Collects the details of all whole batches in the first `limit` bytes of a segment; returns where they end and the last one.
+fn walk(loaded: &Loaded, limit: usize, details: &mut Vec<Detail>) -> Result<(usize, Option<BatchHeader>), OpenError> {
+    let (id, seed, bytes) = (loaded.id, loaded.seed, &loaded.bytes[..limit]);
     let mut offset = SEGMENT_HEADER_BYTES as usize;
     let mut last = None;
     while let Some(rest) = bytes.get(offset..) {
@@ -548,7 +569,8 @@ fn walk(
         let mut at = 0;
         while at < records.len() {
             let place = offset + BATCH_HEADER_BYTES + at;
-            let (record, length) = record::parse(&records[at..], seed)
+            let parsed = record::parse(&records[at..], seed)
+                .and_then(|parsed| parsed.expect_encrypted(loaded.cipher.is_some()))
                 .map_err(|error| damaged(id.file_name(), place as u64, error.to_string()))?;
             if let Record::Message {
                 log,
@@ -556,18 +578,18 @@ fn walk(
                 timestamp,
                 moved,
                 ..
-            } = record
+            } = parsed.record
             {
                 details.push(Detail::new(
                     log,
                     sequence,
                     timestamp,
                     place as u32,
-                    length as u32,
+                    parsed.plain_length(),
                     moved,
                 ));
             }
-            at += length;
+            at += parsed.length;
         }
         offset += header.length as usize;
         last = Some(header);

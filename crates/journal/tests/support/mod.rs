@@ -19,6 +19,12 @@ pub fn options() -> Options {
     options
 }
 
+pub fn encrypted(cipher: Cipher, key: &[u8]) -> Options {
+    let mut options = options();
+    options.encryption = Some(Encryption::deterministic(cipher, key));
+    options
+}
+
 /// A small random generator (splitmix64).
 pub struct Random(pub u64);
 
@@ -163,7 +169,16 @@ pub struct Machine {
 
 impl Machine {
     pub fn open(disk: &SimulatedDisk, options: Options, seed: u64) -> Result<Machine, OpenError> {
-        let port: Arc<dyn Disk> = Arc::new(disk.clone());
+        Machine::open_on(disk, Arc::new(disk.clone()), options, seed)
+    }
+
+    /// Reaches the disk through `port`.
+    pub fn open_on(
+        disk: &SimulatedDisk,
+        port: Arc<dyn Disk>,
+        options: Options,
+        seed: u64,
+    ) -> Result<Machine, OpenError> {
         let mut replayed = Replayed::default();
         let (journal, opened) = Journal::open(&port, options, &mut replayed)?;
         let durable = journal.durable();
@@ -244,7 +259,7 @@ impl Machine {
             let outcome = self.outcomes.swap_remove(index);
             self.journal.completed(outcome);
         } else if let Some(job) = self.journal.next_job() {
-            self.outcomes.push(job.run(&self.disk));
+            self.outcomes.push(job.run(self.port.as_ref()));
         } else if let Some(outcome) = self.outcomes.pop() {
             self.journal.completed(outcome);
         } else {
@@ -410,7 +425,11 @@ impl Machine {
 
     /// Opens the disk again and checks that nothing durable is lost, nothing is invented, and everything can be read.
     pub fn reopen(&self, options: Options, seed: u64) -> Result<Machine, String> {
-        let mut next = Machine::open(&self.disk, options, seed).map_err(|error| format!("open: {error}"))?;
+        self.reopen_on(Arc::new(self.disk.clone()), options, seed)
+    }
+
+    pub fn reopen_on(&self, port: Arc<dyn Disk>, options: Options, seed: u64) -> Result<Machine, String> {
+        let mut next = Machine::open_on(&self.disk, port, options, seed).map_err(|error| format!("open: {error}"))?;
         let position = next.opened.position;
         if position < self.durable {
             return Err(format!("recovered up to {position}, but {} was durable", self.durable));

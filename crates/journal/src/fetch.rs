@@ -1,0 +1,203 @@
+//! Reading records out of a segment: at known places, neighbours with one disk read, decrypted, and checked to be what they
+//! should be. Runs on reader and maintenance threads; decides nothing.
+
+use crate::directory::{Entry, Source, Span, damaged};
+use crate::disk::{Disk, DiskFile};
+use crate::encryption::{FileCipher, Keys};
+use crate::format::{Identity, SegmentId};
+use crate::job::{Locate, ReadJob};
+use crate::limits::{READ_BYTES_MAX, READ_GAP_BYTES};
+use crate::record::{self, ENCRYPTION_BYTES, Record};
+use crate::{LogId, Message};
+use std::io;
+use std::sync::Arc;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) sequence: u64,
+    pub(crate) offset: u32,
+    /// Length of the record, without what encryption adds.
+    pub(crate) size: u32,
+}
+
+/// Messages fetched from a segment; bodies lie one after the other in `bytes`.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) messages: Vec<Message>,
+}
+
+fn places(before: u32, entries: &[Entry]) -> impl Iterator<Item = Place> + '_ {
+    let mut before = before;
+    entries.iter().map(move |entry| {
+        // Entries come from a page whose checksum matched; a wrapped size would be caught by the record's own length.
+        let size = entry.cumulative.wrapping_sub(before);
+        before = entry.cumulative;
+        Place {
+            sequence: entry.sequence,
+            offset: entry.offset,
+            size,
+        }
+    })
+}
+
+pub(crate) fn gather(
+    disk: &dyn Disk,
+    identity: &Identity,
+    keys: Option<&Keys>,
+    id: SegmentId,
+    source: &Source,
+    parts: &[(LogId, Span)],
+) -> io::Result<Fetched> {
+    let segment = OpenedSegment::open(disk, identity, keys, id)?;
+    let mut fetched = Fetched::default();
+    for (log, span) in parts {
+        let (before, entries) = source.span(disk, identity, id, span)?;
+        let places: Vec<Place> = places(before, &entries).collect();
+        fetch(&segment, *log, &places, &mut fetched)?;
+    }
+    Ok(fetched)
+}
+
+pub(crate) fn read(disk: &dyn Disk, job: &ReadJob) -> io::Result<Fetched> {
+    let mut places: Vec<Place> = match &job.locate {
+        Locate::Known(places) => places.clone(),
+        Locate::Directory(source, span) => {
+            let (before, entries) = source.span(disk, &job.identity, job.id, span)?;
+            places(before, &entries).collect()
+        }
+    };
+    let mut bytes = 0;
+    let within = places
+        .iter()
+        .take_while(|place| {
+            bytes += u64::from(place.size);
+            bytes <= job.bytes_max
+        })
+        .count();
+    places.truncate(within.max(1));
+    let segment = OpenedSegment::open(disk, &job.identity, job.keys.as_deref(), job.id)?;
+    let mut fetched = Fetched::default();
+    match fetch(&segment, job.log, &places, &mut fetched) {
+        // What lies before the unreadable message is an answer; the error follows when that message is the first wanted.
+        Err(error) if fetched.messages.is_empty() => Err(error),
+        _ => Ok(fetched),
+    }
+}
+
+/// A segment that records are read from.
+struct OpenedSegment {
+    file: Arc<dyn DiskFile>,
+    id: SegmentId,
+    seed: u32,
+    cipher: Option<Arc<FileCipher>>,
+}
+
+impl OpenedSegment {
+    fn open(disk: &dyn Disk, identity: &Identity, keys: Option<&Keys>, id: SegmentId) -> io::Result<OpenedSegment> {
+        let opened = disk.open(&id.file_name()).and_then(|file| {
+            let cipher = match keys {
+                Some(keys) => keys.read_segment(file.as_ref(), id)?,
+                None => None,
+            };
+            Ok((file, cipher))
+        });
+        let (file, cipher) = opened.map_err(|error| in_segment(id, &error))?;
+        let seed = id.seed(identity);
+        Ok(OpenedSegment { file, id, seed, cipher })
+    }
+
+    /// Bytes of a record whose length without encryption is `size`.
+    fn length(&self, size: u32) -> u64 {
+        u64::from(size) + self.cipher.as_ref().map_or(0, |_| ENCRYPTION_BYTES as u64)
+    }
+}
+
+/// Reads the records at `places`, joining neighbours into one disk read, and checks that they are what they should be.
+fn fetch(segment: &OpenedSegment, log: LogId, places: &[Place], into: &mut Fetched) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    let mut rest = places;
+    while !rest.is_empty() {
+        let (first, joined) = (rest[0].offset, read_neighbours(segment, rest, &mut buffer)?);
+        for place in &rest[..joined] {
+            let start = (place.offset - first) as usize;
+            let record = &buffer[start..start + segment.length(place.size) as usize];
+            if let Err(reason) = take_message(segment, log, place, record, into) {
+                let text = format!("offset {}: message {}: {reason}", place.offset, place.sequence);
+                return Err(in_segment(
+                    segment.id,
+                    &io::Error::new(io::ErrorKind::InvalidData, text),
+                ));
+            }
+        }
+        rest = &rest[joined..];
+    }
+    Ok(())
+}
+
+/// Adds the message that should be in `record`.
+fn take_message(
+    segment: &OpenedSegment,
+    log: LogId,
+    place: &Place,
+    record: &[u8],
+    into: &mut Fetched,
+) -> Result<(), String> {
+    let parsed = record::parse(record, segment.seed).map_err(|error| error.to_string())?;
+    let Record::Message {
+        log: found,
+        sequence,
+        timestamp,
+        ..
+    } = parsed.record
+    else {
+        return Err("another record is there".to_owned());
+    };
+    if found != log || sequence != place.sequence {
+        return Err("another record is there".to_owned());
+    }
+    let start = into.bytes.len();
+    parsed
+        .body(segment.cipher.as_deref(), None, &mut into.bytes)
+        .map_err(|error| error.to_string())?;
+    into.messages.push(Message {
+        log,
+        sequence,
+        timestamp,
+        start,
+        length: into.bytes.len() - start,
+    });
+    Ok(())
+}
+
+/// Reads the first of `places`, and those behind it that lie near, into `buffer`; returns how many.
+fn read_neighbours(segment: &OpenedSegment, places: &[Place], buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let (first, others) = places.split_first().expect("somebody wants at least one place");
+    let start = u64::from(first.offset);
+    let mut end = start + segment.length(first.size);
+    let mut joined = 1;
+    for next in others {
+        let next_end = u64::from(next.offset) + segment.length(next.size);
+        let near = u64::from(next.offset) >= end && u64::from(next.offset) - end <= u64::from(READ_GAP_BYTES);
+        if !near || next_end - start > READ_BYTES_MAX as u64 {
+            break;
+        }
+        end = next_end;
+        joined += 1;
+    }
+    if end > crate::limits::SEGMENT_BYTES_CEILING {
+        return Err(damaged(segment.id, "an entry points behind the end of any segment"));
+    }
+    buffer.resize((end - start) as usize, 0);
+    match segment.file.read_at(buffer, start) {
+        Ok(()) => Ok(joined),
+        // A place that cannot be read costs its own messages, not their neighbours.
+        Err(_) if joined > 1 => read_neighbours(segment, &places[..1], buffer),
+        Err(error) => Err(in_segment(segment.id, &error)),
+    }
+}
+
+/// Says in which file.
+fn in_segment(id: SegmentId, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", id.file_name()))
+}
