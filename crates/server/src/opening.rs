@@ -6,7 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use seaway_broker::{Attachment, Broker};
 use seaway_config::{StoreKind, StreamingOptions};
-use seaway_store::{FileOptions, FileStore, MemoryStore, Progress, Recovering, Store};
+use seaway_store::{
+    Cipher, Encryption, FileOptions, FileStore, FileStoreError, MemoryStore, OpenError, Progress, Recovering, Store,
+};
 use seaway_streaming::{Engine, Service, StartSummary};
 use tokio::sync::oneshot;
 
@@ -66,15 +68,19 @@ fn open_store(
     progress: Arc<Progress>,
 ) -> Result<Box<dyn Store>> {
     if streaming.store == StoreKind::Memory {
+        if streaming.encryption.is_some() {
+            tracing::info!(target: "stream", "Encryption has no effect: nothing is written to disk");
+        }
         return Ok(Box::new(MemoryStore::new()));
     }
     let mut recovering = Recovering::new(engine);
     let waker = Arc::clone(inbox);
     let file = FileOptions {
         synced: streaming.file_sync,
+        encryption: encryption(streaming)?,
         progress,
     };
-    let store = FileStore::open(&streaming.dir, file, move || waker.wake(), &mut recovering)?;
+    let store = FileStore::open(&streaming.dir, file, move || waker.wake(), &mut recovering).map_err(explain)?;
     recovering.finish().map_err(|failure| {
         let directory = streaming.dir.display();
         anyhow!("the journal in {directory} holds what this version does not understand: {failure}")
@@ -83,6 +89,38 @@ fn open_store(
         tracing::warn!(target: "stream", "{warning}");
     }
     Ok(Box::new(store))
+}
+
+/// How the store is encrypted (`stores-and-clustering.md` §5.1).
+fn encryption(streaming: &StreamingOptions) -> Result<Option<Encryption>> {
+    let Some(options) = &streaming.encryption else {
+        return Ok(None);
+    };
+    let cipher = match options.cipher {
+        seaway_config::Cipher::Aes => Cipher::Aes256Gcm,
+        seaway_config::Cipher::Chacha => Cipher::ChaCha20Poly1305,
+    };
+    tracing::info!(target: "stream", "Store is encrypted with {}", options.cipher.name());
+    let encryption = Encryption::new(cipher, options.key.expose().as_bytes().to_vec());
+    encryption.map(Some).context("encrypt the store")
+}
+
+/// What to do about a store that does not open.
+fn explain(error: FileStoreError) -> anyhow::Error {
+    let advice = match &error {
+        FileStoreError::Journal(OpenError::KeyRequired) => Some(
+            "give the key of this store in the environment variable NATS_STREAMING_ENCRYPTION_KEY or with -encryption_key",
+        ),
+        FileStoreError::Journal(OpenError::WrongKey) => Some(
+            "give the key that this store was created with; \
+             the environment variable NATS_STREAMING_ENCRYPTION_KEY goes before -encryption_key",
+        ),
+        _ => None,
+    };
+    match advice {
+        Some(advice) => anyhow!("{error}: {advice}"),
+        None => anyhow::Error::new(error),
+    }
 }
 
 impl Opened {

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use seaway_journal::disk::{Disk, real::RealDisk};
 use seaway_journal::{
-    Class, Completion as Finished, Driver, Identity, Journal, LogId, MESSAGE_OVERHEAD_BYTES, OpenError, Opened,
-    Options, RecoveredLog, Replay,
+    Class, Completion as Finished, Driver, Encryption, Identity, Journal, LogId, MESSAGE_OVERHEAD_BYTES, OpenError,
+    Opened, Options, RecoveredLog, Replay,
 };
 use seaway_streaming::{Admission, ChannelId, Head, Need, Position, ReadRequest, Refusal, Seek, Ticket, Urgency};
 
@@ -43,6 +43,8 @@ enum Jobs {
 pub struct FileOptions {
     /// Whether what is acknowledged is synced first (`-file_sync`).
     pub synced: bool,
+    /// How what is written is encrypted; needed for a store that is encrypted.
+    pub encryption: Option<Encryption>,
     /// Filled while the store recovers.
     pub progress: Arc<Progress>,
 }
@@ -51,6 +53,7 @@ impl Default for FileOptions {
     fn default() -> FileOptions {
         FileOptions {
             synced: true,
+            encryption: None,
             progress: Arc::default(),
         }
     }
@@ -107,6 +110,7 @@ impl FileStore {
         let progress = options.progress;
         let options = Options {
             sync: options.synced,
+            encryption: options.encryption,
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             ..Options::new(fresh_identity())
         };

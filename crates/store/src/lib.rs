@@ -17,4 +17,4 @@ pub use file::{FileOptions, FileStore, FileStoreError, Sizes};
 pub use memory::MemoryStore;
 pub use port::{Completion, Lookup, ReadMessages, Recovery, Statistics, Store};
 pub use progress::Progress;
-pub use seaway_journal::Histogram;
+pub use seaway_journal::{Cipher, Encryption, Histogram, OpenError};
