@@ -118,7 +118,8 @@ impl Engine {
         let response = self.connect_response(&fact).encode_to_vec();
         self.release
             .push(position, Outcome::Confirmed(Confirmation::Connect), reply, &response);
-        self.insert_client(now, fact);
+        let key = self.insert_client(now, fact);
+        self.serve_early(now, key, effects);
     }
 
     fn connect_response(&self, client: &ClientFact) -> ConnectResponse {

@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::input::{ChannelId, Input, ProbeId, Service, Ticket};
 use crate::limits_table::LimitsTable;
 use crate::options::Options;
+use crate::partition::Unregistered;
 use crate::recovery::Recovered;
 use crate::release::ReleaseQueue;
 use crate::state::{Channel, ChannelKey, Client, ClientKey, Group, GroupKey, Subscription, SubscriptionKey};
@@ -106,6 +107,8 @@ pub struct Engine {
     pub(crate) stranded: Vec<Work>,
     pub(crate) bus_up: bool,
 
+    /// In partitioning mode, requests that overtook their client's connect.
+    pub(crate) unregistered: Unregistered,
     pub(crate) timers: Timers,
     pub(crate) release: ReleaseQueue,
     pub(crate) appended: Position,
@@ -168,6 +171,7 @@ impl Engine {
             congested: BTreeMap::new(),
             stranded: Vec::new(),
             bus_up: true,
+            unregistered: Unregistered::default(),
             timers: Timers::default(),
             release: ReleaseQueue::default(),
             appended: Position(0),
@@ -281,6 +285,7 @@ impl Engine {
                     self.queue_retention(key);
                 }
                 Timer::Inactivity(key) => self.inactivity_due(now, key, effects),
+                Timer::Unregistered => self.unregistered_due(now, effects),
             }
         }
     }

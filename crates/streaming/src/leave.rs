@@ -47,7 +47,8 @@ impl Engine {
                 Ok(key)
             });
         match found {
-            Ok(key) => {
+            Ok(None) => {}
+            Ok(Some(key)) => {
                 let position = self.leave(now, key, leave, effects);
                 self.release
                     .push(position, Outcome::Confirmed(Confirmation::Unsubscribe), reply, b"");
@@ -62,9 +63,12 @@ impl Engine {
         }
     }
 
-    /// The checks of §2.12, in their order.
-    fn find_to_unsubscribe(&self, payload: &[u8]) -> Result<SubscriptionKey, &'static str> {
+    /// The checks of §2.12, in their order. None: another server may serve the channel, nothing is said (§10).
+    fn find_to_unsubscribe(&self, payload: &[u8]) -> Result<Option<SubscriptionKey>, &'static str> {
         let request = UnsubscribeRequest::decode(payload).map_err(|_| errors::INVALID_UNSUBSCRIBE_REQUEST)?;
+        if self.is_elsewhere(&request.subject) {
+            return Ok(None);
+        }
         let channel = self.find_channel(&request.subject).ok_or(errors::UNKNOWN_CHANNEL)?;
         let key = self
             .find_by_ack_inbox(channel, &request.inbox)
@@ -74,7 +78,7 @@ impl Engine {
             Some(&client)
                 if self.clients[client.0].closing.is_none() && self.subscriptions[key.0].client == Some(client) =>
             {
-                Ok(key)
+                Ok(Some(key))
             }
             _ => Err(errors::UNKNOWN_CLIENT_ID),
         }

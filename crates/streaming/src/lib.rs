@@ -23,6 +23,7 @@ mod inactivity;
 mod leave;
 mod limits;
 mod limits_table;
+mod partition;
 mod pending;
 mod publish;
 mod recovery;

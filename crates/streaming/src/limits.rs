@@ -32,6 +32,24 @@ pub(crate) const CLOCK_STEP_NS: i64 = 1_000_000_000;
 /// A channel whose deletion could not be recorded is tried again after its own limit, but not before this.
 pub(crate) const DELETE_RETRY_NS: u64 = 1_000_000_000;
 
+/// How long a request waits for its client's connect in partitioning mode (`streaming-protocol.md` §10).
+pub(crate) const REGISTRATION_WAIT_NS: u64 = 1_000_000_000;
+
+/// Requests that wait for their client's connect; more are refused at once.
+pub(crate) const UNREGISTERED_REQUESTS_MAX: usize = 1024;
+
+/// Their bytes.
+pub(crate) const UNREGISTERED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Clients remembered because their connect never came (`streaming-protocol.md` §10).
+pub(crate) const INVALID_CLIENTS_MAX: usize = 256;
+
+/// How many of those are forgotten at once to make room.
+pub(crate) const INVALID_CLIENTS_PRUNED: usize = 32;
+
+/// Bytes of a client's names beyond which it is not remembered.
+pub(crate) const INVALID_CLIENT_BYTES_MAX: usize = 1024;
+
 /// Subscription requests that wait for a seek by time.
 pub(crate) const SEEKS_MAX: usize = 16 * 1024;
 
@@ -47,6 +65,7 @@ pub(crate) const UNSETTLED_RUNS_MAX: usize = 4096;
 /// Bytes of refused publishes' answers that may queue behind earlier answers; beyond, they overtake.
 pub(crate) const RELEASE_ERRORS_BYTES_MAX: usize = 1024 * 1024;
 
+const _: () = assert!(INVALID_CLIENTS_PRUNED <= INVALID_CLIENTS_MAX);
 const _: () = assert!(DEADLINE_WINDOW_NS < REDELIVERY_SLACK_NS);
 const _: () = assert!(CHECKPOINT_FACTS_MAX > 0 && HANDLE_WORK_MAX > CHECKPOINT_FACTS_MAX);
 

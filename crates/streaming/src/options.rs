@@ -54,6 +54,8 @@ pub struct Options {
     pub hash_seed: u64,
     /// The global limits, and those of single channels.
     pub limits: LimitsTable,
+    /// Whether only channels that the limits list are served, other servers having the rest (§10).
+    pub partitioning: bool,
     /// Bytes added per message in size accounting: 40 for a FILE store, 0 for MEMORY (§6.1).
     pub message_overhead: u32,
     /// Nanoseconds between heartbeats (§2.10).
@@ -90,6 +92,7 @@ impl Default for Options {
                 max_age_ns: 0,
                 max_inactivity_ns: 0,
             }),
+            partitioning: false,
             message_overhead: 0,
             heartbeat_interval_ns: 30_000_000_000,
             heartbeat_timeout_ns: 10_000_000_000,

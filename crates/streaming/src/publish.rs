@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::facts::{CHANNEL, ChannelFact};
 use crate::input::ChannelId;
 use crate::limits::RELEASE_ERRORS_BYTES_MAX;
+use crate::partition::Early;
 use crate::release::{Confirmation, Outcome};
 use crate::state::{Channel, ChannelKey, Deletion};
 use crate::time::Now;
@@ -30,11 +31,28 @@ impl Engine {
         };
         self.totals.in_messages += 1;
         self.totals.in_bytes += payload.len() as u64;
-        if publish.guid.is_empty() || !validate::is_channel_name(publish.subject) || !self.publisher_is_known(&publish)
-        {
+        let known = self.publisher_is_known(&publish);
+        if publish.guid.is_empty() || !validate::is_channel_name(publish.subject) {
             self.refuse_publish(reply, publish.guid, errors::INVALID_PUBLISH_REQUEST, effects);
-            return;
+        } else if known {
+            self.accept_publish(now, reply, payload, &publish, effects);
+        } else {
+            let sender = (publish.client_id, publish.conn_id);
+            if !self.wait_for_registration(now, Early::Publish, sender, reply, payload) {
+                self.refuse_publish(reply, publish.guid, errors::INVALID_PUBLISH_REQUEST, effects);
+            }
         }
+    }
+
+    /// A valid publish of a registered client.
+    pub(crate) fn accept_publish(
+        &mut self,
+        now: Now,
+        reply: &[u8],
+        payload: &[u8],
+        publish: &PubMsgView<'_>,
+        effects: &mut dyn Effects,
+    ) {
         self.trace(
             Event::PublishReceived {
                 channel: publish.subject,
@@ -46,7 +64,7 @@ impl Engine {
             .admit(Need::Ordinary, payload.len() + RECORD_OVERHEAD, effects)
             .and_then(|()| self.find_or_create_channel(now, publish.subject, effects));
         match admitted {
-            Ok(channel) => self.store_message(now, channel, reply, &publish, effects),
+            Ok(channel) => self.store_message(now, channel, reply, publish, effects),
             Err(text) => self.refuse_publish(reply, publish.guid, &text, effects),
         }
     }
@@ -96,7 +114,7 @@ impl Engine {
     }
 
     /// A refused publish changed nothing; its PubAck keeps its place behind earlier ones unless too many wait.
-    fn refuse_publish(&mut self, reply: &[u8], guid: &[u8], text: &str, effects: &mut dyn Effects) {
+    pub(crate) fn refuse_publish(&mut self, reply: &[u8], guid: &[u8], text: &str, effects: &mut dyn Effects) {
         if reply.is_empty() {
             return;
         }

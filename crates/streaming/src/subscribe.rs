@@ -13,6 +13,7 @@ use crate::facts::SubscriptionFact;
 use crate::input::{ChannelId, Ticket};
 use crate::leave::Leave;
 use crate::limits::SEEKS_MAX;
+use crate::partition::Early;
 use crate::release::{Confirmation, Outcome};
 use crate::state::{ChannelKey, ClientKey, Group, GroupKey, Hold, Phase, Subscription, SubscriptionKey, Unsettled};
 use crate::time::{Now, Timestamp};
@@ -47,7 +48,7 @@ enum Target {
 impl Engine {
     pub(crate) fn subscribe(&mut self, now: Now, reply: &[u8], payload: &[u8], effects: &mut dyn Effects) {
         let outcome = match SubscriptionRequest::decode(payload) {
-            Ok(request) => self.subscribe_request(now, reply, request, effects),
+            Ok(request) => self.subscribe_request(now, reply, payload, request, effects),
             Err(_) => Err(errors::INVALID_SUBSCRIPTION_REQUEST.to_owned()),
         };
         if let Err(text) = outcome {
@@ -55,7 +56,7 @@ impl Engine {
         }
     }
 
-    fn refuse_subscribe(&self, reply: &[u8], text: String, effects: &mut dyn Effects) {
+    pub(crate) fn refuse_subscribe(&self, reply: &[u8], text: String, effects: &mut dyn Effects) {
         let response = SubscriptionResponse {
             error: Bytes::from(text),
             ..SubscriptionResponse::default()
@@ -68,11 +69,22 @@ impl Engine {
         &mut self,
         now: Now,
         reply: &[u8],
+        payload: &[u8],
         request: SubscriptionRequest,
         effects: &mut dyn Effects,
     ) -> Result<(), String> {
         check_fields(&request)?;
-        self.subscribing_client(&request)?;
+        if self.is_elsewhere(&request.subject) {
+            return Ok(());
+        }
+        if let Err(unknown) = self.subscribing_client(&request) {
+            let sender = (&request.client_id[..], &b""[..]);
+            return match self.wait_for_registration(now, Early::Subscribe, sender, reply, payload) {
+                true => Ok(()),
+                false if self.options.partitioning => Err(errors::INVALID_SUBSCRIPTION_REQUEST.to_owned()),
+                false => Err(unknown),
+            };
+        }
         let channel = self.find_or_create_channel(now, &request.subject, effects)?;
         let outcome = self.subscribe_to(now, channel, reply, request, effects);
         if outcome.is_err() {

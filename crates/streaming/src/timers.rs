@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     Age(ChannelKey),
     /// A channel may have been idle for too long.
     Inactivity(ChannelKey),
+    /// Requests waited long enough for their client's connect.
+    Unregistered,
 }
 
 /// See the module.

@@ -92,6 +92,7 @@ impl Session {
                 "hb_interval" => options.heartbeat_interval_ns = duration(value),
                 "hb_timeout" => options.heartbeat_timeout_ns = duration(value),
                 "hb_fail_count" => options.heartbeat_fail_count = number() as u32,
+                "partitioning" => options.partitioning = value == "true",
                 "replace_durable" => options.replace_durable = value == "true",
                 "debug" => options.debug = value == "true",
                 "trace" => options.trace = value == "true",
