@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
 use foldhash::fast::RandomState;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
 use crate::admission::Admission;
 use crate::broker::Shared;
 use crate::outbound::Outbound;
 use crate::subscription::BySid;
+use crate::tls::{Outgoing, TlsDetails};
 
 /// What the client said about itself.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +31,7 @@ pub(crate) struct Connection {
     /// Dense index among live connections; reused after the end.
     pub(crate) slot: u32,
     pub(crate) peer: SocketAddr,
+    pub(crate) tls: Option<Box<TlsDetails>>,
     pub(crate) started: Instant,
     pub(crate) started_at: SystemTime,
     pub(crate) outbound: Mutex<Outbound>,
@@ -63,7 +64,14 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(broker: Arc<Shared>, id: u64, slot: u32, peer: SocketAddr, socket: OwnedWriteHalf) -> Self {
+    pub(crate) fn new(
+        broker: Arc<Shared>,
+        id: u64,
+        slot: u32,
+        peer: SocketAddr,
+        socket: Option<Outgoing>,
+        tls: Option<TlsDetails>,
+    ) -> Self {
         let started = Instant::now();
         let last_activity = AtomicU64::new(broker.nanoseconds_since_start(started));
         Self {
@@ -71,6 +79,7 @@ impl Connection {
             id,
             slot,
             peer,
+            tls: tls.map(Box::new),
             started,
             started_at: SystemTime::now(),
             outbound: Mutex::new(Outbound::new(socket)),

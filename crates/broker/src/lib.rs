@@ -26,6 +26,7 @@ mod session;
 mod settings;
 mod snapshot;
 mod subscription;
+mod tls;
 mod workspace;
 
 pub use access::{
@@ -44,3 +45,4 @@ pub use settings::Reloaded;
 pub use snapshot::{
     BrokerSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, SubscriptionDetail, SubscriptionSnapshot,
 };
+pub use tls::{HandshakeFirst, Tls, TlsDetails, TlsError, TlsOptions};

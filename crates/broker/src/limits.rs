@@ -87,3 +87,11 @@ pub(crate) const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(2);
 
 const _: () = assert!(VERDICT_SLOTS.is_power_of_two());
 const _: () = assert!(RESPONSE_RIGHTS_MAX >= 2 * RESPONSE_SWEEP_ADDITIONS);
+/// Time for a TLS handshake when nothing else is configured (core specification §3.8).
+pub(crate) const TLS_TIMEOUT: Duration = Duration::from_secs(2);
+/// What the time for authentication exceeds that for the TLS handshake by, when nothing else is configured.
+pub(crate) const AUTHENTICATION_AFTER_TLS: Duration = Duration::from_secs(1);
+/// Bytes taken from a socket at once for TLS.
+pub(crate) const TLS_READ_BYTES: usize = 16 * 1024;
+/// Decrypted bytes that TLS may hold before they are read; it refuses to take more behind 16 KiB.
+pub(crate) const TLS_PLAINTEXT_BYTES: usize = 12 * 1024;

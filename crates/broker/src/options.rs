@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::access::Access;
+use crate::tls::Tls;
 
 /// Options of a broker. The default is a plain server without authentication.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct BrokerOptions {
     pub git_commit: String,
     /// Who may connect, and what they may do.
     pub access: Access,
+    /// TLS for clients, if any.
+    pub tls: Option<Tls>,
     /// Client connections served at once; 0 refuses all.
     pub max_connections: usize,
     /// Largest publication in bytes, headers included.
@@ -59,6 +62,7 @@ impl Default for BrokerOptions {
             version: "2.12.1".into(),
             git_commit: String::new(),
             access: Access::default(),
+            tls: None,
             max_connections: 65_536,
             max_payload: seaway_nats_protocol::limits::MAX_PAYLOAD_DEFAULT,
             max_control_line: seaway_nats_protocol::limits::MAX_CONTROL_LINE_DEFAULT,

@@ -10,13 +10,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
-use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::attachment::{AttachmentShared, Destination};
 use crate::connection::Connection;
 use crate::limits::{KEPT_CAPACITY_BYTES, WRITE_BYTES, WRITE_ROUNDS};
 use crate::lock::lock;
 use crate::reason::CloseReason;
+use crate::tls::Outgoing;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -31,7 +31,7 @@ enum Phase {
 /// Guarded by the connection's lock, which is never held during a system call.
 pub(crate) struct Outbound {
     /// Absent while somebody writes, and after the end.
-    socket: Option<OwnedWriteHalf>,
+    socket: Option<Outgoing>,
     phase: Phase,
     /// Bytes behind those being written.
     queued: Vec<u8>,
@@ -51,9 +51,10 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    pub(crate) fn new(socket: OwnedWriteHalf) -> Self {
+    /// Without a socket for a client that never got as far as reading.
+    pub(crate) fn new(socket: Option<Outgoing>) -> Self {
         Self {
-            socket: Some(socket),
+            socket,
             phase: Phase::Idle,
             queued: Vec::new(),
             in_flight: Vec::new(),
@@ -153,21 +154,27 @@ impl Connection {
     }
 
     /// Writes `data` from `sent` on and whatever is queued meanwhile. Returns an empty vector for reuse.
-    fn write(&self, socket: OwnedWriteHalf, mut data: Vec<u8>, mut sent: usize) -> Vec<u8> {
+    fn write(&self, socket: Outgoing, mut data: Vec<u8>, mut sent: usize) -> Vec<u8> {
         let mut done = 0;
         let mut rounds = 0;
         loop {
-            let end = data.len().min(sent + WRITE_BYTES);
-            match socket.try_write(&data[sent..end]) {
-                Ok(0) => return self.write_failed(socket, data),
-                Ok(count) => {
+            let offered = if sent < data.len() {
+                let end = data.len().min(sent + WRITE_BYTES);
+                socket.try_write(&data[sent..end]).map(|count| (count, end))
+            } else {
+                socket.try_flush().map(|()| (0, sent))
+            };
+            match offered {
+                Ok((0, end)) if sent < end => return self.write_failed(socket, data),
+                Ok((count, end)) => {
                     sent += count;
                     done += count;
-                    if sent < end {
+                    if sent < end && socket.short_means_full() {
                         self.hand_over(socket, data, sent, done, done > 0 || rounds > 0);
                         return Vec::new();
                     }
-                    if sent < data.len() {
+                    // What lies in front of the socket has to reach it too.
+                    if sent < data.len() || (count > 0 && !socket.short_means_full()) {
                         continue;
                     }
                 }
@@ -220,7 +227,7 @@ impl Connection {
     }
 
     /// Leaves the rest to the connection's task.
-    fn hand_over(&self, socket: OwnedWriteHalf, data: Vec<u8>, sent: usize, done: usize, progress: bool) {
+    fn hand_over(&self, socket: Outgoing, data: Vec<u8>, sent: usize, done: usize, progress: bool) {
         let mut outbound = lock(&self.outbound);
         let watchers = self.account(&mut outbound, done);
         if progress || !self.is_armed() {
@@ -237,7 +244,7 @@ impl Connection {
     }
 
     /// The socket returns to its place, unless the connection ended without flushing.
-    fn put_back(&self, outbound: &mut Outbound, socket: OwnedWriteHalf) {
+    fn put_back(&self, outbound: &mut Outbound, socket: Outgoing) {
         if outbound.is_given_up() {
             drop(socket);
             self.discard(outbound);
@@ -268,7 +275,7 @@ impl Connection {
         }
     }
 
-    fn write_failed(&self, socket: OwnedWriteHalf, _unsent: Vec<u8>) -> Vec<u8> {
+    fn write_failed(&self, socket: Outgoing, _unsent: Vec<u8>) -> Vec<u8> {
         drop(socket);
         {
             let mut outbound = lock(&self.outbound);

@@ -5,6 +5,8 @@
 pub enum CloseReason {
     /// End of file from the peer.
     ClientClosed,
+    /// No agreement about TLS.
+    TlsHandshakeFailure,
     /// Too many bytes queued.
     SlowConsumerPendingBytes,
     /// The peer took nothing for too long.
@@ -47,6 +49,7 @@ impl CloseReason {
     pub fn text(self) -> &'static str {
         match self {
             Self::ClientClosed => "Client Closed",
+            Self::TlsHandshakeFailure => "TLS Handshake Failure",
             Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
             Self::WriteError => "Write Error",
@@ -84,6 +87,7 @@ impl CloseReason {
             | Self::MessageHeaderViolation
             | Self::ServerShutdown => true,
             Self::ClientClosed
+            | Self::TlsHandshakeFailure
             | Self::SlowConsumerPendingBytes
             | Self::SlowConsumerWriteDeadline
             | Self::WriteError

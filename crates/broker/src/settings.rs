@@ -13,10 +13,12 @@ use crate::connection::Connection;
 use crate::lock::{lock, read, write};
 use crate::options::BrokerOptions;
 use crate::reason::CloseReason;
+use crate::tls::Tls;
 
 /// The part of the options that new connections, and CONNECT on old ones, look up each time.
 pub(crate) struct Settings {
     pub(crate) access: Access,
+    pub(crate) tls: Option<Tls>,
     pub(crate) max_connections: usize,
     pub(crate) max_payload: usize,
     pub(crate) max_control_line: usize,
@@ -26,6 +28,7 @@ impl Settings {
     pub(crate) fn new(options: &BrokerOptions) -> Self {
         Self {
             access: options.access.clone(),
+            tls: options.tls.clone(),
             max_connections: options.max_connections,
             max_payload: options.max_payload,
             max_control_line: options.max_control_line,
@@ -45,8 +48,8 @@ pub struct Reloaded {
 }
 
 impl Broker {
-    /// Applies new options: `access` and `max_connections` to all connections, `max_payload` and `max_control_line` to
-    /// new ones. Everything else stays as it was when the broker was made. Clients whose credentials are not good any more
+    /// Applies new options: `access` and `max_connections` to all connections, `tls`, `max_payload` and `max_control_line`
+    /// to new ones. Everything else stays as it was when the broker was made. Clients whose credentials are not good any more
     /// are closed with `Authorization Violation`, surplus ones with `maximum connections exceeded`.
     pub fn reload(&self, options: &BrokerOptions) -> Reloaded {
         let settings = Arc::new(Settings::new(options));
@@ -73,6 +76,14 @@ impl Broker {
             reloaded.surplus += 1;
         }
         reloaded
+    }
+}
+
+impl Broker {
+    /// TLS as it is now, with certificates that a reload may have replaced.
+    #[must_use]
+    pub fn tls(&self) -> Option<Tls> {
+        self.shared.settings().tls.clone()
     }
 }
 

@@ -10,6 +10,7 @@ use crate::connection::Connection;
 use crate::limits::CLOSED_SUBSCRIPTIONS_KEPT;
 use crate::lock::lock;
 use crate::reason::CloseReason;
+use crate::tls::TlsDetails;
 
 /// Numbers of the whole broker. Counters are current when a client has been answered.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct BrokerSnapshot {
     pub uptime: Duration,
     /// Whether clients without credentials are refused.
     pub auth_required: bool,
+    /// Whether TLS is required, and the client's certificate with it.
+    pub tls: (bool, bool),
     /// Clients that may be served at once.
     pub max_connections: usize,
     /// Largest publication in bytes.
@@ -143,6 +146,8 @@ pub struct ConnectionSnapshot {
     pub subscriptions: usize,
     /// The subscriptions when asked for. Of a closed connection the first few.
     pub subscription_list: Vec<SubscriptionSnapshot>,
+    /// What was agreed about TLS, if it is used.
+    pub tls: Option<TlsDetails>,
     /// Whom it authenticated itself as: a user's name, a public key, or `[REDACTED]` for a token.
     pub authorized_user: Option<String>,
     /// Name from CONNECT.
@@ -167,6 +172,10 @@ impl Broker {
             started_at: shared.started_at,
             uptime: shared.started.elapsed(),
             auth_required: settings.access.is_required(),
+            tls: settings
+                .tls
+                .as_ref()
+                .map_or((false, false), |tls| (!tls.options().allow_plain, tls.options().verify)),
             max_connections: settings.max_connections,
             max_payload: settings.max_payload,
             max_control_line: settings.max_control_line,
@@ -284,6 +293,7 @@ impl Connection {
             stalls: self.stalls.load(Ordering::Relaxed),
             subscriptions,
             subscription_list,
+            tls: self.tls.as_deref().cloned(),
             authorized_user: self.admission.grant().map(|grant| grant.shown().to_owned()),
             name: details.name,
             lang: details.lang,

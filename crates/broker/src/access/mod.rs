@@ -253,8 +253,9 @@ impl Access {
         }
     }
 
-    /// Decides about a CONNECT in the order of §3.1. `nonce` is what INFO carried.
-    pub(crate) fn decide(&self, connect: &ConnectOptions, nonce: &str) -> Decision {
+    /// Decides about a CONNECT in the order of §3.1. `nonce` is what INFO carried, `names` those of the client's
+    /// certificate if they say which user it is.
+    pub(crate) fn decide(&self, connect: &ConnectOptions, nonce: &str, names: Option<&[String]>) -> Decision {
         let Inner {
             single,
             token,
@@ -270,6 +271,16 @@ impl Access {
             sig,
             ..
         } = connect;
+        if let Some(names) = names
+            && nkey.is_empty()
+            && !users.is_empty()
+        {
+            let entry = names.iter().find_map(|name| users.get(name));
+            return match entry {
+                Some(entry) if entry.standard_connections => Decision::Granted(Some(Arc::clone(&entry.grant))),
+                Some(_) | None => Decision::Refused,
+            };
+        }
         if user.is_empty()
             && pass.is_empty()
             && auth_token.is_empty()

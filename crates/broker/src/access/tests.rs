@@ -25,7 +25,7 @@ fn connect(json: &str) -> ConnectOptions {
 
 /// The name granted, `"-"` for nobody in particular, `"?"` for a slow question, `"!"` for a refusal.
 fn outcome(access: &Access, json: &str) -> String {
-    match access.decide(&connect(json), "") {
+    match access.decide(&connect(json), "", None) {
         Decision::Granted(None) => "-".into(),
         Decision::Granted(Some(grant)) => grant.shown().to_owned(),
         Decision::Verify { .. } => "?".into(),
@@ -163,7 +163,7 @@ fn warnings_of_the_start() {
 
 #[test]
 fn a_reload_keeps_who_is_still_the_same() {
-    let grant_of = |access: &Access, json: &str| match access.decide(&connect(json), "") {
+    let grant_of = |access: &Access, json: &str| match access.decide(&connect(json), "", None) {
         Decision::Granted(Some(grant)) => grant,
         _ => panic!("not granted"),
     };
@@ -190,4 +190,21 @@ fn a_reload_keeps_who_is_still_the_same() {
     let token = access(|it| it.token = Some(Secret::new("t")));
     let holder = grant_of(&token, r#"{"auth_token":"t"}"#);
     assert!(token.renew(Some(&holder)).is_some() && single.renew(Some(&holder)).is_none());
+}
+
+#[test]
+fn certificates_name_users() {
+    let access = access(|it| it.users = vec![user("a@x", "pa"), user("CN=b,O=c", "pb")]);
+    let decide = |names: &[&str], json: &str| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        match access.decide(&connect(json), "", Some(&names)) {
+            Decision::Granted(Some(grant)) => grant.shown().to_owned(),
+            _ => "!".to_owned(),
+        }
+    };
+    assert_eq!(decide(&["other", "a@x", "CN=b,O=c"], "{}"), "a@x");
+    assert_eq!(decide(&["CN=b,O=c"], "{}"), "CN=b,O=c");
+    // The certificate alone decides.
+    assert_eq!(decide(&["other"], r#"{"user":"a@x","pass":"pa"}"#), "!");
+    assert_eq!(decide(&[], "{}"), "!");
 }

@@ -61,7 +61,7 @@ impl Client {
             return Err(CloseReason::AuthenticationFailure.into());
         }
         let settings = turn.shared.settings();
-        match settings.access.decide(&connect, &self.nonce) {
+        match settings.access.decide(&connect, &self.nonce, self.names.as_deref()) {
             Decision::Granted(grant) => Ok(self.enter(turn, connect, grant, &settings)?),
             Decision::Verify {
                 grant,

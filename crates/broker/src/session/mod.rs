@@ -4,6 +4,7 @@
 //! `operations`.
 
 mod connecting;
+mod opening;
 mod operations;
 mod timers;
 
@@ -16,10 +17,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use seaway_nats_protocol::ErrorText;
-use seaway_nats_protocol::write::{write_error, write_info};
-use tokio::io::{AsyncRead, ReadBuf};
+use seaway_nats_protocol::write::write_info;
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 
 use crate::access::nkey;
 use crate::attachment::AttachmentShared;
@@ -27,21 +27,23 @@ use crate::broker::Shared;
 use crate::connection::Connection;
 use crate::gather::{Aftermath, Gatherer};
 use crate::limits::{
-    AUTHENTICATION_TIMEOUT, LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER_BYTES, READS_PER_TURN, STALL,
-    STALL_AT_LIMIT, STALL_PER_BATCH,
+    LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER_BYTES, READS_PER_TURN, STALL, STALL_AT_LIMIT,
+    STALL_PER_BATCH,
 };
 use crate::lock::lock;
 use crate::outbound::stall_threshold;
 use crate::reason::CloseReason;
+use crate::tls::Incoming;
 use crate::workspace::Workspace;
 use connecting::{Verification, Verified};
+use opening::Opened;
 use operations::{Client, Halt};
 use timers::Timers;
 
 /// The reading side of a connection.
 struct Session {
     connection: Arc<Connection>,
-    reader: OwnedReadHalf,
+    reader: Incoming,
     client: Client,
     timers: Timers,
     /// Bytes of an operation that is not whole yet.
@@ -77,7 +79,6 @@ impl Drop for SessionCount {
 /// Serves one client from INFO to the end.
 pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     let _count = SessionCount(Arc::clone(&shared));
-    let (reader, writer) = stream.into_split();
     let id = shared.next_id();
     let settings = shared.settings();
     shared.counters.total_connections.fetch_add(1, Ordering::Relaxed);
@@ -87,29 +88,53 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
             (count < settings.max_connections).then_some(count + 1)
         })
         .is_ok();
-    let connection = shared.register(|slot| Connection::new(Arc::clone(&shared), id, slot, peer, writer));
     tracing::debug!("{peer} - cid:{id} - Client connection created");
-
-    let mut first = Vec::new();
     let mut info = shared.info(id, peer.ip().to_string());
     if settings.access.wants_nonce() {
         info.nonce = nkey::nonce();
     }
+    let mut first = Vec::new();
     write_info(&mut first, &info);
-    // The socket's readiness is known to the runtime only after it has been polled once.
-    if reader.as_ref().writable().await.is_ok() {
-        connection.send(&mut first, 0, 0);
-    }
+    let opened = if admitted {
+        let mut stopping = shared.stopping.subscribe();
+        tokio::select! {
+            opened = opening::open(&settings, stream, &first) => opened,
+            _ = stopping.wait_for(|stopping| *stopping) => Err(std::io::ErrorKind::Interrupted.into()),
+        }
+    } else {
+        // Words that the client can read without agreeing on anything first.
+        Ok(Opened::plain(stream, false))
+    };
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::error!("{peer} - cid:{id} - TLS handshake error: {error}");
+            let connection = shared.register(|slot| Connection::new(Arc::clone(&shared), id, slot, peer, None, None));
+            let ended = connection.snapshot_at_end(CloseReason::TlsHandshakeFailure);
+            shared.unregister(&connection, ended);
+            shared.connections.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+    };
+    let Opened {
+        incoming: reader,
+        outgoing,
+        info_sent,
+        tls,
+        names,
+    } = opened;
+    let make = |slot| Connection::new(Arc::clone(&shared), id, slot, peer, Some(outgoing), tls);
+    let connection = shared.register(make);
     if !settings.access.is_configured() {
         connection.admission.admit(None);
     }
-    let authentication = settings
-        .access
-        .is_required()
-        .then(|| settings.access.timeout().unwrap_or(AUTHENTICATION_TIMEOUT));
+    // The socket's readiness is known to the runtime only after it has been polled once.
+    if !info_sent && reader.socket().writable().await.is_ok() {
+        connection.send(&mut first, 0, 0);
+    }
     let session = Session {
-        client: Client::new(&settings, info.nonce),
-        timers: Timers::new(&shared, connection.started, authentication),
+        client: Client::new(&settings, info.nonce, names),
+        timers: Timers::new(&shared, connection.started, opening::authentication_time(&settings)),
         connection,
         reader,
         partial: Vec::new(),
@@ -117,11 +142,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         held: None,
     };
     if !admitted {
-        let mut refusal = Vec::new();
-        write_error(&mut refusal, &ErrorText::MaximumConnectionsExceeded);
-        session.connection.send(&mut refusal, 0, 0);
-        tracing::error!("{peer} - cid:{id} - maximum connections exceeded");
-        session.connection.close(CloseReason::MaximumConnectionsExceeded);
+        session.connection.refuse(
+            &ErrorText::MaximumConnectionsExceeded,
+            CloseReason::MaximumConnectionsExceeded,
+        );
     } else if *shared.stopping.borrow() {
         session.connection.close(CloseReason::ServerShutdown);
     }
@@ -195,7 +219,7 @@ impl Session {
         }
         for _ in 0..READS_PER_TURN {
             while self.connection.is_armed() {
-                match self.reader.as_ref().poll_write_ready(context) {
+                match self.reader.socket().poll_write_ready(context) {
                     Poll::Ready(_) => self.connection.continue_writing(),
                     Poll::Pending => break,
                 }
@@ -229,7 +253,7 @@ impl Session {
     /// Reads once and handles every whole operation of what came.
     fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Result<Aftermath, Halt>> {
         // No work space is borrowed for a socket that has nothing.
-        match self.reader.as_ref().poll_read_ready(context) {
+        match self.reader.poll_ready(context) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(_)) => return Poll::Ready(Err(CloseReason::ReadError.into())),
             Poll::Ready(Ok(())) => {}
@@ -260,7 +284,7 @@ impl Session {
             &mut buffer[..length]
         };
         let mut unread = ReadBuf::new(space);
-        let count = match Pin::new(&mut self.reader).poll_read(context, &mut unread) {
+        let count = match self.reader.poll_read(context, &mut unread) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(_)) => return Poll::Ready(Err(CloseReason::ReadError.into())),
             Poll::Ready(Ok(())) => unread.filled().len(),
@@ -429,7 +453,7 @@ impl Session {
                 return;
             }
             if connection.is_armed() {
-                if self.reader.as_ref().writable().await.is_err() {
+                if self.reader.socket().writable().await.is_err() {
                     return;
                 }
                 connection.continue_writing();
@@ -445,10 +469,10 @@ impl Session {
         let mut left = LINGER_BYTES;
         let mut scratch = [0; 2048];
         while left > 0 {
-            if self.reader.as_ref().readable().await.is_err() {
+            if self.reader.socket().readable().await.is_err() {
                 return;
             }
-            match self.reader.try_read(&mut scratch) {
+            match self.reader.socket().try_read(&mut scratch) {
                 Ok(0) => return,
                 Ok(count) => left = left.saturating_sub(count),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}

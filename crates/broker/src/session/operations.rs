@@ -42,6 +42,8 @@ pub(super) struct Client {
     pub(super) gated: bool,
     /// What INFO asked it to sign; empty if nothing.
     pub(super) nonce: String,
+    /// Names of its certificate if they say who it is.
+    pub(super) names: Option<Vec<String>>,
     /// What it may publish, if that is not everything.
     pub(super) verdicts: Option<Box<Verdicts>>,
 }
@@ -129,7 +131,7 @@ impl Turn<'_> {
 
 impl Client {
     /// The state before CONNECT: everything strict, no headers (§1.5).
-    pub(super) fn new(settings: &Settings, nonce: String) -> Self {
+    pub(super) fn new(settings: &Settings, nonce: String, names: Option<Vec<String>>) -> Self {
         Self {
             limits: ParseLimits {
                 max_control_line: settings.max_control_line,
@@ -144,6 +146,7 @@ impl Client {
             connected: false,
             gated: settings.access.is_configured(),
             nonce,
+            names,
             verdicts: None,
         }
     }

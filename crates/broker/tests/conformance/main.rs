@@ -15,4 +15,5 @@ mod publishing;
 mod reloading;
 mod snapshots;
 mod support;
+mod tls;
 mod verbose;
