@@ -1,8 +1,9 @@
 //! Layout checks: rules of the project that a machine can tell, over every file of the work tree that is not ignored.
 //!
-//! `files` looks at each file by itself, `layers` at what the manifests say about who may use whom. Each check names the file and
-//! the rule; a rule that turns out wrong is changed here, not worked around.
+//! `files` looks at each file by itself, `layers` at what the manifests say about who may use whom, `compatibility` at the
+//! table of what was proven. Each check names the file and the rule; a rule that turns out wrong is changed here, not worked around.
 
+mod compatibility;
 mod files;
 mod layers;
 
@@ -30,6 +31,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     problems.extend(budget.check());
     problems.extend(layers::check(shell::root())?);
+    let read = |path: &str| std::fs::read_to_string(shell::root().join(path)).ok();
+    match read(compatibility::DOCUMENT) {
+        Some(document) => problems.extend(compatibility::check(&document, read)),
+        None => problems.push(format!("{}: missing", compatibility::DOCUMENT)),
+    }
     if !problems.is_empty() {
         bail!("{} layout problems:\n  {}", problems.len(), problems.join("\n  "));
     }

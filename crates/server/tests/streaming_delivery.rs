@@ -95,7 +95,8 @@ fn begins(session: &mut Session, request: SubscriptionRequest) -> (Option<u64>, 
 
 #[test]
 fn start_positions_of_an_empty_channel() {
-    // §5.1: whatever is asked, the first message ever is delivered.
+    // §5.1: whatever is asked, the first message ever is delivered. §13.2 SubStartPositionNewOnly,
+    // SubStartPositionLastReceived, SubStartPositionFirstSequence.
     let server = Server::in_memory(&[]);
     let mut session = server.session("me");
     for (position, sequence, delta) in [
@@ -123,7 +124,9 @@ fn start_positions_of_an_empty_channel() {
 
 #[test]
 fn start_positions_where_the_first_messages_have_gone() {
-    // §5.1, §13.2: messages 11 to 20 are left, the next is 21.
+    // §5.1; §13.2 SubStartPositionNewOnly, SubStartPositionLastReceived, SubscriptionStartPositionLast,
+    // SubStartPositionFirstSequence, SubscriptionStartAtFirst, SubStartPositionSequenceStart, SubscriptionStartAt: messages
+    // 11 to 20 are left, the next is 21.
     for directory in [None, Some(tempfile::tempdir().unwrap())] {
         let server = match &directory {
             None => Server::in_memory(&["-mm", "10"]),

@@ -12,6 +12,7 @@ use seaway_bench::stan::subscription;
 use seaway_stan_protocol::messages::SubscriptionRequest;
 use support::{PATIENCE, Server};
 
+/// §13.4 RedeliveryRaceWithAck.
 #[test]
 fn an_ack_that_waited_out_a_pause_prevents_the_redelivery() {
     let server = Server::in_memory(&["-hbi", "1h"]);

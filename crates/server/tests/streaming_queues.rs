@@ -255,7 +255,7 @@ fn expired_messages_change_hands_and_late_acks_find_them() {
 
 #[test]
 fn a_message_that_moved_stays_with_its_new_holder_after_a_kill() {
-    // §13.4 PersistentStorePersistMsgRedeliveredToDifferentQSub, AckMsgRedeliveredToDifferentQueueSub.
+    // §13.4 PersistentStorePersistMsgRedeliveredToDifferentQSub, PersistentStoreAckMsgRedeliveredToDifferentQueueSub.
     for acknowledged in [false, true] {
         let directory = tempfile::tempdir().unwrap();
         let server = Server::with_files(directory.path(), &[]);
