@@ -38,6 +38,9 @@ pub enum OpenError {
     /// The journal is encrypted with another key than the one given.
     #[error("the encryption key is not the one with which the journal is encrypted; nothing was changed")]
     WrongKey,
+    /// Whoever was given the state does not take it; the directory is as it was.
+    #[error("{0}")]
+    Refused(String),
     /// The disk is full, so that not even the first segment can be prepared.
     #[error("no space to open the journal: {0}")]
     NoSpace(io::Error),

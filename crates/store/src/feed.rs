@@ -46,6 +46,15 @@ impl Recovery for Recovering<'_> {
         self.engine.recover_channel_deleted(channel);
     }
 
+    fn verify(&mut self) -> Result<(), String> {
+        match &self.failure {
+            Some(failure) => Err(format!(
+                "the store holds what this version does not understand: {failure}"
+            )),
+            None => self.engine.check_recovered().map_err(|error| error.to_string()),
+        }
+    }
+
     fn channel(&mut self, channel: ChannelId, first: u64, last: u64, bytes: u64, last_timestamp: i64) {
         self.channels += 1;
         self.engine.recover_channel(channel, first, last, bytes, last_timestamp);

@@ -224,6 +224,10 @@ impl Replay for Replaying<'_> {
         self.progress.set(bytes_done, bytes_total, records);
     }
 
+    fn verify(&mut self) -> Result<(), String> {
+        self.recovery.verify()
+    }
+
     fn log_recovered(&mut self, log: RecoveredLog) {
         self.progress.add_channel();
         let count = log.last + 1 - log.first;

@@ -133,6 +133,13 @@ pub trait Recovery {
     fn fact(&mut self, kind: u8, body: &[u8]);
     /// A channel was dropped.
     fn channel_deleted(&mut self, channel: ChannelId);
+    /// Every fact was given. Nothing has been written yet: an error ends the opening and leaves the store as it is.
+    ///
+    /// # Errors
+    /// Why this state is not taken.
+    fn verify(&mut self) -> Result<(), String> {
+        Ok(())
+    }
     /// A channel's log as it stands, after all facts; `bytes` sums the bodies of `first..=last`.
     fn channel(&mut self, channel: ChannelId, first: u64, last: u64, bytes: u64, last_timestamp: i64);
 }

@@ -282,6 +282,25 @@ impl Engine {
         );
     }
 
+    /// Whether [`Engine::start`] will take what was recovered so far; asked before anything is changed.
+    ///
+    /// # Errors
+    /// When the store belongs to another cluster.
+    pub fn check_recovered(&self) -> Result<(), StartError> {
+        let server = self.recovered.as_ref().and_then(|recovered| recovered.server.as_ref());
+        server.map_or(Ok(()), |server| self.check_server(server))
+    }
+
+    fn check_server(&self, server: &ServerFact) -> Result<(), StartError> {
+        if server.cluster_id == self.options.cluster_id.as_bytes() {
+            return Ok(());
+        }
+        Err(StartError::ClusterMismatch {
+            configured: self.options.cluster_id.clone(),
+            recovered: String::from_utf8_lossy(&server.cluster_id).into_owned(),
+        })
+    }
+
     fn recovering(&mut self) -> &mut Recovered {
         self.recovered.as_mut().expect("recovery ends with the start")
     }
@@ -333,14 +352,8 @@ impl Engine {
 
     /// Stored subjects are used verbatim (§2.5).
     fn adopt_server(&mut self, server: ServerFact) -> Result<(), StartError> {
+        self.check_server(&server)?;
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-        let recovered = text(&server.cluster_id);
-        if recovered != self.options.cluster_id {
-            return Err(StartError::ClusterMismatch {
-                configured: self.options.cluster_id.clone(),
-                recovered,
-            });
-        }
         self.subjects.discover = text(&server.discover);
         self.subjects.pings = text(&server.pings);
         self.subjects.publish_prefix = text(&server.publish_prefix);

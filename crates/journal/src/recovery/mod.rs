@@ -44,6 +44,11 @@ pub trait Replay {
     fn progressed(&mut self, bytes_done: u64, bytes_total: u64, records: u64) {
         let _ = (bytes_done, bytes_total, records);
     }
+    /// Every fact and record was given. Nothing has been written yet: an error ends the opening and leaves the directory as
+    /// it is.
+    fn verify(&mut self) -> Result<(), String> {
+        Ok(())
+    }
     /// A log as it is now; called last, once for each log that was appended to and not deleted.
     fn log_recovered(&mut self, log: RecoveredLog);
 }
@@ -196,6 +201,7 @@ impl Journal {
         let position = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.begin);
         replay.tail_begins(position);
         let tail = recovery.read_tail(checkpoint.as_ref(), replay)?;
+        replay.verify().map_err(OpenError::Refused)?;
         let epoch = recovery.open_epoch(tail.end)?;
         // Before directories are written: they can wait in memory when the disk is full, records cannot.
         let first = recovery.first_segment(epoch, tail.end)?;

@@ -89,6 +89,16 @@ impl Server {
     }
 
     fn spawn(command: &mut Command) -> Result<Server, Vec<String>> {
+        let mut server = Server::begin(command);
+        if server.wait_for_line("Streaming Server is ready").is_none() {
+            return Err(std::mem::take(&mut server.log));
+        }
+        server.find_addresses();
+        Ok(server)
+    }
+
+    /// Starts a command that is or runs a server, and waits for nothing.
+    pub fn begin(command: &mut Command) -> Server {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -104,21 +114,21 @@ impl Server {
                 }
             }
         });
-        let mut server = Server {
+        Server {
             child,
             lines,
             log: Vec::new(),
             address: String::new(),
             monitoring: None,
-        };
-        if server.wait_for_line("Streaming Server is ready").is_none() {
-            return Err(std::mem::take(&mut server.log));
         }
-        server.address = server
+    }
+
+    /// Takes the addresses out of the log.
+    pub fn find_addresses(&mut self) {
+        self.address = self
             .after("Listening for client connections on ")
             .expect("the log names the address");
-        server.monitoring = server.after("Starting http monitor on ");
-        Ok(server)
+        self.monitoring = self.after("Starting http monitor on ");
     }
 
     fn after(&self, text: &str) -> Option<String> {
@@ -156,10 +166,20 @@ impl Server {
         let _ = self.child.wait();
     }
 
-    /// Sends a signal and waits for the end.
-    pub fn signal_and_wait(mut self, signal: rustix::process::Signal) -> (ExitStatus, Vec<String>) {
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("the process lives");
+    }
+
+    /// Sends a signal and waits for the end.
+    pub fn signal_and_wait(self, signal: rustix::process::Signal) -> (ExitStatus, Vec<String>) {
+        self.signal(signal);
+        self.wait()
+    }
+
+    /// Waits for the end.
+    pub fn wait(mut self) -> (ExitStatus, Vec<String>) {
         let status = wait(&mut self.child).expect("the process ends");
         while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(5)) {
             self.log.push(line);
