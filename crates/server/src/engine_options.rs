@@ -19,6 +19,7 @@ pub(crate) fn engine_options(streaming: &StreamingOptions, seed: &str) -> Result
         inbox_prefix_seed,
         hash_seed: fastrand::u64(..),
         limits: limits_table(streaming)?,
+        partitioning: streaming.partitioning,
         message_overhead: message_overhead(streaming.store),
         heartbeat_interval_ns: nanoseconds(streaming.heartbeats.interval),
         heartbeat_timeout_ns: nanoseconds(streaming.heartbeats.timeout),

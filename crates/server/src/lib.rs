@@ -9,6 +9,7 @@ pub mod limits;
 pub mod logging;
 pub mod monitoring;
 mod opening;
+pub mod partition;
 pub mod phase;
 pub mod signal_command;
 mod signals;

@@ -45,4 +45,13 @@ pub const STANDALONE_PATIENCE: std::time::Duration = std::time::Duration::from_m
 /// How often a recovery says how far it is.
 pub const RECOVERY_TOLD_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// Bytes of other servers' channel lists that wait to be read; beyond it whoever sends them is held back.
+pub const PARTITION_MAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long no server must have answered a channel list before there is none (`streaming-protocol.md` §10).
+pub const PARTITION_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// How long after a broker came into reach the channel list is sent there (`streaming-protocol.md` §10).
+pub const PARTITION_SETTLING: std::time::Duration = std::time::Duration::from_millis(500);
+
 const _: () = assert!(INBOX_BYTES_LOW < INBOX_BYTES_HIGH);

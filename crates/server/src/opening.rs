@@ -138,9 +138,11 @@ impl Opened {
         let probe_prefix = format!("_INBOX.{prefix}.p.");
         let acks = format!("_INBOX.{prefix}.*");
         self.world.set_probe_prefix(probe_prefix.clone());
-        for (subject, service, name) in services(&self.engine) {
-            tracing::debug!(target: "stream", "{name} subject: {subject}");
-            subscribe(&self.attachment, &subject, Tag::Service(service))?;
+        for (subjects, service, name) in services(&self.engine) {
+            for subject in subjects {
+                tracing::debug!(target: "stream", "{name} subject: {subject}");
+                subscribe(&self.attachment, &subject, Tag::Service(service))?;
+            }
         }
         subscribe(&self.attachment, &acks, Tag::Ack)?;
         subscribe(&self.attachment, &format!("{probe_prefix}*"), Tag::Probe)?;
@@ -159,20 +161,21 @@ impl Opened {
 }
 
 /// What is listened on, in the order of the log's lines.
-fn services(engine: &Engine) -> [(String, Service, &'static str); 7] {
+fn services(engine: &Engine) -> [(Vec<String>, Service, &'static str); 7] {
     let subjects = engine.subjects();
+    let one = |subject: &String| vec![subject.clone()];
     [
-        (subjects.discover.clone(), Service::Connect, "Discover"),
-        (subjects.pings.clone(), Service::Ping, "Ping"),
-        (subjects.publish_wildcard(), Service::Publish, "Publish"),
-        (subjects.subscribe.clone(), Service::Subscribe, "Subscribe"),
+        (one(&subjects.discover), Service::Connect, "Discover"),
+        (one(&subjects.pings), Service::Ping, "Ping"),
+        (engine.publish_subjects(), Service::Publish, "Publish"),
+        (one(&subjects.subscribe), Service::Subscribe, "Subscribe"),
         (
-            subjects.subscription_close.clone(),
+            one(&subjects.subscription_close),
             Service::SubscriptionClose,
             "Subscription Close",
         ),
-        (subjects.unsubscribe.clone(), Service::Unsubscribe, "Unsubscribe"),
-        (subjects.close.clone(), Service::Close, "Close"),
+        (one(&subjects.unsubscribe), Service::Unsubscribe, "Unsubscribe"),
+        (one(&subjects.close), Service::Close, "Close"),
     ]
 }
 
@@ -181,5 +184,5 @@ fn subscribe(attachment: &Attachment, subject: &str, tag: Tag) -> Result<()> {
     let holdable = tag == Tag::Service(Service::Publish);
     attachment
         .subscribe(subject, tag.number(), holdable)
-        .map_err(|_| anyhow!("the cluster ID gives an invalid subject: {subject}"))
+        .map_err(|_| anyhow!("the cluster ID or a channel gives an invalid subject: {subject}"))
 }

@@ -4,6 +4,7 @@
 //! instead of being turned away, and none meets a server that cannot answer. Monitoring answers from the beginning.
 
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::limits::{LOG_FLUSH_PATIENCE, RECOVERY_TOLD_EVERY};
 use crate::logging::{self, LogHandle, LoggingOptions};
 use crate::monitoring::Monitoring;
 use crate::opening::{self, Opened};
+use crate::partition::{Conflict, Partition};
 use crate::phase::{Phase, Stage, Told};
 use crate::signals::{Ended, Signals};
 
@@ -83,6 +85,7 @@ async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
             phase.clone(),
         )
     })?;
+    let mut partition = join_partition(options, &broker, &server_id, &limits).await?;
     let opened = {
         let (streaming, broker, inbox) = (streaming.clone(), broker.clone(), Arc::clone(&inbox));
         let progress = Arc::clone(phase.progress());
@@ -106,11 +109,15 @@ async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
     tracing::info!(target: "stream", "Streaming Server is ready");
     let ended = tokio::select! {
         ended = signals.serve(log) => ended,
-        () = thread.ended() => Ended::Failed,
+        () = thread.ended() => {
+            tracing::error!(target: "stream", fatal = true, "The engine thread ended by itself");
+            Ended::Failed
+        }
+        conflict = &mut partition => {
+            tracing::error!(target: "stream", fatal = true, "{conflict}");
+            Ended::Failed
+        }
     };
-    if let Ended::Failed = ended {
-        tracing::error!(target: "stream", fatal = true, "The engine thread ended by itself");
-    }
     tracing::info!(target: "stream", "Shutting down.");
     phase.enter(Stage::Stopping);
     listening.close();
@@ -138,6 +145,31 @@ async fn stop(thread: EngineThread, broker: Broker, introduced: Introduced) -> R
         tracing::error!(target: "stream", "The store could not be closed: {reason}");
     }
     Ok(outcome.is_ok())
+}
+
+/// In partitioning mode, sees whether another server serves one of the channels (§9.2 step 8), and goes on answering others.
+/// What is given back ends when one turns up later; without partitioning it does not end.
+async fn join_partition(
+    options: &Options,
+    broker: &Broker,
+    server_id: &str,
+    limits: &seaway_streaming::LimitsTable,
+) -> Result<Pin<Box<dyn Future<Output = Conflict> + Send>>> {
+    let streaming = &options.streaming;
+    if !streaming.partitioning {
+        return Ok(Box::pin(std::future::pending()));
+    }
+    let max_payload = options.broker.max_payload;
+    let mut partition = Partition::join(broker, &streaming.cluster_id, server_id, limits.clone(), max_payload)?;
+    partition.announce().await?;
+    // A task of its own answers while the state is recovered.
+    let serving = tokio::spawn(partition.serve());
+    Ok(Box::pin(async {
+        match serving.await {
+            Ok(conflict) => conflict,
+            Err(_) => std::future::pending().await,
+        }
+    }))
 }
 
 /// Says once a second how far the recovery is, from the first second on. Does not end.

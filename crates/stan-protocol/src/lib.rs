@@ -8,11 +8,13 @@
 //! - [`encode_message`], [`append_redelivery`] and [`encode_pub_ack`] append the frequent answers to a buffer;
 //! - [`Subjects`] are the subjects a server listens on;
 //! - [`errors`] is the table of the texts returned to clients;
+//! - [`partition`] holds the channel lists that servers exchange;
 //! - [`validate`] checks names.
 //!
 //! Strings of the protocol are bytes here: the protocol accepts strings that are not UTF-8.
 
 pub mod errors;
+pub mod partition;
 pub mod validate;
 
 mod encode;

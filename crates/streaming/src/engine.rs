@@ -209,6 +209,18 @@ impl Engine {
         &self.subjects
     }
 
+    /// The subjects of publishes: one for all channels, or one per listed entry in partitioning mode (§10). Several may match
+    /// one channel.
+    pub fn publish_subjects(&self) -> Vec<String> {
+        if !self.options.partitioning {
+            return vec![self.subjects.publish_wildcard()];
+        }
+        let entries = self.options.limits.entries().iter();
+        entries
+            .map(|entry| format!("{}.{}", self.subjects.publish_prefix, entry.name))
+            .collect()
+    }
+
     /// Ack inboxes are `_INBOX.<inbox prefix>.<number>`; settled once [`Engine::start`] has returned.
     pub fn inbox_prefix(&self) -> &str {
         &self.inbox_prefix

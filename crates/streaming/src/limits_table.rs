@@ -218,6 +218,21 @@ impl LimitsTable {
         self.patterns.narrowest(channel).is_some()
     }
 
+    /// The first of another server's entries that overlaps one of these (§10): one matches the other, taken token by token as
+    /// if it were a name. Patterns that merely intersect, such as `foo.*` and `*.bar`, are not found.
+    pub fn first_overlap<'a>(&self, others: &[&'a [u8]]) -> Option<&'a [u8]> {
+        let mut theirs = Patterns::default();
+        for (place, other) in others.iter().enumerate() {
+            theirs.insert(other, place);
+        }
+        let matching_ours = self
+            .entries
+            .iter()
+            .flat_map(|entry| theirs.chain(entry.name.as_bytes()));
+        let ours_matching = others.iter().position(|other| self.is_listed(other));
+        matching_ours.chain(ours_matching).min().map(|place| others[place])
+    }
+
     /// Where the limits of a channel are; asked once, at its creation.
     pub(crate) fn find(&self, channel: &[u8]) -> LimitsKey {
         if self.entries.is_empty() {
@@ -545,6 +560,35 @@ mod tests {
         );
         global.max_channels = 0;
         assert!(LimitsTable::new(global, &entries(&["foo", "bar"])).is_ok());
+    }
+
+    /// §10: the conflict test, both ways.
+    #[test]
+    fn overlaps_of_lists_are_found_token_by_token() {
+        let table = |names: &[&str]| {
+            let entries: Vec<(String, ChannelLimits)> = names
+                .iter()
+                .map(|name| ((*name).to_owned(), ChannelLimits::default()))
+                .collect();
+            LimitsTable::new(Limits::default(), &entries).expect("valid")
+        };
+        for (ours, theirs, found) in [
+            (&["foo"][..], &["bar"][..], None),
+            (&["foo", "bar"], &["baz", "bar", "foo"], Some("bar")),
+            (&["foo.bar"], &["bar", "foo.*"], Some("foo.*")),
+            (&["foo.*"], &["foo.bar"], Some("foo.bar")),
+            (&["foo.bar"], &[">"], Some(">")),
+            (&[">"], &["foo.bar.baz"], Some("foo.bar.baz")),
+            (&["foo.>"], &["foo"], None),
+            (&["foo.>"], &["foo.*"], Some("foo.*")),
+            (&["foo.*"], &["foo.>"], Some("foo.>")),
+            (&["foo.*"], &["*.bar"], None),
+            (&["foo.*"], &["foo.a.b"], None),
+        ] {
+            let theirs: Vec<&[u8]> = theirs.iter().map(|name| name.as_bytes()).collect();
+            let overlap = table(ours).first_overlap(&theirs);
+            assert_eq!(overlap, found.map(str::as_bytes), "{ours:?} {theirs:?}");
+        }
     }
 
     #[test]

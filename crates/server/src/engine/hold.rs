@@ -120,6 +120,11 @@ pub(super) fn entry(batch: &Batch, index: usize) -> Option<Entry<'_>> {
     })
 }
 
+/// Whether the message at `index` is the one before it again: a publish that more than one listed pattern matches.
+pub(super) fn is_repeated(batch: &Batch, index: usize) -> bool {
+    index > 0 && batch.payload_range(index) == batch.payload_range(index - 1)
+}
+
 /// The number a subject ends with; anything else was not made by the engine and is nobody's.
 fn last_token_number(subject: &[u8]) -> Option<u64> {
     let token = subject.rsplit(|byte| *byte == b'.').next()?;
@@ -166,6 +171,14 @@ mod tests {
             assert_eq!(Tag::from_number(tag.number()), Some(tag));
         }
         assert_eq!(Tag::from_number(PROBE + 1), None);
+    }
+
+    #[test]
+    fn equal_messages_are_not_repeated_ones() {
+        let batch = Batch::from_origin(seaway_broker::ConnectionId(1))
+            .with_message(1, b"a", None, b"")
+            .with_message(1, b"a", None, b"");
+        assert!(!is_repeated(&batch, 0) && !is_repeated(&batch, 1));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use seaway_store::Completion;
 use seaway_streaming::{Engine, Input, Now, Position, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
-use super::hold::{Held, Part, batch_bytes, entry};
+use super::hold::{Held, Part, batch_bytes, entry, is_repeated};
 use super::inbox::{Inbox, Item};
 use super::world::World;
 use crate::limits::{
@@ -99,7 +99,9 @@ pub(crate) fn start(
     let (started, is_started) = oneshot::channel();
     let ended = Arc::new(Notify::new());
     let guard = Ended(Arc::clone(&ended));
+    let overlapping = engine.publish_subjects().len() > 1;
     let mut pass = Pass {
+        overlapping,
         engine,
         world,
         inbox: Arc::clone(&inbox),
@@ -139,6 +141,8 @@ struct Pass {
     clock: Clock,
     health: Health,
     held: Held,
+    /// Several subscriptions may bring one publish.
+    overlapping: bool,
     /// The last position the start of the engine appended, and who waits for it.
     started_at: Position,
     started: Option<oneshot::Sender<()>>,
@@ -265,6 +269,9 @@ impl Pass {
             let Some(entry) = entry(batch, index).filter(|entry| part.includes(entry.passes)) else {
                 continue;
             };
+            if self.overlapping && is_repeated(batch, index) {
+                continue;
+            }
             if !entry.passes && self.must_wait(entry.bytes) {
                 served = index;
                 break;
