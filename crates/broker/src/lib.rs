@@ -44,5 +44,6 @@ pub use reason::CloseReason;
 pub use settings::Reloaded;
 pub use snapshot::{
     BrokerSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, SubscriptionDetail, SubscriptionSnapshot,
+    TlsSnapshot,
 };
 pub use tls::{HandshakeFirst, Tls, TlsDetails, TlsError, TlsOptions};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use seaway_nats_protocol::ErrorText;
 use seaway_nats_protocol::write::write_error;
@@ -10,6 +11,7 @@ use crate::access::Access;
 use crate::admission::Renewal;
 use crate::broker::{Broker, Shared};
 use crate::connection::Connection;
+use crate::limits::{AUTHENTICATION_AFTER_TLS, AUTHENTICATION_TIMEOUT};
 use crate::lock::{lock, read, write};
 use crate::options::BrokerOptions;
 use crate::reason::CloseReason;
@@ -33,6 +35,15 @@ impl Settings {
             max_payload: options.max_payload,
             max_control_line: options.max_control_line,
         }
+    }
+
+    /// Time in which a client has to authenticate itself, if it has to (§3.8).
+    pub(crate) fn authentication_time(&self) -> Duration {
+        let default = || match &self.tls {
+            None => AUTHENTICATION_TIMEOUT,
+            Some(tls) => tls.timeout() + AUTHENTICATION_AFTER_TLS,
+        };
+        self.access.timeout().unwrap_or_else(default)
     }
 }
 

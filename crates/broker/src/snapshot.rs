@@ -25,8 +25,10 @@ pub struct BrokerSnapshot {
     pub uptime: Duration,
     /// Whether clients without credentials are refused.
     pub auth_required: bool,
-    /// Whether TLS is required, and the client's certificate with it.
-    pub tls: (bool, bool),
+    /// How TLS is used, if at all.
+    pub tls: Option<TlsSnapshot>,
+    /// Time in which clients have to authenticate themselves.
+    pub auth_timeout: Duration,
     /// Clients that may be served at once.
     pub max_connections: usize,
     /// Largest publication in bytes.
@@ -61,6 +63,17 @@ pub struct BrokerSnapshot {
     pub route_lookups: u64,
     /// Lookups that a cache could not answer.
     pub route_misses: u64,
+}
+
+/// How TLS is used for clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsSnapshot {
+    /// Whether clients must use it.
+    pub required: bool,
+    /// Whether they must present a certificate.
+    pub verify: bool,
+    /// Time for a handshake.
+    pub timeout: Duration,
 }
 
 /// Which connections [`Broker::connections`] returns.
@@ -172,10 +185,12 @@ impl Broker {
             started_at: shared.started_at,
             uptime: shared.started.elapsed(),
             auth_required: settings.access.is_required(),
-            tls: settings
-                .tls
-                .as_ref()
-                .map_or((false, false), |tls| (!tls.options().allow_plain, tls.options().verify)),
+            tls: settings.tls.as_ref().map(|tls| TlsSnapshot {
+                required: !tls.options().allow_plain,
+                verify: tls.options().verify,
+                timeout: tls.timeout(),
+            }),
+            auth_timeout: settings.authentication_time(),
             max_connections: settings.max_connections,
             max_payload: settings.max_payload,
             max_control_line: settings.max_control_line,

@@ -53,6 +53,12 @@ struct Varz<'a> {
     port: u16,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     connect_urls: Vec<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    auth_required: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    tls_required: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    tls_verify: bool,
     max_connections: u64,
     ping_interval: u128,
     ping_max: u32,
@@ -98,6 +104,11 @@ struct Varz<'a> {
     slow_consumer_stats: SlowConsumers,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// Whole numbers without a decimal point, as readers that expect integers need them.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
 fn plain_number<S: serde::Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -120,13 +131,16 @@ pub(crate) fn varz(broker: Broker, moment: &Moment, used: ProcessUse, requests: 
         host: broker.host,
         port: broker.port,
         connect_urls: broker.connect_urls,
+        auth_required: broker.auth_required,
+        tls_required: broker.tls_required,
+        tls_verify: broker.tls_verify,
         max_connections: broker.max_connections,
         ping_interval: broker.ping_interval.as_nanos(),
         ping_max: broker.ping_max,
         http_host: broker.http_host,
         http_port: broker.http_port,
         http_base_path: "",
-        https_port: 0,
+        https_port: broker.https_port,
         auth_timeout: broker.auth_timeout.as_secs_f64(),
         max_control_line: broker.max_control_line,
         max_payload: broker.max_payload,
@@ -351,6 +365,12 @@ struct ConnzEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    tls_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cipher_suite: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    tls_first: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     authorized_user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
@@ -398,6 +418,9 @@ impl ConnzEntry {
             name: connection.name,
             lang: connection.lang,
             version: connection.version,
+            tls_version: connection.tls_version,
+            tls_cipher_suite: connection.tls_cipher_suite,
+            tls_first: connection.tls_first,
             authorized_user: connection.authorized_user.filter(|_| query.show_user),
             account: connection.account.filter(|_| query.show_user),
             subscriptions_list: Vec::new(),

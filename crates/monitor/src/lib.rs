@@ -18,7 +18,7 @@ mod site;
 mod snapshot;
 mod streaming;
 
-pub use serve::{router, serve};
+pub use serve::{TlsSource, router, serve, serve_tls};
 pub use snapshot::{
     Answer, Broker, Channel, ChannelLimits, Client, Connection, ConnectionState, ConnectionSubscription, Detail,
     Health, Page, PageRequest, Role, SlowConsumers, Source, StoreLimits, StreamingIdentity, StreamingServer,

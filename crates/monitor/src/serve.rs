@@ -13,10 +13,13 @@ use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use crate::limits::{CLOSE_TIME_MAX, CONNECTION_TIME_MAX, CONNECTIONS_MAX, HEAD_LEN_MAX, HEAD_TIME_MAX};
 use crate::site::{Content, Reply, Site};
@@ -31,8 +34,30 @@ pub fn router(source: Arc<dyn Source>) -> Router {
     Router::new().fallback(answer).with_state(site)
 }
 
+/// Gives the TLS settings for each new connection, so that certificates can be replaced while the server runs.
+pub type TlsSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
+
 /// Answers requests until `shutdown` is done; requests in progress then have [`CLOSE_TIME_MAX`] to finish.
 pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, shutdown: impl Future<Output = ()> + Send) {
+    accept_all(listener, source, None, shutdown).await;
+}
+
+/// Like [`serve`], behind TLS. A handshake has [`HEAD_TIME_MAX`], like the head of a request.
+pub async fn serve_tls(
+    listener: TcpListener,
+    source: Arc<dyn Source>,
+    tls: TlsSource,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    accept_all(listener, source, Some(tls), shutdown).await;
+}
+
+async fn accept_all(
+    listener: TcpListener,
+    source: Arc<dyn Source>,
+    tls: Option<TlsSource>,
+    shutdown: impl Future<Output = ()> + Send,
+) {
     let router = router(source);
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (closing, closed) = watch::channel(false);
@@ -47,9 +72,19 @@ pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, shutdown: imp
         };
         match accepted {
             Ok((stream, permit)) => {
-                let connection = serve_connection(stream, router.clone(), closed.clone());
+                let (router, closed) = (router.clone(), closed.clone());
+                let tls = tls.clone();
                 connections.spawn(async move {
-                    connection.await;
+                    match tls {
+                        None => serve_connection(stream, router, closed).await,
+                        Some(tls) => {
+                            let handshake = TlsAcceptor::from(tls()).accept(stream);
+                            // Whoever cannot agree on TLS has nothing to be told.
+                            if let Ok(Ok(stream)) = timeout(HEAD_TIME_MAX, handshake).await {
+                                serve_connection(stream, router, closed).await;
+                            }
+                        }
+                    }
                     drop(permit);
                 });
             }
@@ -84,7 +119,11 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 }
 
 /// Serves a connection to its end; what goes wrong on it concerns its peer only.
-async fn serve_connection(stream: TcpStream, router: Router, mut closed: watch::Receiver<bool>) {
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    router: Router,
+    mut closed: watch::Receiver<bool>,
+) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)

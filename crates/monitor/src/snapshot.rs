@@ -121,6 +121,12 @@ pub struct Broker {
     pub port: u16,
     /// Addresses told to clients.
     pub connect_urls: Vec<String>,
+    /// Whether clients without credentials are refused.
+    pub auth_required: bool,
+    /// Whether clients must use TLS.
+    pub tls_required: bool,
+    /// Whether clients must present a certificate.
+    pub tls_verify: bool,
     /// Connections at most.
     pub max_connections: u64,
     /// Interval of pings.
@@ -131,6 +137,8 @@ pub struct Broker {
     pub http_host: String,
     /// Port of this monitoring.
     pub http_port: u16,
+    /// Port of this monitoring with TLS; 0 is none.
+    pub https_port: u16,
     /// Time for authentication.
     pub auth_timeout: Duration,
     /// Bytes of a control line at most.
@@ -230,6 +238,12 @@ pub struct Connection {
     pub lang: Option<String>,
     /// Version the client gave.
     pub version: Option<String>,
+    /// Version of TLS, `1.2` or `1.3`.
+    pub tls_version: Option<String>,
+    /// Cipher suite of TLS.
+    pub tls_cipher_suite: Option<String>,
+    /// Whether the TLS handshake came before INFO.
+    pub tls_first: bool,
     /// User it authenticated as; shown on request only.
     pub authorized_user: Option<String>,
     /// Account it belongs to; shown on request only.

@@ -1,6 +1,7 @@
 //! The shell: sockets, the engine thread, signals, start and stop, logging. The only crate that knows all others.
 
 pub mod banner;
+mod broker_options;
 pub mod engine;
 mod engine_options;
 pub mod events;

@@ -18,12 +18,22 @@ use crate::phase::Phase;
 /// How long the engine may take to answer: a disk that stalls must not hang the monitoring.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Ports that are really listened on; 0 is none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MonitoredPorts {
+    /// For clients.
+    pub clients: u16,
+    /// For monitoring.
+    pub http: u16,
+    /// For monitoring with TLS.
+    pub https: u16,
+}
+
 /// The monitoring's source.
 pub struct Monitoring {
     options: Options,
     server_id: String,
-    client_port: u16,
-    http_port: u16,
+    ports: MonitoredPorts,
     start_ns: i64,
     broker: Broker,
     inbox: Arc<Inbox>,
@@ -49,7 +59,7 @@ impl Monitoring {
     pub fn new(
         options: &Options,
         server_id: &str,
-        (client_port, http_port): (u16, u16),
+        ports: MonitoredPorts,
         broker: Broker,
         inbox: Arc<Inbox>,
         health: Health,
@@ -58,8 +68,7 @@ impl Monitoring {
         Monitoring {
             options: options.clone(),
             server_id: server_id.to_owned(),
-            client_port,
-            http_port,
+            ports,
             start_ns: since_epoch(SystemTime::now()),
             broker,
             inbox,
@@ -124,15 +133,21 @@ impl Source for Monitoring {
             protocol: 1,
             runtime: runtime(),
             host: self.options.broker.host.clone(),
-            port: self.client_port,
+            port: self.ports.clients,
             connect_urls: Vec::new(),
-            max_connections: options.max_connections as u64,
+            auth_required: snapshot.auth_required,
+            tls_required: snapshot.tls.is_some_and(|tls| tls.required),
+            tls_verify: snapshot.tls.is_some_and(|tls| tls.verify),
+            auth_timeout: snapshot.auth_timeout,
+            tls_timeout: snapshot.tls.map(|tls| tls.timeout).unwrap_or_default(),
+            max_connections: snapshot.max_connections as u64,
             ping_interval: options.ping_interval,
             ping_max: options.ping_max,
             http_host: self.options.broker.host.clone(),
-            http_port: self.http_port,
-            max_control_line: options.max_control_line as u64,
-            max_payload: options.max_payload as u64,
+            http_port: self.ports.http,
+            https_port: self.ports.https,
+            max_control_line: snapshot.max_control_line as u64,
+            max_payload: snapshot.max_payload as u64,
             max_pending: options.max_pending as u64,
             write_deadline: options.write_deadline,
             start_ns: started,
@@ -324,6 +339,11 @@ fn connection(connection: ConnectionSnapshot) -> monitor::Connection {
         name: text(&connection.name),
         lang: text(&connection.lang),
         version: text(&connection.version),
+        tls_version: connection.tls.as_ref().map(|tls| tls.version.to_owned()),
+        tls_cipher_suite: connection.tls.as_ref().map(|tls| tls.cipher_suite.clone()),
+        tls_first: connection.tls.as_ref().is_some_and(|tls| tls.first),
+        authorized_user: connection.authorized_user,
+        account: Some("$G".to_owned()),
         subscriptions: connection
             .subscription_list
             .into_iter()
@@ -335,6 +355,5 @@ fn connection(connection: ConnectionSnapshot) -> monitor::Connection {
                 max: known.max,
             })
             .collect(),
-        ..monitor::Connection::default()
     }
 }

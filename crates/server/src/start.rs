@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
-use seaway_broker::Broker;
+use anyhow::{Context, Result, anyhow, bail};
+use seaway_broker::{Broker, Tls};
 use seaway_config::{Options, StoreKind, StreamingOptions};
 use seaway_streaming::LimitsTable;
 use tokio::sync::Notify;
@@ -19,7 +19,7 @@ use crate::engine::{EngineThread, Health, Inbox};
 use crate::files::{Ports, PortsFile, write_pid_file};
 use crate::limits::{LOG_FLUSH_PATIENCE, RECOVERY_TOLD_EVERY};
 use crate::logging::{self, LogHandle, LoggingOptions};
-use crate::monitoring::Monitoring;
+use crate::monitoring::{MonitoredPorts, Monitoring};
 use crate::opening::{self, Opened};
 use crate::partition::{Conflict, Partition};
 use crate::phase::{Phase, Stage, Told};
@@ -57,7 +57,7 @@ fn fatal(error: &anyhow::Error) -> ExitCode {
 
 /// What is told of a server and does not change while it runs.
 struct Introduced {
-    monitoring: Option<MonitoringTask>,
+    monitoring: Vec<MonitoringTask>,
     /// Removed with this.
     _ports: Option<PortsFile>,
 }
@@ -70,7 +70,7 @@ async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
     greet(options, &server_id);
     let engine_options = crate::engine_options::engine_options(streaming, &token())?;
     let limits = engine_options.limits.clone();
-    let broker = Broker::new(broker_options(options));
+    let broker = Broker::new(crate::broker_options::broker_options(options)?);
     let (phase, health, inbox) = (Phase::default(), Health::default(), Arc::new(Inbox::default()));
     let mut sockets = Sockets::bind(options).await?;
     let introduced = introduce(options, &broker, &mut sockets, |ports| {
@@ -138,7 +138,7 @@ async fn stop(thread: EngineThread, broker: Broker, introduced: Introduced) -> R
         .await
         .context("stop the engine")?;
     broker.shutdown().await;
-    if let Some(monitoring) = introduced.monitoring {
+    for monitoring in introduced.monitoring {
         monitoring.stop().await;
     }
     if let Err(reason) = &outcome {
@@ -246,28 +246,6 @@ fn greet(options: &Options, server_id: &str) {
     }
 }
 
-fn broker_options(options: &Options) -> seaway_broker::BrokerOptions {
-    seaway_broker::BrokerOptions {
-        server_name: options.broker.name.clone().unwrap_or_default(),
-        host: options.broker.host.clone(),
-        client_advertise: options.broker.client_advertise.clone(),
-        version: seaway_config::BROKER_VERSION.to_owned(),
-        max_connections: options.broker.max_connections,
-        max_payload: options.broker.max_payload,
-        max_control_line: options.broker.max_control_line,
-        max_pending: options.broker.max_pending,
-        max_subscriptions: options.broker.max_subscriptions,
-        max_subscription_tokens: options.broker.max_subscription_tokens,
-        write_deadline: options.broker.write_deadline,
-        ping_interval: options.broker.ping_interval,
-        ping_max: options.broker.ping_max,
-        max_closed_clients: options.broker.max_closed_clients,
-        no_header_support: options.broker.no_header_support,
-        no_fast_producer_stall: options.broker.no_fast_producer_stall,
-        ..seaway_broker::BrokerOptions::default()
-    }
-}
-
 async fn bind(host: &str, port: u16) -> Result<TcpListener> {
     let bound = seaway_broker::bind_host(host, port).await;
     bound.map_err(|error| anyhow!("Error listening on port: {host}:{port}, \"{error}\""))
@@ -277,6 +255,8 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener> {
 struct Sockets {
     clients: TcpListener,
     monitoring: Option<TcpListener>,
+    /// The same behind TLS.
+    secure_monitoring: Option<TcpListener>,
 }
 
 impl Sockets {
@@ -286,7 +266,18 @@ impl Sockets {
             Some(port) => Some(bind(monitoring_host(options), port).await?),
             None => None,
         };
-        Ok(Sockets { clients, monitoring })
+        let secure_monitoring = match options.broker.https_port {
+            Some(_) if options.broker.tls.is_none() => {
+                bail!("TLS cert and key required for HTTPS: give -tlscert and -tlskey, or a tls block");
+            }
+            Some(port) => Some(bind(monitoring_host(options), port).await?),
+            None => None,
+        };
+        Ok(Sockets {
+            clients,
+            monitoring,
+            secure_monitoring,
+        })
     }
 }
 
@@ -299,7 +290,7 @@ fn introduce(
     options: &Options,
     broker: &Broker,
     sockets: &mut Sockets,
-    monitoring: impl FnOnce((u16, u16)) -> Monitoring,
+    monitoring: impl FnOnce(MonitoredPorts) -> Monitoring,
 ) -> Result<Introduced> {
     tracing::info!("Starting nats-server");
     tracing::info!("  Version:  {}", seaway_config::BROKER_VERSION);
@@ -312,32 +303,84 @@ fn introduce(
     let mut ports = Ports::default();
     let clients = sockets.clients.local_addr()?;
     ports.add("nats", "nats", clients);
-    let mut task = None;
-    if let Some(listener) = sockets.monitoring.take() {
-        let address = listener.local_addr()?;
-        tracing::info!(
-            "Starting http monitor on {}:{}",
-            monitoring_host(options),
-            address.port()
-        );
-        ports.add("monitoring", "http", address);
-        let source = monitoring((clients.port(), address.port()));
-        task = Some(MonitoringTask::start(listener, source).context("serve the monitoring")?);
-    }
+    let tasks = start_monitoring(options, broker, sockets, monitoring, &mut ports).context("serve the monitoring")?;
     tracing::info!(
         "Listening for client connections on {}:{}",
         options.broker.host,
         clients.port()
     );
-    tracing::info!("Authentication is off: everyone who reaches this address may publish and subscribe");
+    introduce_security(broker);
     let directory = options.broker.ports_file_dir.as_deref();
     let ports = directory
         .map(|directory| PortsFile::write(directory, &ports))
         .transpose()?;
     Ok(Introduced {
-        monitoring: task,
+        monitoring: tasks,
         _ports: ports,
     })
+}
+
+/// Starts one task per monitoring listener; all answer from one source.
+fn start_monitoring(
+    options: &Options,
+    broker: &Broker,
+    sockets: &mut Sockets,
+    monitoring: impl FnOnce(MonitoredPorts) -> Monitoring,
+    ports: &mut Ports,
+) -> Result<Vec<MonitoringTask>> {
+    let listeners = [
+        ("http", sockets.monitoring.take()),
+        ("https", sockets.secure_monitoring.take()),
+    ];
+    let mut monitored = MonitoredPorts {
+        clients: sockets.clients.local_addr()?.port(),
+        ..MonitoredPorts::default()
+    };
+    for (scheme, listener) in &listeners {
+        let Some(listener) = listener else { continue };
+        let address = listener.local_addr()?;
+        let host = monitoring_host(options);
+        tracing::info!("Starting {scheme} monitor on {host}:{}", address.port());
+        ports.add("monitoring", scheme, address);
+        match *scheme {
+            "http" => monitored.http = address.port(),
+            _ => monitored.https = address.port(),
+        }
+    }
+    let source = Arc::new(monitoring(monitored));
+    let mut tasks = Vec::new();
+    for (scheme, listener) in listeners {
+        let Some(listener) = listener else { continue };
+        let tls = if scheme == "https" {
+            broker.tls().map(|first| tls_source(broker, first))
+        } else {
+            None
+        };
+        tasks.push(MonitoringTask::start(listener, Arc::clone(&source), tls)?);
+    }
+    Ok(tasks)
+}
+
+/// The broker's certificate as it is when somebody connects; the first one when a reload has turned TLS off.
+fn tls_source(broker: &Broker, first: Tls) -> seaway_monitor::TlsSource {
+    let broker = broker.clone();
+    Arc::new(move || broker.tls().as_ref().unwrap_or(&first).monitoring())
+}
+
+/// What protects the broker, and what does not.
+fn introduce_security(broker: &Broker) {
+    let snapshot = broker.snapshot();
+    match snapshot.tls {
+        None => {}
+        Some(tls) if tls.required => tracing::info!("TLS required for client connections"),
+        Some(_) => tracing::info!("TLS available for client connections"),
+    }
+    for warning in broker.options().access.warnings() {
+        tracing::warn!("{warning}");
+    }
+    if !broker.options().access.is_configured() {
+        tracing::info!("Authentication is off: everyone who reaches this address may publish and subscribe");
+    }
 }
 
 /// The served monitoring.
@@ -347,13 +390,20 @@ struct MonitoringTask {
 }
 
 impl MonitoringTask {
-    fn start(listener: TcpListener, source: Monitoring) -> Result<MonitoringTask> {
+    fn start(
+        listener: TcpListener,
+        source: Arc<Monitoring>,
+        tls: Option<seaway_monitor::TlsSource>,
+    ) -> Result<MonitoringTask> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let stopped = async move { stopped.notified().await };
-        let task = tokio::spawn(seaway_monitor::serve(listener, Arc::new(source), stopped));
+        let task = match tls {
+            None => tokio::spawn(seaway_monitor::serve(listener, source, stopped)),
+            Some(tls) => tokio::spawn(seaway_monitor::serve_tls(listener, source, tls, stopped)),
+        };
         Ok(MonitoringTask { stop, task })
     }
 

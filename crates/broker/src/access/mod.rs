@@ -310,6 +310,22 @@ impl Access {
         }
     }
 
+    /// Whether a client with these credentials would be let in; empty ones are not presented. Takes as long as bcrypt does.
+    #[must_use]
+    pub fn accepts(&self, user: &str, password: &str, token: &str) -> bool {
+        let connect = ConnectOptions {
+            user: user.to_owned(),
+            pass: password.to_owned(),
+            auth_token: token.to_owned(),
+            ..ConnectOptions::default()
+        };
+        match self.decide(&connect, "", None) {
+            Decision::Granted(_) => true,
+            Decision::Verify { secret, password, .. } => secret.verify_slowly(&password),
+            Decision::Refused => false,
+        }
+    }
+
     /// What a connection with `grant` is under this access; `None` when it has to go.
     pub(crate) fn renew(&self, grant: Option<&Arc<Grant>>) -> Option<Option<Arc<Grant>>> {
         let Some(grant) = grant else { return self.anonymous() };

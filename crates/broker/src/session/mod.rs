@@ -132,9 +132,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     if !info_sent && reader.socket().writable().await.is_ok() {
         connection.send(&mut first, 0, 0);
     }
+    let required = settings.access.is_required();
+    let authentication = required.then(|| settings.authentication_time());
     let session = Session {
         client: Client::new(&settings, info.nonce, names),
-        timers: Timers::new(&shared, connection.started, opening::authentication_time(&settings)),
+        timers: Timers::new(&shared, connection.started, authentication),
         connection,
         reader,
         partial: Vec::new(),

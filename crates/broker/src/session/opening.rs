@@ -8,7 +8,6 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use crate::limits::{AUTHENTICATION_AFTER_TLS, AUTHENTICATION_TIMEOUT};
 use crate::settings::Settings;
 use crate::tls::{HandshakeFirst, Incoming, Outgoing, Tls, TlsDetails, names, plain, public_key_digest, secured};
 
@@ -99,14 +98,4 @@ async fn shake_hands(tls: &Tls, stream: TcpStream, first: bool) -> io::Result<Op
         tls: Some(details),
         names: tls.options().verify_and_map.then(|| names.unwrap_or_default()),
     })
-}
-
-/// Time in which a client has to authenticate itself, if it has to (§3.8).
-pub(super) fn authentication_time(settings: &Settings) -> Option<Duration> {
-    let default = || match &settings.tls {
-        None => AUTHENTICATION_TIMEOUT,
-        Some(tls) => tls.timeout() + AUTHENTICATION_AFTER_TLS,
-    };
-    let required = settings.access.is_required();
-    required.then(|| settings.access.timeout().unwrap_or_else(default))
 }

@@ -206,7 +206,9 @@ fn line_107_upgrade_after_info() {
     let tls = shown.tls.as_ref().unwrap();
     assert_eq!((tls.version, tls.first), ("1.3", false));
     assert!(tls.cipher_suite.starts_with("TLS_"), "{}", tls.cipher_suite);
-    assert_eq!(server.broker.snapshot().tls, (true, false));
+    let tls = server.broker.snapshot().tls.unwrap();
+    assert!(tls.required && !tls.verify && tls.timeout == Duration::from_secs(2));
+    assert_eq!(server.broker.snapshot().auth_timeout, Duration::from_secs(3));
     // Shutting down says goodbye.
     server.runtime.block_on(server.broker.shutdown());
     client.expect_closed();

@@ -1,0 +1,235 @@
+//! From what an operator wrote about the broker to what the broker takes: limits, users and their permissions, TLS.
+
+use anyhow::{Context, Result, bail};
+use seaway_broker as broker;
+use seaway_broker::{Access, Tls};
+use seaway_config::{
+    Authorization, ConnectionType, HandshakeFirst, Login, Options, OwnCredentials, Permissions, Secret, SubjectRules,
+    TlsOptions, TlsVersion, User,
+};
+
+/// The broker's options; reads the files of TLS.
+///
+/// # Errors
+/// When authorization contradicts itself, a file of TLS cannot be used, or the credentials that the streaming server is
+/// given for itself are wrong.
+pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions> {
+    let wanted = &options.broker;
+    let tls = wanted.tls.as_ref();
+    let tls = tls
+        .map(|tls| Tls::load(&tls_options(tls, wanted.allow_non_tls)))
+        .transpose()?;
+    Ok(broker::BrokerOptions {
+        server_name: wanted.name.clone().unwrap_or_default(),
+        host: wanted.host.clone(),
+        client_advertise: wanted.client_advertise.clone(),
+        version: seaway_config::BROKER_VERSION.to_owned(),
+        access: access(options)?,
+        tls,
+        max_connections: wanted.max_connections,
+        max_payload: wanted.max_payload,
+        max_control_line: wanted.max_control_line,
+        max_pending: wanted.max_pending,
+        max_subscriptions: wanted.max_subscriptions,
+        max_subscription_tokens: wanted.max_subscription_tokens,
+        write_deadline: wanted.write_deadline,
+        ping_interval: wanted.ping_interval,
+        ping_max: wanted.ping_max,
+        max_closed_clients: wanted.max_closed_clients,
+        no_header_support: wanted.no_header_support,
+        no_fast_producer_stall: wanted.no_fast_producer_stall,
+        ..broker::BrokerOptions::default()
+    })
+}
+
+fn access(options: &Options) -> Result<Access> {
+    let Authorization {
+        single,
+        token,
+        users,
+        default_permissions,
+        timeout,
+    } = &options.broker.authorization;
+    let access = Access::new(&broker::Authorization {
+        single: single
+            .as_ref()
+            .map(|single| (single.user.clone(), secret(&single.password))),
+        token: token.as_ref().map(secret),
+        users: users.iter().map(user).collect(),
+        default_permissions: default_permissions.as_ref().map(permissions),
+        no_auth_user: options.broker.no_auth_user.clone(),
+        timeout: *timeout,
+    })
+    .context("authorization")?;
+    // A single user or token is what the original's streaming server presents too, so it is right.
+    if single.is_none() && token.is_none() {
+        check_own_credentials(&access, &options.streaming.own_credentials)?;
+    }
+    Ok(access)
+}
+
+/// The streaming engine sits inside the broker and presents nothing. Credentials that are given for it all the same, and
+/// that no user has, are a mistake that the original does not start with either (`streaming-protocol.md` §13.8).
+fn check_own_credentials(access: &Access, own: &OwnCredentials) -> Result<()> {
+    let text = |secret: &Option<Secret>| {
+        secret
+            .as_ref()
+            .map_or(String::new(), |secret| secret.expose().to_owned())
+    };
+    let user = own.user.clone().unwrap_or_default();
+    let (password, token) = (text(&own.password), text(&own.token));
+    let is_given = !user.is_empty() || !password.is_empty() || !token.is_empty();
+    if is_given && !access.accepts(&user, &password, &token) {
+        bail!(
+            "nats: Authorization Violation: the streaming server's own user, password or token is not among those of \
+             the authorization block; correct it, or leave it out: it is not needed"
+        );
+    }
+    Ok(())
+}
+
+fn secret(secret: &Secret) -> broker::Secret {
+    broker::Secret::new(secret.expose())
+}
+
+fn user(user: &User) -> broker::User {
+    broker::User {
+        login: match &user.login {
+            Login::Password(credentials) => broker::Login::Password {
+                name: credentials.user.clone(),
+                password: secret(&credentials.password),
+            },
+            Login::Nkey(text) => broker::Login::Nkey(text.clone()),
+        },
+        permissions: user.permissions.as_ref().map(permissions),
+        standard_connections: user
+            .connection_types
+            .as_ref()
+            .is_none_or(|kinds| kinds.contains(&ConnectionType::Standard)),
+    }
+}
+
+fn permissions(permissions: &Permissions) -> broker::Permissions {
+    let rules = |rules: &SubjectRules| broker::SubjectRules {
+        allow: rules.allow.clone(),
+        deny: rules.deny.clone(),
+    };
+    let responses = permissions.allow_responses.as_ref();
+    broker::Permissions {
+        publish: rules(&permissions.publish),
+        subscribe: rules(&permissions.subscribe),
+        responses: responses.map(|responses| broker::ResponseRules {
+            max_messages: responses.max_messages,
+            expires: responses.expires,
+        }),
+    }
+}
+
+fn tls_options(tls: &TlsOptions, allow_plain: bool) -> broker::TlsOptions {
+    broker::TlsOptions {
+        cert_file: tls.cert_file.clone(),
+        key_file: tls.key_file.clone(),
+        ca_file: tls.ca_file.clone(),
+        verify: tls.verify,
+        verify_and_map: tls.verify_and_map,
+        allow_plain,
+        timeout: tls.timeout,
+        handshake_first: match tls.handshake_first {
+            HandshakeFirst::No => broker::HandshakeFirst::No,
+            HandshakeFirst::Yes => broker::HandshakeFirst::Yes,
+            HandshakeFirst::For(patience) => broker::HandshakeFirst::For(patience),
+        },
+        only_1_3: tls.min_version == TlsVersion::V1_3,
+        cipher_suites: tls.cipher_suites.clone(),
+        curve_preferences: tls.curve_preferences.clone(),
+        pinned_certs: tls.pinned_certs.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seaway_config::{Credentials, Personality};
+
+    use super::*;
+
+    fn options(change: impl FnOnce(&mut Options)) -> Options {
+        let mut options = Options::new(Personality::NatsStreamingServer);
+        change(&mut options);
+        options
+    }
+
+    fn one_user(options: &mut Options) {
+        options.broker.authorization.users = vec![User {
+            login: Login::Password(Credentials {
+                user: "a".into(),
+                password: Secret::new("pa"),
+            }),
+            permissions: None,
+            connection_types: None,
+        }];
+    }
+
+    /// `streaming-protocol.md` §13.8 Authentication*: right credentials of its own are accepted, wrong ones are not.
+    #[test]
+    fn own_credentials_are_right_or_absent() {
+        let own = |user: &str, password: &str| OwnCredentials {
+            user: Some(user.into()),
+            password: Some(Secret::new(password)),
+            token: None,
+        };
+        let with = |own: OwnCredentials| {
+            broker_options(&options(|options| {
+                one_user(options);
+                options.streaming.own_credentials = own;
+            }))
+        };
+        assert!(with(OwnCredentials::default()).is_ok());
+        assert!(with(own("a", "pa")).is_ok());
+        let refused = with(own("a", "wrong")).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("nats: Authorization Violation") && !refused.contains("wrong"),
+            "{refused}"
+        );
+        // A broker that asks nobody does not ask the streaming server.
+        let open = options(|options| options.streaming.own_credentials = own("x", "y"));
+        assert!(broker_options(&open).is_ok());
+        // -auth wins over the streaming token.
+        let token = options(|options| {
+            options.broker.authorization.token = Some(Secret::new("t"));
+            options.streaming.own_credentials.token = Some(Secret::new("other"));
+        });
+        assert!(broker_options(&token).is_ok());
+    }
+
+    #[test]
+    fn faults_are_told_before_anything_listens() {
+        let missing = options(|options| {
+            options.broker.tls = Some(TlsOptions {
+                cert_file: "/nowhere/cert.pem".into(),
+                key_file: "/nowhere/key.pem".into(),
+                ca_file: None,
+                verify: false,
+                verify_and_map: false,
+                timeout: None,
+                handshake_first: HandshakeFirst::No,
+                min_version: TlsVersion::V1_2,
+                cipher_suites: Vec::new(),
+                curve_preferences: Vec::new(),
+                pinned_certs: Vec::new(),
+            });
+        });
+        let text = broker_options(&missing).unwrap_err().to_string();
+        assert!(text.contains("/nowhere/cert.pem"), "{text}");
+    }
+
+    #[test]
+    fn users_of_other_kinds_of_connections_stay_out() {
+        let kinds = |kinds: Option<Vec<ConnectionType>>| {
+            let mut options = options(one_user);
+            options.broker.authorization.users[0].connection_types = kinds;
+            access(&options).unwrap().accepts("a", "pa", "")
+        };
+        assert!(kinds(None) && kinds(Some(vec![ConnectionType::Mqtt, ConnectionType::Standard])));
+        assert!(!kinds(Some(vec![ConnectionType::WebSocket])));
+    }
+}
