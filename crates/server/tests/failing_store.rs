@@ -5,57 +5,16 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use seaway_bench::stan::Session;
 use seaway_stan_protocol::messages::SubscriptionRequest;
+use support::faults::Failing;
 use support::requests::{
     FIRST, LAST, NEW_ONLY, SEQUENCE, TIME, all, durable, firsts, from, hasty, is_quiet, next, publish, refusal,
     subscriptions, take,
 };
 use support::{PATIENCE, Server};
-
-/// A tracer that makes a system call of the server fail until it is dropped.
-struct Failing {
-    tracer: Child,
-    _lines: BufReader<ChildStderr>,
-}
-
-impl Failing {
-    /// `fault` is a call and its fate, such as `openat:error=ENOSPC`. `None` where nothing can be traced.
-    fn begin(server: &Server, fault: &str) -> Option<Failing> {
-        let call = fault.split(':').next().unwrap();
-        let tracer = Command::new("strace")
-            .args(["-f", "-o", "/dev/null", "-e", &format!("trace={call}")])
-            .args(["-e", &format!("inject={fault}"), "-p", &server.pid().to_string()])
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn();
-        let Ok(mut tracer) = tracer else {
-            eprintln!("SKIPPED: there is no strace to make {fault} happen with");
-            return None;
-        };
-        let mut lines = BufReader::new(tracer.stderr.take().unwrap());
-        let mut line = String::new();
-        lines.read_line(&mut line).unwrap();
-        if !line.contains("attached") {
-            eprintln!("SKIPPED: strace may not attach: {line}");
-            let _ = tracer.wait();
-            return None;
-        }
-        Some(Failing { tracer, _lines: lines })
-    }
-}
-
-impl Drop for Failing {
-    fn drop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.tracer), Signal::INT);
-        let _ = self.tracer.wait();
-    }
-}
 
 fn open(server: &Server, client_id: &str) -> std::io::Result<Session> {
     Session::open(&server.address, "test-cluster", client_id)
@@ -123,6 +82,12 @@ fn a_full_disk_refuses_what_grows_and_lets_go_what_ends() {
         };
     }
     assert!(error.contains("space"), "{error}");
+    // A connect is the smallest of what needs room: behind it nothing has.
+    let mut registered = Vec::new();
+    while let Ok(client) = open(&server, &format!("small{}", registered.len())) {
+        registered.push(client);
+        assert!(registered.len() < 1_000, "the disk is never full");
+    }
     check_refusals(&server, &mut session, &error);
     assert_eq!(refusal(session.publish("new", b"x")), error);
     assert_eq!(server.get("/streaming/channelsz?channel=new").0, 404);

@@ -101,7 +101,7 @@ fn messages_expire_and_sequences_go_on() {
 
 #[test]
 fn too_many_channels_and_subscriptions_are_refused() {
-    // §6.3, §13.7.
+    // §6.3, §13.7 TooManyChannels, MaxChannels, TooManySubs.
     let server = Server::in_memory(&["-mc", "1", "-msu", "1"]);
     let mut session = server.session("client");
     session.publish("foo", b"x").unwrap();

@@ -387,7 +387,8 @@ fn times_and_sequences_are_found_after_a_restart() {
 
 #[test]
 fn numbers_of_subscriptions_are_not_used_again() {
-    // stores §8.1: ids after restart, records for a deleted subscription; names stay unique (§14 quirk 10).
+    // stores §8.1: ids after restart, records for a deleted subscription; names stay unique (§14 quirk 10, §13.7
+    // ChannelNameRejectedIfAlreadyExistsWithDifferentCase).
     for_both_endings(|ending, directory| {
         let server = Server::with_files(directory, &[]);
         let mut session = server.session("me");

@@ -88,7 +88,7 @@ fn what_a_durable_held_and_lost_does_not_hold_it_up() {
 
 #[test]
 fn slow_subscriptions_jump_over_what_went_and_reach_the_end() {
-    // §5.3 Missing messages, §13.3 DeliveryWithGapsInSequence; all of it read from disk after a restart.
+    // §5.3 Missing messages, §13.3 DeliveryWithGapsInSequence, §13.7 DroppedMessagesOnSendToQueueSub; all of it read from disk after a restart.
     const MESSAGES: u64 = 10_000;
     let directory = tempfile::tempdir().unwrap();
     let server = Server::with_files(directory.path(), &["-mm", "1000"]);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use seaway_bench::stan::Session;
 
+pub mod faults;
 pub mod requests;
 
 /// Longer than anything here takes on a busy machine.
@@ -61,16 +62,6 @@ impl Server {
         command.arg(format!("--data={bytes}")).arg("--");
         command.arg(Binary::NatsStreamingServer.path());
         Server::ready(command, Some(directory), more)
-    }
-
-    /// Like [`Server::with_files`], under a tracer that lets every sync from number `first` on fail. [`Server::pid`] is
-    /// the tracer's.
-    pub fn with_failing_sync(first: u32, directory: &Path) -> Server {
-        let mut command = Command::new("strace");
-        command.args(["-f", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"]);
-        command.arg(format!("inject=fdatasync:error=EIO:when={first}+"));
-        command.arg(Binary::NatsStreamingServer.path());
-        Server::ready(command, Some(directory), &[])
     }
 
     /// Adds what every server of the tests is started with, and waits until it is ready.
