@@ -152,9 +152,8 @@ impl Server {
     }
 
     /// SIGKILL.
-    pub fn kill(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub fn kill(self) {
+        drop(self);
     }
 
     /// Sends a signal.
@@ -207,9 +206,19 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // Behind a tracer the server is its child, and would outlive it.
+        for traced in children(self.child.id()) {
+            let _ = rustix::process::kill_process(traced, rustix::process::Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn children(pid: u32) -> Vec<rustix::process::Pid> {
+    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let numbers = listed.split_whitespace().filter_map(|number| number.parse().ok());
+    numbers.filter_map(rustix::process::Pid::from_raw).collect()
 }
 
 /// Runs a binary to its end: status, stdout, stderr.
