@@ -12,6 +12,7 @@ pub mod monitoring;
 mod opening;
 pub mod partition;
 pub mod phase;
+mod reload;
 pub mod signal_command;
 mod signals;
 mod standalone;
@@ -19,7 +20,7 @@ pub mod start;
 
 use std::process::ExitCode;
 
-use seaway_config::{Action, Personality};
+use seaway_config::{Action, Options, Personality};
 
 /// What a binary's `main` does: understands the command line and serves until a signal ends it.
 #[allow(
@@ -38,6 +39,15 @@ pub fn main(personality: Personality) -> ExitCode {
             print!("{stdout}");
             ExitCode::from(exit)
         }
-        Action::Run(options) => start::serve(&options),
+        Action::Run(options) => start::serve(&options, &|| reread(personality)),
+    }
+}
+
+/// The options as they are now, from the same command line.
+fn reread(personality: Personality) -> Result<Options, String> {
+    match seaway_config::parse(personality, std::env::args_os().skip(1)) {
+        Action::Run(options) => Ok(*options),
+        Action::Fail { stderr, .. } => Err(stderr),
+        Action::Print { .. } => Err("the command line asks for no server".to_owned()),
     }
 }

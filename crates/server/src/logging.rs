@@ -57,6 +57,22 @@ impl Verbosity {
     const DEBUG: u8 = 1;
     const TRACE: u8 = 2;
 
+    /// The broker's switches.
+    pub fn of_broker(options: &seaway_config::Options) -> Verbosity {
+        Verbosity {
+            debug: options.broker.debug,
+            trace: options.broker.trace,
+        }
+    }
+
+    /// The streaming engine's switches.
+    pub fn of_streaming(options: &seaway_config::Options) -> Verbosity {
+        Verbosity {
+            debug: options.streaming.debug,
+            trace: options.streaming.trace,
+        }
+    }
+
     fn bits(self) -> u8 {
         (if self.debug { Self::DEBUG } else { 0 }) | (if self.trace { Self::TRACE } else { 0 })
     }
@@ -133,14 +149,8 @@ impl TryFrom<&seaway_config::Options> for LoggingOptions {
             target,
             time: log.time,
             utc: log.utc,
-            broker: Verbosity {
-                debug: options.broker.debug,
-                trace: options.broker.trace,
-            },
-            streaming: Verbosity {
-                debug: options.streaming.debug,
-                trace: options.streaming.trace,
-            },
+            broker: Verbosity::of_broker(options),
+            streaming: Verbosity::of_streaming(options),
         })
     }
 }

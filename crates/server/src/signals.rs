@@ -57,15 +57,15 @@ impl Signals {
         }
     }
 
-    /// Does what signals ask for until one ends the server.
-    pub(crate) async fn serve(&mut self, log: &LogHandle) -> Ended {
+    /// Does what signals ask for until one ends the server; `reload` reads the configuration again.
+    pub(crate) async fn serve(&mut self, log: &LogHandle, mut reload: impl FnMut()) -> Ended {
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => return Ended::Interrupted,
                 _ = self.terminate.recv() => return Ended::Terminated,
                 _ = self.reopen.recv() => log.reopen(),
                 _ = self.ignored.recv() => {}
-                _ = self.reload.recv() => tracing::error!("Reload: there is no configuration file to reload"),
+                _ = self.reload.recv() => reload(),
             }
         }
     }

@@ -23,11 +23,12 @@ use crate::monitoring::{MonitoredPorts, Monitoring};
 use crate::opening::{self, Opened};
 use crate::partition::{Conflict, Partition};
 use crate::phase::{Phase, Stage, Told};
+use crate::reload::{Reloading, Reread};
 use crate::signals::{Ended, Signals};
 
-/// Serves until a signal ends it.
+/// Serves until a signal ends it; `reread` reads the options again, for a reload.
 #[allow(clippy::print_stderr, reason = "there is no log yet, or it cannot be written")]
-pub fn serve(options: &Options) -> ExitCode {
+pub fn serve(options: &Options, reread: &dyn Fn() -> Result<Options, String>) -> ExitCode {
     let log = match LoggingOptions::try_from(options).and_then(logging::init) {
         Ok(log) => log,
         Err(error) => {
@@ -39,7 +40,7 @@ pub fn serve(options: &Options) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fatal(&anyhow!(error).context("start the runtime")),
     };
-    let exit = match runtime.block_on(run(options, &log)) {
+    let exit = match runtime.block_on(run(options, reread, &log)) {
         Ok(exit) => ExitCode::from(exit),
         Err(error) => fatal(&error),
     };
@@ -55,14 +56,14 @@ fn fatal(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What is told of a server and does not change while it runs.
+/// What others see of a server from its start on.
 struct Introduced {
     monitoring: Vec<MonitoringTask>,
-    /// Removed with this.
-    _ports: Option<PortsFile>,
+    ports: Ports,
+    ports_file: Option<PortsFile>,
 }
 
-async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
+async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u8> {
     raise_file_limit();
     let mut signals = Signals::listen().context("listen to signals")?;
     let streaming = &options.streaming;
@@ -86,18 +87,12 @@ async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
         )
     })?;
     let mut partition = join_partition(options, &broker, &server_id, &limits).await?;
-    let opened = {
-        let (streaming, broker, inbox) = (streaming.clone(), broker.clone(), Arc::clone(&inbox));
-        let progress = Arc::clone(phase.progress());
-        let opening =
-            tokio::task::spawn_blocking(move || opening::open(&streaming, engine_options, &broker, &inbox, progress));
-        tokio::select! {
-            opened = opening => opened.context("recover the state")??,
-            () = tell_progress(&phase) => unreachable!("the progress is told until the state is there"),
-            ended = signals.end() => {
-                tracing::info!(target: "stream", "Shutting down.");
-                return Ok(ended.exit_code());
-            }
+    let recovered = recover(options, engine_options, &broker, &inbox, &phase, &mut signals).await?;
+    let opened = match recovered {
+        Ok(opened) => opened,
+        Err(ended) => {
+            tracing::info!(target: "stream", "Shutting down.");
+            return Ok(ended.exit_code());
         }
     };
     phase.enter(Stage::Opening);
@@ -107,8 +102,16 @@ async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
     let listening = broker.listen_on(sockets.clients).context("listen for clients")?;
     tracing::info!("Server is ready");
     tracing::info!(target: "stream", "Streaming Server is ready");
+    let mut reloading = Reloading {
+        options: options.clone(),
+        reread,
+        broker: broker.clone(),
+        log,
+        ports: introduced.ports,
+        ports_file: introduced.ports_file,
+    };
     let ended = tokio::select! {
-        ended = signals.serve(log) => ended,
+        ended = signals.serve(log, || reloading.reload()) => ended,
         () = thread.ended() => {
             tracing::error!(target: "stream", fatal = true, "The engine thread ended by itself");
             Ended::Failed
@@ -121,7 +124,7 @@ async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
     tracing::info!(target: "stream", "Shutting down.");
     phase.enter(Stage::Stopping);
     listening.close();
-    let stopping = stop(thread, broker, introduced);
+    let stopping = stop(thread, broker, introduced.monitoring);
     tokio::pin!(stopping);
     loop {
         tokio::select! {
@@ -132,13 +135,33 @@ async fn run(options: &Options, log: &LogHandle) -> Result<u8> {
     }
 }
 
+/// Recovers the state and says how far it is; `Err` when a signal ends the server before it is there.
+async fn recover(
+    options: &Options,
+    engine_options: seaway_streaming::Options,
+    broker: &Broker,
+    inbox: &Arc<Inbox>,
+    phase: &Phase,
+    signals: &mut Signals,
+) -> Result<Result<Opened, Ended>> {
+    let (streaming, broker, inbox) = (options.streaming.clone(), broker.clone(), Arc::clone(inbox));
+    let progress = Arc::clone(phase.progress());
+    let opening =
+        tokio::task::spawn_blocking(move || opening::open(&streaming, engine_options, &broker, &inbox, progress));
+    tokio::select! {
+        opened = opening => Ok(Ok(opened.context("recover the state")??)),
+        () = tell_progress(phase) => unreachable!("the progress is told until the state is there"),
+        ended = signals.end() => Ok(Err(ended)),
+    }
+}
+
 /// Ends the engine, then the broker, then the monitoring (§9.5); whether everything accepted is durable.
-async fn stop(thread: EngineThread, broker: Broker, introduced: Introduced) -> Result<bool> {
+async fn stop(thread: EngineThread, broker: Broker, monitoring: Vec<MonitoringTask>) -> Result<bool> {
     let outcome = tokio::task::spawn_blocking(move || thread.stop())
         .await
         .context("stop the engine")?;
     broker.shutdown().await;
-    for monitoring in introduced.monitoring {
+    for monitoring in monitoring {
         monitoring.stop().await;
     }
     if let Err(reason) = &outcome {
@@ -311,12 +334,13 @@ fn introduce(
     );
     introduce_security(broker);
     let directory = options.broker.ports_file_dir.as_deref();
-    let ports = directory
+    let ports_file = directory
         .map(|directory| PortsFile::write(directory, &ports))
         .transpose()?;
     Ok(Introduced {
         monitoring: tasks,
-        _ports: ports,
+        ports,
+        ports_file,
     })
 }
 

@@ -1,0 +1,269 @@
+//! SIGHUP: the configuration of the broker is read again and what can change in a running server changes
+//! (`streaming-protocol.md` §7.7, `nats-core.md` §5.8). The streaming engine keeps its options until the next start.
+//!
+//! Everything that can fail happens before anything is changed: after a failure the old configuration stays whole.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use seaway_broker::Broker;
+use seaway_config::Options;
+
+use crate::files::{Ports, PortsFile, write_pid_file};
+use crate::logging::{LogHandle, LoggingOptions, Verbosity};
+
+/// What a change of an option means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// The switches of the log.
+    Switches,
+    /// The log's target or style.
+    Log,
+    /// The broker takes it over.
+    Broker,
+    /// The process id is written there.
+    PidFile,
+    /// The ports are written there, and no longer where they were.
+    PortsFile,
+    /// Possible in the original, and not here.
+    NextStart,
+    /// Refuses the whole reload.
+    Refused,
+}
+
+/// An option of the broker.
+struct Key {
+    name: &'static str,
+    effect: Effect,
+    differs: fn(&Options, &Options) -> bool,
+    /// `None` for what must not be shown, or has no short form.
+    show: Option<fn(&Options) -> String>,
+}
+
+/// `key!(name, effect, options => value, value => text)`; without a text the value is not shown.
+macro_rules! key {
+    ($name:literal, $effect:ident, $options:ident => $value:expr) => {
+        Key {
+            name: $name,
+            effect: Effect::$effect,
+            differs: |old, new| {
+                let value = |$options: &Options| ($value).clone();
+                value(old) != value(new)
+            },
+            show: None,
+        }
+    };
+    ($name:literal, $effect:ident, $options:ident => $value:expr, $shown:ident => $text:expr) => {
+        Key {
+            show: Some(|$options| {
+                let $shown = &$value;
+                $text
+            }),
+            ..key!($name, $effect, $options => $value)
+        }
+    };
+}
+
+const KEYS: &[Key] = &[
+    key!("host", Refused, o => o.broker.host, host => host.clone()),
+    key!("port", Refused, o => o.broker.port, port => port.to_string()),
+    key!("http_host", Refused, o => o.broker.http_host, host => optional(host.as_ref())),
+    key!("http_port", Refused, o => o.broker.http_port, port => optional(port.as_ref())),
+    key!("https_port", Refused, o => o.broker.https_port, port => optional(port.as_ref())),
+    key!("http_base_path", Refused, o => o.broker.http_base_path, path => path.clone()),
+    key!("server_name", Refused, o => o.broker.name, name => optional(name.as_ref())),
+    key!("max_subscriptions", Refused, o => o.broker.max_subscriptions, count => count.to_string()),
+    key!("max_sub_tokens", Refused, o => o.broker.max_subscription_tokens, count => count.to_string()),
+    key!("max_closed_clients", Refused, o => o.broker.max_closed_clients, count => count.to_string()),
+    key!("no_header_support", Refused, o => o.broker.no_header_support, on => on.to_string()),
+    key!("debug", Switches, o => o.broker.debug, on => on.to_string()),
+    key!("trace", Switches, o => o.broker.trace, on => on.to_string()),
+    key!("logtime", Log, o => o.log.time, on => on.to_string()),
+    key!("logtime_utc", Log, o => o.log.utc, on => on.to_string()),
+    key!("log_file", Log, o => o.log.file, path => path_text(path.as_deref())),
+    key!("log_size_limit", Log, o => o.log.size_limit, bytes => optional(bytes.as_ref())),
+    key!("log_max_num", Log, o => o.log.max_files, count => optional(count.as_ref())),
+    key!("syslog", Log, o => o.log.syslog, on => on.to_string()),
+    key!("remote_syslog", Log, o => o.log.remote_syslog, url => optional(url.as_ref())),
+    key!("authorization", Broker, o => o.broker.authorization),
+    key!("no_auth_user", Broker, o => o.broker.no_auth_user, user => optional(user.as_ref())),
+    key!("tls", Broker, o => o.broker.tls),
+    key!("allow_non_tls", Broker, o => o.broker.allow_non_tls, on => on.to_string()),
+    key!("max_connections", Broker, o => o.broker.max_connections, count => count.to_string()),
+    key!("max_payload", Broker, o => o.broker.max_payload, bytes => bytes.to_string()),
+    key!("max_control_line", Broker, o => o.broker.max_control_line, bytes => bytes.to_string()),
+    key!("pid_file", PidFile, o => o.broker.pid_file, path => path_text(path.as_deref())),
+    key!("ports_file_dir", PortsFile, o => o.broker.ports_file_dir, path => path_text(path.as_deref())),
+    key!("client_advertise", NextStart, o => o.broker.client_advertise, host => optional(host.as_ref())),
+    key!("server_tags", NextStart, o => o.broker.server_tags, tags => tags.join(", ")),
+    key!("max_pending", NextStart, o => o.broker.max_pending, bytes => bytes.to_string()),
+    key!("write_deadline", NextStart, o => o.broker.write_deadline, time => duration(*time)),
+    key!("ping_interval", NextStart, o => o.broker.ping_interval, time => duration(*time)),
+    key!("ping_max", NextStart, o => o.broker.ping_max, count => count.to_string()),
+    key!("lame_duck_duration", NextStart, o => o.broker.lame_duck_duration, time => duration(*time)),
+    key!("lame_duck_grace_period", NextStart, o => o.broker.lame_duck_grace_period, time => duration(*time)),
+    key!("no_fast_producer_stall", NextStart, o => o.broker.no_fast_producer_stall, on => on.to_string()),
+    key!("trace_verbose", NextStart, o => o.broker.trace_verbose, on => on.to_string()),
+    key!("max_traced_msg_len", NextStart, o => o.broker.max_traced_msg_len, bytes => bytes.to_string()),
+];
+
+fn optional(value: Option<&impl Display>) -> String {
+    value.map_or_else(|| "none".to_owned(), ToString::to_string)
+}
+
+fn path_text(path: Option<&Path>) -> String {
+    optional(path.map(Path::display).as_ref())
+}
+
+fn duration(duration: Duration) -> String {
+    seaway_config::format_duration(duration)
+}
+
+/// The options whose values differ.
+///
+/// # Errors
+/// One of them cannot change while the server runs.
+fn changes(old: &Options, new: &Options) -> Result<Vec<&'static Key>> {
+    let changed: Vec<&Key> = KEYS.iter().filter(|key| (key.differs)(old, new)).collect();
+    if let Some(key) = changed.iter().find(|key| key.effect == Effect::Refused) {
+        let show = |options| key.show.map_or_else(String::new, |show| show(options));
+        bail!(
+            "config reload not supported for {}: old={}, new={}",
+            key.name,
+            show(old),
+            show(new)
+        );
+    }
+    Ok(changed)
+}
+
+/// Reads the options again as the start read them; the text says what is wrong with them.
+pub(crate) type Reread<'a> = &'a dyn Fn() -> Result<Options, String>;
+
+/// What a reload works on.
+pub(crate) struct Reloading<'a> {
+    /// What the server runs with.
+    pub(crate) options: Options,
+    pub(crate) reread: Reread<'a>,
+    pub(crate) broker: Broker,
+    pub(crate) log: &'a LogHandle,
+    pub(crate) ports: Ports,
+    /// The file of the ports, if there is one.
+    pub(crate) ports_file: Option<PortsFile>,
+}
+
+impl Reloading<'_> {
+    /// Reloads, and says how it went.
+    pub(crate) fn reload(&mut self) {
+        if let Err(error) = self.try_reload() {
+            tracing::error!("Reload: {error:#}");
+        }
+    }
+
+    fn try_reload(&mut self) -> Result<()> {
+        if self.options.config_file.is_none() {
+            bail!("can only reload config when a file is provided using -c or --config");
+        }
+        let mut new = (self.reread)().map_err(|text| anyhow::Error::msg(text.trim_end().to_owned()))?;
+        let changed = changes(&self.options, &new)?;
+        if new.streaming != self.options.streaming {
+            tracing::warn!("Reload: options of the streaming engine change with the next start");
+            new.streaming = self.options.streaming.clone();
+        }
+        let has = |effect| changed.iter().any(|key| key.effect == effect);
+        let broker = crate::broker_options::broker_options(&new)?;
+        if has(Effect::PidFile)
+            && let Some(path) = &new.broker.pid_file
+        {
+            write_pid_file(path)?;
+        }
+        let ports_file = match &new.broker.ports_file_dir {
+            Some(directory) if has(Effect::PortsFile) => Some(PortsFile::write(directory, &self.ports)?),
+            _ => None,
+        };
+        if has(Effect::Log) {
+            self.log.replace(&LoggingOptions::try_from(&new)?)?;
+        }
+        // From here on nothing fails.
+        if has(Effect::PortsFile) {
+            self.ports_file = ports_file;
+        }
+        self.log
+            .set_verbosity(Verbosity::of_broker(&new), Verbosity::of_streaming(&new));
+        // Certificates may have changed behind the same names.
+        let reloaded = self.broker.reload(&broker);
+        for key in changed {
+            match (key.effect, key.show) {
+                (Effect::NextStart, _) => tracing::warn!("Reload: {} changes with the next start", key.name),
+                (_, Some(show)) => tracing::info!("Reloaded: {} = {}", key.name, show(&new)),
+                (_, None) => tracing::info!("Reloaded: {}", key.name),
+            }
+        }
+        if reloaded.refused + reloaded.surplus > 0 {
+            tracing::info!("Closed {} clients", reloaded.refused + reloaded.surplus);
+        }
+        tracing::info!("Reloaded server configuration");
+        self.options = new;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seaway_config::Personality;
+
+    use super::*;
+
+    fn options(change: impl FnOnce(&mut Options)) -> Options {
+        let mut options = Options::new(Personality::NatsStreamingServer);
+        change(&mut options);
+        options
+    }
+
+    #[test]
+    fn changes_are_named_and_shown() {
+        let old = options(|_| {});
+        let new = options(|o| {
+            o.broker.debug = true;
+            o.log.file = Some("/a/log".into());
+            o.broker.no_auth_user = Some("guest".to_owned());
+            o.broker.ping_interval = Duration::from_secs(90);
+        });
+        let shown: Vec<_> = changes(&old, &new)
+            .unwrap()
+            .into_iter()
+            .map(|key| (key.name, key.show.unwrap()(&new)))
+            .collect();
+        let expected = [
+            ("debug", "true"),
+            ("log_file", "/a/log"),
+            ("no_auth_user", "guest"),
+            ("ping_interval", "1m30s"),
+        ];
+        assert_eq!(shown, expected.map(|(name, value)| (name, value.to_owned())));
+        assert!(changes(&new, &new).unwrap().is_empty());
+    }
+
+    /// `nats-core.md` §5.8, §9.10 row 146.
+    #[test]
+    fn what_cannot_change_is_refused_with_both_values() {
+        let old = options(|_| {});
+        let new = options(|o| {
+            o.broker.debug = true;
+            o.broker.port = 4333;
+        });
+        let error = changes(&old, &new).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "config reload not supported for port: old=4222, new=4333"
+        );
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: std::collections::HashSet<_> = KEYS.iter().map(|key| key.name).collect();
+        assert_eq!(names.len(), KEYS.len());
+    }
+}
