@@ -17,6 +17,7 @@ mod crash;
 mod fuzz;
 mod idle;
 mod raw_client;
+mod recovery;
 mod server_process;
 mod shell;
 mod simulate;
@@ -38,6 +39,8 @@ cargo xtask COMMAND
                                     real clients publish while the server is killed; nothing acknowledged may be lost
   sync-trace [--server PATH]        a system call trace proves that nothing leaves before it is synced
   idle [--server PATH]              ten thousand connections that send nothing
+  recovery [--channels N] [--messages N] [--server PATH]
+                                    how long a restart takes with many channels of so many messages each
   fuzz [--seconds N] [--target NAME]...
                                     coverage-guided fuzzing of everything that reads foreign bytes
   simulate [--count N]              seeded faults on a simulated disk, and a control without syncing
@@ -94,6 +97,15 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
             let server = arguments.value("--server")?.map(Into::into);
             arguments.finish()?;
             sync_trace::run(server)
+        }
+        "recovery" => {
+            let options = recovery::Options {
+                channels: arguments.number("--channels")?.unwrap_or(recovery::DEFAULT_CHANNELS),
+                messages: arguments.number("--messages")?.unwrap_or(recovery::DEFAULT_MESSAGES),
+                server: arguments.value("--server")?.map(Into::into),
+            };
+            arguments.finish()?;
+            recovery::run(&options)
         }
         "fuzz" => {
             let seconds = arguments.number("--seconds")?.unwrap_or(fuzz::DEFAULT_SECONDS);

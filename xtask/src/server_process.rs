@@ -232,6 +232,11 @@ impl ServerProcess {
         Ok(())
     }
 
+    /// Whether a line with this text was written by now.
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        self.log.wait_for(text, Duration::ZERO).is_some()
+    }
+
     /// The last lines of the log, for a failure report.
     pub(crate) fn log_tail(&self) -> String {
         self.log.tail()

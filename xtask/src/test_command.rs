@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::{clients, codegen, compat, crash, fuzz, idle, shell, simulate, sync_trace, tidy};
+use crate::{clients, codegen, compat, crash, fuzz, idle, recovery, shell, simulate, sync_trace, tidy};
 
 /// What to run.
 pub(crate) struct Options {
@@ -58,8 +58,9 @@ const STAGES: [Stage; 11] = [
 ];
 
 /// What `--long` adds.
-const LONG_STAGES: [Stage; 4] = [
+const LONG_STAGES: [Stage; 5] = [
     ("simulate-long", |_| simulate::run(LONG_SEEDS)),
+    ("recovery-long", |_| run_recovery()),
     ("memory-long", |_| run_backlog()),
     ("crash-long", |_| run_crash(LONG_KILLS)),
     ("fuzz-long", |_| run_fuzz(LONG_FUZZ_SECONDS)),
@@ -226,6 +227,14 @@ fn run_crash(kills: u32) -> anyhow::Result<()> {
 }
 
 /// More stored than memory holds, in the size that the short form only hints at.
+fn run_recovery() -> anyhow::Result<()> {
+    recovery::run(&recovery::Options {
+        channels: recovery::DEFAULT_CHANNELS,
+        messages: recovery::DEFAULT_MESSAGES,
+        server: None,
+    })
+}
+
 fn run_backlog() -> anyhow::Result<()> {
     let mut command = shell::cargo();
     command.args([

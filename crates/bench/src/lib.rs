@@ -4,6 +4,7 @@
 //! really sends, and a load costs far less than the server it measures.
 
 pub mod load;
+pub mod paced;
 pub mod process;
 pub mod stan;
 pub mod wire;

@@ -47,15 +47,15 @@ impl Outcome {
 }
 
 /// Length of the numbers that make GUIDs unique.
-const GUID_DIGITS: usize = 22;
+pub(crate) const GUID_DIGITS: usize = 22;
 
 /// Ready PUB frames, one per channel, in which only the GUID changes.
-struct Frames {
+pub(crate) struct Frames {
     frames: Vec<(Vec<u8>, usize)>,
 }
 
 impl Frames {
-    fn new(load: &Load, session: &Session) -> Frames {
+    pub(crate) fn new(load: &Load, session: &Session) -> Frames {
         let guid = "0".repeat(GUID_DIGITS);
         let frames = (0..load.channels)
             .map(|number| {
@@ -81,7 +81,7 @@ impl Frames {
         Frames { frames }
     }
 
-    fn append(&self, output: &mut Vec<u8>, number: u64) {
+    pub(crate) fn append(&self, output: &mut Vec<u8>, number: u64) {
         let index = usize::try_from(number % self.frames.len() as u64).expect("an index of the frames");
         let (frame, guid_at) = &self.frames[index];
         let start = output.len();
@@ -206,7 +206,7 @@ impl Load {
 }
 
 /// What a PubAck says.
-fn refusal(payload: &[u8]) -> String {
+pub(crate) fn refusal(payload: &[u8]) -> String {
     PubAck::decode(payload).map_or_else(
         |error| error.to_string(),
         |ack| String::from_utf8_lossy(&ack.error).into_owned(),
@@ -214,7 +214,7 @@ fn refusal(payload: &[u8]) -> String {
 }
 
 /// Answers a heartbeat.
-fn answer(message: &Incoming<'_>, output: &mut Vec<u8>) {
+pub(crate) fn answer(message: &Incoming<'_>, output: &mut Vec<u8>) {
     if !message.reply.is_empty() {
         output.extend_from_slice(b"PUB ");
         output.extend_from_slice(message.reply);

@@ -44,6 +44,12 @@ struct Arguments {
 enum Workload {
     /// Publish only.
     Publish,
+    /// Publish at a fixed rate, whatever the server does; says how long acks take from the moment each publish is due.
+    Paced {
+        /// Publishes per second.
+        #[arg(long, default_value_t = 20_000)]
+        rate: u64,
+    },
     /// Publish to one channel while one subscriber receives and acknowledges everything.
     Deliver,
     /// Receive what one channel holds.
@@ -64,6 +70,17 @@ fn main() -> Result<()> {
     let before = arguments.pid.and_then(process::cpu_time);
     match arguments.workload {
         Workload::Publish => report("publish", &load.publish().context("publishing")?),
+        Workload::Paced { rate } => {
+            let latencies = load.publish_paced(rate).context("publishing")?;
+            println!(
+                "paced: {} messages, {rate} per second: median {:.1?}, 99 % {:.1?}, 99.9 % {:.1?}, worst {:.1?}",
+                latencies.count(),
+                latencies.quantile(0.5),
+                latencies.quantile(0.99),
+                latencies.quantile(0.999),
+                latencies.quantile(1.0)
+            );
+        }
         Workload::Receive => report("receive", &load.receive(|| {}).context("receiving")?),
         Workload::Deliver => {
             let receiver = load.clone();
