@@ -326,8 +326,10 @@ pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn D
             let piece = (job.capacity - offset).min(zeros.len() as u64);
             file.write_at(&zeros[..piece as usize], offset)?;
             offset += piece;
+            // Piece by piece: a sync of a whole segment would hold up the commits behind it.
+            file.sync_data()?;
         }
-        file.sync_data()
+        Ok(())
     })();
     if let Err(error) = written {
         // Best effort: give the space back; the start removes what stays.

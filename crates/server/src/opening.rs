@@ -109,7 +109,8 @@ fn encryption(streaming: &StreamingOptions) -> Result<Option<Encryption>> {
 fn explain(error: FileStoreError) -> anyhow::Error {
     let advice = match &error {
         FileStoreError::Journal(OpenError::KeyRequired) => Some(
-            "give the key of this store in the environment variable NATS_STREAMING_ENCRYPTION_KEY or with -encryption_key",
+            "give the key of this store with -encryption_key, \
+             or with -encrypt and in the environment variable NATS_STREAMING_ENCRYPTION_KEY",
         ),
         FileStoreError::Journal(OpenError::WrongKey) => Some(
             "give the key that this store was created with; \
