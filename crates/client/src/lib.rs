@@ -1,0 +1,56 @@
+//! Asynchronous client for Seaway, and for every other server that speaks NATS Streaming.
+//!
+//! Publish to a *channel*, an ordered log that the server keeps; subscribe to it from any point; acknowledge what was worked on.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use seaway_client::Start;
+//!
+//! let client = seaway_client::connect("test-cluster", "my-service").await?;
+//! client.publish("orders", "a cup of tea").await?;
+//!
+//! let mut orders = client.subscribe("orders").start(Start::AllAvailable).await?;
+//! let order = orders.next().await.ok_or("the connection has ended")?;
+//! assert_eq!(order.payload(), "a cup of tea");
+//! client.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # At least once
+//!
+//! A publish is stored when its acknowledgement comes, on disk if the server has a disk store. A delivery that is not
+//! acknowledged within the subscription's AckWait comes again, so whatever works on messages has to bear repetition.
+//!
+//! # Connections that break
+//!
+//! See [`Client`]: connections are made anew, durable subscriptions go on at their place, the others after the last message they
+//! received. [`Client::status`] tells.
+
+#![warn(missing_docs)]
+
+mod acks;
+mod client;
+mod error;
+mod keeper;
+mod options;
+mod publish;
+mod session;
+mod subscribe;
+mod subscription;
+mod wire;
+
+pub use client::{Client, Status};
+pub use error::{AckError, CloseError, ConnectError, Loss, PublishError, SubscribeError};
+pub use options::ConnectOptions;
+pub use publish::PendingPublish;
+pub use subscribe::{Start, Subscribe};
+pub use subscription::{Message, Subscription};
+
+/// Connects to a server on this machine, as [`ConnectOptions`] does with its defaults.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn connect(cluster_id: &str, client_id: &str) -> Result<Client, ConnectError> {
+    ConnectOptions::new(cluster_id, client_id).connect().await
+}

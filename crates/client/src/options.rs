@@ -1,0 +1,251 @@
+//! How to connect.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::error::ConnectError;
+
+/// Publishes that may await their acknowledgement at once, unless set otherwise.
+const MAX_PUBLISHES_IN_FLIGHT: usize = 16_384;
+/// Messages that one subscription may have waiting in this process before NATS would drop some; a subscription never has
+/// more than its MaxInflight and its redeliveries on their way.
+const DELIVERIES_WAITING_MAX: usize = 1 << 20;
+
+/// Credentials for the NATS server.
+#[derive(Clone)]
+enum Credentials {
+    None,
+    UserAndPassword(String, String),
+    Token(String),
+    Nkey(String),
+    File(PathBuf),
+}
+
+/// Everything about a connection; the defaults suit a server on this machine.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), seaway_client::ConnectError> {
+/// use std::time::Duration;
+///
+/// let client = seaway_client::ConnectOptions::new("test-cluster", "billing")
+///     .url("nats://broker-1:4222,nats://broker-2:4222")
+///     .user_and_password("billing", "secret")
+///     .ack_timeout(Duration::from_secs(10))
+///     .connect()
+///     .await?;
+/// # let _ = client;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ConnectOptions {
+    pub(crate) cluster_id: String,
+    pub(crate) client_id: String,
+    url: String,
+    credentials: Credentials,
+    root_certificates: Option<PathBuf>,
+    client_certificate: Option<(PathBuf, PathBuf)>,
+    require_tls: bool,
+    nats: Option<async_nats::Client>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) ack_timeout: Duration,
+    pub(crate) ping_interval: Duration,
+    pub(crate) pings_unanswered_max: u32,
+    pub(crate) discover_prefix: String,
+    pub(crate) publishes_in_flight_max: usize,
+    pub(crate) reconnect: bool,
+}
+
+impl ConnectOptions {
+    /// Options with their defaults, for a streaming server with this cluster ID, as a client with this ID.
+    pub fn new(cluster_id: impl Into<String>, client_id: impl Into<String>) -> Self {
+        Self {
+            cluster_id: cluster_id.into(),
+            client_id: client_id.into(),
+            url: "nats://127.0.0.1:4222".to_owned(),
+            credentials: Credentials::None,
+            root_certificates: None,
+            client_certificate: None,
+            require_tls: false,
+            nats: None,
+            connect_timeout: Duration::from_secs(2),
+            ack_timeout: Duration::from_secs(30),
+            ping_interval: Duration::from_secs(5),
+            pings_unanswered_max: 3,
+            discover_prefix: "_STAN.discover".to_owned(),
+            publishes_in_flight_max: MAX_PUBLISHES_IN_FLIGHT,
+            reconnect: true,
+        }
+    }
+
+    /// Address of the NATS server, or several separated by commas. Default: `nats://127.0.0.1:4222`.
+    #[must_use]
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.url = url.into();
+        self
+    }
+
+    /// User and password for the NATS server.
+    #[must_use]
+    pub fn user_and_password(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.credentials = Credentials::UserAndPassword(user.into(), password.into());
+        self
+    }
+
+    /// Token for the NATS server.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.credentials = Credentials::Token(token.into());
+        self
+    }
+
+    /// Seed of an nkey for the NATS server.
+    #[must_use]
+    pub fn nkey(mut self, seed: impl Into<String>) -> Self {
+        self.credentials = Credentials::Nkey(seed.into());
+        self
+    }
+
+    /// Credentials file for the NATS server.
+    #[must_use]
+    pub fn credentials_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.credentials = Credentials::File(path.into());
+        self
+    }
+
+    /// Certificates in PEM that the NATS server's certificate may be signed by, beside the system's.
+    #[must_use]
+    pub fn root_certificates(mut self, path: impl Into<PathBuf>) -> Self {
+        self.root_certificates = Some(path.into());
+        self.require_tls = true;
+        self
+    }
+
+    /// The client's own certificate and key, in PEM.
+    #[must_use]
+    pub fn client_certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.client_certificate = Some((certificate.into(), key.into()));
+        self.require_tls = true;
+        self
+    }
+
+    /// Refuse a NATS server without TLS. Default: TLS is used when the server demands it.
+    #[must_use]
+    pub fn require_tls(mut self, required: bool) -> Self {
+        self.require_tls = required;
+        self
+    }
+
+    /// Use an existing NATS connection instead of a new one; it stays open when the client is closed. Its capacity per
+    /// subscription must be above each subscription's MaxInflight, or NATS drops deliveries, which then come again.
+    #[cfg(feature = "async-nats")]
+    #[must_use]
+    pub fn nats(mut self, nats: async_nats::Client) -> Self {
+        self.nats = Some(nats);
+        self
+    }
+
+    /// How long the streaming server may take to answer requests: connect, subscribe, close. Default: 2 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a publish waits for its acknowledgement. Default: 30 s.
+    #[must_use]
+    pub fn ack_timeout(mut self, timeout: Duration) -> Self {
+        self.ack_timeout = timeout;
+        self
+    }
+
+    /// How often the server is asked whether it still knows this connection, in whole seconds of at least one, and how many
+    /// of these pings in a row may stay unanswered. Default: every 5 s, 3.
+    #[must_use]
+    pub fn pings(mut self, interval: Duration, unanswered_max: u32) -> Self {
+        self.ping_interval = interval;
+        self.pings_unanswered_max = unanswered_max;
+        self
+    }
+
+    /// Prefix of the subject under which the server is discovered. Default: `_STAN.discover`.
+    #[must_use]
+    pub fn discover_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.discover_prefix = prefix.into();
+        self
+    }
+
+    /// Publishes that may await their acknowledgement at once, at least 1; more wait their turn. Default: 16,384.
+    #[must_use]
+    pub fn max_publishes_in_flight(mut self, publishes: usize) -> Self {
+        self.publishes_in_flight_max = publishes;
+        self
+    }
+
+    /// Whether a lost connection is made anew and its subscriptions with it (see [`Client`]). Default: true.
+    #[must_use]
+    pub fn reconnect(mut self, reconnect: bool) -> Self {
+        self.reconnect = reconnect;
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the NATS server cannot be reached, no streaming server answers, or it refuses; see [`ConnectError`].
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        self.check()?;
+        let nats = match &self.nats {
+            Some(nats) => nats.clone(),
+            None => self.connect_nats().await?,
+        };
+        Client::connect(self, nats).await
+    }
+
+    fn check(&self) -> Result<(), ConnectError> {
+        let bad = |words: &str| Err(ConnectError::InvalidOption(words.to_owned()));
+        if self.cluster_id.is_empty() || self.cluster_id.contains([' ', '\t', '\r', '\n', '*', '>']) {
+            return bad("the cluster ID must be a subject without wildcards and blanks");
+        }
+        if self.publishes_in_flight_max == 0 || self.publishes_in_flight_max > tokio::sync::Semaphore::MAX_PERMITS {
+            return bad("at least one publish must be allowed in flight");
+        }
+        if self.ping_interval < Duration::from_secs(1) || self.ping_interval.as_secs() > i32::MAX as u64 {
+            return bad("the ping interval must be at least one second");
+        }
+        if self.pings_unanswered_max == 0 || i32::try_from(self.pings_unanswered_max).is_err() {
+            return bad("at least one ping must be allowed to be unanswered");
+        }
+        Ok(())
+    }
+
+    async fn connect_nats(&self) -> Result<async_nats::Client, ConnectError> {
+        let nats = |error: &dyn std::fmt::Display| ConnectError::Nats(error.to_string());
+        let mut options = match &self.credentials {
+            Credentials::None => async_nats::ConnectOptions::new(),
+            Credentials::UserAndPassword(user, password) => {
+                async_nats::ConnectOptions::with_user_and_password(user.clone(), password.clone())
+            }
+            Credentials::Token(token) => async_nats::ConnectOptions::with_token(token.clone()),
+            Credentials::Nkey(seed) => async_nats::ConnectOptions::with_nkey(seed.clone()),
+            Credentials::File(path) => async_nats::ConnectOptions::with_credentials_file(path)
+                .await
+                .map_err(|error| nats(&format!("credentials file {}: {error}", path.display())))?,
+        };
+        options = options
+            .name(&self.client_id)
+            .subscription_capacity(DELIVERIES_WAITING_MAX)
+            .connection_timeout(self.connect_timeout)
+            .max_reconnects(None)
+            .require_tls(self.require_tls);
+        if let Some(path) = &self.root_certificates {
+            options = options.add_root_certificates(path.clone());
+        }
+        if let Some((certificate, key)) = &self.client_certificate {
+            options = options.add_client_certificate(certificate.clone(), key.clone());
+        }
+        let servers: Vec<&str> = self.url.split(',').map(str::trim).collect();
+        options.connect(servers).await.map_err(|error| nats(&error))
+    }
+}

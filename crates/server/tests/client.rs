@@ -1,0 +1,440 @@
+//! The Rust client against the real server.
+
+mod support;
+
+use std::future::IntoFuture;
+use std::time::{Duration, Instant, SystemTime};
+
+use seaway_client::{
+    Client, ConnectError, ConnectOptions, Loss, Message, PublishError, Start, Status, SubscribeError, Subscription,
+};
+use support::{PATIENCE, Server};
+
+fn options(server: &Server, client_id: &str) -> ConnectOptions {
+    ConnectOptions::new("test-cluster", client_id)
+        .url(format!("nats://{}", server.address))
+        .connect_timeout(PATIENCE)
+}
+
+async fn connect(server: &Server, client_id: &str) -> Client {
+    options(server, client_id)
+        .connect()
+        .await
+        .expect("the server takes the client")
+}
+
+async fn publish(client: &Client, channel: &str, payloads: std::ops::RangeInclusive<u64>) {
+    for number in payloads {
+        client.publish(channel, number.to_string()).await.expect("acknowledged");
+    }
+}
+
+async fn next(subscription: &mut Subscription) -> Message {
+    tokio::time::timeout(PATIENCE, subscription.next())
+        .await
+        .expect("a message comes in time")
+        .expect("the subscription goes on")
+}
+
+/// The next messages have these sequences, and their sequence as payload.
+async fn expect(subscription: &mut Subscription, sequences: std::ops::RangeInclusive<u64>) {
+    for sequence in sequences {
+        let message = next(subscription).await;
+        assert_eq!(
+            (message.sequence(), &message.payload()[..]),
+            (sequence, sequence.to_string().as_bytes())
+        );
+        assert!(!message.is_redelivered() && message.redelivery_count() == 0);
+    }
+}
+
+/// Waits until the connection is as `wanted` says.
+async fn wait_for(client: &Client, wanted: impl Fn(&Status) -> bool) -> Status {
+    let mut status = client.status();
+    let changed = status.wait_for(|status| wanted(status));
+    let changed = tokio::time::timeout(PATIENCE, changed).await;
+    changed
+        .expect("it comes to that in time")
+        .expect("the client lives")
+        .clone()
+}
+
+/// Waits until a monitoring path answers with something.
+async fn wait_for_answer(server: &Server, path: &str, wanted: impl Fn(u16, &str) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (status, body) = server.get(path);
+        if wanted(status, &body) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{path} still answers {status}: {body}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_begin_where_they_were_told_to() {
+    let server = Server::in_memory(&[]);
+    let client = connect(&server, "starts").await;
+    publish(&client, "c", 1..=3).await;
+    let gap = SystemTime::now();
+    while gap.elapsed().is_ok_and(|since| since < Duration::from_millis(5)) {
+        tokio::task::yield_now().await;
+    }
+    publish(&client, "c", 4..=5).await;
+    let mut subscriptions = Vec::new();
+    for (start, first) in [
+        (Start::NewOnly, 6),
+        (Start::LastReceived, 5),
+        (Start::AllAvailable, 1),
+        (Start::Sequence(2), 2),
+        (Start::Sequence(99), 6),
+        (Start::Time(gap), 4),
+        (Start::Time(gap - Duration::from_secs(3600)), 1),
+        (Start::Ago(Duration::from_secs(3600)), 1),
+    ] {
+        subscriptions.push((client.subscribe("c").start(start).await.unwrap(), first));
+    }
+    let before = SystemTime::now();
+    publish(&client, "c", 6..=6).await;
+    for (subscription, first) in &mut subscriptions {
+        expect(subscription, *first..=5).await;
+        let last = next(subscription).await;
+        assert!(last.sequence() == 6 && last.channel() == "c" && last.timestamp() >= before);
+    }
+    client.close().await.unwrap();
+    assert_eq!(*client.status().borrow(), Status::Ended(Loss::Closed));
+    assert!(
+        subscriptions[0].0.next().await.is_none(),
+        "streams end with the connection"
+    );
+    assert!(matches!(client.publish("c", "7").await, Err(PublishError::NotSent(_))));
+    assert!(matches!(client.subscribe("c").await, Err(SubscribeError::Closed)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_publishes_in_flight_keep_their_order() {
+    let server = Server::in_memory(&[]);
+    let client = options(&server, "async")
+        .max_publishes_in_flight(100)
+        .connect()
+        .await
+        .unwrap();
+    let mut subscription = client.subscribe("c").start(Start::AllAvailable).await.unwrap();
+    let mut guids = std::collections::HashSet::new();
+    let mut last = None;
+    for number in 1..=10_000u64 {
+        let publish = client.publish_async("c", number.to_string()).await.unwrap();
+        assert!(guids.insert(publish.guid().to_owned()));
+        last = Some(publish);
+    }
+    client.flush().await.expect("nothing failed");
+    last.unwrap().await.expect("acknowledged");
+    expect(&mut subscription, 1..=10_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_durable_goes_on_at_its_place_until_it_is_unsubscribed() {
+    let server = Server::in_memory(&[]);
+    let client = connect(&server, "durable").await;
+    publish(&client, "c", 1..=4).await;
+    let durable = || {
+        client
+            .subscribe("c")
+            .start(Start::AllAvailable)
+            .durable_name("d")
+            .manual_acks()
+    };
+    let mut first = durable().await.unwrap();
+    assert_eq!(durable().await.err(), Some(SubscribeError::DurableInUse));
+    for _ in 1..=2 {
+        next(&mut first).await.ack().unwrap();
+    }
+    let unacknowledged = next(&mut first).await;
+    first.close().await.unwrap();
+    assert!(unacknowledged.ack().is_err());
+    let mut second = durable().await.unwrap();
+    // 3 was delivered before; 4 may have been on its way.
+    let third = next(&mut second).await;
+    assert_eq!((third.sequence(), third.redelivery_count()), (3, 1));
+    assert_eq!(next(&mut second).await.sequence(), 4);
+    second.unsubscribe().await.unwrap();
+    let mut third = durable().await.unwrap();
+    expect(&mut third, 1..=4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_group_shares_the_work() {
+    let server = Server::in_memory(&[]);
+    let client = connect(&server, "queue").await;
+    let mut members = Vec::new();
+    for _ in 0..3 {
+        members.push(client.subscribe("c").queue_group("workers").await.unwrap());
+    }
+    publish(&client, "c", 1..=30).await;
+    let mut sequences = Vec::new();
+    for member in &mut members {
+        for _ in 0..10 {
+            sequences.push(next(member).await.sequence());
+        }
+    }
+    sequences.sort_unstable();
+    assert_eq!(sequences, (1..=30).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_acknowledged_comes_again() {
+    let server = Server::in_memory(&[]);
+    let client = connect(&server, "redelivery").await;
+    let second = Duration::from_secs(1);
+    let mut manual = client
+        .subscribe("c")
+        .manual_acks()
+        .ack_wait(second)
+        .max_in_flight(1)
+        .await
+        .unwrap();
+    let automatic = client.subscribe("c").ack_wait(second).max_in_flight(1).await.unwrap();
+    let (seen, mut sequences) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(automatic.for_each(move |message| {
+        let _ = seen.send((message.sequence(), message.redelivery_count()));
+        async {}
+    }));
+    publish(&client, "c", 1..=3).await;
+    for count in 0..=2 {
+        let message = next(&mut manual).await;
+        assert_eq!((message.sequence(), message.redelivery_count()), (1, count));
+        if count == 2 {
+            message.ack().unwrap();
+            message.ack().expect("twice does no harm");
+        }
+    }
+    assert_eq!(next(&mut manual).await.sequence(), 2);
+    // The handler's messages were acknowledged when it returned: they came once, although it may hold one at a time only.
+    for sequence in 1..=3 {
+        assert_eq!(sequences.recv().await, Some((sequence, 0)));
+    }
+    assert!(sequences.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_say_what_is_wrong() {
+    let server = Server::in_memory(&["-mc", "1", "-msu", "1"]);
+    let client = connect(&server, "me").await;
+    let refused = |error: ConnectError| error.to_string();
+    let twice = options(&server, "me").connect().await.expect_err("the ID is in use");
+    assert!(matches!(twice, ConnectError::ClientIdInUse { .. }), "{twice}");
+    let invalid = options(&server, "not me").connect().await.expect_err("a blank");
+    assert!(matches!(invalid, ConnectError::InvalidClientId { .. }), "{invalid}");
+    let elsewhere = ConnectOptions::new("no-such-cluster", "me").url(format!("nats://{}", server.address));
+    let elsewhere = elsewhere.connect().await.expect_err("nobody serves it");
+    assert!(refused(elsewhere).starts_with("no streaming server answered for cluster ID \"no-such-cluster\""));
+    let nobody = ConnectOptions::new("c", "me").url("nats://127.0.0.1:1").connect().await;
+    assert!(matches!(nobody.expect_err("nobody listens"), ConnectError::Nats(_)));
+    let pings = options(&server, "x").pings(Duration::ZERO, 1).connect().await;
+    assert!(matches!(pings.expect_err("too often"), ConnectError::InvalidOption(_)));
+
+    client.publish("first", "x").await.unwrap();
+    let error = client.publish("second", "x").await.unwrap_err();
+    assert_eq!(error, PublishError::Refused("too many channels".to_owned()));
+    for name in ["", "a..b", "a.*", "a b", ".a"] {
+        assert!(
+            matches!(client.publish(name, "x").await, Err(PublishError::NotSent(_))),
+            "{name}"
+        );
+        let error = client.subscribe(name).await.expect_err("impossible");
+        assert!(
+            matches!(error, SubscribeError::InvalidOption(_) | SubscribeError::Refused(_)),
+            "{name}: {error}"
+        );
+    }
+    let _one = client.subscribe("first").await.unwrap();
+    let error = client.subscribe("first").await.expect_err("one is the limit");
+    assert_eq!(
+        error,
+        SubscribeError::Refused("too many subscriptions per channel".to_owned())
+    );
+    let error = client
+        .subscribe("first")
+        .ack_wait(Duration::from_millis(900))
+        .await
+        .expect_err("too short");
+    assert!(matches!(error, SubscribeError::InvalidOption(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_dropped_is_closed_at_the_server() {
+    let server = Server::in_memory(&[]);
+    let client = connect(&server, "dropping").await;
+    let subscription = client.subscribe("c").await.unwrap();
+    wait_for_answer(&server, "/streaming/channelsz?channel=c", |_, body| {
+        body.contains("\"subs_count\": 1")
+    })
+    .await;
+    drop(subscription);
+    wait_for_answer(&server, "/streaming/channelsz?channel=c", |_, body| {
+        body.contains("\"subs_count\": 0")
+    })
+    .await;
+    // A subscribe that is given up while it is under way leaves nothing behind.
+    for _ in 0..20 {
+        let mut subscribing = client.subscribe("c").into_future();
+        let given_up = futures_util::poll!(&mut subscribing);
+        assert!(given_up.is_pending());
+        drop(subscribing);
+    }
+    publish(&client, "c", 1..=1).await;
+    wait_for_answer(&server, "/streaming/channelsz?channel=c", |_, body| {
+        body.contains("\"subs_count\": 0")
+    })
+    .await;
+    drop(client);
+    wait_for_answer(&server, "/streaming/clientsz?client=dropping", |status, _| {
+        status == 404
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_server_with_files_is_met_again_where_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::with_files(directory.path(), &[]);
+    let port = server.address.rsplit(':').next().unwrap().to_owned();
+    let client = options(&server, "survivor")
+        .ack_timeout(PATIENCE)
+        .connect()
+        .await
+        .unwrap();
+    let mut subscription = client.subscribe("c").start(Start::AllAvailable).await.unwrap();
+    publish(&client, "c", 1..=5).await;
+    expect(&mut subscription, 1..=5).await;
+    server.kill();
+    let _server = Server::with_files(directory.path(), &["-p", &port]);
+    for number in 6..=8u64 {
+        // What was on its way to the old process has no outcome; the next attempt meets the new one.
+        while let Err(error) = client.publish("c", number.to_string()).await {
+            assert!(!matches!(error, PublishError::Refused(_)), "{error}");
+        }
+    }
+    let mut seen = Vec::new();
+    while seen.last() != Some(&8) {
+        let message = next(&mut subscription).await;
+        if message.sequence() > 5 {
+            seen.push(message.sequence());
+        } else {
+            assert!(message.sequence() == 5, "only the last ack may have been lost");
+        }
+    }
+    assert_eq!(seen, [6, 7, 8]);
+    assert_eq!(
+        *client.status().borrow(),
+        Status::Connected,
+        "the server remembered the client"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_forgotten_the_client_gets_it_again() {
+    let server = Server::in_memory(&[]);
+    let port = server.address.rsplit(':').next().unwrap().to_owned();
+    let client = options(&server, "forgotten")
+        .pings(Duration::from_secs(1), 60)
+        .connect()
+        .await
+        .unwrap();
+    let steadfast = options(&server, "steadfast")
+        .pings(Duration::from_secs(1), 60)
+        .reconnect(false);
+    let steadfast = steadfast.connect().await.unwrap();
+    let mut durable = client.subscribe("c").durable_name("d").await.unwrap();
+    let mut plain = client.subscribe("c").await.unwrap();
+    publish(&client, "c", 1..=1).await;
+    expect(&mut durable, 1..=1).await;
+    server.kill();
+    let mut status = client.status();
+    status.mark_unchanged();
+    let server = Server::in_memory(&["-p", &port]);
+    let lost = wait_for(&steadfast, |status| matches!(status, Status::Ended(_))).await;
+    assert!(
+        matches!(&lost, Status::Ended(Loss::Unknown(words)) if words.contains("no longer registered")),
+        "{lost:?}"
+    );
+    // The interruption may be over before anybody looks.
+    tokio::time::timeout(PATIENCE, status.changed())
+        .await
+        .expect("the loss is noticed")
+        .unwrap();
+    wait_for(&client, |status| *status == Status::Connected).await;
+    wait_for_answer(&server, "/streaming/channelsz?channel=c", |_, body| {
+        body.contains("\"subs_count\": 2")
+    })
+    .await;
+    // A memory store begins again at 1.
+    publish(&client, "c", 1..=2).await;
+    expect(&mut durable, 1..=2).await;
+    assert!(matches!(next(&mut plain).await.sequence(), 1 | 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_server_interrupts_the_connection_until_it_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::with_files(directory.path(), &[]);
+    let client = options(&server, "patient")
+        .pings(Duration::from_secs(1), 1)
+        .connect_timeout(Duration::from_secs(1))
+        .connect()
+        .await
+        .unwrap();
+    let mut plain = client
+        .subscribe("c")
+        .start(Start::AllAvailable)
+        .manual_acks()
+        .await
+        .unwrap();
+    publish(&client, "c", 1..=2).await;
+    let first = next(&mut plain).await;
+    expect(&mut plain, 2..=2).await;
+    let pid = rustix::process::Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let under_way = client.publish_async("c", "3").await.unwrap();
+    let lost = wait_for(&client, |status| *status != Status::Connected).await;
+    assert!(matches!(lost, Status::Interrupted(Loss::Silent(1))), "{lost:?}");
+    assert_eq!(under_way.await, Err(PublishError::ConnectionLost));
+    first.ack().expect("it is sent once the connection is back");
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    wait_for(&client, |status| *status == Status::Connected).await;
+    while let Err(error) = client.publish("c", "end").await {
+        assert!(matches!(error, PublishError::ConnectionLost), "{error}");
+    }
+    // The subscription goes on after 2, whether or not 3 was stored.
+    let mut message = next(&mut plain).await;
+    assert_eq!(message.sequence(), 3);
+    while message.payload() != "end" {
+        message = next(&mut plain).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_waits_for_what_is_under_way() {
+    let server = Server::in_memory(&[]);
+    let client = connect(&server, "closing").await;
+    let durable = |client: &Client| {
+        client
+            .subscribe("c")
+            .start(Start::AllAvailable)
+            .durable_name("d")
+            .manual_acks()
+    };
+    let mut subscription = durable(&client).await.unwrap();
+    for number in 1..=500u64 {
+        drop(client.publish_async("c", number.to_string()).await.unwrap());
+    }
+    for _ in 1..=500 {
+        next(&mut subscription).await.ack().unwrap();
+    }
+    client.close().await.unwrap();
+    let again = connect(&server, "closing").await;
+    let mut subscription = durable(&again).await.unwrap();
+    publish(&again, "c", 501..=501).await;
+    expect(&mut subscription, 501..=501).await;
+}
