@@ -132,6 +132,7 @@ mod tests {
     }
 
     /// §9.2 step 13: entries stand behind what they inherit from and show what differs from it.
+    /// §13.7 PerChannelLimitsSetToUnlimitedPrintedCorrectly.
     #[test]
     fn channels_are_indented_by_what_they_inherit_from() {
         let entry = |name: &str, own: ChannelLimits| (name.to_owned(), own);

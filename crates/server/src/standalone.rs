@@ -179,6 +179,7 @@ mod tests {
     }
 
     /// §9.3: a reply means another server, which is told to forget the client it may have registered. §3: the text.
+    /// §13.8 EnsureStandAlone.
     #[test]
     fn another_server_is_found_and_told_to_close() {
         let response = ConnectResponse {

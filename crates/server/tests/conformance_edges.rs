@@ -168,6 +168,29 @@ fn only_plain_durables_are_replaced() {
 }
 
 #[test]
+fn publishes_are_acknowledged_whatever_the_batches() {
+    // §13.8 IOChannel: the original's settings for its batches are taken, and change nothing that can be seen.
+    for more in [
+        ["-io_batch_size", "0"],
+        ["-io_batch_size", "50"],
+        ["-io_batch_size", "1024"],
+        ["-io_sleep_time", "500"],
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::with_files(directory.path(), &more);
+        let mut session = server.session("me");
+        publish(&mut session, "foo", 500);
+        assert!(
+            server
+                .get("/streaming/channelsz?channel=foo")
+                .1
+                .contains("\"msgs\": 500,"),
+            "{more:?}"
+        );
+    }
+}
+
+#[test]
 fn subscriptions_may_share_a_delivery_inbox() {
     // §2.9: the server does not look at it; each has its own ack inbox, pending messages and end.
     let server = Server::in_memory(&[]);

@@ -5,16 +5,18 @@ use super::words::Words;
 use crate::world::Record;
 
 /// Kinds of facts, as stored.
+const SERVER: u8 = 1;
 const CLIENT: u8 = 2;
 const SUBSCRIPTION: u8 = 5;
 
 impl Session {
-    /// `store forgets <client>`: no registration of it is left. `store copies <inbox> number=… sent=…`: a second record of
+    /// `store forgets-server`: its own record is gone. `store forgets <client>`: no registration of it is left. `store copies <inbox> number=… sent=…`: a second record of
     /// a subscription, with another number and cursor.
     pub(super) fn tamper(&mut self, words: &Words<'_>) {
-        let name = words.at(2).as_bytes();
+        let name = words.plain.get(2).copied().unwrap_or("").as_bytes();
         let records = &mut self.world.records;
         match words.at(1) {
+            "forgets-server" => records.retain(|record| !matches!(record, Record::Fact { kind: SERVER, .. })),
             "forgets" => {
                 let head = [&[0x0a, u8::try_from(name.len()).expect("a short name")], name].concat();
                 let before = records.len();
