@@ -23,6 +23,16 @@ pub(crate) struct Malformed {
     pub(crate) unknown: Option<String>,
 }
 
+impl CommandLine {
+    /// A command line without anything on it.
+    pub(crate) fn empty() -> Self {
+        CommandLine {
+            values: vec![None; table::len()],
+            word: None,
+        }
+    }
+}
+
 impl Malformed {
     fn new(text: String) -> Self {
         Malformed { text, unknown: None }
@@ -31,10 +41,7 @@ impl Malformed {
 
 /// Splits arguments; the last value of a flag wins, also between its names.
 pub(crate) fn split(arguments: &[String]) -> Result<CommandLine, Malformed> {
-    let mut line = CommandLine {
-        values: vec![None; table::len()],
-        word: None,
-    };
+    let mut line = CommandLine::empty();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let Some(body) = argument.strip_prefix('-').filter(|body| !body.is_empty()) else {
@@ -54,14 +61,14 @@ pub(crate) fn split(arguments: &[String]) -> Result<CommandLine, Malformed> {
             Some((name, value)) => (name, Some(value)),
             None => (body, None),
         };
-        let Some((place, flag)) = table::find(name) else {
+        let Some((place, entry)) = table::find(name) else {
             let text = format!("flag provided but not defined: -{name}");
             return Err(Malformed {
                 text,
                 unknown: Some(name.to_owned()),
             });
         };
-        let value = match (flag.kind, attached) {
+        let value = match (entry.kind, attached) {
             (Kind::Bool, None) => Value::Bool(true),
             (Kind::Bool, Some(text)) => Value::Bool(go::parse_bool(text).map_err(|error| {
                 Malformed::new(format!("invalid boolean value {text:?} for -{name}: {}", error.text()))
@@ -91,6 +98,12 @@ pub(crate) fn read(kind: Kind, text: &str) -> Result<Value, ValueError> {
         Kind::Int => Value::Int(go::parse_int(text)?),
         Kind::Duration => Value::Nanos(go::parse_duration_nanos(text)?),
         Kind::Text | Kind::Size => Value::Text(text.to_owned()),
+        Kind::List => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Value::List(items.map(str::to_owned).collect())
+        }
+        // Only files have blocks.
+        Kind::Block => return Err(ValueError::Syntax),
     })
 }
 

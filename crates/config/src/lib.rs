@@ -1,21 +1,29 @@
 //! Options of the server: one table from which flags, usage text and documentation come.
 //!
-//! This crate decides which flags exist, what they default to for each of the two binaries, and what a command line
-//! means (streaming specification §7.1 to §7.5, core specification §5.5). It knows nothing of a running server.
+//! This crate decides which flags, keys and environment variables exist, what they default to for each of the two
+//! binaries, and what a command line with its files means (streaming specification §7.1 to §7.6, core specification §5).
+//! It knows nothing of a running server.
 //!
-//! [`parse`] turns arguments into an [`Action`]; [`usage`] and [`markdown`] describe the same table.
+//! [`parse`] turns arguments into an [`Action`]; [`usage`] and [`markdown`] describe the same table; [`conf`] is the
+//! grammar of files.
 
-mod apply;
+mod command;
 pub mod conf;
+mod documentation;
+mod draft;
+mod file;
 mod go;
 mod lex;
 pub mod limits;
+mod nearest;
 mod options;
+mod resolve;
 mod surroundings;
 mod table;
 mod usage;
 
-pub use apply::{Action, parse};
+pub use command::{Action, parse, parse_within};
+pub use documentation::markdown;
 pub use go::{format_duration, format_size, parse_duration};
 pub use options::{
     Authorization, BrokerOptions, ChannelLimits, Cipher, ConnectionType, Credentials, EncryptionOptions,
@@ -23,7 +31,7 @@ pub use options::{
     ResponsePermission, Secret, StoreKind, StreamingOptions, SubjectRules, TlsOptions, TlsVersion, User,
 };
 pub use surroundings::{Surroundings, System};
-pub use usage::{markdown, usage};
+pub use usage::usage;
 
 /// Version of the original server that `nats-streaming-server -v` reports (specification §7.3).
 pub const STREAMING_VERSION: &str = "0.25.6";

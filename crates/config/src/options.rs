@@ -305,7 +305,7 @@ pub struct Options {
 impl Options {
     /// The defaults of a binary, as its flags document them.
     pub fn new(personality: Personality) -> Self {
-        crate::apply::defaults(personality)
+        crate::command::defaults(personality)
     }
 
     /// Options before any flag's default was applied.

@@ -1,12 +1,17 @@
-//! The table of options: every flag, what it defaults to, and what this server does with it.
+//! The table of options: flags, keys of files, defaults, and what this server does with each.
+//!
+//! Flags, usage text, keys, environment variables and documentation all come from here.
 
 mod broker;
 mod modes;
+mod security;
 mod streaming;
 
-use crate::options::{Options, Personality};
+use crate::conf::Node;
+use crate::draft::Draft;
+use crate::options::Personality;
 
-/// Notation of a flag's value (specification §7.1).
+/// Notation of a value (specification §7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Truth value; takes a value only with `=`.
@@ -19,6 +24,10 @@ pub(crate) enum Kind {
     Duration,
     /// Integer with an optional unit such as `100KB`.
     Size,
+    /// Texts; separated by commas outside of files.
+    List,
+    /// Whatever the entry itself reads; in files only.
+    Block,
 }
 
 impl Kind {
@@ -29,12 +38,14 @@ impl Kind {
             Kind::Text => "string",
             Kind::Duration => "duration",
             Kind::Size => "size",
+            Kind::List => "list",
+            Kind::Block => "block",
         }
     }
 }
 
-/// Value of a flag.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Value of an option.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     /// Of [`Kind::Bool`].
     Bool(bool),
@@ -44,35 +55,55 @@ pub(crate) enum Value {
     Text(String),
     /// Of [`Kind::Duration`], in nanoseconds.
     Nanos(i64),
+    /// Of [`Kind::List`].
+    List(Vec<String>),
+    /// Of [`Kind::Block`].
+    Block(Node),
 }
 
 impl Value {
-    /// The truth value; the kind of the flag says that it is one.
+    /// The truth value; the kind of the option says that it is one.
     fn is_true(&self) -> bool {
         matches!(self, Value::Bool(true))
     }
 
-    /// The number; the kind of the flag says that it is one.
+    /// The number; the kind of the option says that it is one.
     fn number(&self) -> i64 {
         match self {
             Value::Int(number) | Value::Nanos(number) => *number,
-            Value::Bool(_) | Value::Text(_) => 0,
+            Value::Bool(_) | Value::Text(_) | Value::List(_) | Value::Block(_) => 0,
         }
     }
 
-    /// The text; the kind of the flag says that it is one.
+    /// The text; the kind of the option says that it is one.
     fn text(&self) -> &str {
         match self {
             Value::Text(text) => text,
-            Value::Bool(_) | Value::Int(_) | Value::Nanos(_) => "",
+            Value::Bool(_) | Value::Int(_) | Value::Nanos(_) | Value::List(_) | Value::Block(_) => "",
+        }
+    }
+
+    /// The text, unless it is the empty one, which means absent.
+    pub(crate) fn present(&self) -> Option<String> {
+        Some(self.text()).filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+
+    /// The texts; the kind of the option says that it is a list.
+    fn list(&self) -> &[String] {
+        match self {
+            Value::List(texts) => texts,
+            _ => &[],
         }
     }
 }
 
 /// Puts a value into the options, or says why the server cannot start with it.
-pub(crate) type Set = fn(&mut Options, &Value) -> Result<(), String>;
+pub(crate) type Set = fn(&mut Draft, &Value) -> Result<(), String>;
 
-/// What this server does with a flag.
+/// Says why the original would not start with a value.
+pub(crate) type Check = fn(&Value) -> Result<(), String>;
+
+/// What this server does with an option.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Effect {
     /// Sets an option; its default is applied the same way.
@@ -81,6 +112,8 @@ pub(crate) enum Effect {
     Overrides(Set),
     /// Accepted and logged as having no effect, for the reason given.
     Nothing(&'static str),
+    /// The same, but the file store refuses what the original's refuses.
+    Tuning(&'static str, Check),
     /// Refused unless it says what is the default anyway: this build does not have what is named.
     NotBuilt(&'static str),
     /// Prints something instead of starting.
@@ -98,7 +131,7 @@ pub(crate) enum Information {
     TlsHelp,
 }
 
-/// Section of the usage text.
+/// Section of the usage text and the documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Group {
     Streaming,
@@ -109,20 +142,25 @@ pub(crate) enum Group {
     FaultTolerance,
     Clustering,
     StreamingTls,
+    ChannelLimits,
     Server,
+    BrokerLimits,
     Logging,
     Security,
     Routes,
+    OtherModes,
     Information,
 }
 
 impl Group {
     /// All groups in the order in which they are shown.
-    pub(crate) const ALL: [Group; 13] = [
+    pub(crate) const ALL: [Group; 16] = [
         Group::Streaming,
         Group::Limits,
+        Group::ChannelLimits,
         Group::FileStore,
         Group::Server,
+        Group::BrokerLimits,
         Group::Logging,
         Group::Information,
         Group::SqlStore,
@@ -132,12 +170,14 @@ impl Group {
         Group::StreamingTls,
         Group::Security,
         Group::Routes,
+        Group::OtherModes,
     ];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
             Group::Streaming => "Streaming",
             Group::Limits => "Streaming limits",
+            Group::ChannelLimits => "Limits of single channels",
             Group::FileStore => "Streaming file store",
             Group::SqlStore => "Streaming SQL store",
             Group::Encryption => "Streaming encryption",
@@ -145,56 +185,138 @@ impl Group {
             Group::Clustering => "Streaming clustering",
             Group::StreamingTls => "Streaming TLS",
             Group::Server => "Server",
+            Group::BrokerLimits => "Limits and timers of the broker",
             Group::Logging => "Logging",
             Group::Security => "Authentication and TLS",
             Group::Routes => "Routes",
+            Group::OtherModes => "Other modes of the broker",
             Group::Information => "Information",
         }
     }
 }
 
-/// One flag.
+/// Where in a file a key stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    /// At the top, for the broker.
+    Broker,
+    /// In the `streaming` block, or at the top when there is none.
+    Streaming,
+    /// In a block of the streaming section: limits.
+    Limits,
+    /// File store.
+    File,
+    /// SQL store.
+    Sql,
+    /// Streaming clustering.
+    Cluster,
+    /// TLS of the streaming engine's own connections.
+    Tls,
+}
+
+impl Section {
+    /// The blocks within the streaming section.
+    pub(crate) const BLOCKS: [Section; 5] = [
+        Section::Limits,
+        Section::File,
+        Section::Sql,
+        Section::Cluster,
+        Section::Tls,
+    ];
+
+    /// Names of the block, the usual one first; none for what is no block of the streaming section.
+    pub(crate) fn names(self) -> &'static [&'static str] {
+        match self {
+            Section::Broker | Section::Streaming => &[],
+            Section::Limits => &["store_limits", "limits", "storelimits"],
+            Section::File => &["file", "file_options"],
+            Section::Sql => &["sql", "sql_options"],
+            Section::Cluster => &["cluster"],
+            Section::Tls => &["tls"],
+        }
+    }
+
+    /// Path before a key in the documentation.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Section::Broker => "",
+            Section::Streaming => "streaming.",
+            Section::Limits => "streaming.store_limits.",
+            Section::File => "streaming.file.",
+            Section::Sql => "streaming.sql.",
+            Section::Cluster => "streaming.cluster.",
+            Section::Tls => "streaming.tls.",
+        }
+    }
+
+    /// Whether the section belongs to the streaming engine.
+    pub(crate) fn is_streaming(self) -> bool {
+        self != Section::Broker
+    }
+}
+
+/// One option.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Flag {
-    /// All names, equal in status.
-    pub(crate) names: &'static [&'static str],
+pub(crate) struct Entry {
+    /// All flags, equal in status; none when only files and the environment set the option.
+    pub(crate) flags: &'static [&'static str],
+    pub(crate) section: Section,
+    /// All keys in that section, the usual one first; none when no file sets the option.
+    pub(crate) keys: &'static [&'static str],
     pub(crate) kind: Kind,
     pub(crate) group: Group,
-    /// Default of `nats-streaming-server`, in the notation of the flag; an empty text is an absent value.
+    /// Default of `nats-streaming-server`, in the notation of flags; an empty text is an absent value.
     original: &'static str,
     /// Default of `seaway`.
     seaway: &'static str,
     pub(crate) help: &'static str,
     pub(crate) effect: Effect,
+    has_variable: bool,
 }
 
-impl Flag {
+impl Entry {
     const fn new(
         group: Group,
-        names: &'static [&'static str],
+        flags: &'static [&'static str],
         kind: Kind,
         default: &'static str,
         help: &'static str,
         effect: Effect,
     ) -> Self {
-        Flag {
-            names,
+        Entry {
+            flags,
+            section: Section::Broker,
+            keys: &[],
             kind,
             group,
             original: default,
             seaway: default,
             help,
             effect,
+            has_variable: !matches!(kind, Kind::Block) && !matches!(effect, Effect::Prints(_)),
         }
     }
 
-    /// The same flag with another default in `seaway`.
+    /// The same option with another default in `seaway`.
     const fn seaway(mut self, default: &'static str) -> Self {
         self.seaway = default;
         self
     }
 
-    /// Default in the notation of the flag.
+    /// The same option with keys in files.
+    const fn keys(mut self, section: Section, keys: &'static [&'static str]) -> Self {
+        self.section = section;
+        self.keys = keys;
+        self
+    }
+
+    /// The same option, out of reach of environment variables.
+    const fn without_variable(mut self) -> Self {
+        self.has_variable = false;
+        self
+    }
+
+    /// Default in the notation of flags.
     pub(crate) fn default(&self, personality: Personality) -> &'static str {
         match personality {
             Personality::Seaway => self.seaway,
@@ -202,29 +324,56 @@ impl Flag {
         }
     }
 
-    /// Name used when one has to be chosen: the longest is the clearest.
+    /// Name used when one has to be chosen: of flags the longest is the clearest, of keys the first is the usual one.
     pub(crate) fn long_name(&self) -> &'static str {
-        self.names
-            .iter()
-            .max_by_key(|name| name.len())
-            .copied()
-            .unwrap_or_default()
+        let longest = self.flags.iter().max_by_key(|name| name.len());
+        longest.or(self.keys.first()).copied().unwrap_or_default()
+    }
+
+    /// Name of the environment variable that sets the option.
+    pub(crate) fn variable(&self) -> Option<String> {
+        self.has_variable
+            .then(|| format!("{VARIABLE_PREFIX}{}", self.long_name().to_uppercase()))
     }
 }
 
-/// Every flag.
-pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
-    streaming::FLAGS.iter().chain(modes::FLAGS).chain(broker::FLAGS)
+/// Begin of the names of all environment variables that set options.
+pub(crate) const VARIABLE_PREFIX: &str = "SEAWAY_";
+
+/// The parts of the table, in the order in which options are applied.
+const PARTS: [&[Entry]; 4] = [streaming::ENTRIES, modes::ENTRIES, broker::ENTRIES, security::ENTRIES];
+
+/// Every option.
+pub(crate) fn all() -> impl Iterator<Item = &'static Entry> {
+    PARTS.into_iter().flatten()
 }
 
-/// Number of flags.
+/// Number of options.
 pub(crate) fn len() -> usize {
-    streaming::FLAGS.len() + modes::FLAGS.len() + broker::FLAGS.len()
+    PARTS.iter().map(|part| part.len()).sum()
 }
 
-/// A flag by one of its names, with its place in the table; names are case sensitive.
-pub(crate) fn find(name: &str) -> Option<(usize, &'static Flag)> {
-    all().enumerate().find(|(_, flag)| flag.names.contains(&name))
+/// An option by one of its flags, with its place in the table; flags are case sensitive.
+pub(crate) fn find(flag: &str) -> Option<(usize, &'static Entry)> {
+    all().enumerate().find(|(_, entry)| entry.flags.contains(&flag))
+}
+
+/// An option by one of its keys in a section, with its place in the table; keys are not case sensitive.
+pub(crate) fn find_key(section: Section, key: &str) -> Option<(usize, &'static Entry)> {
+    all()
+        .enumerate()
+        .find(|(_, entry)| entry.section == section && entry.keys.iter().any(|known| known.eq_ignore_ascii_case(key)))
+}
+
+/// All keys of a section, names of its blocks included.
+pub(crate) fn keys_of(section: Section) -> impl Iterator<Item = &'static str> {
+    let blocks = Section::BLOCKS
+        .into_iter()
+        .filter(move |_| section == Section::Streaming);
+    let keys = all().filter(move |entry| entry.section == section);
+    keys.flat_map(|entry| entry.keys)
+        .chain(blocks.flat_map(Section::names))
+        .copied()
 }
 
 #[cfg(test)]
@@ -234,17 +383,28 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_defaults_readable() {
-        let mut names = HashSet::new();
-        for flag in all() {
-            assert!(!flag.names.is_empty() && !flag.help.is_empty());
-            for name in flag.names {
-                assert!(names.insert(*name), "{name} twice");
+        let mut flags = HashSet::new();
+        let mut keys = HashSet::new();
+        let mut variables = HashSet::new();
+        for entry in all() {
+            let name = entry.long_name();
+            assert!(!name.is_empty() && !entry.help.is_empty());
+            for flag in entry.flags {
+                assert!(flags.insert(*flag), "-{flag} twice");
             }
-            for default in [flag.original, flag.seaway] {
-                match flag.kind {
-                    Kind::Text => {}
-                    Kind::Size => assert!(crate::go::parse_size(default).is_some(), "{:?}", flag.names),
-                    kind => assert!(crate::lex::read(kind, default).is_ok(), "{:?}", flag.names),
+            for key in entry.keys {
+                assert!(keys.insert((entry.section.prefix(), *key)), "{key} twice");
+                assert_eq!(*key, key.to_lowercase());
+            }
+            if let Some(variable) = entry.variable() {
+                assert!(variables.insert(variable), "the variable of {name} twice");
+            }
+            for default in [entry.original, entry.seaway] {
+                match entry.kind {
+                    Kind::Text | Kind::List => {}
+                    Kind::Block => assert!(default.is_empty() && entry.flags.is_empty(), "{name}"),
+                    Kind::Size => assert!(crate::go::parse_size(default).is_some(), "{name}"),
+                    kind => assert!(crate::lex::read(kind, default).is_ok(), "{name}"),
                 }
             }
         }
@@ -256,7 +416,7 @@ mod tests {
                 .collect::<HashSet<_>>()
                 .len()
         );
-        assert!(all().all(|flag| Group::ALL.contains(&flag.group)));
+        assert!(all().all(|entry| Group::ALL.contains(&entry.group)));
     }
 
     /// Every flag of specification §7.2 and §7.3 is known.
@@ -283,7 +443,81 @@ mod tests {
         }
         assert_eq!(
             names.split_whitespace().count(),
-            all().map(|flag| flag.names.len()).sum::<usize>()
+            all().map(|entry| entry.flags.len()).sum::<usize>()
         );
+    }
+
+    /// Every key of specification §7.6 is known in its block.
+    #[test]
+    fn all_keys_of_the_streaming_block_are_known() {
+        for (section, keys) in [
+            (
+                Section::Streaming,
+                "id cid cluster_id discover_prefix store st store_type storetype dir datastore sd stan_debug sv \
+                 stan_trace ns nats_server nats_server_url credentials username user password pass token \
+                 nkey_seed_file secure hbi hb_interval server_to_client_hb_interval hbt hb_timeout \
+                 server_to_client_hb_timeout hbf hb_fail_count server_to_client_hb_fail_count ft_group \
+                 ft_group_name partitioning syslog_name encrypt encryption_cipher encryption_key replace_durable \
+                 replace_durables replace_duplicate_durable replace_duplicate_durables",
+            ),
+            (
+                Section::Limits,
+                "mc max_channels maxchannels msu max_subs max_subscriptions maxsubscriptions mm max_msgs maxmsgs \
+                 max_count maxcount mb max_bytes maxbytes ma max_age maxage mi max_inactivity maxinactivity channels \
+                 channels_limits channelslimits per_channel per_channel_limits",
+            ),
+            (
+                Section::File,
+                "compact compact_enabled compact_frag compact_fragmentation compact_interval compact_min_size \
+                 buffer_size crc do_crc crc_poly sync do_sync sync_on_flush slice_max_msgs slice_max_count \
+                 slice_msgs slice_count slice_max_bytes slice_max_size slice_bytes slice_size slice_max_age \
+                 slice_age slice_max_time slice_time_limit slice_archive_script slice_archive slice_script \
+                 file_descriptors_limit fds_limit parallel_recovery file_read_buffer_size read_buffer_size \
+                 file_auto_sync auto_sync",
+            ),
+            (
+                Section::Sql,
+                "driver source no_caching max_open_conns max_conns bulk_insert_limit",
+            ),
+            (
+                Section::Cluster,
+                "node_id bootstrap peers log_path log_cache_size log_snapshots trailing_logs sync \
+                 proceed_on_restore_failure allow_add_remove_node raft_logging raft_heartbeat_timeout \
+                 raft_election_timeout raft_lease_timeout raft_commit_timeout bolt_free_list_sync \
+                 bolt_free_list_map nodes_connections",
+            ),
+            (
+                Section::Tls,
+                "client_cert client_key client_ca client_cacert server_name server_hostname skip_verify insecure",
+            ),
+        ] {
+            for key in keys.split_whitespace() {
+                assert!(find_key(section, key).is_some(), "{section:?} {key}");
+            }
+            let count = all()
+                .filter(|entry| entry.section == section)
+                .map(|entry| entry.keys.len());
+            assert_eq!(count.sum::<usize>(), keys.split_whitespace().count(), "{section:?}");
+        }
+    }
+
+    /// Every top-level key of core specification §5.4 is known.
+    #[test]
+    fn all_keys_of_the_broker_are_known() {
+        let keys = "listen port host net client_advertise server_name server_tags server_metadata proxy_protocol http \
+            https http_port monitor_port https_port http_base_path max_connections max_conn max_payload \
+            max_control_line max_pending max_subscriptions max_subs max_sub_tokens max_traced_msg_len \
+            max_closed_clients write_deadline write_timeout ping_interval ping_max no_fast_producer_stall \
+            lame_duck_duration lame_duck_grace_period logfile log_file logfile_size_limit log_size_limit \
+            logfile_max_num log_max_num logtime logtime_utc debug trace trace_verbose trace_headers syslog \
+            remote_syslog connect_error_reports reconnect_error_reports pidfile pid_file ports_file_dir prof_port \
+            prof_block_rate authorization accounts no_auth_user system_account system no_system_account no_system \
+            no_sys_acc tls allow_non_tls ocsp ocsp_cache operator operators root roots resolver account_resolver \
+            resolver_tls resolver_preload resolver_pinned_accounts trusted trusted_keys default_sentinel proxies \
+            mappings maps disable_sublist_cache no_sublist_cache no_header_support cluster gateway leafnodes leaf \
+            websocket ws mqtt jetstream store_dir storedir default_js_domain feature_flags";
+        for key in keys.split_whitespace() {
+            assert!(find_key(Section::Broker, key).is_some(), "{key}");
+        }
     }
 }

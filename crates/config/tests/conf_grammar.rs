@@ -1,37 +1,14 @@
 //! The grammar of configuration files (core specification §5.1, §5.2).
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 use proptest::prelude::*;
-use seaway_config::Surroundings;
 use seaway_config::conf::{Data, Map, parse_file, parse_text};
-
-/// An environment and files that are only names and texts.
-#[derive(Default)]
-struct Fake {
-    variables: BTreeMap<&'static str, &'static str>,
-    files: BTreeMap<&'static str, String>,
-}
-
-impl Surroundings for Fake {
-    fn variable(&self, name: &str) -> Option<String> {
-        self.variables.get(name).map(|value| (*value).to_owned())
-    }
-
-    fn variable_names(&self) -> Vec<String> {
-        self.variables.keys().map(|name| (*name).to_owned()).collect()
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let content = self.files.get(path.to_str().unwrap());
-        content
-            .map(|text| text.clone().into_bytes())
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-}
+use support::Fake;
 
 /// Shows a tree without its positions: `{a: 1, b: ["x"]}`.
 fn show(data: &Data) -> String {
@@ -112,15 +89,6 @@ fn a_file_may_be_wrapped_in_braces() {
     check_error("{ a: { b: 1", "f:1:6: this '{' is never closed");
 }
 
-impl Fake {
-    fn with(variables: &[(&'static str, &'static str)]) -> Fake {
-        Fake {
-            variables: variables.iter().copied().collect(),
-            ..Fake::default()
-        }
-    }
-}
-
 #[test]
 fn strings_and_arrays() {
     check(r#"a: "x\ty\x41" "#, r#"{a: "x\tyA"}"#);
@@ -180,7 +148,7 @@ fn what_is_wrong_is_said_with_line_and_column() {
 /// §5.2.
 #[test]
 fn variables_come_from_the_file_first_and_then_from_the_environment() {
-    let fake = Fake::with(&[
+    let fake = Fake::with_variables(&[
         ("SIZE", "5MB"),
         ("LIST", "[a, b]"),
         ("ONE", "$TWO"),
@@ -218,7 +186,7 @@ fn variables_come_from_the_file_first_and_then_from_the_environment() {
 
 #[test]
 fn variables_cannot_run_in_circles_or_explode() {
-    let fake = Fake::with(&[("A", "$B"), ("B", "$A"), ("BAD", "a b")]);
+    let fake = Fake::with_variables(&[("A", "$B"), ("B", "$A"), ("BAD", "a b")]);
     check_error_with(
         &fake,
         "x: $A",
@@ -469,7 +437,7 @@ proptest! {
         "[a-c$ \\t\\n\\r{}\\[\\]():=,;#/\"'\\\\x0-9.km-]{0,60}",
         "(include|a|b|\\$a| |\n|:|=|\\{|\\}|\\[|\\]|,|;|1k|'|\"|\\(|\\)|#|\\\\x4){0,40}",
     ]) {
-        let fake = Fake::with(&[("a", "$b"), ("b", "[1, $c]"), ("c", "$a")]);
+        let fake = Fake::with_variables(&[("a", "$b"), ("b", "[1, $c]"), ("c", "$a")]);
         if let Err(error) = parse_text(Path::new("f"), &text, &fake) {
             let position = error.position.clone().expect("a text has positions");
             prop_assert!(position.line >= 1 && position.column >= 1 && !error.text.is_empty());

@@ -30,15 +30,18 @@ use seaway_config::{Action, Options, Personality};
 )]
 pub fn main(personality: Personality) -> ExitCode {
     match seaway_config::parse(personality, std::env::args_os().skip(1)) {
-        Action::Print { stdout, exit } => {
-            print!("{stdout}");
-            ExitCode::from(exit)
-        }
-        Action::Fail { stderr, stdout, exit } => {
+        Action::Exit { stderr, stdout, code } => {
             eprint!("{stderr}");
             print!("{stdout}");
-            ExitCode::from(exit)
+            ExitCode::from(code)
         }
+        Action::Signal(command) => match signal_command::send(personality.program(), &command) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(text) => {
+                eprintln!("{text}");
+                ExitCode::FAILURE
+            }
+        },
         Action::Run(options) => start::serve(&options, &|| reread(personality)),
     }
 }
@@ -47,7 +50,7 @@ pub fn main(personality: Personality) -> ExitCode {
 fn reread(personality: Personality) -> Result<Options, String> {
     match seaway_config::parse(personality, std::env::args_os().skip(1)) {
         Action::Run(options) => Ok(*options),
-        Action::Fail { stderr, .. } => Err(stderr),
-        Action::Print { .. } => Err("the command line asks for no server".to_owned()),
+        Action::Exit { stderr, .. } => Err(stderr),
+        Action::Signal(_) => Err("the command line asks for no server".to_owned()),
     }
 }

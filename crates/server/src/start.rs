@@ -320,6 +320,9 @@ fn introduce(
     tracing::info!("  Git:      [{}]", git_commit());
     tracing::info!("  Name:     {}", broker.server_name());
     tracing::info!("  ID:       {}", broker.server_id());
+    if let Some(file) = &options.config_file {
+        tracing::info!("Using configuration file: {}", file.display());
+    }
     if let Some(path) = &options.broker.pid_file {
         write_pid_file(path)?;
     }

@@ -25,6 +25,11 @@ impl Authorization {
     pub fn is_required(&self) -> bool {
         self.single.is_some() || self.token.is_some() || !self.users.is_empty()
     }
+
+    /// The entry of `users` with this name or public key.
+    pub fn find_user(&self, name: &str) -> Option<&User> {
+        self.users.iter().find(|user| user.name() == name)
+    }
 }
 
 /// A name and its password, which is plain or a bcrypt hash (core specification §3.1).
@@ -54,6 +59,16 @@ pub struct User {
     pub permissions: Option<Permissions>,
     /// Kinds of connections it may use; `None` means all.
     pub connection_types: Option<Vec<ConnectionType>>,
+}
+
+impl User {
+    /// Its name, or its public key.
+    pub fn name(&self) -> &str {
+        match &self.login {
+            Login::Password(credentials) => &credentials.user,
+            Login::Nkey(key) => key,
+        }
+    }
 }
 
 /// A kind of client connection, as `allowed_connection_types` names it.

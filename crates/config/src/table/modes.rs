@@ -1,76 +1,93 @@
-//! Flags of modes of operation beyond one server with its own store (specification §7.2): known, and refused until the
-//! modes exist.
+//! Options of encryption and of modes of operation beyond one server with its own store (specification §7.2, §7.6): what is
+//! not built is known and refused.
 
-use super::Effect::NotBuilt;
-use super::Flag;
+use super::Effect::{NotBuilt, Nothing, Sets};
 use super::Group::{Clustering, Encryption, FaultTolerance, SqlStore, StreamingTls};
-use super::Kind::{Bool, Int, Text};
+use super::Kind::{Bool, Duration, Int, List, Text};
+use super::{Entry, Section, Value};
+use crate::draft::Draft;
+use crate::options::Secret;
 
 const CLUSTERING: &str = "clustering";
 const SQL: &str = "an SQL store";
-const ENCRYPTION: &str = "encryption at rest";
+const IN_PROCESS: &str = "the engine reaches the broker inside the process, without a connection to protect";
 
 /// See the module.
-pub(super) static FLAGS: &[Flag] = &[
-    Flag::new(
+pub(super) static ENTRIES: &[Entry] = &[
+    Entry::new(
         SqlStore,
         &["sql_driver"],
         Text,
         "",
         "Driver: mysql or postgres",
         NotBuilt(SQL),
-    ),
-    Flag::new(SqlStore, &["sql_source"], Text, "", "Data source", NotBuilt(SQL)),
-    Flag::new(
+    )
+    .keys(Section::Sql, &["driver"]),
+    Entry::new(SqlStore, &["sql_source"], Text, "", "Data source", NotBuilt(SQL)).keys(Section::Sql, &["source"]),
+    Entry::new(
         SqlStore,
         &["sql_no_caching"],
         Bool,
         "false",
         "No caching",
         NotBuilt(SQL),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Sql, &["no_caching"]),
+    Entry::new(
         SqlStore,
         &["sql_max_open_conns"],
         Int,
         "0",
         "Open connections, 0 is unlimited",
         NotBuilt(SQL),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Sql, &["max_open_conns", "max_conns"]),
+    Entry::new(
         SqlStore,
         &["sql_bulk_insert_limit"],
         Int,
         "0",
         "Messages per bulk insert",
         NotBuilt(SQL),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Sql, &["bulk_insert_limit"]),
+    Entry::new(
         Encryption,
         &["encrypt"],
         Bool,
         "false",
         "Encrypt payloads at rest",
-        NotBuilt(ENCRYPTION),
-    ),
-    Flag::new(
+        Sets(encrypt),
+    )
+    .keys(Section::Streaming, &["encrypt"]),
+    Entry::new(
         Encryption,
         &["encryption_cipher"],
         Text,
         "",
-        "AES or CHACHA",
-        NotBuilt(ENCRYPTION),
-    ),
-    Flag::new(Encryption, &["encryption_key"], Text, "", "Key", NotBuilt(ENCRYPTION)),
-    Flag::new(
+        "AES or CHACHA; AES on x86 and CHACHA elsewhere when nothing is said",
+        Sets(encryption_cipher),
+    )
+    .keys(Section::Streaming, &["encryption_cipher"]),
+    Entry::new(
+        Encryption,
+        &["encryption_key"],
+        Text,
+        "",
+        "Key, which turns encryption on; NATS_STREAMING_ENCRYPTION_KEY wins over it",
+        Sets(encryption_key),
+    )
+    .keys(Section::Streaming, &["encryption_key"]),
+    Entry::new(
         FaultTolerance,
         &["ft_group"],
         Text,
         "",
         "Name of the fault-tolerance group",
         NotBuilt("fault-tolerance groups"),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Streaming, &["ft_group", "ft_group_name"]),
+    Entry::new(
         Clustering,
         &["clustered"],
         Bool,
@@ -78,117 +95,244 @@ pub(super) static FLAGS: &[Flag] = &[
         "Run as a node of a cluster",
         NotBuilt(CLUSTERING),
     ),
-    Flag::new(
+    Entry::new(
         Clustering,
         &["cluster_node_id"],
         Text,
         "",
         "Node ID",
         NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Cluster, &["node_id"]),
+    Entry::new(
         Clustering,
         &["cluster_bootstrap"],
         Bool,
         "false",
         "Be the seed node",
         NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Cluster, &["bootstrap"]),
+    Entry::new(
         Clustering,
         &["cluster_peers"],
-        Text,
+        List,
         "",
         "Node IDs of the cluster",
         NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Cluster, &["peers"]),
+    Entry::new(
         Clustering,
         &["cluster_log_path"],
         Text,
         "",
         "Directory of the replicated log",
         NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Cluster, &["log_path"]),
+    Entry::new(
         Clustering,
         &["cluster_log_cache_size"],
         Int,
         "512",
         "Log entries cached",
         NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Cluster, &["log_cache_size"]),
+    Entry::new(
         Clustering,
         &["cluster_log_snapshots"],
         Int,
         "2",
         "Snapshots kept",
         NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Cluster, &["log_snapshots"]),
+    Entry::new(
         Clustering,
         &["cluster_trailing_logs"],
         Int,
         "10240",
         "Log entries kept after a snapshot",
         NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Cluster, &["trailing_logs"]),
+    Entry::new(
         Clustering,
         &["cluster_sync"],
         Bool,
         "false",
         "Sync the replicated log",
         NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Cluster, &["sync"]),
+    Entry::new(
         Clustering,
         &["cluster_raft_logging"],
         Bool,
         "false",
         "Log lines of the replication",
         NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Cluster, &["raft_logging"]),
+    Entry::new(
         Clustering,
         &["cluster_proceed_on_restore_failure"],
         Bool,
         "false",
         "Start in spite of a failed restore",
         NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Cluster, &["proceed_on_restore_failure"]),
+    Entry::new(
         Clustering,
         &["cluster_allow_add_remove_node"],
         Bool,
         "false",
         "Let nodes be added and removed",
         NotBuilt(CLUSTERING),
-    ),
-    Flag::new(
+    )
+    .keys(Section::Cluster, &["allow_add_remove_node"]),
+    Entry::new(
         StreamingTls,
         &["secure"],
         Bool,
         "false",
         "TLS to the NATS server",
-        NotBuilt("TLS"),
-    ),
-    Flag::new(
+        Nothing(IN_PROCESS),
+    )
+    .keys(Section::Streaming, &["secure"]),
+    Entry::new(
         StreamingTls,
         &["tls_client_cert"],
         Text,
         "",
         "Client certificate toward the NATS server",
-        NotBuilt("TLS"),
-    ),
-    Flag::new(StreamingTls, &["tls_client_key"], Text, "", "Its key", NotBuilt("TLS")),
-    Flag::new(
+        Nothing(IN_PROCESS),
+    )
+    .keys(Section::Tls, &["client_cert"]),
+    Entry::new(
+        StreamingTls,
+        &["tls_client_key"],
+        Text,
+        "",
+        "Its key",
+        Nothing(IN_PROCESS),
+    )
+    .keys(Section::Tls, &["client_key"]),
+    Entry::new(
         StreamingTls,
         &["tls_client_cacert"],
         Text,
         "",
         "Authority that verifies the NATS server",
-        NotBuilt("TLS"),
-    ),
+        Nothing(IN_PROCESS),
+    )
+    .keys(Section::Tls, &["client_ca", "client_cacert"]),
+    Entry::new(
+        Clustering,
+        &[],
+        Duration,
+        "2s",
+        "Heartbeat timeout of the replication",
+        NotBuilt(CLUSTERING),
+    )
+    .keys(Section::Cluster, &["raft_heartbeat_timeout"])
+    .without_variable(),
+    Entry::new(
+        Clustering,
+        &[],
+        Duration,
+        "2s",
+        "Election timeout of the replication",
+        NotBuilt(CLUSTERING),
+    )
+    .keys(Section::Cluster, &["raft_election_timeout"])
+    .without_variable(),
+    Entry::new(
+        Clustering,
+        &[],
+        Duration,
+        "1s",
+        "Lease of the leader",
+        NotBuilt(CLUSTERING),
+    )
+    .keys(Section::Cluster, &["raft_lease_timeout"])
+    .without_variable(),
+    Entry::new(
+        Clustering,
+        &[],
+        Duration,
+        "100ms",
+        "Commit timeout of the replication",
+        NotBuilt(CLUSTERING),
+    )
+    .keys(Section::Cluster, &["raft_commit_timeout"])
+    .without_variable(),
+    Entry::new(
+        Clustering,
+        &[],
+        Bool,
+        "false",
+        "Sync the list of free pages of the replicated log",
+        NotBuilt(CLUSTERING),
+    )
+    .keys(Section::Cluster, &["bolt_free_list_sync"])
+    .without_variable(),
+    Entry::new(
+        Clustering,
+        &[],
+        Bool,
+        "false",
+        "Keep that list in a map",
+        NotBuilt(CLUSTERING),
+    )
+    .keys(Section::Cluster, &["bolt_free_list_map"])
+    .without_variable(),
+    Entry::new(
+        Clustering,
+        &[],
+        Bool,
+        "false",
+        "Connect nodes separately",
+        NotBuilt(CLUSTERING),
+    )
+    .keys(Section::Cluster, &["nodes_connections"])
+    .without_variable(),
+    Entry::new(
+        StreamingTls,
+        &[],
+        Text,
+        "",
+        "Name that the certificate of the NATS server must have",
+        Nothing(IN_PROCESS),
+    )
+    .keys(Section::Tls, &["server_name", "server_hostname"])
+    .without_variable(),
+    Entry::new(
+        StreamingTls,
+        &[],
+        Bool,
+        "false",
+        "Do not verify the NATS server",
+        Nothing(IN_PROCESS),
+    )
+    .keys(Section::Tls, &["skip_verify", "insecure"])
+    .without_variable(),
 ];
+
+fn encrypt(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.encryption.is_on = value.is_true();
+    Ok(())
+}
+
+fn encryption_cipher(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.encryption.cipher = value.present();
+    Ok(())
+}
+
+fn encryption_key(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.encryption.key = value.present().map(Secret::new);
+    Ok(())
+}

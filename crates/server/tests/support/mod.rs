@@ -79,7 +79,8 @@ impl Server {
         Server::spawn(command.args(arguments))
     }
 
-    fn spawn(command: &mut Command) -> Result<Server, Vec<String>> {
+    /// Like [`Server::start`], with a command of the caller's making.
+    pub fn spawn(command: &mut Command) -> Result<Server, Vec<String>> {
         let mut server = Server::begin(command);
         if server.wait_for_line("Streaming Server is ready").is_none() {
             return Err(std::mem::take(&mut server.log));

@@ -1,0 +1,227 @@
+//! Options while they are being put together, and what only several of them decide together.
+
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
+
+use crate::options::{
+    Cipher, Credentials, EncryptionOptions, HandshakeFirst, Options, Secret, StoreKind, TlsOptions, TlsVersion,
+};
+use crate::surroundings::Surroundings;
+
+/// Environment variable whose key wins over all others (`stores-and-clustering.md` §5.1).
+const ENCRYPTION_KEY_VARIABLE: &str = "NATS_STREAMING_ENCRYPTION_KEY";
+
+/// Options and what is not one yet.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) options: Options,
+    pub(crate) encryption: EncryptionDraft,
+    pub(crate) login: LoginFlags,
+    pub(crate) tls_flags: TlsFlags,
+    pub(crate) is_trace_verbose_in_file: bool,
+}
+
+/// Encryption as its options say it.
+#[derive(Debug, Default)]
+pub(crate) struct EncryptionDraft {
+    pub(crate) is_on: bool,
+    pub(crate) cipher: Option<String>,
+    pub(crate) key: Option<Secret>,
+}
+
+/// Credentials that clients must present, as flags say it.
+#[derive(Debug, Default)]
+pub(crate) struct LoginFlags {
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) token: Option<Secret>,
+}
+
+/// TLS as flags say it; `None` where a flag was not given.
+#[derive(Debug, Default)]
+pub(crate) struct TlsFlags {
+    pub(crate) is_on: Option<bool>,
+    pub(crate) verify: Option<bool>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
+}
+
+impl Deref for Draft {
+    type Target = Options;
+
+    fn deref(&self) -> &Options {
+        &self.options
+    }
+}
+
+impl DerefMut for Draft {
+    fn deref_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+}
+
+impl Draft {
+    pub(crate) fn new(options: Options) -> Self {
+        Draft {
+            options,
+            encryption: EncryptionDraft::default(),
+            login: LoginFlags::default(),
+            tls_flags: TlsFlags::default(),
+            is_trace_verbose_in_file: false,
+        }
+    }
+
+    /// Decides what several options decide together; adds why the server cannot start with them.
+    pub(crate) fn finish(mut self, surroundings: &dyn Surroundings, problems: &mut Vec<String>) -> Options {
+        // The only file configures both sides, whichever flag names it.
+        if self.config_file.is_none() {
+            self.options.config_file = self.options.streaming_config_file.take();
+        }
+        let mut check = |result: Result<(), String>| problems.extend(result.err());
+        check(self.finish_store());
+        check(self.finish_encryption(surroundings));
+        check(self.finish_login());
+        check(self.finish_tls());
+        check(self.finish_broker());
+        self.options
+    }
+
+    fn finish_store(&mut self) -> Result<(), String> {
+        let streaming = &self.streaming;
+        if streaming.store == StoreKind::File && streaming.dir.as_os_str().is_empty() {
+            return Err("for FILE stores, root directory must be specified".to_owned());
+        }
+        let literals = streaming
+            .channel_limits
+            .iter()
+            .filter(|limits| limits.is_literal())
+            .count() as u64;
+        let max = streaming.limits.max_channels;
+        if max > 0 && literals > max {
+            return Err(format!(
+                "too many channels defined ({literals}). The max channels limit is set to {max}"
+            ));
+        }
+        if streaming.partitioning && streaming.channel_limits.is_empty() {
+            return Err("stan: no configured channel".to_owned());
+        }
+        Ok(())
+    }
+
+    /// A key turns encryption on; the environment's key does not, it only wins.
+    fn finish_encryption(&mut self, surroundings: &dyn Surroundings) -> Result<(), String> {
+        let variable = surroundings
+            .variable(ENCRYPTION_KEY_VARIABLE)
+            .filter(|key| !key.is_empty());
+        if !self.encryption.is_on && self.encryption.key.is_none() {
+            if variable.is_some() {
+                let notice = format!("{ENCRYPTION_KEY_VARIABLE} is set, but encryption is off; -encrypt turns it on");
+                self.options.notices.push(notice);
+            }
+            return Ok(());
+        }
+        let cipher = match self.encryption.cipher.as_deref().map(str::to_uppercase).as_deref() {
+            None => Cipher::default(),
+            Some("AES") => Cipher::Aes,
+            Some("CHACHA") => Cipher::Chacha,
+            Some(_) => return Err("encryption cipher not supported".to_owned()),
+        };
+        let Some(key) = variable.map(Secret::new).or(self.encryption.key.take()) else {
+            return Err("encryption key required".to_owned());
+        };
+        self.options.streaming.encryption = Some(EncryptionOptions { cipher, key });
+        Ok(())
+    }
+
+    /// Flags win over the single user or token of the file, each for itself.
+    fn finish_login(&mut self) -> Result<(), String> {
+        let flags = std::mem::take(&mut self.login);
+        let authorization = &mut self.options.broker.authorization;
+        if flags.token.is_some() {
+            authorization.token = flags.token;
+        }
+        match (flags.user, flags.password, &mut authorization.single) {
+            (None, None, _) => {}
+            (None, Some(password), Some(single)) => single.password = password,
+            (None, Some(_), None) => return Err("a password needs a user: -user names it".to_owned()),
+            (Some(user), password, single) => {
+                let before = single.take().map(|single| single.password);
+                *single = Some(Credentials {
+                    user,
+                    password: password.or(before).unwrap_or_default(),
+                });
+            }
+        }
+        if authorization.single.is_some() && authorization.token.is_some() {
+            return Err("Cannot have a user/pass and token".to_owned());
+        }
+        if !authorization.users.is_empty() {
+            if authorization.single.is_some() {
+                return Err("Can not have a single user/pass and a users array".to_owned());
+            }
+            if authorization.token.is_some() {
+                return Err("Can not have a token and a users array".to_owned());
+            }
+        }
+        let Some(wanted) = &self.options.broker.no_auth_user else {
+            return Ok(());
+        };
+        if self.options.broker.authorization.find_user(wanted).is_none() {
+            return Err(format!(
+                "no_auth_user: {wanted:?} not present as user or nkey in authorization block or accounts"
+            ));
+        }
+        Ok(())
+    }
+
+    /// TLS by flags replaces what the file says, unless `-tls=false` puts them aside.
+    fn finish_tls(&mut self) -> Result<(), String> {
+        let flags = std::mem::take(&mut self.tls_flags);
+        let is_wanted = flags.is_on == Some(true)
+            || flags.verify == Some(true)
+            || flags.cert.is_some()
+            || flags.key.is_some()
+            || flags.ca.is_some();
+        if flags.is_on == Some(false) || !is_wanted {
+            return Ok(());
+        }
+        let cert_file = flags.cert.ok_or("TLS Server certificate must be present and valid")?;
+        let key_file = flags.key.ok_or("TLS Server private key must be present and valid")?;
+        self.options.broker.tls = Some(TlsOptions {
+            cert_file,
+            key_file,
+            verify: flags.verify == Some(true),
+            ca_file: flags.ca,
+            verify_and_map: false,
+            timeout: None,
+            handshake_first: HandshakeFirst::No,
+            min_version: TlsVersion::default(),
+            cipher_suites: Vec::new(),
+            curve_preferences: Vec::new(),
+            pinned_certs: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn finish_broker(&mut self) -> Result<(), String> {
+        if self.is_trace_verbose_in_file {
+            self.options.broker.trace = true;
+            self.options.broker.trace_verbose = true;
+        }
+        let broker = &self.options.broker;
+        if broker.max_payload > broker.max_pending {
+            return Err(format!(
+                "max_payload ({}) cannot be higher than max_pending ({})",
+                broker.max_payload, broker.max_pending
+            ));
+        }
+        if broker.lame_duck_grace_period >= broker.lame_duck_duration {
+            return Err("lame_duck_grace_period must be shorter than lame_duck_duration".to_owned());
+        }
+        if broker.https_port.is_some() && broker.tls.is_none() {
+            return Err("https_port needs TLS: a tls block, or -tls with -tlscert and -tlskey".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,285 @@
+//! What a configuration file says about the options of the table (specification §7.5, §7.6, core specification §5.3, §5.4).
+//!
+//! Decides which keys of which blocks belong to which option and whether values have the right type; does not know what
+//! the values mean.
+
+pub(crate) mod authorization;
+mod block;
+pub(crate) mod channels;
+mod permissions;
+pub(crate) mod tls;
+
+use std::path::Path;
+
+pub(crate) use block::is_turned_off;
+
+use crate::conf::{Data, Map, Node, Pair, parse_file};
+use crate::go;
+use crate::nearest::nearest;
+use crate::surroundings::Surroundings;
+use crate::table::{self, Entry, Kind, Section, Value};
+
+/// Which side of a file counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Both; the only file there is.
+    Both,
+    /// The streaming engine's, because another file configures the broker.
+    Streaming,
+    /// The broker's, because another file configures the streaming engine.
+    Broker,
+}
+
+/// A value that a file gives to an option.
+#[derive(Debug, Clone)]
+pub(crate) struct FileValue {
+    /// Place of the option in the table.
+    pub(crate) place: usize,
+    pub(crate) value: Value,
+    /// Place and key, for errors: `file:line:column: key`.
+    pub(crate) origin: String,
+    /// Key as written.
+    pub(crate) key: String,
+}
+
+/// What was read from files.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// In the order of the files; the last value of an option counts.
+    pub(crate) values: Vec<FileValue>,
+    /// Why the server cannot start with these files.
+    pub(crate) problems: Vec<String>,
+    /// What an operator should know.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Reading {
+    /// Reads a file and everything it includes.
+    pub(crate) fn read(&mut self, path: &Path, scope: Scope, surroundings: &dyn Surroundings) {
+        let map = match parse_file(path, surroundings) {
+            Ok(map) => map,
+            Err(error) => return self.problems.push(error.to_string()),
+        };
+        if map.is_empty() {
+            self.warnings
+                .push(format!("{}: config has no values or is empty", path.display()));
+        }
+        let block = map.find("streaming");
+        match (scope, block) {
+            (Scope::Both, Some(block)) => {
+                self.streaming_block(block);
+                self.section(Section::Broker, &map);
+            }
+            (Scope::Both, None) => self.both(&map),
+            (Scope::Streaming, Some(block)) => {
+                self.streaming_block(block);
+                for pair in map.iter().filter(|pair| is_known(Section::Broker, &pair.key)) {
+                    self.ignored(pair, Section::Broker);
+                }
+            }
+            (Scope::Streaming, None) => self.section(Section::Streaming, &map),
+            (Scope::Broker, block) => {
+                if let Some(block) = block {
+                    self.ignored(block, Section::Streaming);
+                }
+                self.section(Section::Broker, &map);
+            }
+        }
+    }
+
+    fn streaming_block(&mut self, block: &Pair) {
+        match &block.node.data {
+            Data::Map(streaming) => self.section(Section::Streaming, streaming),
+            data => {
+                let text = format!("expected streaming section to be a map/struct, got {}", data.kind());
+                self.problem(&block.node, &text);
+            }
+        }
+    }
+
+    /// A file without a `streaming` block: every key counts for whichever side knows it. `tls` is the broker's: for the
+    /// engine, which is inside the process, it would do nothing.
+    fn both(&mut self, map: &Map) {
+        for pair in map.iter() {
+            let is_broker = table::find_key(Section::Broker, &pair.key).is_some();
+            if pair.key.eq_ignore_ascii_case("cluster") {
+                self.problem(
+                    &pair.node,
+                    "cluster: this build does not have routes to other servers yet, nor streaming clustering, which \
+                     this block also asks for in a file without a \"streaming\" block",
+                );
+            } else if is_broker {
+                self.pair(Section::Broker, pair);
+            } else if is_known(Section::Streaming, &pair.key) {
+                self.pair(Section::Streaming, pair);
+            } else {
+                self.unknown(
+                    pair,
+                    table::keys_of(Section::Broker).chain(table::keys_of(Section::Streaming)),
+                );
+            }
+        }
+    }
+
+    fn section(&mut self, section: Section, map: &Map) {
+        for pair in map.iter() {
+            let is_streaming_block = section == Section::Broker && pair.key.eq_ignore_ascii_case("streaming");
+            if is_streaming_block {
+                continue;
+            }
+            let other = match section {
+                Section::Broker => Some(Section::Streaming),
+                Section::Streaming => Some(Section::Broker),
+                _ => None,
+            };
+            if is_known(section, &pair.key) {
+                self.pair(section, pair);
+            } else if let Some(other) = other.filter(|other| is_known(*other, &pair.key)) {
+                self.ignored(pair, other);
+            } else {
+                self.unknown(
+                    pair,
+                    table::keys_of(section).chain(Some("streaming").filter(|_| !section.is_streaming())),
+                );
+            }
+        }
+    }
+
+    /// A pair whose key is known in the section.
+    fn pair(&mut self, section: Section, pair: &Pair) {
+        if let Some(block) = block_of(&pair.key).filter(|_| section == Section::Streaming) {
+            return self.block(block, pair);
+        }
+        let Some((place, entry)) = table::find_key(section, &pair.key) else {
+            return;
+        };
+        match self.value(entry, pair) {
+            Ok(value) => self.values.push(FileValue {
+                place,
+                value,
+                origin: pair.position.to_string(),
+                key: pair.key.clone(),
+            }),
+            Err(text) => self.problem(&pair.node, &text),
+        }
+    }
+
+    /// A block of the streaming section.
+    fn block(&mut self, section: Section, pair: &Pair) {
+        match &pair.node.data {
+            Data::Map(_) if section == Section::Cluster => self.problem(
+                &pair.node,
+                &format!(
+                    "{}: this build does not have streaming clustering yet, which this block turns on",
+                    pair.key
+                ),
+            ),
+            Data::Map(map) => self.section(section, map),
+            data => {
+                let text = format!("expected {} to be a map/struct, got {}", pair.key, data.kind());
+                self.problem(&pair.node, &text);
+            }
+        }
+    }
+
+    /// Warns of a key that belongs to a side for which this file does not count.
+    fn ignored(&mut self, pair: &Pair, section: Section) {
+        let side = if section.is_streaming() {
+            "streaming engine"
+        } else {
+            "broker"
+        };
+        let text = format!(
+            "{}: {} concerns the {side} and is ignored here",
+            pair.position, pair.key
+        );
+        self.warnings.push(text);
+    }
+
+    /// Warns of an unknown key, unless it is there to be used as a variable.
+    fn unknown<'k>(&mut self, pair: &Pair, known: impl Iterator<Item = &'k str>) {
+        if pair.is_used {
+            return;
+        }
+        let hint = nearest(&pair.key, known)
+            .map(|near| format!(", did you mean {near:?}?"))
+            .unwrap_or_default();
+        self.warnings
+            .push(format!("{}: unknown field {:?}{hint}", pair.position, pair.key));
+    }
+
+    fn problem(&mut self, node: &Node, text: &str) {
+        self.problems.push(format!("{}: {text}", node.position));
+    }
+
+    /// The value of an option, when it has the right type.
+    fn value(&mut self, entry: &Entry, pair: &Pair) -> Result<Value, String> {
+        let key = &pair.key;
+        let is_streaming = entry.section.is_streaming();
+        match (entry.kind, &pair.node.data) {
+            (Kind::Block, _) => Ok(Value::Block(pair.node.clone())),
+            (Kind::Bool, Data::Bool(value)) => Ok(Value::Bool(*value)),
+            (Kind::Int | Kind::Size, Data::Int(value)) => Ok(Value::Int(*value)),
+            (Kind::Text, Data::Text(text)) => Ok(Value::Text(text.clone())),
+            (Kind::Duration, Data::Text(text)) => duration(text).map(Value::Nanos),
+            (Kind::Duration, Data::Int(seconds)) if !is_streaming => {
+                let nanos = seconds.checked_mul(1_000_000_000);
+                let warning = format!(
+                    "{}: {key} should be a duration such as \"{seconds}s\"; {seconds} is taken as seconds",
+                    pair.position
+                );
+                self.warnings.push(warning);
+                nanos.map(Value::Nanos).ok_or_else(|| format!("{key} is out of range"))
+            }
+            (Kind::List, Data::Text(text)) if !is_streaming => Ok(Value::List(vec![text.clone()])),
+            (Kind::List, Data::List(items)) => {
+                let texts = items.iter().map(|item| match &item.data {
+                    Data::Text(text) => Ok(text.clone()),
+                    data => Err(wrong_type(key, "string", data)),
+                });
+                texts.collect::<Result<Vec<_>, _>>().map(Value::List)
+            }
+            (kind, data) => Err(wrong_type(key, type_name(kind), data)),
+        }
+    }
+}
+
+fn is_known(section: Section, key: &str) -> bool {
+    table::find_key(section, key).is_some() || (section == Section::Streaming && block_of(key).is_some())
+}
+
+/// The block of the streaming section with this name.
+fn block_of(key: &str) -> Option<Section> {
+    Section::BLOCKS
+        .into_iter()
+        .find(|section| section.names().iter().any(|name| name.eq_ignore_ascii_case(key)))
+}
+
+/// The type that files use for a kind, as the original's errors call it.
+fn type_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Bool => "bool",
+        Kind::Int | Kind::Size => "int64",
+        Kind::Text | Kind::Duration => "string",
+        Kind::List => "slice",
+        Kind::Block => "map",
+    }
+}
+
+/// A value of the wrong type, in the words of the original; with a hint where the grammar has a trap.
+fn wrong_type(key: &str, expected: &str, data: &Data) -> String {
+    let hint = match (expected, data) {
+        ("string", Data::Int(_) | Data::Float(_) | Data::Bool(_)) => "; put it in quotes",
+        ("bool" | "int64", Data::Text(_)) => "; leave out quotes",
+        _ => "",
+    };
+    format!(
+        "parameter {key:?} value is expected to be {expected}, got {}{hint}",
+        data.kind()
+    )
+}
+
+/// A duration in nanoseconds.
+fn duration(text: &str) -> Result<i64, String> {
+    go::parse_duration_nanos(text).map_err(|_| format!("time: invalid duration {text:?}"))
+}

@@ -1,0 +1,140 @@
+//! A map whose keys are all known: blocks about security, where a misspelt key must not be ignored.
+
+use std::time::Duration;
+
+use crate::conf::{Data, Map, Node, Pair, Position};
+use crate::nearest::nearest;
+
+/// A map and what it is called in errors.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block<'n> {
+    map: &'n Map,
+    name: &'static str,
+}
+
+impl<'n> Block<'n> {
+    /// The map in a node; every key is one of those known.
+    pub(super) fn of(node: &'n Node, name: &'static str, known: &[&str]) -> Result<Self, String> {
+        let Data::Map(map) = &node.data else {
+            return Err(at(
+                &node.position,
+                format!("expected {name} to be a map/struct, got {}", node.data.kind()),
+            ));
+        };
+        for pair in map.iter().filter(|pair| !pair.is_used) {
+            if !known.iter().any(|key| key.eq_ignore_ascii_case(&pair.key)) {
+                let near = nearest(&pair.key, known.iter().copied());
+                let hint = near.map(|near| format!(", did you mean {near:?}?")).unwrap_or_default();
+                let text = format!("error parsing {name} config, unknown field {:?}{hint}", pair.key);
+                return Err(at(&pair.position, text));
+            }
+        }
+        Ok(Block { map, name })
+    }
+
+    /// The last pair with one of several keys.
+    pub(super) fn find(self, keys: &[&str]) -> Option<&'n Pair> {
+        let matches = |pair: &&Pair| keys.iter().any(|key| key.eq_ignore_ascii_case(&pair.key));
+        self.map.iter().filter(matches).last()
+    }
+
+    /// Refuses a key whose feature is not there, unless its value says that it is not wanted.
+    pub(super) fn refuse(self, keys: &[&str], what: &str) -> Result<(), String> {
+        match self.find(keys) {
+            Some(pair) if !is_turned_off(&pair.node.data) => Err(at(
+                &pair.position,
+                format!("{} {}: this build does not have {what} yet", self.name, pair.key),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn text(self, keys: &[&str]) -> Result<Option<&'n str>, String> {
+        self.read(keys, "string", |data| match data {
+            Data::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    pub(super) fn bool(self, keys: &[&str]) -> Result<Option<bool>, String> {
+        self.read(keys, "bool", |data| match data {
+            Data::Bool(value) => Some(*value),
+            _ => None,
+        })
+    }
+
+    pub(super) fn int(self, keys: &[&str]) -> Result<Option<i64>, String> {
+        self.read(keys, "int64", |data| match data {
+            Data::Int(value) => Some(*value),
+            _ => None,
+        })
+    }
+
+    pub(super) fn list(self, keys: &[&str]) -> Result<Option<&'n [Node]>, String> {
+        self.read(keys, "slice", |data| match data {
+            Data::List(items) => Some(items.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// Texts in an array.
+    pub(super) fn texts(self, keys: &[&str]) -> Result<Vec<(&'n Position, &'n str)>, String> {
+        let items = self.list(keys)?.unwrap_or_default();
+        let texts = items.iter().map(|item| match &item.data {
+            Data::Text(text) => Ok((&item.position, text.as_str())),
+            data => Err(at(
+                &item.position,
+                super::wrong_type(keys.first().copied().unwrap_or_default(), "string", data),
+            )),
+        });
+        texts.collect()
+    }
+
+    /// A time above zero: a number of seconds, or a duration in quotes.
+    pub(super) fn time(self, keys: &[&str]) -> Result<Option<Duration>, String> {
+        let Some(pair) = self.find(keys) else {
+            return Ok(None);
+        };
+        let duration = match &pair.node.data {
+            Data::Int(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
+            Data::Float(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
+            Data::Text(text) => {
+                let nanos = super::duration(text).map_err(|text| at(&pair.node.position, text))?;
+                u64::try_from(nanos).ok().map(Duration::from_nanos)
+            }
+            data => return Err(at(&pair.node.position, super::wrong_type(&pair.key, "string", data))),
+        };
+        match duration.filter(|duration| !duration.is_zero()) {
+            Some(duration) => Ok(Some(duration)),
+            None => Err(at(&pair.node.position, format!("{} must be positive", pair.key))),
+        }
+    }
+
+    fn read<T>(self, keys: &[&str], expected: &str, read: impl Fn(&'n Data) -> Option<T>) -> Result<Option<T>, String> {
+        let Some(pair) = self.find(keys) else {
+            return Ok(None);
+        };
+        match read(&pair.node.data) {
+            Some(value) => Ok(Some(value)),
+            None => Err(at(
+                &pair.node.position,
+                super::wrong_type(&pair.key, expected, &pair.node.data),
+            )),
+        }
+    }
+}
+
+/// An error and where it is.
+pub(super) fn at(position: &Position, text: impl std::fmt::Display) -> String {
+    format!("{position}: {text}")
+}
+
+/// Whether a value says that what its key is about is not wanted.
+pub(crate) fn is_turned_off(data: &Data) -> bool {
+    match data {
+        Data::Bool(value) => !value,
+        Data::Int(value) => *value == 0,
+        Data::Text(text) => text.is_empty() || text.eq_ignore_ascii_case("disabled"),
+        Data::Float(_) | Data::Time(_) | Data::List(_) | Data::Map(_) => false,
+    }
+}

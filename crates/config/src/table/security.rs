@@ -1,0 +1,387 @@
+//! Options of authentication, TLS, routes and other modes of the broker (core specification §3, §4, §5.4).
+
+use std::path::PathBuf;
+
+use super::Effect::{NotBuilt, Nothing, Overrides, Sets};
+use super::Kind::{Block, Bool, Int, Text};
+use super::{Entry, Group, Section, Value};
+use crate::draft::Draft;
+use crate::file::{authorization, tls as tls_block};
+use crate::options::Secret;
+
+const ACCOUNTS: &str = "accounts";
+const OPERATOR: &str = "operators and user tokens (JWT)";
+const ROUTES: &str = "routes to other servers";
+
+/// See the module.
+pub(super) static ENTRIES: &[Entry] = &[
+    Entry::new(
+        Group::Security,
+        &["user"],
+        Text,
+        "",
+        "User that clients must name",
+        Sets(user),
+    ),
+    Entry::new(
+        Group::Security,
+        &["pass"],
+        Text,
+        "",
+        "Password of that user",
+        Sets(password),
+    ),
+    Entry::new(
+        Group::Security,
+        &["auth"],
+        Text,
+        "",
+        "Token that clients must present",
+        Sets(token),
+    ),
+    Entry::new(Group::Security, &["tls"], Bool, "false", "Require TLS", Overrides(tls)),
+    Entry::new(
+        Group::Security,
+        &["tlsverify"],
+        Bool,
+        "false",
+        "Require client certificates",
+        Overrides(tls_verify),
+    ),
+    Entry::new(
+        Group::Security,
+        &["tlscert"],
+        Text,
+        "",
+        "Certificate of the server",
+        Overrides(tls_cert),
+    ),
+    Entry::new(Group::Security, &["tlskey"], Text, "", "Its key", Overrides(tls_key)),
+    Entry::new(
+        Group::Security,
+        &["tlscacert"],
+        Text,
+        "",
+        "Authority that verifies clients",
+        Overrides(tls_ca),
+    ),
+    Entry::new(
+        Group::Routes,
+        &["routes"],
+        Text,
+        "",
+        "URLs of other servers",
+        NotBuilt(ROUTES),
+    ),
+    Entry::new(
+        Group::Routes,
+        &["cluster", "cluster_listen"],
+        Text,
+        "",
+        "URL on which routes are accepted",
+        NotBuilt(ROUTES),
+    ),
+    Entry::new(
+        Group::Routes,
+        &["cluster_name"],
+        Text,
+        "",
+        "Name of the cluster of servers",
+        NotBuilt(ROUTES),
+    ),
+    Entry::new(
+        Group::Routes,
+        &["cluster_advertise"],
+        Text,
+        "",
+        "Address told to other servers",
+        NotBuilt(ROUTES),
+    ),
+    Entry::new(
+        Group::Routes,
+        &["no_advertise"],
+        Bool,
+        "false",
+        "Do not tell clients of other servers",
+        NotBuilt(ROUTES),
+    ),
+    Entry::new(
+        Group::Routes,
+        &["connect_retries"],
+        Int,
+        "0",
+        "Attempts to connect to other servers",
+        NotBuilt(ROUTES),
+    ),
+    Entry::new(
+        Group::Security,
+        &[],
+        Block,
+        "",
+        "Users, passwords, tokens and permissions, see below",
+        Sets(authorization::set),
+    )
+    .keys(Section::Broker, &["authorization"]),
+    Entry::new(
+        Group::Security,
+        &[],
+        Text,
+        "",
+        "User that clients without credentials are",
+        Sets(no_auth_user),
+    )
+    .keys(Section::Broker, &["no_auth_user"]),
+    Entry::new(
+        Group::Security,
+        &[],
+        Block,
+        "",
+        "TLS for clients and HTTPS monitoring, see below",
+        Sets(tls_block::set),
+    )
+    .keys(Section::Broker, &["tls"]),
+    Entry::new(
+        Group::Security,
+        &[],
+        Bool,
+        "false",
+        "Let clients choose not to use TLS",
+        Sets(allow_non_tls),
+    )
+    .keys(Section::Broker, &["allow_non_tls"]),
+    Entry::new(
+        Group::Security,
+        &[],
+        Bool,
+        "false",
+        "Do without a system account",
+        Nothing("there are no accounts"),
+    )
+    .keys(Section::Broker, &["no_system_account", "no_system", "no_sys_acc"])
+    .without_variable(),
+    Entry::new(Group::Security, &[], Block, "", "Accounts", NotBuilt(ACCOUNTS))
+        .keys(Section::Broker, &["accounts"])
+        .without_variable(),
+    Entry::new(
+        Group::Security,
+        &[],
+        Block,
+        "",
+        "Name of the system account",
+        NotBuilt(ACCOUNTS),
+    )
+    .keys(Section::Broker, &["system_account", "system"])
+    .without_variable(),
+    Entry::new(Group::Security, &[], Block, "", "Operators", NotBuilt(OPERATOR))
+        .keys(Section::Broker, &["operator", "operators", "root", "roots"])
+        .without_variable(),
+    Entry::new(
+        Group::Security,
+        &[],
+        Block,
+        "",
+        "Public keys of operators",
+        NotBuilt(OPERATOR),
+    )
+    .keys(Section::Broker, &["trusted", "trusted_keys"])
+    .without_variable(),
+    Entry::new(
+        Group::Security,
+        &[],
+        Block,
+        "",
+        "Where account tokens come from",
+        NotBuilt(OPERATOR),
+    )
+    .keys(Section::Broker, &["resolver", "account_resolver"])
+    .without_variable(),
+    Entry::new(
+        Group::Security,
+        &[],
+        Block,
+        "",
+        "TLS of the resolver",
+        NotBuilt(OPERATOR),
+    )
+    .keys(Section::Broker, &["resolver_tls"])
+    .without_variable(),
+    Entry::new(Group::Security, &[], Block, "", "Account tokens", NotBuilt(OPERATOR))
+        .keys(Section::Broker, &["resolver_preload"])
+        .without_variable(),
+    Entry::new(
+        Group::Security,
+        &[],
+        Block,
+        "",
+        "Accounts that are resolved",
+        NotBuilt(OPERATOR),
+    )
+    .keys(Section::Broker, &["resolver_pinned_accounts"])
+    .without_variable(),
+    Entry::new(
+        Group::Security,
+        &[],
+        Block,
+        "",
+        "Token for clients without one",
+        NotBuilt(OPERATOR),
+    )
+    .keys(Section::Broker, &["default_sentinel"])
+    .without_variable(),
+    Entry::new(
+        Group::Security,
+        &[],
+        Block,
+        "",
+        "Trusted proxies",
+        NotBuilt("trusted proxies"),
+    )
+    .keys(Section::Broker, &["proxies"])
+    .without_variable(),
+    Entry::new(
+        Group::Security,
+        &[],
+        Block,
+        "",
+        "Certificate status stapling",
+        NotBuilt("certificate status checks"),
+    )
+    .keys(Section::Broker, &["ocsp"])
+    .without_variable(),
+    Entry::new(
+        Group::Security,
+        &[],
+        Block,
+        "",
+        "Cache of certificate states",
+        NotBuilt("certificate status checks"),
+    )
+    .keys(Section::Broker, &["ocsp_cache"])
+    .without_variable(),
+    Entry::new(
+        Group::Routes,
+        &[],
+        Block,
+        "",
+        "Routes to other servers",
+        NotBuilt(ROUTES),
+    )
+    .keys(Section::Broker, &["cluster"])
+    .without_variable(),
+    Entry::new(
+        Group::OtherModes,
+        &[],
+        Block,
+        "",
+        "Gateways to other clusters",
+        NotBuilt("gateways"),
+    )
+    .keys(Section::Broker, &["gateway"])
+    .without_variable(),
+    Entry::new(Group::OtherModes, &[], Block, "", "Leaf nodes", NotBuilt("leaf nodes"))
+        .keys(Section::Broker, &["leafnodes", "leaf"])
+        .without_variable(),
+    Entry::new(
+        Group::OtherModes,
+        &[],
+        Block,
+        "",
+        "WebSocket clients",
+        NotBuilt("WebSocket clients"),
+    )
+    .keys(Section::Broker, &["websocket", "ws"])
+    .without_variable(),
+    Entry::new(Group::OtherModes, &[], Block, "", "MQTT clients", NotBuilt("MQTT"))
+        .keys(Section::Broker, &["mqtt"])
+        .without_variable(),
+    Entry::new(
+        Group::OtherModes,
+        &[],
+        Block,
+        "",
+        "JetStream; `disabled` is accepted",
+        NotBuilt("JetStream"),
+    )
+    .keys(Section::Broker, &["jetstream"])
+    .without_variable(),
+    Entry::new(
+        Group::OtherModes,
+        &[],
+        Block,
+        "",
+        "Domains of JetStream",
+        NotBuilt("JetStream"),
+    )
+    .keys(Section::Broker, &["default_js_domain"])
+    .without_variable(),
+    Entry::new(
+        Group::OtherModes,
+        &[],
+        Block,
+        "",
+        "Switches of new features",
+        NotBuilt("switches of the original's new features"),
+    )
+    .keys(Section::Broker, &["feature_flags"])
+    .without_variable(),
+    Entry::new(
+        Group::OtherModes,
+        &[],
+        Block,
+        "",
+        "Subject mapping",
+        NotBuilt("subject mapping"),
+    )
+    .keys(Section::Broker, &["mappings", "maps"])
+    .without_variable(),
+];
+
+fn user(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.login.user = value.present();
+    Ok(())
+}
+
+fn password(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.login.password = value.present().map(Secret::new);
+    Ok(())
+}
+
+fn token(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.login.token = value.present().map(Secret::new);
+    Ok(())
+}
+
+fn no_auth_user(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.broker.no_auth_user = value.present();
+    Ok(())
+}
+
+fn allow_non_tls(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.broker.allow_non_tls = value.is_true();
+    Ok(())
+}
+
+fn tls(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.tls_flags.is_on = Some(value.is_true());
+    Ok(())
+}
+
+fn tls_verify(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.tls_flags.verify = Some(value.is_true());
+    Ok(())
+}
+
+fn tls_cert(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.tls_flags.cert = value.present().map(PathBuf::from);
+    Ok(())
+}
+
+fn tls_key(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.tls_flags.key = value.present().map(PathBuf::from);
+    Ok(())
+}
+
+fn tls_ca(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.tls_flags.ca = value.present().map(PathBuf::from);
+    Ok(())
+}
