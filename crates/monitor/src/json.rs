@@ -85,6 +85,7 @@ pub(crate) fn uptime(span: Duration) -> String {
 mod tests {
     use super::*;
 
+    /// §13.9 MonitorUptime.
     #[test]
     fn uptimes_of_section_8_3() {
         for (seconds, text) in [

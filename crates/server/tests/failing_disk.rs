@@ -10,6 +10,7 @@ use seaway_bench::stan::subscription;
 use support::faults::Failing;
 use support::{PATIENCE, Server};
 
+/// §13.3 SendMsgToSubStoreFailure; §13.9 MonitorStorez, MonitorChannelz: pages go on, `/healthz` tells.
 #[test]
 fn a_failing_sync_stops_everything_that_would_have_to_be_recovered() {
     let directory = tempfile::tempdir().unwrap();

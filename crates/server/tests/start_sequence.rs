@@ -196,7 +196,7 @@ fn store_with_messages(folder: &Path) {
 
 #[test]
 fn a_long_recovery_is_told_of_and_may_be_asked_about() {
-    // §9.2 step 6: requests may arrive during the recovery. Clients that come early are served when it has ended.
+    // §9.2 step 6, §13.9 MonitorNoPanicOnServerRestart: requests may arrive during the recovery. Clients that come early are served when it has ended.
     let folder = tempfile::tempdir().unwrap();
     store_with_messages(folder.path());
     let (mut server, _) = slow_start(folder.path());
