@@ -5,6 +5,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -272,4 +273,30 @@ fn an_idle_server_sleeps() {
         }
         assert!(std::time::Instant::now() < deadline, "still {awake} switches in 700 ms");
     }
+}
+
+#[test]
+fn lines_go_to_a_remote_system_log() {
+    // §7.3 -r, -syslog_name.
+    let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+    daemon.set_read_timeout(Some(PATIENCE)).unwrap();
+    let url = format!("udp://{}", daemon.local_addr().unwrap());
+    let mut command = Command::new(Binary::NatsStreamingServer.path());
+    command.args(["-p", "-1", "-r", &url, "-syslog_name", "orders"]);
+    let server = Server::begin(&mut command);
+    let mut buffer = [0; 64 * 1024];
+    loop {
+        let length = daemon.recv(&mut buffer).unwrap();
+        let line = std::str::from_utf8(&buffer[..length]).unwrap();
+        // Facility daemon, severity notice.
+        assert!(line.starts_with("<29>"), "{line}");
+        if line.ends_with(&format!(
+            "orders[{}]: STREAM: Streaming Server is ready\n",
+            server.pid()
+        )) {
+            break;
+        }
+    }
+    let (status, log) = server.signal_and_wait(Signal::INT);
+    assert_eq!((status.code(), log.len()), (Some(0), 0), "{log:?}");
 }

@@ -89,6 +89,33 @@ fn the_start_is_told_in_the_originals_order() {
 }
 
 #[test]
+fn channels_with_limits_of_their_own_are_listed() {
+    // §9.2 step 13, with the inheritance of §6.2.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("streaming.conf");
+    let text = "streaming { store_limits { max_bytes: 10MB, channels {
+        \"foo.bar\": { max_msgs: 5 }
+        \"foo.*\": { max_msgs: 100, max_age: \"24h\" }
+    } } }";
+    std::fs::write(&file, text).unwrap();
+    let server = Server::in_memory(&["-sc", file.to_str().unwrap()]);
+    assert_in_order(
+        &server.log,
+        &[
+            "STREAM:   Messages     :       1000000 *",
+            "STREAM:   Bytes        :      10.00 MB",
+            "STREAM: -------- List of Channels --------",
+            "STREAM: foo.*",
+            "STREAM:  |-> Messages               100",
+            "STREAM:  |-> Age                24h0m0s",
+            "STREAM:  foo.bar",
+            "STREAM:   |-> Messages                 5",
+            "STREAM: ----------------------------------",
+        ],
+    );
+}
+
+#[test]
 fn readiness_means_that_clients_are_served_at_once() {
     // §13.8 StreamingServerReadyLog.
     let folder = tempfile::tempdir().unwrap();
