@@ -16,7 +16,7 @@ ACK_WAIT = 2
 
 async def publish():
     """Prints `acked CHANNEL NUMBER` for every publish that the server acknowledged, until its input is closed."""
-    client_id, channels = os.environ["SEAWAY_CLIENT"], int(os.environ["SEAWAY_CHANNELS"])
+    client_id, channels = os.environ["SEAWAY_CLIENT"], os.environ["SEAWAY_CHANNELS"].split(",")
     connection = await Connection.open(
         client_id, reconnect_wait=0.005, max_pub_acks_inflight=10_000_000, ping_max_out=1_000
     )
@@ -25,7 +25,7 @@ async def publish():
     outstanding = {}
 
     async def send(number):
-        channel = f"crash.{client_id}.{number % channels}"
+        channel = channels[number % len(channels)]
 
         async def on_ack(acknowledgement):
             outstanding.pop(number, None)

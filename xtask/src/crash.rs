@@ -1,18 +1,22 @@
-//! The crash test: real clients publish while the server is killed with SIGKILL at random moments; afterwards every acknowledged
-//! message must be there, from sequence 1, in the order of publishing, without a gap.
+//! The crash test: real clients publish and consume while the server is killed with SIGKILL at random moments; afterwards every
+//! acknowledged message must be there, in the order of publishing, without a gap, as far as its channel's limits keep it; a durable
+//! and a durable queue group, whose own process is killed too, must have seen each message.
 //!
 //! A killed process leaves what it wrote in the page cache, so this test says nothing about syncing; `sync_trace` does.
 
-use std::collections::{BTreeMap, HashSet};
-use std::io::{BufRead as _, BufReader};
+mod check;
+mod publisher;
+mod worker;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
+use self::check::Kept;
+use self::publisher::Publisher;
+use self::worker::{SUBSCRIBERS, Worker};
 use crate::clients::{self, Language, Suite};
 use crate::server_process::{Program, ServerProcess};
 use crate::shell;
@@ -33,20 +37,52 @@ const PROGRESS_DEADLINE: Duration = Duration::from_secs(30);
 /// How long publishers may take to settle what is under way at the end, and a reader to read a channel back.
 const FINISH_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Channels per publisher.
-const CHANNELS: u32 = 3;
+/// One life in this many ends with the worker killed too.
+const KILL_WORKER_EVERY: u32 = 8;
 
-/// Everything is kept, and a client that is away is not given up during the test.
-const SERVER_FLAGS: [&str; 8] = [
-    "-max_msgs",
-    "0",
-    "-max_bytes",
-    "0",
-    "-hb_interval",
-    "30s",
-    "-hb_fail_count",
-    "1000",
+/// How long messages live on the channels whose name ends in `age`, and how long after that they may be seen.
+const AGE: Duration = Duration::from_secs(2);
+const EXPIRY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The channels of a publisher, and what of each is kept. The last two are limited by `LIMITS`: a message of about 90 bytes,
+/// counted with the 40 that come on top in a file store, leaves room for 80 to 130 in 10 KB.
+const CHANNELS: [(&str, Kept); 5] = [
+    ("all", Kept::Everything),
+    ("worked", Kept::Everything),
+    (
+        "count",
+        Kept::Newest {
+            at_least: 100,
+            at_most: 100,
+        },
+    ),
+    (
+        "bytes",
+        Kept::Newest {
+            at_least: 80,
+            at_most: 130,
+        },
+    ),
+    ("age", Kept::Young),
 ];
+
+/// Limits of single channels.
+const LIMITS: &str = r#"
+streaming {
+  store_limits {
+    max_msgs: 0
+    max_bytes: 0
+    channels {
+      "crash.*.count" { max_msgs: 100 }
+      "crash.*.bytes" { max_bytes: 10KB }
+      "crash.*.age" { max_age: "2s" }
+    }
+  }
+}
+"#;
+
+/// A client that is away is not given up during the test.
+const SERVER_FLAGS: [&str; 4] = ["-hb_interval", "30s", "-hb_fail_count", "1000"];
 
 /// What to run.
 pub(crate) struct Options {
@@ -96,16 +132,33 @@ fn crash_and_check(
     reader: Language,
 ) -> anyhow::Result<()> {
     let start = Instant::now();
-    let mut server = ServerProcess::start(binary, data, 0, &SERVER_FLAGS)?;
+    let configuration = data.join("limits.conf");
+    std::fs::write(&configuration, LIMITS).context("write the configuration")?;
+    let configuration = configuration.to_string_lossy().into_owned();
+    let flags = [&SERVER_FLAGS[..], &["-sc", &configuration]].concat();
+    let mut server = ServerProcess::start(binary, &data.join("store"), 0, &flags)?;
     let mut publishers = Vec::new();
     for language in languages {
         publishers.push(Publisher::start(*language, &server.url())?);
     }
+    let mut worker = match languages.contains(&Language::Go) {
+        true => Some(Worker::start(
+            &server.url(),
+            &format!("crash.{}.worked", publishers[0].name()),
+        )?),
+        false => None,
+    };
     let mut random = fastrand::Rng::with_seed(seed);
     let mut statistics = Statistics::default();
     for kill in 0..kills {
         let outcome = one_life(&mut server, &publishers, &mut random, &mut statistics);
         outcome.with_context(|| format!("kill {} of {kills}; the server said\n{}", kill + 1, server.log_tail()))?;
+        if let Some(worker) = &mut worker
+            && random.u32(0..KILL_WORKER_EVERY) == 0
+        {
+            worker.start_again()?;
+            statistics.worker_kills += 1;
+        }
     }
     for publisher in &publishers {
         publisher.wait_for_progress(publisher.acknowledged())?;
@@ -114,12 +167,8 @@ fn crash_and_check(
         publisher.finish()?;
     }
     for publisher in &publishers {
-        for (channel, acknowledged) in publisher.by_channel() {
-            let messages = read_back(reader, &server.url(), &channel)?;
-            statistics.stored += messages.len();
-            statistics.acknowledged += acknowledged.len();
-            check(&messages, &acknowledged).with_context(|| format!("channel {channel}, seed {seed}"))?;
-        }
+        read_and_check(publisher, reader, &server.url(), worker.as_mut(), &mut statistics)
+            .with_context(|| format!("{}, seed {seed}", publisher.name()))?;
     }
     ensure!(
         statistics.acknowledged >= kills as usize,
@@ -128,6 +177,51 @@ fn crash_and_check(
     );
     statistics.show(start.elapsed());
     Ok(())
+}
+
+/// Reads the channels of a publisher back and holds them against what was acknowledged and against what the worker saw.
+fn read_and_check(
+    publisher: &Publisher,
+    reader: Language,
+    url: &str,
+    worker: Option<&mut Worker>,
+    statistics: &mut Statistics,
+) -> anyhow::Result<()> {
+    let mut worker = worker.filter(|worker| worker.channel().contains(publisher.name()));
+    let acknowledged = publisher.by_channel();
+    for (kind, kept) in CHANNELS {
+        let channel = format!("crash.{}.{kind}", publisher.name());
+        let numbers = acknowledged.get(&channel).cloned().unwrap_or_default();
+        let messages = read_back(reader, url, &channel)?;
+        check::channel(&messages, &numbers, kept).with_context(|| format!("channel {channel}"))?;
+        statistics.stored += messages.len();
+        statistics.acknowledged += numbers.len();
+        if kept == Kept::Young {
+            expires(reader, url, &channel)?;
+        }
+        if let Some(worker) = worker.take_if(|worker| worker.channel() == channel) {
+            worker.wait_for(messages.last().map_or(0, |(sequence, _)| *sequence))?;
+            worker.finish()?;
+            for name in SUBSCRIBERS {
+                check::subscriber(&messages, &worker.payloads(name))
+                    .with_context(|| format!("the {name} on {channel}"))?;
+            }
+            (statistics.deliveries, statistics.repeated) = worker.deliveries();
+        }
+    }
+    Ok(())
+}
+
+/// Nothing but what a reader itself adds is left once the messages are old enough.
+fn expires(reader: Language, url: &str, channel: &str) -> anyhow::Result<()> {
+    let end = Instant::now() + AGE + EXPIRY_DEADLINE;
+    loop {
+        let left = read_back(reader, url, channel)?;
+        if left.len() == 1 {
+            return Ok(());
+        }
+        ensure!(Instant::now() < end, "{channel} still holds {} messages", left.len());
+    }
 }
 
 /// Lets the server acknowledge, kills it, and starts it again, now and then with another kill while it recovers.
@@ -159,6 +253,9 @@ fn one_life(
 struct Statistics {
     kills: u32,
     kills_during_recovery: u32,
+    worker_kills: u32,
+    deliveries: u64,
+    repeated: u64,
     starts: Vec<Duration>,
     acknowledged: usize,
     stored: usize,
@@ -170,7 +267,7 @@ impl Statistics {
         let median = self.starts.get(self.starts.len() / 2).copied().unwrap_or_default();
         let slowest = self.starts.last().copied().unwrap_or_default();
         println!(
-            "crash: {} kills under load and {} during recovery in {:.1} s; {} messages acknowledged, {} stored, none of the \
+            "crash: {} kills under load and {} during recovery in {:.1} s; {} messages acknowledged, {} kept, none of the \
              acknowledged lost; restart to ready: median {median:.1?}, slowest {slowest:.1?}",
             self.kills,
             self.kills_during_recovery,
@@ -178,98 +275,10 @@ impl Statistics {
             self.acknowledged,
             self.stored
         );
-    }
-}
-
-/// A client process that publishes numbers and says which of them were acknowledged.
-struct Publisher {
-    child: Child,
-    name: String,
-    count: Arc<AtomicU64>,
-    lines: Arc<Mutex<Vec<String>>>,
-    done: Arc<std::sync::atomic::AtomicBool>,
-}
-
-impl Publisher {
-    fn start(language: Language, url: &str) -> anyhow::Result<Self> {
-        let name = format!("publisher-{}", language.name());
-        let mut command = program(language, "publish");
-        command.env("SEAWAY_URL", url).env("SEAWAY_CLUSTER", "test-cluster");
-        command
-            .env("SEAWAY_CLIENT", &name)
-            .env("SEAWAY_CHANNELS", CHANNELS.to_string());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("start the {name}"))?;
-        let output = child.stdout.take().expect("stdout was asked for");
-        let publisher = Self {
-            child,
-            name,
-            count: Arc::default(),
-            lines: Arc::default(),
-            done: Arc::default(),
-        };
-        publisher.listen(output);
-        Ok(publisher)
-    }
-
-    fn listen(&self, output: ChildStdout) {
-        let (count, lines, done) = (Arc::clone(&self.count), Arc::clone(&self.lines), Arc::clone(&self.done));
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if line == "done" {
-                    done.store(true, Ordering::Release);
-                } else {
-                    lines.lock().expect("no holder panics").push(line);
-                    count.fetch_add(1, Ordering::Release);
-                }
-            }
-        });
-    }
-
-    fn acknowledged(&self) -> u64 {
-        self.count.load(Ordering::Acquire)
-    }
-
-    /// Waits until each channel can have moved on.
-    fn wait_for_progress(&self, before: u64) -> anyhow::Result<()> {
-        let moved = shell::wait_until(PROGRESS_DEADLINE, || {
-            self.acknowledged() >= before + u64::from(CHANNELS)
-        });
-        ensure!(
-            moved,
-            "the {} got no acknowledgement for {PROGRESS_DEADLINE:?}",
-            self.name
+        println!(
+            "crash: a durable and a queue group, killed {} times, saw everything: {} deliveries, {} of them repeated",
+            self.worker_kills, self.deliveries, self.repeated
         );
-        Ok(())
-    }
-
-    /// Closes the publisher's input, upon which it settles what is under way and ends.
-    fn finish(&mut self) -> anyhow::Result<()> {
-        drop(self.child.stdin.take());
-        let done = shell::wait_until(FINISH_DEADLINE, || self.done.load(Ordering::Acquire));
-        ensure!(done, "the {} did not come to an end", self.name);
-        self.child.wait()?;
-        Ok(())
-    }
-
-    /// The acknowledged numbers of each channel.
-    fn by_channel(&self) -> BTreeMap<String, HashSet<u64>> {
-        let mut channels: BTreeMap<String, HashSet<u64>> = BTreeMap::new();
-        for line in self.lines.lock().expect("no holder panics").iter() {
-            if let ["acked", channel, number] = line.split(' ').collect::<Vec<_>>()[..]
-                && let Ok(number) = number.parse()
-            {
-                channels.entry(channel.to_owned()).or_default().insert(number);
-            }
-        }
-        channels
-    }
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -295,80 +304,4 @@ fn read_back(language: Language, url: &str, channel: &str) -> anyhow::Result<Vec
             _ => bail!("the reader said {line:?}"),
         })
         .collect()
-}
-
-/// Sequences 1, 2, 3, ...; numbers rising; every acknowledged number there; the reader's own message last.
-fn check(messages: &[(u64, String)], acknowledged: &HashSet<u64>) -> anyhow::Result<()> {
-    let mut found = HashSet::new();
-    let mut highest = None;
-    let Some(((_, last), before)) = messages.split_last() else {
-        bail!("nothing was delivered")
-    };
-    ensure!(last == "end", "the last message is {last:?}");
-    for (index, (sequence, _)) in messages.iter().enumerate() {
-        ensure!(
-            *sequence == index as u64 + 1,
-            "sequence {sequence} where {} was due",
-            index + 1
-        );
-    }
-    for (sequence, payload) in before {
-        let number: u64 = payload
-            .parse()
-            .with_context(|| format!("sequence {sequence} holds {payload:?}"))?;
-        ensure!(
-            highest.is_none_or(|highest| highest < number),
-            "sequence {sequence}: {number} after {highest:?}"
-        );
-        highest = Some(number);
-        found.insert(number);
-    }
-    let mut lost: Vec<u64> = acknowledged.difference(&found).copied().collect();
-    lost.sort_unstable();
-    ensure!(
-        lost.is_empty(),
-        "{} acknowledged messages are lost, the first are {:?}",
-        lost.len(),
-        &lost[..lost.len().min(10)]
-    );
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn checked(payloads: &[&str], acknowledged: &[u64]) -> Result<(), String> {
-        let messages: Vec<_> = (1..).zip(payloads.iter().map(ToString::to_string)).collect();
-        check(&messages, &acknowledged.iter().copied().collect()).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn all_that_was_acknowledged_must_be_there_in_order() {
-        assert_eq!(checked(&["0", "3", "9", "end"], &[0, 9]), Ok(()));
-        assert!(
-            checked(&["0", "3", "end"], &[0, 9])
-                .unwrap_err()
-                .contains("1 acknowledged messages are lost")
-        );
-        assert!(
-            checked(&["3", "0", "end"], &[])
-                .unwrap_err()
-                .contains("sequence 2: 0 after Some(3)")
-        );
-        assert!(
-            checked(&["3", "3", "end"], &[])
-                .unwrap_err()
-                .contains("3 after Some(3)")
-        );
-        assert!(checked(&["3", "4"], &[]).unwrap_err().contains("the last message"));
-        assert!(checked(&["rubbish", "end"], &[]).unwrap_err().contains("rubbish"));
-    }
-
-    #[test]
-    fn a_gap_in_the_sequences_is_found() {
-        let messages = [(1, "0".to_owned()), (3, "end".to_owned())];
-        let error = check(&messages, &HashSet::new()).unwrap_err();
-        assert_eq!(error.to_string(), "sequence 3 where 2 was due");
-    }
 }
