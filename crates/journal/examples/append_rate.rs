@@ -1,11 +1,12 @@
 //! Measures the journal on a real directory: appends with group commit for several numbers of logs, and the start afterwards.
 //!
-//! `cargo run --release -p seaway-journal --example append_rate -- [directory] [messages] [window] [logs]`
+//! `cargo run --release -p seaway-journal --example append_rate -- [directory] [messages] [window] [logs] [encrypted]`; the last
+//! word compares a plain journal with encrypted ones.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people to read")]
 
 use seaway_journal::disk::Disk;
 use seaway_journal::disk::real::RealDisk;
-use seaway_journal::{Class, Completion, Driver, Journal, LogId, Options, RecoveredLog, Replay};
+use seaway_journal::{Cipher, Class, Completion, Driver, Encryption, Journal, LogId, Options, RecoveredLog, Replay};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,11 +39,16 @@ fn cpu_seconds() -> f64 {
     (ticks(11) + ticks(12)) / 100.0
 }
 
-fn run(folder: &std::path::Path, logs: u64, messages: u64, window: u64) {
+fn run(folder: &std::path::Path, logs: u64, messages: u64, window: u64, cipher: Option<Cipher>) {
+    let options = || {
+        let mut options = Options::new([7; 16]);
+        options.encryption = cipher.map(|cipher| Encryption::new(cipher, b"a key".to_vec()).unwrap());
+        options
+    };
     let _ = std::fs::remove_dir_all(folder);
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(folder).unwrap());
     let started = Instant::now();
-    let (mut journal, _) = Journal::open(&disk, Options::new([7; 16]), &mut Count::default()).unwrap();
+    let (mut journal, _) = Journal::open(&disk, options(), &mut Count::default()).unwrap();
     let empty_start = started.elapsed();
     let owner = std::thread::current();
     let mut driver = Driver::start(Arc::clone(&disk), move || owner.unpark()).unwrap();
@@ -82,8 +88,9 @@ fn run(folder: &std::path::Path, logs: u64, messages: u64, window: u64) {
     driver.close(&mut journal).unwrap();
     drop(journal);
     println!(
-        "{logs:>7} logs, window {window:>5}: {:>9.0} messages/s, {:.2} CPU-s per million, {} commits ({:.0} us mean, \
+        "{} {logs:>7} logs, window {window:>5}: {:>9.0} messages/s, {:.2} CPU-s per million, {} commits ({:.0} us mean, \
          {:.1} ms max), {:.0} B on disk per message; empty start {:.1} ms",
+        cipher.map_or("plain".to_owned(), |cipher| format!("{cipher:?}")),
         messages as f64 / elapsed,
         cpu * 1e6 / messages as f64,
         statistics.commits,
@@ -94,7 +101,7 @@ fn run(folder: &std::path::Path, logs: u64, messages: u64, window: u64) {
     );
     let started = Instant::now();
     let mut count = Count::default();
-    let (_, opened) = Journal::open(&disk, Options::new([7; 16]), &mut count).unwrap();
+    let (_, opened) = Journal::open(&disk, options(), &mut count).unwrap();
     println!(
         "        start: {:.0} ms for {} logs and {} messages ({} records of tail, checkpoint {:?})",
         started.elapsed().as_secs_f64() * 1e3,
@@ -124,15 +131,21 @@ fn main() {
     let messages = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(2_000_000);
     let window = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(1_024);
     if let Some(logs) = arguments.next().and_then(|text| text.parse().ok()) {
-        run(&folder, logs, messages, window);
+        let ciphers: &[Option<Cipher>] = match arguments.next().as_deref() {
+            Some(_) => &[None, Some(Cipher::Aes256Gcm), Some(Cipher::ChaCha20Poly1305)],
+            None => &[None],
+        };
+        for cipher in ciphers {
+            run(&folder, logs, messages, window, *cipher);
+        }
         println!("        peak memory {} MB", peak_megabytes());
         let _ = std::fs::remove_dir_all(&folder);
         return;
     }
     for logs in [1, 1_000, 100_000] {
-        run(&folder, logs, messages, window);
+        run(&folder, logs, messages, window, None);
     }
     // The start after many logs of a few messages each.
-    run(&folder, 100_000, 1_000_000, 8_192);
+    run(&folder, 100_000, 1_000_000, 8_192, None);
     let _ = std::fs::remove_dir_all(&folder);
 }
