@@ -93,7 +93,14 @@ impl Session {
     /// # Errors
     /// The server's error text, or anything the socket says.
     pub fn open(address: impl ToSocketAddrs, cluster_id: &str, client_id: &str) -> io::Result<Session> {
-        let mut connection = Connection::open(address)?;
+        Session::over(Connection::open(address)?, cluster_id, client_id)
+    }
+
+    /// The same over a connection that has been let in already, with credentials for instance.
+    ///
+    /// # Errors
+    /// As for [`Session::open`].
+    pub fn over(mut connection: Connection, cluster_id: &str, client_id: &str) -> io::Result<Session> {
         let heartbeat_inbox = format!("_INBOX.{}", token());
         let inbox_prefix = format!("_INBOX.{}", token());
         let ack_subject = format!("_STAN.acks.{}", token());

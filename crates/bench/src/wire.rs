@@ -73,11 +73,20 @@ impl Connection {
     /// # Errors
     /// Anything the socket says; a server that speaks something else.
     pub fn open(address: impl ToSocketAddrs) -> io::Result<Connection> {
+        Connection::open_with(address, "\"echo\":true")
+    }
+
+    /// The same with more in CONNECT: members of its JSON, such as `"user":"u","pass":"p"`.
+    ///
+    /// # Errors
+    /// As for [`Connection::open`]; credentials that are refused among them.
+    pub fn open_with(address: impl ToSocketAddrs, more: &str) -> io::Result<Connection> {
         let mut connection = Connection::open_silent(address)?;
-        connection.send(
-            b"CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"raw\",\"version\":\"1\",\"protocol\":1,\
-              \"headers\":true,\"no_responders\":true,\"echo\":true}\r\n",
+        let connect = format!(
+            "CONNECT {{\"verbose\":false,\"pedantic\":false,\"lang\":\"raw\",\"version\":\"1\",\"protocol\":1,\
+             \"headers\":true,\"no_responders\":true,{more}}}\r\n"
         );
+        connection.send(connect.as_bytes());
         connection.ping(Duration::from_secs(10))?;
         Ok(connection)
     }

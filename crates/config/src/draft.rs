@@ -136,8 +136,15 @@ impl Draft {
 
     /// Flags win over the single user or token of the file, each for itself.
     fn finish_login(&mut self) -> Result<(), String> {
-        let flags = std::mem::take(&mut self.login);
+        let mut flags = std::mem::take(&mut self.login);
         let authorization = &mut self.options.broker.authorization;
+        if !authorization.users.is_empty() {
+            // Beside a list of users the flags say what the streaming server presents to the broker (§7.5).
+            let own = &mut self.options.streaming.own_credentials;
+            own.user = flags.user.take().or(own.user.take());
+            own.password = flags.password.take().or(own.password.take());
+            own.token = flags.token.take().or(own.token.take());
+        }
         if flags.token.is_some() {
             authorization.token = flags.token;
         }
@@ -155,14 +162,6 @@ impl Draft {
         }
         if authorization.single.is_some() && authorization.token.is_some() {
             return Err("Cannot have a user/pass and token".to_owned());
-        }
-        if !authorization.users.is_empty() {
-            if authorization.single.is_some() {
-                return Err("Can not have a single user/pass and a users array".to_owned());
-            }
-            if authorization.token.is_some() {
-                return Err("Can not have a token and a users array".to_owned());
-            }
         }
         let Some(wanted) = &self.options.broker.no_auth_user else {
             return Ok(());

@@ -4,15 +4,14 @@ use anyhow::{Context, Result, bail};
 use seaway_broker as broker;
 use seaway_broker::{Access, Tls};
 use seaway_config::{
-    Authorization, ConnectionType, HandshakeFirst, Login, Options, OwnCredentials, Permissions, Secret, SubjectRules,
-    TlsOptions, TlsVersion, User,
+    Authorization, ConnectionType, HandshakeFirst, Login, Options, Permissions, Secret, SubjectRules, TlsOptions,
+    TlsVersion, User,
 };
 
 /// The broker's options; reads the files of TLS.
 ///
 /// # Errors
-/// When authorization contradicts itself, a file of TLS cannot be used, or the credentials that the streaming server is
-/// given for itself are wrong.
+/// When authorization contradicts itself, or a file of TLS cannot be used.
 pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions> {
     let wanted = &options.broker;
     let tls = wanted.tls.as_ref();
@@ -50,7 +49,7 @@ fn access(options: &Options) -> Result<Access> {
         default_permissions,
         timeout,
     } = &options.broker.authorization;
-    let access = Access::new(&broker::Authorization {
+    Access::new(&broker::Authorization {
         single: single
             .as_ref()
             .map(|single| (single.user.clone(), secret(&single.password))),
@@ -60,17 +59,21 @@ fn access(options: &Options) -> Result<Access> {
         no_auth_user: options.broker.no_auth_user.clone(),
         timeout: *timeout,
     })
-    .context("authorization")?;
-    // A single user or token is what the original's streaming server presents too, so it is right.
-    if single.is_none() && token.is_none() {
-        check_own_credentials(&access, &options.streaming.own_credentials)?;
-    }
-    Ok(access)
+    .context("authorization")
 }
 
 /// The streaming engine sits inside the broker and presents nothing. Credentials that are given for it all the same, and
 /// that no user has, are a mistake that the original does not start with either (`streaming-protocol.md` §13.8).
-fn check_own_credentials(access: &Access, own: &OwnCredentials) -> Result<()> {
+///
+/// # Errors
+/// When there are such credentials.
+pub(crate) fn check_own_credentials(options: &Options, access: &Access) -> Result<()> {
+    let Authorization { single, token, .. } = &options.broker.authorization;
+    if single.is_some() || token.is_some() {
+        // The original's streaming server presents these too, so they are right.
+        return Ok(());
+    }
+    let own = &options.streaming.own_credentials;
     let text = |secret: &Option<Secret>| {
         secret
             .as_ref()
@@ -148,7 +151,7 @@ fn tls_options(tls: &TlsOptions, allow_plain: bool) -> broker::TlsOptions {
 
 #[cfg(test)]
 mod tests {
-    use seaway_config::{Credentials, Personality};
+    use seaway_config::{Credentials, OwnCredentials, Personality};
 
     use super::*;
 
@@ -177,8 +180,9 @@ mod tests {
             password: Some(Secret::new(password)),
             token: None,
         };
+        let check = |options: &Options| check_own_credentials(options, &access(options).unwrap());
         let with = |own: OwnCredentials| {
-            broker_options(&options(|options| {
+            check(&options(|options| {
                 one_user(options);
                 options.streaming.own_credentials = own;
             }))
@@ -192,13 +196,13 @@ mod tests {
         );
         // A broker that asks nobody does not ask the streaming server.
         let open = options(|options| options.streaming.own_credentials = own("x", "y"));
-        assert!(broker_options(&open).is_ok());
+        assert!(check(&open).is_ok());
         // -auth wins over the streaming token.
         let token = options(|options| {
             options.broker.authorization.token = Some(Secret::new("t"));
             options.streaming.own_credentials.token = Some(Secret::new("other"));
         });
-        assert!(broker_options(&token).is_ok());
+        assert!(check(&token).is_ok());
     }
 
     #[test]

@@ -71,7 +71,9 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     greet(options, &server_id);
     let engine_options = crate::engine_options::engine_options(streaming, &token())?;
     let limits = engine_options.limits.clone();
-    let broker = Broker::new(crate::broker_options::broker_options(options)?);
+    let broker_options = crate::broker_options::broker_options(options)?;
+    crate::broker_options::check_own_credentials(options, &broker_options.access)?;
+    let broker = Broker::new(broker_options);
     let (phase, health, inbox) = (Phase::default(), Health::default(), Arc::new(Inbox::default()));
     let mut sockets = Sockets::bind(options).await?;
     let introduced = introduce(options, &broker, &mut sockets, |ports| {
