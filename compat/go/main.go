@@ -1,6 +1,6 @@
 // Command scenarios runs the compatibility scenarios with the Go clients (nats.go and stan.go) against a running server.
 //
-// Usage: scenarios streaming | core | crash-publish | crash-work | crash-read. The server's addresses come from the environment; see
+// Usage: scenarios streaming | core | secured | crash-publish | crash-work | crash-read. The server's addresses come from the environment; see
 // ../README.md for the names, the control channel and the output format.
 package main
 
@@ -107,7 +107,7 @@ func runAll(scenarios []scenario) {
 
 func main() {
 	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: scenarios streaming | core | crash-publish | crash-work | crash-read")
+		fmt.Fprintln(os.Stderr, "usage: scenarios streaming | core | secured | crash-publish | crash-work | crash-read")
 		os.Exit(2)
 	}
 	switch os.Args[1] {
@@ -115,6 +115,8 @@ func main() {
 		runAll(streamingScenarios)
 	case "core":
 		runAll(coreScenarios)
+	case "secured":
+		runAll(securedScenarios)
 	case "crash-publish":
 		crashPublish()
 	case "crash-work":

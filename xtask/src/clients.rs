@@ -25,15 +25,18 @@ pub(crate) enum Language {
 pub(crate) enum Suite {
     Core,
     Streaming,
+    /// Both, through TLS and with credentials.
+    Secured,
 }
 
 impl Suite {
-    pub(crate) const ALL: [Self; 2] = [Self::Core, Self::Streaming];
+    pub(crate) const ALL: [Self; 3] = [Self::Core, Self::Streaming, Self::Secured];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Core => "core",
             Self::Streaming => "streaming",
+            Self::Secured => "secured",
         }
     }
 
@@ -70,6 +73,17 @@ impl Suite {
                 "duplicate-client-refused",
                 "durable-unsubscribe-vs-close",
             ],
+            Self::Secured => &[
+                "password",
+                "hashed-password",
+                "wrong-password",
+                "nkey",
+                "no-certificate",
+                "permissions",
+                "streaming",
+                "streaming-permissions",
+                "reconnect",
+            ],
         }
     }
 }
@@ -91,7 +105,8 @@ impl Language {
     /// The suites this language has a client for.
     pub(crate) fn suites(self) -> &'static [Suite] {
         match self {
-            Self::Go | Self::Python | Self::Node => &Suite::ALL,
+            Self::Go => &Suite::ALL,
+            Self::Python | Self::Node => &[Suite::Core, Suite::Streaming],
             Self::Java | Self::C => &[Suite::Streaming],
             Self::Rust => &[Suite::Core],
         }

@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 
 use crate::clients::{Language, Suite};
 use crate::server_process::{Program, ServerProcess, free_port};
-use crate::{control, shell};
+use crate::{control, secured, shell};
 
 /// How long one suite may take; the scenarios have shorter deadlines of their own.
 const SUITE_DEADLINE: Duration = Duration::from_secs(300);
@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Summary> {
     let runs: Vec<(Language, Suite)> = chosen
         .into_iter()
         .filter(|(language, suite)| {
-            present.contains(language) && (*suite == Suite::Core || Program::of(&binary) != Program::CoreOnly)
+            present.contains(language) && (*suite != Suite::Streaming || Program::of(&binary) != Program::CoreOnly)
         })
         .collect();
     let reports = run_all(&runs, &binary, &options.scenarios);
@@ -105,7 +105,7 @@ fn chosen_runs(options: &Options) -> anyhow::Result<Vec<(Language, Suite)>> {
     let wanted = |list: &[String], name: &str| list.is_empty() || list.iter().any(|one| one == name);
     let mut runs = Vec::new();
     // The long suites first, so that the last one to finish is short.
-    for suite in [Suite::Streaming, Suite::Core] {
+    for suite in [Suite::Streaming, Suite::Secured, Suite::Core] {
         for language in Language::ALL {
             if wanted(&options.languages, language.name())
                 && wanted(&options.suites, suite.name())
@@ -188,12 +188,18 @@ impl Drop for Ending {
 fn run_one(language: Language, suite: Suite, binary: &Path, scenarios: &[String]) -> anyhow::Result<Report> {
     let data = tempfile::tempdir()?;
     let http_port = free_port()?;
-    let heartbeats: &[&str] = if suite == Suite::Streaming {
-        &QUICK_HEARTBEATS
-    } else {
-        &[]
-    };
-    let server = ServerProcess::start(binary, data.path(), http_port, heartbeats)?;
+    let secrets = tempfile::tempdir()?;
+    let mut more: Vec<String> = Vec::new();
+    match suite {
+        Suite::Core => {}
+        Suite::Streaming => more.extend(QUICK_HEARTBEATS.map(str::to_owned)),
+        Suite::Secured => {
+            let file = secured::prepare(secrets.path())?;
+            more.extend(["-c".to_owned(), file.display().to_string()]);
+        }
+    }
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    let server = ServerProcess::start(binary, data.path(), http_port, &more)?;
     let url = server.url();
     let server = Arc::new(Mutex::new(server));
     let _ending = Ending(Arc::clone(&server));
@@ -204,6 +210,7 @@ fn run_one(language: Language, suite: Suite, binary: &Path, scenarios: &[String]
         .env("SEAWAY_HTTP", format!("http://127.0.0.1:{http_port}"))
         .env("SEAWAY_CONTROL", control.to_string())
         .env("SEAWAY_CLUSTER", "test-cluster")
+        .env("SEAWAY_SECRETS", secrets.path())
         .env("SEAWAY_SCENARIOS", scenarios.join(","));
 
     let title = format!("{} {}", language.name(), suite.name());

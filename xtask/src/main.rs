@@ -18,6 +18,7 @@ mod fuzz;
 mod idle;
 mod raw_client;
 mod recovery;
+mod secured;
 mod server_process;
 mod shell;
 mod simulate;
