@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::options::{
     Cipher, Credentials, EncryptionOptions, HandshakeFirst, Options, Secret, StoreKind, TlsOptions, TlsVersion,
@@ -10,6 +11,10 @@ use crate::surroundings::Surroundings;
 
 /// Environment variable whose key wins over all others (`stores-and-clustering.md` §5.1).
 const ENCRYPTION_KEY_VARIABLE: &str = "NATS_STREAMING_ENCRYPTION_KEY";
+
+/// Defaults of the lame duck mode (core specification §5.4).
+const LAME_DUCK_DURATION: Duration = Duration::from_secs(120);
+const LAME_DUCK_GRACE: Duration = Duration::from_secs(10);
 
 /// Options and what is not one yet.
 #[derive(Debug)]
@@ -218,6 +223,18 @@ impl Draft {
         if broker.lame_duck_grace_period >= broker.lame_duck_duration {
             return Err("lame_duck_grace_period must be shorter than lame_duck_duration".to_owned());
         }
+        let is_default =
+            broker.lame_duck_duration == LAME_DUCK_DURATION && broker.lame_duck_grace_period == LAME_DUCK_GRACE;
+        if !is_default {
+            // The original's binary ignores the signal for it too (specification §7.7).
+            let notice = "lame_duck_duration and lame_duck_grace_period have no effect: there is no lame duck mode";
+            self.options.notices.push(notice.to_owned());
+        }
+        if self.options.broker.max_traced_msg_len > 0 {
+            let notice = "max_traced_msg_len has no effect: trace lines show whole payloads";
+            self.options.notices.push(notice.to_owned());
+        }
+        let broker = &self.options.broker;
         if broker.https_port.is_some() && broker.tls.is_none() {
             return Err("https_port needs TLS: a tls block, or -tls with -tlscert and -tlskey".to_owned());
         }

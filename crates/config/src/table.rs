@@ -3,6 +3,9 @@
 //! Flags, usage text, keys, environment variables and documentation all come from here.
 
 mod broker;
+mod broker_limits;
+mod file_store;
+mod logging;
 mod modes;
 mod security;
 mod streaming;
@@ -86,14 +89,6 @@ impl Value {
     /// The text, unless it is the empty one, which means absent.
     pub(crate) fn present(&self) -> Option<String> {
         Some(self.text()).filter(|text| !text.is_empty()).map(str::to_owned)
-    }
-
-    /// The texts; the kind of the option says that it is a list.
-    fn list(&self) -> &[String] {
-        match self {
-            Value::List(texts) => texts,
-            _ => &[],
-        }
     }
 }
 
@@ -341,7 +336,15 @@ impl Entry {
 pub(crate) const VARIABLE_PREFIX: &str = "SEAWAY_";
 
 /// The parts of the table, in the order in which options are applied.
-const PARTS: [&[Entry]; 4] = [streaming::ENTRIES, modes::ENTRIES, broker::ENTRIES, security::ENTRIES];
+const PARTS: [&[Entry]; 7] = [
+    streaming::ENTRIES,
+    file_store::ENTRIES,
+    modes::ENTRIES,
+    broker::ENTRIES,
+    broker_limits::ENTRIES,
+    logging::ENTRIES,
+    security::ENTRIES,
+];
 
 /// Every option.
 pub(crate) fn all() -> impl Iterator<Item = &'static Entry> {

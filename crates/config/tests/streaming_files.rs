@@ -6,6 +6,7 @@ mod support;
 use std::path::Path;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use seaway_config::{Action, ChannelLimits, Cipher, Personality, StoreKind};
 use support::{Fake, complaint_about, options_of};
 
@@ -561,4 +562,35 @@ fn files_can_be_checked_without_a_start() {
         fake.parse(Personality::NatsStreamingServer, "check-config good"),
         Action::Exit { code: 1, .. }
     ));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    /// Known keys with values of every kind, in every block: options or complaints, and no panic.
+    #[test]
+    fn any_values_of_known_keys_are_taken_or_refused(lines in prop::collection::vec((
+        "(streaming|store_limits|channels|authorization|users|permissions|publish|tls|file|certs|cluster|jetstream|foo)?",
+        "(id|store|port|listen|http|max_bytes|mb|ma|max_age|hbi|sync|users|user|password|token|nkey|allow|deny|permissions\
+          |allow_responses|max|expires|timeout|cert_file|key_file|handshake_first|min_version|pinned_certs|ping_interval\
+          |lame_duck_duration|max_payload|server_name|server_tags|channels|encryption_key|partitioning|sub|publish)",
+        "(1|-1|0|99999999999999|1.5|yes|off|abc|\"5m\"|\"\"|\"-1s\"|\"é\"|\\[\\]|\\[a, 1\\]|\\{\\}|\\{user: a\\}|\\[\\{user: a\\}\\])",
+    ), 0..8)) {
+        let mut text = String::new();
+        for (block, key, value) in &lines {
+            match block.is_empty() {
+                true => text.push_str(&format!("{key}: {value}\n")),
+                false => text.push_str(&format!("{block} {{ {key}: {value} }}\n")),
+            }
+        }
+        let nested = format!("streaming {{ store_limits {{ {text} }} }}\nauthorization {{ {text} }}\ntls {{ {text} }}");
+        for text in [text.as_str(), nested.as_str()] {
+            let fake = Fake::with_files(&[("f", text)]);
+            match fake.parse(Personality::NatsStreamingServer, "-c f") {
+                Action::Run(options) => prop_assert!(options.broker.max_payload <= options.broker.max_pending),
+                Action::Exit { stderr, code, .. } => prop_assert!(code == 1 && !stderr.trim().is_empty()),
+                Action::Signal(_) => prop_assert!(false, "{text}"),
+            }
+        }
+    }
 }

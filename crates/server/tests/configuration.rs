@@ -64,7 +64,7 @@ fn serverz(server: &Server) -> String {
     server.get("/streaming/serverz").1
 }
 
-/// §13.8: unknown store type, FILE without dir.
+/// §13.8: unknown store type, FILE without dir, encryption without a key (RunServerWithCrypto).
 #[test]
 fn starts_that_are_refused() {
     let folder = Folder::with(&[("f.conf", "streaming { store: tape }")]);
