@@ -10,17 +10,24 @@
 pub mod limits;
 
 mod broker;
+mod connections;
+mod features;
 mod json;
+mod metrics;
 mod process;
 mod query;
 mod serve;
 mod site;
 mod snapshot;
 mod streaming;
+mod why;
 
+pub use connections::GLOBAL_ACCOUNT;
 pub use serve::{TlsSource, router, serve, serve_tls};
 pub use snapshot::{
-    Answer, Broker, Channel, ChannelLimits, Client, Connection, ConnectionState, ConnectionSubscription, Detail,
-    Health, Page, PageRequest, Role, SlowConsumers, Source, StoreLimits, StreamingIdentity, StreamingServer,
-    StreamingState, StreamingStore, Subscription, Unavailable,
+    Answer, Broker, Channel, ChannelFilter, ChannelLimits, Client, Connection, ConnectionState, ConnectionSubscription,
+    Detail, EngineFigures, Fact, Figures, Health, Histogram, JournalFigures, Page, PageRequest, Role, SequenceRange,
+    SlowConsumers, Source, StoreLimits, StreamingIdentity, StreamingServer, StreamingState, StreamingStore,
+    Subscription, Survey, SurveyRequest, SurveyedChannel, SurveyedSubscription, Unavailable, Why, WhyQuestion,
+    WhySubscription,
 };

@@ -30,3 +30,17 @@ const _: () = assert!(
     QUERY_LEN_MAX < HEAD_LEN_MAX,
     "a query that is too long gets an answer that says so"
 );
+/// Subscriptions that one answer to "why?" explains when the request does not say.
+pub const WHY_LIMIT_DEFAULT: usize = 100;
+/// Subscriptions that one answer to "why?" explains at most.
+pub const WHY_LIMIT_MAX: usize = 1000;
+/// Channels with series of their own in one answer of `/metrics`; further ones are counted as omitted.
+pub const METRICS_CHANNELS_MAX: usize = 1000;
+/// Subscriptions with series of their own in one answer of `/metrics`; further ones are counted as omitted.
+pub const METRICS_SUBSCRIPTIONS_MAX: usize = 2000;
+/// Bytes of the value of a label; longer ones are cut.
+pub const METRICS_LABEL_LEN_MAX: usize = 256;
+/// Subscriptions that `/connz` lists of one connection.
+pub const CONNECTION_SUBSCRIPTIONS_MAX: usize = 65_536;
+
+const _: () = assert!(WHY_LIMIT_DEFAULT <= WHY_LIMIT_MAX);

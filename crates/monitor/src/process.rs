@@ -9,6 +9,8 @@ pub(crate) struct ProcessUse {
     pub(crate) memory: u64,
     /// Processor time since the start of the process, in percent of one core.
     pub(crate) cpu_percent: f64,
+    /// Processor time since the start of the process, in seconds.
+    pub(crate) cpu_seconds: f64,
     /// Open file descriptors.
     pub(crate) open_fds: u64,
     /// Open file descriptors allowed.
@@ -18,9 +20,11 @@ pub(crate) struct ProcessUse {
 impl ProcessUse {
     /// Takes a look.
     pub(crate) fn now() -> Self {
+        let (cpu_percent, cpu_seconds) = cpu().unwrap_or((0.0, 0.0));
         ProcessUse {
             memory: resident_bytes().unwrap_or(0),
-            cpu_percent: cpu_percent().unwrap_or(0.0),
+            cpu_percent,
+            cpu_seconds,
             open_fds: fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64),
             max_fds: rustix::process::getrlimit(rustix::process::Resource::Nofile)
                 .current
@@ -44,7 +48,8 @@ fn resident_bytes() -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
-fn cpu_percent() -> Option<f64> {
+/// Percent of one core since the start, and seconds.
+fn cpu() -> Option<(f64, f64)> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // The name of the process may contain anything; what follows its parenthesis is numbers.
     let (_, fields) = stat.rsplit_once(')')?;
@@ -61,9 +66,14 @@ fn cpu_percent() -> Option<f64> {
         .parse()
         .ok()?;
     let ticks = rustix::param::clock_ticks_per_second() as f64;
-    let age = since_boot - start / ticks;
+    let (age, used) = (since_boot - start / ticks, (user + system) / ticks);
     // One decimal, as process listings show it.
-    (age > 0.0).then(|| ((user + system) / ticks / age * 1000.0).round() / 10.0)
+    let percent = if age > 0.0 {
+        (used / age * 1000.0).round() / 10.0
+    } else {
+        0.0
+    };
+    Some((percent, used))
 }
 
 #[cfg(all(test, target_os = "linux"))]

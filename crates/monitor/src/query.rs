@@ -33,6 +33,17 @@ impl Query {
         self.get(name).map(|value| String::from_utf8_lossy(value).into_owned())
     }
 
+    /// All values of a parameter as text.
+    pub(crate) fn texts(&self, name: &str) -> Vec<String> {
+        let values = self
+            .pairs
+            .iter()
+            .filter(|(key, value)| key == name.as_bytes() && !value.is_empty());
+        values
+            .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+            .collect()
+    }
+
     /// Value as an integer; anything else counts as absent.
     fn integer(&self, name: &str) -> Option<i64> {
         std::str::from_utf8(self.get(name)?).ok()?.parse().ok()
@@ -40,12 +51,20 @@ impl Query {
 
     /// Part of a list as the streaming endpoints read it: what is invalid gets the default.
     pub(crate) fn page(&self) -> PageRequest {
+        self.page_of(LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX)
+    }
+
+    /// The same with other bounds.
+    pub(crate) fn page_of(&self, limit_default: usize, limit_max: usize) -> PageRequest {
         PageRequest {
             offset: self
                 .integer("offset")
                 .and_then(|offset| usize::try_from(offset).ok())
                 .unwrap_or(0),
-            limit: effective_limit(self.integer("limit").unwrap_or(0)),
+            limit: match usize::try_from(self.integer("limit").unwrap_or(0)) {
+                Ok(limit) if limit > 0 => limit.min(limit_max),
+                _ => limit_default,
+            },
             detail: self.detail(),
         }
     }

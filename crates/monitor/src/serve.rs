@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -22,7 +22,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::limits::{CLOSE_TIME_MAX, CONNECTION_TIME_MAX, CONNECTIONS_MAX, HEAD_LEN_MAX, HEAD_TIME_MAX};
-use crate::site::{Content, Reply, Site};
+use crate::metrics;
+use crate::site::{Accept, Content, Reply, Site};
 use crate::snapshot::Source;
 
 /// Pause after an accept that failed for want of descriptors or memory.
@@ -139,8 +140,20 @@ async fn serve_connection(
     let _ = timeout(CLOSE_TIME_MAX, connection).await;
 }
 
-async fn answer(State(site): State<Arc<Site>>, uri: Uri) -> Response<Body> {
-    response(site.answer(uri.path(), uri.query().unwrap_or_default()).await)
+async fn answer(State(site): State<Arc<Site>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    response(
+        site.answer(uri.path(), uri.query().unwrap_or_default(), preference(accepted))
+            .await,
+    )
+}
+
+/// Plain text is for those who name it and not JSON.
+fn preference(accepted: Option<&str>) -> Accept {
+    match accepted {
+        Some(kinds) if kinds.contains("text/plain") && !kinds.contains("json") => Accept::Text,
+        _ => Accept::Any,
+    }
 }
 
 /// Headers of streaming specification §8.1 and core specification §6.1.
@@ -153,6 +166,7 @@ fn response(reply: Reply) -> Response<Body> {
         ],
         Content::JavaScript => &[(header::CONTENT_TYPE, "application/javascript")],
         Content::Html => &[(header::CONTENT_TYPE, "text/html; charset=utf-8")],
+        Content::Metrics => &[(header::CONTENT_TYPE, metrics::CONTENT_TYPE)],
         Content::Text => &[
             (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

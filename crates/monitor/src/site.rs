@@ -12,10 +12,25 @@ use crate::limits::{QUERY_LEN_MAX, SNAPSHOT_TIME_MAX};
 use crate::process::ProcessUse;
 use crate::query::Query;
 use crate::snapshot::{Source, StreamingState, Unavailable};
-use crate::{broker, json, streaming};
+use crate::{broker, connections, features, json, metrics, streaming, why};
 
 /// Paths of the broker, whose requests `/varz` counts (core specification §6.1).
-const COUNTED_PATHS: [&str; 4] = ["/", "/connz", "/healthz", "/varz"];
+const COUNTED_PATHS: [&str; 14] = [
+    "/",
+    "/accountz",
+    "/accstatz",
+    "/connz",
+    "/gatewayz",
+    "/healthz",
+    "/ipqueuesz",
+    "/jsz",
+    "/leafz",
+    "/raftz",
+    "/routez",
+    "/stacksz",
+    "/subsz",
+    "/varz",
+];
 
 /// Kind of an answer's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +40,17 @@ pub(crate) enum Content {
     Json,
     JavaScript,
     Html,
+    Text,
+    /// The text format of Prometheus.
+    Metrics,
+}
+
+/// What an asker prefers where there is a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accept {
+    /// Says nothing about it, or wants JSON.
+    Any,
+    /// Wants plain text.
     Text,
 }
 
@@ -77,11 +103,19 @@ impl Reply {
         self
     }
 
-    fn html(page: &str) -> Self {
+    pub(crate) fn text(text: String) -> Self {
+        Reply {
+            status: 200,
+            content: Content::Text,
+            body: text,
+        }
+    }
+
+    fn html(page: String) -> Self {
         Reply {
             status: 200,
             content: Content::Html,
-            body: page.to_owned(),
+            body: page,
         }
     }
 
@@ -126,6 +160,8 @@ impl Moment {
 /// All endpoints over one source.
 pub(crate) struct Site {
     source: Arc<dyn Source>,
+    /// Before the paths of the broker; the streaming endpoints have none (streaming specification §8.1).
+    base_path: String,
     /// Requests by place in [`COUNTED_PATHS`].
     requests: [AtomicU64; COUNTED_PATHS.len()],
 }
@@ -133,20 +169,22 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new(source: Arc<dyn Source>) -> Self {
         Site {
+            base_path: source.base_path(),
             source,
             requests: Default::default(),
         }
     }
 
     /// Answers a request; whatever its method.
-    pub(crate) async fn answer(&self, path: &str, query: &str) -> Reply {
-        self.answer_at(Moment::now(), path, query).await
+    pub(crate) async fn answer(&self, path: &str, query: &str, accept: Accept) -> Reply {
+        self.answer_at(Moment::now(), path, query, accept).await
     }
 
-    pub(crate) async fn answer_at(&self, moment: Moment, path: &str, query: &str) -> Reply {
+    pub(crate) async fn answer_at(&self, moment: Moment, path: &str, query: &str, accept: Accept) -> Reply {
         if query.len() > QUERY_LEN_MAX {
             return Reply::bad_request(format!("query too long, at most {QUERY_LEN_MAX} bytes"));
         }
+        let path = self.without_base(path);
         if let Some(place) = COUNTED_PATHS.iter().position(|counted| *counted == path) {
             self.requests[place].fetch_add(1, Ordering::Relaxed);
         }
@@ -155,11 +193,20 @@ impl Site {
             Ok(callback) => callback,
             Err(text) => return Reply::bad_request(text),
         };
-        let answer = tokio::time::timeout(SNAPSHOT_TIME_MAX, self.route(&moment, path, &query)).await;
+        let route = async {
+            match path
+                .strip_prefix("/streaming")
+                .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+            {
+                Some(rest) => self.streaming(&moment, rest, &query, accept).await,
+                None => self.broker(&moment, path, &query).await,
+            }
+        };
+        let answer = tokio::time::timeout(SNAPSHOT_TIME_MAX, route).await;
         let answer = answer.unwrap_or_else(|_| Err(Unavailable("the server does not answer".to_owned())));
         match answer {
             Ok(reply) => reply.called(callback),
-            Err(unavailable) if path == "/healthz" => broker::healthz(Err(unavailable)).await.called(callback),
+            Err(unavailable) if path.starts_with("/healthz") => broker::healthz(Err(unavailable)).called(callback),
             Err(Unavailable(reason)) => {
                 let what = path.rsplit('/').next().unwrap_or_default();
                 let body = format!("Error getting information about {what}: {reason}\n");
@@ -172,24 +219,64 @@ impl Site {
         }
     }
 
-    async fn route(&self, moment: &Moment, path: &str, query: &Query) -> Result<Reply, Unavailable> {
+    /// The path as if there was no base path. What has to be found without one too keeps its own.
+    fn without_base<'a>(&self, path: &'a str) -> &'a str {
+        const FIXED: [&str; 3] = ["/streaming", "/metrics", "/healthz"];
+        if self.base_path.is_empty() || FIXED.iter().any(|fixed| path.starts_with(fixed)) {
+            return path;
+        }
+        match path.strip_prefix(&self.base_path) {
+            Some("") => "/",
+            // What has no base path has none behind one either.
+            Some(rest) if rest.starts_with('/') && !rest.starts_with("/streaming") => rest,
+            _ => "",
+        }
+    }
+
+    async fn broker(&self, moment: &Moment, path: &str, query: &Query) -> Result<Reply, Unavailable> {
+        let source = &*self.source;
+        if path.starts_with("/healthz")
+            && let Err(text) = broker::healthz_parameters(query)
+        {
+            return Ok(Reply::bad_request(text));
+        }
+        Ok(match path {
+            "/" => Reply::html(broker::index(&self.base_path)),
+            "/healthz" | "/healthz/ready" => broker::healthz(source.readiness().await),
+            "/healthz/live" => broker::healthz(source.liveness().await),
+            "/varz" => broker::varz(source.broker().await?, moment, ProcessUse::now(), self.request_counts()),
+            "/connz" => connections::connz(source, moment, query).await?,
+            "/subsz" | "/subscriptionsz" => connections::subsz(source, moment, query).await?,
+            "/routez" => features::routez(source.broker().await?, moment),
+            "/gatewayz" => features::gatewayz(source.broker().await?, moment),
+            "/leafz" => features::leafz(source.broker().await?, moment),
+            "/accountz" => features::accountz(source.broker().await?, moment, query),
+            "/accstatz" => features::accstatz(source.broker().await?, moment, query),
+            "/jsz" => features::jsz(source.broker().await?, moment),
+            "/ipqueuesz" | "/raftz" | "/debug/vars" => Reply::json(&features::Nothing {}),
+            "/stacksz" => features::stacksz(),
+            "/metrics" => metrics::metrics(source, query, ProcessUse::now()).await?,
+            _ => Reply::not_found("404 page not found\n".to_owned()),
+        })
+    }
+
+    /// What is below `/streaming`.
+    async fn streaming(
+        &self,
+        moment: &Moment,
+        path: &str,
+        query: &Query,
+        accept: Accept,
+    ) -> Result<Reply, Unavailable> {
         let source = &*self.source;
         match path {
-            "/" => Ok(Reply::html(broker::INDEX)),
-            "/healthz" => Ok(broker::healthz(source.health().await).await),
-            "/varz" => Ok(broker::varz(
-                source.broker().await?,
-                moment,
-                ProcessUse::now(),
-                self.request_counts(),
-            )),
-            "/connz" => broker::connz(source, moment, query).await,
-            "/streaming" => Ok(Reply::html(streaming::INDEX)),
-            "/streaming/serverz" => streaming::serverz(source, moment, ProcessUse::now()).await,
-            "/streaming/storez" => streaming::storez(source, moment).await,
-            "/streaming/clientsz" => streaming::clientsz(source, moment, query).await,
-            "/streaming/channelsz" => streaming::channelsz(source, moment, query).await,
-            "/streaming/isFTActive" => {
+            "" => Ok(Reply::html(streaming::INDEX.to_owned())),
+            "/serverz" => streaming::serverz(source, moment, ProcessUse::now()).await,
+            "/storez" => streaming::storez(source, moment).await,
+            "/clientsz" => streaming::clientsz(source, moment, query).await,
+            "/channelsz" => streaming::channelsz(source, moment, query).await,
+            "/why" => why::why(source, moment, query, accept).await,
+            "/isFTActive" => {
                 let active = source.streaming_identity().state == StreamingState::FtActive;
                 let status = if active { 200 } else { 204 };
                 Ok(Reply {
@@ -212,4 +299,8 @@ impl Site {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+pub(crate) mod fake;
+#[cfg(test)]
+mod features_tests;
+#[cfg(test)]
+mod tests;

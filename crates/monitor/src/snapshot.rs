@@ -4,9 +4,19 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use serde::Serialize;
+
+mod broker;
+mod figures;
+mod why;
+
+pub use broker::{Broker, Connection, ConnectionState, ConnectionSubscription, SlowConsumers};
+pub use figures::{
+    ChannelFilter, EngineFigures, Figures, Histogram, JournalFigures, Survey, SurveyRequest, SurveyedChannel,
+    SurveyedSubscription,
+};
+pub use why::{Fact, SequenceRange, Why, WhyQuestion, WhySubscription};
 
 /// Why a snapshot could not be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,14 +27,26 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + S
 
 /// Whom to ask. Every method may be called at any time between start and end of the server, recovery included.
 pub trait Source: Send + Sync + 'static {
-    /// Whether the server does its work (`/healthz`).
-    fn health(&self) -> Answer<'_, Health>;
+    /// What the paths of the broker's endpoints begin with: empty, or `/` and more.
+    fn base_path(&self) -> String {
+        String::new()
+    }
+
+    /// Whether the server can do its work (`/healthz`, `/healthz/ready`): not while it starts or stops, nor when its store
+    /// failed.
+    fn readiness(&self) -> Answer<'_, Health>;
+
+    /// Whether it is worth keeping (`/healthz/live`): a server that starts, stops, or whose store failed is.
+    fn liveness(&self) -> Answer<'_, Health>;
 
     /// The broker (`/varz`).
     fn broker(&self) -> Answer<'_, Broker>;
 
-    /// All connections in a state, in any order (`/connz`); their subscriptions only when asked for.
-    fn connections(&self, state: ConnectionState, detail: Detail) -> Answer<'_, Vec<Connection>>;
+    /// All connections in a state, in any order and without their subscriptions (`/connz`).
+    fn connections(&self, state: ConnectionState) -> Answer<'_, Vec<Connection>>;
+
+    /// The subscriptions of a connection, open or closed, at most `max` of them; empty when it has gone.
+    fn connection_subscriptions(&self, cid: u64, max: usize) -> Answer<'_, Vec<ConnectionSubscription>>;
 
     /// Who the streaming server is; known before anything else.
     fn streaming_identity(&self) -> StreamingIdentity;
@@ -49,6 +71,15 @@ pub trait Source: Send + Sync + 'static {
 
     /// One channel.
     fn channel(&self, name: Vec<u8>, detail: Detail) -> Answer<'_, Option<Channel>>;
+
+    /// Why the subscriptions that a question names are, or are not, receiving (`/streaming/why`).
+    fn why(&self, question: WhyQuestion) -> Answer<'_, Why>;
+
+    /// Figures of the engine and the store (`/metrics`).
+    fn figures(&self) -> Answer<'_, Figures>;
+
+    /// Sums over a part of the channels, and details of some of them (`/metrics`).
+    fn survey(&self, request: SurveyRequest) -> Answer<'_, Survey>;
 }
 
 /// How much of a snapshot is wanted.
@@ -102,171 +133,6 @@ pub enum Health {
     },
 }
 
-/// The broker as `/varz` shows it (core specification §6.2).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Broker {
-    /// Id of the broker, as in INFO.
-    pub server_id: String,
-    /// Name of the broker.
-    pub server_name: String,
-    /// Version offered in INFO.
-    pub version: String,
-    /// Protocol offered in INFO.
-    pub protocol: u32,
-    /// What the server was built with; shown under the key `go`.
-    pub runtime: String,
-    /// Host on which clients are served.
-    pub host: String,
-    /// Port on which clients are served.
-    pub port: u16,
-    /// Addresses told to clients.
-    pub connect_urls: Vec<String>,
-    /// Whether clients without credentials are refused.
-    pub auth_required: bool,
-    /// Whether clients must use TLS.
-    pub tls_required: bool,
-    /// Whether clients must present a certificate.
-    pub tls_verify: bool,
-    /// Connections at most.
-    pub max_connections: u64,
-    /// Interval of pings.
-    pub ping_interval: Duration,
-    /// Unanswered pings at most.
-    pub ping_max: u32,
-    /// Host of this monitoring.
-    pub http_host: String,
-    /// Port of this monitoring.
-    pub http_port: u16,
-    /// Port of this monitoring with TLS; 0 is none.
-    pub https_port: u16,
-    /// Time for authentication.
-    pub auth_timeout: Duration,
-    /// Bytes of a control line at most.
-    pub max_control_line: u64,
-    /// Bytes of a payload at most.
-    pub max_payload: u64,
-    /// Bytes pending to a client at most.
-    pub max_pending: u64,
-    /// Time for a TLS handshake.
-    pub tls_timeout: Duration,
-    /// Time for a write.
-    pub write_deadline: Duration,
-    /// Start of the server.
-    pub start_ns: i64,
-    /// When the configuration was read.
-    pub config_load_ns: i64,
-    /// Live clients.
-    pub connections: u64,
-    /// Clients since the start.
-    pub total_connections: u64,
-    /// Route connections.
-    pub routes: u64,
-    /// Servers behind routes.
-    pub remotes: u64,
-    /// Messages received from clients.
-    pub in_msgs: u64,
-    /// Their bytes, payload and headers.
-    pub in_bytes: u64,
-    /// Messages sent to clients.
-    pub out_msgs: u64,
-    /// Their bytes, payload and headers.
-    pub out_bytes: u64,
-    /// Slow consumers since the start.
-    pub slow_consumers: SlowConsumers,
-    /// Subscriptions, the server's own included.
-    pub subscriptions: u64,
-}
-
-/// Slow consumers since the start, by kind of connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct SlowConsumers {
-    /// Clients.
-    pub clients: u64,
-    /// Routes.
-    pub routes: u64,
-    /// Gateways.
-    pub gateways: u64,
-    /// Leaf nodes.
-    pub leafs: u64,
-}
-
-/// Which connections are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionState {
-    /// Live ones.
-    Open,
-    /// Those of the ring of closed connections.
-    Closed,
-    /// Both.
-    All,
-}
-
-/// A connection as `/connz` shows it (core specification §6.3).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Connection {
-    /// Number of the connection.
-    pub cid: u64,
-    /// Address of the client.
-    pub ip: String,
-    /// Port of the client.
-    pub port: u16,
-    /// When it was opened.
-    pub start_ns: i64,
-    /// When something was last received or sent.
-    pub last_activity_ns: i64,
-    /// When it was closed.
-    pub stop_ns: Option<i64>,
-    /// Why it was closed.
-    pub reason: Option<String>,
-    /// Last round trip measured.
-    pub rtt: Option<Duration>,
-    /// Bytes that wait to be sent.
-    pub pending_bytes: u64,
-    /// Messages received from the client.
-    pub in_msgs: u64,
-    /// Messages sent to the client.
-    pub out_msgs: u64,
-    /// Bytes received from the client.
-    pub in_bytes: u64,
-    /// Bytes sent to the client.
-    pub out_bytes: u64,
-    /// Number of subscriptions.
-    pub subscription_count: u64,
-    /// Name the client gave.
-    pub name: Option<String>,
-    /// Language the client gave.
-    pub lang: Option<String>,
-    /// Version the client gave.
-    pub version: Option<String>,
-    /// Version of TLS, `1.2` or `1.3`.
-    pub tls_version: Option<String>,
-    /// Cipher suite of TLS.
-    pub tls_cipher_suite: Option<String>,
-    /// Whether the TLS handshake came before INFO.
-    pub tls_first: bool,
-    /// User it authenticated as; shown on request only.
-    pub authorized_user: Option<String>,
-    /// Account it belongs to; shown on request only.
-    pub account: Option<String>,
-    /// Subscriptions, with [`Detail::Subscriptions`].
-    pub subscriptions: Vec<ConnectionSubscription>,
-}
-
-/// A core subscription.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ConnectionSubscription {
-    /// Subject, possibly with wildcards.
-    pub subject: String,
-    /// Queue group.
-    pub queue: Option<String>,
-    /// Id the client gave.
-    pub sid: String,
-    /// Messages delivered.
-    pub msgs: u64,
-    /// Messages after which it ends; 0 is never.
-    pub max: u64,
-}
-
 /// State of the streaming server (streaming specification §8.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -285,6 +151,20 @@ pub enum StreamingState {
     Shutdown,
 }
 
+impl StreamingState {
+    /// As serverz shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            StreamingState::Standalone => "STANDALONE",
+            StreamingState::FtActive => "FT_ACTIVE",
+            StreamingState::FtStandby => "FT_STANDBY",
+            StreamingState::Clustered => "CLUSTERED",
+            StreamingState::Failed => "FAILED",
+            StreamingState::Shutdown => "SHUTDOWN",
+        }
+    }
+}
+
 /// Role of a clustered server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Role {
@@ -294,6 +174,17 @@ pub enum Role {
     Follower,
     /// Wants to lead.
     Candidate,
+}
+
+impl Role {
+    /// As serverz shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Leader => "Leader",
+            Role::Follower => "Follower",
+            Role::Candidate => "Candidate",
+        }
+    }
 }
 
 /// Who the streaming server is.

@@ -10,7 +10,7 @@ mod pass;
 mod world;
 
 pub(crate) use hold::Tag;
-pub use inbox::{Inbox, Query};
+pub use inbox::{Glance, Inbox, Query};
 pub(crate) use pass::{Clock, start};
 pub use pass::{EngineThread, Health};
 pub(crate) use world::World;

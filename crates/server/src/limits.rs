@@ -55,3 +55,12 @@ pub const PARTITION_PATIENCE: std::time::Duration = std::time::Duration::from_se
 pub const PARTITION_SETTLING: std::time::Duration = std::time::Duration::from_millis(500);
 
 const _: () = assert!(INBOX_BYTES_LOW < INBOX_BYTES_HIGH);
+
+/// Questions of the monitoring that may wait for the engine; further ones are refused.
+pub const MONITORING_QUESTIONS_MAX: usize = 512;
+
+/// Entries of a list that one question asks the engine for; longer lists are asked for piece by piece.
+pub const MONITORING_SLICE: usize = 256;
+
+/// Channels and subscriptions that one question of a survey looks at.
+pub const SURVEY_VISITS: usize = 2048;

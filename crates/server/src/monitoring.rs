@@ -1,21 +1,27 @@
 //! What the monitoring shows, taken from the broker and the engine.
 //!
-//! The engine is asked through its inbox and answers between two inputs; the broker is read where it stands.
+//! The engine is asked through its inbox and answers between two inputs; long lists are asked for part by part. The broker
+//! is read where it stands. How much waits for an answer is bounded.
+
+mod show;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
-use seaway_broker::{Broker, ConnectionFilter, ConnectionSnapshot, SubscriptionDetail};
+use seaway_broker::{Broker, ConnectionFilter, SubscriptionDetail};
 use seaway_config::Options;
 use seaway_monitor as monitor;
 use seaway_monitor::{Answer, Detail, PageRequest, Source, StreamingIdentity, Unavailable};
-use seaway_streaming::{ChannelSnapshot, ClientSnapshot, Engine, SubscriptionSnapshot};
+use seaway_streaming::{LimitsTable, SurveySlice};
 use tokio::sync::oneshot;
 
-use crate::engine::{Health, Inbox};
-use crate::phase::Phase;
+use crate::engine::{Glance, Health, Inbox};
+use crate::limits::{MONITORING_QUESTIONS_MAX, MONITORING_SLICE, SURVEY_VISITS};
+use crate::phase::{Phase, Stage};
 
-/// How long the engine may take to answer: a disk that stalls must not hang the monitoring.
+/// How long the engine may take to answer: a disk that stalls must not hang the monitoring. An engine that takes longer is
+/// not alive.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ports that are really listened on; 0 is none.
@@ -33,25 +39,24 @@ pub struct MonitoredPorts {
 pub struct Monitoring {
     options: Options,
     server_id: String,
+    limits: LimitsTable,
     ports: MonitoredPorts,
     start_ns: i64,
     broker: Broker,
     inbox: Arc<Inbox>,
     health: Health,
     phase: Phase,
+    /// Questions that the engine has not answered yet.
+    questions: Arc<AtomicUsize>,
 }
 
-fn since_epoch(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0, |after| i64::try_from(after.as_nanos()).unwrap_or(i64::MAX))
-}
+/// One question less when it has been answered, or was dropped with the engine.
+struct Counted(Arc<AtomicUsize>);
 
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn text(value: &str) -> Option<String> {
-    (!value.is_empty()).then(|| value.to_owned())
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Monitoring {
@@ -68,107 +73,117 @@ impl Monitoring {
         Monitoring {
             options: options.clone(),
             server_id: server_id.to_owned(),
+            // Limits that contradict each other have ended the start before anybody can ask.
+            limits: crate::engine_options::limits_table(&options.streaming).unwrap_or_default(),
             ports,
-            start_ns: since_epoch(SystemTime::now()),
+            start_ns: show::since_epoch(SystemTime::now()),
             broker,
             inbox,
             health,
             phase,
+            questions: Arc::default(),
         }
     }
 
-    /// Asks the engine; `Unavailable` when it does not answer in time.
-    fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Engine) -> T + Send + 'static) -> Answer<'_, T> {
+    /// Asks the engine; `Unavailable` when there is none yet, when it does not answer in time, and when too many wait for
+    /// answers already.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Glance<'_>) -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let unavailable = |reason: &str| Err(Unavailable(reason.to_owned()));
         if !self.phase.has_engine() {
-            let reason = self.phase.not_ready().unwrap_or_default();
-            return Box::pin(async move { Err(Unavailable(reason)) });
+            return unavailable(&self.phase.not_ready().unwrap_or_default());
+        }
+        let counted = Counted(Arc::clone(&self.questions));
+        if self.questions.fetch_add(1, Ordering::AcqRel) >= MONITORING_QUESTIONS_MAX {
+            return unavailable("too many questions wait for the streaming engine");
         }
         let (answer, answered) = oneshot::channel();
-        self.inbox.ask(Box::new(move |engine| {
+        self.inbox.ask(Box::new(move |glance| {
             // Whoever asked may have gone.
-            let _ = answer.send(question(engine));
+            let _ = answer.send(question(glance));
+            drop(counted);
         }));
-        Box::pin(async move {
-            match tokio::time::timeout(ENGINE_PATIENCE, answered).await {
-                Ok(Ok(value)) => Ok(value),
-                Ok(Err(_)) => Err(Unavailable("the streaming engine has stopped".to_owned())),
-                Err(_) => Err(Unavailable("the streaming engine does not answer".to_owned())),
-            }
-        })
+        match tokio::time::timeout(ENGINE_PATIENCE, answered).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(_)) => unavailable("the streaming engine has stopped"),
+            Err(_) => unavailable("the streaming engine does not answer"),
+        }
     }
 
-    fn limits(&self) -> monitor::StoreLimits {
-        let limits = &self.options.streaming.limits;
-        monitor::StoreLimits {
-            max_channels: limits.max_channels,
-            global: monitor::ChannelLimits {
-                max_msgs: limits.max_msgs,
-                max_bytes: limits.max_bytes,
-                max_age: nanoseconds(limits.max_age),
-                max_subscriptions: limits.max_subs,
-                max_inactivity: nanoseconds(limits.max_inactivity),
-            },
-            channels: Default::default(),
+    /// A part of a list, asked for piece by piece: first by its offset, then from the last entry on.
+    async fn page<T: Named + Send + 'static>(
+        &self,
+        request: PageRequest,
+        first: impl FnOnce(&Glance<'_>, usize, usize) -> seaway_streaming::Page<T> + Send + 'static,
+        more: impl Fn(&Glance<'_>, &[u8], usize) -> Vec<T> + Clone + Send + 'static,
+    ) -> Result<seaway_streaming::Page<T>, Unavailable> {
+        let offset = request.offset;
+        let size = request.limit.min(MONITORING_SLICE);
+        let mut page = self.ask(move |glance| first(glance, offset, size)).await?;
+        while page.items.len() < request.limit
+            && page.items.len().is_multiple_of(MONITORING_SLICE)
+            && let Some(last) = page.items.last().map(|last| last.name().as_bytes().to_vec())
+        {
+            let (more, size) = (more.clone(), MONITORING_SLICE.min(request.limit - page.items.len()));
+            let items = self.ask(move |glance| more(glance, &last, size)).await?;
+            if items.is_empty() {
+                break;
+            }
+            page.items.extend(items);
         }
+        Ok(page)
+    }
+}
+
+/// An entry of a list that goes on by name.
+trait Named {
+    fn name(&self) -> &str;
+}
+
+impl Named for seaway_streaming::ChannelSnapshot {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for seaway_streaming::ClientSnapshot {
+    fn name(&self) -> &str {
+        &self.id
     }
 }
 
 impl Source for Monitoring {
-    fn health(&self) -> Answer<'_, monitor::Health> {
-        let health = match self.health.reason().or_else(|| self.phase.not_ready()) {
-            None => monitor::Health::Ok,
-            Some(reason) => monitor::Health::Unavailable { reason },
-        };
-        Box::pin(async move { Ok(health) })
+    fn base_path(&self) -> String {
+        self.options.broker.http_base_path.clone()
+    }
+
+    fn readiness(&self) -> Answer<'_, monitor::Health> {
+        let reason = self.health.reason().or_else(|| self.phase.not_ready());
+        Box::pin(async move {
+            match reason {
+                Some(reason) => Ok(monitor::Health::Unavailable { reason }),
+                None => self.ask(|_| monitor::Health::Ok).await,
+            }
+        })
+    }
+
+    fn liveness(&self) -> Answer<'_, monitor::Health> {
+        Box::pin(async move {
+            match self.phase.stage() {
+                Stage::Ready => self.ask(|_| monitor::Health::Ok).await,
+                Stage::Recovering | Stage::Opening | Stage::Stopping => Ok(monitor::Health::Ok),
+            }
+        })
     }
 
     fn broker(&self) -> Answer<'_, monitor::Broker> {
-        let snapshot = self.broker.snapshot();
-        let options = self.broker.options();
-        let started = since_epoch(snapshot.started_at);
-        let broker = monitor::Broker {
-            server_id: snapshot.server_id,
-            server_name: snapshot.server_name,
-            version: options.version.clone(),
-            protocol: 1,
-            runtime: runtime(),
-            host: self.options.broker.host.clone(),
-            port: self.ports.clients,
-            connect_urls: Vec::new(),
-            auth_required: snapshot.auth_required,
-            tls_required: snapshot.tls.is_some_and(|tls| tls.required),
-            tls_verify: snapshot.tls.is_some_and(|tls| tls.verify),
-            auth_timeout: snapshot.auth_timeout,
-            tls_timeout: snapshot.tls.map(|tls| tls.timeout).unwrap_or_default(),
-            max_connections: snapshot.max_connections as u64,
-            ping_interval: options.ping_interval,
-            ping_max: options.ping_max,
-            http_host: self.options.broker.host.clone(),
-            http_port: self.ports.http,
-            https_port: self.ports.https,
-            max_control_line: snapshot.max_control_line as u64,
-            max_payload: snapshot.max_payload as u64,
-            max_pending: options.max_pending as u64,
-            write_deadline: options.write_deadline,
-            start_ns: started,
-            config_load_ns: started,
-            connections: snapshot.connections as u64,
-            total_connections: snapshot.total_connections,
-            in_msgs: snapshot.in_messages,
-            in_bytes: snapshot.in_bytes,
-            out_msgs: snapshot.out_messages,
-            out_bytes: snapshot.out_bytes,
-            slow_consumers: monitor::SlowConsumers {
-                clients: snapshot.slow_consumers,
-                ..Default::default()
-            },
-            subscriptions: snapshot.subscriptions as u64,
-            ..monitor::Broker::default()
-        };
+        let broker = show::broker(&self.broker, &self.options, self.ports);
         Box::pin(async move { Ok(broker) })
     }
 
-    fn connections(&self, state: monitor::ConnectionState, detail: Detail) -> Answer<'_, Vec<monitor::Connection>> {
+    fn connections(&self, state: monitor::ConnectionState) -> Answer<'_, Vec<monitor::Connection>> {
         let filter = ConnectionFilter {
             state: match state {
                 monitor::ConnectionState::Open => seaway_broker::ConnectionState::Open,
@@ -176,95 +191,136 @@ impl Source for Monitoring {
                 monitor::ConnectionState::All => seaway_broker::ConnectionState::All,
             },
             connection_id: None,
-            subscriptions: match detail {
-                Detail::Counts => SubscriptionDetail::Count,
-                Detail::Subscriptions => SubscriptionDetail::List,
-            },
+            subscriptions: SubscriptionDetail::Count,
         };
-        let connections = self.broker.connections(&filter).into_iter().map(connection).collect();
+        let connections = self
+            .broker
+            .connections(&filter)
+            .into_iter()
+            .map(show::connection)
+            .collect();
         Box::pin(async move { Ok(connections) })
+    }
+
+    fn connection_subscriptions(&self, cid: u64, max: usize) -> Answer<'_, Vec<monitor::ConnectionSubscription>> {
+        let filter = ConnectionFilter {
+            state: seaway_broker::ConnectionState::All,
+            connection_id: Some(cid),
+            subscriptions: SubscriptionDetail::List,
+        };
+        let found = self.broker.connections(&filter).into_iter();
+        let subscriptions = found.flat_map(|connection| connection.subscription_list).take(max);
+        let subscriptions = subscriptions.map(show::connection_subscription).collect();
+        Box::pin(async move { Ok(subscriptions) })
     }
 
     fn streaming_identity(&self) -> StreamingIdentity {
         StreamingIdentity {
             cluster_id: self.options.streaming.cluster_id.clone(),
             server_id: self.server_id.clone(),
-            state: monitor::StreamingState::Standalone,
+            state: match self.phase.stage() {
+                Stage::Stopping => monitor::StreamingState::Shutdown,
+                Stage::Recovering | Stage::Opening | Stage::Ready => monitor::StreamingState::Standalone,
+            },
         }
     }
 
     fn streaming_server(&self) -> Answer<'_, monitor::StreamingServer> {
         let start_ns = self.start_ns;
-        self.ask(move |engine| {
-            let snapshot = engine.server_snapshot();
-            monitor::StreamingServer {
-                version: seaway_config::STREAMING_VERSION.to_owned(),
-                runtime: runtime(),
-                start_ns,
-                clients: snapshot.clients as u64,
-                subscriptions: snapshot.subscriptions as u64,
-                channels: snapshot.channels as u64,
-                total_msgs: snapshot.total_messages,
-                total_bytes: snapshot.total_bytes,
-                in_msgs: snapshot.in_messages,
-                in_bytes: snapshot.in_bytes,
-                out_msgs: snapshot.out_messages,
-                out_bytes: snapshot.out_bytes,
-                ..monitor::StreamingServer::default()
-            }
-        })
+        Box::pin(self.ask(move |glance| show::streaming_server(&glance.engine.server_snapshot(), start_ns)))
     }
 
     fn streaming_store(&self) -> Answer<'_, monitor::StreamingStore> {
-        let (kind, limits) = (self.options.streaming.store.name().to_owned(), self.limits());
-        self.ask(move |engine| {
-            let snapshot = engine.server_snapshot();
+        let (kind, limits) = (
+            self.options.streaming.store.name().to_owned(),
+            show::limits(&self.limits),
+        );
+        Box::pin(self.ask(move |glance| {
+            let snapshot = glance.engine.server_snapshot();
             monitor::StreamingStore {
                 kind,
                 limits,
                 total_msgs: snapshot.total_messages,
                 total_bytes: snapshot.total_bytes,
             }
-        })
+        }))
     }
 
     fn clients(&self, request: PageRequest) -> Answer<'_, monitor::Page<monitor::Client>> {
-        self.ask(move |engine| {
-            page(
-                engine.clients_page(request.offset, request.limit, wants_subscriptions(request.detail)),
-                client,
-            )
+        let detail = wants_subscriptions(request.detail);
+        Box::pin(async move {
+            let first = move |glance: &Glance<'_>, offset, limit| glance.engine.clients_page(offset, limit, detail);
+            let more =
+                move |glance: &Glance<'_>, after: &[u8], limit| glance.engine.clients_after(after, limit, detail);
+            Ok(page(self.page(request, first, more).await?, show::client))
         })
     }
 
     fn client(&self, id: Vec<u8>, detail: Detail) -> Answer<'_, Option<monitor::Client>> {
-        self.ask(move |engine| engine.client(&id, wants_subscriptions(detail)).map(client))
+        Box::pin(self.ask(move |glance| glance.engine.client(&id, wants_subscriptions(detail)).map(show::client)))
     }
 
     fn channel_names(&self, request: PageRequest) -> Answer<'_, monitor::Page<String>> {
-        self.ask(move |engine| {
-            page(engine.channels_page(request.offset, request.limit, false), |channel| {
-                channel.name
-            })
+        Box::pin(async move {
+            let first = |glance: &Glance<'_>, offset, limit| glance.engine.channels_page(offset, limit, false);
+            let more = |glance: &Glance<'_>, after: &[u8], limit| glance.engine.channels_after(after, limit, false);
+            Ok(page(self.page(request, first, more).await?, |channel| channel.name))
         })
     }
 
     fn channels(&self, request: PageRequest) -> Answer<'_, monitor::Page<monitor::Channel>> {
-        self.ask(move |engine| {
-            page(
-                engine.channels_page(request.offset, request.limit, wants_subscriptions(request.detail)),
-                channel,
-            )
+        let detail = wants_subscriptions(request.detail);
+        Box::pin(async move {
+            let first = move |glance: &Glance<'_>, offset, limit| glance.engine.channels_page(offset, limit, detail);
+            let more =
+                move |glance: &Glance<'_>, after: &[u8], limit| glance.engine.channels_after(after, limit, detail);
+            Ok(page(self.page(request, first, more).await?, show::channel))
         })
     }
 
     fn channel(&self, name: Vec<u8>, detail: Detail) -> Answer<'_, Option<monitor::Channel>> {
-        self.ask(move |engine| engine.channel(&name, wants_subscriptions(detail)).map(channel))
+        Box::pin(self.ask(move |glance| {
+            glance
+                .engine
+                .channel(&name, wants_subscriptions(detail))
+                .map(show::channel)
+        }))
     }
-}
 
-fn runtime() -> String {
-    format!("rust (seaway {})", seaway_config::SEAWAY_VERSION)
+    fn why(&self, question: monitor::WhyQuestion) -> Answer<'_, monitor::Why> {
+        Box::pin(self.ask(move |glance| {
+            let question = seaway_streaming::WhyQuestion {
+                channel: question.channel,
+                durable: question.durable,
+                queue: question.queue,
+                client: question.client,
+                offset: question.offset,
+                limit: question.limit,
+                store_full: glance.refusing.map(str::to_owned),
+            };
+            show::why(glance.engine.why(glance.now, &question))
+        }))
+    }
+
+    fn figures(&self) -> Answer<'_, monitor::Figures> {
+        Box::pin(self.ask(show::figures))
+    }
+
+    fn survey(&self, request: monitor::SurveyRequest) -> Answer<'_, monitor::Survey> {
+        Box::pin(self.ask(move |glance| {
+            let slice = SurveySlice {
+                visits: SURVEY_VISITS,
+                channels: request.channels_max,
+                subscriptions: request.subscriptions_max,
+            };
+            let wanted = |name: &[u8]| request.filter.matches(&String::from_utf8_lossy(name));
+            show::survey(
+                glance
+                    .engine
+                    .survey(glance.now, request.after.as_deref(), slice, wanted),
+            )
+        }))
+    }
 }
 
 fn wants_subscriptions(detail: Detail) -> bool {
@@ -275,85 +331,5 @@ fn page<T, U>(page: seaway_streaming::Page<T>, show: impl FnMut(T) -> U) -> moni
     monitor::Page {
         total: page.total,
         entries: page.items.into_iter().map(show).collect(),
-    }
-}
-
-fn client(client: ClientSnapshot) -> monitor::Client {
-    monitor::Client {
-        id: client.id,
-        hb_inbox: client.heartbeat_inbox,
-        subs_count: client.subscriptions_count as u64,
-        subscriptions: client
-            .subscriptions
-            .into_iter()
-            .map(|(channel, all)| (channel, all.into_iter().map(subscription).collect()))
-            .collect(),
-    }
-}
-
-fn channel(channel: ChannelSnapshot) -> monitor::Channel {
-    monitor::Channel {
-        name: channel.name,
-        msgs: channel.messages,
-        bytes: channel.bytes,
-        first_seq: channel.first_sequence,
-        last_seq: channel.last_sequence,
-        subs_count: channel.subscriptions_count as u64,
-        subscriptions: channel.subscriptions.into_iter().map(subscription).collect(),
-    }
-}
-
-fn subscription(subscription: SubscriptionSnapshot) -> monitor::Subscription {
-    monitor::Subscription {
-        client_id: subscription.client_id,
-        inbox: subscription.inbox,
-        ack_inbox: subscription.ack_inbox,
-        durable_name: subscription.durable_name,
-        queue_name: subscription.queue_name,
-        is_durable: subscription.is_durable,
-        is_offline: subscription.is_offline,
-        max_inflight: i32::try_from(subscription.max_in_flight).unwrap_or(i32::MAX),
-        ack_wait: subscription.ack_wait,
-        last_sent: subscription.last_sent,
-        pending_count: subscription.pending_count as u64,
-        is_stalled: subscription.is_stalled,
-    }
-}
-
-fn connection(connection: ConnectionSnapshot) -> monitor::Connection {
-    monitor::Connection {
-        cid: connection.id,
-        ip: connection.peer.ip().to_string(),
-        port: connection.peer.port(),
-        start_ns: since_epoch(connection.started_at),
-        last_activity_ns: since_epoch(connection.last_activity),
-        stop_ns: connection.ended.as_ref().map(|(when, _)| since_epoch(*when)),
-        reason: connection.ended.as_ref().map(|(_, reason)| reason.to_string()),
-        rtt: connection.round_trip,
-        pending_bytes: connection.pending_bytes as u64,
-        in_msgs: connection.in_messages,
-        out_msgs: connection.out_messages,
-        in_bytes: connection.in_bytes,
-        out_bytes: connection.out_bytes,
-        subscription_count: connection.subscriptions as u64,
-        name: text(&connection.name),
-        lang: text(&connection.lang),
-        version: text(&connection.version),
-        tls_version: connection.tls.as_ref().map(|tls| tls.version.to_owned()),
-        tls_cipher_suite: connection.tls.as_ref().map(|tls| tls.cipher_suite.clone()),
-        tls_first: connection.tls.as_ref().is_some_and(|tls| tls.first),
-        authorized_user: connection.authorized_user,
-        account: Some("$G".to_owned()),
-        subscriptions: connection
-            .subscription_list
-            .into_iter()
-            .map(|known| monitor::ConnectionSubscription {
-                subject: known.subject,
-                queue: known.queue,
-                sid: known.sid,
-                msgs: known.messages,
-                max: known.max,
-            })
-            .collect(),
     }
 }

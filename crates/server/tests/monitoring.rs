@@ -140,3 +140,171 @@ fn the_streaming_server_is_seen() {
     let (_, body) = server.get("/streaming/storez");
     assert!(body.contains("\"type\": \"MEMORY\","), "{body}");
 }
+
+/// Core specification §9.10 row 147: exact after a round trip.
+#[test]
+fn counters_are_current() {
+    let server = Server::in_memory(&[]);
+    let mut session = server.session("client");
+    let counts = || {
+        let (_, body) = server.get("/varz");
+        let value = |key: &str| -> u64 {
+            let rest = body.split_once(&format!("\"{key}\": ")).expect("the key is there").1;
+            rest.split(',').next().unwrap().parse().expect("a number")
+        };
+        (value("in_msgs"), value("in_bytes"))
+    };
+    let before = counts();
+    for _ in 0..100 {
+        session.connection.publish("foo", "", b"12345");
+    }
+    session.connection.ping(PATIENCE).unwrap();
+    assert_eq!(counts(), (before.0 + 100, before.1 + 500));
+}
+
+/// Core specification §9.10 rows 148 and 149.
+#[test]
+fn connections_and_subscriptions_are_listed() {
+    let server = Server::in_memory(&[]);
+    let mut first = server.session("first");
+    let mut second = server.session("second");
+    first.connection.subscribe("orders.*");
+    first.connection.ping(PATIENCE).unwrap();
+    second.connection.ping(PATIENCE).unwrap();
+    let (status, text) = server.get("/connz?sort=zz");
+    assert_eq!((status, text.as_str()), (400, "invalid sorting option: zz"));
+    let (_, body) = server.get("/connz?limit=1&offset=1");
+    for line in [
+        "\"num_connections\": 1,",
+        "\"total\": 2,",
+        "\"offset\": 1,",
+        "\"limit\": 1,",
+    ] {
+        assert!(body.contains(line), "{line} is missing in {body}");
+    }
+    let (_, body) = server.get("/connz?subs=detail&acc=$G&filter_subject=orders.new");
+    assert!(
+        body.contains("\"subject\": \"orders.*\",") && body.contains("\"total\": 1,"),
+        "{body}"
+    );
+    assert!(body.contains("\"account\": \"$G\""), "{body}");
+    let (_, body) = server.get("/subsz?subs=1&test=orders.new");
+    assert!(
+        body.contains("\"total\": 1,") && body.contains("\"subject\": \"orders.*\","),
+        "{body}"
+    );
+    assert_eq!(server.get("/subsz?test=orders.*").0, 400);
+    drop(second);
+    support::requests::wait_for(&server, "/connz?state=closed", "\"reason\": \"Client Closed\"");
+    let (_, body) = server.get("/connz?state=closed&sort=stop");
+    assert!(
+        body.contains("\"total\": 1,") && body.contains("\"stop\": \""),
+        "{body}"
+    );
+    for (path, text) in [
+        ("/routez", "\"num_routes\": 0,"),
+        ("/gatewayz", "\"outbound_gateways\": {},"),
+        ("/leafz", "\"leafs\": null"),
+        ("/accountz", "\"$G\""),
+        ("/accstatz", "\"conns\": 1,"),
+        ("/jsz", "\"disabled\": true,"),
+        ("/stacksz", "engine"),
+    ] {
+        let (status, body) = server.get(path);
+        assert!(status == 200 && body.contains(text), "{path}: {body}");
+    }
+}
+
+/// §8.1: the broker's endpoints begin with the base path; health in three kinds needs none.
+#[test]
+fn health_in_three_kinds() {
+    let server = Server::in_memory(&[]);
+    for path in [
+        "/healthz",
+        "/healthz/ready",
+        "/healthz/live",
+        "/healthz?js-enabled-only=true",
+    ] {
+        assert_eq!(server.get(path), (200, "{\"status\":\"ok\"}".to_owned()), "{path}");
+    }
+    assert_eq!(server.get("/healthz?details=zz").0, 400);
+    let (_, page) = server.get("/streaming");
+    for path in ["/streaming/serverz", "/streaming/why", "/metrics", "/healthz/live"] {
+        assert!(page.contains(path), "{path}: {page}");
+    }
+}
+
+/// §8.1, §13.9 MonitorClientsz, MonitorChannelsz: what is invalid gets the default, lists are in byte order.
+#[test]
+fn pages_of_clients_and_channels() {
+    let server = Server::in_memory(&[]);
+    let mut sessions: Vec<_> = ["b", "a", "C", "d", "e"].map(|id| server.session(id)).into();
+    for channel in ["b", "a", "C", "d", "e"] {
+        sessions[0].publish(channel, b"x").unwrap();
+    }
+    for (query, offset, limit, count) in [
+        ("", 0, 1024, 5),
+        ("?offset=-1&limit=-1", 0, 1024, 5),
+        ("?offset=1", 1, 1024, 4),
+        ("?offset=10", 10, 1024, 0),
+        ("?limit=1", 0, 1, 1),
+        ("?offset=3&limit=1", 3, 1, 1),
+        ("?offset=x&limit=y", 0, 1024, 5),
+    ] {
+        for path in ["/streaming/clientsz", "/streaming/channelsz"] {
+            let (status, body) = server.get(&format!("{path}{query}"));
+            let expected =
+                format!("\"offset\": {offset},\n  \"limit\": {limit},\n  \"count\": {count},\n  \"total\": 5");
+            assert!(status == 200 && body.contains(&expected), "{path}{query}: {body}");
+        }
+    }
+    let (_, body) = server.get("/streaming/channelsz");
+    assert!(
+        body.contains("\"C\",\n    \"a\",\n    \"b\",\n    \"d\",\n    \"e\""),
+        "{body}"
+    );
+    let (_, body) = server.get("/streaming/clientsz");
+    let ids: Vec<&str> = body
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("\"id\": "))
+        .collect();
+    assert_eq!(ids, ["\"C\",", "\"a\",", "\"b\",", "\"d\",", "\"e\","]);
+    // §8.1: JSONP.
+    let (status, body) = server.get("/streaming/channelsz?callback=show");
+    assert!(
+        status == 200 && body.starts_with("show({") && body.ends_with("})"),
+        "{body}"
+    );
+}
+
+/// §13.9 MonitorInOutMsgs, §8.6: an offline group shows its last owner until it is forgotten.
+#[test]
+fn counters_and_owners() {
+    let server = Server::in_memory(&[]);
+    let mut session = server.session("me");
+    let mut request = support::requests::hasty(subscription("foo"));
+    request.durable_name = "dur".into();
+    request.q_group = "group".into();
+    let subscribed = session.subscribe(request).unwrap();
+    for _ in 0..5 {
+        session.publish("foo", b"hi").unwrap();
+    }
+    for _ in 0..10 {
+        session.next_message(PATIENCE).unwrap();
+    }
+    let (_, body) = server.get("/streaming/serverz");
+    assert!(
+        body.contains("\"in_msgs\": 5,") && !body.contains("\"out_msgs\": 5,"),
+        "{body}"
+    );
+    session.close_subscription(&subscribed).unwrap();
+    let (_, body) = server.get("/streaming/channelsz?channel=foo&subs=1");
+    for line in [
+        "\"client_id\": \"me\",",
+        "\"queue_name\": \"dur:group\",",
+        "\"is_offline\": true,",
+        "\"subs_count\": 1,",
+    ] {
+        assert!(body.contains(line), "{line} is missing in {body}");
+    }
+}

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::site::tests::Fake;
+use crate::site::fake::Fake;
 
 /// Time that any step of a test may take.
 const PATIENCE: Duration = Duration::from_secs(10);

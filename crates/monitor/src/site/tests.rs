@@ -1,282 +1,34 @@
 //! Every endpoint against its specified text (streaming specification §8, core specification §6).
 
-use std::time::Duration;
-
+use super::fake::{Fake, START_NS};
 use super::*;
-use crate::snapshot::*;
 
-const START_NS: i64 = 1_700_000_000_000_000_000;
-
-/// A source with two clients and three channels.
-#[derive(Default)]
-pub(crate) struct Fake {
-    pub(crate) state: Option<StreamingState>,
-    pub(crate) broken: Option<&'static str>,
-    pub(crate) endless: bool,
-    pub(crate) empty: bool,
-}
-
-impl Fake {
-    fn answer<T: Send + 'static>(&self, value: T) -> Answer<'_, T> {
-        Box::pin(async move {
-            if self.endless {
-                std::future::pending::<()>().await;
-            }
-            match self.broken {
-                Some(reason) => Err(Unavailable(reason.to_owned())),
-                None => Ok(value),
-            }
-        })
-    }
-
-    fn subscription() -> Subscription {
-        Subscription {
-            client_id: "billing".into(),
-            inbox: "_INBOX.aaa".into(),
-            ack_inbox: "_INBOX.bbb".into(),
-            queue_name: "dur:workers".into(),
-            is_durable: true,
-            max_inflight: 1024,
-            ack_wait: 30,
-            last_sent: 12,
-            pending_count: 3,
-            ..Subscription::default()
-        }
-    }
-
-    fn all_clients(&self, detail: Detail) -> Vec<Client> {
-        let client = |id: &str, count| Client {
-            id: id.into(),
-            hb_inbox: "_INBOX.hb".into(),
-            subs_count: count,
-            subscriptions: if detail == Detail::Subscriptions && count > 0 {
-                BTreeMap::from([("orders".to_owned(), vec![Self::subscription()])])
-            } else {
-                BTreeMap::new()
-            },
-        };
-        if self.empty {
-            Vec::new()
-        } else {
-            vec![client("billing", 1), client("shop", 0)]
-        }
-    }
-
-    fn all_channels(&self, detail: Detail) -> Vec<Channel> {
-        let channel = |name: &str, count: u64| Channel {
-            name: name.into(),
-            msgs: 12,
-            bytes: 1632,
-            first_seq: 1,
-            last_seq: 12,
-            subs_count: count,
-            subscriptions: if detail == Detail::Subscriptions && count > 0 {
-                vec![Self::subscription()]
-            } else {
-                vec![]
-            },
-        };
-        if self.empty {
-            Vec::new()
-        } else {
-            vec![channel("a<b", 0), channel("bar", 0), channel("orders", 1)]
-        }
-    }
-}
-
-impl Source for Fake {
-    fn health(&self) -> Answer<'_, Health> {
-        self.answer(Health::Ok)
-    }
-
-    fn broker(&self) -> Answer<'_, Broker> {
-        self.answer(Broker {
-            server_id: "NB".into(),
-            server_name: "me".into(),
-            version: "2.9.24".into(),
-            protocol: 1,
-            runtime: "rust".into(),
-            host: "127.0.0.1".into(),
-            port: 4222,
-            max_connections: 65536,
-            ping_interval: Duration::from_secs(120),
-            ping_max: 2,
-            http_host: "127.0.0.1".into(),
-            http_port: 8222,
-            auth_timeout: Duration::from_secs(2),
-            max_control_line: 4096,
-            max_payload: 1_048_576,
-            max_pending: 67_108_864,
-            tls_timeout: Duration::from_secs(2),
-            write_deadline: Duration::from_secs(10),
-            start_ns: START_NS,
-            config_load_ns: START_NS,
-            connections: 1,
-            total_connections: 2,
-            in_msgs: 3,
-            in_bytes: 4,
-            out_msgs: 5,
-            out_bytes: 6,
-            subscriptions: 7,
-            slow_consumers: SlowConsumers {
-                clients: 1,
-                ..SlowConsumers::default()
-            },
-            ..Broker::default()
-        })
-    }
-
-    fn connections(&self, state: ConnectionState, detail: Detail) -> Answer<'_, Vec<Connection>> {
-        let connection = |cid: u64, stop_ns: Option<i64>| Connection {
-            cid,
-            ip: "127.0.0.1".into(),
-            port: 1000 + cid as u16,
-            start_ns: START_NS + cid as i64,
-            last_activity_ns: START_NS + 1_000_000_000,
-            stop_ns,
-            reason: stop_ns.map(|_| "Client Closed".into()),
-            rtt: (cid == 1).then_some(Duration::from_micros(412)),
-            out_msgs: 10 - cid,
-            in_msgs: cid,
-            subscription_count: 1,
-            name: Some(format!("client {cid}")),
-            account: Some("$G".into()),
-            subscriptions: match detail {
-                Detail::Counts => vec![],
-                Detail::Subscriptions => {
-                    vec![ConnectionSubscription {
-                        subject: "foo.>".into(),
-                        sid: "1".into(),
-                        ..Default::default()
-                    }]
-                }
-            },
-            ..Connection::default()
-        };
-        let closed = connection(1, Some(START_NS + 5_000_000_000));
-        self.answer(match state {
-            ConnectionState::Open => vec![connection(3, None), connection(2, None)],
-            ConnectionState::Closed => vec![closed],
-            ConnectionState::All => vec![connection(3, None), connection(2, None), closed],
-        })
-    }
-
-    fn streaming_identity(&self) -> StreamingIdentity {
-        StreamingIdentity {
-            cluster_id: "test-cluster".into(),
-            server_id: "SERVER".into(),
-            state: self.state.unwrap_or(StreamingState::Standalone),
-        }
-    }
-
-    fn streaming_server(&self) -> Answer<'_, StreamingServer> {
-        self.answer(StreamingServer {
-            version: "0.25.6".into(),
-            runtime: "rust".into(),
-            start_ns: START_NS,
-            clients: 2,
-            subscriptions: 3,
-            channels: 1,
-            total_msgs: 12,
-            total_bytes: 1632,
-            in_msgs: 12,
-            in_bytes: 1900,
-            out_msgs: 13,
-            out_bytes: 1300,
-            ..StreamingServer::default()
-        })
-    }
-
-    fn streaming_store(&self) -> Answer<'_, StreamingStore> {
-        let global = ChannelLimits {
-            max_msgs: 1_000_000,
-            max_bytes: 5,
-            max_age: 0,
-            max_subscriptions: 1000,
-            max_inactivity: 0,
-        };
-        let own = ChannelLimits {
-            max_msgs: 10,
-            max_age: 3_600_000_000_000,
-            ..global.clone()
-        };
-        let channels = if self.empty {
-            BTreeMap::new()
-        } else {
-            BTreeMap::from([("orders".to_owned(), own)])
-        };
-        self.answer(StreamingStore {
-            kind: "FILE".into(),
-            limits: StoreLimits {
-                max_channels: 100,
-                global,
-                channels,
-            },
-            total_msgs: 12,
-            total_bytes: 1632,
-        })
-    }
-
-    fn clients(&self, request: PageRequest) -> Answer<'_, Page<Client>> {
-        self.answer(request.of(self.all_clients(request.detail).into_iter()))
-    }
-
-    fn client(&self, id: Vec<u8>, detail: Detail) -> Answer<'_, Option<Client>> {
-        self.answer(
-            self.all_clients(detail)
-                .into_iter()
-                .find(|client| client.id.as_bytes() == id),
-        )
-    }
-
-    fn channel_names(&self, request: PageRequest) -> Answer<'_, Page<String>> {
-        self.answer(
-            request.of(self
-                .all_channels(Detail::Counts)
-                .into_iter()
-                .map(|channel| channel.name)),
-        )
-    }
-
-    fn channels(&self, request: PageRequest) -> Answer<'_, Page<Channel>> {
-        self.answer(request.of(self.all_channels(request.detail).into_iter()))
-    }
-
-    fn channel(&self, name: Vec<u8>, detail: Detail) -> Answer<'_, Option<Channel>> {
-        self.answer(
-            self.all_channels(detail)
-                .into_iter()
-                .find(|channel| channel.name.as_bytes() == name),
-        )
-    }
-}
-
-fn moment() -> Moment {
+pub(super) fn moment() -> Moment {
     Moment {
         now: Timestamp::from_nanosecond(i128::from(START_NS) + 62_123_456_789).unwrap(),
         zone: TimeZone::fixed(jiff::tz::offset(1)),
     }
 }
 
-fn ask(fake: Fake, url: &str) -> Reply {
+pub(super) fn ask(fake: Fake, url: &str) -> Reply {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
-    runtime.block_on(Site::new(Arc::new(fake)).answer_at(moment(), path, query))
+    runtime.block_on(Site::new(Arc::new(fake)).answer_at(moment(), path, query, Accept::Any))
 }
 
 #[track_caller]
-fn check(url: &str, expected: &str) {
+pub(super) fn check(url: &str, expected: &str) {
     let reply = ask(Fake::default(), url);
     assert_eq!(reply.body, expected.trim_start());
     assert_eq!((reply.status, reply.content), (200, Content::Json));
 }
 
 #[track_caller]
-fn check_text(fake: Fake, url: &str, status: u16, text: &str) {
+pub(super) fn check_text(fake: Fake, url: &str, status: u16, text: &str) {
     assert_eq!(
         ask(fake, url),
         Reply {
@@ -644,8 +396,18 @@ fn varz_of_core_section_6_2() {
   "subscriptions": 7,
   "http_req_stats": {
     "/": 0,
+    "/accountz": 0,
+    "/accstatz": 0,
     "/connz": 0,
+    "/gatewayz": 0,
     "/healthz": 0,
+    "/ipqueuesz": 0,
+    "/jsz": 0,
+    "/leafz": 0,
+    "/raftz": 0,
+    "/routez": 0,
+    "/stacksz": 0,
+    "/subsz": 0,
     "/varz": 1
   },
   "config_load_time": "2023-11-14T22:13:20Z",

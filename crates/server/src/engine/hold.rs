@@ -148,6 +148,10 @@ impl Held {
         self.batches.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.batches.len()
+    }
+
     pub(super) fn push(&mut self, batch: Batch, from: usize) {
         self.batches.push_back((batch, from));
     }

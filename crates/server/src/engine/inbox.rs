@@ -8,13 +8,30 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use seaway_broker::{Batch, Destination, Gate, Sink};
-use seaway_streaming::Engine;
+use seaway_store::Store;
+use seaway_streaming::{Engine, Now};
 
 use super::hold::batch_bytes;
 use crate::limits::{INBOX_BYTES_HIGH, INBOX_BYTES_LOW};
 
+/// What a question can look at.
+pub struct Glance<'a> {
+    /// The engine.
+    pub engine: &'a Engine,
+    /// The store behind it.
+    pub store: &'a dyn Store,
+    /// The moment of the look, on the engine's clocks.
+    pub now: Now,
+    /// Why the store refused the last publish or change of state it was asked for; `None` when it did not.
+    pub refusing: Option<&'a str>,
+    /// Batches held back while the store is behind.
+    pub held_batches: usize,
+    /// Bytes that wait for the engine, those of held batches included.
+    pub inbox_bytes: usize,
+}
+
 /// A question to the engine, run on its thread between inputs; it can only look.
-pub type Query = Box<dyn FnOnce(&Engine) + Send>;
+pub type Query = Box<dyn FnOnce(&Glance<'_>) + Send>;
 
 /// Something that waits for the engine.
 pub(super) enum Item {
@@ -100,6 +117,11 @@ impl Inbox {
         }
         self.woken.store(false, Ordering::Release);
         std::mem::swap(&mut *waiting, items);
+    }
+
+    /// Bytes that wait for the engine.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
     }
 
     /// A batch was processed: its bytes no longer count.

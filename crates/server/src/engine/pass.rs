@@ -10,7 +10,7 @@ use seaway_streaming::{Engine, Input, Now, Position, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use super::hold::{Held, Part, batch_bytes, entry, is_repeated};
-use super::inbox::{Inbox, Item};
+use super::inbox::{Glance, Inbox, Item};
 use super::world::World;
 use crate::limits::{
     BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, DEADLINE_LATE_NS, LAZY_WAIT, PAUSE_GRACE_NS, RECORD_BYTES,
@@ -171,7 +171,7 @@ impl Pass {
                     Item::Drained(destination) => {
                         self.input(Input::Drained(seaway_streaming::Destination(destination.0)));
                     }
-                    Item::Query(query) => query(&self.engine),
+                    Item::Query(query) => query(&self.glance()),
                     Item::Stop => stopping = true,
                 }
             }
@@ -192,6 +192,18 @@ impl Pass {
                 return self.finish();
             }
             timeout = self.timeout();
+        }
+    }
+
+    /// What monitoring may look at.
+    fn glance(&self) -> Glance<'_> {
+        Glance {
+            engine: &self.engine,
+            store: &*self.world.store,
+            now: self.clock.now(),
+            refusing: self.world.refusing.as_deref(),
+            held_batches: self.held.len(),
+            inbox_bytes: self.inbox.bytes(),
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct World {
     pub(crate) appended: Position,
     /// The running checkpoint has all its facts.
     pub(super) checkpoint_written: bool,
+    /// Why the store refused the last ordinary append it was asked for; for monitoring.
+    pub(super) refusing: Option<String>,
     scratch: Vec<u8>,
 }
 
@@ -36,6 +38,7 @@ impl World {
             unheard: Vec::new(),
             appended: Position(0),
             checkpoint_written: false,
+            refusing: None,
             scratch: Vec::with_capacity(REDELIVERY_BYTES_MAX),
         }
     }
@@ -79,7 +82,14 @@ impl Effects for World {
     }
 
     fn admission(&mut self, need: Need, bytes: usize) -> Admission {
-        self.store.admission(need, bytes)
+        let admission = self.store.admission(need, bytes);
+        if need == Need::Ordinary {
+            match &admission {
+                Ok(()) => self.refusing = None,
+                Err(refusal) => self.refusing = Some(refusal.to_string()),
+            }
+        }
+        admission
     }
 
     fn head(&mut self, channel: ChannelId) -> Head {

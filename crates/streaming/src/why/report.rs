@@ -173,7 +173,7 @@ fn facts(case: &Case<'_>) -> Vec<Fact> {
         number("pending_count", subscription.pending.len() as u64),
         number("max_inflight", subscription.max_in_flight as u64),
         Fact {
-            name: "ack_wait",
+            name: "ack_wait_seconds",
             value: FactValue::Span(subscription.ack_wait),
         },
         number("redeliveries", subscription.redeliveries),
@@ -186,7 +186,7 @@ fn facts(case: &Case<'_>) -> Vec<Fact> {
         facts.extend(case.next_redelivery().map(|at| time("next_redelivery", at)));
         let oldest = case.engine.oldest_unacknowledged(case.now, subscription);
         facts.extend(oldest.map(|age| Fact {
-            name: "oldest_unacknowledged",
+            name: "oldest_unacknowledged_seconds",
             value: FactValue::Span(age),
         }));
     }

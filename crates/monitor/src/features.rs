@@ -1,0 +1,259 @@
+//! Endpoints of features that are off or absent: routes, gateways, leaf nodes, accounts beyond the one, JetStream. Their
+//! keys are those of a server that has the feature and does not use it (core specification §6.4).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+
+use serde::Serialize;
+
+use crate::broker::utc;
+use crate::connections::GLOBAL_ACCOUNT;
+use crate::query::Query;
+use crate::site::{Moment, Reply};
+use crate::snapshot::{Broker, SlowConsumers};
+
+/// An object without keys.
+#[derive(Serialize)]
+pub(crate) struct Nothing {}
+
+#[derive(Serialize)]
+struct Routez {
+    server_id: String,
+    server_name: String,
+    now: String,
+    num_routes: u64,
+    routes: [Nothing; 0],
+}
+
+/// `/routez`
+pub(crate) fn routez(broker: Broker, moment: &Moment) -> Reply {
+    Reply::json(&Routez {
+        server_id: broker.server_id,
+        server_name: broker.server_name,
+        now: utc(moment.now_ns()),
+        num_routes: broker.routes,
+        routes: [],
+    })
+}
+
+#[derive(Serialize)]
+struct Gatewayz {
+    server_id: String,
+    now: String,
+    outbound_gateways: Nothing,
+    inbound_gateways: Nothing,
+}
+
+/// `/gatewayz`
+pub(crate) fn gatewayz(broker: Broker, moment: &Moment) -> Reply {
+    Reply::json(&Gatewayz {
+        server_id: broker.server_id,
+        now: utc(moment.now_ns()),
+        outbound_gateways: Nothing {},
+        inbound_gateways: Nothing {},
+    })
+}
+
+#[derive(Serialize)]
+struct Leafz {
+    server_id: String,
+    now: String,
+    leafnodes: u64,
+    leafs: Option<[Nothing; 0]>,
+}
+
+/// `/leafz`
+pub(crate) fn leafz(broker: Broker, moment: &Moment) -> Reply {
+    Reply::json(&Leafz {
+        server_id: broker.server_id,
+        now: utc(moment.now_ns()),
+        leafnodes: 0,
+        leafs: None,
+    })
+}
+
+#[derive(Serialize)]
+struct Accountz {
+    server_id: String,
+    now: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    accounts: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_detail: Option<AccountDetail>,
+}
+
+#[derive(Serialize)]
+struct AccountDetail {
+    account_name: &'static str,
+    update_time: String,
+    expired: bool,
+    complete: bool,
+    jetstream_enabled: bool,
+    leafnode_connections: u64,
+    client_connections: u64,
+    subscriptions: u64,
+}
+
+/// `/accountz`
+pub(crate) fn accountz(broker: Broker, moment: &Moment, query: &Query) -> Reply {
+    let wanted = query.text("acc");
+    if wanted.as_ref().is_some_and(|account| account != GLOBAL_ACCOUNT) {
+        return Reply::bad_request("account missing".to_owned());
+    }
+    let account_detail = wanted.is_some().then(|| AccountDetail {
+        account_name: GLOBAL_ACCOUNT,
+        update_time: utc(broker.config_load_ns),
+        expired: false,
+        complete: true,
+        jetstream_enabled: false,
+        leafnode_connections: 0,
+        client_connections: broker.connections,
+        subscriptions: broker.subscriptions,
+    });
+    let accounts = if account_detail.is_none() {
+        vec![GLOBAL_ACCOUNT]
+    } else {
+        Vec::new()
+    };
+    Reply::json(&Accountz {
+        server_id: broker.server_id,
+        now: utc(moment.now_ns()),
+        accounts,
+        account_detail,
+    })
+}
+
+#[derive(Serialize)]
+struct Accstatz {
+    server_id: String,
+    now: String,
+    account_statz: Vec<AccountStatistics>,
+}
+
+#[derive(Serialize)]
+struct AccountStatistics {
+    acc: &'static str,
+    name: &'static str,
+    conns: u64,
+    leafnodes: u64,
+    total_conns: u64,
+    num_subscriptions: u64,
+    sent: Traffic,
+    received: Traffic,
+    slow_consumers: u64,
+}
+
+#[derive(Serialize)]
+struct Traffic {
+    msgs: u64,
+    bytes: u64,
+}
+
+/// `/accstatz`; an account without connections is shown when unused ones are asked for.
+pub(crate) fn accstatz(broker: Broker, moment: &Moment, query: &Query) -> Reply {
+    let unused = match query.broker_bool("unused") {
+        Ok(unused) => unused,
+        Err(text) => return Reply::bad_request(text),
+    };
+    let statistics = AccountStatistics {
+        acc: GLOBAL_ACCOUNT,
+        name: GLOBAL_ACCOUNT,
+        conns: broker.connections,
+        leafnodes: 0,
+        total_conns: broker.connections,
+        num_subscriptions: broker.subscriptions,
+        sent: Traffic {
+            msgs: broker.out_msgs,
+            bytes: broker.out_bytes,
+        },
+        received: Traffic {
+            msgs: broker.in_msgs,
+            bytes: broker.in_bytes,
+        },
+        slow_consumers: SlowConsumers::total(&broker.slow_consumers),
+    };
+    let shown = unused || broker.connections > 0;
+    Reply::json(&Accstatz {
+        server_id: broker.server_id,
+        now: utc(moment.now_ns()),
+        account_statz: Some(statistics).filter(|_| shown).into_iter().collect(),
+    })
+}
+
+#[derive(Serialize)]
+struct Jsz {
+    memory: u64,
+    storage: u64,
+    reserved_memory: u64,
+    reserved_storage: u64,
+    accounts: u64,
+    ha_assets: u64,
+    api: Api,
+    server_id: String,
+    now: String,
+    disabled: bool,
+    config: BTreeMap<&'static str, u64>,
+    streams: u64,
+    consumers: u64,
+    messages: u64,
+    bytes: u64,
+    total: u64,
+}
+
+#[derive(Serialize)]
+struct Api {
+    level: u64,
+    total: u64,
+    errors: u64,
+}
+
+/// `/jsz`
+pub(crate) fn jsz(broker: Broker, moment: &Moment) -> Reply {
+    Reply::json(&Jsz {
+        memory: 0,
+        storage: 0,
+        reserved_memory: 0,
+        reserved_storage: 0,
+        accounts: 0,
+        ha_assets: 0,
+        api: Api {
+            level: 0,
+            total: 0,
+            errors: 0,
+        },
+        server_id: broker.server_id,
+        now: utc(moment.now_ns()),
+        disabled: true,
+        config: BTreeMap::from([("max_memory", 0), ("max_storage", 0)]),
+        streams: 0,
+        consumers: 0,
+        messages: 0,
+        bytes: 0,
+        total: 0,
+    })
+}
+
+/// Threads that `/stacksz` lists.
+const THREADS_MAX: usize = 1024;
+
+/// `/stacksz`: the threads of the process and what the system says they do; there are no stacks to show.
+pub(crate) fn stacksz() -> Reply {
+    let mut text = String::new();
+    for thread in fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .take(THREADS_MAX)
+    {
+        let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+        let (name, stat) = (read("comm"), read("stat"));
+        // The name may contain anything; what follows its parenthesis begins with the state.
+        let state = stat
+            .rsplit_once(") ")
+            .map_or("", |(_, rest)| rest.split(' ').next().unwrap_or(""));
+        let id = thread.file_name();
+        let _ = writeln!(text, "thread {} [{state}] {}", id.to_string_lossy(), name.trim());
+    }
+    Reply::text(text)
+}

@@ -1,0 +1,588 @@
+//! `/metrics` for Prometheus: the names that the exporter of the original used (`nss_*`), and new ones (`seaway_*`).
+//!
+//! Everything is derived from snapshots when somebody asks, so that no series outlives what it tells of. Channels are
+//! walked part by part. How many of them get series of their own is bounded; what is left out is counted.
+
+mod text;
+
+use std::time::Duration;
+
+use text::{Kind, Text};
+
+pub(crate) use text::CONTENT_TYPE;
+
+use crate::limits::{METRICS_CHANNELS_MAX, METRICS_SUBSCRIPTIONS_MAX};
+use crate::process::ProcessUse;
+use crate::query::Query;
+use crate::site::{Content, Reply};
+use crate::snapshot::{
+    Broker, ChannelFilter, EngineFigures, Figures, Health, JournalFigures, Source, StreamingServer, Survey,
+    SurveyRequest, SurveyedChannel, SurveyedSubscription, Unavailable,
+};
+
+/// Nanoseconds to seconds.
+const SECONDS: f64 = 1e-9;
+
+/// `/metrics`; what the server cannot tell at present, because it starts or its engine is busy, is left out.
+pub(crate) async fn metrics(source: &dyn Source, query: &Query, used: ProcessUse) -> Result<Reply, Unavailable> {
+    let identity = source.streaming_identity();
+    let mut text = Text::default();
+    process(&mut text, used);
+    let ready = matches!(source.readiness().await, Ok(Health::Ok));
+    text.single(
+        "seaway_ready",
+        Kind::Gauge,
+        "Whether the server can do its work.",
+        u8::from(ready),
+    );
+    let broker = source.broker().await?;
+    self::broker(&mut text, &broker);
+    let server = source.streaming_server().await;
+    let figures = source.figures().await;
+    let survey = survey(source, query).await;
+    if let (Ok(server), Ok(figures), Ok(survey)) = (server, figures, survey) {
+        let id = identity.server_id.as_str();
+        let labels = [
+            ("server_id", id),
+            ("cluster_id", &identity.cluster_id),
+            ("version", &server.version),
+            ("go_version", &server.runtime),
+            ("state", identity.state.name()),
+            ("role", server.role.map_or("", |role| role.name())),
+        ];
+        text.family("nss_server_info", Kind::Gauge, "The streaming server.");
+        text.sample("nss_server_info", &labels, 1);
+        former_server(&mut text, id, &server);
+        streaming(&mut text, &server, &figures, &survey);
+        former_channels(&mut text, id, &survey.channels);
+        channels(&mut text, &survey.channels);
+    }
+    Ok(Reply {
+        status: 200,
+        content: Content::Metrics,
+        body: text.finish(),
+    })
+}
+
+/// Walks all channels; sums, and as many details as an answer may have.
+async fn survey(source: &dyn Source, query: &Query) -> Result<Survey, Unavailable> {
+    let filter = ChannelFilter {
+        patterns: query.texts("channel"),
+    };
+    let mut total = Survey::default();
+    let mut told = 0;
+    let mut after = None;
+    loop {
+        let request = SurveyRequest {
+            after,
+            filter: filter.clone(),
+            channels_max: METRICS_CHANNELS_MAX - total.channels.len(),
+            subscriptions_max: METRICS_SUBSCRIPTIONS_MAX - told,
+        };
+        let part = source.survey(request).await?;
+        told += part
+            .channels
+            .iter()
+            .map(|channel| channel.subscriptions.len())
+            .sum::<usize>();
+        total.offline += part.offline;
+        total.stalled += part.stalled;
+        total.pending += part.pending;
+        total.oldest_unacknowledged = total.oldest_unacknowledged.max(part.oldest_unacknowledged);
+        total.channels.extend(part.channels);
+        total.channels_omitted += part.channels_omitted;
+        total.subscriptions_omitted += part.subscriptions_omitted;
+        after = part.next;
+        if after.is_none() {
+            return Ok(total);
+        }
+    }
+}
+
+fn process(text: &mut Text, used: ProcessUse) {
+    for (name, kind, help, value) in [
+        (
+            "process_cpu_seconds_total",
+            Kind::Counter,
+            "Processor time used.",
+            used.cpu_seconds,
+        ),
+        (
+            "process_resident_memory_bytes",
+            Kind::Gauge,
+            "Resident memory.",
+            used.memory as f64,
+        ),
+        (
+            "process_open_fds",
+            Kind::Gauge,
+            "Open file descriptors.",
+            used.open_fds as f64,
+        ),
+        (
+            "process_max_fds",
+            Kind::Gauge,
+            "File descriptors allowed.",
+            used.max_fds as f64,
+        ),
+    ] {
+        text.single(name, kind, help, value);
+    }
+}
+
+fn broker(text: &mut Text, broker: &Broker) {
+    let start = broker.start_ns as f64 * SECONDS;
+    text.single(
+        "process_start_time_seconds",
+        Kind::Gauge,
+        "Start of the server since the Unix epoch.",
+        start,
+    );
+    text.family("seaway_build_info", Kind::Gauge, "What runs.");
+    let labels = [("runtime", broker.runtime.as_str()), ("nats_version", &broker.version)];
+    text.sample("seaway_build_info", &labels, 1);
+    for (name, kind, help, value) in [
+        (
+            "seaway_connections",
+            Kind::Gauge,
+            "Client connections.",
+            broker.connections,
+        ),
+        (
+            "seaway_accepted_connections_total",
+            Kind::Counter,
+            "Client connections accepted.",
+            broker.total_connections,
+        ),
+        (
+            "seaway_subscriptions",
+            Kind::Gauge,
+            "Core subscriptions, the server's own included.",
+            broker.subscriptions,
+        ),
+        (
+            "seaway_received_messages_total",
+            Kind::Counter,
+            "Core messages received from clients.",
+            broker.in_msgs,
+        ),
+        (
+            "seaway_received_bytes_total",
+            Kind::Counter,
+            "Their payload and headers.",
+            broker.in_bytes,
+        ),
+        (
+            "seaway_sent_messages_total",
+            Kind::Counter,
+            "Core messages sent to clients.",
+            broker.out_msgs,
+        ),
+        (
+            "seaway_sent_bytes_total",
+            Kind::Counter,
+            "Their payload and headers.",
+            broker.out_bytes,
+        ),
+        (
+            "seaway_slow_consumers_total",
+            Kind::Counter,
+            "Connections closed because they read too slowly.",
+            broker.slow_consumers.total(),
+        ),
+        (
+            "seaway_stale_connections_total",
+            Kind::Counter,
+            "Connections closed because they did not answer pings.",
+            broker.stale_connections,
+        ),
+        (
+            "seaway_stalled_producers_total",
+            Kind::Counter,
+            "Times a producer waited for a slow consumer.",
+            broker.stalled_clients,
+        ),
+    ] {
+        text.single(name, kind, help, value);
+    }
+}
+
+/// What the former exporter took from serverz and isFTActive.
+fn former_server(text: &mut Text, id: &str, server: &StreamingServer) {
+    for (name, help, value) in [
+        ("nss_server_bytes_total", "Bytes in all channels.", server.total_bytes),
+        ("nss_server_msgs_total", "Messages in all channels.", server.total_msgs),
+        ("nss_server_channels", "Channels.", server.channels),
+        (
+            "nss_server_subscriptions",
+            "Subscriptions, offline ones included.",
+            server.subscriptions,
+        ),
+        ("nss_server_clients", "Registered clients.", server.clients),
+        // Whoever answers serves: a standby would not.
+        ("nss_server_active", "Whether the server is the one that serves.", 1),
+    ] {
+        text.family(name, Kind::Gauge, help);
+        text.sample(name, &[("server_id", id)], value);
+    }
+}
+
+fn streaming(text: &mut Text, server: &StreamingServer, figures: &Figures, survey: &Survey) {
+    let EngineFigures {
+        redelivered_messages,
+        failed_heartbeats,
+        lost_clients,
+        bus_up,
+        inbox_bytes,
+        held_batches,
+        backlog_bytes,
+        refusing,
+    } = figures.engine;
+    let (counter, gauge) = (Kind::Counter, Kind::Gauge);
+    for (name, kind, help, value) in [
+        (
+            "seaway_published_messages_total",
+            counter,
+            "Publishes received, refused ones included.",
+            server.in_msgs,
+        ),
+        (
+            "seaway_published_bytes_total",
+            counter,
+            "Their encoded bytes.",
+            server.in_bytes,
+        ),
+        (
+            "seaway_delivered_messages_total",
+            counter,
+            "Messages sent to subscriptions.",
+            server.out_msgs,
+        ),
+        (
+            "seaway_delivered_bytes_total",
+            counter,
+            "Their encoded bytes.",
+            server.out_bytes,
+        ),
+        (
+            "seaway_redelivered_messages_total",
+            counter,
+            "Messages sent again.",
+            redelivered_messages,
+        ),
+        (
+            "seaway_failed_heartbeats_total",
+            counter,
+            "Heartbeats not answered by clients.",
+            failed_heartbeats,
+        ),
+        (
+            "seaway_lost_clients_total",
+            counter,
+            "Clients closed for failed heartbeats.",
+            lost_clients,
+        ),
+        (
+            "seaway_stalled_subscriptions",
+            gauge,
+            "Subscriptions at MaxInflight.",
+            survey.stalled,
+        ),
+        (
+            "seaway_offline_subscriptions",
+            gauge,
+            "Durables without owner.",
+            survey.offline,
+        ),
+        (
+            "seaway_unacknowledged_messages",
+            gauge,
+            "Messages sent and not acknowledged.",
+            survey.pending,
+        ),
+        (
+            "seaway_bus_up",
+            gauge,
+            "Whether messages can be carried to clients.",
+            u64::from(bus_up),
+        ),
+        (
+            "seaway_inbox_bytes",
+            gauge,
+            "Bytes that wait for the engine.",
+            inbox_bytes,
+        ),
+        (
+            "seaway_held_batches",
+            gauge,
+            "Batches of requests held while the store is behind.",
+            held_batches,
+        ),
+        (
+            "seaway_backlog_bytes",
+            gauge,
+            "Bytes stored and not durable yet.",
+            backlog_bytes,
+        ),
+        (
+            "seaway_store_refusing",
+            gauge,
+            "Whether the store refuses new messages.",
+            u64::from(refusing),
+        ),
+        (
+            "seaway_metrics_omitted_channels",
+            gauge,
+            "Channels without series in this answer.",
+            survey.channels_omitted,
+        ),
+        (
+            "seaway_metrics_omitted_subscriptions",
+            gauge,
+            "Subscriptions without series in this answer.",
+            survey.subscriptions_omitted,
+        ),
+    ] {
+        text.single(name, kind, help, value);
+    }
+    text.single(
+        "seaway_oldest_unacknowledged_seconds",
+        gauge,
+        "Time since the oldest unacknowledged message was first sent.",
+        seconds(survey.oldest_unacknowledged),
+    );
+    if let Some(figures) = &figures.journal {
+        journal(text, figures);
+    }
+}
+
+fn journal(text: &mut Text, figures: &JournalFigures) {
+    for (name, kind, help, value) in [
+        (
+            "seaway_journal_disk_bytes",
+            Kind::Gauge,
+            "Bytes of all files.",
+            figures.disk_bytes,
+        ),
+        (
+            "seaway_journal_live_bytes",
+            Kind::Gauge,
+            "Bytes of live messages in them.",
+            figures.live_bytes,
+        ),
+        (
+            "seaway_journal_cache_bytes",
+            Kind::Gauge,
+            "Memory that serves the newest messages.",
+            figures.cache_bytes,
+        ),
+        (
+            "seaway_journal_segments",
+            Kind::Gauge,
+            "Segment files.",
+            figures.segments,
+        ),
+        (
+            "seaway_journal_records_total",
+            Kind::Counter,
+            "Records written.",
+            figures.records,
+        ),
+        (
+            "seaway_journal_batches_total",
+            Kind::Counter,
+            "Batches made durable.",
+            figures.batches,
+        ),
+        (
+            "seaway_journal_checkpoints_total",
+            Kind::Counter,
+            "Checkpoints written.",
+            figures.checkpoints,
+        ),
+        (
+            "seaway_journal_checkpoint_bytes",
+            Kind::Gauge,
+            "Bytes of the newest checkpoint.",
+            figures.checkpoint_bytes,
+        ),
+        (
+            "seaway_journal_tail_bytes",
+            Kind::Gauge,
+            "Bytes a restart reads besides it.",
+            figures.tail_bytes,
+        ),
+        (
+            "seaway_journal_rewritten_bytes_total",
+            Kind::Counter,
+            "Bytes copied to win space back.",
+            figures.rewritten_bytes,
+        ),
+        (
+            "seaway_journal_recycled_segments_total",
+            Kind::Counter,
+            "Segment files used again.",
+            figures.recycled_segments,
+        ),
+    ] {
+        text.single(name, kind, help, value);
+    }
+    if let Some(age) = figures.checkpoint_age {
+        let help = "Age of the newest checkpoint of this process.";
+        text.single(
+            "seaway_journal_checkpoint_age_seconds",
+            Kind::Gauge,
+            help,
+            age.as_secs_f64(),
+        );
+    }
+    let help = "Time to write and sync a batch.";
+    text.histogram(
+        "seaway_journal_commit_seconds",
+        help,
+        &figures.commit_nanoseconds,
+        SECONDS,
+    );
+    text.histogram(
+        "seaway_journal_batch_bytes",
+        "Bytes per batch.",
+        &figures.batch_bytes,
+        1.0,
+    );
+    text.histogram(
+        "seaway_journal_batch_records",
+        "Records per batch.",
+        &figures.batch_records,
+        1.0,
+    );
+}
+
+/// What the former exporter took from channelsz: everything is a gauge there, whatever the name says.
+fn former_channels(text: &mut Text, id: &str, channels: &[SurveyedChannel]) {
+    type OfChannel = fn(&SurveyedChannel) -> u64;
+    type OfSubscription = fn(&SurveyedSubscription) -> u64;
+    let of_channels: [(&str, &str, OfChannel); 3] = [
+        ("nss_chan_bytes_total", "Bytes in the channel.", |all| all.channel.bytes),
+        ("nss_chan_msgs_total", "Messages in the channel.", |all| {
+            all.channel.msgs
+        }),
+        ("nss_chan_last_seq", "Last sequence of the channel.", |all| {
+            all.channel.last_seq
+        }),
+    ];
+    for (name, help, value) in of_channels {
+        text.family(name, Kind::Gauge, help);
+        for channel in channels {
+            let labels = [("server_id", id), ("channel", channel.channel.name.as_str())];
+            text.sample(name, &labels, value(channel));
+        }
+    }
+    let max_inflight: OfSubscription = |all| u64::try_from(all.subscription.max_inflight).unwrap_or(0);
+    let of_subscriptions: [(&str, &str, OfSubscription); 4] = [
+        ("nss_chan_subs_last_sent", "Last sequence sent.", |all| {
+            all.subscription.last_sent
+        }),
+        (
+            "nss_chan_subs_pending_count",
+            "Messages sent and not acknowledged.",
+            |all| all.subscription.pending_count,
+        ),
+        (
+            "nss_chan_subs_max_inflight",
+            "Messages it may leave unacknowledged.",
+            max_inflight,
+        ),
+        (
+            "nss_chan_subs_max_in_flight",
+            "The same, in another spelling.",
+            max_inflight,
+        ),
+    ];
+    for (name, help, value) in of_subscriptions {
+        text.family(name, Kind::Gauge, help);
+        for (channel, all) in subscriptions(channels) {
+            let subscription = &all.subscription;
+            let labels = [
+                ("server_id", id),
+                ("channel", channel),
+                ("client_id", &subscription.client_id),
+                ("inbox", &subscription.inbox),
+                ("queue_name", &subscription.queue_name),
+                ("is_durable", flag(subscription.is_durable)),
+                ("is_offline", flag(subscription.is_offline)),
+                ("durable_name", &subscription.durable_name),
+            ];
+            text.sample(name, &labels, value(all));
+        }
+    }
+}
+
+fn channels(text: &mut Text, channels: &[SurveyedChannel]) {
+    let name = "seaway_channel_first_sequence";
+    text.family(name, Kind::Gauge, "First sequence of the channel.");
+    for channel in channels {
+        text.sample(
+            name,
+            &[("channel", channel.channel.name.as_str())],
+            channel.channel.first_seq,
+        );
+    }
+    type Value = fn(&SurveyedSubscription) -> f64;
+    let of_subscriptions: [(&str, Kind, &str, Value); 4] = [
+        (
+            "seaway_subscription_waiting_messages",
+            Kind::Gauge,
+            "Messages of the channel not sent to it yet.",
+            |all| all.waiting as f64,
+        ),
+        (
+            "seaway_subscription_stalled",
+            Kind::Gauge,
+            "Whether it is at MaxInflight.",
+            |all| f64::from(u8::from(all.subscription.is_stalled)),
+        ),
+        (
+            "seaway_subscription_redelivered_messages_total",
+            Kind::Counter,
+            "Messages sent to it again.",
+            |all| all.redeliveries as f64,
+        ),
+        (
+            "seaway_subscription_oldest_unacknowledged_seconds",
+            Kind::Gauge,
+            "Time since its oldest unacknowledged message was first sent.",
+            |all| seconds(all.oldest_unacknowledged),
+        ),
+    ];
+    for (name, kind, help, value) in of_subscriptions {
+        text.family(name, kind, help);
+        for (channel, all) in subscriptions(channels) {
+            let subscription = &all.subscription;
+            let labels = [
+                ("channel", channel),
+                ("client_id", &subscription.client_id),
+                ("inbox", &subscription.inbox),
+                ("queue_name", &subscription.queue_name),
+                ("durable_name", &subscription.durable_name),
+            ];
+            text.sample(name, &labels, value(all));
+        }
+    }
+}
+
+fn subscriptions(channels: &[SurveyedChannel]) -> impl Iterator<Item = (&str, &SurveyedSubscription)> {
+    channels.iter().flat_map(|channel| {
+        channel
+            .subscriptions
+            .iter()
+            .map(|all| (channel.channel.name.as_str(), all))
+    })
+}
+
+fn flag(set: bool) -> &'static str {
+    if set { "true" } else { "false" }
+}
+
+fn seconds(span: Option<Duration>) -> f64 {
+    span.map_or(0.0, |span| span.as_secs_f64())
+}
