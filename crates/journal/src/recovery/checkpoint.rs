@@ -5,6 +5,7 @@ use crate::checkpoint::{
     BLOCK_HEADER_BYTES, BlockCipher, ENTRY_END, ENTRY_FACT, ENTRY_HEADER_BYTES, ENTRY_LOG, LOG_ENTRY_BYTES,
     block_checksum,
 };
+use crate::disk::DiskFile;
 use crate::format::{
     Cut, FILE_HEADER_BYTES, check_header, check_preamble, checkpoint_name, checkpoint_seed, i64_at, identity_at,
     read_encryption, u32_at, u64_at,
@@ -12,6 +13,7 @@ use crate::format::{
 use crate::limits::CHECKPOINT_BLOCK_BYTES_MAX;
 use crate::logs::Logs;
 use crate::{LogId, OpenError, Position};
+use std::sync::Arc;
 
 /// The checkpoint recovery starts from.
 pub(crate) struct CheckpointRead {
@@ -37,6 +39,40 @@ impl Recovery<'_> {
         for (position, epoch) in std::mem::take(&mut self.files.checkpoints) {
             self.files.obsolete.push(checkpoint_name(position, epoch));
         }
+        let mut source = self.open_checkpoint(begin, epoch)?;
+        let mut entries = 0;
+        loop {
+            let offset = source.offset;
+            let plain = source.next_block()?;
+            let end = replay_entries(plain, &mut entries, &mut self.logs, replay)
+                .map_err(|reason| damaged(&source.name, offset, reason))?;
+            self.work.done = source.offset;
+            self.work.bytes_read = source.offset;
+            self.work.records = entries;
+            self.work.tell(replay);
+            let Some(end) = end else { continue };
+            if source.offset != source.length {
+                let reason = "something follows the end of the checkpoint";
+                return Err(damaged(source.name, source.offset, reason));
+            }
+            let header = &source.header;
+            return Ok(Some(CheckpointRead {
+                begin,
+                tail: Cut {
+                    segment: u64_at(header, 48),
+                    offset: u64_at(header, 56),
+                    position: u64_at(header, 64),
+                    checksum: u32_at(header, 72),
+                },
+                requires: end.requires,
+                bytes: source.length,
+                name: source.name,
+            }));
+        }
+    }
+
+    /// Checks the header of a checkpoint.
+    fn open_checkpoint(&self, begin: Position, epoch: u64) -> Result<Source, OpenError> {
         let name = checkpoint_name(begin, epoch);
         let read_error = || io_error(format!("read {name}"));
         let file = self.disk.open(&name).map_err(read_error())?;
@@ -53,72 +89,67 @@ impl Recovery<'_> {
             ));
         }
         let cipher = self.checkpoint_cipher(&header, epoch, begin);
-        let mut cipher = cipher.map_err(|reason| damaged(&name, 76, reason))?;
-        let seed = checkpoint_seed(&self.identity, epoch, begin);
-        let mut offset = FILE_HEADER_BYTES as u64;
-        let (mut number, mut entries) = (0, 0);
-        let (mut block, mut plain) = (Vec::new(), Vec::new());
-        loop {
-            if offset + BLOCK_HEADER_BYTES as u64 > length {
-                return Err(damaged(name, offset, "the checkpoint ends before its end entry"));
-            }
-            block.resize(BLOCK_HEADER_BYTES, 0);
-            file.read_at(&mut block, offset).map_err(read_error())?;
-            let rest = u32_at(&block, 0);
-            let total = u64::from(rest) + 8;
-            if !(4..=CHECKPOINT_BLOCK_BYTES_MAX).contains(&rest)
-                || offset + total > length
-                || u32_at(&block, 4) != number
-            {
-                return Err(damaged(
-                    name,
-                    offset,
-                    "a block of the checkpoint has an impossible header",
-                ));
-            }
-            block.resize(total as usize, 0);
-            file.read_at(&mut block, offset).map_err(read_error())?;
-            if block_checksum(seed, &block) != u32_at(&block, 8) {
-                return Err(damaged(
-                    name,
-                    offset,
-                    "the checksum of a block of the checkpoint does not match",
-                ));
-            }
-            let block_entries = match &mut cipher {
-                None => &block[BLOCK_HEADER_BYTES..],
-                Some(cipher) => {
-                    let decrypted = cipher.decrypt(&block, &mut plain);
-                    decrypted.map_err(|reason| damaged(&name, offset, reason))?;
-                    &plain
-                }
-            };
-            let end = replay_entries(block_entries, &mut entries, &mut self.logs, replay)
-                .map_err(|reason| damaged(&name, offset, reason))?;
-            offset += total;
-            number += 1;
-            self.work.done = offset;
-            self.work.bytes_read = offset;
-            self.work.records = entries;
-            self.work.tell(replay);
-            if let Some(end) = end {
-                if offset != length {
-                    return Err(damaged(name, offset, "something follows the end of the checkpoint"));
-                }
-                let tail = Cut {
-                    segment: u64_at(&header, 48),
-                    offset: u64_at(&header, 56),
-                    position: u64_at(&header, 64),
-                    checksum: u32_at(&header, 72),
-                };
-                let requires = end.requires;
-                return Ok(Some(CheckpointRead {
-                    name,
-                    begin,
-                    tail,
-                    requires,
-                    bytes: length,
-                }));
+        let cipher = cipher.map_err(|reason| damaged(&name, 76, reason))?;
+        Ok(Source {
+            seed: checkpoint_seed(&self.identity, epoch, begin),
+            offset: FILE_HEADER_BYTES as u64,
+            name,
+            file,
+            length,
+            header,
+            cipher,
+            number: 0,
+            block: Vec::new(),
+            plain: Vec::new(),
+        })
+    }
+}
+
+/// A checkpoint file, read block by block.
+struct Source {
+    name: String,
+    file: Arc<dyn DiskFile>,
+    length: u64,
+    header: Vec<u8>,
+    seed: u32,
+    cipher: Option<BlockCipher>,
+    /// Where the next block begins, and its number.
+    offset: u64,
+    number: u32,
+    block: Vec<u8>,
+    plain: Vec<u8>,
+}
+
+impl Source {
+    /// Reads the next block and checks it; its entries.
+    fn next_block(&mut self) -> Result<&[u8], OpenError> {
+        let (name, offset) = (&self.name, self.offset);
+        let wrong = |reason: &str| damaged(name, offset, reason);
+        let read_error = || io_error(format!("read {name}"));
+        let block = &mut self.block;
+        if offset + BLOCK_HEADER_BYTES as u64 > self.length {
+            return Err(wrong("the checkpoint ends before its end entry"));
+        }
+        block.resize(BLOCK_HEADER_BYTES, 0);
+        self.file.read_at(block, offset).map_err(read_error())?;
+        let rest = u32_at(block, 0);
+        let total = u64::from(rest) + 8;
+        let possible = (4..=CHECKPOINT_BLOCK_BYTES_MAX).contains(&rest) && offset + total <= self.length;
+        if !possible || u32_at(block, 4) != self.number {
+            return Err(wrong("a block of the checkpoint has an impossible header"));
+        }
+        block.resize(total as usize, 0);
+        self.file.read_at(block, offset).map_err(read_error())?;
+        if block_checksum(self.seed, block) != u32_at(block, 8) {
+            return Err(wrong("the checksum of a block of the checkpoint does not match"));
+        }
+        self.offset += total;
+        self.number += 1;
+        match &mut self.cipher {
+            None => Ok(&block[BLOCK_HEADER_BYTES..]),
+            Some(cipher) => {
+                cipher.decrypt(block, &mut self.plain).map_err(wrong)?;
+                Ok(&self.plain)
             }
         }
     }
