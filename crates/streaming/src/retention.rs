@@ -168,6 +168,9 @@ impl Engine {
         if channel.messages() == 0 {
             self.totals.bytes -= channel.bytes;
             channel.bytes = 0;
+        }
+        if channel.first > channel.durable_last {
+            // The timer was for what has gone; what becomes durable asks for its own.
             self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
         }
     }
