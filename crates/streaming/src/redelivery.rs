@@ -153,6 +153,11 @@ impl Engine {
                 return Progress::Waiting;
             }
             let (mut deadline, count) = self.subscriptions[key.0].deadlines.get(sequence);
+            if restarted && deadline != UNKNOWN {
+                // Sent since the start: taken over from a member that left.
+                self.subscriptions[key.0].hold = Hold::Restart(sequence + 1);
+                continue;
+            }
             if restarted {
                 match self.restart_deadline(now, key, sequence, batch) {
                     Some(Known::At(at)) if at > now.monotonic => {
