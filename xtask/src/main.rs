@@ -44,7 +44,8 @@ cargo xtask COMMAND
                                     how long a restart takes with many channels of so many messages each
   fuzz [--seconds N] [--target NAME]...
                                     coverage-guided fuzzing of everything that reads foreign bytes
-  simulate [--count N]              seeded faults on a simulated disk, and a control without syncing
+  simulate [--seconds N]            seeded faults on a simulated disk: repeated seeds, fresh ones for N seconds, and a
+                                    control without syncing
   tidy                              layout checks: file budgets, dependence rules, leftovers
   codegen [--check]                 regenerate committed files, or check that they are up to date
 
@@ -123,9 +124,9 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
             idle::run(server)
         }
         "simulate" => {
-            let count = arguments.number("--count")?.unwrap_or(simulate::DEFAULT_COUNT);
+            let seconds = arguments.number("--seconds")?.unwrap_or(simulate::DEFAULT_SECONDS);
             arguments.finish()?;
-            simulate::run(count)
+            simulate::run(seconds)
         }
         "tidy" => arguments.finish().and_then(|()| tidy::run()),
         "codegen" => {

@@ -1,5 +1,5 @@
-//! Runs the simulator: the seeds that every run repeats, some that no run had before, and a control with a disk whose sync does
-//! nothing, under which the simulator must fail.
+//! Runs the simulator: the seeds that every run repeats, some that no run had before for as long as there is time, and a
+//! control with a disk whose sync does nothing, under which the simulator must fail.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,22 +8,55 @@ use anyhow::{Context as _, ensure};
 
 use crate::shell;
 
-/// Seeds in the test command; the long form has more.
-pub(crate) const DEFAULT_COUNT: u64 = 1_000;
+/// Seconds of fresh seeds in the test command.
+pub(crate) const DEFAULT_SECONDS: u64 = 80;
 
-/// One seed in this many is a new one.
-const FRESH_SHARE: u64 = 2;
+/// Seeds that every run repeats.
+const REPEATED: u64 = 1_000;
+
+/// Programs that run side by side.
+const SIDE_BY_SIDE: u64 = 2;
 
 /// Seeds of the control; losing what was not synced shows at once.
 const CONTROL_COUNT: u64 = 20;
 
-/// Runs the seeds and the control; a failing seed prints the command that replays it.
-pub(crate) fn run(count: u64) -> anyhow::Result<()> {
+/// Runs the repeated seeds, fresh ones for some time, and the control; a failing seed prints the command that replays it.
+pub(crate) fn run(seconds: u64) -> anyhow::Result<()> {
     let binary = build()?;
-    shell::run(&mut simulator(&binary, Some(1), count)).context("a repeated seed failed")?;
-    shell::run(&mut simulator(&binary, None, count.div_ceil(FRESH_SHARE))).context("a fresh seed failed")?;
-    let control = simulator(&binary, Some(1), CONTROL_COUNT)
-        .arg("--without-sync")
+    let share = REPEATED.div_ceil(SIDE_BY_SIDE);
+    let repeated = (0..SIDE_BY_SIDE).map(|side| {
+        let mut command = Command::new(&binary);
+        command.args([format!("--seed={}", 1 + side * share), format!("--count={share}")]);
+        command
+    });
+    side_by_side(repeated).context("a repeated seed failed")?;
+    let fresh = (0..SIDE_BY_SIDE).map(|_| {
+        let mut command = Command::new(&binary);
+        command.args([format!("--seconds={seconds}"), "--shrink".to_owned()]);
+        command
+    });
+    side_by_side(fresh).context("a fresh seed failed")?;
+    control(&binary)
+}
+
+/// Starts all commands, waits for all, and fails when one did.
+fn side_by_side(commands: impl Iterator<Item = Command>) -> anyhow::Result<()> {
+    let mut children = Vec::new();
+    for mut command in commands {
+        children.push(command.spawn().context("start the simulator")?);
+    }
+    let mut failed = false;
+    for mut child in children {
+        failed |= !child.wait().context("wait for the simulator")?.success();
+    }
+    ensure!(!failed, "the simulator found something; the line to replay it is above");
+    Ok(())
+}
+
+fn control(binary: &Path) -> anyhow::Result<()> {
+    let control = Command::new(binary)
+        .args(["--seed=1", "--without-sync"])
+        .arg(format!("--count={CONTROL_COUNT}"))
         .output()
         .context("run the control")?;
     ensure!(
@@ -37,12 +70,4 @@ pub(crate) fn run(count: u64) -> anyhow::Result<()> {
 fn build() -> anyhow::Result<PathBuf> {
     shell::run(shell::cargo().args(["build", "--release", "--locked", "--package", "seaway-simulator"]))?;
     Ok(shell::target_directory().join("release").join("seaway-simulator"))
-}
-
-fn simulator(binary: &Path, first: Option<u64>, count: u64) -> Command {
-    let mut command = Command::new(binary);
-    command
-        .args(first.map(|seed| format!("--seed={seed}")))
-        .arg(format!("--count={count}"));
-    command
 }

@@ -17,8 +17,8 @@ pub(crate) struct Options {
     pub(crate) only: Vec<String>,
 }
 
-/// Seeds of the long simulation.
-const LONG_SEEDS: u64 = 10_000;
+/// Seconds of the long simulation.
+const LONG_SIMULATION_SECONDS: u64 = 1_800;
 
 /// What the long memory test stores, and the memory the server may have meanwhile.
 const BACKLOG_MB: &str = "4096";
@@ -49,7 +49,7 @@ const STAGES: [Stage; 11] = [
     ("codegen", |_| codegen::run(true)),
     ("clippy", |_| lint()),
     ("cargo-test", cargo_test),
-    ("simulate", |_| simulate::run(simulate::DEFAULT_COUNT)),
+    ("simulate", |_| simulate::run(simulate::DEFAULT_SECONDS)),
     ("compat", run_compat),
     ("crash", |_| run_crash(crash::DEFAULT_KILLS)),
     ("sync-trace", |_| sync_trace::run(None)),
@@ -59,7 +59,7 @@ const STAGES: [Stage; 11] = [
 
 /// What `--long` adds.
 const LONG_STAGES: [Stage; 5] = [
-    ("simulate-long", |_| simulate::run(LONG_SEEDS)),
+    ("simulate-long", |_| simulate::run(LONG_SIMULATION_SECONDS)),
     ("recovery-long", |_| run_recovery()),
     ("memory-long", |_| run_backlog()),
     ("crash-long", |_| run_crash(LONG_KILLS)),

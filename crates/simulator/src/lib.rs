@@ -1,14 +1,19 @@
-//! A seeded simulator: engine, file store and journal on a disk that loses what was not synced, tears writes, fails and
-//! crashes at any operation, with simulated clients and simulated time.
+//! A seeded simulator: engine, store and journal on a disk that loses what was not synced, tears writes, fails, fills up and
+//! crashes at any operation, with simulated clients, bus and time, judged by a model.
 //!
-//! One seed decides everything: the same seed gives the same trace, byte for byte. The oracle checks every delivery, and
-//! after a healing phase that nothing acknowledged is missing and that every durable was sent everything.
+//! One seed decides everything: the same seed gives the same trace, byte for byte. See `docs/simulator.md`.
 
 pub mod client;
+mod faults;
+mod found;
 mod heal;
+pub mod model;
 pub mod node;
-pub mod oracle;
 pub mod run;
+mod settings;
 pub mod trace;
+mod workload;
 
-pub use run::{Counters, Failure, Settings, run};
+pub use found::FOUND;
+pub use run::{Failure, Outcome, run};
+pub use settings::Settings;

@@ -1,90 +1,158 @@
-//! One life of a server: engine and file store on the simulated disk, with a bus that ends at the simulated clients.
+//! One life of a server: engine and store on the simulated disk, with a bus that ends at the simulated clients, and the
+//! model that watches every input and every effect.
 
-use std::collections::VecDeque;
+use std::cell::{RefCell, RefMut};
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use seaway_journal::disk::simulated::SimulatedDisk;
-use seaway_store::{Completion, FileStore, Lookup, Recovering, Sizes, Store};
+use seaway_store::{Completion, FileStore, Lookup, MemoryStore, Recovering, Sizes, Store};
 use seaway_streaming::{
-    Admission, ChannelId, Delivered, Delivery, Effects, Engine, Event, Head, Input, Need, Now, Options, Position,
-    ProbeId, ReadRequest, Seek, Source, Ticket, Urgency,
+    Admission, ChannelId, Delivered, Delivery, Destination, Effects, Engine, Event, Head, Input, Need, Now, Options,
+    Position, ProbeId, ReadRequest, Seek, Source, Ticket, Urgency,
 };
 
 use crate::client::ToClient;
+use crate::model::Model;
+use crate::settings::ChosenLimits;
+
+/// Inputs to itself after which a node that still has something to do counts as stuck.
+const REST_STEPS_MAX: usize = 20_000;
+
+/// What keeps the state.
+enum Backing {
+    File(Box<FileStore>),
+    Memory(MemoryStore),
+}
 
 /// What the engine's effects act on.
 struct World {
-    store: FileStore,
+    backing: Backing,
+    model: Rc<RefCell<Model>>,
     sent: VecDeque<ToClient>,
-    unheard: Vec<ProbeId>,
+    /// The bus carries messages.
+    bus_up: bool,
+    /// Clients whose queue is full.
+    congested: BTreeSet<u64>,
+    /// What was just sent filled a queue.
+    filled: Option<Destination>,
     checkpoint_written: bool,
     lines: Vec<String>,
 }
 
 impl World {
+    fn store(&mut self) -> &mut dyn Store {
+        match &mut self.backing {
+            Backing::File(store) => store.as_mut(),
+            Backing::Memory(store) => store,
+        }
+    }
+
+    fn durable(&self) -> Position {
+        match &self.backing {
+            Backing::File(store) => store.durable(),
+            Backing::Memory(store) => store.durable(),
+        }
+    }
+
     fn assert_durable(&self, depends_on: Position) {
-        assert!(
-            depends_on <= self.store.durable(),
-            "an output was about to leave before it is durable"
-        );
+        if depends_on > self.durable() {
+            self.model().object("an output was about to leave before it is durable");
+        }
+    }
+
+    fn model(&self) -> RefMut<'_, Model> {
+        self.model.borrow_mut()
     }
 
     fn send(&mut self, subject: &[u8], reply: String, payload: Vec<u8>) {
-        self.sent.push_back(ToClient {
-            subject: String::from_utf8_lossy(subject).into_owned(),
-            reply,
-            payload,
-        });
+        if self.bus_up {
+            self.sent.push_back(ToClient {
+                subject: String::from_utf8_lossy(subject).into_owned(),
+                reply,
+                payload,
+            });
+        }
     }
+}
+
+/// Whose queue a subject ends in.
+fn destination(subject: &[u8]) -> Option<u64> {
+    let owner = subject.split(|byte| *byte == b'/').next()?.strip_prefix(b"client")?;
+    std::str::from_utf8(owner).ok()?.parse().ok()
 }
 
 impl Effects for World {
     fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position {
-        self.store.append_message(channel, sequence, timestamp, body)
+        let position = self.store().append_message(channel, sequence, timestamp, body);
+        let body = body.concat();
+        self.model()
+            .message_appended(channel.0, sequence, timestamp, &body, position.0);
+        position
     }
 
     fn append_fact(&mut self, kind: u8, body: &[u8], urgency: Urgency) -> Position {
-        self.store.append_fact(kind, body, urgency)
+        let position = self.store().append_fact(kind, body, urgency);
+        self.model().appended(position.0);
+        position
     }
 
     fn trim(&mut self, channel: ChannelId, first: u64) -> Position {
-        self.store.trim(channel, first)
+        let position = self.store().trim(channel, first);
+        self.model().trimmed(channel.0, first, position.0);
+        position
     }
 
     fn delete_channel(&mut self, channel: ChannelId) -> Position {
-        self.store.delete_channel(channel)
+        let position = self.store().delete_channel(channel);
+        self.model().channel_dropped(channel.0, position.0);
+        position
     }
 
     fn admission(&mut self, need: Need, bytes: usize) -> Admission {
-        self.store.admission(need, bytes)
+        let admission = self.store().admission(need, bytes);
+        let refusal = admission.as_ref().err().map(ToString::to_string);
+        self.model().admission(refusal.as_deref());
+        admission
     }
 
     fn head(&mut self, channel: ChannelId) -> Head {
-        self.store.head(channel)
+        self.store().head(channel)
     }
 
     fn head_from(&mut self, channel: ChannelId, from: u64) -> Head {
-        self.store.head_from(channel, from)
+        self.store().head_from(channel, from)
     }
 
     fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek {
-        self.store.seek(ticket, channel, timestamp)
+        let seek = self.store().seek(ticket, channel, timestamp);
+        self.model().seek(ticket.0, channel.0, timestamp, seek == Seek::Reading);
+        seek
     }
 
     fn read(&mut self, request: ReadRequest) {
-        self.store.read(request);
+        self.lines.push(format!(
+            "reads {} of channel {} from {}",
+            request.messages_max, request.channel.0, request.from
+        ));
+        self.store().read(request);
     }
 
     fn reply(&mut self, depends_on: Position, subject: &[u8], payload: &[u8]) {
         self.assert_durable(depends_on);
+        self.model().replied(subject, payload);
         self.send(subject, String::new(), payload.to_vec());
     }
 
     fn deliver(&mut self, depends_on: Position, delivery: Delivery<'_>, source: Source<'_>) -> Delivered {
         self.assert_durable(depends_on);
+        if !self.bus_up {
+            return Delivered::Unreachable;
+        }
         let mut payload = match source {
             Source::Body(body) => body.to_vec(),
-            Source::Store => match self.store.message(delivery.channel, delivery.sequence) {
+            Source::Store => match self.store().message(delivery.channel, delivery.sequence) {
                 Lookup::Hot(body) => body.to_vec(),
                 Lookup::Cold => return Delivered::Cold,
                 Lookup::Missing => return Delivered::Missing,
@@ -93,17 +161,29 @@ impl Effects for World {
         if delivery.redelivery_count > 0 {
             seaway_stan_protocol::append_redelivery(&mut payload, delivery.redelivery_count);
         }
+        self.model().delivered(
+            delivery.channel.0,
+            delivery.sequence,
+            delivery.inbox,
+            delivery.redelivery_count,
+            &payload,
+        );
         let bytes = u32::try_from(payload.len()).expect("simulated messages are small");
         self.send(delivery.inbox, String::new(), payload);
-        Delivered::Sent { bytes, congested: None }
+        let congested = destination(delivery.inbox)
+            .filter(|destination| self.congested.contains(destination))
+            .map(Destination);
+        self.filled = congested;
+        Delivered::Sent { bytes, congested }
     }
 
     fn probe(&mut self, inbox: &[u8], probe: ProbeId) {
+        self.model().probed(inbox, probe.0);
         self.send(inbox, format!("probe.{}", probe.0), Vec::new());
     }
 
     fn checkpoint_fact(&mut self, kind: u8, body: &[u8]) {
-        self.store.checkpoint_fact(kind, body);
+        self.store().checkpoint_fact(kind, body);
     }
 
     fn checkpoint_complete(&mut self) {
@@ -111,6 +191,12 @@ impl Effects for World {
     }
 
     fn event(&mut self, event: Event<'_>) {
+        self.model().event(event);
+        if let Event::Delivering { number, .. } = event
+            && let Some(destination) = self.filled.take()
+        {
+            self.model().congested(number, destination.0);
+        }
         self.lines.push(event.to_string());
     }
 }
@@ -130,101 +216,138 @@ pub struct Node {
     world: World,
     completions: Vec<Completion>,
     checkpoint_running: bool,
-    /// The store failed for good.
-    pub poisoned: bool,
-    /// Checkpoints finished in this life.
-    pub checkpoints: u64,
 }
 
 impl Node {
-    /// Starts a server on what the disk holds; a `faulty` disk may refuse operations.
+    /// Starts a server on what the disk holds, or without a disk; a `faulty` disk may refuse operations.
     ///
     /// # Errors
     /// See [`StartFailure`].
     pub fn start(
-        disk: &SimulatedDisk,
+        disk: Option<&SimulatedDisk>,
         sizes: Sizes,
         faulty: bool,
         options: Options,
+        limits: &ChosenLimits,
         now: Now,
+        model: Rc<RefCell<Model>>,
     ) -> Result<Node, StartFailure> {
-        let mut engine = Engine::new(options);
-        let mut recovering = Recovering::new(&mut engine);
-        let opened = FileStore::open_stepped(Arc::new(disk.clone()), sizes, &mut recovering);
-        let recovered = recovering.finish();
-        let store = opened.map_err(|error| {
-            if faulty || disk.has_crashed() {
-                StartFailure::Disk(error.to_string())
-            } else {
-                StartFailure::Refused(error.to_string())
+        let mut engine = Engine::new(options.clone());
+        let (backing, recovered) = match disk {
+            None => (Backing::Memory(MemoryStore::new()), None),
+            Some(disk) => {
+                let mut recovering = Recovering::new(&mut engine);
+                let opened = FileStore::open_stepped(Arc::new(disk.clone()), sizes, &mut recovering);
+                let replayed = recovering.finish();
+                let store = opened.map_err(|error| {
+                    if faulty || disk.has_crashed() {
+                        StartFailure::Disk(error.to_string())
+                    } else {
+                        StartFailure::Refused(error.to_string())
+                    }
+                })?;
+                replayed.map_err(StartFailure::Refused)?;
+                if !store.opening_warnings().is_empty() {
+                    model.borrow_mut().count("torn tails cut");
+                }
+                let recovered = store.durable().0;
+                (Backing::File(Box::new(store)), Some(recovered))
             }
-        })?;
-        recovered.map_err(StartFailure::Refused)?;
-        let world = World {
-            store,
+        };
+        let mut world = World {
+            backing,
+            model,
             sent: VecDeque::new(),
-            unheard: Vec::new(),
+            bus_up: true,
+            congested: BTreeSet::new(),
+            filled: None,
             checkpoint_written: false,
             lines: Vec::new(),
         };
+        // What the start itself appends belongs to the new life already.
+        let prefix = String::from_utf8_lossy(&options.inbox_prefix_seed).into_owned();
+        world
+            .model()
+            .life_begins(now, recovered, &prefix, options, limits.clone());
+        engine
+            .start(now, &mut world)
+            .map_err(|error| StartFailure::Refused(error.to_string()))?;
+        if engine.inbox_prefix() != prefix {
+            return Err(StartFailure::Refused("the ack inboxes have changed".to_owned()));
+        }
+        let channels = engine.channels_page(0, usize::MAX, true).items;
+        let clients = engine.clients_page(0, usize::MAX, false).items;
+        world.model().life_began(&channels, &clients);
         let mut node = Node {
             engine,
             world,
             completions: Vec::new(),
             checkpoint_running: false,
-            poisoned: false,
-            checkpoints: 0,
         };
-        node.engine
-            .start(now, &mut node.world)
-            .map_err(|error| StartFailure::Refused(error.to_string()))?;
+        node.compare();
         Ok(node)
     }
 
     /// One input.
     pub fn input(&mut self, now: Now, input: Input<'_>) {
+        let durable = self.world.durable().0;
+        self.world.model().begin(now, &input, durable);
         self.engine.handle(now, input, &mut self.world);
-        while let Some(probe) = self.world.unheard.pop() {
-            self.engine.handle(now, Input::ProbeUnheard(probe), &mut self.world);
-        }
+        let unrecorded = self.engine.wants_settle();
+        self.world.model().end(unrecorded);
+    }
+
+    /// Whether a request of so many bytes has to wait for the disk.
+    pub fn must_wait(&mut self, bytes: usize) -> bool {
+        self.world.store().is_behind(2 * bytes + 128)
     }
 
     /// Hands what was appended to the journal.
     pub fn submit(&mut self) {
-        if self.world.store.has_urgent() || self.world.store.has_lazy() {
-            self.world.store.submit();
+        let store = self.world.store();
+        if store.has_urgent() || store.has_lazy() {
+            store.submit();
         }
     }
 
     /// Runs one job of the journal; whether there was one.
     pub fn job(&mut self) -> bool {
-        self.world.store.step()
+        match &mut self.world.backing {
+            Backing::File(store) => store.step(),
+            Backing::Memory(_) => false,
+        }
     }
 
-    /// Hears what the store has finished.
-    pub fn complete(&mut self, now: Now) {
+    /// Hears what the store has finished; whether there was something.
+    pub fn complete(&mut self, now: Now) -> bool {
         let mut completions = std::mem::take(&mut self.completions);
-        self.world.store.poll(&mut completions);
+        self.world.store().poll(&mut completions);
+        let any = !completions.is_empty();
         for completion in completions.drain(..) {
             match &completion {
                 Completion::CheckpointNeeded => self.begin_checkpoint(),
                 Completion::CheckpointAbandoned(_) => {
+                    self.world.model().count("checkpoints given up");
                     self.checkpoint_running = false;
                     self.engine.abandon_checkpoint();
                 }
-                Completion::Poisoned(_) => self.poisoned = true,
+                Completion::Warning(text) if text.contains("No space") => self.world.model().count("full disks"),
+                Completion::Warning(text) if text.contains("space for new") => {
+                    self.world.model().count("disks with space again");
+                }
                 _ => {}
             }
             completion.feed(|input| self.input(now, input));
         }
         self.completions = completions;
+        any
     }
 
     /// Begins a checkpoint unless one is running.
     pub fn begin_checkpoint(&mut self) {
-        if !self.checkpoint_running && !self.poisoned {
+        if !self.checkpoint_running && !self.world.model().is_poisoned() {
             self.world.checkpoint_written = false;
-            self.checkpoint_running = self.world.store.begin_checkpoint();
+            self.checkpoint_running = self.world.store().begin_checkpoint();
         }
     }
 
@@ -233,9 +356,9 @@ impl Node {
         if self.checkpoint_running {
             self.input(now, Input::CheckpointStep);
             if self.world.checkpoint_written {
-                self.world.store.finish_checkpoint();
+                self.world.store().finish_checkpoint();
                 self.checkpoint_running = false;
-                self.checkpoints += 1;
+                self.world.model().count("checkpoints");
             }
         }
     }
@@ -247,14 +370,85 @@ impl Node {
             .is_some_and(|deadline| deadline <= now.monotonic)
     }
 
-    /// When the next deadline is.
-    pub fn next_deadline(&self) -> Option<u64> {
-        self.engine.next_deadline()
+    /// Handles every deadline up to now.
+    pub fn deadlines(&mut self, now: Now) -> bool {
+        let mut any = false;
+        for _ in 0..REST_STEPS_MAX {
+            if !self.is_due(now) {
+                break;
+            }
+            any = true;
+            self.input(now, Input::Tick);
+        }
+        self.world.model().deadlines_handled();
+        any
+    }
+
+    /// Works until nothing is left to do; false when that does not come.
+    pub fn come_to_rest(&mut self, now: Now) -> bool {
+        // A jump of the clock is noticed at the next input.
+        self.input(now, Input::Settle);
+        for _ in 0..REST_STEPS_MAX {
+            let mut busy = self.deadlines(now);
+            if self.engine.wants_settle() {
+                self.input(now, Input::Settle);
+                busy = true;
+            }
+            self.submit();
+            busy |= self.job();
+            busy |= self.complete(now);
+            if !busy {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether work is left over.
     pub fn wants_settle(&self) -> bool {
         self.engine.wants_settle()
+    }
+
+    /// Whether anything appended is not durable.
+    pub fn has_backlog(&mut self) -> bool {
+        let store = self.world.store();
+        store.has_urgent() || store.has_lazy() || store.backlog_bytes() > 0
+    }
+
+    /// Lets the model compare what monitoring shows.
+    pub fn compare(&mut self) {
+        let server = self.engine.server_snapshot();
+        let channels = self.engine.channels_page(0, usize::MAX, true).items;
+        let clients = self.engine.clients_page(0, usize::MAX, false).items;
+        let counters = self.engine.counters();
+        self.world.model().compare(&server, &channels, &clients, &counters);
+    }
+
+    /// Breaks or mends the bus; the engine hears of it when it is told.
+    pub fn set_bus(&mut self, up: bool) {
+        self.world.bus_up = up;
+    }
+
+    /// Whether the bus carries messages.
+    pub fn is_bus_up(&self) -> bool {
+        self.world.bus_up
+    }
+
+    /// A client's queue fills up.
+    pub fn congest(&mut self, client: u64) {
+        self.world.congested.insert(client);
+    }
+
+    /// A client's queue has drained.
+    pub fn drain(&mut self, now: Now, client: u64) {
+        if self.world.congested.remove(&client) {
+            self.input(now, Input::Drained(Destination(client)));
+        }
+    }
+
+    /// Everything the engine knows, for whoever debugs it.
+    pub fn inspect(&self) -> String {
+        format!("{:#?}", self.engine)
     }
 
     /// What it sent since the last call.
@@ -265,15 +459,5 @@ impl Node {
     /// What it said since the last call.
     pub fn take_lines(&mut self) -> Vec<String> {
         std::mem::take(&mut self.world.lines)
-    }
-
-    /// The engine, to look at.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    /// Whether anything appended is not durable.
-    pub fn has_backlog(&self) -> bool {
-        self.world.store.has_urgent() || self.world.store.has_lazy() || self.world.store.backlog_bytes() > 0
     }
 }

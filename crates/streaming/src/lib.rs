@@ -40,7 +40,7 @@ pub use effects::{
     Urgency,
 };
 pub use engine::Engine;
-pub use event::{Event, Level};
+pub use event::{Event, Level, StartLine, SubscriptionVerb};
 pub use input::{ChannelId, Input, ProbeId, Service, StoredMessage, Ticket};
 pub use limits_table::{ChannelLimits, LimitsEntry, LimitsError, LimitsTable};
 pub use options::{Limits, Options, Slices};

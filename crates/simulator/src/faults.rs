@@ -1,0 +1,196 @@
+//! What goes wrong: crashes, disks that fail or fill up, clocks that jump, a bus that breaks, clients that vanish.
+
+use std::io::ErrorKind;
+
+use seaway_journal::disk::simulated::Operation;
+use seaway_streaming::Input;
+
+use crate::run::{CLIENTS, Simulation};
+use crate::settings::{self, SECOND};
+
+const OPERATIONS: [Operation; 7] = [
+    Operation::SyncData,
+    Operation::SyncData,
+    Operation::Write,
+    Operation::Create,
+    Operation::Rename,
+    Operation::Remove,
+    Operation::SyncDirectory,
+];
+
+impl Simulation {
+    pub(crate) fn something_breaks(&mut self) {
+        match self.random.u32(..220) {
+            0..25 => self.crash(),
+            25..55 => self.crash_soon(12),
+            55..60 => self.disk_fails(),
+            60..72 => self.disk_fills_up(),
+            72..90 => self.disk_has_space(),
+            90..105 => self.clock_jumps(),
+            105..112 => self.bus_breaks(),
+            112..140 => self.bus_mends(),
+            140..150 => self.queue_fills_up(),
+            150..175 => self.queues_drain(),
+            175..190 => self.client_vanishes(),
+            190..200 => self.client_falls_silent(),
+            _ => self.clients_come_to(),
+        }
+    }
+
+    pub(crate) fn crash(&mut self) {
+        self.trace.add(format_args!("{} crash", self.now.monotonic));
+        self.node = None;
+        self.count("crashes");
+        if !self.faults {
+            self.disk_has_space();
+        }
+        if let Some(disk) = &self.disk {
+            // A process may be killed without a loss of power; what breaks while nothing breaks any more loses all it can.
+            if self.faults && self.random.u8(..4) == 0 {
+                disk.restart_process();
+            } else {
+                disk.restart();
+            }
+        } else {
+            // The ack inboxes of a new store are new.
+            for byte in &mut self.options.inbox_prefix_seed {
+                *byte = self.random.alphanumeric() as u8;
+            }
+        }
+        self.fault_planted = false;
+        for (client, outgoing) in self.clients.iter_mut().zip(&mut self.outgoing) {
+            client.server_crashed();
+            outgoing.clear();
+        }
+    }
+
+    /// What may happen while the server is down.
+    pub(crate) fn before_start(&mut self) {
+        if !self.faults {
+            return;
+        }
+        if self.random.u8(..4) == 0 {
+            let away = self.random.u64(1..30) * SECOND;
+            self.advance(away);
+        }
+        if self.random.u8(..6) == 0 {
+            self.clock_jumps();
+        }
+        if self.random.u8(..6) == 0 {
+            self.limits = settings::limits(&mut self.random);
+            self.options.limits = self.limits.table();
+            self.count("starts with other limits");
+        }
+        let Some(disk) = &self.disk else { return };
+        match self.random.u8(..20) {
+            0..2 => self.crash_soon(20),
+            2 => {
+                let operation = OPERATIONS[self.random.usize(..OPERATIONS.len())];
+                disk.fail(operation, self.random.u64(0..4), ErrorKind::Other);
+                self.fault_planted = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// The power fails at one of the next changing operations of the disk.
+    fn crash_soon(&mut self, within: u64) {
+        if let Some(disk) = &self.disk {
+            disk.crash_at(disk.operations() + 1 + self.random.u64(..within));
+        }
+    }
+
+    fn disk_fails(&mut self) {
+        let operation = OPERATIONS[self.random.usize(..OPERATIONS.len())];
+        let after = self.random.u64(0..6);
+        if let Some(disk) = &self.disk {
+            self.trace.add(format_args!("the disk will fail in {operation:?}"));
+            disk.fail(operation, after, ErrorKind::Other);
+        }
+    }
+
+    fn disk_fills_up(&mut self) {
+        let room = self.random.u64(0..200_000);
+        if let Some(disk) = &self.disk {
+            self.trace.add(format_args!("the disk has {room} bytes left"));
+            disk.set_capacity(disk.used() + room);
+            self.tight = true;
+        }
+    }
+
+    pub(crate) fn disk_has_space(&mut self) {
+        self.tight = false;
+        if let Some(disk) = &self.disk {
+            disk.set_capacity(u64::MAX);
+        }
+    }
+
+    fn clock_jumps(&mut self) {
+        let distance = i64::try_from(self.random.u64(1..4_000) * SECOND).expect("an hour");
+        let forward = self.random.bool();
+        self.now.wall.0 += if forward { distance } else { -distance };
+        self.trace
+            .add(format_args!("the clock jumps by {distance}, forward: {forward}"));
+        self.count(if forward {
+            "clock jumps forward"
+        } else {
+            "clock jumps back"
+        });
+    }
+
+    fn bus_breaks(&mut self) {
+        let told = self.random.bool();
+        self.with_node(|node, now| {
+            node.set_bus(false);
+            if told {
+                node.input(now, Input::BusDown);
+            }
+        });
+        self.trace.add(format_args!("the bus breaks, the server knows: {told}"));
+        self.count("broken buses");
+    }
+
+    pub(crate) fn bus_mends(&mut self) {
+        self.with_node(|node, now| {
+            if !node.is_bus_up() {
+                // Whoever did not notice before does now.
+                node.input(now, Input::BusDown);
+                node.set_bus(true);
+                node.input(now, Input::BusUp);
+            }
+        });
+    }
+
+    fn queue_fills_up(&mut self) {
+        let client = self.random.u64(..CLIENTS as u64);
+        self.with_node(|node, _| node.congest(client));
+    }
+
+    pub(crate) fn queues_drain(&mut self) {
+        for client in 0..CLIENTS as u64 {
+            self.with_node(|node, now| node.drain(now, client));
+        }
+    }
+
+    fn client_vanishes(&mut self) {
+        let number = self.random.usize(..CLIENTS);
+        let client = &mut self.clients[number];
+        self.trace.add(format_args!("{} vanishes", client.id));
+        client.restart();
+        client.reachable = self.random.bool();
+        self.outgoing[number].clear();
+    }
+
+    fn client_falls_silent(&mut self) {
+        let number = self.random.usize(..CLIENTS);
+        self.trace.add(format_args!("{} falls silent", self.clients[number].id));
+        self.clients[number].silent = true;
+        self.count("silent clients");
+    }
+
+    fn clients_come_to(&mut self) {
+        for client in &mut self.clients {
+            client.silent = false;
+        }
+    }
+}

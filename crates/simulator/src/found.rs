@@ -1,0 +1,16 @@
+//! Seeds that failed once, with what they found; every test run repeats them.
+
+/// Seed, and what it found.
+pub const FOUND: [(u64, &str); 5] = [
+    (
+        12,
+        "after the clock was set forward a message that was not durable yet outlived its age by up to as long again",
+    ),
+    (261, "the same, in a channel that nobody used"),
+    (2_945, "the same, in a channel with one message"),
+    (
+        1_398,
+        "a queue message taken over in the moment after a restart was put off as if it had been sent before it",
+    ),
+    (1_399, "the same, with a longer AckWait"),
+];
