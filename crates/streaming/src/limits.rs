@@ -30,7 +30,7 @@ pub(crate) const HEARTBEAT_AFTER_PING_NS: u64 = 1_000_000;
 pub(crate) const CLOCK_STEP_NS: i64 = 1_000_000_000;
 
 /// A channel whose deletion could not be recorded is tried again after its own limit, but not before this.
-pub(crate) const DELETE_RETRY_NS: u64 = 1_000_000_000;
+pub(crate) const DELETE_RETRY_NS: u64 = 100_000_000;
 
 /// How long a request waits for its client's connect in partitioning mode (`streaming-protocol.md` §10).
 pub(crate) const REGISTRATION_WAIT_NS: u64 = 1_000_000_000;

@@ -166,7 +166,10 @@ impl Engine {
 
 impl Unregistered {
     fn take_due(&mut self, now: u64) -> Option<Waiting> {
-        let waiting = self.waiting.pop_front_if(|waiting| waiting.deadline <= now)?;
+        if self.waiting.front()?.deadline > now {
+            return None;
+        }
+        let waiting = self.waiting.pop_front()?;
         self.bytes -= waiting.bytes();
         Some(waiting)
     }

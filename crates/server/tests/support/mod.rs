@@ -56,6 +56,18 @@ impl Server {
         Server::ready(Command::new(Binary::NatsStreamingServer.path()), None, more)
     }
 
+    /// Starts `nats-streaming-server` on free ports with the memory store and this configuration file; the log when it does
+    /// not start.
+    pub fn configured(directory: &Path, configuration: &str, more: &[&str]) -> Result<Server, Vec<String>> {
+        let file = directory.join("server.conf");
+        std::fs::write(&file, configuration).expect("the directory can be written to");
+        let mut command = Command::new(Binary::NatsStreamingServer.path());
+        command
+            .args(["-p", "-1", "-m", "-1", "-a", "127.0.0.1", "-c"])
+            .arg(file);
+        Server::spawn(command.args(more))
+    }
+
     /// Like [`Server::with_files`], with a bound on the memory the process may allocate.
     pub fn with_memory_limit(bytes: u64, directory: &Path, more: &[&str]) -> Server {
         let mut command = Command::new("prlimit");

@@ -109,6 +109,35 @@ pub fn refusal<T>(outcome: std::io::Result<T>) -> String {
     }
 }
 
+/// A number of a monitoring page, the first of that name.
+pub fn number(server: &Server, path: &str, key: &str) -> u64 {
+    let (_, body) = server.get(path);
+    let rest = body.split(&format!("\"{key}\": ")).nth(1);
+    let digits = rest.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    digits
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or_else(|| panic!("{key} in {body}"))
+}
+
+/// Messages, first and last sequence of a channel.
+pub fn bounds(server: &Server, channel: &str) -> (u64, u64, u64) {
+    let path = format!("/streaming/channelsz?channel={channel}");
+    let value = |key| number(server, &path, key);
+    (value("msgs"), value("first_seq"), value("last_seq"))
+}
+
+/// Waits until a channel holds exactly this.
+pub fn wait_for_bounds(server: &Server, channel: &str, expected: (u64, u64, u64)) {
+    let deadline = Instant::now() + PATIENCE;
+    while bounds(server, channel) != expected {
+        assert!(
+            Instant::now() < deadline,
+            "{channel} is {:?} and not {expected:?}",
+            bounds(server, channel)
+        );
+    }
+}
+
 /// Waits until a monitoring page contains a text.
 pub fn wait_for(server: &Server, path: &str, text: &str) {
     let deadline = Instant::now() + PATIENCE;
