@@ -5,6 +5,8 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use seaway_bench::stan::{Session, Subscribed, subscription};
 use seaway_stan_protocol::Message;
@@ -260,4 +262,72 @@ fn second_client(session: &mut Session) -> (String, String) {
     let response = seaway_stan_protocol::messages::ConnectResponse::decode(answer.as_slice()).unwrap();
     assert_eq!(response.error, "");
     ("second".to_owned(), "second-connection".to_owned())
+}
+
+/// The head and the body of the answer to a request for a page.
+fn page(server: &Server, path: &str) -> (String, String) {
+    let mut socket = TcpStream::connect(server.monitoring.as_ref().unwrap()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_ascii_lowercase(), body.to_owned())
+}
+
+#[test]
+fn pages_say_what_they_are() {
+    // §8.1; §13.9 MonitorServerz (content types, JSONP), MonitorClientz, MonitorChannelz (what is not known).
+    let server = Server::in_memory(&[]);
+    let mut session = server.session("me");
+    session.subscribe(all("foo")).unwrap();
+    for path in [
+        "/streaming/serverz",
+        "/streaming/storez",
+        "/streaming/clientsz",
+        "/streaming/channelsz",
+        "/streaming/clientsz?client=me",
+        "/streaming/channelsz?channel=foo",
+    ] {
+        let (head, body) = page(&server, path);
+        assert!(head.starts_with("http/1.1 200 "), "{path}: {head}");
+        assert!(
+            head.contains("\r\ncontent-type: application/json\r\n"),
+            "{path}: {head}"
+        );
+        assert!(head.contains("\r\naccess-control-allow-origin: *"), "{path}: {head}");
+        assert!(
+            body.starts_with("{\n  \"") && body.trim_end().ends_with('}'),
+            "{path}: {body}"
+        );
+        let both = if path.contains('?') { '&' } else { '?' };
+        let (head, body) = page(&server, &format!("{path}{both}callback=fn"));
+        assert!(
+            head.contains("\r\ncontent-type: application/javascript"),
+            "{path}: {head}"
+        );
+        assert!(!head.contains("access-control-allow-origin"), "{path}: {head}");
+        assert!(
+            body.starts_with("fn({\n") && body.trim_end().ends_with("})"),
+            "{path}: {body}"
+        );
+    }
+    for (path, text) in [
+        ("/streaming/clientsz?client=nobody", "Client nobody not found\n"),
+        ("/streaming/channelsz?channel=none", "Channel none not found\n"),
+    ] {
+        let (head, body) = page(&server, path);
+        assert!(
+            head.starts_with("http/1.1 404 ") && head.contains("\r\ncontent-type: text/plain"),
+            "{head}"
+        );
+        assert_eq!(body, text);
+    }
+    let (head, body) = page(&server, "/streaming");
+    assert!(head.contains("\r\ncontent-type: text/html; charset=utf-8"), "{head}");
+    for name in ["serverz", "storez", "clientsz", "channelsz"] {
+        assert!(body.contains(&format!("/streaming/{name}")), "{name}: {body}");
+    }
+    let (head, body) = page(&server, "/streaming/isFTActive");
+    assert!(head.starts_with("http/1.1 204 ") && body.is_empty(), "{head}");
 }

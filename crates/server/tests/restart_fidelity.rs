@@ -471,3 +471,53 @@ fn a_close_in_the_last_moment_is_either_done_or_not() {
         );
     });
 }
+
+#[test]
+fn figures_of_the_server_follow_its_store() {
+    // §13.9 MonitorServerz, MonitorServerzAfterRestart: a persistent store keeps them, a memory store begins at zero.
+    let figures = |server: &Server| {
+        let (status, body) = server.get("/streaming/serverz");
+        assert_eq!(status, 200);
+        [
+            "clients",
+            "subscriptions",
+            "channels",
+            "total_msgs",
+            "total_bytes",
+            "in_msgs",
+        ]
+        .map(|key| {
+            let value = body.split(&format!("\"{key}\": ")).nth(1).unwrap();
+            value.split([',', '\n']).next().unwrap().parse::<u64>().unwrap()
+        })
+    };
+    let used = |server: &Server| {
+        let mut session = server.session("me");
+        session.subscribe(subscription("foo")).unwrap();
+        let ended = session.subscribe(subscription("foo")).unwrap();
+        session.subscribe(durable(subscription("bar"))).unwrap();
+        publish(&mut session, "foo", 10);
+        assert_eq!(figures(server)[..4], [1, 3, 2, 10]);
+        session.unsubscribe(&ended).unwrap();
+        let figures = figures(server);
+        assert_eq!((figures[1], figures[5]), (2, 10));
+        figures
+    };
+    let server = Server::in_memory(&[]);
+    let before = used(&server);
+    server.kill();
+    assert_eq!(figures(&Server::in_memory(&[])), [0; 6]);
+    for ending in ENDINGS {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::with_files(directory.path(), &[]);
+        let stored = used(&server);
+        assert_eq!(
+            stored[4],
+            before[4] + 40 * 10,
+            "§6.1: a file store counts 40 bytes more for each"
+        );
+        let server = restarted(server, ending, directory.path(), &[]);
+        let [kept @ .., received] = figures(&server);
+        assert_eq!((&kept[..], received), (&stored[..5], 0), "{ending:?}");
+    }
+}
