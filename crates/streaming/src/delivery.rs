@@ -161,7 +161,8 @@ impl Engine {
         subscription.deadlines.push(sequence, deadline, &subscription.pending);
         subscription.last_sent = subscription.last_sent.max(sequence);
         subscription.unsettled.sent.push(sequence);
-        if subscription.timer.is_none() {
+        // What a resumed durable was sent again keeps its cadence, and may be due later than this.
+        if subscription.timer.is_none_or(|timer| deadline < timer) {
             self.timers
                 .set(&mut subscription.timer, Timer::Redelivery(key), Some(deadline));
         }
