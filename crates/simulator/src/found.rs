@@ -1,7 +1,7 @@
 //! Seeds that failed once, with what they found; every test run repeats them.
 
 /// Seed, and what it found.
-pub const FOUND: [(u64, &str); 5] = [
+pub const FOUND: [(u64, &str); 7] = [
     (
         12,
         "after the clock was set forward a message that was not durable yet outlived its age by up to as long again",
@@ -13,4 +13,12 @@ pub const FOUND: [(u64, &str); 5] = [
         "a queue message taken over in the moment after a restart was put off as if it had been sent before it",
     ),
     (1_399, "the same, with a longer AckWait"),
+    (
+        180_346_626_323_721,
+        "a message sent after a resume with a shorter AckWait came again only when what was resumed was due",
+    ),
+    (
+        180_346_626_347_097,
+        "a message that the record of a durable group had taken over from a departed member was lost by a crash",
+    ),
 ];

@@ -118,6 +118,10 @@ impl Engine {
             self.add_unsettled_part(*departed);
         }
         self.groups[group.0].departing.append(&mut departing);
+        if let Some(shadow) = self.groups[group.0].shadow {
+            // What it takes over from those that departed goes on record before they are forgotten.
+            self.add_unsettled_part(shadow);
+        }
         if !self.scratch.is_empty() {
             self.appended = effects.append_fact(GROUP_SETTLED, &self.scratch, Urgency::Lazy);
         }
