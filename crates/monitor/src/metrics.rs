@@ -228,6 +228,7 @@ fn former_server(text: &mut Text, id: &str, server: &StreamingServer) {
 }
 
 fn streaming(text: &mut Text, server: &StreamingServer, figures: &Figures, survey: &Survey) {
+    // Long: a flat table of names, kinds, helps and values.
     let EngineFigures {
         redelivered_messages,
         failed_heartbeats,
@@ -357,6 +358,7 @@ fn streaming(text: &mut Text, server: &StreamingServer, figures: &Figures, surve
 }
 
 fn journal(text: &mut Text, figures: &JournalFigures) {
+    // Long: a flat table of names, kinds, helps and values.
     for (name, kind, help, value) in [
         (
             "seaway_journal_disk_bytes",

@@ -1,5 +1,7 @@
 //! Who may use the server, and for what (streaming-protocol.md §7.3, §13.8; nats-core.md §3, §9.7), through the binary.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::fs;

@@ -1,6 +1,8 @@
 //! Configuration as an operator meets it: the real binaries with real files (`streaming-protocol.md` §7, §13.8,
 //! `nats-core.md` §9.10).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

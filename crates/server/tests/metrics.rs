@@ -1,5 +1,7 @@
 //! `/metrics` on the real binary: the format, the former names, the new ones, and its bounds.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,8 @@
 //! Servers that tell each other their channels (`streaming-protocol.md` §10, §13.10): two of them on one broker, and a
 //! raw party in place of the second.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

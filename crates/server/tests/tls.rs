@@ -1,6 +1,8 @@
 //! TLS for clients and for monitoring (streaming-protocol.md §7.3, §13.8 TLS*; nats-core.md §3.7, §9.8), through the
 //! binary. What clients see of TLS in detail is in the broker's own tests.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::fs;

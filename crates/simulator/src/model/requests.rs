@@ -223,7 +223,7 @@ impl Model {
 
     fn client_refusal(&self, request: &SubscriptionRequest) -> Option<&'static str> {
         let known = self.state.clients.get(&text(&request.client_id));
-        (!known.is_some_and(|client| !client.closing)).then_some(UNKNOWN_CLIENT)
+        known.is_none_or(|client| client.closing).then_some(UNKNOWN_CLIENT)
     }
 
     /// What the request means for the channel as it is; `counted` when the limit on subscriptions matters now.
@@ -421,7 +421,7 @@ impl Model {
             return;
         };
         let id = text(&request.client_id);
-        if !self.state.clients.get(&id).is_some_and(|client| !client.closing) {
+        if self.state.clients.get(&id).is_none_or(|client| client.closing) {
             self.expect(reply, Kind::Close, UNKNOWN_CLIENT, Owed::Now);
             return;
         }
