@@ -318,7 +318,7 @@ impl Model {
                     .pending
                     .values()
                     .any(|pending| pending.due == Due::ByTimestamp(u64::MAX));
-                let congested = self.paused.contains_key(number) && !known.pending.is_empty();
+                let congested = self.paused.contains_key(number);
                 known.phase == Phase::Unconfirmed || !known.hold.is_empty() || unsettled || congested
             });
             if room && !on_hold && next <= self.durable_last(channel) {

@@ -155,6 +155,7 @@ impl Model {
 
     fn resume(&mut self, request: &SubscriptionRequest, number: u64) {
         self.count("resumptions");
+        let now = self.now.monotonic;
         let ack_wait = self.ack_wait(request.ack_wait_in_secs);
         let client = text(&request.client_id);
         let healthy_since = self.state.clients.get(&client).map_or(0, |client| client.failures);
@@ -162,6 +163,17 @@ impl Model {
         if known.phase != Phase::Offline {
             let text = format!("subscription {number} was resumed while it is active");
             return self.object(text);
+        }
+        // All of it is sent again at once; what comes after that still goes by the deadlines of before.
+        for pending in known.pending.values_mut() {
+            if let Due::ByTimestamp(latest) = pending.due {
+                let latest = if latest == u64::MAX {
+                    now + known.ack_wait
+                } else {
+                    latest
+                };
+                pending.due = Due::Between(0, latest);
+            }
         }
         known.client = client;
         known.inbox = text(&request.inbox);
@@ -197,7 +209,6 @@ impl Model {
         {
             return self.object(format!("ack inbox {ack_inbox} was given twice"));
         }
-        let now = self.now.monotonic;
         let Some(known) = self.state.subscription(number) else {
             return;
         };
@@ -206,12 +217,6 @@ impl Model {
             known.ack_inbox = Some(ack_inbox);
             known.phase = Phase::Active;
             known.hold = known.pending.keys().chain(&known.maybe).copied().collect();
-            // All of it is sent again at once, whatever its deadline was.
-            for pending in known.pending.values_mut() {
-                if let Due::ByTimestamp(_) = pending.due {
-                    pending.due = Due::Between(0, now);
-                }
-            }
         }
     }
 
