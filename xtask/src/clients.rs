@@ -27,16 +27,19 @@ pub(crate) enum Suite {
     Streaming,
     /// Both, through TLS and with credentials.
     Secured,
+    /// What a scraper makes of `/metrics`.
+    Metrics,
 }
 
 impl Suite {
-    pub(crate) const ALL: [Self; 3] = [Self::Core, Self::Streaming, Self::Secured];
+    pub(crate) const ALL: [Self; 4] = [Self::Core, Self::Streaming, Self::Secured, Self::Metrics];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Core => "core",
             Self::Streaming => "streaming",
             Self::Secured => "secured",
+            Self::Metrics => "metrics",
         }
     }
 
@@ -84,6 +87,7 @@ impl Suite {
                 "streaming-permissions",
                 "reconnect",
             ],
+            Self::Metrics => &["parsed", "figures", "names-with-quotes"],
         }
     }
 }
@@ -105,8 +109,9 @@ impl Language {
     /// The suites this language has a client for.
     pub(crate) fn suites(self) -> &'static [Suite] {
         match self {
-            Self::Go => &Suite::ALL,
-            Self::Python | Self::Node => &[Suite::Core, Suite::Streaming],
+            Self::Go => &[Suite::Core, Suite::Streaming, Suite::Secured],
+            Self::Python => &[Suite::Core, Suite::Streaming, Suite::Metrics],
+            Self::Node => &[Suite::Core, Suite::Streaming],
             Self::Java | Self::C => &[Suite::Streaming],
             Self::Rust => &[Suite::Core],
         }
@@ -215,7 +220,7 @@ fn prepare_python() -> anyhow::Result<()> {
                 .arg(&environment),
         )?;
     }
-    for suite in Suite::ALL {
+    for suite in Language::Python.suites() {
         let requirements = source(Language::Python).join(format!("requirements-{}.txt", suite.name()));
         let folder = build_folder(&format!("python-{}", suite.name()));
         once_per_content(&requirements, &folder, || {

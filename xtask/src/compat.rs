@@ -55,7 +55,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Summary> {
     let runs: Vec<(Language, Suite)> = chosen
         .into_iter()
         .filter(|(language, suite)| {
-            present.contains(language) && (*suite != Suite::Streaming || Program::of(&binary) != Program::CoreOnly)
+            present.contains(language)
+                && (!matches!(suite, Suite::Streaming | Suite::Metrics) || Program::of(&binary) != Program::CoreOnly)
         })
         .collect();
     let reports = run_all(&runs, &binary, &options.scenarios);
@@ -105,7 +106,7 @@ fn chosen_runs(options: &Options) -> anyhow::Result<Vec<(Language, Suite)>> {
     let wanted = |list: &[String], name: &str| list.is_empty() || list.iter().any(|one| one == name);
     let mut runs = Vec::new();
     // The long suites first, so that the last one to finish is short.
-    for suite in [Suite::Streaming, Suite::Secured, Suite::Core] {
+    for suite in [Suite::Streaming, Suite::Secured, Suite::Core, Suite::Metrics] {
         for language in Language::ALL {
             if wanted(&options.languages, language.name())
                 && wanted(&options.suites, suite.name())
@@ -191,7 +192,7 @@ fn run_one(language: Language, suite: Suite, binary: &Path, scenarios: &[String]
     let secrets = tempfile::tempdir()?;
     let mut more: Vec<String> = Vec::new();
     match suite {
-        Suite::Core => {}
+        Suite::Core | Suite::Metrics => {}
         Suite::Streaming => more.extend(QUICK_HEARTBEATS.map(str::to_owned)),
         Suite::Secured => {
             let file = secured::prepare(secrets.path())?;
