@@ -209,6 +209,25 @@ fn the_file_is_rotated_by_size_and_loses_nothing() {
     assert!(text.contains("[INF] Rotated log, backup saved as \""));
 }
 
+/// A limit below the length of the line that tells of a rotation: that line does not rotate the file again.
+#[test]
+fn a_limit_below_a_line_rotates_once_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("log");
+    let mut options = rotating(&file, None);
+    if let LogTarget::File { size_limit, .. } = &mut options.target {
+        *size_limit = Some(1);
+    }
+    let (logger, handle) = Logger::new(&options).unwrap();
+    tracing::subscriber::with_default(logger, || {
+        for number in 0..5 {
+            tracing::info!("line {number}");
+        }
+    });
+    handle.flush(PATIENCE);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5 + 1);
+}
+
 #[test]
 fn a_moved_file_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();

@@ -68,12 +68,7 @@ impl Writer {
 
     /// A line of the log about itself.
     fn say(&mut self, label: Label, text: impl Into<String>) {
-        self.line(&Line {
-            at: Timestamp::now(),
-            label,
-            prefix: "",
-            text: text.into(),
-        });
+        self.line(&own_line(label, text.into()));
     }
 
     fn tell_lost(&mut self) {
@@ -98,8 +93,7 @@ impl Writer {
             }
             return;
         }
-        self.style.append(&mut self.buffer, line);
-        self.buffered += 1;
+        self.append(line);
         let is_full = match &self.output {
             Output::File(file) => file.wants_rotation(self.buffer.len()),
             _ => false,
@@ -109,8 +103,14 @@ impl Writer {
         }
         if is_full && let Output::File(file) = &mut self.output {
             let (label, text) = file.rotate(Timestamp::now());
-            self.say(label, text);
+            // Alone longer than a small limit: it must not rotate the file again.
+            self.append(&own_line(label, text));
         }
+    }
+
+    fn append(&mut self, line: &Line) {
+        self.style.append(&mut self.buffer, line);
+        self.buffered += 1;
     }
 
     /// Gives the lines so far to the operating system.
@@ -127,5 +127,14 @@ impl Writer {
             Ok(()) if self.lost > 0 => self.tell_lost(),
             Ok(()) => {}
         }
+    }
+}
+
+fn own_line(label: Label, text: String) -> Line {
+    Line {
+        at: Timestamp::now(),
+        label,
+        prefix: "",
+        text,
     }
 }
