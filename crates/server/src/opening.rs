@@ -1,6 +1,7 @@
 //! From a store on disk to an engine that can serve: recovery, cluster ID check, service subscriptions (§9.2 steps 4, 9 to 11).
 //! Reading a large store takes long; all of it happens on a thread of its own.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -80,7 +81,8 @@ fn open_store(
         encryption: encryption(streaming)?,
         progress,
     };
-    let store = FileStore::open(&streaming.dir, file, move || waker.wake(), &mut recovering).map_err(explain)?;
+    let store = FileStore::open(&streaming.dir, file, move || waker.wake(), &mut recovering)
+        .map_err(|error| explain(&streaming.dir, &error))?;
     recovering.finish().map_err(|failure| {
         let directory = streaming.dir.display();
         anyhow!("the journal in {directory} holds what this version does not understand: {failure}")
@@ -105,23 +107,22 @@ fn encryption(streaming: &StreamingOptions) -> Result<Option<Encryption>> {
     encryption.map(Some).context("encrypt the store")
 }
 
-/// What to do about a store that does not open.
-fn explain(error: FileStoreError) -> anyhow::Error {
-    let advice = match &error {
-        FileStoreError::Journal(OpenError::KeyRequired) => Some(
-            "give the key of this store with -encryption_key, \
-             or with -encrypt and in the environment variable NATS_STREAMING_ENCRYPTION_KEY",
-        ),
-        FileStoreError::Journal(OpenError::WrongKey) => Some(
-            "give the key that this store was created with; \
-             the environment variable NATS_STREAMING_ENCRYPTION_KEY goes before -encryption_key",
-        ),
-        _ => None,
+/// Which store does not open, why, and what to do about it. The text of the error names its source.
+fn explain(directory: &Path, error: &FileStoreError) -> anyhow::Error {
+    let advice = match error {
+        // One names the directory by itself, the other has the words of §3.
+        FileStoreError::Directory { .. } | FileStoreError::Journal(OpenError::Refused(_)) => return anyhow!("{error}"),
+        FileStoreError::Journal(OpenError::KeyRequired) => {
+            ": give the key of this store with -encryption_key, \
+             or with -encrypt and in the environment variable NATS_STREAMING_ENCRYPTION_KEY"
+        }
+        FileStoreError::Journal(OpenError::WrongKey) => {
+            ": give the key that this store was created with; \
+             the environment variable NATS_STREAMING_ENCRYPTION_KEY goes before -encryption_key"
+        }
+        _ => "",
     };
-    match advice {
-        Some(advice) => anyhow!("{error}: {advice}"),
-        None => anyhow::Error::new(error),
-    }
+    anyhow!("the store in {}: {error}{advice}", directory.display())
 }
 
 impl Opened {
