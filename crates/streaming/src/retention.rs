@@ -11,7 +11,7 @@ use crate::effects::{Effects, Head};
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::input::ChannelId;
-use crate::limits::CLOCK_STEP_NS;
+use crate::limits::{CLOCK_STEP_NS, READ_RETRY_NS};
 use crate::options::Limits;
 use crate::state::{ChannelKey, Deletion};
 use crate::time::Now;
@@ -140,6 +140,12 @@ impl Engine {
                 timestamp,
             } = head
             else {
+                if head == Head::Reading {
+                    // Nobody tells of a read that failed: it is asked for again.
+                    let deadline = now.monotonic.saturating_add(READ_RETRY_NS);
+                    self.timers
+                        .set(&mut self.channels[key.0].age_timer, Timer::Age(key), Some(deadline));
+                }
                 break;
             };
             let age = u64::try_from(now.wall.0.saturating_sub(timestamp)).unwrap_or(0);
