@@ -8,7 +8,10 @@ use seaway_streaming::Input;
 use crate::run::{CLIENTS, Simulation};
 use crate::settings::{self, SECOND};
 
-const OPERATIONS: [Operation; 7] = [
+const OPERATIONS: [Operation; 10] = [
+    Operation::Read,
+    Operation::Read,
+    Operation::Read,
     Operation::SyncData,
     Operation::SyncData,
     Operation::Write,

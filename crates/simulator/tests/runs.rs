@@ -33,6 +33,7 @@ const SEEN: &[&str] = &[
     "full disks",
     "group joins",
     "groups without members",
+    "heads unreadable",
     "heartbeats unheard",
     "limits reached",
     "members that left messages behind",

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// What a power loss tears a write into.
 const SECTOR_BYTES: usize = 512;
 
-/// Operations that change something, for faults and counting.
+/// Operations that fail on demand; those that change something are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// A file is created.
@@ -27,6 +27,8 @@ pub enum Operation {
     Remove,
     /// The directory is synced.
     SyncDirectory,
+    /// Bytes are read; not counted, and no crash happens here.
+    Read,
 }
 
 /// Whether syncs do what they promise.
@@ -234,6 +236,13 @@ impl State {
             return Err(crashed());
         }
         self.operations += 1;
+        self.fault(operation)?;
+        self.crashed = self.crash_at == Some(self.operations);
+        Ok(self.crashed)
+    }
+
+    /// Fails when an operation of its kind was asked to fail now.
+    fn fault(&mut self, operation: Operation) -> io::Result<()> {
         if let Some(index) = self
             .faults
             .iter()
@@ -245,8 +254,7 @@ impl State {
         for fault in self.faults.iter_mut().filter(|fault| fault.operation == operation) {
             fault.after -= 1;
         }
-        self.crashed = self.crash_at == Some(self.operations);
-        Ok(self.crashed)
+        Ok(())
     }
 
     fn lose_power(&mut self) {
@@ -367,6 +375,7 @@ fn inode(state: &mut State, number: u64) -> io::Result<&mut Inode> {
 impl DiskFile for SimulatedFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.with(|state, number| {
+            state.fault(Operation::Read)?;
             let live = &inode(state, number)?.live;
             let start = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
             let bytes = live.get(start..start + buffer.len()).ok_or(ErrorKind::UnexpectedEof)?;

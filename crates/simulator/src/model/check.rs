@@ -233,8 +233,10 @@ impl Model {
             let text = format!("an answer does not come: {open:?}");
             self.object(text);
         }
-        self.limits_hold();
         let reading = self.read_failed_at.is_some_and(|at| at + GRACE_NS > self.now.monotonic);
+        if !reading {
+            self.limits_hold();
+        }
         if !bus_up || !self.bus_up || reading {
             return;
         }

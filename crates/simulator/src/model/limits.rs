@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use seaway_stan_protocol::Message as _;
 use seaway_stan_protocol::messages::MsgProto;
-use seaway_streaming::{ChannelLimits, Limits};
+use seaway_streaming::{ChannelLimits, Limits, Now};
 
 use super::answers::Kind;
 use super::state::{Channel, Message};
@@ -214,6 +214,12 @@ impl Model {
         if used || seeking {
             self.object(format!("channel {name} was deleted while it is used"));
         }
+    }
+
+    /// What is the oldest message of a channel could not be found out; that is tried again.
+    pub fn head_unreadable(&mut self, now: Now) {
+        self.count("heads unreadable");
+        self.read_failed_at = Some(now.monotonic);
     }
 
     fn is_seeking(&self, channel: &str) -> bool {
