@@ -37,10 +37,11 @@ pub(crate) async fn metrics(source: &dyn Source, query: &Query, used: ProcessUse
     );
     let broker = source.broker().await?;
     self::broker(&mut text, &broker);
-    let server = source.streaming_server().await;
-    let figures = source.figures().await;
-    let survey = survey(source, query).await;
-    if let (Ok(server), Ok(figures), Ok(survey)) = (server, figures, survey) {
+    // An engine that does not answer is asked once: waiting for it again would leave no time for the rest.
+    if let Ok(server) = source.streaming_server().await
+        && let Ok(figures) = source.figures().await
+        && let Ok(survey) = survey(source, query).await
+    {
         let id = identity.server_id.as_str();
         let labels = [
             ("server_id", id),

@@ -16,6 +16,8 @@ pub(crate) struct Fake {
     pub(crate) empty: bool,
     /// Everything behind the engine fails, and the broker answers.
     pub(crate) engine_broken: bool,
+    /// The engine's part of `/metrics` fails only after as long as an engine is waited for.
+    pub(crate) engine_slow: bool,
     pub(crate) base_path: &'static str,
 }
 
@@ -30,6 +32,20 @@ impl Fake {
                 None => Ok(value),
             }
         })
+    }
+
+    /// An answer of the engine.
+    fn engine_answer<T: Send + 'static>(&self, value: T) -> Answer<'_, T> {
+        if self.engine_slow {
+            return Box::pin(async {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                Err(Unavailable("the streaming engine does not answer".to_owned()))
+            });
+        }
+        if self.engine_broken {
+            return Box::pin(async { Err(Unavailable("recovering".to_owned())) });
+        }
+        self.answer(value)
     }
 
     fn subscription() -> Subscription {
@@ -191,10 +207,7 @@ impl Source for Fake {
     }
 
     fn streaming_server(&self) -> Answer<'_, StreamingServer> {
-        if self.engine_broken {
-            return Box::pin(async { Err(Unavailable("recovering".to_owned())) });
-        }
-        self.answer(StreamingServer {
+        self.engine_answer(StreamingServer {
             version: "0.25.6".into(),
             runtime: "rust".into(),
             start_ns: START_NS,
@@ -318,7 +331,7 @@ impl Source for Fake {
             count: 3,
             sum: 12_000_000,
         };
-        self.answer(Figures {
+        self.engine_answer(Figures {
             engine: EngineFigures {
                 redelivered_messages: 4,
                 bus_up: true,
@@ -343,7 +356,7 @@ impl Source for Fake {
         };
         let mut rest = channels.into_iter().filter(|channel| behind(&channel.name));
         let Some(channel) = rest.next() else {
-            return self.answer(Survey::default());
+            return self.engine_answer(Survey::default());
         };
         let next = rest.next().map(|_| channel.name.clone().into_bytes());
         let wanted = request.filter.matches(&channel.name);
@@ -357,7 +370,7 @@ impl Source for Fake {
             subscriptions: subscriptions.collect(),
             channel,
         };
-        self.answer(Survey {
+        self.engine_answer(Survey {
             stalled: 1,
             pending: 3,
             channels: if wanted { vec![surveyed] } else { vec![] },

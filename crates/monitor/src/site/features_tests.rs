@@ -121,20 +121,26 @@ fn metrics_of_channels_and_subscriptions() {
     );
 }
 
-/// Dashboards must see that a server starts, instead of nothing.
+/// Dashboards must see that a server starts, or that its engine is stuck, instead of nothing.
 #[test]
 fn metrics_while_the_engine_does_not_answer() {
-    let broken = Fake {
+    let starting = Fake {
         engine_broken: true,
         ..Fake::default()
     };
-    let reply = ask(broken, "/metrics");
-    assert_eq!(reply.status, 200);
-    assert!(
-        reply.body.contains("\nseaway_ready 0\n") && !reply.body.contains("nss_"),
-        "{}",
-        reply.body
-    );
+    let stuck = Fake {
+        engine_slow: true,
+        ..Fake::default()
+    };
+    for (fake, ready) in [(starting, "\nseaway_ready 0\n"), (stuck, "\nseaway_ready 1\n")] {
+        let reply = ask(fake, "/metrics");
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        assert!(
+            reply.body.contains(ready) && !reply.body.contains("nss_"),
+            "{}",
+            reply.body
+        );
+    }
 }
 
 #[test]
