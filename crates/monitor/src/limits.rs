@@ -12,6 +12,15 @@ pub const PARAMETERS_MAX: usize = 64;
 pub const LIST_LIMIT_DEFAULT: usize = 1024;
 /// Entries of a list at most; the answer says which limit it has used.
 pub const LIST_LIMIT_MAX: usize = 65_536;
+/// Lists that are put together at a time; each takes memory and a moment of the engine. Others wait for their turn.
+pub const LISTS_AT_A_TIME: usize = 2;
+
+/// Bytes of an answer that is sent whatever else waits to be read.
+pub const SMALL_ANSWER_LEN: usize = 64 * 1024;
+
+/// Bytes of all other answers that wait to be read; an answer that finds no room is given up.
+pub const UNREAD_ANSWERS_LEN_MAX: usize = 128 * 1024 * 1024;
+
 /// Bytes of the name of a JSONP callback.
 pub const CALLBACK_LEN_MAX: usize = 64;
 /// Bytes of a request's head that are buffered.

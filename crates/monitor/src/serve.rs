@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use hyper::server::conn::http1;
@@ -16,12 +16,15 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::limits::{CLOSE_TIME_MAX, CONNECTION_TIME_MAX, CONNECTIONS_MAX, HEAD_LEN_MAX, HEAD_TIME_MAX};
+use crate::limits::{
+    CLOSE_TIME_MAX, CONNECTION_TIME_MAX, CONNECTIONS_MAX, HEAD_LEN_MAX, HEAD_TIME_MAX, SMALL_ANSWER_LEN,
+    UNREAD_ANSWERS_LEN_MAX,
+};
 use crate::metrics;
 use crate::site::{Accept, Content, Reply, Site};
 use crate::snapshot::Source;
@@ -31,8 +34,49 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// All endpoints as a router, for a server that has other pages too.
 pub fn router(source: Arc<dyn Source>) -> Router {
-    let site = Arc::new(Site::new(source));
-    Router::new().fallback(answer).with_state(site)
+    let served = Served {
+        site: Site::new(source),
+        unread: Arc::new(Semaphore::new(UNREAD_ANSWERS_LEN_MAX)),
+    };
+    Router::new().fallback(answer).with_state(Arc::new(served))
+}
+
+/// The endpoints, and how much of their answers waits to be read.
+struct Served {
+    site: Site,
+    /// A permit for each byte there is room for.
+    unread: Arc<Semaphore>,
+}
+
+impl Served {
+    /// The answer to send: this one, or that there is no room for it.
+    fn admit(&self, reply: Reply) -> Response<Body> {
+        let len = reply.body.len();
+        if len <= SMALL_ANSWER_LEN {
+            return response(reply, Body::from);
+        }
+        let room = u32::try_from(len)
+            .ok()
+            .and_then(|len| Arc::clone(&self.unread).try_acquire_many_owned(len).ok());
+        match room {
+            Some(room) => response(reply, |text| {
+                Body::from(Bytes::from_owner(Unread { text, _room: room }))
+            }),
+            None => response(Reply::too_much(len), Body::from),
+        }
+    }
+}
+
+/// The text of an answer until it was written to its connection, or that has ended.
+struct Unread {
+    text: String,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Unread {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
 }
 
 /// Gives the TLS settings for each new connection, so that certificates can be replaced while the server runs.
@@ -103,10 +147,7 @@ async fn accept_all(
 }
 
 /// The next connection, as soon as there is room for one.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, permit))
@@ -140,12 +181,10 @@ async fn serve_connection(
     let _ = timeout(CLOSE_TIME_MAX, connection).await;
 }
 
-async fn answer(State(site): State<Arc<Site>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
+async fn answer(State(served): State<Arc<Served>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    response(
-        site.answer(uri.path(), uri.query().unwrap_or_default(), preference(accepted))
-            .await,
-    )
+    let query = uri.query().unwrap_or_default();
+    served.admit(served.site.answer(uri.path(), query, preference(accepted)).await)
 }
 
 /// Plain text is for those who name it and not JSON.
@@ -157,7 +196,7 @@ fn preference(accepted: Option<&str>) -> Accept {
 }
 
 /// Headers of streaming specification §8.1 and core specification §6.1.
-fn response(reply: Reply) -> Response<Body> {
+fn response(reply: Reply, body: impl FnOnce(String) -> Body) -> Response<Body> {
     let headers: &[(HeaderName, &'static str)] = match reply.content {
         Content::Empty => &[],
         Content::Json => &[
@@ -172,7 +211,7 @@ fn response(reply: Reply) -> Response<Body> {
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         ],
     };
-    let mut response = Response::new(Body::from(reply.body));
+    let mut response = Response::new(body(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in headers {
         response.headers_mut().insert(name, HeaderValue::from_static(value));

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
-use crate::limits::{QUERY_LEN_MAX, SNAPSHOT_TIME_MAX};
+use crate::limits::{LISTS_AT_A_TIME, QUERY_LEN_MAX, SNAPSHOT_TIME_MAX};
 use crate::process::ProcessUse;
 use crate::query::Query;
 use crate::snapshot::{Source, StreamingState, Unavailable};
@@ -30,6 +31,17 @@ const COUNTED_PATHS: [&str; 14] = [
     "/stacksz",
     "/subsz",
     "/varz",
+];
+
+/// Paths whose answers grow with what clients do.
+const LIST_PATHS: [&str; 7] = [
+    "/connz",
+    "/subsz",
+    "/subscriptionsz",
+    "/metrics",
+    "/streaming/channelsz",
+    "/streaming/clientsz",
+    "/streaming/why",
 ];
 
 /// Kind of an answer's content.
@@ -95,6 +107,12 @@ impl Reply {
             content: Content::Text,
             body: text,
         }
+    }
+
+    /// In place of an answer of `len` bytes.
+    pub(crate) fn too_much(len: usize) -> Self {
+        let text = format!("no room for an answer of {len} bytes: ask for less with limit=, or later\n");
+        Reply::text(text).status(503)
     }
 
     /// The same answer with another status.
@@ -164,6 +182,8 @@ pub(crate) struct Site {
     base_path: String,
     /// Requests by place in [`COUNTED_PATHS`].
     requests: [AtomicU64; COUNTED_PATHS.len()],
+    /// Turns for [`LIST_PATHS`].
+    lists: Semaphore,
 }
 
 impl Site {
@@ -172,6 +192,7 @@ impl Site {
             base_path: source.base_path(),
             source,
             requests: Default::default(),
+            lists: Semaphore::new(LISTS_AT_A_TIME),
         }
     }
 
@@ -194,6 +215,11 @@ impl Site {
             Err(text) => return Reply::bad_request(text),
         };
         let route = async {
+            let _turn = if LIST_PATHS.contains(&path) {
+                self.lists.acquire().await.ok()
+            } else {
+                None
+            };
             match path
                 .strip_prefix("/streaming")
                 .filter(|rest| rest.is_empty() || rest.starts_with('/'))

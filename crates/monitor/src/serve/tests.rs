@@ -108,3 +108,20 @@ fn hostile_requests_harm_nobody() {
         assert!(waiting.await.unwrap().starts_with("HTTP/1.1 200 "));
     });
 }
+
+/// Answers that nobody reads do not add up.
+#[test]
+fn long_answers_have_room_for_a_few() {
+    let served = Served {
+        site: Site::new(Arc::new(Fake::default())),
+        unread: Arc::new(Semaphore::new(2 * SMALL_ANSWER_LEN + 2)),
+    };
+    let long = || served.admit(Reply::text("a".repeat(SMALL_ANSWER_LEN + 1)));
+    let (first, second) = (long(), long());
+    assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(long().status(), StatusCode::SERVICE_UNAVAILABLE);
+    let small = served.admit(Reply::text("a".repeat(SMALL_ANSWER_LEN)));
+    assert_eq!(small.status(), StatusCode::OK, "small ones need no room");
+    drop(first);
+    assert_eq!(long().status(), StatusCode::OK);
+}
