@@ -235,6 +235,8 @@ fn includes_merge_into_the_present_map() {
         ("broken.conf", "include part.conf"),
         ("part.conf", "\n\n a: ["),
         ("key.conf", "include: x"),
+        ("marked.conf", "\u{feff}port: 1\r\ninclude n.conf\r\n"),
+        ("n.conf", "\u{feff}n: 5"),
     ] {
         fake.files.insert(path, text.to_owned());
     }
@@ -245,6 +247,8 @@ fn includes_merge_into_the_present_map() {
     };
     assert_eq!(read("dir/main.conf"), Ok("{a: 2, b: 3, m: {n: 5, x: 5, z: 9}}".into()));
     assert_eq!(read("key.conf"), Ok("{include: \"x\"}".into()));
+    // A byte order mark in front of a file is no part of its first key.
+    assert_eq!(read("marked.conf"), Ok("{port: 1, n: 5}".into()));
     for (path, expected) in [
         ("self.conf", "self.conf:1:1: include file 'self.conf' includes itself"),
         ("one.conf", "two.conf:2:1: include file 'one.conf' includes itself"),

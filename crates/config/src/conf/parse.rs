@@ -86,11 +86,13 @@ impl<'s> Parser<'s> {
         if self.bytes > TOTAL_BYTES_MAX {
             return Err(format!("all files together have more than {TOTAL_BYTES_MAX} bytes"));
         }
-        String::from_utf8(content).map_err(|error| {
+        let text = String::from_utf8(content).map_err(|error| {
             let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
             format!("line {line} is not valid UTF-8")
-        })
+        })?;
+        // Editors of some systems put this mark in front; it would be taken for the beginning of the first key.
+        Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
     }
 
     /// A whole file, with or without braces around it.
