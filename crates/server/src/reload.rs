@@ -194,6 +194,13 @@ impl Reloading<'_> {
             .set_verbosity(Verbosity::of_broker(&new), Verbosity::of_streaming(&new));
         // Certificates may have changed behind the same names.
         let reloaded = self.broker.reload(&broker);
+        for notice in new
+            .notices
+            .iter()
+            .filter(|notice| !self.options.notices.contains(notice))
+        {
+            tracing::warn!("Reload: {notice}");
+        }
         for key in changed {
             match (key.effect, key.show) {
                 (Effect::NextStart, _) => tracing::warn!("Reload: {} changes with the next start", key.name),

@@ -119,6 +119,17 @@ fn what_cannot_be_reloaded_changes_nothing() {
     configured.server.wait_for_line("[TRC]").unwrap();
 }
 
+/// §7.7: a key that means nothing is told of at a reload as it is at the start, and once.
+#[test]
+fn a_misspelt_key_is_told_of_at_a_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut configured = Configured::start(folder.path(), "max_conections: 5\n");
+    let line = configured.reload("max_conections: 5\nmax_paylod: 6\n", "Reload: ");
+    let told = "broker.conf:2:1: unknown field \"max_paylod\", did you mean \"max_payload\"?";
+    let told = format!("[WRN] Reload: {}", folder.path().join(told).display());
+    assert!(line.ends_with(&told), "{line}");
+}
+
 #[test]
 fn options_of_the_streaming_engine_wait_for_the_next_start() {
     // §7.7: a reload concerns the broker only.
