@@ -113,44 +113,24 @@ impl Monitoring {
     }
 
     /// A part of a list, asked for piece by piece: first by its offset, then from the last entry on.
-    async fn page<T: Named + Send + 'static>(
+    async fn page<T: Send + 'static>(
         &self,
         request: PageRequest,
         first: impl FnOnce(&Glance<'_>, usize, usize) -> seaway_streaming::Page<T> + Send + 'static,
-        more: impl Fn(&Glance<'_>, &[u8], usize) -> Vec<T> + Clone + Send + 'static,
+        more: impl Fn(&Glance<'_>, &[u8], usize) -> seaway_streaming::Page<T> + Clone + Send + 'static,
     ) -> Result<seaway_streaming::Page<T>, Unavailable> {
         let offset = request.offset;
         let size = request.limit.min(MONITORING_SLICE);
         let mut page = self.ask(move |glance| first(glance, offset, size)).await?;
         while page.items.len() < request.limit
-            && page.items.len().is_multiple_of(MONITORING_SLICE)
-            && let Some(last) = page.items.last().map(|last| last.name().as_bytes().to_vec())
+            && let Some(last) = page.next.take()
         {
             let (more, size) = (more.clone(), MONITORING_SLICE.min(request.limit - page.items.len()));
-            let items = self.ask(move |glance| more(glance, &last, size)).await?;
-            if items.is_empty() {
-                break;
-            }
-            page.items.extend(items);
+            let part = self.ask(move |glance| more(glance, &last, size)).await?;
+            page.items.extend(part.items);
+            page.next = part.next;
         }
         Ok(page)
-    }
-}
-
-/// An entry of a list that goes on by name.
-trait Named {
-    fn name(&self) -> &str;
-}
-
-impl Named for seaway_streaming::ChannelSnapshot {
-    fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl Named for seaway_streaming::ClientSnapshot {
-    fn name(&self) -> &str {
-        &self.id
     }
 }
 

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use bytes::Bytes;
+
 use crate::engine::Engine;
 use crate::state::{Channel, ChannelKey, ClientKey, Phase, SubscriptionKey};
 use crate::time::Now;
@@ -179,6 +181,26 @@ pub struct Page<T> {
     pub total: usize,
     /// Those of the page.
     pub items: Vec<T>,
+    /// Name behind which the list goes on, as it is and not as it is shown; `None` at the end of the list.
+    pub next: Option<Vec<u8>>,
+}
+
+impl<T> Page<T> {
+    /// The first `limit` of the entries that are left of a list of `total`.
+    fn of<'a, K: Copy + 'a>(
+        total: usize,
+        mut entries: impl Iterator<Item = (&'a Bytes, &'a K)>,
+        limit: usize,
+        show: impl Fn(K) -> T,
+    ) -> Page<T> {
+        let (mut items, mut last) = (Vec::new(), None);
+        for (name, key) in entries.by_ref().take(limit) {
+            items.push(show(*key));
+            last = Some(name);
+        }
+        let next = last.filter(|_| entries.next().is_some()).map(|name| name.to_vec());
+        Page { total, items, next }
+    }
 }
 
 impl Engine {
@@ -216,13 +238,10 @@ impl Engine {
 
     /// Clients by ID.
     pub fn clients_page(&self, offset: usize, limit: usize, with_subscriptions: bool) -> Page<ClientSnapshot> {
-        let items = self.client_names.values().skip(offset).take(limit);
-        Page {
-            total: self.client_names.len(),
-            items: items
-                .map(|key| self.client_snapshot(*key, with_subscriptions))
-                .collect(),
-        }
+        let entries = self.client_names.iter().skip(offset);
+        Page::of(self.client_names.len(), entries, limit, |key| {
+            self.client_snapshot(key, with_subscriptions)
+        })
     }
 
     /// One client.
@@ -233,31 +252,28 @@ impl Engine {
 
     /// Channels in the byte order of their names (§8.1).
     pub fn channels_page(&self, offset: usize, limit: usize, with_subscriptions: bool) -> Page<ChannelSnapshot> {
-        let items = self.channel_order.values().skip(offset).take(limit);
-        Page {
-            total: self.channel_order.len(),
-            items: items
-                .map(|key| self.channel_snapshot(*key, with_subscriptions))
-                .collect(),
-        }
+        let entries = self.channel_order.iter().skip(offset);
+        Page::of(self.channel_order.len(), entries, limit, |key| {
+            self.channel_snapshot(key, with_subscriptions)
+        })
     }
 
     /// Channels in the byte order of their names, those behind a name.
-    pub fn channels_after(&self, name: &[u8], limit: usize, with_subscriptions: bool) -> Vec<ChannelSnapshot> {
+    pub fn channels_after(&self, name: &[u8], limit: usize, with_subscriptions: bool) -> Page<ChannelSnapshot> {
         let behind = (Bound::Excluded(name), Bound::Unbounded);
-        let items = self.channel_order.range::<[u8], _>(behind).take(limit);
-        items
-            .map(|(_, key)| self.channel_snapshot(*key, with_subscriptions))
-            .collect()
+        let entries = self.channel_order.range::<[u8], _>(behind);
+        Page::of(self.channel_order.len(), entries, limit, |key| {
+            self.channel_snapshot(key, with_subscriptions)
+        })
     }
 
     /// Clients by ID, those behind an ID.
-    pub fn clients_after(&self, id: &[u8], limit: usize, with_subscriptions: bool) -> Vec<ClientSnapshot> {
+    pub fn clients_after(&self, id: &[u8], limit: usize, with_subscriptions: bool) -> Page<ClientSnapshot> {
         let behind = (Bound::Excluded(id), Bound::Unbounded);
-        let items = self.client_names.range::<[u8], _>(behind).take(limit);
-        items
-            .map(|(_, key)| self.client_snapshot(*key, with_subscriptions))
-            .collect()
+        let entries = self.client_names.range::<[u8], _>(behind);
+        Page::of(self.client_names.len(), entries, limit, |key| {
+            self.client_snapshot(key, with_subscriptions)
+        })
     }
 
     /// What has happened since the start of the process, beside what §8.3 counts.
