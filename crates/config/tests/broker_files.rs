@@ -16,7 +16,7 @@ fn all_keys_that_concern_what_exists() {
     let options = options_of(
         r#"
         listen: "h:4333", client_advertise: "a:1", server_name: me, server_tags: [x, y]
-        http: "m:8333"
+        http: "m:8333", http_base_path: "nats/"
         MAX_CONN: 5, max_payload: 2MB, max_control_line: 2KB, max_pending: 3MB, max_subs: 7, max_sub_tokens: 8
         max_closed_clients: 9, write_deadline: "11s", ping_interval: "12s", ping_max: 13
         no_fast_producer_stall: true, no_header_support: true
@@ -29,6 +29,10 @@ fn all_keys_that_concern_what_exists() {
     let broker = options.broker;
     assert_eq!((broker.host.as_str(), broker.port), ("h", 4333));
     assert_eq!((broker.http_host.as_deref(), broker.http_port), (Some("m"), Some(8333)));
+    assert_eq!(
+        (broker.http_base_path.as_str(), broker.server_tags.join(" ").as_str()),
+        ("/nats", "x y")
+    );
     assert_eq!(
         (broker.client_advertise.as_deref(), broker.name.as_deref()),
         (Some("a:1"), Some("me"))
@@ -68,10 +72,9 @@ fn all_keys_that_concern_what_exists() {
     assert!(!log.time && log.utc && log.syslog);
     assert_eq!(log.remote_syslog.as_deref(), Some("udp://h:514"));
     // What is known and does nothing is said.
-    assert_eq!(options.notices.len(), 3, "{:?}", options.notices);
-    assert!(options.notices[0].starts_with("Key server_tags (f:2:"));
-    assert!(options.notices[1].starts_with("lame_duck_duration and lame_duck_grace_period have no effect"));
-    assert!(options.notices[2].starts_with("max_traced_msg_len has no effect"));
+    assert_eq!(options.notices.len(), 2, "{:?}", options.notices);
+    assert!(options.notices[0].starts_with("lame_duck_duration and lame_duck_grace_period have no effect"));
+    assert!(options.notices[1].starts_with("max_traced_msg_len has no effect"));
 }
 
 #[test]
@@ -178,7 +181,6 @@ fn features_that_are_not_built_are_refused_with_key_and_place() {
         "proxy_protocol: true",
         "prof_port: 1",
         "trace_headers: true",
-        "http_base_path: base",
         "cluster { port: 1 }",
     ] {
         let complaint = complaint_about(&format!("streaming {{}}\n {key}"));

@@ -179,18 +179,11 @@ pub(super) static ENTRIES: &[Entry] = &[
         Text,
         "",
         "Path before those of monitoring",
-        NotBuilt("a path before those of monitoring"),
+        Sets(http_base_path),
     )
     .keys(Section::Broker, &["http_base_path"]),
-    Entry::new(
-        Server,
-        &[],
-        List,
-        "",
-        "Tags shown by monitoring",
-        Nothing("monitoring does not show tags"),
-    )
-    .keys(Section::Broker, &["server_tags"]),
+    Entry::new(Server, &[], List, "", "Tags shown by monitoring", Sets(server_tags))
+        .keys(Section::Broker, &["server_tags"]),
     Entry::new(
         Server,
         &[],
@@ -274,6 +267,24 @@ fn name(options: &mut Draft, value: &Value) -> Result<(), String> {
 
 fn client_advertise(options: &mut Draft, value: &Value) -> Result<(), String> {
     options.broker.client_advertise = value.present();
+    Ok(())
+}
+
+/// With a slash in front and none behind, however it is written.
+fn http_base_path(options: &mut Draft, value: &Value) -> Result<(), String> {
+    let path = value.text().trim_matches('/');
+    options.broker.http_base_path = if path.is_empty() {
+        String::new()
+    } else {
+        format!("/{path}")
+    };
+    Ok(())
+}
+
+fn server_tags(options: &mut Draft, value: &Value) -> Result<(), String> {
+    if let Value::List(tags) = value {
+        options.broker.server_tags.clone_from(tags);
+    }
     Ok(())
 }
 
