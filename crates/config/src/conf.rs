@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 pub use parse::{parse_file, parse_text};
 
+use crate::limits::KEY_SHOWN_CHARS_MAX;
+
 /// A place in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
@@ -162,5 +164,13 @@ impl Map {
     /// Takes the map apart.
     fn into_pairs(self) -> impl Iterator<Item = Pair> {
         self.pairs.into_iter().flatten()
+    }
+}
+
+/// A key in quotes as messages show it: what is no configuration can have very long ones.
+pub(crate) fn shown(key: &str) -> String {
+    match key.char_indices().nth(KEY_SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{:?}...", &key[..end]),
+        None => format!("{key:?}"),
     }
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 
 pub(crate) use block::is_turned_off;
 
-use crate::conf::{Data, Map, Node, Pair, parse_file};
+use crate::conf::{Data, Map, Node, Pair, parse_file, shown};
 use crate::go;
 use crate::nearest::nearest;
 use crate::surroundings::Surroundings;
@@ -205,7 +205,7 @@ impl Reading {
             .map(|near| format!(", did you mean {near:?}?"))
             .unwrap_or_default();
         self.warnings
-            .push(format!("{}: unknown field {:?}{hint}", pair.position, pair.key));
+            .push(format!("{}: unknown field {}{hint}", pair.position, shown(&pair.key)));
     }
 
     fn problem(&mut self, node: &Node, text: &str) {

@@ -16,3 +16,6 @@ pub const INCLUDES_MAX: usize = 1_000;
 pub const VARIABLE_DEPTH_MAX: usize = 16;
 /// Problems of one configuration that are listed; the rest is counted.
 pub const PROBLEMS_LISTED_MAX: usize = 50;
+
+/// Characters of a key that a message shows.
+pub const KEY_SHOWN_CHARS_MAX: usize = 80;

@@ -109,6 +109,12 @@ fn strings_and_arrays() {
 
 #[test]
 fn what_is_wrong_is_said_with_line_and_column() {
+    // What is no configuration can look like one long key.
+    let error = parse_text(Path::new("f"), &"é".repeat(1_000_000), &Fake::default());
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        format!("f:1:1: key \"{}\"... has no value", "é".repeat(80))
+    );
     for (text, expected) in [
         ("a =\n1", "f:1:4: Expected value but found new line"),
         ("a: 1\n  b", "f:2:3: key \"b\" has no value"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::bare::{classify, unescape};
 use super::scan::Source;
-use super::{ConfError, Data, Map, Node, Pair};
+use super::{ConfError, Data, Map, Node, Pair, shown};
 use crate::limits::{
     FILE_BYTES_MAX, INCLUDE_DEPTH_MAX, INCLUDES_MAX, NESTING_MAX, NODES_MAX, TOTAL_BYTES_MAX, VARIABLE_DEPTH_MAX,
 };
@@ -178,13 +178,13 @@ impl<'s> Parser<'s> {
             source.skip_blanks();
             if source.is_at_line_end() {
                 if place == Place::Top {
-                    return Err(source.error(format!("Expected value but found new line after key {key:?}")));
+                    return Err(source.error(format!("Expected value but found new line after key {}", shown(key))));
                 }
                 source.skip_filler();
             }
         }
         if matches!(source.peek(), None | Some(b'}' | b']' | b',' | b';')) {
-            return Err(source.error_at(begin, format!("key {key:?} has no value")));
+            return Err(source.error_at(begin, format!("key {} has no value", shown(key))));
         }
         let node = self.value(source)?;
         let pair = Pair {
@@ -212,7 +212,8 @@ impl<'s> Parser<'s> {
         }
         let found = source.found();
         Err(source.error(format!(
-            "expected a new line, ',' or ';' after the value of {key:?}, found {found}"
+            "expected a new line, ',' or ';' after the value of {}, found {found}",
+            shown(key)
         )))
     }
 
