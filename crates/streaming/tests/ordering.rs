@@ -329,6 +329,65 @@ fn a_group_loses_nothing_wherever_a_crash_cuts() {
     assert!(survived > 4, "{survived}");
 }
 
+/// §5.6 and §5.9: the record of a durable group takes over what departed members held before they are forgotten: wherever a
+/// crash cuts, whoever joins next is sent everything that nobody acknowledged.
+#[test]
+fn a_group_without_members_loses_nothing_wherever_a_crash_cuts() {
+    let (mut world, mut engine) = start();
+    join(&mut world, &mut engine, "one");
+    join(&mut world, &mut engine, "two");
+    for _ in 0..4 {
+        publish(&mut world, &mut engine);
+    }
+    world.quiesce(&mut engine, NOW);
+    assert!(!messages(&world, "one").is_empty() && !messages(&world, "two").is_empty());
+    let published = world.records.len();
+    for inbox in ["one", "two"] {
+        let close = UnsubscribeRequest {
+            client_id: "me".into(),
+            subject: "foo".into(),
+            inbox: inbox.into(),
+            ..UnsubscribeRequest::default()
+        };
+        request_now(
+            &mut world,
+            &mut engine,
+            Service::SubscriptionClose,
+            &close.encode_to_vec(),
+        );
+    }
+    while engine.wants_settle() {
+        engine.handle(NOW, Input::Settle, &mut world);
+    }
+    let later = Now {
+        monotonic: NOW.monotonic + 40_000_000_000,
+        wall: Timestamp(NOW.wall.0 + 40_000_000_000),
+    };
+    let mut inherited = 0;
+    for durable in published..=world.records.len() {
+        let mut world = world.crash(durable);
+        let (mut engine, _) = world.start(Options::default(), later).expect("a crashed store starts");
+        world.quiesce(&mut engine, later);
+        request_now(
+            &mut world,
+            &mut engine,
+            Service::Subscribe,
+            &join_request("three").encode_to_vec(),
+        );
+        world.quiesce(&mut engine, later);
+        inherited += usize::from(messages(&world, "three").len() == 4);
+        let mut got: Vec<u64> = ["one", "two", "three"]
+            .iter()
+            .flat_map(|inbox| messages(&world, inbox))
+            .map(|(sequence, _)| sequence)
+            .collect();
+        got.sort_unstable();
+        got.dedup();
+        assert_eq!(got, [1, 2, 3, 4], "crash after {durable} records");
+    }
+    assert!(inherited > 0, "a group without members was taken over");
+}
+
 /// §5.6: a joiner's record carries the group's cursor, so what the others were sent below it is on record before.
 #[test]
 fn a_member_that_joins_right_after_a_delivery_hides_nothing_from_a_crash() {

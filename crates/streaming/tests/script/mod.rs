@@ -162,6 +162,8 @@ impl Session {
             }
             engine.handle(self.now, Input::Settle, &mut self.world);
             if self.fail_reads {
+                // Nobody tells of a head that could not be read.
+                self.world.heads.clear();
                 while let Some(request) = self.world.reads.pop_front() {
                     let messages = Err("the disk says no");
                     engine.handle(
