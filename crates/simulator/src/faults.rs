@@ -23,7 +23,7 @@ const OPERATIONS: [Operation; 10] = [
 
 impl Simulation {
     pub(crate) fn something_breaks(&mut self) {
-        match self.random.u32(..220) {
+        match self.random.u32(..225) {
             0..25 => self.crash(),
             25..55 => self.crash_soon(12),
             55..60 => self.disk_fails(),
@@ -36,6 +36,7 @@ impl Simulation {
             150..175 => self.queues_drain(),
             175..190 => self.client_vanishes(),
             190..200 => self.client_falls_silent(),
+            200..205 => self.checkpoint_breaks(),
             _ => self.clients_come_to(),
         }
     }
@@ -109,6 +110,22 @@ impl Simulation {
         if let Some(disk) = &self.disk {
             self.trace.add(format_args!("the disk will fail in {operation:?}"));
             disk.fail(operation, after, ErrorKind::Other);
+        }
+    }
+
+    /// A checkpoint that has come some way finds no file to be written to.
+    fn checkpoint_breaks(&mut self) {
+        let steps = self.random.u32(1..4);
+        self.with_node(|node, now| {
+            node.begin_checkpoint();
+            for _ in 0..steps {
+                node.checkpoint_step(now);
+            }
+        });
+        if let Some(disk) = &self.disk {
+            self.trace
+                .add(format_args!("a checkpoint will fail after {steps} steps"));
+            disk.fail(Operation::Create, 0, ErrorKind::Other);
         }
     }
 

@@ -1,5 +1,5 @@
 //! Seeds that failed once, with what they found; every test run repeats them. A change of what clients do or of what breaks
-//! gives all of them another meaning.
+//! gives all of them another meaning; what each found has a test of its own in `crates/streaming/tests` (script 23, ordering).
 
 /// Seed, and what it found.
 pub const FOUND: [(u64, &str); 9] = [

@@ -328,6 +328,9 @@ impl Node {
                 Completion::CheckpointNeeded => self.begin_checkpoint(),
                 Completion::CheckpointAbandoned(_) => {
                     self.world.model().count("checkpoints given up");
+                    if self.checkpoint_running {
+                        self.world.model().count("checkpoints given up half-way");
+                    }
                     self.checkpoint_running = false;
                     self.engine.abandon_checkpoint();
                 }

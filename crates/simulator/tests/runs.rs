@@ -16,6 +16,7 @@ const SEEN: &[&str] = &[
     "channels deleted",
     "checkpoints",
     "checkpoints given up",
+    "checkpoints given up half-way",
     "clients closed",
     "clients registered",
     "clients replaced",
