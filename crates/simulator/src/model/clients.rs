@@ -34,8 +34,10 @@ impl Model {
         if request.heartbeat_inbox != inbox {
             return self.object(format!("{id} was registered with another heartbeat inbox"));
         }
+        // Its own record is the newest; what else the input makes the server write does not concern it.
+        let written = self.appended;
         if let Some(answer) = self.answer(expected) {
-            answer.owed = Owed::WhenWritten;
+            answer.owed = Owed::At(written);
         }
         if matches!(self.current, Current::Connect { .. }) {
             self.current = Current::Nothing;
@@ -218,8 +220,12 @@ impl Model {
         if let Some(expected) = self.closes.remove(&id) {
             if poisoned {
                 self.refuse(expected, POISONED);
-            } else if let Some(answer) = self.answer(expected) {
-                answer.owed = Owed::WhenWritten;
+            } else {
+                // Its record is the next one; what else the input makes the server write does not concern it.
+                let written = self.appended + 1;
+                if let Some(answer) = self.answer(expected) {
+                    answer.owed = Owed::At(written);
+                }
             }
         }
         if let Some(contender) = &client.contender {

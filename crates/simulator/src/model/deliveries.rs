@@ -9,6 +9,9 @@ use super::{Current, Model, Sent, text};
 /// An ack deadline this close counts as passed (§5.5), with a little for deadlines that are shared.
 const SLACK_NS: u64 = 20_000_000;
 
+/// The longest AckWait that clients of the simulation ask for.
+const ACK_WAIT_LONGEST_NS: u64 = 3_000_000_000;
+
 impl Model {
     /// Something was handed to the bus for a subscription.
     pub fn delivered(&mut self, channel: u64, sequence: u64, inbox: &[u8], count: u32, payload: &[u8]) {
@@ -202,6 +205,7 @@ impl Model {
             }),
         };
         // What may have been acknowledged before a crash counts as any other message of before it.
+        let is_uncertain = held.is_none();
         let held = held.unwrap_or(Pending {
             count: 0,
             due: Due::ByTimestamp(0),
@@ -219,7 +223,11 @@ impl Model {
                 self.now
             ));
         }
-        let due = self.next_due(known.ack_wait, held.due);
+        let mut due = self.next_due(known.ack_wait, held.due);
+        if is_uncertain && let Due::Between(_, latest) = &mut due {
+            // Its deadline may have been set since the crash, by the AckWait that the subscription had then.
+            *latest += ACK_WAIT_LONGEST_NS;
+        }
         match holder {
             Holder::Member(holder) if holder == number => {}
             Holder::Member(holder) => {
