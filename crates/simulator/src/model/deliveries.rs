@@ -205,7 +205,7 @@ impl Model {
             }),
         };
         // What may have been acknowledged before a crash counts as any other message of before it.
-        let is_uncertain = held.is_none();
+        let is_uncertain = held.is_none() || matches!(holder, Holder::Group(_));
         let held = held.unwrap_or(Pending {
             count: 0,
             due: Due::ByTimestamp(0),
@@ -225,7 +225,7 @@ impl Model {
         }
         let mut due = self.next_due(known.ack_wait, held.due);
         if is_uncertain && let Due::Between(_, latest) = &mut due {
-            // Its deadline may have been set since the crash, by the AckWait that the subscription had then.
+            // Its deadline may be one that was set since the crash, by the AckWait of whoever held it then.
             *latest += ACK_WAIT_LONGEST_NS;
         }
         match holder {
