@@ -62,6 +62,8 @@ async fn watch(client: &Weak<Inner>, ping_inbox: &str, pongs: &mut async_nats::S
                 }
             }
             pong = pongs.next() => match pong {
+                // A status of the NATS server ("no responders") is no answer of the streaming server.
+                Some(pong) if pong.status.is_some() => {}
                 Some(pong) => match refusal(pong.payload) {
                     Some(words) => return Loss::Unknown(words),
                     None => unanswered = 0,
@@ -92,7 +94,7 @@ async fn ping(inner: &Inner, ping_inbox: &str) -> bool {
     true
 }
 
-/// What the answer to a ping says against the connection. A status of the NATS server ("no responders") is no answer.
+/// What the answer to a ping says against the connection.
 fn refusal(payload: Bytes) -> Option<String> {
     let answer = messages::PingResponse::decode(payload).ok()?;
     (!answer.error.is_empty()).then(|| text(&answer.error))
