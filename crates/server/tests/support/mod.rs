@@ -267,7 +267,12 @@ pub fn files(directory: &Path) -> Vec<(PathBuf, u64)> {
         .expect("the directory can be read")
         .flatten()
     {
-        let metadata = entry.metadata().expect("an entry has metadata");
+        // A running server deletes files between the listing and this look.
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => panic!("{} has no metadata: {error}", entry.path().display()),
+        };
         if metadata.is_dir() {
             found.extend(files(&entry.path()));
         } else {
