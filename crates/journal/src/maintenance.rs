@@ -260,7 +260,11 @@ impl Journal {
             self.maintenance.absorption = Some(absorption);
             return;
         }
-        self.segments.get_mut(number).state = SegmentState::Sealed;
+        let segment = self.segments.get_mut(number);
+        segment.state = SegmentState::Sealed;
+        // What was trimmed or deleted before it came into the index took no reference away: all that is appended by now may
+        // have to be durable before the segment goes.
+        segment.released_at = segment.released_at.max(durable_from);
         self.tail.absorbed(number);
         self.writer.sealing.pop_front();
         self.maintenance.sealing = false;

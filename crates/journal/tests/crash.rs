@@ -5,6 +5,7 @@
 
 mod support;
 
+use seaway_journal::Lane;
 use seaway_journal::disk::simulated::{SimulatedDisk, SyncMode};
 use support::{Machine, options};
 
@@ -234,4 +235,44 @@ fn a_start_on_a_full_disk_survives_a_crash_at_every_operation() {
         }
         assert!(crashes > 8, "seed {seed}: only {crashes} operations were reached");
     }
+}
+
+#[test]
+fn a_segment_stays_until_the_trim_that_emptied_it_before_it_was_sealed_is_durable() {
+    let disk = SimulatedDisk::new(7);
+    let mut machine = Machine::open(&disk, options(), 7).unwrap();
+    machine.checkpoints = false;
+    machine.settle();
+    let directories = |machine: &Machine| {
+        let names = machine.disk.names();
+        names.iter().filter(|name| name.ends_with(".directory")).count()
+    };
+    // Commits alone, until the next segment has begun: nothing is done yet about the full one.
+    let mut held = Vec::new();
+    for _ in 0..80 {
+        machine.append(1, 1_000);
+        machine.journal.submit();
+        while let Some(job) = machine.journal.next_job() {
+            if job.lane() == Lane::Commit {
+                machine.journal.completed(job.run(machine.port.as_ref()));
+            } else {
+                held.push(job);
+            }
+        }
+    }
+    let last = machine.state.logs[&1].last;
+    assert_eq!(directories(&machine), 0);
+    assert_eq!(machine.journal.durable(), machine.history.last().unwrap().0);
+    machine.checkpoint();
+    // The trim waits for company; what happens behind the commits goes on.
+    let trimmed = machine.trim(1, last);
+    machine
+        .outcomes
+        .extend(held.into_iter().map(|job| job.run(machine.port.as_ref())));
+    while machine.step() {}
+    assert_eq!((machine.checkpoints_done, directories(&machine)), (1, 1));
+    assert!(machine.durable < trimmed);
+    disk.restart();
+    let again = machine.reopen(options(), 8).unwrap();
+    assert_eq!(again.replayed.logs[&1].last, last);
 }
