@@ -2,7 +2,7 @@
 //! gives all of them another meaning; what each found has a test of its own in `crates/streaming/tests` (script 23, ordering).
 
 /// Seed, and what it found.
-pub const FOUND: [(u64, &str); 9] = [
+pub const FOUND: [(u64, &str); 10] = [
     (
         12,
         "after the clock was set forward a message that was not durable yet outlived its age by up to as long again",
@@ -27,4 +27,8 @@ pub const FOUND: [(u64, &str); 9] = [
         "when the oldest message of a channel could not be read, nothing of it went by its limits before the next publish",
     ),
     (2_015, "the same, with a limit on age"),
+    (
+        223_340_512_315_887,
+        "a segment went before the trim that had emptied it was durable: the journal did not open",
+    ),
 ];
