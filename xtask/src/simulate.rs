@@ -67,7 +67,8 @@ fn control(binary: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The build of the tests: hardly slower here, and with debug assertions and overflow checks.
 fn build() -> anyhow::Result<PathBuf> {
-    shell::run(shell::cargo().args(["build", "--release", "--locked", "--package", "seaway-simulator"]))?;
-    Ok(shell::target_directory().join("release").join("seaway-simulator"))
+    shell::run(shell::cargo().args(["build", "--locked", "--package", "seaway-simulator"]))?;
+    Ok(shell::target_directory().join("debug").join("seaway-simulator"))
 }
