@@ -17,6 +17,7 @@ mod crash;
 mod fuzz;
 mod idle;
 mod raw_client;
+mod readme;
 mod recovery;
 mod secured;
 mod server_process;
@@ -46,6 +47,7 @@ cargo xtask COMMAND
                                     coverage-guided fuzzing of everything that reads foreign bytes
   simulate [--seconds N]            seeded faults on a simulated disk: repeated seeds, fresh ones for N seconds, and a
                                     control without syncing
+  readme                            runs every command of README.md as it stands, in a network of its own
   tidy                              layout checks: file budgets, dependence rules, leftovers
   codegen [--check]                 regenerate committed files, or check that they are up to date
 
@@ -128,6 +130,7 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
             arguments.finish()?;
             simulate::run(seconds)
         }
+        "readme" => arguments.finish().and_then(|()| readme::run()),
         "tidy" => arguments.finish().and_then(|()| tidy::run()),
         "codegen" => {
             let check = arguments.flag("--check");

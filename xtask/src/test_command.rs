@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::{clients, codegen, compat, crash, fuzz, idle, recovery, shell, simulate, sync_trace, tidy};
+use crate::{clients, codegen, compat, crash, fuzz, idle, readme, recovery, shell, simulate, sync_trace, tidy};
 
 /// What to run.
 pub(crate) struct Options {
@@ -43,7 +43,7 @@ struct Tally {
 type Stage = (&'static str, fn(&mut Tally) -> anyhow::Result<()>);
 
 /// The cheap ones first.
-const STAGES: [Stage; 11] = [
+const STAGES: [Stage; 12] = [
     ("format", |_| check_format()),
     ("tidy", |_| tidy::run()),
     ("codegen", |_| codegen::run(true)),
@@ -54,6 +54,7 @@ const STAGES: [Stage; 11] = [
     ("crash", |_| run_crash(crash::DEFAULT_KILLS)),
     ("sync-trace", |_| sync_trace::run(None)),
     ("idle", |_| idle::run(None)),
+    ("readme", |_| readme::run()),
     ("fuzz", |_| run_fuzz(fuzz::DEFAULT_SECONDS)),
 ];
 

@@ -133,6 +133,11 @@ impl Model {
         self.refusal.clone()
     }
 
+    /// There is no room to let this new connection take over.
+    fn refuses_contender(&self, expected: &Expected) -> bool {
+        matches!(expected.kind, Kind::Connect { .. }) && self.refusal().is_some()
+    }
+
     fn forget_contender(&mut self, expected: u64) {
         let ids: Vec<String> = self.state.clients.keys().cloned().collect();
         for id in ids {
@@ -159,12 +164,14 @@ impl Model {
         // A request that came twice is answered twice on one subject: each answer goes to the first it fits.
         let fits = |index: &&usize| {
             let expected = &self.expected[**index];
-            let early = match expected.owed {
-                Owed::At(position) => position > self.durable,
-                Owed::Later => true,
-                _ => false,
+            let Ok(error) = said(&expected.kind, payload) else {
+                return false;
             };
-            !early && said(&expected.kind, payload).is_ok_and(|error| error == expected.error)
+            match expected.owed {
+                Owed::At(position) if position > self.durable => false,
+                Owed::Later => self.refuses_contender(expected) && Some(error) == self.refusal(),
+                _ => error == expected.error,
+            }
         };
         let found = candidates.iter().find(fits).or(candidates.first()).copied();
         let Some(found) = found else {
@@ -178,8 +185,7 @@ impl Model {
                     self.durable
                 ));
             }
-            // There was no room to let a new connection take over.
-            Owed::Later if matches!(expected.kind, Kind::Connect { .. }) && self.refusal().is_some() => {
+            Owed::Later if self.refuses_contender(&expected) => {
                 self.forget_contender(expected.id);
                 expected.error = self.refusal().unwrap_or_default();
             }
