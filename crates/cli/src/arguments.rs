@@ -152,6 +152,48 @@ mod tests {
         command_line().debug_assert();
     }
 
+    /// Every command below this one, with the words that lead to it.
+    fn commands(of: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
+        let mut found = Vec::new();
+        for command in of.get_subcommands().filter(|command| command.get_name() != "help") {
+            let path = format!("{path} {}", command.get_name());
+            found.extend(commands(command, &path));
+            if !command.has_subcommands() {
+                found.push((path, command.clone()));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_manual_has_every_command_and_every_flag() {
+        let manual = include_str!("../../../docs/command-line.md");
+        let mut missing = Vec::new();
+        let is_there = |word: &str| {
+            let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-');
+            manual
+                .match_indices(word)
+                .any(|(at, _)| ends(&manual[at + word.len()..]))
+        };
+        let all = commands(&command_line(), "seaway");
+        assert!(all.len() > 15, "{}", all.len());
+        for (path, command) in all {
+            let flags = command
+                .get_opts()
+                .chain(command.get_arguments())
+                .filter_map(|flag| flag.get_long());
+            missing.extend(flags.map(|flag| format!("--{flag}")).filter(|flag| !is_there(flag)));
+            missing.extend(Some(path).filter(|path| !is_there(path)));
+        }
+        for flag in CommandLine::command()
+            .get_arguments()
+            .filter_map(|flag| flag.get_long())
+        {
+            missing.extend(Some(format!("--{flag}")).filter(|flag| !is_there(flag)));
+        }
+        assert_eq!(missing, Vec::<String>::new());
+    }
+
     #[test]
     fn the_overview_has_a_line_for_every_command() {
         let overview = overview();

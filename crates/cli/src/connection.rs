@@ -180,8 +180,11 @@ fn nats_options(settings: &Settings) -> Outcome<async_nats::ConnectOptions> {
         (None, None) => {}
         _ => return Err(Failure::usage("--tls-cert and --tls-key belong together")),
     }
-    let wants_tls = settings.tls || settings.tls_ca.is_some() || settings.tls_cert.is_some();
-    Ok(options.require_tls(wants_tls))
+    Ok(options.require_tls(wants_tls(settings)))
+}
+
+fn wants_tls(settings: &Settings) -> bool {
+    settings.tls || settings.tls_ca.is_some() || settings.tls_cert.is_some()
 }
 
 fn no_connection(shown: &str, settings: &Settings, error: &async_nats::ConnectError) -> Failure {
@@ -198,6 +201,10 @@ fn no_connection(shown: &str, settings: &Settings, error: &async_nats::ConnectEr
             Failure::new(Kind::NotAuthorized, format!("the server at {shown} {what}"))
         }
         ConnectErrorKind::ServerParse => Failure::usage(format!("{shown} is no address of a server: {cause}")),
+        // A server without TLS answers with something else.
+        ConnectErrorKind::Io if wants_tls(settings) && cause.contains("corrupt message") => {
+            Failure::new(Kind::NoServer, format!("the server at {shown} does not speak TLS"))
+        }
         ConnectErrorKind::Tls => Failure::new(
             Kind::NoServer,
             format!(
