@@ -17,7 +17,7 @@ const PAGE: u64 = 1024;
 /// What ends the replies of a stream of messages.
 const END: u16 = 204;
 
-/// Something that the interface was asked for and sent.
+/// A stored message: the payload as it was published, the rest in headers.
 pub(crate) struct Stored {
     pub(crate) headers: HeaderMap,
     pub(crate) payload: bytes::Bytes,

@@ -151,12 +151,11 @@ impl Connection {
 }
 
 fn nats_options(settings: &Settings) -> Outcome<async_nats::ConnectOptions> {
-    let user = || {
-        let user = settings.user.clone();
-        user.ok_or_else(|| Failure::usage("a password needs a user: --user NAME"))
-    };
+    let (user, credentials) = settings.login();
+    let has_user = user.is_some();
+    let user = || user.ok_or_else(|| Failure::usage("a password needs a user: --user NAME"));
     let options = async_nats::ConnectOptions::new();
-    let mut options = match &settings.credentials {
+    let mut options = match &credentials {
         Some(Credentials::PasswordFile(path)) => options.user_and_password(user()?, read_secret(path)?),
         Some(Credentials::Password(password)) => options.user_and_password(user()?, password.clone()),
         Some(Credentials::TokenFile(path)) => options.token(read_secret(path)?),
@@ -165,7 +164,7 @@ fn nats_options(settings: &Settings) -> Outcome<async_nats::ConnectOptions> {
         Some(Credentials::CredsFile(path)) => options
             .credentials(&read_secret(path)?)
             .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?,
-        None if settings.user.is_some() => {
+        None if has_user => {
             return Err(Failure::usage(
                 "a user needs a password: --password-file FILE, or SEAWAY_CLIENT_PASSWORD",
             ));
@@ -188,7 +187,7 @@ fn wants_tls(settings: &Settings) -> bool {
 }
 
 fn no_connection(shown: &str, settings: &Settings, error: &async_nats::ConnectError) -> Failure {
-    let has_credentials = settings.credentials.is_some() || settings.server().contains('@');
+    let has_credentials = settings.login().1.is_some();
     let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     match error.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {

@@ -10,7 +10,7 @@ use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Align, Output};
 use crate::payload::Paint;
-use crate::readable::{count, printable, size, span};
+use crate::readable::{count, counted, printable, size, span};
 
 /// Which channels.
 #[derive(clap::Args)]
@@ -114,7 +114,9 @@ struct Durable {
     channel: String,
     name: String,
     queue: String,
+    /// Empty for a queue group.
     client_id: String,
+    members: u64,
     is_online: bool,
     is_stalled: bool,
     last_sent: u64,
@@ -203,11 +205,15 @@ pub(crate) async fn durables(arguments: DurablesArguments, connection: &Connecti
             (true, true) => "stalled",
             (true, false) => "online",
         };
+        let client = match durable.queue.is_empty() {
+            true => printable(&durable.client_id).into_owned(),
+            false => counted(durable.members, "member"),
+        };
         vec![
             printable(&durable.channel).into_owned(),
             printable(&durable.name).into_owned(),
             printable(&durable.queue).into_owned(),
-            printable(&durable.client_id).into_owned(),
+            client,
             state.to_owned(),
             count(durable.last_sent),
             count(durable.pending_count),
@@ -263,7 +269,7 @@ pub(crate) async fn clients(arguments: ClientsArguments, connection: &Connection
 
 pub(crate) async fn channel(command: ChannelCommand, connection: &Connection, output: &mut Output) -> Outcome {
     let ChannelCommand::Info { name } = command;
-    let answer = connection.ask("read.channel", &json!({"channel": name})).await?;
+    let answer = ask_for_channel(&name, connection).await?;
     if output.is_json() {
         return output.json(&answer);
     }
@@ -292,6 +298,30 @@ pub(crate) async fn channel(command: ChannelCommand, connection: &Connection, ou
         .map(|subscription| subscription.row(""))
         .collect();
     subscriptions(&rows, output)
+}
+
+/// A channel with all its subscriptions, which the server sends in parts.
+async fn ask_for_channel(name: &str, connection: &Connection) -> Outcome<Value> {
+    let mut whole = connection.ask("read.channel", &json!({"channel": name})).await?;
+    loop {
+        let number = |key: &str| whole.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let (count, total) = (number("count"), number("total"));
+        if count >= total {
+            break;
+        }
+        let question = json!({"channel": name, "offset": count});
+        let mut part = connection.ask("read.channel", &question).await?;
+        let more = match part.get_mut("subscriptions").map(Value::take) {
+            Some(Value::Array(more)) if !more.is_empty() => more,
+            // They have gone meanwhile.
+            _ => break,
+        };
+        whole["count"] = (count + more.len() as u64).into();
+        if let Some(Value::Array(subscriptions)) = whole.get_mut("subscriptions") {
+            subscriptions.extend(more);
+        }
+    }
+    Ok(whole)
 }
 
 pub(crate) async fn why(arguments: WhyArguments, connection: &Connection, output: &mut Output) -> Outcome {
@@ -347,14 +377,13 @@ pub(crate) async fn server(command: ServerCommand, connection: &Connection, outp
     }
     let text = |key: &str| printable(answer.get(key).and_then(Value::as_str).unwrap_or("?")).into_owned();
     let number = |key: &str| answer.get(key).and_then(Value::as_u64).unwrap_or(0);
-    let limits: Limits = answer.get("limits").cloned().map(read).transpose()?.unwrap_or_default();
-    let store = answer.get("store").or(answer.get("type"));
-    let store = store.map_or("?", |store| {
-        store
-            .as_str()
-            .or(store.get("type").and_then(Value::as_str))
-            .unwrap_or("?")
-    });
+    let limits = answer.pointer("/store/limits").cloned().map(read::<Limits>);
+    let store = answer.pointer("/store/type").and_then(Value::as_str).unwrap_or("?");
+    let is_ready = answer.get("ready").and_then(Value::as_bool).unwrap_or(true);
+    let ready = match is_ready {
+        true => "ready".to_owned(),
+        false => format!("not ready: {}", text("reason")),
+    };
     let traffic = |way: &str| {
         let (messages, bytes) = (format!("{way}_msgs"), format!("{way}_bytes"));
         format!("{} messages, {}", count(number(&messages)), size(number(&bytes)))
@@ -362,11 +391,11 @@ pub(crate) async fn server(command: ServerCommand, connection: &Connection, outp
     output.facts(&[
         ("Cluster ID", text("cluster_id")),
         ("Server ID", text("server_id")),
-        ("Version", text("version")),
-        ("State", text("state")),
+        ("Version", text("seaway_version")),
+        ("State", ready),
         ("Started", format!("{}, {} ago", text("start_time"), text("uptime"))),
-        ("Store", store.to_owned()),
-        ("Limits", limits.words()),
+        ("Store", printable(store).into_owned()),
+        ("Limits", limits.transpose()?.unwrap_or_default().words()),
         ("Clients", count(number("clients"))),
         ("Channels", count(number("channels"))),
         ("Subscriptions", count(number("subscriptions"))),

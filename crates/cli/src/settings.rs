@@ -108,6 +108,12 @@ impl Settings {
         let (user, credentials) = match (self.user, self.credentials) {
             (None, None) => (weaker.user, weaker.credentials),
             (None, Some(own)) if own.belongs_to_user() => (weaker.user, Some(own)),
+            // A password without a user's name is for whoever is named.
+            (Some(user), None) => {
+                let is_for_them = weaker.user.as_ref().is_none_or(|other| *other == user);
+                let password = weaker.credentials.filter(|one| is_for_them && one.belongs_to_user());
+                (Some(user), password)
+            }
             (user, credentials) => (user, credentials),
         };
         Self {
@@ -130,6 +136,22 @@ impl Settings {
 
     pub(crate) fn cluster(&self) -> &str {
         self.cluster.as_deref().unwrap_or(DEFAULT_CLUSTER)
+    }
+
+    /// User and credentials, those in an address if there are no others.
+    pub(crate) fn login(&self) -> (Option<String>, Option<Credentials>) {
+        if self.user.is_some() || self.credentials.is_some() {
+            return (self.user.clone(), self.credentials.clone());
+        }
+        let in_address = self.server().split(',').find_map(|one| one.rsplit_once('@'));
+        let Some((before, _)) = in_address else {
+            return (None, None);
+        };
+        let login = before.split_once("://").map_or(before, |(_, login)| login);
+        match login.split_once(':') {
+            Some((user, password)) => (Some(decoded(user)), Some(Credentials::Password(decoded(password)))),
+            None => (None, Some(Credentials::Token(decoded(login)))),
+        }
     }
 
     /// Paths as they are seen from everywhere.
@@ -194,6 +216,29 @@ fn resolve_within(
         Some(name) => Ok(stronger.over(load(&name)?)),
         None => Ok(stronger),
     }
+}
+
+/// A part of an address, with `%40` for `@` and its kind.
+fn decoded(part: &str) -> String {
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        let digits = behind
+            .get(..2)
+            .filter(|_| first == b'%')
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &behind[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// An address without the user and the password it may hold.
@@ -288,8 +333,33 @@ mod tests {
         let settings = resolved(&nothing, &[("SEAWAY_CLIENT_PASSWORD", "x")], directory.path());
         assert!(settings.user.as_deref() == Some("bob"));
         assert!(matches!(settings.credentials, Some(Credentials::Password(_))));
+        let settings = resolved(&alice, &[("SEAWAY_CLIENT_PASSWORD", "x")], directory.path());
+        assert!(settings.user.as_deref() == Some("alice"));
+        assert!(matches!(settings.credentials, Some(Credentials::Password(_))));
         let settings = resolved(&nothing, &[("SEAWAY_CLIENT_TOKEN", "x")], directory.path());
         assert!(settings.user.is_none() && matches!(settings.credentials, Some(Credentials::Token(_))));
+    }
+
+    #[test]
+    fn an_address_may_hold_a_login() {
+        let login = |server: &str| {
+            let settings = Settings {
+                server: Some(server.to_owned()),
+                ..Settings::default()
+            };
+            match settings.login() {
+                (user, Some(Credentials::Password(secret) | Credentials::Token(secret))) => (user, Some(secret)),
+                (user, _) => (user, None),
+            }
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(login("nats://host"), (None, None));
+        assert_eq!(
+            login("nats://host,nats://bob:p%40%3Ass@other"),
+            (some("bob"), some("p@:ss"))
+        );
+        assert_eq!(login("tls://t%zoken@host"), (None, some("t%zoken")));
+        assert_eq!(login("bob:p@ss@host"), (some("bob"), some("p@ss")));
     }
 
     #[test]
