@@ -10,7 +10,7 @@ use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Align, Output};
 use crate::payload::Paint;
-use crate::readable::{count, counted, printable, size, span};
+use crate::readable::{count, counted, local_time, printable, size, span};
 
 /// Which channels.
 #[derive(clap::Args)]
@@ -384,6 +384,10 @@ pub(crate) async fn server(command: ServerCommand, connection: &Connection, outp
         true => "ready".to_owned(),
         false => format!("not ready: {}", text("reason")),
     };
+    let started = match text("start_time").parse::<jiff::Timestamp>() {
+        Ok(time) => local_time(time.into()),
+        Err(_) => text("start_time"),
+    };
     let traffic = |way: &str| {
         let (messages, bytes) = (format!("{way}_msgs"), format!("{way}_bytes"));
         format!("{} messages, {}", count(number(&messages)), size(number(&bytes)))
@@ -393,7 +397,7 @@ pub(crate) async fn server(command: ServerCommand, connection: &Connection, outp
         ("Server ID", text("server_id")),
         ("Version", text("seaway_version")),
         ("State", ready),
-        ("Started", format!("{}, {} ago", text("start_time"), text("uptime"))),
+        ("Started", format!("{started}, {} ago", text("uptime"))),
         ("Store", printable(store).into_owned()),
         ("Limits", limits.transpose()?.unwrap_or_default().words()),
         ("Clients", count(number("clients"))),

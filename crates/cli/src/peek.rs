@@ -20,7 +20,7 @@ pub(crate) struct PeekArguments {
     /// The channel
     channel: String,
     /// Begin with this sequence, or the first one after it that is there [default: the last messages]
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..))]
     from: Option<u64>,
     /// How many messages
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]

@@ -82,7 +82,7 @@ struct StartArguments {
     #[arg(long, value_name = "MOMENT", value_parser = parse_time)]
     at: Option<SystemTime>,
     /// The message with this sequence, or the first one after it that is there
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..))]
     from: Option<u64>,
 }
 

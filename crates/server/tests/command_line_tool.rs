@@ -6,99 +6,14 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use support::shell::{Shell, finish};
 use support::{Binary, PATIENCE, Server};
-
-/// What a command said.
-#[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Said {
-    #[track_caller]
-    fn expect(self, code: i32) -> Said {
-        assert_eq!(self.code, Some(code), "{self:#?}");
-        self
-    }
-
-    /// The lines of the standard output, which are JSON each.
-    fn json(&self) -> Vec<Value> {
-        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self:#?}"));
-        self.stdout.lines().map(parse).collect()
-    }
-}
-
-/// Somebody at a terminal, with a configuration directory of their own.
-struct Shell {
-    directory: tempfile::TempDir,
-    server: String,
-}
-
-impl Shell {
-    fn at(address: &str) -> Shell {
-        Shell {
-            directory: tempfile::tempdir().unwrap(),
-            server: address.to_owned(),
-        }
-    }
-
-    fn contexts(&self) -> PathBuf {
-        self.directory.path().join("seaway")
-    }
-
-    fn file(&self, name: &str, content: &str) -> String {
-        let path = self.directory.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(Binary::Seaway.path());
-        command
-            .args(arguments)
-            .env_clear()
-            .env("XDG_CONFIG_HOME", self.directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        if !self.server.is_empty() {
-            command.env("SEAWAY_CLIENT_SERVER", &self.server);
-        }
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Said {
-        finish(self.command(arguments).spawn().unwrap())
-    }
-
-    fn run_with_input(&self, arguments: &[&str], input: Vec<u8>) -> Said {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let writer = std::thread::spawn(move || stdin.write_all(&input));
-        let said = finish(child);
-        let _ = writer.join();
-        said
-    }
-}
-
-fn finish(child: Child) -> Said {
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Said {
-        code: output.status.code(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    }
-}
 
 /// A command that goes on, with the lines it prints.
 struct Running {
@@ -392,13 +307,8 @@ fn a_reader_that_has_had_enough_is_no_failure() {
         let mut stdout: ChildStdout = child.stdout.take().unwrap();
         stdout.read_exact(&mut first).unwrap();
         drop(stdout);
-        finish(child).expect_quiet();
-    }
-}
-
-impl Said {
-    fn expect_quiet(self) {
-        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self:#?}");
+        let said = finish(child).expect(0);
+        assert_eq!(said.stderr, "", "{arguments:?}");
     }
 }
 
