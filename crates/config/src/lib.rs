@@ -31,7 +31,7 @@ pub use options::{
     ResponsePermission, Secret, StoreKind, StreamingOptions, SubjectRules, TlsOptions, TlsVersion, User,
 };
 pub use surroundings::{Surroundings, System};
-pub use usage::usage;
+pub use usage::{usage, usage_with_commands};
 
 /// Version of the original server that `nats-streaming-server -v` reports (specification §7.3).
 pub const STREAMING_VERSION: &str = "0.25.6";

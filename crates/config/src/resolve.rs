@@ -191,7 +191,8 @@ fn variables(
             let value = surroundings.variable(&name).unwrap_or_default();
             name.contains("_SERVICE_") || name.contains("_PORT_") || value.starts_with("tcp://")
         };
-        if name.starts_with(VARIABLE_PREFIX) && !known.contains(&name) && !is_of_kubernetes() {
+        let is_ours = name.starts_with(VARIABLE_PREFIX) && !table::is_of_commands(&name);
+        if is_ours && !known.contains(&name) && !is_of_kubernetes() {
             let near = nearest(&name, known.iter().map(String::as_str));
             let hint = near.map(|near| format!(", did you mean {near}?")).unwrap_or_default();
             draft

@@ -332,6 +332,11 @@ impl Entry {
     }
 }
 
+/// Whether a variable belongs to the client commands of the binary (`seaway pub` and its like), which know nothing of options.
+pub(crate) fn is_of_commands(variable: &str) -> bool {
+    variable == "SEAWAY_CONTEXT" || variable.starts_with("SEAWAY_CLIENT_")
+}
+
 /// Begin of the names of all environment variables that set options.
 pub(crate) const VARIABLE_PREFIX: &str = "SEAWAY_";
 
@@ -400,6 +405,10 @@ mod tests {
                 assert_eq!(*key, key.to_lowercase());
             }
             if let Some(variable) = entry.variable() {
+                assert!(
+                    !is_of_commands(&variable),
+                    "the variable of {name} means something else to commands"
+                );
                 assert!(variables.insert(variable), "the variable of {name} twice");
             }
             for default in [entry.original, entry.seaway] {

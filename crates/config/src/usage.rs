@@ -24,13 +24,24 @@ const HELP_COLUMN: usize = 44;
 
 /// The usage text of a binary.
 pub fn usage(personality: Personality) -> String {
+    usage_with_commands(personality, "")
+}
+
+/// The usage text of a binary with a list of its commands, indented, one a line.
+pub fn usage_with_commands(personality: Personality, commands: &str) -> String {
     let mut text = match personality {
         Personality::Seaway => String::from(
             "Seaway is a durable streaming server that speaks NATS.\n\n\
-             Usage: seaway [serve] [flags]\n       seaway check-config FILE [flags]\n       seaway version | help\n",
+             Usage: seaway [serve] [flags]            run the server\n       \
+             seaway COMMAND [arguments]        'seaway help COMMAND' describes it\n       \
+             seaway version | help\n",
         ),
         Personality::NatsStreamingServer => String::from("Usage: nats-streaming-server [flags]\n"),
     };
+    if !commands.is_empty() {
+        text.push_str("\nCommands:\n");
+        text.push_str(commands);
+    }
     for group in Group::ALL {
         let mut entries = table::all()
             .filter(|entry| entry.group == group && !entry.flags.is_empty())

@@ -18,6 +18,8 @@ mod signals;
 mod standalone;
 pub mod start;
 
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use seaway_config::{Action, Options, Personality};
@@ -29,10 +31,27 @@ use seaway_config::{Action, Options, Personality};
     reason = "usage, version and complaints about flags"
 )]
 pub fn main(personality: Personality) -> ExitCode {
-    match seaway_config::parse(personality, std::env::args_os().skip(1)) {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if personality == Personality::Seaway {
+        match Purpose::of(&arguments) {
+            Purpose::Command => return seaway_cli::main(arguments),
+            Purpose::Help => {
+                let text = seaway_config::usage_with_commands(personality, &seaway_cli::overview());
+                return match std::io::stdout().write_all(text.as_bytes()) {
+                    Err(error) if error.kind() != ErrorKind::BrokenPipe => ExitCode::FAILURE,
+                    _ => ExitCode::SUCCESS,
+                };
+            }
+            Purpose::Server => {}
+        }
+    }
+    match seaway_config::parse(personality, arguments) {
         Action::Exit { stderr, stdout, code } => {
             eprint!("{stderr}");
             print!("{stdout}");
+            if code != 0 && personality == Personality::Seaway {
+                eprint!("{}", misplaced_command());
+            }
             ExitCode::from(code)
         }
         Action::Signal(command) => match signal_command::send(personality.program(), &command) {
@@ -43,6 +62,43 @@ pub fn main(personality: Personality) -> ExitCode {
             }
         },
         Action::Run(options) => start::serve(&options, &|| reread(personality)),
+    }
+}
+
+/// A hint for a command that stands behind its flags, where the server's flags stand.
+fn misplaced_command() -> String {
+    let commands = seaway_cli::command_line();
+    let words = std::env::args_os().skip(2).filter_map(|word| word.into_string().ok());
+    let command = { words }.find(|word| commands.find_subcommand(word).is_some());
+    command.map_or_else(String::new, |command| {
+        format!("Commands come first: seaway {command} ...\n")
+    })
+}
+
+/// What the first word of a `seaway` command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Purpose {
+    /// The server, or what its own parser prints.
+    Server,
+    /// The usage text of the binary.
+    Help,
+    /// A command, known or misspelt.
+    Command,
+}
+
+impl Purpose {
+    fn of(arguments: &[OsString]) -> Self {
+        let Some(first) = arguments.first() else {
+            return Self::Server;
+        };
+        let lower = first.to_string_lossy().to_lowercase();
+        match lower.as_str() {
+            "-h" | "-help" | "--help" => Self::Help,
+            "help" if arguments.len() == 1 => Self::Help,
+            "serve" | "check-config" | "version" | "" => Self::Server,
+            flag if flag.starts_with('-') => Self::Server,
+            _ => Self::Command,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// The crates from the ground up. Each may use only those before it.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "nats-protocol",
     "stan-protocol",
     "journal",
@@ -14,14 +14,15 @@ const ORDER: [&str; 12] = [
     "broker",
     "config",
     "monitor",
-    "server",
     "client",
     "bench",
+    "cli",
+    "server",
     "simulator",
 ];
 
 /// What a crate must not use although it stands above it, or although it is somebody else's.
-const FORBIDDEN: [(&str, &[&str]); 8] = [
+const FORBIDDEN: [(&str, &[&str]); 9] = [
     (
         "nats-protocol",
         &["tokio", "socket2", "rustix", "tracing", "seaway-stan-protocol"],
@@ -60,6 +61,18 @@ const FORBIDDEN: [(&str, &[&str]); 8] = [
         &[
             "seaway-server",
             "seaway-broker",
+            "seaway-streaming",
+            "seaway-store",
+            "seaway-journal",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "seaway-server",
+            "seaway-broker",
+            "seaway-config",
+            "seaway-monitor",
             "seaway-streaming",
             "seaway-store",
             "seaway-journal",

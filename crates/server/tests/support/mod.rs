@@ -13,6 +13,7 @@ use seaway_bench::stan::Session;
 
 pub mod faults;
 pub mod requests;
+pub mod shell;
 
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,205 @@
+//! The command line: every command with its flags. Help, completions and errors come from it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::context::ContextCommand;
+use crate::look::{
+    ChannelCommand, ChannelsArguments, ClientsArguments, DurablesArguments, ServerCommand, WhyArguments,
+};
+use crate::peek::PeekArguments;
+use crate::publish::PublishArguments;
+use crate::readable::parse_duration;
+use crate::subscribe::SubscribeArguments;
+
+#[derive(Parser)]
+#[command(
+    name = "seaway",
+    about = "Seaway is a durable streaming server that speaks NATS.",
+    disable_version_flag = true,
+    max_term_width = 100,
+    after_help = "Without a command, `seaway [flags]` runs the server: `seaway --help` lists its flags."
+)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArguments,
+    /// Print JSON: one document, or one object per line for lists and messages
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands, in the order in which a newcomer meets them. A new one is a line here and a line in `crate::perform`.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Publish messages to a channel
+    Pub(PublishArguments),
+    /// Subscribe to a channel and print its messages
+    Sub(SubscribeArguments),
+    /// Look at messages without subscribing
+    Peek(PeekArguments),
+    /// List channels
+    Channels(ChannelsArguments),
+    /// One channel: its messages, limits and subscriptions
+    #[command(subcommand)]
+    Channel(ChannelCommand),
+    /// List durable subscriptions and queue groups
+    Durables(DurablesArguments),
+    /// List clients, or show one with its subscriptions
+    Clients(ClientsArguments),
+    /// Say why subscriptions of a channel do, or do not, receive messages
+    Why(WhyArguments),
+    /// The server: version, totals, limits
+    #[command(subcommand)]
+    Server(ServerCommand),
+    /// Named servers with their credentials
+    #[command(subcommand)]
+    Context(ContextCommand),
+    /// Print a completion script for a shell
+    ///
+    /// Bash: `source <(seaway completions bash)`. Zsh: put the output into a file `_seaway` in a directory of $fpath. Fish: put it
+    /// into `~/.config/fish/completions/seaway.fish`.
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which server, and as whom.
+#[derive(clap::Args, Clone, Default)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ConnectionArguments {
+    /// Use this context instead of the selected one
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Address of the server, or several separated by commas [default: nats://127.0.0.1:4222]
+    #[arg(short, long, global = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Cluster ID of the streaming server [default: test-cluster]
+    #[arg(long, global = true, value_name = "ID")]
+    pub(crate) cluster: Option<String>,
+    /// User name; needs --password-file
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// File with the user's password
+    #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["token_file", "nkey", "creds"])]
+    pub(crate) password_file: Option<PathBuf>,
+    /// File with a token
+    #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["nkey", "creds"])]
+    pub(crate) token_file: Option<PathBuf>,
+    /// File with the seed of an nkey
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "creds")]
+    pub(crate) nkey: Option<PathBuf>,
+    /// Credentials file (JWT and seed)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) creds: Option<PathBuf>,
+    /// Authorities that may have signed the server's certificate, PEM, beside the system's
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// The client's own certificate, PEM; needs --tls-key
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Key of the client's certificate, PEM; needs --tls-cert
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Refuse a server without TLS
+    #[arg(long, global = true)]
+    pub(crate) tls: bool,
+    /// Prefix of the subject under which the streaming server is found [default: _STAN.discover]
+    #[arg(long, global = true, value_name = "SUBJECT")]
+    pub(crate) discover_prefix: Option<String>,
+    /// How long the server may take to answer
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
+    pub(crate) timeout: Duration,
+}
+
+/// The command line with the words that the server's own parser takes, so that help, completions and hints know them.
+pub(crate) fn command_line() -> clap::Command {
+    let file = clap::Arg::new("FILE")
+        .required(true)
+        .value_hint(clap::ValueHint::FilePath);
+    CommandLine::command().subcommands([
+        clap::Command::new("serve").about("Run the server; so does `seaway` alone"),
+        clap::Command::new("check-config")
+            .about("Check a configuration file")
+            .arg(file),
+        clap::Command::new("version").about("Print the version"),
+    ])
+}
+
+/// The commands with one line about each, for the usage text of the binary.
+pub(crate) fn overview() -> String {
+    let commands = command_line();
+    let visible = || commands.get_subcommands().filter(|command| !command.is_hide_set());
+    let width = visible().map(|command| command.get_name().len()).max().unwrap_or(0);
+    visible()
+        .map(|command| {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            format!("    {:width$}    {about}\n", command.get_name())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command_line().debug_assert();
+    }
+
+    /// Every command below this one, with the words that lead to it.
+    fn commands(of: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
+        let mut found = Vec::new();
+        for command in of.get_subcommands().filter(|command| command.get_name() != "help") {
+            let path = format!("{path} {}", command.get_name());
+            found.extend(commands(command, &path));
+            if !command.has_subcommands() {
+                found.push((path, command.clone()));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_manual_has_every_command_and_every_flag() {
+        let manual = include_str!("../../../docs/command-line.md");
+        let mut missing = Vec::new();
+        let is_there = |word: &str| {
+            let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-');
+            manual
+                .match_indices(word)
+                .any(|(at, _)| ends(&manual[at + word.len()..]))
+        };
+        let all = commands(&command_line(), "seaway");
+        assert!(all.len() > 15, "{}", all.len());
+        for (path, command) in all {
+            let flags = command
+                .get_opts()
+                .chain(command.get_arguments())
+                .filter_map(|flag| flag.get_long());
+            missing.extend(flags.map(|flag| format!("--{flag}")).filter(|flag| !is_there(flag)));
+            missing.extend(Some(path).filter(|path| !is_there(path)));
+        }
+        for flag in CommandLine::command()
+            .get_arguments()
+            .filter_map(|flag| flag.get_long())
+        {
+            missing.extend(Some(format!("--{flag}")).filter(|flag| !is_there(flag)));
+        }
+        assert_eq!(missing, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_overview_has_a_line_for_every_command() {
+        let overview = overview();
+        for name in ["pub", "sub", "peek", "channels", "why", "context", "check-config"] {
+            let is_there = |line: &str| line.split_whitespace().next() == Some(name);
+            assert!(overview.lines().any(is_there), "{name} in\n{overview}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The commands of the `seaway` binary: publish, subscribe, look inside. `docs/command-line.md` is the manual.
+//!
+//! [`main`] understands a command line and performs it. The server's own flags are none of its business.
+
+mod admin;
+mod arguments;
+mod connection;
+mod context;
+mod failure;
+mod interrupt;
+mod lines;
+mod look;
+mod message;
+mod output;
+mod payload;
+mod peek;
+mod publish;
+mod readable;
+mod reception;
+mod settings;
+mod subscribe;
+mod template;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::FromArgMatches as _;
+
+use arguments::{Command, CommandLine};
+use connection::Connection;
+use failure::{Failure, Outcome};
+use message::Style;
+use output::{Format, Output, note};
+
+/// Understands a command line (without the program's name) and performs the command. Errors are told on the standard error;
+/// exit codes are those of `docs/command-line.md`.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words = std::iter::once(OsString::from("seaway")).chain(arguments);
+    let parsed = arguments::command_line().try_get_matches_from(words);
+    let line = match parsed.and_then(|matches| CommandLine::from_arg_matches(&matches)) {
+        Ok(line) => line,
+        Err(error) => {
+            // A reader that has gone needs no help.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let format = match line.json {
+        true => Format::Json,
+        false => Format::People,
+    };
+    let mut output = Output::new(format);
+    let outcome = perform(line, &mut output);
+    match outcome.and_then(|()| output.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // What was printed before belongs before.
+            let _ = output.flush();
+            if let Failure::Told(_, message) = &failure {
+                note(&format!("seaway: {message}"));
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+/// The commands with one line about each, indented, for the usage text of the binary.
+#[must_use]
+pub fn overview() -> String {
+    arguments::overview()
+}
+
+/// The command line as clap knows it, for documentation and its tests.
+#[must_use]
+pub fn command_line() -> clap::Command {
+    arguments::command_line()
+}
+
+fn perform(line: CommandLine, output: &mut Output) -> Outcome {
+    let CommandLine {
+        connection, command, ..
+    } = line;
+    // What needs no server.
+    match command {
+        Command::Context(command) => return context::run(command, &connection, output),
+        Command::Completions { shell } => return completions(shell, output),
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // The server's heartbeats are answered also while the output holds this thread up.
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
+    let outcome = runtime.block_on(async {
+        let connection = Connection::open(&connection).await?;
+        match command {
+            Command::Pub(arguments) => publish::run(arguments, connection, output).await,
+            Command::Sub(arguments) => subscribe::run(arguments, connection, output).await,
+            Command::Peek(arguments) => peek::run(arguments, &connection, output).await,
+            Command::Channels(arguments) => look::channels(arguments, &connection, output).await,
+            Command::Channel(command) => look::channel(command, &connection, output).await,
+            Command::Durables(arguments) => look::durables(arguments, &connection, output).await,
+            Command::Clients(arguments) => look::clients(arguments, &connection, output).await,
+            Command::Why(arguments) => look::why(arguments, &connection, output).await,
+            Command::Server(command) => look::server(command, &connection, output).await,
+            Command::Context(_) | Command::Completions { .. } => Ok(()),
+        }
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+fn completions(shell: clap_complete::Shell, output: &mut Output) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command_line(), "seaway", &mut script);
+    output.bytes(&script)
+}
+
+/// How messages are printed.
+fn style(raw: bool, output: &Output) -> Outcome<Style> {
+    match (raw, output.is_json()) {
+        (true, true) => Err(Failure::usage("--raw and --json exclude each other")),
+        (true, false) => Ok(Style::Raw),
+        (false, _) => Ok(Style::Pretty),
+    }
+}
