@@ -164,7 +164,8 @@ fn count(text: &str) -> Result<u64, String> {
 /// # Errors
 /// What went wrong with a run: a server that is not there, a message lost, noise with `--strict`.
 #[allow(clippy::print_stdout, reason = "the report")]
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    let arguments = &arguments;
     if arguments.workloads.iter().any(|name| name == "list") {
         print!("{}", list());
         return Ok(ExitCode::SUCCESS);
@@ -177,7 +178,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     raise_descriptor_limit();
     let mut report = Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        command_line: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        command_line: command_line(std::env::args()),
         machine: Machine::read(),
         outcomes: Vec::new(),
     };
@@ -206,6 +207,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         report.write_html(path)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The words after the program's name, or names.
+fn command_line(words: impl Iterator<Item = String>) -> String {
+    let words = words
+        .skip(1)
+        .enumerate()
+        .filter(|(place, word)| *place > 0 || word != "bench");
+    words.map(|(_, word)| word).collect::<Vec<_>>().join(" ")
 }
 
 /// The table of workloads.
@@ -372,9 +382,16 @@ mod tests {
     }
 
     #[test]
+    fn the_report_shows_the_command_line_without_the_names_of_programs() {
+        let of = |line: &str| command_line(line.split(' ').map(str::to_owned));
+        assert_eq!(of("seaway bench S1 --size 16"), "S1 --size 16");
+        assert_eq!(of("seaway-bench S1 bench"), "S1 bench");
+    }
+
+    #[test]
     fn unknown_workloads_are_refused_by_name() {
         let arguments = Arguments::try_parse_from(["bench", "S99"]).expect("understood");
-        let error = run(&arguments).expect_err("there is none");
+        let error = run(arguments).expect_err("there is none");
         assert!(error.to_string().contains("\"S99\""), "{error}");
         assert!(list().contains("S10"));
     }

@@ -28,3 +28,4 @@ mod receive;
 mod watch;
 
 pub use command::{Arguments, run};
+pub use watch::Look;

@@ -1,6 +1,7 @@
 //! The machine under the measurement: what it is, and what else kept it busy meanwhile.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -55,6 +56,18 @@ impl Machine {
 fn after<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let line = text.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim())
+}
+
+/// Bytes that everybody has written to the device on which a folder lies; `None` where that is no disk.
+pub fn device_bytes(folder: &Path) -> Option<u64> {
+    let device = rustix::fs::stat(folder).ok()?.st_dev;
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    sectors_written(&fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?).map(|count| count * 512)
+}
+
+/// The seventh number.
+fn sectors_written(stat: &str) -> Option<u64> {
+    stat.split_whitespace().nth(6)?.parse().ok()
 }
 
 /// CPU time up to a moment, in clock ticks.
@@ -221,6 +234,15 @@ mod tests {
         );
         assert_eq!(noise_between(before, before, ours), Noise::default());
         assert_eq!(Noise::default().complaint(), None);
+    }
+
+    #[test]
+    fn the_sectors_of_a_device_are_the_seventh_number() {
+        assert_eq!(
+            sectors_written("  444850 21586 24810802 892275 1087671 260973 237887208 691765"),
+            Some(237_887_208)
+        );
+        assert_eq!(sectors_written("1 2 3"), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    match seaway_bench::run(&seaway_bench::Arguments::parse()) {
+    match seaway_bench::run(seaway_bench::Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");

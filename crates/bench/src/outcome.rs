@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use crate::histogram::{Latencies, Summary};
 use crate::machine::Noise;
 use crate::point::{PARAMETERS, Point};
-use crate::watch::Measured;
+use crate::watch::{Look, Measured};
 
 /// Named numbers, in the order in which they were said.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,6 +67,8 @@ pub struct Outcome {
     pub latencies: Vec<NamedLatencies>,
     /// Seconds into the measured stretch, and the rate per second there.
     pub series: Vec<(f64, f64)>,
+    /// The server over time.
+    pub server_series: Vec<Look>,
     /// What disturbed it.
     pub noise: Noise,
     /// What was checked while it ran, in words.
@@ -81,6 +83,7 @@ impl Outcome {
         let mut outcome = Outcome {
             noise: measured.noise,
             warnings: measured.noise.complaint().into_iter().collect(),
+            server_series: measured.looks.clone(),
             ..Outcome::default()
         };
         let seconds = measured.elapsed.as_secs_f64();
@@ -105,6 +108,7 @@ impl Outcome {
         figures.set("messages", count);
         figures.set("rate_per_second", count / seconds);
         figures.set(&format!("{what}_per_second"), count / seconds);
+        figures.set("second_half_over_first", steadiness(&measured.series));
         if let Some((before, after)) = &measured.server {
             let per_message = |after: u64, before: u64| after.saturating_sub(before) as f64 / count;
             let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64();
@@ -121,6 +125,9 @@ impl Outcome {
                 "server_device_bytes_per_message",
                 per_message(after.written_bytes, before.written_bytes),
             );
+        }
+        if let Some(bytes) = measured.device_bytes {
+            figures.set("whole_device_bytes_per_message", bytes as f64 / count);
         }
         figures.set(
             "generator_cpu_seconds_per_million",
@@ -153,6 +160,13 @@ impl Outcome {
         let parameters = self.parameters.iter().map(|(name, value)| format!(" {name}={value}"));
         std::iter::once(self.workload.clone()).chain(parameters).collect()
     }
+}
+
+/// The rate in the second half of a series over that in the first: 1 when nothing fades.
+fn steadiness(series: &[(f64, f64)]) -> f64 {
+    let (first, second) = series.split_at(series.len() / 2);
+    let mean = |half: &[(f64, f64)]| half.iter().map(|(_, rate)| rate).sum::<f64>() / half.len() as f64;
+    mean(second) / mean(first)
 }
 
 #[cfg(test)]
@@ -192,6 +206,13 @@ mod tests {
         ] {
             assert_eq!(outcome.figures.get(name), Some(expected), "{name}");
         }
+    }
+
+    #[test]
+    fn a_rate_that_fades_shows() {
+        let series = [(0.1, 10.0), (0.2, 10.0), (0.3, 5.0), (0.4, 7.0)];
+        assert!((steadiness(&series) - 0.6).abs() < 1e-9);
+        assert!(!steadiness(&[]).is_finite() && !steadiness(&[(0.1, 5.0)]).is_finite());
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
+use serde::Serialize;
 
 use crate::context::Context;
-use crate::machine::{Noise, Quiet};
+use crate::machine::{self, Noise, Quiet};
 use crate::point::Length;
 use crate::process::{self, Usage};
 use crate::schedule::Schedule;
@@ -24,6 +25,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a receiver waits before it looks whether everything is over.
 pub(crate) const READ_WAIT: Duration = Duration::from_millis(100);
+
+/// The distance of looks at the server's process.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long an injected stop of the server lasts.
 pub(crate) const INJECTED_STOP: Duration = Duration::from_secs(1);
@@ -187,9 +191,38 @@ pub(crate) struct Measured {
     pub(crate) series: Vec<(f64, f64)>,
     /// The server before and after, when its process is known.
     pub(crate) server: Option<(Usage, Usage)>,
+    /// The server over time.
+    pub(crate) looks: Vec<Look>,
+    /// Bytes that everybody wrote to the device of the server's data, when that is known.
+    pub(crate) device_bytes: Option<u64>,
     /// CPU time of the load generator itself.
     pub(crate) own_cpu: Duration,
     pub(crate) noise: Noise,
+}
+
+/// The server at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Look {
+    /// Since the start of the measured stretch.
+    pub seconds: f64,
+    /// CPU since the look before, in percent of a core.
+    pub cpu_percent_of_a_core: f64,
+    /// Memory.
+    pub resident_bytes: u64,
+    /// Written to block devices per second since the look before.
+    pub written_bytes_per_second: f64,
+}
+
+impl Look {
+    fn between(before: &Usage, after: &Usage, apart: Duration, seconds: f64) -> Look {
+        let apart = apart.as_secs_f64();
+        Look {
+            seconds,
+            cpu_percent_of_a_core: after.cpu.saturating_sub(before.cpu).as_secs_f64() / apart * 100.0,
+            resident_bytes: after.resident_bytes,
+            written_bytes_per_second: after.written_bytes.saturating_sub(before.written_bytes) as f64 / apart,
+        }
+    }
 }
 
 /// The start of a stretch.
@@ -197,6 +230,7 @@ struct Mark {
     at: Instant,
     count: u64,
     server: Option<Usage>,
+    device_bytes: Option<u64>,
     own_cpu: Duration,
     quiet: Quiet,
 }
@@ -205,6 +239,10 @@ impl Mark {
     fn set(context: &Context, count: u64) -> Result<Mark> {
         Ok(Mark {
             server: context.server_pid().map(Usage::of).transpose()?,
+            device_bytes: context
+                .server
+                .as_ref()
+                .and_then(|server| machine::device_bytes(&server.data())),
             own_cpu: own_cpu(),
             quiet: Quiet::begin(context.server_pid()),
             at: Instant::now(),
@@ -233,6 +271,7 @@ pub(crate) fn measure(context: &Context, run: &Run, copies: u64, count: &dyn Fn(
     let mut mark = Mark::set(context, count())?;
     run.begin_recording();
     watch.series.clear();
+    watch.looks.clear();
     watch.stop_server_at = context.inject_stop.then(|| mark.at + watch.middle(&measured));
     watch.wait("measuring", &measured, &mark, count)?;
     if count() == mark.count {
@@ -246,6 +285,11 @@ pub(crate) fn measure(context: &Context, run: &Run, copies: u64, count: &dyn Fn(
         elapsed: end.at - mark.at,
         count: end.count - mark.count,
         series: watch.series,
+        looks: watch.looks,
+        device_bytes: end
+            .device_bytes
+            .zip(mark.device_bytes)
+            .map(|(after, before)| after.saturating_sub(before)),
         server: mark.server.zip(end.server),
         own_cpu: end.own_cpu.saturating_sub(mark.own_cpu),
         noise: mark.quiet.noise(),
@@ -261,6 +305,7 @@ struct Watch<'a> {
     context: &'a Context,
     run: &'a Run,
     series: Vec<(f64, f64)>,
+    looks: Vec<Look>,
     stop_server_at: Option<Instant>,
 }
 
@@ -270,6 +315,7 @@ impl<'a> Watch<'a> {
             context,
             run,
             series: Vec::new(),
+            looks: Vec::new(),
             stop_server_at: None,
         }
     }
@@ -284,6 +330,7 @@ impl<'a> Watch<'a> {
     fn wait(&mut self, what: &str, until: &Until, mark: &Mark, count: &dyn Fn() -> u64) -> Result<()> {
         let mut sampled = (mark.at, mark.count);
         let mut moved = (mark.at, mark.count);
+        let mut looked = (mark.at, mark.server);
         loop {
             let (now, counted) = (Instant::now(), count());
             if self.run.is_aborted() {
@@ -302,6 +349,14 @@ impl<'a> Watch<'a> {
                 self.series.push(((now - mark.at).as_secs_f64(), rate));
                 self.context.progress.show(what, now - mark.at, counted, rate);
                 sampled = (now, counted);
+            }
+            if now - looked.0 >= LOOK {
+                let found = self.context.server_pid().map(Usage::of).transpose()?;
+                let seconds = (now - mark.at).as_secs_f64();
+                let pair = looked.1.zip(found);
+                self.looks
+                    .extend(pair.map(|(before, after)| Look::between(&before, &after, now - looked.0, seconds)));
+                looked = (now, found);
             }
             if over {
                 return Ok(());

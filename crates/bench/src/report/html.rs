@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::plot::{Line, Plot, Scale, escape};
 use super::{Report, bytes, growth, number, quantity, time};
 use crate::outcome::Outcome;
+use crate::watch::Look;
 
 const STYLE: &str = "\
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1320px; padding: 0 1em; color: #222; }
@@ -116,6 +117,9 @@ fn run(page: &mut String, outcome: &Outcome) {
     if !outcome.latencies.is_empty() {
         plots.push(latency_plot(outcome));
     }
+    if outcome.server_series.len() > 1 {
+        plots.extend(server_plots(outcome));
+    }
     draw(page, &plots);
 }
 
@@ -161,6 +165,33 @@ fn rate_plot(outcome: &Outcome) -> Plot {
             points: outcome.series.clone(),
         }],
     }
+}
+
+/// The server over time.
+fn server_plots(outcome: &Outcome) -> [Plot; 3] {
+    let plot = |title: &str, y_label: &str, pick: fn(&Look) -> f64| Plot {
+        title: title.to_owned(),
+        x_label: "seconds".to_owned(),
+        y_label: y_label.to_owned(),
+        x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
+        x_marks: Vec::new(),
+        lines: vec![Line {
+            name: String::new(),
+            points: outcome
+                .server_series
+                .iter()
+                .map(|look| (look.seconds, pick(look)))
+                .collect(),
+        }],
+    };
+    [
+        plot("server CPU", "% of a core", |look| look.cpu_percent_of_a_core),
+        plot("server memory", "MB", |look| look.resident_bytes as f64 / 1e6),
+        plot("written by the server", "MB per second", |look| {
+            look.written_bytes_per_second / 1e6
+        }),
+    ]
 }
 
 /// Latency against the share that is above, so that the end of the distribution has as much room as its middle.

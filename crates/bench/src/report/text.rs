@@ -18,8 +18,8 @@ pub fn outcome(outcome: &Outcome) -> String {
         let summary = &latencies.summary;
         let _ = writeln!(
             text,
-            "  {} latency of {}: p50 {}, p90 {}, p99 {}, p99.9 {}, p99.99 {}, max {}",
-            latencies.name,
+            "  {} of {}: p50 {}, p90 {}, p99 {}, p99.9 {}, p99.99 {}, max {}",
+            label(&latencies.name),
             number(summary.count as f64),
             time(summary.p50_us),
             time(summary.p90_us),
@@ -34,6 +34,15 @@ pub fn outcome(outcome: &Outcome) -> String {
         let _ = writeln!(text, "  WARNING: {warning}");
     }
     text
+}
+
+/// What a kind of latency is called.
+fn label(name: &str) -> String {
+    match name {
+        "lateness" => "lateness of sends, out".to_owned(),
+        name if name.ends_with("interval") => name.to_owned(),
+        name => format!("{name} latency"),
+    }
 }
 
 #[cfg(test)]

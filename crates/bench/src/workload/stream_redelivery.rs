@@ -12,6 +12,7 @@ use super::stream_deliver::request;
 use super::stream_publish::{fill, publish};
 use super::{Needs, Workload};
 use crate::context::Context;
+use crate::histogram::Latencies;
 use crate::load::{START_FIRST, answer};
 use crate::outcome::Outcome;
 use crate::point::Point;
@@ -38,6 +39,7 @@ const ACK_WAIT_SECONDS: i32 = 1;
 
 /// The subscriber of the storm.
 struct Storm<'a> {
+    /// Recorded from the moment when all messages are out.
     run: &'a Run,
     pending: u64,
     first: &'a Counter,
@@ -74,22 +76,20 @@ fn run(context: &mut Context, point: &Point) -> Result<Outcome> {
         let seen = storm.until_all_are_out().and_then(|()| {
             let before = (again.get(), Instant::now());
             let published = publish(context, &aside, &beside).context("publishing in the storm")?;
-            Ok((
-                published,
-                (again.get() - before.0) as f64 / before.1.elapsed().as_secs_f64(),
-            ))
+            let rate = (again.get() - before.0) as f64 / before.1.elapsed().as_secs_f64();
+            Ok((published, rate))
         });
         run.stop();
-        raging
+        let intervals = raging
             .join()
             .map_err(|_| anyhow::anyhow!("the subscriber panicked"))??;
-        seen
+        seen.map(|(published, rate)| (published, Redelivery { rate, intervals }))
     });
-    let ((measured, stormy), redelivered) = seen?;
+    let ((measured, stormy), redelivery) = seen?;
     session.close_subscription(&subscribed).context("close the durable")?;
     let resumed = resume(&mut session, durable(&pending[0], point), point.backlog)?;
     session.close()?;
-    Ok(report(point, &measured, &idle, &stormy, redelivered, resumed))
+    Ok(report(point, &measured, &idle, &stormy, &redelivery, resumed))
 }
 
 fn durable(channel: &str, point: &Point) -> SubscriptionRequest {
@@ -101,16 +101,36 @@ fn durable(channel: &str, point: &Point) -> SubscriptionRequest {
     request
 }
 
+/// What came again in the storm.
+struct Redelivery {
+    /// Per second.
+    rate: f64,
+    /// Between two deliveries of the same message; AckWait if the server keeps up.
+    intervals: Latencies,
+}
+
 impl Storm<'_> {
-    /// Receives and acknowledges nothing, until the run stops.
-    fn rage(&self, session: &mut Session) -> Result<()> {
+    /// Receives and acknowledges nothing, until the run stops; the time between two deliveries of the same message.
+    fn rage(&self, session: &mut Session) -> Result<Latencies> {
         let (mut first, mut again) = (0, 0);
+        let mut intervals = Latencies::default();
+        let mut latest = vec![0; usize::try_from(self.pending + 1)?];
         while !self.run.is_stopping() {
+            let mut now = None;
             let pumped = session.connection.pump(READ_WAIT, |message, output| {
-                match MessageView::decode(message.payload) {
-                    Ok(message) if message.redelivered => again += 1,
-                    Ok(message) if message.sequence > 0 => first += 1,
-                    _ => answer(&message, output),
+                let found = MessageView::decode(message.payload).unwrap_or_default();
+                let place = usize::try_from(found.sequence).ok().filter(|_| found.sequence > 0);
+                let Some(latest) = place.and_then(|place| latest.get_mut(place)) else {
+                    answer(&message, output);
+                    return;
+                };
+                let now = *now.get_or_insert_with(|| self.run.now_ns());
+                let before = std::mem::replace(latest, now);
+                if found.redelivered {
+                    again += 1;
+                    intervals.record_ns(now - before);
+                } else {
+                    first += 1;
                 }
             });
             match pumped {
@@ -121,7 +141,7 @@ impl Storm<'_> {
             self.first.set(first);
             self.again.set(again);
         }
-        Ok(())
+        Ok(intervals)
     }
 
     /// Waits until every message was delivered once and the first of them come again.
@@ -184,16 +204,17 @@ fn report(
     measured: &Measured,
     idle: &Published,
     stormy: &Published,
-    redelivered: f64,
+    redelivery: &Redelivery,
     resumed: Duration,
 ) -> Outcome {
     let mut outcome = Outcome::of(measured, "acknowledged");
     let p99 = |published: &Published| published.latencies.quantile(0.99).as_secs_f64() * 1e6;
     let figures = &mut outcome.figures;
-    figures.set("redelivered_per_second", redelivered);
+    figures.set("redelivered_per_second", redelivery.rate);
+    let interval = redelivery.intervals.quantile(0.99).as_secs_f64();
     figures.set(
-        "redelivery_share",
-        redelivered * f64::from(ACK_WAIT_SECONDS) / point.backlog as f64,
+        "redelivery_interval_in_ack_waits",
+        interval / f64::from(ACK_WAIT_SECONDS),
     );
     figures.set("idle_ack_p99_microseconds", p99(idle));
     figures.set("storm_ack_p99_microseconds", p99(stormy));
@@ -201,6 +222,7 @@ fn report(
     figures.set("resume_seconds", resumed.as_secs_f64());
     outcome.add_latencies("ack", &stormy.latencies);
     outcome.add_latencies("idle ack", &idle.latencies);
+    outcome.add_latencies("redelivery interval", &redelivery.intervals);
     outcome.add_latencies("lateness", &stormy.lateness);
     outcome.verified = format!(
         "all {} pending messages were delivered, delivered again, and there once more after the durable was resumed; \
