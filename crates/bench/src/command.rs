@@ -49,7 +49,7 @@ pub struct Arguments {
     /// One more argument for that server.
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub server_argument: Vec<String>,
-    /// Folder for data.
+    /// Folder for data; of a server with --pid, a folder on the disk that it writes to.
     #[arg(long, value_name = "FOLDER")]
     pub directory: Option<PathBuf>,
 

@@ -42,6 +42,12 @@ impl Context {
         self.server.as_ref().map(Server::pid).or(self.pid)
     }
 
+    /// Where the server's data lies; of a server that was started elsewhere, the folder that was given.
+    pub(crate) fn data(&self) -> Option<PathBuf> {
+        let elsewhere = self.pid.map(|_| self.directory.clone());
+        self.server.as_ref().map(Server::data).or(elsewhere)
+    }
+
     /// A core connection.
     pub(crate) fn connect(&self) -> Result<Connection> {
         Connection::open(&self.address).with_context(|| format!("connect to {}", self.address))

@@ -122,12 +122,12 @@ impl Outcome {
                 per_message(after.involuntary_switches, before.involuntary_switches),
             );
             figures.set(
-                "server_device_bytes_per_message",
+                "server_written_bytes_per_message",
                 per_message(after.written_bytes, before.written_bytes),
             );
         }
         if let Some(bytes) = measured.device_bytes {
-            figures.set("whole_device_bytes_per_message", bytes as f64 / count);
+            figures.set("device_bytes_per_message", bytes as f64 / count);
         }
         figures.set(
             "generator_cpu_seconds_per_million",
@@ -201,7 +201,7 @@ mod tests {
             ("acknowledged_per_second", 500_000.0),
             ("server_cpu_seconds_per_million", 1.0),
             ("server_cpu_percent_of_a_core", 50.0),
-            ("server_device_bytes_per_message", 170.0),
+            ("server_written_bytes_per_message", 170.0),
             ("server_voluntary_switches_per_message", 0.25),
         ] {
             assert_eq!(outcome.figures.get(name), Some(expected), "{name}");

@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(quantity("server_resident_bytes", 123_456_789.0), "123 MB");
         assert_eq!(quantity("server_cpu_seconds_per_million", 0.75), "0.7500 s");
         assert_eq!(quantity("rate_per_second", 1e6), "1,000,000");
-        assert_eq!(quantity("server_device_bytes_per_message", 170.5), "170");
+        assert_eq!(quantity("server_written_bytes_per_message", 170.5), "170");
         assert_eq!(
             (time(150.0), time(25_000.0), time(1.5e7)),
             ("150 us".into(), "25 ms".into(), "15 s".into())

@@ -239,10 +239,7 @@ impl Mark {
     fn set(context: &Context, count: u64) -> Result<Mark> {
         Ok(Mark {
             server: context.server_pid().map(Usage::of).transpose()?,
-            device_bytes: context
-                .server
-                .as_ref()
-                .and_then(|server| machine::device_bytes(&server.data())),
+            device_bytes: context.data().as_deref().and_then(machine::device_bytes),
             own_cpu: own_cpu(),
             quiet: Quiet::begin(context.server_pid()),
             at: Instant::now(),

@@ -75,7 +75,7 @@ fn streaming_publish_costs_what_is_reported() {
             verified(outcome),
             "2200 publishes: each acknowledged once, none refused"
         );
-        assert!(figure(outcome, "server_device_bytes_per_message") > 0.0);
+        assert!(figure(outcome, "server_written_bytes_per_message") > 0.0);
         assert!(figure(outcome, "server_resident_bytes") > 1e6 && figure(outcome, "server_descriptors") > 5.0);
         assert!(figure(outcome, "server_voluntary_switches_per_message") > 0.0);
         assert!(

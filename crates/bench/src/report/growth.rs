@@ -3,13 +3,13 @@
 use super::plot::{Line, Plot, Scale};
 use crate::outcome::Outcome;
 
-/// What is plotted against each parameter.
-const FIGURES: [(&str, &str); 5] = [
-    ("rate_per_second", "messages per second"),
-    ("server_cpu_seconds_per_million", "server CPU seconds per million"),
-    ("server_resident_bytes", "server memory, bytes"),
-    ("server_device_bytes_per_message", "device bytes per message"),
-    ("restart_seconds", "restart, seconds"),
+/// What is plotted against each parameter: the figure, what the axis says, and what it is divided by.
+const FIGURES: [(&str, &str, f64); 5] = [
+    ("rate_per_second", "messages per second", 1.0),
+    ("server_cpu_seconds_per_million", "server CPU seconds per million", 1.0),
+    ("server_resident_bytes", "server memory, MB", 1e6),
+    ("device_bytes_per_message", "device bytes per message", 1.0),
+    ("restart_seconds", "restart, seconds", 1.0),
 ];
 
 /// Runs that differ in one parameter.
@@ -25,23 +25,23 @@ struct Series<'a> {
 pub(super) fn plots(outcomes: &[Outcome]) -> Vec<Plot> {
     let mut plots: Vec<Plot> = Vec::new();
     for series in all_series(outcomes) {
-        for (figure, label) in FIGURES {
+        for (figure, label, divisor) in FIGURES {
             let points = series
                 .runs
                 .iter()
-                .filter_map(|(at, outcome)| Some((*at, outcome.figures.get(figure)?)));
+                .filter_map(|(at, outcome)| Some((*at, outcome.figures.get(figure)? / divisor)));
             add(&mut plots, &series, label, points.collect());
         }
         let latencies = series.runs.first().map_or(&[][..], |(_, outcome)| &outcome.latencies);
         for name in latencies.iter().map(|latencies| latencies.name.as_str()) {
             let points = series.runs.iter().filter_map(|(at, outcome)| {
                 let latencies = outcome.latencies.iter().find(|latencies| latencies.name == name)?;
-                Some((*at, latencies.summary.p99_us))
+                Some((*at, latencies.summary.p99_us / 1e3))
             });
             add(
                 &mut plots,
                 &series,
-                &format!("{name} p99, microseconds"),
+                &format!("{name} p99, milliseconds"),
                 points.collect(),
             );
         }

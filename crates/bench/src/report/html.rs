@@ -12,7 +12,7 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1320p
 h1 { font-size: 1.5em; } h2 { font-size: 1.2em; margin-top: 2em; border-top: 1px solid #ccc; padding-top: 1em; }
 table { border-collapse: collapse; margin: .7em 0; font-variant-numeric: tabular-nums; }
 td, th { padding: .15em 1em .15em 0; text-align: left; font-weight: normal; }
-td.n, th.n { text-align: right; } th { color: #666; }
+td.n, th.n { text-align: right; white-space: nowrap; } th { color: #666; }
 .plots { display: flex; flex-wrap: wrap; gap: 1em; }
 svg { width: 620px; max-width: 100%; background: #fafafa; border: 1px solid #ddd; font: 12px system-ui, sans-serif; }
 svg polyline { fill: none; stroke-width: 2; } svg text { fill: #444; } svg text.title { font-size: 14px; fill: #222; }

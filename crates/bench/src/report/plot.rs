@@ -7,7 +7,9 @@ use super::number;
 const WIDTH: f64 = 620.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 86.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 34.0;
+/// Room for the names of several lines.
+const NAMES: f64 = 130.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 46.0;
 
@@ -124,16 +126,20 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 impl Plot {
+    /// Where the plot ends, and names of lines begin if there are several.
+    fn right(&self) -> f64 {
+        if self.lines.len() > 1 {
+            WIDTH - NAMES
+        } else {
+            WIDTH - RIGHT
+        }
+    }
+
     /// The SVG element.
     pub(super) fn svg(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| line.points.iter());
         let marks = self.x_marks.iter().map(|(at, _)| *at);
-        let x = Axis::new(
-            self.x_scale,
-            points().map(|(x, _)| *x).chain(marks),
-            LEFT,
-            WIDTH - RIGHT,
-        );
+        let x = Axis::new(self.x_scale, points().map(|(x, _)| *x).chain(marks), LEFT, self.right());
         let y = Axis::new(self.y_scale, points().map(|(_, y)| *y), HEIGHT - BOTTOM, TOP);
         let mut svg = format!(
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\n\
@@ -159,11 +165,11 @@ impl Plot {
                 }
             }
             if self.lines.len() > 1 {
-                let (left, name) = (WIDTH - RIGHT - 4.0, escape(&line.name));
+                let (left, name) = (self.right() + 14.0, escape(&line.name));
                 let top = TOP + 14.0 * (index as f64 + 1.0);
                 let _ = writeln!(
                     svg,
-                    "<text x=\"{left}\" y=\"{top}\" text-anchor=\"end\" fill=\"{colour}\">{name}</text>"
+                    "<text x=\"{left}\" y=\"{top}\" style=\"fill: {colour}\">{name}</text>"
                 );
             }
         }
@@ -172,7 +178,7 @@ impl Plot {
     }
 
     fn draw_axes(&self, svg: &mut String, x: &Axis, y: &Axis) {
-        let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
+        let (bottom, right) = (HEIGHT - BOTTOM, self.right());
         for tick in y.ticks() {
             let (at, text) = (y.place(tick), number(tick));
             let _ = writeln!(

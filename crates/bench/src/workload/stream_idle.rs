@@ -31,8 +31,9 @@ pub(super) const S8: Workload = Workload {
     run,
 };
 
-/// Memory has settled when it has not changed by more than this share for this long.
+/// Memory has settled when it has not changed by more than this share, or by so few bytes, for this long.
 const SETTLED_SHARE: f64 = 0.002;
+const SETTLED_BYTES: f64 = 128.0 * 1024.0;
 const SETTLED_FOR: Duration = Duration::from_secs(2);
 
 /// How long memory may take to settle.
@@ -132,7 +133,7 @@ fn settled(pid: u32) -> Result<Usage> {
         std::thread::sleep(Duration::from_millis(100));
         let now = Usage::of(pid)?;
         let change = now.anonymous_bytes.abs_diff(steady.0.anonymous_bytes) as f64;
-        if change > SETTLED_SHARE * steady.0.anonymous_bytes as f64 {
+        if change > SETTLED_BYTES.max(SETTLED_SHARE * steady.0.anonymous_bytes as f64) {
             steady = (now, Instant::now());
         }
         if steady.1.elapsed() >= SETTLED_FOR || begun.elapsed() >= SETTLING_MAX {
