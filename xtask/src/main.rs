@@ -11,6 +11,7 @@
 
 mod clients;
 mod codegen;
+mod compare;
 mod compat;
 mod control;
 mod crash;
@@ -43,6 +44,9 @@ cargo xtask COMMAND
   idle [--server PATH]              ten thousand connections that send nothing
   recovery [--channels N] [--messages N] [--server PATH]
                                     how long a restart takes with many channels of so many messages each
+  compare [--only ROW]... [--pairs N] [--seconds N] [--warm-up N] [--peer NAME=PATH]... [--server PATH] [--directory DIR]
+          [--wait-for-quiet N] [--strict] [--long] [--json FILE] [--markdown FILE]
+                                    the targets of docs/performance.md, against peers on the same machine
   fuzz [--seconds N] [--target NAME]...
                                     coverage-guided fuzzing of everything that reads foreign bytes
   simulate [--seconds N]            seeded faults on a simulated disk: repeated seeds, fresh ones for N seconds, and a
@@ -102,6 +106,7 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
             arguments.finish()?;
             sync_trace::run(server)
         }
+        "compare" => compare(arguments),
         "recovery" => {
             let options = recovery::Options {
                 channels: arguments.number("--channels")?.unwrap_or(recovery::DEFAULT_CHANNELS),
@@ -143,6 +148,25 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
         }
         other => bail!("unknown command {other:?}\n\n{USAGE}"),
     }
+}
+
+fn compare(arguments: &mut Arguments) -> anyhow::Result<()> {
+    let options = compare::Options {
+        only: arguments.all("--only")?,
+        pairs: arguments.number("--pairs")?.unwrap_or(compare::DEFAULT_PAIRS),
+        seconds: arguments.value("--seconds")?,
+        warm_up: arguments.value("--warm-up")?,
+        peers: arguments.all("--peer")?,
+        server: arguments.value("--server")?.map(Into::into),
+        directory: arguments.value("--directory")?.map(Into::into),
+        wait_for_quiet: arguments.value("--wait-for-quiet")?,
+        strict: arguments.flag("--strict"),
+        long: arguments.flag("--long"),
+        json: arguments.value("--json")?.map(Into::into),
+        markdown: arguments.value("--markdown")?.map(Into::into),
+    };
+    arguments.finish()?;
+    compare::run(&options)
 }
 
 /// What stands behind the command; each method takes what it understands away.

@@ -38,10 +38,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let messages = u64::from(options.channels) * u64::from(options.messages);
     shell::run(
         Command::new(bench)
-            .args(["--address", &format!("127.0.0.1:{}", server.port())])
+            .args(["S1", "--address", &format!("127.0.0.1:{}", server.port())])
             .args(["--channels", &options.channels.to_string()])
             .args(["--messages", &messages.to_string()])
-            .args(["--in-flight", "10000", "publish"]),
+            .args(["--window", "10000"]),
     )?;
     for restart in 1..=RESTARTS {
         let elapsed = server
