@@ -116,6 +116,9 @@ pub(crate) struct ConnectionArguments {
     pub(crate) timeout: Duration,
 }
 
+/// The load generator, which has a command line of its own: it measures other servers too and knows no contexts.
+pub(crate) const BENCH: &str = "bench";
+
 /// The command line with the words that the server's own parser takes, so that help, completions and hints know them.
 pub(crate) fn command_line() -> clap::Command {
     let file = clap::Arg::new("FILE")
@@ -127,6 +130,7 @@ pub(crate) fn command_line() -> clap::Command {
             .about("Check a configuration file")
             .arg(file),
         clap::Command::new("version").about("Print the version"),
+        clap::Command::new(BENCH).about("Load a server and say what it made of it; `seaway bench --help`"),
     ])
 }
 

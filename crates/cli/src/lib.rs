@@ -24,7 +24,7 @@ mod template;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::FromArgMatches as _;
+use clap::{FromArgMatches as _, Parser as _};
 
 use arguments::{Command, CommandLine};
 use connection::Connection;
@@ -35,6 +35,10 @@ use output::{Format, Output, note};
 /// Understands a command line (without the program's name) and performs the command. Errors are told on the standard error;
 /// exit codes are those of `docs/command-line.md`.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.into_iter().peekable();
+    if arguments.next_if(|word| word == arguments::BENCH).is_some() {
+        return bench(arguments);
+    }
     let words = std::iter::once(OsString::from("seaway")).chain(arguments);
     let parsed = arguments::command_line().try_get_matches_from(words);
     let line = match parsed.and_then(|matches| CommandLine::from_arg_matches(&matches)) {
@@ -60,6 +64,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 note(&format!("seaway: {message}"));
             }
             failure.exit_code()
+        }
+    }
+}
+
+/// Performs `seaway bench` with what stands behind it.
+fn bench(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let words = std::iter::once(OsString::from("seaway bench")).chain(arguments);
+    match seaway_bench::Arguments::try_parse_from(words) {
+        Ok(arguments) => seaway_bench::run(arguments).unwrap_or_else(|error| {
+            note(&format!("seaway: {error:#}"));
+            ExitCode::FAILURE
+        }),
+        Err(error) => {
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
         }
     }
 }
