@@ -31,7 +31,8 @@ impl Database {
     /// Opens a database and brings its tables up to date; several processes may do so at once.
     pub(crate) async fn open(url: &DatabaseUrl, schema: Schema) -> Result<Self, Error> {
         let database = match &url.0 {
-            Address::Sqlite(path) => Self::Sqlite(Sqlite::open(path).await?),
+            // While one process makes the file, it is locked for others in a way that none of them waits for.
+            Address::Sqlite(path) => Self::Sqlite(retry::retry(async || Sqlite::open(path).await).await?),
             Address::Postgres(config) => Self::Postgres(Postgres::new(config)),
         };
         migration::run(&database, schema).await?;
@@ -68,5 +69,84 @@ impl Database {
             Self::Postgres(database) => database.run(access, Arc::clone(&work)).await,
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::sql::{STATEMENTS, Statement};
+
+    const SCHEMAS: [Schema; 3] = [Schema::EventLog, Schema::ReadModel, Schema::Tickets];
+
+    /// The database of `SEAWAY_TEST_POSTGRES` itself, with other options for its sessions.
+    fn postgres(options: &str) -> Option<DatabaseUrl> {
+        let Ok(address) = std::env::var("SEAWAY_TEST_POSTGRES") else {
+            eprintln!("not tested: there is no PostgreSQL");
+            return None;
+        };
+        let mark = if address.contains('?') { '&' } else { '?' };
+        Some(format!("{address}{mark}options={options}").parse().unwrap())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_statement_is_understood() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = format!("sqlite:{}", folder.path().join("test.db").display());
+        let sqlite: DatabaseUrl = file.parse().unwrap();
+        for url in [Some(sqlite), postgres("-c%20search_path%3Dpublic")]
+            .into_iter()
+            .flatten()
+        {
+            let mut database = None;
+            for schema in SCHEMAS {
+                database = Some(Database::open(&url, schema).await.unwrap());
+            }
+            let database = database.unwrap();
+            let prepared = database.write(|transaction| {
+                let prepare = |statement: &Statement| transaction.prepare(*statement);
+                STATEMENTS.iter().try_for_each(prepare)
+            });
+            assert_eq!(prepared.await, Ok(()));
+        }
+    }
+
+    /// Two transactions that have read what the other one writes: the database gives up one of them, with 40001, as
+    /// CockroachDB does, and it runs again from its beginning.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_transaction_that_the_database_gives_up_is_run_again() {
+        let Some(url) = postgres("-c%20default_transaction_isolation%3Dserializable") else {
+            return;
+        };
+        let database = Database::open(&url, Schema::Tickets).await.unwrap();
+        let (runs, both_have_read) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));
+        let decide = |own: &'static str, other: &'static str| {
+            let (database, runs, both_have_read) = (database.clone(), Arc::clone(&runs), Arc::clone(&both_have_read));
+            tokio::spawn(async move {
+                let first = AtomicUsize::new(0);
+                let outcome = database.write(move |transaction| {
+                    runs.fetch_add(1, Ordering::Relaxed);
+                    let found = transaction.query(Statement::TicketOfOrder, &[other.into()])?.len();
+                    if first.fetch_add(1, Ordering::Relaxed) == 0 {
+                        both_have_read.wait();
+                    }
+                    let values = [own.into(), "".into(), "".into(), "".into(), 0_i64.into()];
+                    transaction.execute(Statement::InsertTicket, &values)?;
+                    Ok(found)
+                });
+                outcome.await.unwrap()
+            })
+        };
+        let id = std::process::id();
+        let name = |of: &str| -> &'static str { format!("{of}-{id}").leak() };
+        let (one, two) = (name("one"), name("two"));
+        let (first, second) = (decide(one, two), decide(two, one));
+        let found = first.await.unwrap() + second.await.unwrap();
+        // One of them saw the other's ticket, which it did not when both had read first.
+        assert_eq!(found, 1);
+        assert_eq!(runs.load(Ordering::Relaxed), 3);
     }
 }

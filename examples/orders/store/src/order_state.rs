@@ -64,3 +64,64 @@ impl OrderState {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(version: u64, event_type: &str) -> OrderEvent {
+        let order = Order {
+            id: "1".to_owned(),
+            rejection_reason: if event_type == event_types::ORDER_REJECTED {
+                "closed"
+            } else {
+                ""
+            }
+            .to_owned(),
+            ..Order::default()
+        };
+        OrderEvent {
+            version,
+            event_type: event_type.to_owned(),
+            data: order.encode_to_vec(),
+            created_on_ms: 100 * i64::try_from(version).unwrap(),
+        }
+    }
+
+    fn status(events: &[OrderEvent]) -> Option<(u64, OrderStatus)> {
+        let state = OrderState::fold(events).unwrap()?;
+        assert_eq!(state.updated_on_ms, 100 * i64::try_from(state.version).unwrap());
+        Some((state.version, state.order.status()))
+    }
+
+    #[test]
+    fn the_way_of_an_order() {
+        use event_types::{ORDER_APPROVED, ORDER_CREATED, ORDER_PAYMENT_DEBITED, ORDER_REJECTED};
+        let created = event(1, ORDER_CREATED);
+        let approved = event(2, ORDER_APPROVED);
+        let paid = event(3, ORDER_PAYMENT_DEBITED);
+        for (events, wanted) in [
+            (vec![], None),
+            (vec![approved.clone(), paid.clone()], None),
+            (vec![created.clone()], Some((1, OrderStatus::Created))),
+            (vec![created.clone(), paid.clone()], Some((1, OrderStatus::Created))),
+            (
+                vec![created.clone(), approved.clone()],
+                Some((2, OrderStatus::Approved)),
+            ),
+            (vec![created.clone(), approved, paid], Some((3, OrderStatus::Paid))),
+            (
+                vec![created.clone(), event(2, ORDER_REJECTED)],
+                Some((2, OrderStatus::Rejected)),
+            ),
+            (
+                vec![created.clone(), event(2, "OrderPraised")],
+                Some((2, OrderStatus::Created)),
+            ),
+        ] {
+            assert_eq!(status(&events), wanted, "{events:?}");
+        }
+        let rejected = OrderState::fold(&[created, event(2, ORDER_REJECTED)]).unwrap().unwrap();
+        assert_eq!(rejected.order.rejection_reason, "closed");
+    }
+}

@@ -137,7 +137,7 @@ pub(crate) struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn prepare(&mut self, statement: Statement) -> Result<tokio_postgres::Statement, Error> {
+    pub(crate) fn prepare(&mut self, statement: Statement) -> Result<tokio_postgres::Statement, Error> {
         if let Some(known) = self.connection.prepared.get(&statement) {
             return Ok(known.clone());
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OpenFlags, TransactionBehavior, params_from_iter};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::Error;
@@ -136,18 +136,19 @@ fn transact<T>(connection: &mut Connection, behavior: TransactionBehavior, work:
     Ok(outcome)
 }
 
+pub(crate) fn prepare(connection: &Connection, statement: Statement) -> Result<CachedStatement<'_>, Error> {
+    let prepared = connection.prepare_cached(Backend::Sqlite.text(statement));
+    prepared.map_err(failure)
+}
+
 pub(crate) fn execute(connection: &Connection, statement: Statement, values: &[Value]) -> Result<u64, Error> {
-    let mut prepared = connection
-        .prepare_cached(Backend::Sqlite.text(statement))
-        .map_err(failure)?;
+    let mut prepared = prepare(connection, statement)?;
     let changed = prepared.execute(params_from_iter(values)).map_err(failure)?;
     Ok(changed as u64)
 }
 
 pub(crate) fn query(connection: &Connection, statement: Statement, values: &[Value]) -> Result<Vec<Row>, Error> {
-    let mut prepared = connection
-        .prepare_cached(Backend::Sqlite.text(statement))
-        .map_err(failure)?;
+    let mut prepared = prepare(connection, statement)?;
     let columns = prepared.column_count();
     let mut rows = prepared.query(params_from_iter(values)).map_err(failure)?;
     let mut found = Vec::new();

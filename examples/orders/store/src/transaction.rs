@@ -59,6 +59,15 @@ impl Transaction<'_> {
         }
     }
 
+    /// Whether the database understands a statement.
+    #[cfg(test)]
+    pub(crate) fn prepare(&mut self, statement: Statement) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(connection) => sqlite::prepare(connection, statement).map(drop),
+            Self::Postgres(session) => session.prepare(statement).map(drop),
+        }
+    }
+
     /// Changes tables.
     pub(crate) fn define(&mut self, sql: &str) -> Result<(), Error> {
         match self {
