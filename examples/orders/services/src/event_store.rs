@@ -3,7 +3,7 @@
 //! gRPC in, SQL inside, Seaway out. What is stored and what is published cannot disagree: see [`outbox`].
 
 mod grpc;
-pub mod outbox;
+mod outbox;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -83,10 +83,9 @@ fn failure(status: &tonic::Status) -> WriteError {
     let words = status.message().to_owned();
     match status.code() {
         Code::Aborted => WriteError::Conflict(words),
-        // Of these, none says that the event was not written, and all may pass.
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::ResourceExhausted => {
-            WriteError::Unavailable(words)
-        }
-        code => WriteError::Refused(format!("{words} ({code:?})")),
+        // It will say the same next time.
+        Code::InvalidArgument | Code::Unimplemented => WriteError::Refused(words),
+        // Of the others none says that the event was not written, and all may pass.
+        code => WriteError::Unavailable(format!("{words} ({code:?})")),
     }
 }

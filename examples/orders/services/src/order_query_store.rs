@@ -157,6 +157,15 @@ async fn rebuild(client: &Client, read_model: &ReadModel) -> anyhow::Result<()> 
     let mut batches = seaway::subscribe(subscribe).await.ready_chunks(BATCH_EVENTS);
     let (mut events, mut told) = (0, 0);
     while let Some(batch) = batches.next().await {
+        if let Some(first) = batch.first()
+            && events == 0
+            && first.sequence() > 1
+        {
+            tracing::warn!(
+                "the log begins with message {}: what was before is lost",
+                first.sequence()
+            );
+        }
         record(read_model, &batch).await;
         events += batch.len();
         let reached = batch.last().map_or(0, Message::sequence);

@@ -92,27 +92,30 @@ pub async fn run(arguments: Arguments, stop: Stop) -> anyhow::Result<()> {
         return Ok(());
     };
     let read_model = read_model?;
-    let Some(client) = stop.unless(seaway::connect(&arguments.seaway, NAME)).await else {
-        return Ok(());
-    };
-    let client = client?;
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("listen on {}", arguments.listen))?;
     let address = listener.local_addr()?;
-    let live = Live::start(client.clone(), read_model.clone(), stop.clone());
+    let live = Live::start(read_model.clone(), stop.clone());
     let service = Service {
         events,
         read_model,
-        live,
+        live: Arc::clone(&live),
     };
     program::ready(NAME, format_args!("http://{address}"));
     let ended = stop.clone();
-    axum::serve(listener, router(service))
-        .with_graceful_shutdown(async move { ended.requested().await })
-        .await
-        .context("serve HTTP")?;
-    seaway::close(&client).await;
+    let serving = axum::serve(listener, router(service)).with_graceful_shutdown(async move { ended.requested().await });
+    let showing = async {
+        let Some(client) = stop.unless(seaway::connect(&arguments.seaway, NAME)).await else {
+            return Ok(());
+        };
+        let client = client?;
+        live.connected(client.clone());
+        stop.requested().await;
+        seaway::close(&client).await;
+        anyhow::Ok(())
+    };
+    tokio::try_join!(async { serving.await.context("serve HTTP") }, showing)?;
     Ok(())
 }
 
@@ -196,3 +199,6 @@ async fn list(
         counts: counts.into(),
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,14 @@ pub struct SeawayArguments {
 pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
+    /// For tests that end by themselves.
+    #[cfg(test)]
+    pub(crate) fn never() -> Self {
+        let (tell, stop) = watch::channel(false);
+        std::mem::forget(tell);
+        Self(stop)
+    }
+
     /// Waits until the process shall end.
     pub async fn requested(&self) {
         // The sender lives as long as the process.

@@ -4,7 +4,7 @@
 //! flags; nothing here is needed to run them by hand.
 
 mod children;
-mod http;
+pub(crate) mod http;
 mod programs;
 mod sample;
 mod watching;
@@ -20,6 +20,7 @@ use seaway_orders_store::DatabaseUrl;
 use crate::program::{SeawayArguments, Stop};
 use crate::runner::children::Children;
 use crate::runner::programs::Programs;
+use crate::runner::watching::Watching;
 
 /// How long all orders may take to their end.
 const ORDERS_TIMEOUT: Duration = Duration::from_secs(120);
@@ -111,13 +112,11 @@ async fn work(
             cluster_id: "test-cluster".to_owned(),
             client_id: None,
         };
-        let watching = watching::print_log(&seaway).await?;
+        let mut watching = Watching::start(&seaway).await?;
         let ids = place(&addresses.page, arguments.orders).await?;
-        let summary = tokio::time::timeout(ORDERS_TIMEOUT, watching::until_final(&addresses.page, &ids)).await;
-        let summary = summary.with_context(|| format!("orders not final after {ORDERS_TIMEOUT:?}"))??;
-        // What was printed should not end before the orders do.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        drop(watching);
+        let finishing = watching.until_final(&addresses.page, &ids);
+        let summary = tokio::time::timeout(ORDERS_TIMEOUT, finishing).await;
+        let summary = summary.with_context(|| format!("orders have not ended within {ORDERS_TIMEOUT:?}"))??;
         children::say(&summary);
         if !arguments.exit {
             children::say(&format!("look at {}/ and stop with Ctrl-C", addresses.page));

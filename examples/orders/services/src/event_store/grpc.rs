@@ -117,3 +117,83 @@ fn failure(error: Error) -> Status {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    const ORDER: &str = "0b2e7a52-7c0f-4a54-8a0e-6e51c0b6a111";
+    const EVENT: &str = "5c0e8f1a-2d3b-4c5d-9e8f-000000000001";
+
+    fn request() -> CreateEventRequest {
+        CreateEventRequest {
+            event_id: EVENT.to_owned(),
+            aggregate_id: ORDER.to_owned(),
+            aggregate_type: "order".to_owned(),
+            expected_version: 0,
+            event_type: "OrderCreated".to_owned(),
+            data: "data".into(),
+        }
+    }
+
+    async fn service(folder: &tempfile::TempDir) -> Service {
+        let url = format!("sqlite:{}", folder.path().join("events.db").display());
+        let log = EventLog::open(&url.parse().unwrap()).await.unwrap();
+        Service::new(log, Arc::new(Notify::new()))
+    }
+
+    #[tokio::test]
+    async fn requests_that_make_no_sense_are_refused_by_the_name_of_the_field() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = service(&folder).await;
+        type Change = fn(&mut CreateEventRequest);
+        let cases: [(&str, Change); 8] = [
+            ("event_id", |request| request.event_id = "1".to_owned()),
+            ("aggregate_id", |request| request.aggregate_id.clear()),
+            ("aggregate_type", |request| request.aggregate_type = "a.b".to_owned()),
+            ("aggregate_type", |request| request.aggregate_type.clear()),
+            ("event_type", |request| request.event_type = ">".to_owned()),
+            ("event_type", |request| request.event_type = "x".repeat(65)),
+            ("expected_version", |request| request.expected_version = u64::MAX),
+            ("data", |request| request.data = vec![0; DATA_BYTES_MAX + 1].into()),
+        ];
+        for (field, change) in cases {
+            let mut request = request();
+            change(&mut request);
+            let status = service.create_event(Request::new(request)).await.unwrap_err();
+            assert_eq!(status.code(), Code::InvalidArgument, "{field}");
+            assert!(status.message().starts_with(field), "{field}: {}", status.message());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_conflict_names_the_present_version_and_a_repetition_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = service(&folder).await;
+        let create = async |request| service.create_event(Request::new(request)).await;
+        let first = create(request()).await.unwrap().into_inner();
+        // The same UUID, written otherwise.
+        let mut again = request();
+        again.event_id = EVENT.to_uppercase();
+        assert_eq!(create(again).await.unwrap().into_inner(), first);
+        let mut late = request();
+        late.event_id = EVENT.replace("01", "02");
+        let status = create(late).await.unwrap_err();
+        assert_eq!(status.code(), Code::Aborted);
+        assert!(status.message().contains("version 1"), "{}", status.message());
+        let mut foreign = request();
+        foreign.aggregate_id = ORDER.replace("111", "222");
+        let status = create(foreign).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{}", status.message());
+
+        let ask = GetEventsRequest {
+            aggregate_id: ORDER.to_owned(),
+            after_version: 0,
+            limit: 0,
+        };
+        let found = service.get_events(Request::new(ask)).await.unwrap().into_inner();
+        assert_eq!(found.events, [first.event.unwrap()]);
+    }
+}

@@ -11,6 +11,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use seaway_client::Client;
 use seaway_orders_pb::{Message as _, channel, event_type_channel};
 use seaway_orders_store::{EventLog, Unpublished};
@@ -25,17 +26,29 @@ const BATCH_EVENTS: u32 = 64;
 const LEASE: Duration = Duration::from_secs(15);
 const LEASE_LEFT_MIN: Duration = Duration::from_secs(10);
 /// How often somebody looks who was not told: for events that other processes have stored, and for a lease that has run out.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Where messages go.
+pub(super) trait Publish {
+    /// Returns when the message is stored.
+    fn publish(&self, channel: &str, payload: Bytes) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+impl Publish for Client {
+    async fn publish(&self, channel: &str, payload: Bytes) -> anyhow::Result<()> {
+        Ok(Self::publish(self, channel, payload).await?)
+    }
+}
 
 /// Publishes until the process shall end. `appended` wakes it.
-pub async fn drain(log: &EventLog, client: &Client, holder: &str, appended: &Notify, stop: &Stop) {
+pub(super) async fn drain(log: &EventLog, target: &impl Publish, holder: &str, appended: &Notify, stop: &Stop) {
     let mut lease = Lease {
         holder,
         ends: Instant::now(),
     };
     let mut backoff = Backoff::new();
     while !stop.is_requested() {
-        match publish_batch(log, client, &mut lease, stop).await {
+        match publish_batch(log, target, &mut lease, stop).await {
             Ok(Batch::Full) => backoff.reset(),
             Ok(Batch::Last) => {
                 backoff.reset();
@@ -54,7 +67,7 @@ pub async fn drain(log: &EventLog, client: &Client, holder: &str, appended: &Not
 enum Batch {
     /// There may be more.
     Full,
-    /// There was no more, or somebody else has the lease.
+    /// There was no more, somebody else has the lease, or the process shall end.
     Last,
 }
 
@@ -77,19 +90,21 @@ impl Lease<'_> {
     }
 }
 
-async fn publish_batch(log: &EventLog, client: &Client, lease: &mut Lease<'_>, stop: &Stop) -> anyhow::Result<Batch> {
-    if !lease.is_held(log).await? {
-        return Ok(Batch::Last);
-    }
+async fn publish_batch(
+    log: &EventLog,
+    target: &impl Publish,
+    lease: &mut Lease<'_>,
+    stop: &Stop,
+) -> anyhow::Result<Batch> {
     let batch = log.unpublished(BATCH_EVENTS).await?;
     let is_full = batch.len() == BATCH_EVENTS as usize;
     let mut published = None;
     let mut outcome = Ok(());
     for unpublished in &batch {
-        if stop.is_requested() || !matches!(lease.is_held(log).await, Ok(true)) {
+        if stop.is_requested() || !lease.is_held(log).await? {
             break;
         }
-        outcome = publish(client, unpublished).await;
+        outcome = publish(target, unpublished).await;
         if outcome.is_err() {
             break;
         }
@@ -99,18 +114,22 @@ async fn publish_batch(log: &EventLog, client: &Client, lease: &mut Lease<'_>, s
         log.published(position).await?;
     }
     outcome?;
-    Ok(if is_full { Batch::Full } else { Batch::Last })
+    let goes_on = is_full && published == batch.last().map(|last| last.position);
+    Ok(if goes_on { Batch::Full } else { Batch::Last })
 }
 
 /// Publishes one event on its two channels; returns when both have acknowledged it.
-async fn publish(client: &Client, unpublished: &Unpublished) -> anyhow::Result<()> {
+async fn publish(target: &impl Publish, unpublished: &Unpublished) -> anyhow::Result<()> {
     let event = &unpublished.event;
-    let payload = bytes::Bytes::from(event.encode_to_vec());
+    let payload = Bytes::from(event.encode_to_vec());
     let all = channel(&event.aggregate_type);
     let of_type = event_type_channel(&event.aggregate_type, &event.event_type);
     tokio::try_join!(
-        client.publish(&all, payload.clone()),
-        client.publish(&of_type, payload.clone())
+        target.publish(&all, payload.clone()),
+        target.publish(&of_type, payload.clone())
     )?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{self, KeepAlive, Sse};
 use futures_util::stream::{self, Stream, StreamExt as _};
-use seaway_client::{Client, Message, Start, Subscribe, Subscription};
+use seaway_client::{Client, Message, Start, Subscription};
 use seaway_orders_pb::{ORDER, channel};
 use seaway_orders_store::ReadModel;
 use serde::Serialize;
@@ -34,7 +34,8 @@ const COUNTS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What all watchers share.
 pub(super) struct Live {
-    client: Client,
+    /// Orders are taken and shown while Seaway is away; the log is not.
+    client: watch::Sender<Option<Client>>,
     stop: Stop,
     /// The sequence of the newest message that was seen; 0 before the first.
     newest: AtomicU64,
@@ -55,10 +56,10 @@ struct LogEntry {
 }
 
 impl Live {
-    /// Begins to follow the log and, while somebody watches, the counts.
-    pub(super) fn start(client: Client, read_model: ReadModel, stop: Stop) -> Arc<Self> {
+    /// Begins to follow the counts while somebody watches, and the log once there is a [connection](Self::connected).
+    pub(super) fn start(read_model: ReadModel, stop: Stop) -> Arc<Self> {
         let live = Arc::new(Self {
-            client,
+            client: watch::Sender::new(None),
             stop,
             newest: AtomicU64::new(0),
             counts: watch::Sender::new(None),
@@ -70,16 +71,26 @@ impl Live {
         live
     }
 
-    fn subscribe(&self, start: Start) -> Subscribe {
-        self.client
-            .subscribe(channel(ORDER))
-            .start(start)
-            .max_in_flight(MAX_IN_FLIGHT)
+    /// Shows the log of this connection from now on.
+    pub(super) fn connected(&self, client: Client) {
+        self.client.send_replace(Some(client));
+    }
+
+    /// Subscribes to the log, as soon as that is possible.
+    async fn subscribe(&self, start: impl Fn() -> Start) -> Option<Subscription> {
+        let mut client = self.client.subscribe();
+        let client = client.wait_for(Option::is_some).await.ok()?.clone()?;
+        let subscribe = || {
+            client
+                .subscribe(channel(ORDER))
+                .start(start())
+                .max_in_flight(MAX_IN_FLIGHT)
+        };
+        self.stop.unless(seaway::subscribe(subscribe)).await
     }
 
     async fn follow_newest(self: Arc<Self>) {
-        loop {
-            let subscription = seaway::subscribe(|| self.subscribe(Start::LastReceived)).await;
+        while let Some(subscription) = self.subscribe(|| Start::LastReceived).await {
             let see = |message: Message| {
                 self.newest.fetch_max(message.sequence(), Ordering::Relaxed);
                 std::future::ready(())
@@ -130,25 +141,28 @@ pub(super) async fn live(
     let room = Arc::clone(&live.room)
         .try_acquire_owned()
         .map_err(|_| Failure::Unavailable(format!("{WATCHERS_MAX} browsers are watching already")))?;
+    let room = Arc::new(room);
     let seen = headers
         .get("Last-Event-ID")
         .and_then(|id| id.to_str().ok()?.parse().ok());
-    let subscription = live
-        .subscribe(Start::Sequence(live.start_of(seen)))
-        .await
-        .map_err(|error| Failure::Unavailable(error.to_string()))?;
     let mut counts = live.counts.subscribe();
     // What is known is news to this browser.
     counts.mark_changed();
     live.watched.notify_one();
-    let events = stream::select(log(subscription, room), counts_stream(counts));
+    let watched = Arc::clone(&live);
+    // A browser gives up on an answer that does not begin.
+    let subscription = async move { watched.subscribe(|| Start::Sequence(watched.start_of(seen))).await };
+    let log = stream::once(subscription)
+        .filter_map(std::future::ready)
+        .flat_map(move |subscription| log(subscription, Arc::clone(&room)));
+    let events = stream::select(log, counts_stream(counts));
     let stop = live.stop.clone();
     let events = events.take_until(async move { stop.requested().await });
     Ok(Sse::new(events.map(Ok)).keep_alive(KeepAlive::default()))
 }
 
 /// The messages of a subscription; others than events are left out.
-fn log(subscription: Subscription, room: OwnedSemaphorePermit) -> impl Stream<Item = sse::Event> {
+fn log(subscription: Subscription, room: Arc<OwnedSemaphorePermit>) -> impl Stream<Item = sse::Event> {
     subscription.filter_map(move |message| {
         // It is freed with the stream.
         let _ = &room;
