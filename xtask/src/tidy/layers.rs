@@ -104,9 +104,20 @@ const WORLD: [&str; 10] = [
     "RandomState",
 ];
 
+/// The crates of the workspace that examples show: what a user has.
+const SHOWN: [&str; 1] = ["seaway-client"];
+
 /// Checks every crate's manifest, and the sources of the pure one.
 pub(super) fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut problems = Vec::new();
+    for example in folders(&root.join("examples"))? {
+        for folder in folders(&example)? {
+            let name = folder.strip_prefix(root).unwrap_or(&folder).display().to_string();
+            if let Ok(manifest) = std::fs::read_to_string(folder.join("Cargo.toml")) {
+                problems.extend(check_example(&name, &manifest));
+            }
+        }
+    }
     for entry in std::fs::read_dir(root.join("crates")).context("list the crates")? {
         let folder = entry?.path();
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -158,6 +169,18 @@ fn check_manifest(name: &str, manifest: &str) -> Vec<String> {
     problems
 }
 
+/// An example uses what users have, and its own crates.
+fn check_example(name: &str, manifest: &str) -> Vec<String> {
+    let example = name.split('/').nth(1).unwrap_or_default();
+    let own = format!("seaway-{example}-");
+    let foreign = dependencies(manifest).into_iter().filter(|dependency| {
+        dependency.starts_with("seaway-") && !dependency.starts_with(&own) && !SHOWN.contains(&dependency.as_str())
+    });
+    foreign
+        .map(|dependency| format!("{name}: uses {dependency}, which users do not have"))
+        .collect()
+}
+
 /// The names in `[dependencies]` (not those of tests).
 fn dependencies(manifest: &str) -> Vec<String> {
     let mut inside = false;
@@ -194,6 +217,19 @@ fn check_purity(path: &str, text: &str) -> Vec<String> {
         }
     }
     problems
+}
+
+/// The folders in a folder; none when it is missing.
+fn folders(folder: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
+    let mut found = Vec::new();
+    if folder.is_dir() {
+        for entry in std::fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))? {
+            found.push(entry?.path());
+        }
+    }
+    found.retain(|path| path.is_dir());
+    found.sort();
+    Ok(found)
 }
 
 fn rust_files(folder: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
@@ -243,6 +279,14 @@ mod tests {
             Vec::<String>::new()
         );
         assert!(check_manifest("newcomer", "")[0].contains("not in the table"));
+    }
+
+    #[test]
+    fn an_example_uses_what_users_have() {
+        let own = "[dependencies]\nseaway-client.workspace = true\nseaway-orders-pb.workspace = true\ntokio = \"1\"\n";
+        assert_eq!(check_example("examples/orders/services", own), Vec::<String>::new());
+        let server = "[dependencies]\nseaway-server.workspace = true\n";
+        assert!(check_example("examples/orders/services", server)[0].contains("seaway-server"));
     }
 
     #[test]

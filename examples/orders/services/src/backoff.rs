@@ -1,0 +1,28 @@
+//! Pauses between attempts to reach a neighbour.
+
+use std::time::Duration;
+
+/// Pauses double from the first to the longest, and differ by chance, so that those who wait do not come back together.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+pub(crate) struct Backoff {
+    pause: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new() -> Self {
+        Self { pause: PAUSE_MIN }
+    }
+
+    /// Waits, longer each time.
+    pub(crate) async fn wait(&mut self) {
+        tokio::time::sleep(self.pause.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+
+    /// The neighbour has answered.
+    pub(crate) fn reset(&mut self) {
+        self.pause = PAUSE_MIN;
+    }
+}
