@@ -258,6 +258,40 @@ impl Source for Monitoring {
         })
     }
 
+    fn channels_with_prefix(
+        &self,
+        prefix: Vec<u8>,
+        offset: usize,
+        limit: usize,
+    ) -> Answer<'_, monitor::Page<monitor::Channel>> {
+        Box::pin(async move {
+            let mut found = seaway_streaming::Page {
+                total: 0,
+                items: Vec::new(),
+                next: None,
+            };
+            loop {
+                let (prefix, after, total) = (prefix.clone(), found.next.take(), found.total);
+                let wanted = offset.saturating_sub(total)..offset.saturating_add(limit).saturating_sub(total);
+                let look = move |glance: &Glance<'_>| {
+                    let engine = glance.engine;
+                    engine.channels_beginning(&prefix, after.as_deref(), SURVEY_VISITS, wanted)
+                };
+                let part = self.ask(look).await?;
+                found.total += part.total;
+                found.items.extend(part.items);
+                found.next = part.next;
+                if found.next.is_none() {
+                    return Ok(page(found, show::channel));
+                }
+            }
+        })
+    }
+
+    fn channel_limits(&self, name: &[u8]) -> monitor::ChannelLimits {
+        show::channel_limits(&self.limits.effective(name))
+    }
+
     fn channel(&self, name: Vec<u8>, detail: Detail) -> Answer<'_, Option<monitor::Channel>> {
         Box::pin(self.ask(move |glance| {
             glance
