@@ -16,7 +16,7 @@ use seaway_monitor::{Answer, Detail, PageRequest, Source, StreamingIdentity, Una
 use seaway_streaming::{LimitsTable, SurveySlice};
 use tokio::sync::oneshot;
 
-use crate::engine::{Glance, Health, Inbox};
+use crate::engine::{Glance, Health, Inbox, Look, LookError, LookStart, Looked};
 use crate::limits::{MONITORING_QUESTIONS_MAX, MONITORING_SLICE, SURVEY_VISITS};
 use crate::phase::{Phase, Stage};
 
@@ -109,6 +109,36 @@ impl Monitoring {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(_)) => unavailable("the streaming engine has stopped"),
             Err(_) => unavailable("the streaming engine does not answer"),
+        }
+    }
+
+    /// Looks at stored messages, at most so many and about so many bytes.
+    ///
+    /// # Errors
+    /// See [`LookError`].
+    pub(crate) async fn look(
+        &self,
+        channel: &[u8],
+        start: LookStart,
+        messages_max: u32,
+        bytes_max: u32,
+    ) -> Result<Looked, LookError> {
+        let unavailable = |reason: &str| Err(LookError::Unavailable(reason.to_owned()));
+        if !self.phase.has_engine() {
+            return unavailable(&self.phase.not_ready().unwrap_or_default());
+        }
+        let (answer, answered) = oneshot::channel();
+        self.inbox.look(Look {
+            channel: channel.to_vec(),
+            start,
+            messages_max,
+            bytes_max,
+            answer,
+        });
+        match tokio::time::timeout(ENGINE_PATIENCE, answered).await {
+            Ok(Ok(looked)) => looked,
+            Ok(Err(_)) => unavailable("the streaming engine has stopped"),
+            Err(_) => unavailable("the store does not answer"),
         }
     }
 
