@@ -1,20 +1,22 @@
 //! The handle that the server holds, and what all parts of the broker share.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Instant, SystemTime};
 
+use foldhash::fast::RandomState;
 use seaway_nats_protocol::ServerInfo;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::attachment::{Attachment, AttachmentShared, Sink};
+use crate::attachment::{Attachment, AttachmentShared, ConnectionId, Sink};
 use crate::connection::Connection;
 use crate::identity::server_id;
 use crate::limits::{SHUTDOWN_WAIT, VERIFICATIONS_MAX};
 use crate::lock::lock;
 use crate::options::BrokerOptions;
 use crate::reason::CloseReason;
+use crate::requester::Requester;
 use crate::routing::{RouteCache, RoutingTable};
 use crate::settings::Settings;
 use crate::snapshot::ConnectionSnapshot;
@@ -66,12 +68,20 @@ impl Counters {
 pub(crate) struct Registry {
     slots: Vec<Option<Arc<Connection>>>,
     free: Vec<u32>,
+    /// Slots of live connections by id.
+    by_id: HashMap<u64, u32, RandomState>,
     pub(crate) closed: VecDeque<ConnectionSnapshot>,
 }
 
 impl Registry {
     pub(crate) fn live(&self) -> impl Iterator<Item = &Arc<Connection>> {
         self.slots.iter().flatten()
+    }
+
+    /// The live connection with this id.
+    fn find(&self, id: u64) -> Option<&Arc<Connection>> {
+        let slot = *self.by_id.get(&id)?;
+        self.slots[slot as usize].as_ref()
     }
 }
 
@@ -161,6 +171,7 @@ impl Shared {
         };
         let connection = Arc::new(make(slot));
         registry.slots[slot as usize] = Some(Arc::clone(&connection));
+        registry.by_id.insert(connection.id, slot);
         connection
     }
 
@@ -168,6 +179,7 @@ impl Shared {
     pub(crate) fn unregister(&self, connection: &Connection, ended: ConnectionSnapshot) {
         let mut registry = lock(&self.registry);
         registry.slots[connection.slot as usize] = None;
+        registry.by_id.remove(&connection.id);
         registry.free.push(connection.slot);
         if self.options.max_closed_clients > 0 {
             while registry.closed.len() >= self.options.max_closed_clients {
@@ -253,13 +265,18 @@ impl Broker {
         }
     }
 
+    /// Who sent a request that reached an attachment; `None` when the connection has gone, or is none of a client.
+    #[must_use]
+    pub fn requester(&self, origin: ConnectionId) -> Option<Requester> {
+        let connection = lock(&self.shared.registry).find(origin.0).cloned()?;
+        let is_open = !self.shared.settings().access.is_configured();
+        Some(Requester::new(is_open, connection.admission.grant()))
+    }
+
     /// Closes one connection (reason `Kicked`); false when there is none with this id.
     #[must_use]
     pub fn kick(&self, connection_id: u64) -> bool {
-        let found = lock(&self.shared.registry)
-            .live()
-            .find(|connection| connection.id == connection_id)
-            .cloned();
+        let found = lock(&self.shared.registry).find(connection_id).cloned();
         if let Some(connection) = &found {
             connection.close(CloseReason::Kicked);
         }

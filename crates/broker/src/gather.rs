@@ -39,6 +39,17 @@ pub(crate) struct Origin {
     pub(crate) id: u64,
     /// Does not get its own messages.
     pub(crate) skip_self: bool,
+    /// Who may get them.
+    pub(crate) audience: Audience,
+}
+
+/// Whom a message may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Everybody.
+    All,
+    /// Clients, not in-process parties.
+    Clients,
 }
 
 impl Origin {
@@ -291,7 +302,7 @@ impl Outlets {
                 self.append(connection, subscription, prefix, message);
             }
             Owner::Attachment { shared, tag, holdable } => {
-                if shared.id == origin.id {
+                if shared.id == origin.id || origin.audience == Audience::Clients {
                     return false;
                 }
                 self.append_to_sink(shared, *tag, *holdable, message, origin);

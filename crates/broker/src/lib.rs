@@ -21,6 +21,7 @@ mod options;
 mod outbound;
 mod publisher;
 mod reason;
+mod requester;
 mod routing;
 mod session;
 mod settings;
@@ -41,6 +42,7 @@ pub use listener::{Listener, bind_host};
 pub use options::BrokerOptions;
 pub use publisher::{Published, Publisher};
 pub use reason::CloseReason;
+pub use requester::Requester;
 pub use settings::Reloaded;
 pub use snapshot::{
     BrokerSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, SubscriptionDetail, SubscriptionSnapshot,

@@ -6,7 +6,8 @@ use seaway_nats_protocol::subject;
 
 use crate::attachment::{AttachmentShared, Destination};
 use crate::broker::Shared;
-use crate::gather::{Gatherer, Message, Origin};
+use crate::gather::{Audience, Gatherer, Message, Origin};
+use crate::limits::KEPT_CAPACITY_BYTES;
 
 /// Publishes for an attachment. It gathers frames per destination; [`Publisher::flush`] takes each destination's
 /// lock once and writes. Frames for one destination leave in the order in which they were published.
@@ -14,6 +15,8 @@ pub struct Publisher {
     broker: Arc<Shared>,
     attachment: Arc<AttachmentShared>,
     gatherer: Gatherer,
+    /// Headers and payload of an answer, joined.
+    body: Vec<u8>,
 }
 
 /// What became of a publication.
@@ -34,6 +37,7 @@ impl Publisher {
             broker,
             attachment,
             gatherer,
+            body: Vec::new(),
         }
     }
 
@@ -67,8 +71,45 @@ impl Publisher {
             size_text: None,
             tail: None,
         };
-        let origin = self.origin();
-        let receivers = self.gatherer.deliver(&self.broker, matched, &message, origin);
+        self.deliver(matched, &message, Audience::All)
+    }
+
+    /// Answers a request: `headers` is a whole header block or empty, clients without headers get the payload alone.
+    /// An answer reaches clients only. Its subject was chosen by whoever asked, and this process' services do what
+    /// a client tells them only when it may publish to them itself.
+    pub fn answer(&mut self, subject: &[u8], headers: &[u8], payload: &[u8]) -> Published {
+        if !subject::is_well_formed(subject) {
+            return Published {
+                receivers: 0,
+                congested: None,
+            };
+        }
+        let mut body = std::mem::take(&mut self.body);
+        body.clear();
+        body.extend_from_slice(headers);
+        body.extend_from_slice(payload);
+        let message = Message {
+            subject,
+            reply: None,
+            header_size: headers.len(),
+            parts: &[&body],
+            size: body.len(),
+            size_text: None,
+            tail: None,
+        };
+        let published = self.deliver(subject, &message, Audience::Clients);
+        if body.capacity() <= KEPT_CAPACITY_BYTES {
+            self.body = body;
+        }
+        published
+    }
+
+    fn deliver(&mut self, matched: &[u8], message: &Message<'_>, audience: Audience) -> Published {
+        let origin = Origin {
+            audience,
+            ..self.origin()
+        };
+        let receivers = self.gatherer.deliver(&self.broker, matched, message, origin);
         let congested = self.gatherer.take_congested().and_then(|(connection, unflushed)| {
             connection
                 .watch_drain(&self.attachment, unflushed)
@@ -87,6 +128,7 @@ impl Publisher {
         Origin {
             id: self.attachment.id,
             skip_self: true,
+            audience: Audience::All,
         }
     }
 }

@@ -4,13 +4,15 @@
 //! This crate decides paths, parameters, key order and texts of the answers. It knows nothing of the insides of a server:
 //! it asks a [`Source`] for snapshots, which can neither block nor change what they show.
 //!
-//! [`serve`] answers requests on a listener. Requests are hostile until proven otherwise: connections, queries, waiting
+//! [`serve`] answers requests on a listener, [`Answers`] those that come another way. Requests are hostile until proven otherwise: connections, queries, waiting
 //! times and list sizes are bounded, see [`limits`].
 
 pub mod limits;
 
+mod answers;
 mod broker;
 mod connections;
+mod durables;
 mod features;
 mod json;
 mod metrics;
@@ -22,6 +24,7 @@ mod snapshot;
 mod streaming;
 mod why;
 
+pub use answers::{Answers, Refusal};
 pub use connections::GLOBAL_ACCOUNT;
 pub use serve::{TlsSource, router, serve, serve_tls};
 pub use snapshot::{

@@ -155,7 +155,7 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Moment {
             now: Timestamp::now(),
             zone: TimeZone::system(),
@@ -329,4 +329,4 @@ pub(crate) mod fake;
 #[cfg(test)]
 mod features_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -69,6 +69,13 @@ pub trait Source: Send + Sync + 'static {
     /// A part of the channels in the byte order of their names.
     fn channels(&self, request: PageRequest) -> Answer<'_, Page<Channel>>;
 
+    /// A part of the channels whose names begin with `prefix`, in the byte order of their names and without their
+    /// subscriptions; the total is the number of channels that begin so.
+    fn channels_with_prefix(&self, prefix: Vec<u8>, offset: usize, limit: usize) -> Answer<'_, Page<Channel>>;
+
+    /// What limits a channel of this name, whether it exists or not.
+    fn channel_limits(&self, name: &[u8]) -> ChannelLimits;
+
     /// One channel.
     fn channel(&self, name: Vec<u8>, detail: Detail) -> Answer<'_, Option<Channel>>;
 

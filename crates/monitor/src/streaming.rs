@@ -9,7 +9,7 @@ use crate::process::ProcessUse;
 use crate::query::Query;
 use crate::site::{Moment, Reply};
 use crate::snapshot::{
-    Channel, ChannelLimits, Client, Detail, Page, PageRequest, Role, Source, StreamingIdentity, StreamingState,
+    Channel, ChannelLimits, Client, Detail, PageRequest, Role, Source, StoreLimits, StreamingIdentity, StreamingState,
     Unavailable,
 };
 
@@ -25,7 +25,7 @@ pub(crate) const INDEX: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n\
     </ul>\n</body>\n</html>\n";
 
 #[derive(Serialize)]
-struct Serverz {
+pub(crate) struct Serverz {
     cluster_id: String,
     server_id: String,
     version: String,
@@ -58,33 +58,39 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+impl Serverz {
+    pub(crate) async fn look(source: &dyn Source, moment: &Moment, used: ProcessUse) -> Result<Serverz, Unavailable> {
+        let identity = source.streaming_identity();
+        let server = source.streaming_server().await?;
+        Ok(Serverz {
+            cluster_id: identity.cluster_id,
+            server_id: identity.server_id,
+            version: server.version,
+            go: server.runtime,
+            state: identity.state,
+            role: server.role,
+            node_id: server.node_id,
+            now: moment.local_now(),
+            start_time: moment.local(timestamp(server.start_ns)),
+            uptime: span(server.start_ns, moment.now_ns()),
+            clients: server.clients,
+            subscriptions: server.subscriptions,
+            channels: server.channels,
+            total_msgs: server.total_msgs,
+            total_bytes: server.total_bytes,
+            in_msgs: server.in_msgs,
+            in_bytes: server.in_bytes,
+            out_msgs: server.out_msgs,
+            out_bytes: server.out_bytes,
+            open_fds: used.open_fds,
+            max_fds: used.max_fds,
+        })
+    }
+}
+
 /// `/streaming/serverz`
 pub(crate) async fn serverz(source: &dyn Source, moment: &Moment, used: ProcessUse) -> Result<Reply, Unavailable> {
-    let identity = source.streaming_identity();
-    let server = source.streaming_server().await?;
-    Ok(Reply::json(&Serverz {
-        cluster_id: identity.cluster_id,
-        server_id: identity.server_id,
-        version: server.version,
-        go: server.runtime,
-        state: identity.state,
-        role: server.role,
-        node_id: server.node_id,
-        now: moment.local_now(),
-        start_time: moment.local(timestamp(server.start_ns)),
-        uptime: span(server.start_ns, moment.now_ns()),
-        clients: server.clients,
-        subscriptions: server.subscriptions,
-        channels: server.channels,
-        total_msgs: server.total_msgs,
-        total_bytes: server.total_bytes,
-        in_msgs: server.in_msgs,
-        in_bytes: server.in_bytes,
-        out_msgs: server.out_msgs,
-        out_bytes: server.out_bytes,
-        open_fds: used.open_fds,
-        max_fds: used.max_fds,
-    }))
+    Ok(Reply::json(&Serverz::look(source, moment, used).await?))
 }
 
 #[derive(Serialize)]
@@ -94,18 +100,29 @@ struct Storez {
     now: String,
     #[serde(rename = "type")]
     kind: String,
-    limits: StorezLimits,
+    limits: ShownLimits,
     total_msgs: u64,
     total_bytes: u64,
 }
 
+/// Limits as storez shows them.
 #[derive(Serialize)]
-struct StorezLimits {
+pub(crate) struct ShownLimits {
     max_channels: u64,
     #[serde(flatten)]
     global: ChannelLimits,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     channels: BTreeMap<String, ChannelLimits>,
+}
+
+impl From<StoreLimits> for ShownLimits {
+    fn from(limits: StoreLimits) -> ShownLimits {
+        ShownLimits {
+            max_channels: limits.max_channels,
+            global: limits.global,
+            channels: limits.channels,
+        }
+    }
 }
 
 /// `/streaming/storez`
@@ -117,11 +134,7 @@ pub(crate) async fn storez(source: &dyn Source, moment: &Moment) -> Result<Reply
         server_id: identity.server_id,
         now: moment.local_now(),
         kind: store.kind,
-        limits: StorezLimits {
-            max_channels: store.limits.max_channels,
-            global: store.limits.global,
-            channels: store.limits.channels,
-        },
+        limits: store.limits.into(),
         total_msgs: store.total_msgs,
         total_bytes: store.total_bytes,
     }))
@@ -129,7 +142,7 @@ pub(crate) async fn storez(source: &dyn Source, moment: &Moment) -> Result<Reply
 
 /// What all lists begin with; the list itself follows.
 #[derive(Serialize)]
-struct List<T: Serialize> {
+pub(crate) struct List<T: Serialize> {
     cluster_id: String,
     server_id: String,
     now: String,
@@ -142,12 +155,14 @@ struct List<T: Serialize> {
 }
 
 impl<T: Serialize> List<T> {
-    fn new<E>(
+    /// The list of `count` entries out of `total`.
+    pub(crate) fn new(
         identity: StreamingIdentity,
         moment: &Moment,
         request: PageRequest,
-        page: Page<E>,
-        entries: impl FnOnce(Vec<E>) -> T,
+        count: usize,
+        total: usize,
+        entries: T,
     ) -> Self {
         List {
             cluster_id: identity.cluster_id,
@@ -155,28 +170,28 @@ impl<T: Serialize> List<T> {
             now: moment.local_now(),
             offset: request.offset,
             limit: request.limit,
-            count: page.entries.len(),
-            total: page.total,
-            entries: entries(page.entries),
+            count,
+            total,
+            entries,
         }
     }
 }
 
 #[derive(Serialize)]
-struct Clients {
-    clients: Vec<Client>,
+pub(crate) struct Clients<'a> {
+    pub(crate) clients: &'a [Client],
 }
 
 #[derive(Serialize)]
-struct Names {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    names: Vec<String>,
+struct Names<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    names: &'a [String],
 }
 
 #[derive(Serialize)]
-struct Channels {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    channels: Vec<Channel>,
+struct Channels<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    channels: &'a [Channel],
 }
 
 /// `/streaming/clientsz`
@@ -189,9 +204,15 @@ pub(crate) async fn clientsz(source: &dyn Source, moment: &Moment, query: &Query
     }
     let request = query.page();
     let page = source.clients(request).await?;
-    let list = List::new(source.streaming_identity(), moment, request, page, |clients| Clients {
-        clients,
-    });
+    let (identity, clients) = (source.streaming_identity(), &page.entries);
+    let list = List::new(
+        identity,
+        moment,
+        request,
+        clients.len(),
+        page.total,
+        Clients { clients },
+    );
     Ok(Reply::json(&list))
 }
 
@@ -208,13 +229,27 @@ pub(crate) async fn channelsz(source: &dyn Source, moment: &Moment, query: &Quer
     Ok(match request.detail {
         Detail::Counts => {
             let page = source.channel_names(request).await?;
-            Reply::json(&List::new(identity, moment, request, page, |names| Names { names }))
+            let names = &page.entries;
+            Reply::json(&List::new(
+                identity,
+                moment,
+                request,
+                names.len(),
+                page.total,
+                Names { names },
+            ))
         }
         Detail::Subscriptions => {
             let page = source.channels(request).await?;
-            Reply::json(&List::new(identity, moment, request, page, |channels| Channels {
-                channels,
-            }))
+            let (count, channels) = (page.entries.len(), &page.entries);
+            Reply::json(&List::new(
+                identity,
+                moment,
+                request,
+                count,
+                page.total,
+                Channels { channels },
+            ))
         }
     })
 }

@@ -41,13 +41,13 @@ pub(crate) async fn why(
     let reply = if text {
         Reply::text(said(&why))
     } else {
-        Reply::json(&Answer {
-            identity: source.streaming_identity(),
+        Reply::json(&Answer::new(
+            source.streaming_identity(),
             moment,
-            offset: page.offset,
-            limit: page.limit,
-            why: &why,
-        })
+            page.offset,
+            page.limit,
+            &why,
+        ))
     };
     Ok(if why.found { reply } else { reply.status(404) })
 }
@@ -75,12 +75,31 @@ fn said(why: &Why) -> String {
     text
 }
 
-struct Answer<'a> {
+/// The answer as it is serialized.
+pub(crate) struct Answer<'a> {
     identity: StreamingIdentity,
     moment: &'a Moment,
     offset: usize,
     limit: usize,
     why: &'a Why,
+}
+
+impl<'a> Answer<'a> {
+    pub(crate) fn new(
+        identity: StreamingIdentity,
+        moment: &'a Moment,
+        offset: usize,
+        limit: usize,
+        why: &'a Why,
+    ) -> Answer<'a> {
+        Answer {
+            identity,
+            moment,
+            offset,
+            limit,
+            why,
+        }
+    }
 }
 
 impl Serialize for Answer<'_> {

@@ -6,11 +6,13 @@
 
 mod hold;
 mod inbox;
+mod look;
 mod pass;
 mod world;
 
 pub(crate) use hold::Tag;
 pub use inbox::{Glance, Inbox, Query};
+pub use look::{Look, LookError, LookStart, Looked};
 pub(crate) use pass::{Clock, start};
 pub use pass::{EngineThread, Health};
 pub(crate) use world::World;

@@ -1,5 +1,6 @@
 //! The shell: sockets, the engine thread, signals, start and stop, logging. The only crate that knows all others.
 
+mod administration;
 pub mod banner;
 mod broker_options;
 pub mod engine;
@@ -8,6 +9,7 @@ pub mod events;
 pub mod files;
 pub mod limits;
 pub mod logging;
+mod mail;
 pub mod monitoring;
 mod opening;
 pub mod partition;

@@ -64,3 +64,54 @@ pub const MONITORING_SLICE: usize = 256;
 
 /// Channels and subscriptions that one question of a survey looks at.
 pub const SURVEY_VISITS: usize = 2048;
+
+/// Bytes of administration requests that wait to be read; beyond it whoever sends them is held back.
+pub const ADMINISTRATION_MAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of an administration request.
+pub const ADMINISTRATION_REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// Administration requests that are answered at a time; others wait.
+pub const ADMINISTRATION_REQUESTS_MAX: usize = 16;
+
+/// Entries of a list that an administration request may ask for.
+pub const ADMINISTRATION_LIST_MAX: usize = 4096;
+
+/// Administration requests among them that read messages; further ones are refused.
+pub const LOOKS_MAX: usize = 8;
+
+/// The same for requests of one connection.
+pub const LOOKS_PER_CONNECTION_MAX: usize = 2;
+
+/// Messages that one request may ask for.
+pub const LOOK_MESSAGES_MAX: u64 = 1000;
+
+/// Bytes of messages that one request gets when it does not say.
+pub const LOOK_BYTES_DEFAULT: u64 = 1024 * 1024;
+
+/// Bytes of messages that one request may ask for.
+pub const LOOK_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Messages that are read from the store at once.
+pub const LOOK_SLICE_MESSAGES: u64 = 128;
+
+/// About how many bytes of them.
+pub const LOOK_SLICE_BYTES: u64 = 256 * 1024;
+
+/// What a message costs its receiver's connection beside its bytes and the names in it.
+pub const LOOK_OVERHEAD_BYTES: usize = 192;
+
+/// How long a read of messages waits for a connection that does not read what was sent.
+pub const LOOK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// How long it takes at most; the rest is asked for anew.
+pub const LOOK_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+const _: () = assert!(
+    LOOKS_MAX < ADMINISTRATION_REQUESTS_MAX,
+    "slow readers leave room for other requests"
+);
+const _: () = assert!(
+    LOOK_SLICE_BYTES < 1 << 32 && LOOK_SLICE_MESSAGES < 1 << 32,
+    "the store counts in 32 bits"
+);

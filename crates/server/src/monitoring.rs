@@ -16,7 +16,7 @@ use seaway_monitor::{Answer, Detail, PageRequest, Source, StreamingIdentity, Una
 use seaway_streaming::{LimitsTable, SurveySlice};
 use tokio::sync::oneshot;
 
-use crate::engine::{Glance, Health, Inbox};
+use crate::engine::{Glance, Health, Inbox, Look, LookError, LookStart, Looked};
 use crate::limits::{MONITORING_QUESTIONS_MAX, MONITORING_SLICE, SURVEY_VISITS};
 use crate::phase::{Phase, Stage};
 
@@ -109,6 +109,36 @@ impl Monitoring {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(_)) => unavailable("the streaming engine has stopped"),
             Err(_) => unavailable("the streaming engine does not answer"),
+        }
+    }
+
+    /// Looks at stored messages, at most so many and about so many bytes.
+    ///
+    /// # Errors
+    /// See [`LookError`].
+    pub(crate) async fn look(
+        &self,
+        channel: &[u8],
+        start: LookStart,
+        messages_max: u32,
+        bytes_max: u32,
+    ) -> Result<Looked, LookError> {
+        let unavailable = |reason: &str| Err(LookError::Unavailable(reason.to_owned()));
+        if !self.phase.has_engine() {
+            return unavailable(&self.phase.not_ready().unwrap_or_default());
+        }
+        let (answer, answered) = oneshot::channel();
+        self.inbox.look(Look {
+            channel: channel.to_vec(),
+            start,
+            messages_max,
+            bytes_max,
+            answer,
+        });
+        match tokio::time::timeout(ENGINE_PATIENCE, answered).await {
+            Ok(Ok(looked)) => looked,
+            Ok(Err(_)) => unavailable("the streaming engine has stopped"),
+            Err(_) => unavailable("the store does not answer"),
         }
     }
 
@@ -256,6 +286,40 @@ impl Source for Monitoring {
                 move |glance: &Glance<'_>, after: &[u8], limit| glance.engine.channels_after(after, limit, detail);
             Ok(page(self.page(request, first, more).await?, show::channel))
         })
+    }
+
+    fn channels_with_prefix(
+        &self,
+        prefix: Vec<u8>,
+        offset: usize,
+        limit: usize,
+    ) -> Answer<'_, monitor::Page<monitor::Channel>> {
+        Box::pin(async move {
+            let mut found = seaway_streaming::Page {
+                total: 0,
+                items: Vec::new(),
+                next: None,
+            };
+            loop {
+                let (prefix, after, total) = (prefix.clone(), found.next.take(), found.total);
+                let wanted = offset.saturating_sub(total)..offset.saturating_add(limit).saturating_sub(total);
+                let look = move |glance: &Glance<'_>| {
+                    let engine = glance.engine;
+                    engine.channels_beginning(&prefix, after.as_deref(), SURVEY_VISITS, wanted)
+                };
+                let part = self.ask(look).await?;
+                found.total += part.total;
+                found.items.extend(part.items);
+                found.next = part.next;
+                if found.next.is_none() {
+                    return Ok(page(found, show::channel));
+                }
+            }
+        })
+    }
+
+    fn channel_limits(&self, name: &[u8]) -> monitor::ChannelLimits {
+        show::channel_limits(&self.limits.effective(name))
     }
 
     fn channel(&self, name: Vec<u8>, detail: Detail) -> Answer<'_, Option<monitor::Channel>> {

@@ -1,10 +1,10 @@
 //! Which channels other servers of the same cluster ID serve (`streaming-protocol.md` §10): lists are exchanged through the
 //! bus, at the start and whenever another broker comes into reach. An overlap ends the server.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use seaway_broker::{Attachment, Batch, Broker, Destination, Gate, Publisher, Sink};
+use seaway_broker::{Attachment, Broker, Publisher, Sink};
 use seaway_stan_protocol::partition::{
     NO_CONFIGURED_CHANNEL, decode_channel_list, decode_partitioning, encode_channel_lists, encode_partitioning,
     partition_conflict,
@@ -14,54 +14,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::limits::{PARTITION_MAIL_BYTES_MAX, PARTITION_PATIENCE, PARTITION_SETTLING};
+use crate::mail::Mail;
 
 /// Lists of other servers.
 const LISTS: u64 = 1;
 /// Their answers to ours.
 const ANSWERS: u64 = 2;
-
-/// What arrived and was not looked at; bounded by holding back whoever sends.
-#[derive(Default)]
-struct Mail {
-    waiting: Mutex<(Vec<Batch>, usize)>,
-    arrived: Notify,
-    gate: Mutex<Option<Arc<Gate>>>,
-}
-
-impl Mail {
-    fn gate(&self) -> Option<Arc<Gate>> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn take(&self) -> Vec<Batch> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.1 = 0;
-        let batches = std::mem::take(&mut waiting.0);
-        drop(waiting);
-        if let Some(gate) = self.gate().filter(|gate| gate.is_closed()) {
-            gate.open();
-        }
-        batches
-    }
-}
-
-impl Sink for Mail {
-    fn deliver(&self, batch: Batch) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.1 += batch.data_len();
-        waiting.0.push(batch);
-        if waiting.1 > PARTITION_MAIL_BYTES_MAX
-            && let Some(gate) = self.gate()
-        {
-            // Within the lock, so that what empties the mail opens it after this.
-            gate.close();
-        }
-        drop(waiting);
-        self.arrived.notify_one();
-    }
-
-    fn drained(&self, _destination: Destination) {}
-}
 
 /// Another server serves one of this server's channels; the text of §3.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,9 +78,9 @@ impl Partition {
         }
         let names: Vec<&[u8]> = limits.entries().iter().map(|entry| entry.name.as_bytes()).collect();
         let lists = encode_channel_lists(server_id.as_bytes(), &names, max_payload).map_err(|text| anyhow!(text))?;
-        let mail = Arc::new(Mail::default());
+        let mail = Arc::new(Mail::new(PARTITION_MAIL_BYTES_MAX));
         let attachment = broker.attach("partitioning", Arc::clone(&mail) as Arc<dyn Sink>);
-        *mail.gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(attachment.shared_gate());
+        mail.set_gate(attachment.shared_gate());
         let subject = format!("_STAN.part.{cluster_id}");
         let inbox = format!("_INBOX.{}", crate::start::token());
         attachment.subscribe(&subject, LISTS, true)?;
@@ -164,7 +122,7 @@ impl Partition {
         let mut quiet_at = Instant::now() + PARTITION_PATIENCE;
         loop {
             tokio::select! {
-                () = self.mail.arrived.notified() => {
+                () = self.mail.arrived() => {
                     if self.read_mail()? > 0 {
                         quiet_at = Instant::now() + PARTITION_PATIENCE;
                     }
@@ -179,7 +137,7 @@ impl Partition {
         let learnt = self.learnt.clone();
         loop {
             let outcome = tokio::select! {
-                () = self.mail.arrived.notified() => self.read_mail().map(drop),
+                () = self.mail.arrived() => self.read_mail().map(drop),
                 () = learnt.0.notified() => {
                     tokio::time::sleep(PARTITION_SETTLING).await;
                     self.announce().await

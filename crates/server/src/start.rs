@@ -15,6 +15,7 @@ use seaway_streaming::LimitsTable;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::administration::Administration;
 use crate::engine::{EngineThread, Health, Inbox};
 use crate::files::{Ports, PortsFile, write_pid_file};
 use crate::limits::{LOG_FLUSH_PATIENCE, RECOVERY_TOLD_EVERY};
@@ -59,6 +60,7 @@ fn fatal(error: &anyhow::Error) -> ExitCode {
 /// What others see of a server from its start on.
 struct Introduced {
     monitoring: Vec<MonitoringTask>,
+    administration: Administration,
     ports: Ports,
     ports_file: Option<PortsFile>,
 }
@@ -126,6 +128,7 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     tracing::info!(target: "stream", "Shutting down.");
     phase.enter(Stage::Stopping);
     listening.close();
+    introduced.administration.stop().await;
     let stopping = stop(thread, broker, introduced.monitoring);
     tokio::pin!(stopping);
     loop {
@@ -310,7 +313,7 @@ fn monitoring_host(options: &Options) -> &str {
     options.broker.http_host.as_deref().unwrap_or(&options.broker.host)
 }
 
-/// The broker's own banner; writes the pid file, starts the monitoring and writes the ports file (`nats-core.md` §5.6).
+/// The broker's own banner; writes the pid file, starts monitoring and administration and writes the ports file (`nats-core.md` §5.6).
 fn introduce(
     options: &Options,
     broker: &Broker,
@@ -331,7 +334,9 @@ fn introduce(
     let mut ports = Ports::default();
     let clients = sockets.clients.local_addr()?;
     ports.add("nats", "nats", clients);
-    let tasks = start_monitoring(options, broker, sockets, monitoring, &mut ports).context("serve the monitoring")?;
+    let (source, tasks) =
+        start_monitoring(options, broker, sockets, monitoring, &mut ports).context("serve the monitoring")?;
+    let administration = Administration::start(broker, &options.streaming.cluster_id, source)?;
     tracing::info!(
         "Listening for client connections on {}:{}",
         options.broker.host,
@@ -344,19 +349,20 @@ fn introduce(
         .transpose()?;
     Ok(Introduced {
         monitoring: tasks,
+        administration,
         ports,
         ports_file,
     })
 }
 
-/// Starts one task per monitoring listener; all answer from one source.
+/// Starts one task per monitoring listener; all answer from one source, which is given back.
 fn start_monitoring(
     options: &Options,
     broker: &Broker,
     sockets: &mut Sockets,
     monitoring: impl FnOnce(MonitoredPorts) -> Monitoring,
     ports: &mut Ports,
-) -> Result<Vec<MonitoringTask>> {
+) -> Result<(Arc<Monitoring>, Vec<MonitoringTask>)> {
     let listeners = [
         ("http", sockets.monitoring.take()),
         ("https", sockets.secure_monitoring.take()),
@@ -387,7 +393,7 @@ fn start_monitoring(
         };
         tasks.push(MonitoringTask::start(listener, Arc::clone(&source), tls)?);
     }
-    Ok(tasks)
+    Ok((source, tasks))
 }
 
 /// The broker's certificate as it is when somebody connects; the first one when a reload has turned TLS off.

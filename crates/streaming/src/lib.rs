@@ -46,7 +46,7 @@ pub use limits_table::{ChannelLimits, LimitsEntry, LimitsError, LimitsTable};
 pub use options::{Limits, Options, Slices};
 pub use recovery::{RecoverError, StartError, StartSummary};
 pub use snapshot::{
-    ChannelSnapshot, ClientSnapshot, Counters, Page, ServerSnapshot, SubscriptionSnapshot, Survey, SurveySlice,
+    ChannelSnapshot, ClientSnapshot, Counters, Page, ServerSnapshot, Stored, SubscriptionSnapshot, Survey, SurveySlice,
     SurveyedChannel, SurveyedSubscription,
 };
 pub use time::{Now, Timestamp};

@@ -4,11 +4,12 @@
 //! no question keeps the engine from its work however much there is.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 
 use bytes::Bytes;
 
 use crate::engine::Engine;
+use crate::input::ChannelId;
 use crate::state::{Channel, ChannelKey, ClientKey, Phase, SubscriptionKey};
 use crate::time::Now;
 
@@ -67,6 +68,17 @@ pub struct ChannelSnapshot {
     pub subscriptions_count: usize,
     /// Empty unless asked for.
     pub subscriptions: Vec<SubscriptionSnapshot>,
+}
+
+/// Where a channel's messages are, for reading them behind the engine's back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its number in the store.
+    pub channel: ChannelId,
+    /// First live sequence; above `last` when there is none, 0 when there never was one.
+    pub first: u64,
+    /// Last durable sequence; what the store has above it must not be shown.
+    pub last: u64,
 }
 
 /// One subscription (§8.6).
@@ -264,6 +276,40 @@ impl Engine {
         let entries = self.channel_order.range::<[u8], _>(behind);
         Page::of(self.channel_order.len(), entries, limit, |key| {
             self.channel_snapshot(key, with_subscriptions)
+        })
+    }
+
+    /// Channels whose names begin with `prefix`, in byte order: those behind `after` (from the first one on for `None`),
+    /// `visits` of them at most. The total is how many were looked at; told of are those at the `wanted` places, counted from
+    /// the first that was.
+    pub fn channels_beginning(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        visits: usize,
+        wanted: Range<usize>,
+    ) -> Page<ChannelSnapshot> {
+        let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
+        let rest = self.channel_order.range::<[u8], _>((start, Bound::Unbounded));
+        let mut rest = rest.take_while(|(name, _)| name.starts_with(prefix));
+        let (mut items, mut total, mut last) = (Vec::new(), 0, None);
+        for (name, &key) in rest.by_ref().take(visits) {
+            if wanted.contains(&total) {
+                items.push(self.channel_snapshot(key, false));
+            }
+            (total, last) = (total + 1, Some(name));
+        }
+        let next = last.filter(|_| rest.next().is_some()).map(|name| name.to_vec());
+        Page { total, items, next }
+    }
+
+    /// Where the durable messages of a channel are.
+    pub fn stored(&self, name: &[u8]) -> Option<Stored> {
+        let channel = &self.channels[self.find_channel(name)?.0];
+        Some(Stored {
+            channel: channel.id,
+            first: channel.first,
+            last: channel.durable_last,
         })
     }
 

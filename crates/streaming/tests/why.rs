@@ -211,6 +211,57 @@ fn lists_go_on_behind_names_that_are_no_text() {
     assert_eq!(names, ["\u{fffd}1", "\u{fffd}2", "\u{fffd}3"]);
 }
 
+/// What begins with a prefix is found, counted and shown once, whatever the slices.
+#[test]
+fn prefixes_are_counted_in_slices() {
+    let mut world = World::new();
+    let (mut engine, _) = world.start(Options::default(), NOW).expect("it starts");
+    let mut run = |service, payload: Vec<u8>| {
+        let input = Input::Request {
+            service,
+            reply: b"reply",
+            payload: &payload,
+        };
+        engine.handle(NOW, input, &mut world);
+        world.quiesce(&mut engine, NOW);
+    };
+    let connect = ConnectRequest {
+        client_id: "me".into(),
+        heartbeat_inbox: "hb.me".into(),
+        ..ConnectRequest::default()
+    };
+    run(Service::Connect, connect.encode_to_vec());
+    for channel in ["o", "or.a", "or", "or.b", "or.c", "os", "p"] {
+        let publish = PubMsg {
+            client_id: "me".into(),
+            guid: "g".into(),
+            subject: channel.into(),
+            ..PubMsg::default()
+        };
+        run(Service::Publish, publish.encode_to_vec());
+    }
+    for visits in 1..6 {
+        let (mut after, mut total, mut names) = (None, 0, Vec::new());
+        loop {
+            let wanted = 1_usize.saturating_sub(total)..4_usize.saturating_sub(total);
+            let page = engine.channels_beginning(b"or", after.as_deref(), visits, wanted);
+            assert!(page.total <= visits);
+            total += page.total;
+            names.extend(page.items.into_iter().map(|channel| channel.name));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!((total, names.join(" ").as_str()), (4, "or.a or.b or.c"), "{visits}");
+    }
+    assert_eq!(engine.channels_beginning(b"", None, 10, 0..0).total, 7);
+    assert_eq!(engine.channels_beginning(b"x", None, 10, 0..9).total, 0);
+    let stored = engine.stored(b"or").expect("it is there");
+    assert_eq!((stored.first, stored.last), (1, 1));
+    assert_eq!(engine.stored(b"other"), None);
+}
+
 /// A survey visits every channel once, whatever the slice, and its sums are those of the whole.
 #[test]
 fn surveys_add_up_whatever_their_slices() {

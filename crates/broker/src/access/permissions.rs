@@ -101,6 +101,14 @@ impl Rules {
                 .any(|rule| subject::matches(&rule.subject, text))
     }
 
+    /// Whether `text` may be published to and an allowed pattern begins with its first token, in letters: a wildcard
+    /// there, or no pattern at all, was not written with that part of the subjects in mind.
+    pub(crate) fn names(&self, text: &[u8]) -> bool {
+        let allowed = self.publish_allow.iter().flatten();
+        let mut naming = allowed.filter(|rule| first_token(&rule.subject) == first_token(text));
+        naming.any(|rule| subject::matches(&rule.subject, text)) && self.may_publish(text)
+    }
+
     /// Whether `pattern` may be subscribed to, in `queue` if given. What only overlaps a denial is permitted; see
     /// [`Rules::withholds`].
     pub(crate) fn may_subscribe(&self, pattern: &[u8], queue: Option<&[u8]>) -> bool {
@@ -148,6 +156,10 @@ impl Rule {
             (Some(rule), Some(queue)) => **rule == *queue || subject::matches(rule, queue),
         }
     }
+}
+
+fn first_token(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == b'.').next().unwrap_or_default()
 }
 
 fn publish_rules(texts: &[String]) -> Result<Vec<Rule>, InvalidRule> {
@@ -234,6 +246,28 @@ mod tests {
             );
         }
         assert!(!publish(&[], &[]).restricts_publishing());
+    }
+
+    /// A right that has to be given by name does not come with a wildcard.
+    #[test]
+    fn naming() {
+        let cases: &[(&[&str], &[&str], bool)] = &[
+            (&[], &[], false),
+            (&[">"], &[], false),
+            (&["*.change.>"], &[], false),
+            (&["$S.>"], &[], true),
+            (&["$S.*.purge"], &[], true),
+            (&[">", "$S.change.purge"], &[], true),
+            (&["$S.read.>"], &[], false),
+            (&[">", "$S.read.>"], &[], false),
+            (&["$S.>"], &["$S.change.>"], false),
+            (&["$S.>"], &["*.*.purge"], false),
+            (&["$Sx.>", "$S"], &[], false),
+        ];
+        for (allow, deny, expected) in cases {
+            let rules = publish(allow, deny);
+            assert_eq!(rules.names(b"$S.change.purge"), *expected, "{allow:?} {deny:?}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::timers::Timers;
 use crate::access::Verdicts;
 use crate::broker::Shared;
 use crate::connection::Connection;
-use crate::gather::{Aftermath, Gatherer, Message, Origin};
+use crate::gather::{Aftermath, Audience, Gatherer, Message, Origin};
 use crate::lock::lock;
 use crate::reason::CloseReason;
 use crate::settings::Settings;
@@ -155,6 +155,7 @@ impl Client {
         Origin {
             id: connection.id,
             skip_self: !self.echo,
+            audience: Audience::All,
         }
     }
 

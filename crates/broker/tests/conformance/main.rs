@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub, missing_docs, reason = "helpers of tests")]
 
+mod answering;
 mod attachment;
 mod authentication;
 mod connecting;

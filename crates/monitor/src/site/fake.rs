@@ -279,6 +279,21 @@ impl Source for Fake {
         self.answer(request.of(self.all_channels(request.detail).into_iter()))
     }
 
+    fn channels_with_prefix(&self, prefix: Vec<u8>, offset: usize, limit: usize) -> Answer<'_, Page<Channel>> {
+        let mut found = self.all_channels(Detail::Counts);
+        found.retain(|channel| channel.name.as_bytes().starts_with(&prefix));
+        let detail = Detail::Counts;
+        let request = PageRequest { offset, limit, detail };
+        self.answer(request.of(found.into_iter()))
+    }
+
+    fn channel_limits(&self, name: &[u8]) -> ChannelLimits {
+        ChannelLimits {
+            max_msgs: if name == b"orders" { 10 } else { 1_000_000 },
+            ..ChannelLimits::default()
+        }
+    }
+
     fn channel(&self, name: Vec<u8>, detail: Detail) -> Answer<'_, Option<Channel>> {
         self.answer(
             self.all_channels(detail)

@@ -3,7 +3,7 @@
 use super::fake::{Fake, START_NS};
 use super::*;
 
-pub(super) fn moment() -> Moment {
+pub(crate) fn moment() -> Moment {
     Moment {
         now: Timestamp::from_nanosecond(i128::from(START_NS) + 62_123_456_789).unwrap(),
         zone: TimeZone::fixed(jiff::tz::offset(1)),

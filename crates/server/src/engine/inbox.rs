@@ -12,6 +12,7 @@ use seaway_store::Store;
 use seaway_streaming::{Engine, Now};
 
 use super::hold::batch_bytes;
+use super::look::Look;
 use crate::limits::{INBOX_BYTES_HIGH, INBOX_BYTES_LOW};
 
 /// What a question can look at.
@@ -41,6 +42,8 @@ pub(super) enum Item {
     Drained(Destination),
     /// A question.
     Query(Query),
+    /// A look at stored messages.
+    Look(Look),
     /// Finish: process what came before, make everything durable, end.
     Stop,
 }
@@ -79,6 +82,11 @@ impl Inbox {
     /// Asks the engine something.
     pub fn ask(&self, query: Query) {
         self.push(Item::Query(query));
+    }
+
+    /// Asks for stored messages. Nobody but the caller bounds how many looks wait.
+    pub fn look(&self, look: Look) {
+        self.push(Item::Look(look));
     }
 
     /// Ends the engine after everything that waits now.

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::hold::{Held, Part, batch_bytes, entry, is_repeated};
 use super::inbox::{Glance, Inbox, Item};
+use super::look::Looks;
 use super::world::World;
 use crate::limits::{
     BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, DEADLINE_LATE_NS, LAZY_WAIT, PAUSE_GRACE_NS, RECORD_BYTES,
@@ -108,6 +109,7 @@ pub(crate) fn start(
         clock,
         health,
         held: Held::default(),
+        looks: Looks::default(),
         started_at,
         started: Some(started),
         completions: Vec::new(),
@@ -141,6 +143,7 @@ struct Pass {
     clock: Clock,
     health: Health,
     held: Held,
+    looks: Looks,
     /// Several subscriptions may bring one publish.
     overlapping: bool,
     /// The last position the start of the engine appended, and who waits for it.
@@ -172,6 +175,7 @@ impl Pass {
                         self.input(Input::Drained(seaway_streaming::Destination(destination.0)));
                     }
                     Item::Query(query) => query(&self.glance()),
+                    Item::Look(look) => self.looks.begin(look, &self.engine, &mut *self.world.store),
                     Item::Stop => stopping = true,
                 }
             }
@@ -370,6 +374,9 @@ impl Pass {
     }
 
     fn completion(&mut self, completion: Completion) {
+        let Some(completion) = self.looks.complete(completion) else {
+            return;
+        };
         match &completion {
             Completion::CheckpointNeeded if !self.checkpoint_running => {
                 self.world.checkpoint_written = false;

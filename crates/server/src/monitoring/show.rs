@@ -156,7 +156,7 @@ pub(super) fn limits(table: &LimitsTable) -> monitor::StoreLimits {
     }
 }
 
-fn channel_limits(limits: &Limits) -> monitor::ChannelLimits {
+pub(super) fn channel_limits(limits: &Limits) -> monitor::ChannelLimits {
     monitor::ChannelLimits {
         max_msgs: limits.max_messages,
         max_bytes: limits.max_bytes,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use seaway_bench::stan::Session;
 
+pub mod administration;
 pub mod faults;
 pub mod requests;
 pub mod shell;

@@ -1,0 +1,42 @@
+//! What somebody who asks an in-process service may do: services act in their own name, and have to know.
+
+use std::sync::Arc;
+
+use crate::access::Grant;
+
+/// Who sent a request, with the permissions of this moment.
+#[derive(Clone)]
+pub struct Requester {
+    /// Everybody may do everything here.
+    is_open: bool,
+    grant: Option<Arc<Grant>>,
+}
+
+impl Requester {
+    pub(crate) fn new(is_open: bool, grant: Option<Arc<Grant>>) -> Self {
+        Self { is_open, grant }
+    }
+
+    /// Whether it may subscribe to `subject`, without a queue group: answers belong nowhere else.
+    #[must_use]
+    pub fn may_receive(&self, subject: &[u8]) -> bool {
+        match &self.grant {
+            None => self.is_open,
+            Some(grant) => {
+                let rules = grant.rules.as_ref();
+                rules.is_none_or(|rules| rules.may_subscribe(subject, None))
+            }
+        }
+    }
+
+    /// Whether it was given the right to publish to `subject` by name: an allowed pattern begins with the same first
+    /// token. A wildcard in its place, no permissions at all, and a right to answer are not enough. Where nobody has to
+    /// authenticate, everybody may.
+    #[must_use]
+    pub fn is_named(&self, subject: &[u8]) -> bool {
+        match &self.grant {
+            None => self.is_open,
+            Some(grant) => grant.rules.as_ref().is_some_and(|rules| rules.names(subject)),
+        }
+    }
+}
