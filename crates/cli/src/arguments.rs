@@ -23,11 +23,11 @@ use crate::subscribe::SubscribeArguments;
     after_help = "Without a command, `seaway [flags]` runs the server: `seaway --help` lists its flags."
 )]
 pub(crate) struct CommandLine {
+    /// Print JSON: one document, or one object per line for lists and messages
+    #[arg(long, global = true, display_order = 900)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
-    /// Print JSON: one document, or one object per line for lists and messages
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

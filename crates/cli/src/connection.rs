@@ -166,7 +166,7 @@ fn nats_options(settings: &Settings) -> Outcome<async_nats::ConnectOptions> {
             .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?,
         None if has_user => {
             return Err(Failure::usage(
-                "a user needs a password: --password-file FILE, or SEAWAY_CLIENT_PASSWORD",
+                "a user needs a password: --password-file FILE, or SEAWAY_CLI_PASSWORD",
             ));
         }
         None => options,

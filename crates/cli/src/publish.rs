@@ -269,14 +269,11 @@ fn progress_bar(total: Option<u64>) -> ProgressBar {
         Some(0 | 1) => return ProgressBar::hidden(),
         Some(total) => (
             ProgressBar::new(total),
-            "{bar:40} {human_pos} of {human_len} acknowledged, {per_sec}, {eta} left",
+            "{bar:40} {human_pos} of {human_len} acknowledged, {eta} left",
         ),
         // Whoever types lines is not disturbed.
         None if std::io::stdin().is_terminal() => return ProgressBar::hidden(),
-        None => (
-            ProgressBar::no_length(),
-            "{spinner} {human_pos} acknowledged, {per_sec}",
-        ),
+        None => (ProgressBar::no_length(), "{spinner} {human_pos} acknowledged"),
     };
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),

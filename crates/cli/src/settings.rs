@@ -9,7 +9,7 @@ use crate::context;
 use crate::failure::{Failure, Outcome};
 
 /// Begin of the names of variables. No option of the server has a variable that begins so; a test of `seaway-config` checks it.
-const VARIABLE_PREFIX: &str = "SEAWAY_CLIENT_";
+const VARIABLE_PREFIX: &str = "SEAWAY_CLI_";
 /// Variable that names a context.
 const CONTEXT_VARIABLE: &str = "SEAWAY_CONTEXT";
 
@@ -305,10 +305,7 @@ mod tests {
             other.user.is_none() && other.credentials.is_none(),
             "bob's password stays at home"
         );
-        let by_variable = [
-            ("SEAWAY_CLIENT_SERVER", "nats://variable"),
-            ("SEAWAY_CLIENT_PASSWORD", "x"),
-        ];
+        let by_variable = [("SEAWAY_CLI_SERVER", "nats://variable"), ("SEAWAY_CLI_PASSWORD", "x")];
         let other = resolved(&nothing, &by_variable, directory.path());
         assert_eq!(other.server(), "nats://variable");
         let named = ConnectionArguments {
@@ -330,13 +327,13 @@ mod tests {
         let settings = resolved(&alice, &[], directory.path());
         assert!(settings.user.as_deref() == Some("alice") && settings.credentials.is_none());
         let nothing = ConnectionArguments::default();
-        let settings = resolved(&nothing, &[("SEAWAY_CLIENT_PASSWORD", "x")], directory.path());
+        let settings = resolved(&nothing, &[("SEAWAY_CLI_PASSWORD", "x")], directory.path());
         assert!(settings.user.as_deref() == Some("bob"));
         assert!(matches!(settings.credentials, Some(Credentials::Password(_))));
-        let settings = resolved(&alice, &[("SEAWAY_CLIENT_PASSWORD", "x")], directory.path());
+        let settings = resolved(&alice, &[("SEAWAY_CLI_PASSWORD", "x")], directory.path());
         assert!(settings.user.as_deref() == Some("alice"));
         assert!(matches!(settings.credentials, Some(Credentials::Password(_))));
-        let settings = resolved(&nothing, &[("SEAWAY_CLIENT_TOKEN", "x")], directory.path());
+        let settings = resolved(&nothing, &[("SEAWAY_CLI_TOKEN", "x")], directory.path());
         assert!(settings.user.is_none() && matches!(settings.credentials, Some(Credentials::Token(_))));
     }
 

@@ -22,8 +22,6 @@ const MAX_IN_FLIGHT: u32 = 1024;
 pub(crate) struct SubscribeArguments {
     /// The channel
     channel: String,
-    #[command(flatten)]
-    start: StartArguments,
     /// Keep the place under this name, and go on there next time
     #[arg(long, value_name = "NAME")]
     durable: Option<String>,
@@ -59,6 +57,8 @@ pub(crate) struct SubscribeArguments {
     /// Say nothing about the subscription itself
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    start: StartArguments,
 }
 
 /// Where to begin. A durable that exists goes on where it is.

@@ -334,7 +334,7 @@ impl Entry {
 
 /// Whether a variable belongs to the client commands of the binary (`seaway pub` and its like), which know nothing of options.
 pub(crate) fn is_of_commands(variable: &str) -> bool {
-    variable == "SEAWAY_CONTEXT" || variable.starts_with("SEAWAY_CLIENT_")
+    variable == "SEAWAY_CONTEXT" || variable.starts_with("SEAWAY_CLI_")
 }
 
 /// Begin of the names of all environment variables that set options.

@@ -392,7 +392,7 @@ fn credentials_and_permissions_are_checked() {
         .expect(0);
     let by_variable = shell
         .command(&["pub", "c", "x", "--user", "ops"])
-        .env("SEAWAY_CLIENT_PASSWORD", "secret")
+        .env("SEAWAY_CLI_PASSWORD", "secret")
         .spawn();
     finish(by_variable.unwrap()).expect(0);
     for arguments in [["pub", "c", "x"].as_slice(), &["channels"], &["peek", "c"]] {
@@ -515,7 +515,7 @@ fn variables_of_commands_are_none_of_the_servers() {
     let mut command = Command::new(Binary::Seaway.path());
     command
         .args(["-p", "-1", "-m", "-1", "-store", "memory"])
-        .env("SEAWAY_CLIENT_SERVER", "x")
+        .env("SEAWAY_CLI_SERVER", "x")
         .env("SEAWAY_CONTEXT", "x");
     let server = Server::spawn(&mut command).unwrap();
     assert!(

@@ -66,7 +66,7 @@ impl Shell {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         if !self.server.is_empty() {
-            command.env("SEAWAY_CLIENT_SERVER", &self.server);
+            command.env("SEAWAY_CLI_SERVER", &self.server);
         }
         command
     }
