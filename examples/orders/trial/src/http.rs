@@ -59,9 +59,7 @@ pub(crate) fn request(
     text.push_str("\r\n");
     text.push_str(body.as_deref().unwrap_or_default());
     stream.write_all(text.as_bytes())?;
-    let mut bytes = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes)?;
-    parse(&bytes)
+    read(stream)
 }
 
 /// Like `request` with the method GET.
@@ -69,7 +67,22 @@ pub(crate) fn get(port: u16, path: &str) -> std::io::Result<Answer> {
     request(port, "GET", path, &[], None)
 }
 
-/// An answer that ended with its connection. One that is shorter than it says is an error: its sender was killed.
+/// Reads until the answer is whole: not everybody closes the connection after it.
+fn read(stream: TcpStream) -> std::io::Result<Answer> {
+    let mut bytes = Vec::new();
+    let mut stream = stream.take(ANSWER_BYTES_MAX);
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        let count = stream.read(&mut chunk)?;
+        bytes.extend_from_slice(&chunk[..count]);
+        match parse(&bytes) {
+            Err(error) if count > 0 && error.kind() == ErrorKind::UnexpectedEof => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// An answer. One that is shorter than it says is an unexpected end: more is to come, or its sender was killed.
 fn parse(bytes: &[u8]) -> std::io::Result<Answer> {
     let broken = |what: &str| Error::new(ErrorKind::InvalidData, format!("the answer {what}"));
     let end = bytes

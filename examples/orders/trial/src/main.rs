@@ -195,9 +195,7 @@ fn faults_and_judgement(system: &mut System, backend: &Backend<'_>, options: &Fa
     if !findings.is_empty() {
         bail!("{} findings:\n  {}", findings.len(), findings.join("\n  "));
     }
-    for process in &mut system.processes {
-        process.stop(rustix::process::Signal::TERM)?;
-    }
+    system.stop()?;
     let killed: Vec<String> = kills.iter().map(|(name, count)| format!("{name} {count}")).collect();
     println!(
         "orders: {} orders in {:.1} s, in their final state {:.1} s later; killed: {}",

@@ -33,11 +33,20 @@ pub(crate) fn run(programs: &Programs, backend: &Backend<'_>, directory: &Path) 
     let status = command.wait_end(DEADLINE)?;
     let output = command.output()?;
     ensure!(status.success(), "the command ended with {status}:\n{output}");
-    let paid = output.matches("OrderPaymentDebited").count();
-    let rejected = output.matches("OrderRejected").count();
+    // Its own lines; the server's name channels after the events.
+    let shown = |word: &str| {
+        let lines = output.lines().filter(|line| line.starts_with("orders "));
+        lines.filter(|line| line.contains(word)).count()
+    };
+    let (paid, rejected) = (shown(" OrderPaymentDebited "), shown(" OrderRejected "));
+    let summary = format!("{ORDERS} orders: {paid} paid, {rejected} rejected");
     ensure!(
-        paid + rejected >= ORDERS && output.contains("http://127.0.0.1:"),
-        "the command showed {paid} payments, {rejected} rejections and perhaps no address:\n{output}"
+        paid > 0 && rejected > 0 && paid + rejected == ORDERS && output.contains(&summary),
+        "{summary}, of which the command says nothing:\n{output}"
+    );
+    ensure!(
+        output.contains("the page: http://127.0.0.1:"),
+        "the command does not say where the page is:\n{output}"
     );
     println!("orders: one command, {ORDERS} orders, {paid} paid, {rejected} rejected");
     Ok(())

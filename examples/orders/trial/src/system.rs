@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use rustix::process::Signal;
 
 use crate::postgres::Postgres;
 use crate::process::Process;
@@ -111,6 +112,16 @@ impl System {
         ];
         arguments.extend(words.iter().map(ToString::to_string));
         Process::new(name, self.programs.services.join(binary), arguments, "", &self.logs)
+    }
+
+    /// Asks every process to end, and expects that each does so cleanly: the services first, their server last. (It ends with
+    /// code 0 on SIGINT; on SIGTERM it keeps to its predecessor's 143.)
+    pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
+        while let Some(mut process) = self.processes.pop() {
+            let is_server = self.processes.is_empty();
+            process.stop(if is_server { Signal::INT } else { Signal::TERM })?;
+        }
+        Ok(())
     }
 
     /// The end of every log, for a failure report.
