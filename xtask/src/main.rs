@@ -17,6 +17,7 @@ mod control;
 mod crash;
 mod fuzz;
 mod idle;
+mod orders;
 mod raw_client;
 mod readme;
 mod recovery;
@@ -52,6 +53,9 @@ cargo xtask COMMAND
   simulate [--seconds N]            seeded faults on a simulated disk: repeated seeds, fresh ones for N seconds, and a
                                     control without syncing
   readme                            runs every command of README.md as it stands, in a network of its own
+  orders [--long] [--database sqlite|postgres] [--orders N] [--rounds N] [--seed N] [--server PATH]
+                                    the order system: end to end, every process killed at random, the page in Chromium;
+                                    with --database only the fault run
   tidy                              layout checks: file budgets, dependence rules, leftovers
   codegen [--check]                 regenerate committed files, or check that they are up to date
 
@@ -136,6 +140,18 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
             simulate::run(seconds)
         }
         "readme" => arguments.finish().and_then(|()| readme::run()),
+        "orders" => {
+            let options = orders::Options {
+                long: arguments.flag("--long"),
+                database: arguments.value("--database")?,
+                orders: arguments.number("--orders")?,
+                rounds: arguments.number("--rounds")?,
+                seed: arguments.number("--seed")?,
+                server: arguments.value("--server")?.map(Into::into),
+            };
+            arguments.finish()?;
+            orders::run(&options).map(drop)
+        }
         "tidy" => arguments.finish().and_then(|()| tidy::run()),
         "codegen" => {
             let check = arguments.flag("--check");

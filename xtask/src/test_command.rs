@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::{clients, codegen, compat, crash, fuzz, idle, readme, recovery, shell, simulate, sync_trace, tidy};
+use crate::{clients, codegen, compat, crash, fuzz, idle, orders, readme, recovery, shell, simulate, sync_trace, tidy};
 
 /// What to run.
 pub(crate) struct Options {
@@ -43,7 +43,7 @@ struct Tally {
 type Stage = (&'static str, fn(&mut Tally) -> anyhow::Result<()>);
 
 /// The cheap ones first.
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 13] = [
     ("format", |_| check_format()),
     ("tidy", |_| tidy::run()),
     ("codegen", |_| codegen::run(true)),
@@ -52,6 +52,7 @@ const STAGES: [Stage; 12] = [
     ("simulate", |_| simulate::run(simulate::DEFAULT_SECONDS)),
     ("compat", run_compat),
     ("crash", |_| run_crash(crash::DEFAULT_KILLS)),
+    ("orders", |tally| run_orders(tally, false)),
     ("sync-trace", |_| sync_trace::run(None)),
     ("idle", |_| idle::run(None)),
     ("readme", |_| readme::run()),
@@ -59,11 +60,12 @@ const STAGES: [Stage; 12] = [
 ];
 
 /// What `--long` adds.
-const LONG_STAGES: [Stage; 5] = [
+const LONG_STAGES: [Stage; 6] = [
     ("simulate-long", |_| simulate::run(LONG_SIMULATION_SECONDS)),
     ("recovery-long", |_| run_recovery()),
     ("memory-long", |_| run_backlog()),
     ("crash-long", |_| run_crash(LONG_KILLS)),
+    ("orders-long", |tally| run_orders(tally, true)),
     ("fuzz-long", |_| run_fuzz(LONG_FUZZ_SECONDS)),
 ];
 
@@ -225,6 +227,15 @@ fn run_crash(kills: u32) -> anyhow::Result<()> {
         seed: None,
         server: None,
     })
+}
+
+fn run_orders(tally: &mut Tally, long: bool) -> anyhow::Result<()> {
+    let options = orders::Options {
+        long,
+        ..orders::Options::default()
+    };
+    tally.skipped.extend(orders::run(&options)?);
+    Ok(())
 }
 
 /// More stored than memory holds, in the size that the short form only hints at.

@@ -143,6 +143,10 @@ fn router(service: Service) -> Router {
             "/page.css",
             get(|| page("text/css; charset=utf-8", include_str!("order_service/page/page.css"))),
         )
+        .route(
+            "/icon.svg",
+            get(|| page("image/svg+xml", include_str!("order_service/page/icon.svg"))),
+        )
         .route("/healthz", get(async || "ok\n"))
         .route("/api/orders", get(list).post(placing::place))
         .route("/api/orders/{id}", get(order))

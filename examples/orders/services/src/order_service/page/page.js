@@ -18,11 +18,14 @@ const ORDERS_MAX = 2000;
 const CARDS_MAX = 50;
 const LOG_ROWS_MAX = 200;
 
+// Orders often take their whole way faster than anybody can see; a card stays so long in a column at least, in milliseconds.
+const STAY = 450;
+
 // The board is redrawn at most this often, and the read model asked at most this often, in milliseconds.
 const DRAW_EVERY = 120;
 const LOAD_EVERY = 1000;
 const LOAD_COUNT = 200;
-const LOAD_SINGLY_MAX = 10;
+const LOAD_SINGLY_MAX = 50;
 const RECONNECT_AFTER = 2000;
 
 const find = (selector, within = document) => within.querySelector(selector);
@@ -44,7 +47,8 @@ function clock(time) {
 
 // ------------------------------------------------------------------------------------------------ orders
 
-// id -> { id, version, status, details, card, shown }. `details` is the read model's row, `shown` the column of the card.
+// id -> { id, version, details, card, shown, path, movedAt }. `version` is the highest that was heard of, `details` the read
+// model's row, `shown` the column of the card, and `path` the columns it has yet to go through.
 const orders = new Map();
 const changed = new Set();
 let drawing = false;
@@ -52,7 +56,7 @@ let drawing = false;
 function orderOf(id) {
   let order = orders.get(id);
   if (!order) {
-    order = { id, version: 0, status: null, details: null, card: null, shown: null };
+    order = { id, version: 0, details: null, card: null, shown: null, path: [], movedAt: 0 };
     orders.set(id, order);
     if (orders.size > ORDERS_MAX) forgetOldest();
   }
@@ -66,10 +70,19 @@ function forgetOldest() {
   changed.delete(order);
 }
 
-function advance(order, version, status) {
+// The log tells every step, so the card takes them one by one.
+function step(order, version, status) {
   if (!status || version <= order.version) return;
   order.version = version;
-  order.status = status;
+  order.path.push(status);
+  markChanged(order);
+}
+
+// The read model tells only where the order has arrived.
+function jump(order, version, status) {
+  if (version <= order.version) return;
+  order.version = version;
+  order.path = [status];
   markChanged(order);
 }
 
@@ -79,7 +92,7 @@ function takeRow(row) {
     order.details = row;
     markChanged(order);
   }
-  advance(order, row.version, row.status);
+  jump(order, row.version, row.status);
 }
 
 function markChanged(order) {
@@ -92,21 +105,31 @@ function markChanged(order) {
 // Cards are moved, never made anew, and only those of orders that changed are touched.
 function draw() {
   drawing = false;
+  const now = Date.now();
   const columns = new Set();
-  for (const order of changed) {
-    if (!order.status) continue;
-    order.card ??= newCard(order);
-    fillCard(order);
-    if (order.shown === order.status) continue;
-    order.shown = order.status;
-    const list = find(`.column[data-status="${order.status}"] ol`);
-    list.prepend(order.card);
-    columns.add(list);
-  }
+  const before = Array.from(changed);
   changed.clear();
+  for (const order of before) {
+    if (order.path.length > 0 && now - order.movedAt >= STAY) columns.add(move(order, now));
+    if (order.card) fillCard(order);
+    if (order.path.length > 0) markChanged(order);
+  }
   for (const list of columns) {
     while (list.children.length > CARDS_MAX) list.lastElementChild.remove();
   }
+  if (columns.size > 0 && !loading && undescribed().length > 0) load();
+}
+
+// Moves the card to its next column, which is returned.
+function move(order, now) {
+  const status = order.path.shift();
+  const list = find(`.column[data-status="${status}"] ol`);
+  if (order.shown === status) return list;
+  order.card ??= newCard(order);
+  order.shown = status;
+  order.movedAt = now;
+  list.prepend(order.card);
+  return list;
 }
 
 function newCard(order) {
@@ -151,14 +174,17 @@ async function load() {
     // Newest first; the board wants the newest on top, so the oldest is taken first.
     for (const row of answer.orders.reverse()) takeRow(row);
     showCounts(answer.counts);
-    for (const order of undescribed()) takeRow(await getJson(`/api/orders/${encodeURIComponent(order.id)}`));
+    for (const order of undescribed()) {
+      // One that the read model does not know yet must not keep the others waiting.
+      const row = await getJson(`/api/orders/${encodeURIComponent(order.id)}`).catch(() => null);
+      if (row) takeRow(row);
+    }
   } catch {
-    // The read model lags or is away; the log goes on, and the next change asks again.
-    loadAgain ||= undescribed().length > 0;
+    // The read model lags or is away; the log goes on, and what is missing is asked for again.
   }
   setTimeout(() => {
     loading = false;
-    if (!loadAgain) return;
+    if (!loadAgain && undescribed().length === 0) return;
     loadAgain = false;
     load();
   }, LOAD_EVERY);
@@ -223,7 +249,7 @@ function takeLogEntry(entry) {
   seenVersions.add(version);
   if (seenVersions.size > 4 * ORDERS_MAX) seenVersions.delete(seenVersions.values().next().value);
   addLogRow(entry, repeated);
-  advance(orderOf(entry.order_id), entry.version, STATUS_OF_EVENT[entry.event_type]);
+  step(orderOf(entry.order_id), entry.version, STATUS_OF_EVENT[entry.event_type]);
 }
 
 function addLogRow(entry, repeated) {
