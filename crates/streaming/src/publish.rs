@@ -32,10 +32,13 @@ impl Engine {
         self.totals.in_messages += 1;
         self.totals.in_bytes += payload.len() as u64;
         let known = self.publisher_is_known(&publish);
-        if publish.guid.is_empty() || !validate::is_channel_name(publish.subject) {
+        let channel = self.find_channel(publish.subject);
+        // What exists has a valid name.
+        let named = channel.is_some() || validate::is_channel_name(publish.subject);
+        if publish.guid.is_empty() || !named {
             self.refuse_publish(reply, publish.guid, errors::INVALID_PUBLISH_REQUEST, effects);
         } else if known {
-            self.accept_publish(now, reply, payload, &publish, effects);
+            self.accept_publish(now, channel, reply, payload, &publish, effects);
         } else {
             let sender = (publish.client_id, publish.conn_id);
             if !self.wait_for_registration(now, Early::Publish, sender, reply, payload) {
@@ -44,10 +47,11 @@ impl Engine {
         }
     }
 
-    /// A valid publish of a registered client.
+    /// A valid publish of a registered client; its channel, if that exists.
     pub(crate) fn accept_publish(
         &mut self,
         now: Now,
+        channel: Option<ChannelKey>,
         reply: &[u8],
         payload: &[u8],
         publish: &PubMsgView<'_>,
@@ -62,7 +66,10 @@ impl Engine {
         );
         let admitted = self
             .admit(Need::Ordinary, payload.len() + RECORD_OVERHEAD, effects)
-            .and_then(|()| self.find_or_create_channel(now, publish.subject, effects));
+            .and_then(|()| match channel {
+                Some(key) => self.open_channel(key),
+                None => self.create_channel(now, publish.subject, effects),
+            });
         match admitted {
             Ok(channel) => self.store_message(now, channel, reply, publish, effects),
             Err(text) => self.refuse_publish(reply, publish.guid, &text, effects),
@@ -138,12 +145,21 @@ impl Engine {
         name: &[u8],
         effects: &mut dyn Effects,
     ) -> Result<ChannelKey, String> {
-        if let Some(key) = self.find_channel(name) {
-            return match self.channels[key.0].deletion {
-                Deletion::None => Ok(key),
-                Deletion::Recording | Deletion::Forgetting => Err(errors::CHANNEL_BEING_DELETED.to_owned()),
-            };
+        match self.find_channel(name) {
+            Some(key) => self.open_channel(key),
+            None => self.create_channel(now, name, effects),
         }
+    }
+
+    /// A channel that exists, unless it is being deleted.
+    fn open_channel(&self, key: ChannelKey) -> Result<ChannelKey, String> {
+        match self.channels[key.0].deletion {
+            Deletion::None => Ok(key),
+            Deletion::Recording | Deletion::Forgetting => Err(errors::CHANNEL_BEING_DELETED.to_owned()),
+        }
+    }
+
+    fn create_channel(&mut self, now: Now, name: &[u8], effects: &mut dyn Effects) -> Result<ChannelKey, String> {
         let fold = validate::fold_case(name);
         if let Some(existing) = self.channel_folds.get(&fold[..]) {
             return Err(errors::channel_case_conflict(name, &self.channels[existing.0].name));
