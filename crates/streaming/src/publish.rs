@@ -1,6 +1,7 @@
 //! Publishing (`streaming-protocol.md` §2.8), the creation of channels, and the release of what became durable.
 
 use std::borrow::Cow;
+use std::hash::BuildHasher;
 
 use bytes::Bytes;
 use seaway_stan_protocol::{PubMsgView, encode_message, encode_pub_ack, errors, is_control_message, validate};
@@ -135,7 +136,13 @@ impl Engine {
     }
 
     pub(crate) fn find_channel(&self, name: &[u8]) -> Option<ChannelKey> {
-        self.channel_names.get(name).copied()
+        let key = self.channel_hashes.get(&self.hash_of(name)).copied();
+        key.filter(|key| self.channels[key.0].name == name)
+            .or_else(|| self.channel_order.get(name).copied())
+    }
+
+    fn hash_of(&self, name: &[u8]) -> u64 {
+        self.channel_hashes.hasher().hash_one(name)
     }
 
     /// The channel of that name; it is created when there is room (§6.1) and no other differs by case only (§4).
@@ -214,11 +221,22 @@ impl Engine {
             touched: false,
             limits_reached_logged: false,
         }));
-        self.channel_order.insert(name.clone(), key);
-        self.channel_names.insert(name, key);
+        self.channel_hashes.insert(self.hash_of(&name), key);
+        self.channel_order.insert(name, key);
         self.channel_folds.insert(fold, key);
         self.channel_ids.insert(id, key);
         key
+    }
+
+    /// Takes a channel that left the slab out of the maps.
+    pub(crate) fn forget_channel(&mut self, key: ChannelKey, channel: &Channel) {
+        let hash = self.hash_of(&channel.name);
+        if self.channel_hashes.get(&hash) == Some(&key) {
+            self.channel_hashes.remove(&hash);
+        }
+        self.channel_order.remove(&channel.name);
+        self.channel_folds.remove(&validate::fold_case(&channel.name)[..]);
+        self.channel_ids.remove(&channel.id);
     }
 
     /// Everything up to `position` is durable: messages are offered to subscribers, then answers leave in order (§2.6 rule
@@ -340,6 +358,31 @@ fn encode_around_data(head: &mut Vec<u8>, tail: &mut Vec<u8>, sequence: u64, pub
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Options;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn names_with_one_hash_are_two_channels() {
+        let mut engine = Engine::new(Options::default());
+        let now = Now {
+            monotonic: 1,
+            wall: Timestamp(1),
+        };
+        let first = engine.insert_channel(now, ChannelId(1), Bytes::from_static(b"first"));
+        let second = engine.insert_channel(now, ChannelId(2), Bytes::from_static(b"second"));
+        let hash = engine.hash_of(b"second");
+        engine.channel_hashes.insert(hash, first);
+        assert_eq!(engine.find_channel(b"second"), Some(second));
+        let channel = engine.channels.remove(second.0);
+        engine.forget_channel(second, &channel);
+        assert_eq!(engine.find_channel(b"second"), None);
+        assert_eq!(engine.find_channel(b"first"), Some(first));
+        assert_eq!(
+            engine.channel_hashes.get(&hash),
+            Some(&first),
+            "it was not the second's"
+        );
+    }
 
     #[test]
     fn a_body_in_parts_is_the_body_in_one() {
