@@ -161,14 +161,19 @@ impl Writer {
         true
     }
 
-    /// Batch bytes that fit in what is prepared, and the most that fits in one piece.
-    fn room(&self) -> (u64, u64) {
+    /// Batch bytes that fit in the open segment, if it is prepared.
+    fn open_room(&self) -> u64 {
         let used = u64::from(self.open.cursor) + self.fill.len() as u64;
-        let mut largest = if self.open.file.is_some() {
+        if self.open.file.is_some() {
             self.open.capacity.saturating_sub(used)
         } else {
             0
-        };
+        }
+    }
+
+    /// Batch bytes that fit in what is prepared, and the most that fits in one piece.
+    fn room(&self) -> (u64, u64) {
+        let mut largest = self.open_room();
         let mut room = largest;
         for planned in self.planned.iter().filter(|planned| planned.file.is_some()) {
             let capacity = planned.capacity - u64::from(SEGMENT_HEADER_BYTES);
@@ -520,6 +525,9 @@ impl Journal {
             Class::Publish => RESERVE_BYTES_MAX.min(self.options.segment_bytes_max / 8),
             Class::Essential => 0,
         };
+        if self.writer.open_room() >= needed + reserve {
+            return Ok(());
+        }
         let (room, largest) = self.writer.room();
         if room >= needed + reserve && largest >= needed {
             return Ok(());

@@ -169,10 +169,57 @@ impl LogState {
     }
 }
 
+/// Ids per page of [`SlotIndex`].
+const PAGE_IDS: u64 = 256;
+/// The entry of an id without a log.
+const NO_SLOT: u32 = u32::MAX;
+
+/// The slots of some neighbouring ids.
+struct SlotPage {
+    slots: Box<[u32]>,
+    used: u32,
+}
+
+/// Slots by id, in pages: owners count ids up, so the pages of all logs are few and stay in the processor's caches where a
+/// map of single ids would not.
+#[derive(Default)]
+struct SlotIndex {
+    pages: HashMap<u64, SlotPage, FixedState>,
+}
+
+impl SlotIndex {
+    fn get(&self, id: LogId) -> Option<u32> {
+        let page = self.pages.get(&(id.0 / PAGE_IDS))?;
+        Some(page.slots[(id.0 % PAGE_IDS) as usize]).filter(|slot| *slot != NO_SLOT)
+    }
+
+    /// Gives an id without a log its slot.
+    fn insert(&mut self, id: LogId, slot: u32) {
+        let page = self.pages.entry(id.0 / PAGE_IDS).or_insert_with(|| SlotPage {
+            slots: vec![NO_SLOT; PAGE_IDS as usize].into(),
+            used: 0,
+        });
+        page.slots[(id.0 % PAGE_IDS) as usize] = slot;
+        page.used += 1;
+    }
+
+    fn remove(&mut self, id: LogId) -> Option<u32> {
+        let slot = self.get(id)?;
+        let number = id.0 / PAGE_IDS;
+        let page = self.pages.get_mut(&number)?;
+        page.slots[(id.0 % PAGE_IDS) as usize] = NO_SLOT;
+        page.used -= 1;
+        if page.used == 0 {
+            self.pages.remove(&number);
+        }
+        Some(slot)
+    }
+}
+
 /// All logs, by id and by slot.
 #[derive(Default)]
 pub(crate) struct Logs {
-    index: HashMap<u64, u32, FixedState>,
+    index: SlotIndex,
     slots: Vec<Option<LogState>>,
     free: Vec<u32>,
     /// Record bytes of all live messages.
@@ -183,37 +230,32 @@ pub(crate) struct Logs {
 
 impl Logs {
     pub(crate) fn len(&self) -> usize {
-        self.index.len()
+        self.slots.len() - self.free.len()
     }
 
     pub(crate) fn get(&self, id: LogId) -> Option<&LogState> {
-        let slot = *self.index.get(&id.0)?;
-        self.slots[slot as usize].as_ref()
+        self.slots[self.index.get(id)? as usize].as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, id: LogId) -> Option<&mut LogState> {
-        let slot = *self.index.get(&id.0)?;
-        self.slots[slot as usize].as_mut()
+        self.slots[self.index.get(id)? as usize].as_mut()
     }
 
     /// The log, created with `first` and `last` when unknown.
     pub(crate) fn get_or_insert(&mut self, id: LogId, first: u64, last: u64) -> &mut LogState {
-        let slot = match self.index.get(&id.0) {
-            Some(slot) => *slot,
-            None => {
-                let slot = self.free.pop().unwrap_or_else(|| {
-                    self.slots.push(None);
-                    (self.slots.len() - 1) as u32
-                });
-                self.index.insert(id.0, slot);
-                slot
-            }
-        };
+        let slot = self.index.get(id).unwrap_or_else(|| {
+            let slot = self.free.pop().unwrap_or_else(|| {
+                self.slots.push(None);
+                (self.slots.len() - 1) as u32
+            });
+            self.index.insert(id, slot);
+            slot
+        });
         self.slots[slot as usize].get_or_insert_with(|| LogState::new(id, first, last))
     }
 
     pub(crate) fn remove(&mut self, id: LogId) -> Option<LogState> {
-        let slot = self.index.remove(&id.0)?;
+        let slot = self.index.remove(id)?;
         self.free.push(slot);
         self.slots[slot as usize].take()
     }
@@ -233,5 +275,29 @@ impl Logs {
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut LogState> {
         self.slots.iter_mut().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_come_and_go_under_any_id() {
+        let ids = [0, 1, PAGE_IDS - 1, PAGE_IDS, 7 * PAGE_IDS + 3, u64::MAX].map(LogId);
+        let mut logs = Logs::default();
+        for (number, id) in ids.into_iter().enumerate() {
+            assert!(logs.get(id).is_none());
+            logs.get_or_insert(id, number as u64, 0);
+        }
+        assert_eq!((logs.len(), logs.index.pages.len()), (6, 4));
+        for (number, id) in ids.into_iter().enumerate() {
+            assert_eq!(logs.get_or_insert(id, 99, 0).first, number as u64);
+            assert_eq!(logs.remove(id).map(|log| log.id), Some(id));
+            assert!(logs.get(id).is_none() && logs.remove(id).is_none());
+        }
+        assert_eq!((logs.len(), logs.index.pages.len()), (0, 0));
+        logs.get_or_insert(LogId(5), 1, 0);
+        assert_eq!(logs.slots(), 6, "slots are used again");
     }
 }

@@ -106,7 +106,7 @@ pub(crate) fn write_delete(out: &mut Vec<u8>, form: Form, log: LogId, body: &[u8
 }
 
 #[inline]
-fn write(out: &mut Vec<u8>, form: Form, kind: u8, fields: &[u8], parts: &[&[u8]]) -> u32 {
+fn write<const FIELDS: usize>(out: &mut Vec<u8>, form: Form, kind: u8, fields: &[u8; FIELDS], parts: &[&[u8]]) -> u32 {
     let start = out.len();
     let (flags, extension) = match form {
         Form::Plain(_) => (0, 0),
@@ -114,7 +114,9 @@ fn write(out: &mut Vec<u8>, form: Form, kind: u8, fields: &[u8], parts: &[&[u8]]
     };
     out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, kind, flags, extension, 0]);
     out.extend_from_slice(fields);
-    out.extend_from_slice(&[0; ENCRYPTION_BYTES][..usize::from(extension)]);
+    if extension > 0 {
+        out.extend_from_slice(&[0; ENCRYPTION_BYTES]);
+    }
     for part in parts {
         out.extend_from_slice(part);
     }
@@ -127,8 +129,11 @@ fn write(out: &mut Vec<u8>, form: Form, kind: u8, fields: &[u8], parts: &[&[u8]]
     length - u32::from(extension)
 }
 
+/// The checksum covers the record without itself. For the moment of counting the length takes its place, so that all of it
+/// lies together.
 fn write_checksum(record: &mut [u8], seed: u32) {
-    let checksum = checksum(record, seed);
+    record.copy_within(0..4, 4);
+    let checksum = crc32c::crc32c_append(seed, &record[4..]);
     record[4..8].copy_from_slice(&checksum.to_le_bytes());
 }
 

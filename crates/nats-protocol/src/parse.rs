@@ -270,26 +270,23 @@ fn is_separator(byte: u8) -> bool {
 
 const ARGUMENTS_MAX: usize = 4;
 
-/// Splits into at most four arguments; more are an error. A stray CR separates too.
-fn split(buffer: &[u8], range: &Range<usize>) -> Result<([Range<usize>; ARGUMENTS_MAX], usize), ParseError> {
-    let mut arguments = [const { 0..0 }; ARGUMENTS_MAX];
+/// Where the arguments of a line are.
+type Arguments = [Range<usize>; ARGUMENTS_MAX];
+
+/// Splits into at most four arguments and returns how many there are; more are an error. A stray CR separates too.
+#[inline]
+fn split(buffer: &[u8], range: &Range<usize>, arguments: &mut Arguments) -> Result<usize, ParseError> {
     let mut count = 0;
-    let mut start = None;
-    for (index, byte) in buffer[range.clone()].iter().enumerate() {
-        if is_separator(*byte) || *byte == b'\r' {
-            if let Some(from) = start.take() {
-                *arguments.get_mut(count).ok_or(ParseError::Arguments)? = from..range.start + index;
-                count += 1;
-            }
-        } else if start.is_none() {
-            start = Some(range.start + index);
+    let mut start = range.start;
+    let separators = memchr::memchr3_iter(b' ', b'\t', b'\r', &buffer[range.clone()]);
+    for end in separators.map(|at| range.start + at).chain([range.end]) {
+        if start < end {
+            *arguments.get_mut(count).ok_or(ParseError::Arguments)? = start..end;
+            count += 1;
         }
+        start = end + 1;
     }
-    if let Some(from) = start {
-        *arguments.get_mut(count).ok_or(ParseError::Arguments)? = from..range.end;
-        count += 1;
-    }
-    Ok((arguments, count))
+    Ok(count)
 }
 
 /// Reads a size: one to nine digits (§1.2).
@@ -313,7 +310,8 @@ fn publish<'a>(
     limits: &ParseLimits,
     with_headers: bool,
 ) -> Result<Parsed<'a>, ParseError> {
-    let (arguments, count) = split(buffer, &line.arguments)?;
+    let mut arguments = Arguments::default();
+    let count = split(buffer, &line.arguments, &mut arguments)?;
     let sizes = 1 + usize::from(with_headers);
     if count != sizes + 1 && count != sizes + 2 {
         return Err(ParseError::Arguments);
@@ -365,7 +363,8 @@ fn publish<'a>(
 }
 
 fn subscribe<'a>(buffer: &'a [u8], line: &Line) -> Result<Operation<'a>, ParseError> {
-    let (arguments, count) = split(buffer, &line.arguments)?;
+    let mut arguments = Arguments::default();
+    let count = split(buffer, &line.arguments, &mut arguments)?;
     let argument = |index: usize| &buffer[arguments[index].clone()];
     match count {
         2 => Ok(Operation::Subscribe {
@@ -383,7 +382,8 @@ fn subscribe<'a>(buffer: &'a [u8], line: &Line) -> Result<Operation<'a>, ParseEr
 }
 
 fn unsubscribe<'a>(buffer: &'a [u8], line: &Line) -> Result<Operation<'a>, ParseError> {
-    let (arguments, count) = split(buffer, &line.arguments)?;
+    let mut arguments = Arguments::default();
+    let count = split(buffer, &line.arguments, &mut arguments)?;
     let argument = |index: usize| &buffer[arguments[index].clone()];
     match count {
         1 => Ok(Operation::Unsubscribe {

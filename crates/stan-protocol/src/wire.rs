@@ -63,6 +63,18 @@ impl<'a> Fields<'a> {
     /// The next field's number and value; `None` at the end of the message.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Invalid> {
+        // Nearly all fields are short bytes under a one-byte key.
+        if let [key @ 0x08..0x80, length @ 0..0x80, rest @ ..] = self.rest
+            && key & 7 == 2
+            && let Some((bytes, rest)) = rest.split_at_checked(usize::from(*length))
+        {
+            self.rest = rest;
+            return Ok(Some((u32::from(key >> 3), Value::Bytes(bytes))));
+        }
+        self.any_next()
+    }
+
+    fn any_next(&mut self) -> Result<Option<(u32, Value<'a>)>, Invalid> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -166,11 +178,19 @@ pub(crate) fn varint_len(number: u64) -> usize {
 /// Appends `number` as a varint.
 #[inline]
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    if number < 0x80 {
+        out.push(number as u8);
+        return;
+    }
+    let mut bytes = [0; VARINT_LEN_MAX];
+    let mut last = 0;
     while number >= 0x80 {
-        out.push(number as u8 | 0x80);
+        bytes[last] = number as u8 | 0x80;
+        last += 1;
         number >>= 7;
     }
-    out.push(number as u8);
+    bytes[last] = number as u8;
+    out.extend_from_slice(&bytes[..=last]);
 }
 
 /// Appends a number under a one-byte key, unless it is zero.

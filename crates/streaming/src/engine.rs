@@ -86,11 +86,12 @@ pub struct Engine {
     /// Looked up, never walked.
     pub(crate) conn_ids: HashMap<Bytes, ClientKey, FixedState>,
     pub(crate) channels: Slab<Channel>,
-    /// Looked up, never walked.
-    pub(crate) channel_names: HashMap<Bytes, ChannelKey, FixedState>,
+    /// By the hash of the name: a short way to most of them. Where two names have one hash it leads to one of them, and
+    /// `channel_order` to both. Looked up, never walked.
+    pub(crate) channel_hashes: HashMap<u64, ChannelKey, FixedState>,
     /// By name without case: what makes names unique. Looked up, never walked.
     pub(crate) channel_folds: HashMap<Bytes, ChannelKey, FixedState>,
-    /// By name: the order of monitoring pages.
+    /// By name: what decides, and the order of monitoring pages.
     pub(crate) channel_order: BTreeMap<Bytes, ChannelKey>,
     pub(crate) channel_ids: BTreeMap<ChannelId, ChannelKey>,
     pub(crate) subscriptions: Slab<Subscription>,
@@ -157,7 +158,7 @@ impl Engine {
             client_names: BTreeMap::new(),
             conn_ids: HashMap::with_hasher(hasher.clone()),
             channels: Slab::new(),
-            channel_names: HashMap::with_hasher(hasher.clone()),
+            channel_hashes: HashMap::with_hasher(hasher.clone()),
             channel_folds: HashMap::with_hasher(hasher.clone()),
             channel_order: BTreeMap::new(),
             channel_ids: BTreeMap::new(),

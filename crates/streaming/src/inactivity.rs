@@ -108,11 +108,7 @@ impl Engine {
         self.totals.records -= channel.records;
         self.totals.messages -= channel.messages();
         self.totals.bytes -= channel.bytes;
-        self.channel_names.remove(&channel.name);
-        self.channel_order.remove(&channel.name);
-        self.channel_folds
-            .remove(&seaway_stan_protocol::validate::fold_case(&channel.name)[..]);
-        self.channel_ids.remove(&channel.id);
+        self.forget_channel(key, &channel);
         effects.event(Event::ChannelDeleted { channel: &channel.name });
     }
 

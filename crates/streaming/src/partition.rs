@@ -155,7 +155,8 @@ impl Engine {
             match early.kind {
                 Early::Publish => {
                     if let Ok(publish) = PubMsgView::decode(&early.payload) {
-                        self.accept_publish(now, &early.reply, &early.payload, &publish, effects);
+                        let channel = self.find_channel(publish.subject);
+                        self.accept_publish(now, channel, &early.reply, &early.payload, &publish, effects);
                     }
                 }
                 Early::Subscribe => self.subscribe(now, &early.reply, &early.payload, effects),

@@ -1,6 +1,7 @@
 //! Publishing (`streaming-protocol.md` §2.8), the creation of channels, and the release of what became durable.
 
 use std::borrow::Cow;
+use std::hash::BuildHasher;
 
 use bytes::Bytes;
 use seaway_stan_protocol::{PubMsgView, encode_message, encode_pub_ack, errors, is_control_message, validate};
@@ -32,10 +33,13 @@ impl Engine {
         self.totals.in_messages += 1;
         self.totals.in_bytes += payload.len() as u64;
         let known = self.publisher_is_known(&publish);
-        if publish.guid.is_empty() || !validate::is_channel_name(publish.subject) {
+        let channel = self.find_channel(publish.subject);
+        // What exists has a valid name.
+        let named = channel.is_some() || validate::is_channel_name(publish.subject);
+        if publish.guid.is_empty() || !named {
             self.refuse_publish(reply, publish.guid, errors::INVALID_PUBLISH_REQUEST, effects);
         } else if known {
-            self.accept_publish(now, reply, payload, &publish, effects);
+            self.accept_publish(now, channel, reply, payload, &publish, effects);
         } else {
             let sender = (publish.client_id, publish.conn_id);
             if !self.wait_for_registration(now, Early::Publish, sender, reply, payload) {
@@ -44,10 +48,11 @@ impl Engine {
         }
     }
 
-    /// A valid publish of a registered client.
+    /// A valid publish of a registered client; its channel, if that exists.
     pub(crate) fn accept_publish(
         &mut self,
         now: Now,
+        channel: Option<ChannelKey>,
         reply: &[u8],
         payload: &[u8],
         publish: &PubMsgView<'_>,
@@ -62,7 +67,10 @@ impl Engine {
         );
         let admitted = self
             .admit(Need::Ordinary, payload.len() + RECORD_OVERHEAD, effects)
-            .and_then(|()| self.find_or_create_channel(now, publish.subject, effects));
+            .and_then(|()| match channel {
+                Some(key) => self.open_channel(key),
+                None => self.create_channel(now, publish.subject, effects),
+            });
         match admitted {
             Ok(channel) => self.store_message(now, channel, reply, publish, effects),
             Err(text) => self.refuse_publish(reply, publish.guid, &text, effects),
@@ -128,7 +136,13 @@ impl Engine {
     }
 
     pub(crate) fn find_channel(&self, name: &[u8]) -> Option<ChannelKey> {
-        self.channel_names.get(name).copied()
+        let key = self.channel_hashes.get(&self.hash_of(name)).copied();
+        key.filter(|key| self.channels[key.0].name == name)
+            .or_else(|| self.channel_order.get(name).copied())
+    }
+
+    fn hash_of(&self, name: &[u8]) -> u64 {
+        self.channel_hashes.hasher().hash_one(name)
     }
 
     /// The channel of that name; it is created when there is room (§6.1) and no other differs by case only (§4).
@@ -138,12 +152,21 @@ impl Engine {
         name: &[u8],
         effects: &mut dyn Effects,
     ) -> Result<ChannelKey, String> {
-        if let Some(key) = self.find_channel(name) {
-            return match self.channels[key.0].deletion {
-                Deletion::None => Ok(key),
-                Deletion::Recording | Deletion::Forgetting => Err(errors::CHANNEL_BEING_DELETED.to_owned()),
-            };
+        match self.find_channel(name) {
+            Some(key) => self.open_channel(key),
+            None => self.create_channel(now, name, effects),
         }
+    }
+
+    /// A channel that exists, unless it is being deleted.
+    fn open_channel(&self, key: ChannelKey) -> Result<ChannelKey, String> {
+        match self.channels[key.0].deletion {
+            Deletion::None => Ok(key),
+            Deletion::Recording | Deletion::Forgetting => Err(errors::CHANNEL_BEING_DELETED.to_owned()),
+        }
+    }
+
+    fn create_channel(&mut self, now: Now, name: &[u8], effects: &mut dyn Effects) -> Result<ChannelKey, String> {
         let fold = validate::fold_case(name);
         if let Some(existing) = self.channel_folds.get(&fold[..]) {
             return Err(errors::channel_case_conflict(name, &self.channels[existing.0].name));
@@ -198,11 +221,22 @@ impl Engine {
             touched: false,
             limits_reached_logged: false,
         }));
-        self.channel_order.insert(name.clone(), key);
-        self.channel_names.insert(name, key);
+        self.channel_hashes.insert(self.hash_of(&name), key);
+        self.channel_order.insert(name, key);
         self.channel_folds.insert(fold, key);
         self.channel_ids.insert(id, key);
         key
+    }
+
+    /// Takes a channel that left the slab out of the maps.
+    pub(crate) fn forget_channel(&mut self, key: ChannelKey, channel: &Channel) {
+        let hash = self.hash_of(&channel.name);
+        if self.channel_hashes.get(&hash) == Some(&key) {
+            self.channel_hashes.remove(&hash);
+        }
+        self.channel_order.remove(&channel.name);
+        self.channel_folds.remove(&validate::fold_case(&channel.name)[..]);
+        self.channel_ids.remove(&channel.id);
     }
 
     /// Everything up to `position` is durable: messages are offered to subscribers, then answers leave in order (§2.6 rule
@@ -324,6 +358,31 @@ fn encode_around_data(head: &mut Vec<u8>, tail: &mut Vec<u8>, sequence: u64, pub
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Options;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn names_with_one_hash_are_two_channels() {
+        let mut engine = Engine::new(Options::default());
+        let now = Now {
+            monotonic: 1,
+            wall: Timestamp(1),
+        };
+        let first = engine.insert_channel(now, ChannelId(1), Bytes::from_static(b"first"));
+        let second = engine.insert_channel(now, ChannelId(2), Bytes::from_static(b"second"));
+        let hash = engine.hash_of(b"second");
+        engine.channel_hashes.insert(hash, first);
+        assert_eq!(engine.find_channel(b"second"), Some(second));
+        let channel = engine.channels.remove(second.0);
+        engine.forget_channel(second, &channel);
+        assert_eq!(engine.find_channel(b"second"), None);
+        assert_eq!(engine.find_channel(b"first"), Some(first));
+        assert_eq!(
+            engine.channel_hashes.get(&hash),
+            Some(&first),
+            "it was not the second's"
+        );
+    }
 
     #[test]
     fn a_body_in_parts_is_the_body_in_one() {

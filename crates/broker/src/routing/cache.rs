@@ -15,6 +15,8 @@ use crate::limits::{PREPARED_PREFIX_BYTES, ROUTE_CACHE_SETS, ROUTE_CACHE_TARGETS
 use crate::subscription::Subscription;
 
 const WAYS: usize = 2;
+/// One in so many answers that were not found replaces one that is kept.
+const MISSES_PER_PLACE: u64 = 16;
 
 /// One subject and who gets it.
 #[derive(Default)]
@@ -86,6 +88,7 @@ impl CachedRoute {
 
 /// See the module.
 pub(crate) struct RouteCache {
+    /// The ways of all sets, then one for an answer that is not kept.
     entries: Vec<CachedRoute>,
     /// Which way of a set was used last; the other one is replaced.
     recent: Vec<u8>,
@@ -118,7 +121,8 @@ impl RouteCache {
         expired: &mut Vec<Arc<Subscription>>,
     ) -> usize {
         if self.entries.is_empty() {
-            self.entries.resize_with(ROUTE_CACHE_SETS * WAYS, CachedRoute::default);
+            self.entries
+                .resize_with(ROUTE_CACHE_SETS * WAYS + 1, CachedRoute::default);
             self.recent.resize(ROUTE_CACHE_SETS, 0);
         }
         self.lookups += 1;
@@ -144,9 +148,7 @@ impl RouteCache {
             }
         }
         self.misses += 1;
-        let way = 1 - usize::from(self.recent[set]);
-        self.recent[set] = way as u8;
-        let index = set * WAYS + way;
+        let index = self.place(set);
         let entry = &mut self.entries[index];
         entry.settle(skip, expired);
         entry.occupied = true;
@@ -156,6 +158,18 @@ impl RouteCache {
         entry.subject.extend_from_slice(subject);
         let change = entry.refresh(table);
         self.bound(index, change, skip, expired);
+        index
+    }
+
+    /// Where the answer for a subject that was not found goes. What is asked for often soon gets a place in its set; the many
+    /// that come round rarely, or once, share one entry, which the processor has at hand, and push nobody out.
+    fn place(&mut self, set: usize) -> usize {
+        let way = 1 - usize::from(self.recent[set]);
+        let index = set * WAYS + way;
+        if self.entries[index].occupied && !self.misses.is_multiple_of(MISSES_PER_PLACE) {
+            return ROUTE_CACHE_SETS * WAYS;
+        }
+        self.recent[set] = way as u8;
         index
     }
 

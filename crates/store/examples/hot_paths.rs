@@ -1,0 +1,360 @@
+//! What a message costs engine and file store together: the paths that every message takes, without sockets and without
+//! waiting for a disk.
+//!
+//! `hot_paths PATH MESSAGES` sends that many messages along one path and prints how often it allocated per message. Run it
+//! under an instruction counter with two numbers of messages: the difference is what the messages cost. `cargo xtask
+//! hot-paths` does both and knows the bounds.
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people to read")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use seaway_journal::disk::real::RealDisk;
+use seaway_stan_protocol::Message as _;
+use seaway_stan_protocol::messages::{ConnectRequest, PubMsg, SubscriptionRequest};
+use seaway_store::{Completion, FileStore, Lookup, Recovering, Sizes, Store};
+use seaway_streaming::{
+    Admission, ChannelId, Delivered, Delivery, Effects, Engine, Event, Head, Input, Limits, Need, Now, Options,
+    Position, ProbeId, ReadRequest, Seek, Service, Source, Ticket, Timestamp, Urgency,
+};
+
+/// Publishes of one pass: what a read of a busy connection brings.
+const BATCH: u64 = 256;
+const PAYLOAD_BYTES: usize = 128;
+const INBOX: &[u8] = b"_INBOX.0123456789012345678901.0123";
+const SIZES: Sizes = Sizes {
+    segment_bytes: 16 << 20,
+    cache_bytes: 64 << 20,
+    checkpoint_bytes: 64 << 20,
+};
+
+/// Counts allocations.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+#[expect(
+    unsafe_code,
+    reason = "the only way to count allocations; forwards to the system's allocator unchanged"
+)]
+// SAFETY: every call is forwarded with its arguments unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A path that messages take.
+#[derive(Clone, Copy)]
+struct Path {
+    name: &'static str,
+    channels: u64,
+    /// Messages a channel keeps; 0 is all.
+    messages_max: u64,
+    /// Whether somebody receives and acknowledges.
+    subscribed: bool,
+}
+
+const PATHS: [Path; 4] = [
+    Path {
+        name: "publish",
+        channels: 1,
+        messages_max: 0,
+        subscribed: false,
+    },
+    Path {
+        name: "publish-deliver-ack",
+        channels: 1,
+        messages_max: 0,
+        subscribed: true,
+    },
+    Path {
+        name: "publish-full",
+        channels: 1,
+        messages_max: 1_000,
+        subscribed: false,
+    },
+    Path {
+        name: "publish-1000-channels",
+        channels: 1_000,
+        messages_max: 0,
+        subscribed: false,
+    },
+];
+
+/// The file store, and a bus that only copies.
+struct World {
+    store: FileStore,
+    wire: Vec<u8>,
+    replies: u64,
+    deliveries: u64,
+}
+
+impl Effects for World {
+    fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position {
+        self.store.append_message(channel, sequence, timestamp, body)
+    }
+    fn append_fact(&mut self, kind: u8, body: &[u8], urgency: Urgency) -> Position {
+        self.store.append_fact(kind, body, urgency)
+    }
+    fn trim(&mut self, channel: ChannelId, first: u64) -> Position {
+        self.store.trim(channel, first)
+    }
+    fn delete_channel(&mut self, channel: ChannelId) -> Position {
+        self.store.delete_channel(channel)
+    }
+    fn admission(&mut self, need: Need, bytes: usize) -> Admission {
+        self.store.admission(need, bytes)
+    }
+    fn head(&mut self, channel: ChannelId) -> Head {
+        self.store.head(channel)
+    }
+    fn head_from(&mut self, channel: ChannelId, from: u64) -> Head {
+        self.store.head_from(channel, from)
+    }
+    fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek {
+        self.store.seek(ticket, channel, timestamp)
+    }
+    fn read(&mut self, request: ReadRequest) {
+        self.store.read(request);
+    }
+    fn reply(&mut self, _: Position, subject: &[u8], payload: &[u8]) {
+        self.wire.extend_from_slice(subject);
+        self.wire.extend_from_slice(payload);
+        self.replies += 1;
+    }
+    fn deliver(&mut self, _: Position, delivery: Delivery<'_>, source: Source<'_>) -> Delivered {
+        let body = match source {
+            Source::Body(body) => body,
+            Source::Store => match self.store.message(delivery.channel, delivery.sequence) {
+                Lookup::Hot(body) => body,
+                Lookup::Cold => return Delivered::Cold,
+                Lookup::Missing => return Delivered::Missing,
+            },
+        };
+        self.wire.extend_from_slice(delivery.inbox);
+        self.wire.extend_from_slice(body);
+        self.deliveries += 1;
+        Delivered::Sent {
+            bytes: body.len() as u32,
+            congested: None,
+        }
+    }
+    fn probe(&mut self, _: &[u8], _: ProbeId) {}
+    fn checkpoint_fact(&mut self, kind: u8, body: &[u8]) {
+        self.store.checkpoint_fact(kind, body);
+    }
+    fn checkpoint_complete(&mut self) {}
+    fn event(&mut self, _: Event<'_>) {}
+}
+
+struct Run {
+    path: Path,
+    engine: Engine,
+    world: World,
+    now: Now,
+    completions: Vec<Completion>,
+    publishes: Vec<Vec<u8>>,
+    published: u64,
+}
+
+impl Run {
+    fn new(path: Path, directory: &std::path::Path) -> Run {
+        let limits = Limits {
+            max_channels: 0,
+            max_messages: path.messages_max,
+            max_bytes: 0,
+            ..Limits::default()
+        };
+        let mut engine = Engine::new(Options {
+            limits: limits.into(),
+            ..Options::default()
+        });
+        let disk = Arc::new(RealDisk::new(directory).expect("a directory of its own"));
+        let mut recovering = Recovering::new(&mut engine);
+        let store = FileStore::open_stepped(disk, SIZES, &mut recovering).expect("an empty directory");
+        recovering.finish().expect("nothing to misunderstand");
+        let mut world = World {
+            store,
+            wire: Vec::new(),
+            replies: 0,
+            deliveries: 0,
+        };
+        let now = Now {
+            monotonic: 1,
+            wall: Timestamp(1_700_000_000_000_000_000),
+        };
+        engine.start(now, &mut world).expect("an empty store starts");
+        let mut run = Run {
+            path,
+            engine,
+            world,
+            now,
+            completions: Vec::new(),
+            publishes: (0..path.channels).map(publish).collect(),
+            published: 0,
+        };
+        run.enter();
+        run
+    }
+
+    /// The client connects, and subscribes if the path says so.
+    fn enter(&mut self) {
+        let connect = ConnectRequest {
+            client_id: "me".into(),
+            heartbeat_inbox: "hb".into(),
+            conn_id: "0123456789012345678901".into(),
+            ..ConnectRequest::default()
+        };
+        self.request(Service::Connect, &connect.encode_to_vec());
+        self.finish_pass();
+        if self.path.subscribed {
+            let subscribe = SubscriptionRequest {
+                client_id: "me".into(),
+                subject: channel(0).into(),
+                inbox: INBOX.to_vec().into(),
+                max_in_flight: 16_384,
+                ack_wait_in_secs: 30,
+                ..SubscriptionRequest::default()
+            };
+            self.request(Service::Subscribe, &subscribe.encode_to_vec());
+            self.finish_pass();
+        }
+    }
+
+    fn request(&mut self, service: Service, payload: &[u8]) {
+        let input = Input::Request {
+            service,
+            reply: INBOX,
+            payload,
+        };
+        self.engine.handle(self.now, input, &mut self.world);
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.engine.handle(self.now, input, &mut self.world);
+    }
+
+    /// One pass as the server's engine thread makes it: publishes, commit, deliveries and answers, acks, settling.
+    fn pass(&mut self) {
+        self.now.monotonic += 200_000;
+        self.now.wall.0 += 200_000;
+        for number in self.published..self.published + BATCH {
+            let index = (number % self.path.channels) as usize;
+            let input = Input::Request {
+                service: Service::Publish,
+                reply: INBOX,
+                payload: &self.publishes[index],
+            };
+            assert!(!self.world.store.is_behind(PAYLOAD_BYTES), "the store keeps up");
+            self.engine.handle(self.now, input, &mut self.world);
+        }
+        let before = self.published;
+        self.published += BATCH;
+        self.finish_pass();
+        if self.path.subscribed {
+            let mut payload = ack();
+            let fixed = payload.len();
+            for sequence in before + 1..=self.published {
+                payload.truncate(fixed);
+                prost::encoding::encode_varint(sequence, &mut payload);
+                self.input(Input::Ack {
+                    ack_inbox: 1,
+                    payload: &payload,
+                });
+            }
+        }
+        self.input(Input::Settle);
+    }
+
+    fn finish_pass(&mut self) {
+        self.world.store.submit();
+        while self.world.store.step() {}
+        self.world.store.poll(&mut self.completions);
+        let (engine, world, now) = (&mut self.engine, &mut self.world, self.now);
+        for completion in self.completions.drain(..) {
+            completion.feed(|input| engine.handle(now, input, world));
+        }
+        self.world.wire.clear();
+    }
+}
+
+fn channel(number: u64) -> String {
+    format!("orders.created.{number}")
+}
+
+fn publish(number: u64) -> Vec<u8> {
+    PubMsg {
+        client_id: "me".into(),
+        guid: "0123456789012345678901".into(),
+        subject: channel(number).into(),
+        data: vec![7; PAYLOAD_BYTES].into(),
+        conn_id: "0123456789012345678901".into(),
+        ..PubMsg::default()
+    }
+    .encode_to_vec()
+}
+
+/// An ack of the first channel up to the number that is acknowledged.
+fn ack() -> Vec<u8> {
+    let name = channel(0);
+    let mut payload = vec![0x0a, name.len() as u8];
+    payload.extend_from_slice(name.as_bytes());
+    payload.push(0x10);
+    payload
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let usage = "hot_paths publish|publish-deliver-ack|publish-full|publish-1000-channels MESSAGES";
+    let [name, messages] = &arguments[..] else {
+        panic!("usage: {usage}")
+    };
+    let path = *PATHS.iter().find(|path| path.name == name.as_str()).expect(usage);
+    let passes = messages.parse::<u64>().expect(usage) / BATCH;
+    let directory = tempfile::tempdir().unwrap();
+    let mut run = Run::new(path, directory.path());
+    // Vectors find their sizes, channels are created and filled.
+    for _ in 0..64 {
+        run.pass();
+    }
+    let (before, replies, deliveries) = (
+        ALLOCATIONS.load(Ordering::Relaxed),
+        run.world.replies,
+        run.world.deliveries,
+    );
+    for _ in 0..passes {
+        run.pass();
+    }
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert_eq!(run.world.replies - replies, passes * BATCH, "every publish is answered");
+    let delivered = if path.subscribed { passes * BATCH } else { 0 };
+    assert_eq!(
+        run.world.deliveries - deliveries,
+        delivered,
+        "every message is delivered"
+    );
+    if path.messages_max > 0 {
+        let kept = run
+            .engine
+            .channel(channel(0).as_bytes(), false)
+            .expect("the channel")
+            .messages;
+        assert_eq!(kept, path.messages_max, "the channel stays full");
+    }
+    println!("{} messages, {allocations} allocations", passes * BATCH);
+}
