@@ -123,8 +123,7 @@ async fn record(read_model: &ReadModel, batch: &[Message]) {
     let events: Vec<Event> = batch.iter().filter_map(event).collect();
     let mut backoff = Backoff::new();
     while let Err(error) = read_model.record(events.clone()).await {
-        tracing::warn!("{error}; trying again");
-        backoff.wait().await;
+        backoff.wait(error).await;
     }
 }
 

@@ -149,10 +149,9 @@ where
     loop {
         match opening().await {
             Ok(store) => return Ok(store),
-            Err(error) if error.is_transient() => tracing::warn!("{error}; trying again"),
+            Err(error) if error.is_transient() => backoff.wait(error).await,
             Err(error) => return Err(error.into()),
         }
-        backoff.wait().await;
     }
 }
 

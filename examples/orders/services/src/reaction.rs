@@ -114,9 +114,8 @@ where
             Err(Unanswered::Never(words)) => {
                 return tracing::warn!("{} of order {} is left: {words}", event.event_type, order.id);
             }
-            Err(Unanswered::Later(words)) => tracing::warn!("order {}: {words}; trying again", order.id),
+            Err(Unanswered::Later(words)) => backoff.wait(format_args!("order {}: {words}", order.id)).await,
         }
-        backoff.wait().await;
     }
 }
 

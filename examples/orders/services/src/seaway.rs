@@ -22,9 +22,12 @@ pub(crate) async fn connect(arguments: &SeawayArguments, name: &str) -> anyhow::
         match options.connect().await {
             Ok(client) => return Ok(client),
             Err(error @ (ConnectError::InvalidClientId { .. } | ConnectError::InvalidOption(_))) => bail!(error),
-            Err(error) => tracing::warn!("Seaway at {}: {error}; trying again", arguments.nats),
+            Err(error) => {
+                backoff
+                    .wait(format_args!("Seaway at {}: {error}", arguments.nats))
+                    .await
+            }
         }
-        backoff.wait().await;
     }
 }
 
@@ -34,9 +37,8 @@ pub(crate) async fn subscribe(subscribe: impl Fn() -> Subscribe) -> Subscription
     loop {
         match subscribe().await {
             Ok(subscription) => return subscription,
-            Err(error) => tracing::warn!("no subscription: {error}; trying again"),
+            Err(error) => backoff.wait(format_args!("no subscription: {error}")).await,
         }
-        backoff.wait().await;
     }
 }
 

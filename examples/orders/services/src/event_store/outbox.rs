@@ -56,8 +56,7 @@ pub(super) async fn drain(log: &EventLog, target: &impl Publish, holder: &str, a
                 stop.unless(waiting).await;
             }
             Err(error) => {
-                tracing::warn!("outbox: {error:#}; trying again");
-                stop.unless(backoff.wait()).await;
+                stop.unless(backoff.wait(format_args!("outbox: {error:#}"))).await;
             }
         }
     }
