@@ -24,7 +24,7 @@ const ROWS_MAX: u64 = 200;
 const TASK_MAX: f64 = 1000.0;
 
 /// The read model lags behind the log: an order that the page has just heard of may not be found yet.
-const LAG: &str = "404";
+const LAG: &str = "/api/orders/";
 
 /// Orders whose cards are on the board.
 const BOARD_LOOKS_FULL: u32 = 120;
