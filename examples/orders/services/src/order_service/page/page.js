@@ -21,11 +21,13 @@ const LOG_ROWS_MAX = 200;
 // Orders often take their whole way faster than anybody can see; a card stays so long in a column at least, in milliseconds.
 const STAY = 450;
 
-// The board is redrawn at most this often, and the read model asked at most this often, in milliseconds.
+// The board is redrawn at most this often, and the read model asked at most this often, for some orders and for many, in
+// milliseconds.
 const DRAW_EVERY = 120;
+const LOAD_SINGLY_EVERY = 250;
 const LOAD_EVERY = 1000;
 const LOAD_COUNT = 200;
-const LOAD_SINGLY_MAX = 50;
+const LOAD_SINGLY_MAX = 8;
 const RECONNECT_AFTER = 2000;
 
 const find = (selector, within = document) => within.querySelector(selector);
@@ -117,7 +119,8 @@ function draw() {
   for (const list of columns) {
     while (list.children.length > CARDS_MAX) list.lastElementChild.remove();
   }
-  if (columns.size > 0 && !loading && undescribed().length > 0) load();
+  showCounts();
+  if (columns.size > 0 && undescribed().length > 0) load();
 }
 
 // Moves the card to its next column, which is returned.
@@ -151,52 +154,58 @@ function fillCard(order) {
   setText(find(".amount", card), details ? money(details.amount_cents) : "");
 }
 
-function showCounts(counts) {
+// The read model's numbers, with orders whose cards are still on their way counted where the cards are.
+let counts = {};
+
+function showCounts() {
+  const shown = { ...counts };
+  for (const order of changed) {
+    if (order.path.length === 0 || !order.shown) continue;
+    shown[order.path.at(-1)] -= 1;
+    shown[order.shown] += 1;
+  }
   for (const column of document.querySelectorAll(".column")) {
-    setText(find(".count", column), String(counts[column.dataset.status] ?? 0));
+    setText(find(".count", column), String(Math.max(0, shown[column.dataset.status] ?? 0)));
   }
 }
 
 // ------------------------------------------------------------------------------------------------ the read model
 
 let loading = false;
-let loadAgain = false;
 
-// Asks for the newest orders; calls that come meanwhile become one more.
-async function load() {
-  if (loading) {
-    loadAgain = true;
-    return;
-  }
+// Asks for the newest orders when the page opens or many cards are not described, and for single orders when few are. A call
+// while one is under way is left out: whoever is still not described then is asked for after it.
+async function load(opening) {
+  if (loading) return;
   loading = true;
+  const many = opening || undescribed().length > LOAD_SINGLY_MAX;
   try {
-    const answer = await getJson(`/api/orders?limit=${LOAD_COUNT}`);
-    // Newest first; the board wants the newest on top, so the oldest is taken first.
-    for (const row of answer.orders.reverse()) takeRow(row);
-    showCounts(answer.counts);
-    for (const order of undescribed()) {
+    if (many) await loadNewest();
+    for (const order of undescribed().slice(0, LOAD_SINGLY_MAX)) {
       // One that the read model does not know yet must not keep the others waiting.
       const row = await getJson(`/api/orders/${encodeURIComponent(order.id)}`).catch(() => null);
       if (row) takeRow(row);
     }
   } catch {
-    // The read model lags or is away; the log goes on, and what is missing is asked for again.
+    // The read model is away; the log goes on, and what is missing is asked for again.
   }
   setTimeout(() => {
     loading = false;
-    if (!loadAgain && undescribed().length === 0) return;
-    loadAgain = false;
-    load();
-  }, LOAD_EVERY);
+    if (undescribed().length > 0) load();
+  }, many ? LOAD_EVERY : LOAD_SINGLY_EVERY);
 }
 
+async function loadNewest() {
+  const answer = await getJson(`/api/orders?limit=${LOAD_COUNT}`);
+  // Newest first; the board wants the newest on top, so the oldest is taken first.
+  for (const row of answer.orders.reverse()) takeRow(row);
+  counts = answer.counts;
+  showCounts();
+}
+
+// Orders that have a card on the board and nothing to write on it.
 function undescribed() {
-  const missing = [];
-  for (const order of orders.values()) {
-    if (!order.details && order.card?.isConnected) missing.push(order);
-    if (missing.length === LOAD_SINGLY_MAX) break;
-  }
-  return missing;
+  return Array.from(orders.values()).filter((order) => !order.details && order.card?.isConnected);
 }
 
 async function getJson(path) {
@@ -290,12 +299,12 @@ function follow() {
   const source = new EventSource("/api/live");
   source.addEventListener("open", () => {
     showConnection("live", "live");
-    load();
+    load(true);
   });
   source.addEventListener("log", (event) => takeLogEntry(JSON.parse(event.data)));
   source.addEventListener("counts", (event) => {
-    showCounts(JSON.parse(event.data));
-    load();
+    counts = JSON.parse(event.data);
+    showCounts();
   });
   source.addEventListener("error", () => {
     showConnection("away", "reconnecting");
@@ -430,5 +439,4 @@ find("#place").addEventListener("input", () => {
   idempotencyKey = null;
 });
 addItem();
-load();
 follow();
