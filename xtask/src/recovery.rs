@@ -40,8 +40,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         Command::new(bench)
             .args(["S1", "--address", &format!("127.0.0.1:{}", server.port())])
             .args(["--channels", &options.channels.to_string()])
-            .args(["--messages", &messages.to_string()])
-            .args(["--window", "10000"]),
+            .args(["--backlog", &messages.to_string()])
+            .args(["--messages", "1"]),
     )?;
     for restart in 1..=RESTARTS {
         let elapsed = server

@@ -30,6 +30,22 @@ pub struct Load {
     pub in_flight: u64,
 }
 
+/// What came out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// Messages acknowledged, or received.
+    pub messages: u64,
+    /// From the first byte sent to the last answer.
+    pub elapsed: Duration,
+}
+
+impl Outcome {
+    /// Messages per second.
+    pub fn rate(&self) -> f64 {
+        self.messages as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
 impl Load {
     /// The name of one of the channels.
     pub fn channel(&self, number: usize) -> String {
@@ -48,11 +64,11 @@ impl Load {
         Run::new(length, 0)
     }
 
-    /// Publishes everything, waits for every ack, and says how long that took.
+    /// Publishes everything and waits for every ack.
     ///
     /// # Errors
     /// An ack with an error, thirty seconds without an ack, or anything the socket says.
-    pub fn publish(&self) -> io::Result<Duration> {
+    pub fn publish(&self) -> io::Result<Outcome> {
         let mut session = Session::open(&self.address, &self.cluster_id, &format!("bench-pub-{}", token()))?;
         let channels: Vec<String> = (0..self.channels).map(|number| self.channel(number)).collect();
         let (frames, acks) =
@@ -71,14 +87,17 @@ impl Load {
             .map_err(|error| other(&error))?;
         let elapsed = start.elapsed();
         session.close()?;
-        Ok(elapsed)
+        Ok(Outcome {
+            messages: self.messages,
+            elapsed,
+        })
     }
 
-    /// Receives and acknowledges `messages` messages of the first channel from its beginning, and says how long that took.
+    /// Receives and acknowledges `messages` messages of the first channel from its beginning.
     ///
     /// # Errors
     /// Thirty seconds without a message, a gap in the sequences, or anything the socket says.
-    pub fn receive(&self, ready: impl FnOnce()) -> io::Result<Duration> {
+    pub fn receive(&self, ready: impl FnOnce()) -> io::Result<Outcome> {
         let session = Session::open(&self.address, &self.cluster_id, &format!("bench-sub-{}", token()))?;
         let mut request = subscription(&self.channel(0));
         request.start_position = START_FIRST;
@@ -90,10 +109,12 @@ impl Load {
         ready();
         let start = Instant::now();
         let received = receiver.receive_until(&self.run(), &Counter::default(), |count| count >= self.messages);
-        received.map_err(|error| other(&error))?;
-        let elapsed = start.elapsed();
+        let outcome = Outcome {
+            messages: received.map_err(|error| other(&error))?.ledger.count,
+            elapsed: start.elapsed(),
+        };
         receiver.close().map_err(|error| other(&error))?;
-        Ok(elapsed)
+        Ok(outcome)
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Usage {
     pub voluntary_switches: u64,
     /// Times that a core was taken from a thread.
     pub involuntary_switches: u64,
+    /// Bytes it caused to be read from block devices.
+    pub read_bytes: u64,
     /// Bytes it caused to be written to block devices.
     pub written_bytes: u64,
 }
@@ -48,6 +50,7 @@ impl Usage {
             descriptors: descriptors as u64,
             voluntary_switches,
             involuntary_switches,
+            read_bytes: field(&io, "read_bytes:").unwrap_or(0),
             written_bytes: field(&io, "write_bytes:").unwrap_or(0),
         })
     }

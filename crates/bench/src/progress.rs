@@ -46,7 +46,12 @@ impl Progress {
             return;
         }
         line.shown = Some(Instant::now());
-        let text = text(&line.title, stage, elapsed, count, rate);
+        // A line that wraps could not be written over.
+        let width = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col));
+        let text: String = text(&line.title, stage, elapsed, count, rate)
+            .chars()
+            .take(width.max(2) - 1)
+            .collect();
         let _ = write!(std::io::stderr(), "\r\x1b[2K{text}");
     }
 
@@ -65,7 +70,7 @@ impl Progress {
 
 fn text(title: &str, stage: &str, elapsed: Duration, count: u64, rate: f64) -> String {
     format!(
-        "{title}: {stage} {:.1} s, {count} counted, {rate:.0} per second",
+        "{stage} {:.1} s, {count} counted, {rate:.0} per second: {title}",
         elapsed.as_secs_f64()
     )
 }
@@ -77,7 +82,7 @@ mod tests {
     #[test]
     fn the_line_says_where_the_run_is() {
         let line = text("S1 size=128", "warm-up", Duration::from_millis(1_250), 42, 1_234.5);
-        assert_eq!(line, "S1 size=128: warm-up 1.2 s, 42 counted, 1234 per second");
+        assert_eq!(line, "warm-up 1.2 s, 42 counted, 1234 per second: S1 size=128");
     }
 
     #[test]

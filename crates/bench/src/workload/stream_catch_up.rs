@@ -57,15 +57,26 @@ fn run(context: &mut Context, point: &Point) -> Result<Outcome> {
     outcome
         .figures
         .set("megabytes_per_second", rate * point.size as f64 / 1e6);
+    if let Some((_, after)) = &measured.server {
+        outcome.figures.set("server_read_bytes", after.read_bytes as f64);
+    }
     outcome.figures.set("publishes_meanwhile", published.sent as f64);
     outcome.add_latencies("ack", &published.latencies);
     outcome.add_latencies("lateness", &published.lateness);
     outcome.verified = format!("{} deliveries from the beginning, without a gap", received.ledger.count);
-    if !is_cold {
-        let warning = "the server was not started here, so its backlog may be in the page cache";
-        outcome.warnings.push(warning.to_owned());
-    }
+    outcome.warnings.extend(warmth(point, is_cold, &measured));
     Ok(outcome)
+}
+
+/// Why the backlog may have come from memory; `None` when it was seen to come from the disk.
+fn warmth(point: &Point, is_cold: bool, measured: &Measured) -> Option<String> {
+    if !is_cold {
+        return Some("the server was not started here, so its backlog may be in the page cache".to_owned());
+    }
+    let (_, after) = measured.server?;
+    let stored = point.backlog * point.size as u64;
+    let read = after.read_bytes;
+    (read < stored / 2).then(|| format!("the server read {read} bytes from its disk for a backlog of {stored}"))
 }
 
 fn drive(context: &Context, point: &Point, run: &Run, channels: &[String]) -> Result<(Measured, Published, Received)> {

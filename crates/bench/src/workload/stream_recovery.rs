@@ -28,7 +28,7 @@ pub(super) const S9: Workload = Workload {
     run,
 };
 
-/// Restarts of the same data; the report has the median.
+/// Restarts of the same data; the first has the most to do, later ones find what it left.
 const RESTARTS: usize = 3;
 
 /// Channels that are read back as a whole.
