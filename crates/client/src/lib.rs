@@ -31,9 +31,12 @@
 
 mod acks;
 mod client;
+mod connection;
+mod delivery;
 mod error;
 mod keeper;
 mod options;
+mod progress;
 mod publish;
 mod session;
 mod subscribe;

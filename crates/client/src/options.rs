@@ -1,16 +1,22 @@
 //! How to connect.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use crate::client::Client;
 use crate::error::ConnectError;
+use crate::wire::is_subject;
 
 /// Publishes that may await their acknowledgement at once, unless set otherwise.
 const MAX_PUBLISHES_IN_FLIGHT: usize = 16_384;
-/// Messages that one subscription may have waiting in this process before NATS would drop some; a subscription never has
-/// more than its MaxInflight and its redeliveries on their way.
-const DELIVERIES_WAITING_MAX: usize = 1 << 20;
+/// Messages that one subscription may have waiting in this process. What comes on top is dropped, and delivered again when its
+/// AckWait is over.
+const DELIVERIES_WAITING_MAX: usize = 1 << 16;
+/// The longest timeouts.
+const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// Credentials for the NATS server.
 #[derive(Clone)]
@@ -196,20 +202,37 @@ impl ConnectOptions {
     /// When the NATS server cannot be reached, no streaming server answers, or it refuses; see [`ConnectError`].
     pub async fn connect(self) -> Result<Client, ConnectError> {
         self.check()?;
+        let attention = Arc::new(Notify::new());
         let nats = match &self.nats {
             Some(nats) => nats.clone(),
-            None => self.connect_nats().await?,
+            None => self.connect_nats(Arc::clone(&attention)).await?,
         };
-        Client::connect(self, nats).await
+        Client::connect(self, nats, attention).await
+    }
+
+    /// Whether the NATS connection was made for this client alone.
+    pub(crate) fn owns_nats(&self) -> bool {
+        self.nats.is_none()
     }
 
     fn check(&self) -> Result<(), ConnectError> {
         let bad = |words: &str| Err(ConnectError::InvalidOption(words.to_owned()));
-        if self.cluster_id.is_empty() || self.cluster_id.contains([' ', '\t', '\r', '\n', '*', '>']) {
+        if !is_subject(&self.cluster_id) {
             return bad("the cluster ID must be a subject without wildcards and blanks");
         }
+        if !is_subject(&self.discover_prefix) {
+            return bad("the discover prefix must be a subject without wildcards and blanks");
+        }
+        for (name, time) in [
+            ("connect timeout", self.connect_timeout),
+            ("ack timeout", self.ack_timeout),
+        ] {
+            if time.is_zero() || time > TIMEOUT_MAX {
+                return bad(&format!("the {name} must be longer than nothing and at most a year"));
+            }
+        }
         if self.publishes_in_flight_max == 0 || self.publishes_in_flight_max > tokio::sync::Semaphore::MAX_PERMITS {
-            return bad("at least one publish must be allowed in flight");
+            return bad("at least one publish must be allowed in flight, and not more than a semaphore counts");
         }
         if self.ping_interval < Duration::from_secs(1) || self.ping_interval.as_secs() > i32::MAX as u64 {
             return bad("the ping interval must be at least one second");
@@ -220,7 +243,7 @@ impl ConnectOptions {
         Ok(())
     }
 
-    async fn connect_nats(&self) -> Result<async_nats::Client, ConnectError> {
+    async fn connect_nats(&self, attention: Arc<Notify>) -> Result<async_nats::Client, ConnectError> {
         let nats = |error: &dyn std::fmt::Display| ConnectError::Nats(error.to_string());
         let mut options = match &self.credentials {
             Credentials::None => async_nats::ConnectOptions::new(),
@@ -235,7 +258,14 @@ impl ConnectOptions {
         };
         options = options
             .name(&self.client_id)
-            .subscription_capacity(DELIVERIES_WAITING_MAX)
+            .subscription_capacity(DELIVERIES_WAITING_MAX.max(self.publishes_in_flight_max))
+            // The streaming server may have been restarted together with the NATS server.
+            .event_callback(move |event| {
+                if matches!(event, async_nats::Event::Connected) {
+                    attention.notify_one();
+                }
+                std::future::ready(())
+            })
             .connection_timeout(self.connect_timeout)
             .max_reconnects(None)
             .require_tls(self.require_tls);
