@@ -1,5 +1,11 @@
 //! What the tests of the Rust client do with it again and again; included by those that do.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "for tests, each of which uses its part"
+)]
 
 use std::time::Instant;
 

@@ -1,5 +1,11 @@
 //! A streaming server that does what a test says, on a NATS server that outlives it; included by the tests that use it.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "for tests, each of which uses its part"
+)]
 
 use std::collections::VecDeque;
 use std::path::Path;
