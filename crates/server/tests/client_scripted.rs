@@ -1,5 +1,6 @@
 //! The Rust client against a streaming server that is not ours and does what a test says, on NATS servers that outlive it: ours,
 //! and `nats-server` where it is installed.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
 
 #[path = "support/rust_client.rs"]
 mod rust_client;
@@ -331,7 +332,7 @@ async fn an_old_refusal_does_not_interrupt_the_new_connection() {
     client.publish("c", "x").await.unwrap();
     // Two of its own pings later it is still the connection made then.
     let id = server.next(|asked| match asked {
-        Asked::Publish(publish) if publish.conn_id != "" => Some(publish.conn_id),
+        Asked::Publish(publish) if !publish.conn_id.is_empty() => Some(publish.conn_id),
         _ => None,
     });
     let _ = id.await;
