@@ -44,6 +44,27 @@ pub enum Status {
 /// [`Client::status`] tells how it stands. A subscription that the server refuses to make anew ends, and
 /// [says why](crate::Subscription::failure).
 ///
+/// ```
+/// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/server.rs")); }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let Some(server) = server::start() else { return Ok(()) };
+/// use seaway_client::{ConnectOptions, Status};
+///
+/// # let client = ConnectOptions::new("test-cluster", "billing").url(server.url()).connect().await?;
+/// assert_eq!(*client.status().borrow(), Status::Connected);
+///
+/// // A hundred messages on their way together.
+/// for number in 1..=100 {
+///     let publish = client.publish_async("orders", format!("order {number}")).await?;
+///     drop(publish); // its failure would be told by the flush
+/// }
+/// client.flush().await?;
+/// client.close().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// When the last clone and the last subscription are dropped, the server is told in the background; [`Client::close`] waits for
 /// it.
 #[derive(Clone)]

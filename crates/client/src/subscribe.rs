@@ -102,14 +102,31 @@ fn nanoseconds_since(time: SystemTime) -> i64 {
 
 /// A subscription about to be made; awaiting it subscribes.
 ///
-/// ```no_run
-/// # async fn example(client: seaway_client::Client) -> Result<(), seaway_client::SubscribeError> {
-/// use seaway_client::Start;
+/// ```
+/// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/server.rs")); }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let Some(server) = server::start() else { return Ok(()) };
+/// use std::time::Duration;
 ///
-/// let mut orders = client.subscribe("orders").start(Start::AllAvailable).durable_name("invoices").await?;
-/// while let Some(order) = orders.next().await {
+/// use seaway_client::{ConnectOptions, Start};
+///
+/// # let client = ConnectOptions::new("test-cluster", "billing").url(server.url()).connect().await?;
+/// client.publish("orders", "tea").await?;
+///
+/// let mut orders = client
+///     .subscribe("orders")
+///     .start(Start::Ago(Duration::from_secs(3600)))
+///     .durable_name("invoices")
+///     .manual_acks()
+///     .ack_wait(Duration::from_secs(60))
+///     .max_in_flight(25)
+///     .await?;
+/// if let Some(order) = orders.next().await {
 ///     println!("{}: {} bytes", order.sequence(), order.payload().len());
+///     order.ack()?;
 /// }
+/// orders.close().await?;
 /// # Ok(())
 /// # }
 /// ```

@@ -138,6 +138,31 @@ impl Subscription {
     /// Like [`Subscription::for_each`], until `stop` completes: the message in work is finished and acknowledged, then the
     /// subscription is [closed](Subscription::close).
     ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/server.rs")); }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let Some(server) = server::start() else { return Ok(()) };
+    /// use seaway_client::{ConnectOptions, Start};
+    ///
+    /// # let client = ConnectOptions::new("test-cluster", "billing").url(server.url()).connect().await?;
+    /// client.publish("orders", "tea").await?;
+    ///
+    /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    /// let mut stop = Some(stop);
+    /// let orders = client.subscribe("orders").start(Start::AllAvailable).await?;
+    /// let stopped = async { drop(stopped.await) };
+    /// orders
+    ///     .for_each_until(stopped, |order| {
+    ///         println!("{}: {} bytes", order.sequence(), order.payload().len());
+    ///         drop(stop.take());
+    ///         async {}
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The [failure](Subscription::failure) that has ended it, or that of closing it.
     pub async fn for_each_until<Work: Future<Output = ()>>(
