@@ -171,6 +171,11 @@ fn cargo_test(tally: &mut Tally) -> anyhow::Result<()> {
     let mut command = shell::cargo();
     command
         .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        // The client's examples and documentation run against it, and must not be passed over.
+        .env(
+            "SEAWAY_SERVER",
+            shell::target_directory().join("debug/nats-streaming-server"),
+        )
         .stdout(Stdio::piped());
     let mut child = command.spawn().context("start cargo test")?;
     let output = child.stdout.take().expect("stdout was asked for");

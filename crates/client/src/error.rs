@@ -33,16 +33,28 @@ pub enum ConnectError {
     /// The server refused in other words.
     #[error("the server refused the connection: {0}")]
     Refused(String),
+    /// What answered is no streaming server.
+    #[error("the answer for cluster ID {cluster_id:?} is not one of a streaming server: {reason}")]
+    InvalidAnswer {
+        /// The cluster ID that was asked for.
+        cluster_id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
-/// Why a publish was not acknowledged. Unless it was [refused](PublishError::Refused) or [not sent](PublishError::NotSent),
-/// the message may or may not be stored.
+/// Why a publish was not acknowledged. After [`AckTimeout`](PublishError::AckTimeout) and
+/// [`ConnectionLost`](PublishError::ConnectionLost) the message may or may not be stored; otherwise it is not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
     /// The server did not store it and says why.
     #[error("the server refused the message: {0}")]
     Refused(String),
+    /// The server does not know the client, and did not store the message. The client registers again by itself, unless
+    /// [`reconnect`](crate::ConnectOptions::reconnect) is off: publish again.
+    #[error("the server no longer knows this client and did not store the message: publish it again")]
+    Unregistered,
     /// Nothing was sent: the channel name is impossible, or the connection is closed.
     #[error("the message was not sent: {0}")]
     NotSent(String),
@@ -72,9 +84,18 @@ pub enum SubscribeError {
     /// The server did not answer in time.
     #[error("the server did not answer within {0:?}")]
     Timeout(Duration),
-    /// The connection is closed or lost.
+    /// The server does not know the client.
+    #[error("the server no longer knows this client")]
+    Unregistered,
+    /// The connection is closed.
     #[error("the connection is closed")]
     Closed,
+    /// The connection was lost for good.
+    #[error("the connection was lost: {0}")]
+    Lost(Loss),
+    /// The server is too old to close a durable subscription without forgetting its place.
+    #[error("the server cannot close a durable subscription and keep its place: close the connection instead")]
+    CannotClose,
     /// The NATS connection failed.
     #[error("the NATS connection failed: {0}")]
     Nats(String),
@@ -85,7 +106,7 @@ pub enum SubscribeError {
 #[error("the subscription has ended: the message will be delivered again")]
 pub struct AckError;
 
-/// Why a connection could not be closed in order; it is closed all the same.
+/// Why a connection could not be closed in order; it is closed in this process all the same.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
@@ -98,6 +119,9 @@ pub enum CloseError {
     /// The NATS connection failed.
     #[error("the NATS connection failed: {0}")]
     Nats(String),
+    /// A publish failed, and its [`PendingPublish`](crate::PendingPublish) was dropped before.
+    #[error("a publish that nobody awaited has failed: {0}")]
+    Publish(PublishError),
 }
 
 /// Why a connection has ended, or is interrupted.
@@ -113,4 +137,10 @@ pub enum Loss {
     /// The server has not answered this many pings in a row.
     #[error("the server has not answered {0} pings")]
     Silent(u32),
+    /// The NATS connection below was closed.
+    #[error("the NATS connection was closed")]
+    NatsClosed,
+    /// Another client has registered under this ID meanwhile.
+    #[error("another client has registered under this client ID")]
+    ClientIdInUse,
 }

@@ -1,16 +1,17 @@
 //! Watches over a connection: pings the server, and makes a lost connection anew.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use seaway_stan_protocol::{Message as _, messages};
-use tokio::time::{MissedTickBehavior, interval};
+use seaway_stan_protocol::{Message as _, errors, messages};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::client::{Inner, Status};
-use crate::error::{Loss, SubscribeError};
-use crate::session::Session;
+use crate::client::Status;
+use crate::connection::Inner;
+use crate::error::{ConnectError, Loss, SubscribeError};
+use crate::session::{Listening, Session};
 use crate::wire::text;
 
 /// The first and the longest pause between two attempts to make a connection anew.
@@ -18,27 +19,41 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Keeps a connection until it ends or nobody holds it.
-pub(crate) async fn keep(client: Weak<Inner>, ping_inbox: String, mut pongs: async_nats::Subscriber) {
+pub(crate) async fn keep(client: Weak<Inner>, mut pongs: async_nats::Subscriber) {
     loop {
-        let loss = watch(&client, &ping_inbox, &mut pongs).await;
+        let loss = watch(&client, &mut pongs).await;
         let Some(inner) = client.upgrade() else { return };
-        if matches!(&*inner.status.borrow(), Status::Ended(_)) {
+        if inner.is_ended() {
             return;
         }
-        if !inner.options.reconnect {
+        // A NATS connection that was closed is never made anew.
+        if !inner.options.reconnect || loss == Loss::NatsClosed {
             return inner.end(loss).await;
         }
-        inner.status.send_replace(Status::Interrupted(loss));
+        interrupt(&inner, loss);
         inner.outbox.fail_all();
         drop(inner);
-        if !revive(&client).await {
-            return;
+        match revive(&client).await {
+            Some(answers) => pongs = answers,
+            None => return,
         }
     }
 }
 
+/// Tells that the connection is interrupted, unless it has ended.
+fn interrupt(inner: &Inner, loss: Loss) {
+    inner.status.send_if_modified(|status| {
+        let interrupted = Status::Interrupted(loss);
+        let changes = !matches!(status, Status::Ended(_)) && *status != interrupted;
+        if changes {
+            *status = interrupted;
+        }
+        changes
+    });
+}
+
 /// Pings until the connection is lost.
-async fn watch(client: &Weak<Inner>, ping_inbox: &str, pongs: &mut async_nats::Subscriber) -> Loss {
+async fn watch(client: &Weak<Inner>, pongs: &mut async_nats::Subscriber) -> Loss {
     let Some(inner) = client.upgrade() else {
         return Loss::Closed;
     };
@@ -48,6 +63,7 @@ async fn watch(client: &Weak<Inner>, ping_inbox: &str, pongs: &mut async_nats::S
     // The first one is immediate.
     ticks.tick().await;
     let mut status = inner.status.subscribe();
+    let attention = Arc::clone(&inner.attention);
     drop(inner);
     let mut unanswered = 0;
     loop {
@@ -57,7 +73,7 @@ async fn watch(client: &Weak<Inner>, ping_inbox: &str, pongs: &mut async_nats::S
                 if unanswered >= unanswered_max {
                     return Loss::Silent(unanswered);
                 }
-                if ping(&inner, ping_inbox).await {
+                if ping(&inner).await {
                     unanswered += 1;
                 }
             }
@@ -68,8 +84,14 @@ async fn watch(client: &Weak<Inner>, ping_inbox: &str, pongs: &mut async_nats::S
                     Some(words) => return Loss::Unknown(words),
                     None => unanswered = 0,
                 },
-                None => return Loss::Closed,
+                None => return Loss::NatsClosed,
             },
+            () = attention.notified() => {
+                let Some(inner) = client.upgrade() else { return Loss::Closed };
+                if let Some(loss) = attend(&inner).await {
+                    return loss;
+                }
+            }
             changed = status.changed() => {
                 if changed.is_err() || matches!(&*status.borrow(), Status::Ended(_)) {
                     return Loss::Closed;
@@ -79,18 +101,41 @@ async fn watch(client: &Weak<Inner>, ping_inbox: &str, pongs: &mut async_nats::S
     }
 }
 
+/// Looks after what cannot wait for the next ping.
+async fn attend(inner: &Inner) -> Option<Loss> {
+    for shared in inner.live_subscriptions() {
+        let Some(outdated) = shared.take_outdated() else {
+            continue;
+        };
+        match inner.rewind(outdated, &shared).await {
+            Ok(()) => {}
+            // Made anew with everything else, it begins at the beginning, too.
+            Err(failure @ (SubscribeError::Timeout(_) | SubscribeError::Nats(_) | SubscribeError::Unregistered)) => {
+                return Some(Loss::Unknown(failure.to_string()));
+            }
+            Err(failure) => inner.drop_subscription(&shared, Some(failure)),
+        }
+    }
+    let is_disowned = inner.outbox.take_disowned();
+    if !ping(inner).await && is_disowned {
+        // Without pings this is all there is to know.
+        return Some(Loss::Unknown(errors::INVALID_PUBLISH_REQUEST.to_owned()));
+    }
+    None
+}
+
 /// Sends a ping, if the server takes any.
-async fn ping(inner: &Inner, ping_inbox: &str) -> bool {
+async fn ping(inner: &Inner) -> bool {
     let session = inner.session();
-    let Some(subject) = &session.pings else { return false };
+    let Some(pings) = &session.pings else { return false };
     let ask = messages::Ping {
         conn_id: session.connection_id.clone(),
     };
     let sending = inner
         .nats
-        .publish_with_reply(subject.clone(), ping_inbox.to_owned(), ask.encode_to_vec().into());
+        .publish_with_reply(pings.subject.clone(), pings.inbox.clone(), ask.encode_to_vec().into());
     // A NATS connection that takes nothing leaves the ping unanswered.
-    let _ = tokio::time::timeout(inner.options.ping_interval, sending).await;
+    let _ = timeout(inner.options.ping_interval, sending).await;
     true
 }
 
@@ -100,16 +145,16 @@ fn refusal(payload: Bytes) -> Option<String> {
     (!answer.error.is_empty()).then(|| text(&answer.error))
 }
 
-/// Registers again and makes the subscriptions anew; tries until it succeeds. False when the connection has ended.
-async fn revive(client: &Weak<Inner>) -> bool {
+/// Registers again and makes the subscriptions anew; tries until it succeeds, and returns the answers to pings. `None` when the
+/// connection has ended.
+async fn revive(client: &Weak<Inner>) -> Option<async_nats::Subscriber> {
     let mut pause = PAUSE_MIN;
     loop {
         {
-            let Some(inner) = client.upgrade() else { return false };
-            if matches!(&*inner.status.borrow(), Status::Ended(_)) {
-                return false;
-            }
-            if register(&inner).await && subscribe_again(&inner).await {
+            let inner = client.upgrade().filter(|inner| !inner.is_ended())?;
+            if let Some(pongs) = register(&inner).await
+                && subscribe_again(&inner).await
+            {
                 let is_back = inner.status.send_if_modified(|status| {
                     let is_back = !matches!(status, Status::Ended(_));
                     if is_back {
@@ -117,7 +162,7 @@ async fn revive(client: &Weak<Inner>) -> bool {
                     }
                     is_back
                 });
-                return is_back;
+                return is_back.then_some(pongs);
             }
         }
         tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
@@ -125,34 +170,49 @@ async fn revive(client: &Weak<Inner>) -> bool {
     }
 }
 
-async fn register(inner: &Inner) -> bool {
+async fn register(inner: &Inner) -> Option<async_nats::Subscriber> {
     let mut heartbeats = inner.heartbeats.lock().await;
     if let Some(old) = heartbeats.take() {
-        // The server asks the old heartbeat inbox whether the client is alive before it gives the ID to a new one.
         old.stop().await;
-        if inner.nats.flush().await.is_err() {
-            return false;
-        }
+    }
+    // The server asks the old heartbeat inbox whether the client is alive before it gives the ID to a new one: the NATS server
+    // has to know that nobody listens there any more.
+    match timeout(inner.options.connect_timeout, inner.nats.flush()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) | Err(_) => return None,
     }
     match Session::open(&inner.nats, &inner.options).await {
-        Ok((session, answering)) => {
+        Ok((session, listening)) => {
             inner.set_session(session);
+            inner.outbox.take_disowned();
+            if inner.is_ended() {
+                // It was closed meanwhile, and nobody would answer the server's heartbeats.
+                inner.unregister().await;
+                return None;
+            }
+            let Listening {
+                heartbeats: answering,
+                pongs,
+            } = listening;
             *heartbeats = Some(answering);
-            true
+            Some(pongs)
         }
-        Err(_) => false,
+        Err(ConnectError::ClientIdInUse { .. }) => {
+            interrupt(inner, Loss::ClientIdInUse);
+            None
+        }
+        Err(_) => None,
     }
 }
 
 async fn subscribe_again(inner: &Inner) -> bool {
     let session = inner.session();
     for shared in inner.live_subscriptions() {
-        shared.hold();
-        match inner.ask_for_subscription(&session, &shared, true).await {
+        match inner.serve(&session, &shared).await {
             Ok(()) => {}
-            Err(SubscribeError::Timeout(_) | SubscribeError::Nats(_)) => return false,
-            // The server will refuse it however often it is asked: its stream ends.
-            Err(_) => inner.drop_subscription(&shared),
+            Err(SubscribeError::Timeout(_) | SubscribeError::Nats(_) | SubscribeError::Unregistered) => return false,
+            // The server will refuse it however often it is asked.
+            Err(failure) => inner.drop_subscription(&shared, Some(failure)),
         }
     }
     true

@@ -2,11 +2,15 @@
 //!
 //! Publish to a *channel*, an ordered log that the server keeps; subscribe to it from any point; acknowledge what was worked on.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use seaway_client::Start;
+//! ```
+//! # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/server.rs")); }
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let Some(server) = server::start() else { return Ok(()) };
+//! use seaway_client::{ConnectOptions, Start};
 //!
-//! let client = seaway_client::connect("test-cluster", "my-service").await?;
+//! let options = ConnectOptions::new("test-cluster", "my-service").url(server.url());
+//! let client = options.connect().await?;
 //! client.publish("orders", "a cup of tea").await?;
 //!
 //! let mut orders = client.subscribe("orders").start(Start::AllAvailable).await?;
@@ -24,22 +28,37 @@
 //!
 //! # Connections that break
 //!
-//! See [`Client`]: connections are made anew, durable subscriptions go on at their place, the others after the last message they
-//! received. [`Client::status`] tells.
+//! See [`Client`]: connections are made anew, and subscriptions with them; what was not acknowledged comes again, what was does
+//! not. [`Client::status`] tells.
+//!
+//! # Cancellation
+//!
+//! Every future may be dropped at any time. A dropped [`publish`](Client::publish) has sent the message or not, a dropped
+//! subscribe leaves nothing behind at the server, a dropped [`next`](Subscription::next) loses no message, and a dropped
+//! [`unsubscribe`](Subscription::unsubscribe) goes on in the background.
+//!
+//! # Features
+//!
+//! `async-nats`: [`ConnectOptions`] takes an existing connection of that crate, which is re-exported then.
 
 #![warn(missing_docs)]
 
 mod acks;
 mod client;
+mod connection;
+mod delivery;
 mod error;
 mod keeper;
 mod options;
+mod progress;
 mod publish;
 mod session;
 mod subscribe;
 mod subscription;
 mod wire;
 
+#[cfg(feature = "async-nats")]
+pub use async_nats;
 pub use client::{Client, Status};
 pub use error::{AckError, CloseError, ConnectError, Loss, PublishError, SubscribeError};
 pub use options::ConnectOptions;

@@ -1,21 +1,28 @@
 //! How to connect.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use async_nats::ServerAddr;
+use percent_encoding::percent_decode_str;
+use tokio::sync::Notify;
 
 use crate::client::Client;
 use crate::error::ConnectError;
+use crate::wire::is_subject;
 
 /// Publishes that may await their acknowledgement at once, unless set otherwise.
 const MAX_PUBLISHES_IN_FLIGHT: usize = 16_384;
-/// Messages that one subscription may have waiting in this process before NATS would drop some; a subscription never has
-/// more than its MaxInflight and its redeliveries on their way.
-const DELIVERIES_WAITING_MAX: usize = 1 << 20;
+/// Messages that one subscription may have waiting in this process. What comes on top is dropped, and delivered again when its
+/// AckWait is over.
+const DELIVERIES_WAITING_MAX: usize = 1 << 16;
+/// The longest timeouts.
+const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// Credentials for the NATS server.
 #[derive(Clone)]
 enum Credentials {
-    None,
     UserAndPassword(String, String),
     Token(String),
     Nkey(String),
@@ -24,17 +31,23 @@ enum Credentials {
 
 /// Everything about a connection; the defaults suit a server on this machine.
 ///
-/// ```no_run
-/// # async fn example() -> Result<(), seaway_client::ConnectError> {
+/// ```
+/// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/server.rs")); }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let Some(server) = server::start() else { return Ok(()) };
 /// use std::time::Duration;
 ///
-/// let client = seaway_client::ConnectOptions::new("test-cluster", "billing")
-///     .url("nats://broker-1:4222,nats://broker-2:4222")
+/// use seaway_client::ConnectOptions;
+///
+/// # let url = server.url();
+/// let client = ConnectOptions::new("test-cluster", "billing")
+///     .url(url) // nats://broker-1:4222,nats://broker-2:4222
 ///     .user_and_password("billing", "secret")
 ///     .ack_timeout(Duration::from_secs(10))
 ///     .connect()
 ///     .await?;
-/// # let _ = client;
+/// # client.close().await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -43,7 +56,7 @@ pub struct ConnectOptions {
     pub(crate) cluster_id: String,
     pub(crate) client_id: String,
     url: String,
-    credentials: Credentials,
+    credentials: Option<Credentials>,
     root_certificates: Option<PathBuf>,
     client_certificate: Option<(PathBuf, PathBuf)>,
     require_tls: bool,
@@ -64,7 +77,7 @@ impl ConnectOptions {
             cluster_id: cluster_id.into(),
             client_id: client_id.into(),
             url: "nats://127.0.0.1:4222".to_owned(),
-            credentials: Credentials::None,
+            credentials: None,
             root_certificates: None,
             client_certificate: None,
             require_tls: false,
@@ -79,7 +92,9 @@ impl ConnectOptions {
         }
     }
 
-    /// Address of the NATS server, or several separated by commas. Default: `nats://127.0.0.1:4222`.
+    /// Address of the NATS server, or several separated by commas. Default: `nats://127.0.0.1:4222`. An address may carry
+    /// credentials, `nats://user:password@host` or `nats://token@host`: those of the first that does are used for all, unless
+    /// others are set.
     #[must_use]
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.url = url.into();
@@ -89,28 +104,28 @@ impl ConnectOptions {
     /// User and password for the NATS server.
     #[must_use]
     pub fn user_and_password(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
-        self.credentials = Credentials::UserAndPassword(user.into(), password.into());
+        self.credentials = Some(Credentials::UserAndPassword(user.into(), password.into()));
         self
     }
 
     /// Token for the NATS server.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.credentials = Credentials::Token(token.into());
+        self.credentials = Some(Credentials::Token(token.into()));
         self
     }
 
     /// Seed of an nkey for the NATS server.
     #[must_use]
     pub fn nkey(mut self, seed: impl Into<String>) -> Self {
-        self.credentials = Credentials::Nkey(seed.into());
+        self.credentials = Some(Credentials::Nkey(seed.into()));
         self
     }
 
     /// Credentials file for the NATS server.
     #[must_use]
     pub fn credentials_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.credentials = Credentials::File(path.into());
+        self.credentials = Some(Credentials::File(path.into()));
         self
     }
 
@@ -196,20 +211,37 @@ impl ConnectOptions {
     /// When the NATS server cannot be reached, no streaming server answers, or it refuses; see [`ConnectError`].
     pub async fn connect(self) -> Result<Client, ConnectError> {
         self.check()?;
+        let attention = Arc::new(Notify::new());
         let nats = match &self.nats {
             Some(nats) => nats.clone(),
-            None => self.connect_nats().await?,
+            None => self.connect_nats(Arc::clone(&attention)).await?,
         };
-        Client::connect(self, nats).await
+        Client::connect(self, nats, attention).await
+    }
+
+    /// Whether the NATS connection was made for this client alone.
+    pub(crate) fn owns_nats(&self) -> bool {
+        self.nats.is_none()
     }
 
     fn check(&self) -> Result<(), ConnectError> {
         let bad = |words: &str| Err(ConnectError::InvalidOption(words.to_owned()));
-        if self.cluster_id.is_empty() || self.cluster_id.contains([' ', '\t', '\r', '\n', '*', '>']) {
+        if !is_subject(&self.cluster_id) {
             return bad("the cluster ID must be a subject without wildcards and blanks");
         }
+        if !is_subject(&self.discover_prefix) {
+            return bad("the discover prefix must be a subject without wildcards and blanks");
+        }
+        for (name, time) in [
+            ("connect timeout", self.connect_timeout),
+            ("ack timeout", self.ack_timeout),
+        ] {
+            if time.is_zero() || time > TIMEOUT_MAX {
+                return bad(&format!("the {name} must be longer than nothing and at most a year"));
+            }
+        }
         if self.publishes_in_flight_max == 0 || self.publishes_in_flight_max > tokio::sync::Semaphore::MAX_PERMITS {
-            return bad("at least one publish must be allowed in flight");
+            return bad("at least one publish must be allowed in flight, and not more than a semaphore counts");
         }
         if self.ping_interval < Duration::from_secs(1) || self.ping_interval.as_secs() > i32::MAX as u64 {
             return bad("the ping interval must be at least one second");
@@ -220,22 +252,30 @@ impl ConnectOptions {
         Ok(())
     }
 
-    async fn connect_nats(&self) -> Result<async_nats::Client, ConnectError> {
+    async fn connect_nats(&self, attention: Arc<Notify>) -> Result<async_nats::Client, ConnectError> {
         let nats = |error: &dyn std::fmt::Display| ConnectError::Nats(error.to_string());
-        let mut options = match &self.credentials {
-            Credentials::None => async_nats::ConnectOptions::new(),
-            Credentials::UserAndPassword(user, password) => {
-                async_nats::ConnectOptions::with_user_and_password(user.clone(), password.clone())
+        let servers = self.servers()?;
+        let mut options = match self.credentials.clone().or_else(|| in_addresses(&servers)) {
+            None => async_nats::ConnectOptions::new(),
+            Some(Credentials::UserAndPassword(user, password)) => {
+                async_nats::ConnectOptions::with_user_and_password(user, password)
             }
-            Credentials::Token(token) => async_nats::ConnectOptions::with_token(token.clone()),
-            Credentials::Nkey(seed) => async_nats::ConnectOptions::with_nkey(seed.clone()),
-            Credentials::File(path) => async_nats::ConnectOptions::with_credentials_file(path)
+            Some(Credentials::Token(token)) => async_nats::ConnectOptions::with_token(token),
+            Some(Credentials::Nkey(seed)) => async_nats::ConnectOptions::with_nkey(seed),
+            Some(Credentials::File(path)) => async_nats::ConnectOptions::with_credentials_file(&path)
                 .await
                 .map_err(|error| nats(&format!("credentials file {}: {error}", path.display())))?,
         };
         options = options
             .name(&self.client_id)
-            .subscription_capacity(DELIVERIES_WAITING_MAX)
+            .subscription_capacity(DELIVERIES_WAITING_MAX.max(self.publishes_in_flight_max))
+            // The streaming server may have been restarted together with the NATS server.
+            .event_callback(move |event| {
+                if matches!(event, async_nats::Event::Connected) {
+                    attention.notify_one();
+                }
+                std::future::ready(())
+            })
             .connection_timeout(self.connect_timeout)
             .max_reconnects(None)
             .require_tls(self.require_tls);
@@ -245,7 +285,29 @@ impl ConnectOptions {
         if let Some((certificate, key)) = &self.client_certificate {
             options = options.add_client_certificate(certificate.clone(), key.clone());
         }
-        let servers: Vec<&str> = self.url.split(',').map(str::trim).collect();
         options.connect(servers).await.map_err(|error| nats(&error))
     }
+
+    /// The addresses. Errors name them by their number, for they may hold a password.
+    fn servers(&self) -> Result<Vec<ServerAddr>, ConnectError> {
+        let parse = |(index, address): (usize, &str)| {
+            let words = |error| format!("address {} of the URL: {error}", index + 1);
+            address
+                .trim()
+                .parse()
+                .map_err(|error: std::io::Error| ConnectError::InvalidOption(words(error)))
+        };
+        self.url.split(',').enumerate().map(parse).collect()
+    }
+}
+
+/// The credentials of the first address that carries some.
+fn in_addresses(servers: &[ServerAddr]) -> Option<Credentials> {
+    let text = |encoded: &str| percent_decode_str(encoded).decode_utf8_lossy().into_owned();
+    let server = servers.iter().find(|server| server.has_user_pass())?;
+    let user = text(server.username()?);
+    Some(match server.password() {
+        Some(password) => Credentials::UserAndPassword(user, text(password)),
+        None => Credentials::Token(user),
+    })
 }

@@ -7,22 +7,39 @@ use tokio::task::JoinHandle;
 
 use crate::error::ConnectError;
 use crate::options::ConnectOptions;
-use crate::wire::{Unanswered, request, text, unique};
+use crate::wire::{Unanswered, listen, request, subject, text, unique};
 
 /// Version of the protocol with connection IDs and pings.
 const PROTOCOL: i32 = 1;
 
 /// What the server told about itself when it took the client in.
+#[derive(Debug)]
 pub(crate) struct Session {
     /// Proves to the server that a publish or ping is from this very connection.
     pub(crate) connection_id: Bytes,
     pub(crate) publish_prefix: String,
     pub(crate) subscribe: String,
     pub(crate) unsubscribe: String,
-    pub(crate) subscription_close: String,
+    /// `None` when the server cannot close subscriptions, only forget them.
+    pub(crate) subscription_close: Option<String>,
     pub(crate) close: String,
     /// `None` when the server takes no pings.
-    pub(crate) pings: Option<String>,
+    pub(crate) pings: Option<Pings>,
+}
+
+/// Where pings go, and where their answers come.
+#[derive(Debug)]
+pub(crate) struct Pings {
+    pub(crate) subject: String,
+    pub(crate) inbox: String,
+}
+
+/// What listens to the server for as long as a session lasts.
+pub(crate) struct Listening {
+    /// Answers the server's heartbeats.
+    pub(crate) heartbeats: Task,
+    /// Answers to pings.
+    pub(crate) pongs: async_nats::Subscriber,
 }
 
 /// A task that ends when this is dropped.
@@ -48,17 +65,21 @@ impl Drop for Task {
 }
 
 impl Session {
-    /// Registers with the server. The task answers its heartbeats for as long as it lives.
+    /// Registers with the server.
     pub(crate) async fn open(
         nats: &async_nats::Client,
         options: &ConnectOptions,
-    ) -> Result<(Self, Task), ConnectError> {
+    ) -> Result<(Self, Listening), ConnectError> {
+        let timeout = options.connect_timeout;
+        let failed = |error: Unanswered| error.on_connect(options);
         let heartbeat_inbox = nats.new_inbox();
-        let heartbeats = nats
-            .subscribe(heartbeat_inbox.clone())
-            .await
-            .map_err(|error| ConnectError::Nats(error.to_string()))?;
-        let answering = Task::spawn(answer_heartbeats(nats.clone(), heartbeats));
+        let heartbeats = listen(nats, &heartbeat_inbox, timeout).await.map_err(failed)?;
+        let ping_inbox = nats.new_inbox();
+        let pongs = listen(nats, &ping_inbox, timeout).await.map_err(failed)?;
+        let listening = Listening {
+            heartbeats: Task::spawn(answer_heartbeats(nats.clone(), heartbeats)),
+            pongs,
+        };
         let connection_id = Bytes::from(unique());
         let ask = messages::ConnectRequest {
             client_id: options.client_id.clone().into(),
@@ -69,29 +90,36 @@ impl Session {
             ping_max_out: i32::try_from(options.pings_unanswered_max).unwrap_or(i32::MAX),
         };
         let subject = format!("{}.{}", options.discover_prefix, options.cluster_id);
-        let answer: messages::ConnectResponse =
-            request(nats, &subject, &ask, options.connect_timeout)
-                .await
-                .map_err(|error| match error {
-                    Unanswered::NoResponders | Unanswered::Timeout => ConnectError::NoServer {
-                        cluster_id: options.cluster_id.clone(),
-                    },
-                    Unanswered::Nats(words) => ConnectError::Nats(words),
-                })?;
+        let answer: messages::ConnectResponse = request(nats, &subject, &ask, timeout).await.map_err(failed)?;
         if !answer.error.is_empty() {
             return Err(refusal(&text(&answer.error), &options.client_id));
         }
-        let takes_pings = answer.protocol >= PROTOCOL && answer.ping_interval != 0 && !answer.ping_requests.is_empty();
-        let session = Self {
+        let session = Self::read(&answer, connection_id, ping_inbox)
+            .map_err(|field| failed(Unanswered::Unreadable(format!("it has no valid {field}"))))?;
+        Ok((session, listening))
+    }
+
+    /// What the answer says; the name of what it lacks.
+    fn read(
+        answer: &messages::ConnectResponse,
+        connection_id: Bytes,
+        ping_inbox: String,
+    ) -> Result<Self, &'static str> {
+        // Servers of the protocol before have no pings, and older ones no close of subscriptions.
+        let takes_pings = answer.protocol >= PROTOCOL && answer.ping_interval != 0;
+        let pings = subject(&answer.ping_requests).filter(|_| takes_pings);
+        Ok(Self {
             connection_id,
-            publish_prefix: text(&answer.pub_prefix),
-            subscribe: text(&answer.sub_requests),
-            unsubscribe: text(&answer.unsub_requests),
-            subscription_close: text(&answer.sub_close_requests),
-            close: text(&answer.close_requests),
-            pings: takes_pings.then(|| text(&answer.ping_requests)),
-        };
-        Ok((session, answering))
+            publish_prefix: subject(&answer.pub_prefix).ok_or("subject to publish to")?,
+            subscribe: subject(&answer.sub_requests).ok_or("subject to subscribe at")?,
+            unsubscribe: subject(&answer.unsub_requests).ok_or("subject to unsubscribe at")?,
+            subscription_close: subject(&answer.sub_close_requests),
+            close: subject(&answer.close_requests).ok_or("subject to close at")?,
+            pings: pings.map(|subject| Pings {
+                subject,
+                inbox: ping_inbox,
+            }),
+        })
     }
 }
 

@@ -5,10 +5,13 @@ use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use seaway_stan_protocol::messages::{StartPosition, SubscriptionRequest};
+use seaway_stan_protocol::validate::is_channel_name;
 
 use crate::client::Client;
+use crate::delivery::From;
 use crate::error::SubscribeError;
 use crate::subscription::Subscription;
+use crate::wire::is_subject;
 
 /// Where a subscription begins. A durable that exists, and a queue group that has members, go on where they are instead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,13 +47,14 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// The request to the server. `resumed_after` is given when the connection was made anew: the highest sequence that was
-    /// delivered before, 0 if none was.
-    pub(crate) fn request(&self, client_id: &str, inbox: &str, resumed_after: Option<u64>) -> SubscriptionRequest {
-        let start = match resumed_after {
-            Some(0) if self.start == Start::NewOnly => Start::Ago(self.asked.elapsed()),
-            Some(0) | None => self.start,
-            Some(sequence) => Start::Sequence(sequence.saturating_add(1)),
+    /// The request to the server.
+    pub(crate) fn request(&self, client_id: &str, inbox: &str, from: From) -> SubscriptionRequest {
+        let start = match (from, self.start) {
+            (From::Asked, start) => start,
+            (From::Sequence(sequence), _) => Start::Sequence(sequence),
+            (From::SinceAsked, Start::NewOnly | Start::LastReceived) => Start::Ago(self.asked.elapsed()),
+            (From::SinceAsked, Start::Ago(delta)) => Start::Ago(delta.saturating_add(self.asked.elapsed())),
+            (From::SinceAsked, start) => start,
         };
         let (position, start_sequence, start_time_delta) = match start {
             Start::NewOnly => (StartPosition::NewOnly, 0, 0),
@@ -79,6 +83,14 @@ impl Wanted {
     }
 }
 
+/// Refuses names that no channel can have: the server's rules, and what NATS cannot carry in a subject.
+pub(crate) fn check_channel(name: &str) -> Result<(), &'static str> {
+    match is_channel_name(name.as_bytes()) && is_subject(name) {
+        true => Ok(()),
+        false => Err("the channel name is empty, or has an empty token, a wildcard, a slash or a blank"),
+    }
+}
+
 /// How long ago a time was; negative when it is yet to come.
 fn nanoseconds_since(time: SystemTime) -> i64 {
     let clamp = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
@@ -90,14 +102,31 @@ fn nanoseconds_since(time: SystemTime) -> i64 {
 
 /// A subscription about to be made; awaiting it subscribes.
 ///
-/// ```no_run
-/// # async fn example(client: seaway_client::Client) -> Result<(), seaway_client::SubscribeError> {
-/// use seaway_client::Start;
+/// ```
+/// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/server.rs")); }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let Some(server) = server::start() else { return Ok(()) };
+/// use std::time::Duration;
 ///
-/// let mut orders = client.subscribe("orders").start(Start::AllAvailable).durable_name("invoices").await?;
-/// while let Some(order) = orders.next().await {
+/// use seaway_client::{ConnectOptions, Start};
+///
+/// # let client = ConnectOptions::new("test-cluster", "billing").url(server.url()).connect().await?;
+/// client.publish("orders", "tea").await?;
+///
+/// let mut orders = client
+///     .subscribe("orders")
+///     .start(Start::Ago(Duration::from_secs(3600)))
+///     .durable_name("invoices")
+///     .manual_acks()
+///     .ack_wait(Duration::from_secs(60))
+///     .max_in_flight(25)
+///     .await?;
+/// if let Some(order) = orders.next().await {
 ///     println!("{}: {} bytes", order.sequence(), order.payload().len());
+///     order.ack()?;
 /// }
+/// orders.close().await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -172,8 +201,8 @@ impl Subscribe {
             max_in_flight,
             ..
         } = &self.wanted;
-        if !seaway_stan_protocol::validate::is_channel_name(channel.as_bytes()) {
-            return bad("the channel name is empty, or has an empty token, a wildcard or a slash");
+        if let Err(words) = check_channel(channel) {
+            return bad(words);
         }
         if !queue_group.is_empty() && durable_name.contains(':') {
             return bad("the durable name of a queue group must not contain ':'");
@@ -192,10 +221,11 @@ impl IntoFuture for Subscribe {
     type Output = Result<Subscription, SubscribeError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
-    fn into_future(self) -> Self::IntoFuture {
+    fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(async move {
             self.check()?;
-            self.client.open_subscription(self.wanted).await
+            self.wanted.asked = Instant::now();
+            self.client.inner.open_subscription(self.wanted).await
         })
     }
 }
@@ -217,31 +247,36 @@ mod tests {
         }
     }
 
-    fn position(start: Start, resumed_after: Option<u64>) -> (i32, u64, i64) {
-        let request = wanted(start).request("me", "inbox", resumed_after);
+    fn position(start: Start, from: From) -> (i32, u64, i64) {
+        let request = wanted(start).request("me", "inbox", from);
         (request.start_position, request.start_sequence, request.start_time_delta)
     }
 
     #[test]
     fn start_positions_of_section_5_1() {
-        assert_eq!(position(Start::NewOnly, None), (0, 0, 0));
-        assert_eq!(position(Start::LastReceived, None), (1, 0, 0));
-        assert_eq!(position(Start::Ago(Duration::from_nanos(9)), None), (2, 0, 9));
-        assert_eq!(position(Start::Ago(Duration::MAX), None), (2, 0, i64::MAX));
-        assert_eq!(position(Start::Sequence(5), None), (3, 5, 0));
-        assert_eq!(position(Start::AllAvailable, None), (4, 0, 0));
+        assert_eq!(position(Start::NewOnly, From::Asked), (0, 0, 0));
+        assert_eq!(position(Start::LastReceived, From::Asked), (1, 0, 0));
+        assert_eq!(position(Start::Ago(Duration::from_nanos(9)), From::Asked), (2, 0, 9));
+        assert_eq!(position(Start::Ago(Duration::MAX), From::Asked), (2, 0, i64::MAX));
+        assert_eq!(position(Start::Sequence(5), From::Asked), (3, 5, 0));
+        assert_eq!(position(Start::AllAvailable, From::Asked), (4, 0, 0));
         let hour = Duration::from_secs(3600);
-        let (kind, _, past) = position(Start::Time(SystemTime::now() - hour), None);
+        let (kind, _, past) = position(Start::Time(SystemTime::now() - hour), From::Asked);
         assert!(kind == 2 && past >= 3_600_000_000_000, "{past}");
-        let (_, _, future) = position(Start::Time(SystemTime::now() + hour), None);
+        let (_, _, future) = position(Start::Time(SystemTime::now() + hour), From::Asked);
         assert!(future < -3_500_000_000_000, "{future}");
     }
 
     #[test]
-    fn a_subscription_made_anew_goes_on_after_the_last_message() {
-        assert_eq!(position(Start::AllAvailable, Some(41)), (3, 42, 0));
-        assert_eq!(position(Start::AllAvailable, Some(0)), (4, 0, 0));
-        let (kind, _, delta) = position(Start::NewOnly, Some(0));
-        assert!(kind == 2 && delta > 0, "{kind} {delta}");
+    fn a_subscription_made_anew_misses_nothing() {
+        assert_eq!(position(Start::NewOnly, From::Sequence(42)), (3, 42, 0));
+        assert_eq!(position(Start::AllAvailable, From::SinceAsked), (4, 0, 0));
+        assert_eq!(position(Start::Sequence(7), From::SinceAsked), (3, 7, 0));
+        for start in [Start::NewOnly, Start::LastReceived] {
+            let (kind, _, delta) = position(start, From::SinceAsked);
+            assert!(kind == 2 && delta > 0, "{kind} {delta}");
+        }
+        let (kind, _, delta) = position(Start::Ago(Duration::from_nanos(9)), From::SinceAsked);
+        assert!(kind == 2 && delta > 9, "{kind} {delta}");
     }
 }

@@ -1,29 +1,25 @@
-//! A subscription and its messages.
+//! A subscription and its messages, as users hold them.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt;
-use futures_util::stream::{AbortHandle, Abortable};
 use seaway_stan_protocol::{Message as _, messages};
+use tokio::task::JoinHandle;
 
-use crate::acks::AckQueue;
 use crate::client::Client;
+use crate::delivery::{Arrival, Deliveries, Place, Receipt, Shared};
 use crate::error::{AckError, SubscribeError};
-use crate::subscribe::Wanted;
 
 /// A message of a channel, delivered to a subscription.
 #[derive(Clone, Debug)]
 pub struct Message {
-    sequence: u64,
-    channel: Arc<str>,
+    place: Place,
     payload: Bytes,
-    timestamp_ns: i64,
     redelivery_count: u32,
     subscription: Arc<Shared>,
 }
@@ -32,13 +28,13 @@ impl Message {
     /// Its place in the channel, from 1.
     #[must_use]
     pub fn sequence(&self) -> u64 {
-        self.sequence
+        self.place.sequence
     }
 
     /// The channel.
     #[must_use]
     pub fn channel(&self) -> &str {
-        &self.channel
+        &self.subscription.channel
     }
 
     /// What was published.
@@ -47,11 +43,11 @@ impl Message {
         &self.payload
     }
 
-    /// When the server stored it.
+    /// When the server stored it, by the server's clock.
     #[must_use]
     pub fn timestamp(&self) -> SystemTime {
-        let distance = Duration::from_nanos(self.timestamp_ns.unsigned_abs());
-        let time = match self.timestamp_ns >= 0 {
+        let distance = Duration::from_nanos(self.place.timestamp_ns.unsigned_abs());
+        let time = match self.place.timestamp_ns >= 0 {
             true => SystemTime::UNIX_EPOCH.checked_add(distance),
             false => SystemTime::UNIX_EPOCH.checked_sub(distance),
         };
@@ -64,119 +60,20 @@ impl Message {
         self.redelivery_count > 0
     }
 
-    /// How often it was delivered before; 0 for a first delivery. A server that does not count says 1.
+    /// How often it was delivered before, 0 for a first delivery; at least that often if the server did not count or the
+    /// connection was made anew meanwhile.
     #[must_use]
     pub fn redelivery_count(&self) -> u32 {
         self.redelivery_count
     }
 
-    /// Acknowledges it; only subscriptions with manual acks need this. It never waits, and may be called repeatedly.
+    /// Acknowledges it; only subscriptions with manual acks need this. It never waits, and may be called repeatedly. While the
+    /// connection is being made anew it is kept, and told to the server when it delivers the message again.
     ///
     /// # Errors
     /// When the subscription has ended: the message will be delivered again.
     pub fn ack(&self) -> Result<(), AckError> {
-        self.subscription.ack(self.sequence)
-    }
-}
-
-/// What messages, the subscription and the client share.
-pub(crate) struct Shared {
-    pub(crate) number: u64,
-    pub(crate) wanted: Wanted,
-    /// The delivery inbox, the same over reconnects.
-    pub(crate) inbox: String,
-    channel: Arc<str>,
-    acks: AckQueue,
-    acknowledging: Mutex<Acknowledging>,
-    last_seen: AtomicU64,
-    pub(crate) ending: AbortHandle,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Subscription")
-            .field("channel", &self.channel)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Where acknowledgements go.
-enum Acknowledging {
-    To(String),
-    /// The subscription is being made anew: these sequences wait for its inbox.
-    Held(Vec<u64>),
-    Ended,
-}
-
-impl Shared {
-    pub(crate) fn new(number: u64, wanted: Wanted, inbox: String, acks: AckQueue, ending: AbortHandle) -> Self {
-        Self {
-            number,
-            channel: wanted.channel.as_str().into(),
-            wanted,
-            inbox,
-            acks,
-            acknowledging: Mutex::new(Acknowledging::Held(Vec::new())),
-            last_seen: AtomicU64::new(0),
-            ending,
-        }
-    }
-
-    fn acknowledging(&self) -> MutexGuard<'_, Acknowledging> {
-        self.acknowledging.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The highest sequence that was delivered; 0 before the first.
-    pub(crate) fn last_seen(&self) -> u64 {
-        self.last_seen.load(Ordering::Acquire)
-    }
-
-    fn ack(&self, sequence: u64) -> Result<(), AckError> {
-        match &mut *self.acknowledging() {
-            Acknowledging::To(inbox) => self.acks.publish(inbox.clone(), self.encode(sequence)),
-            Acknowledging::Held(held) => held.push(sequence),
-            Acknowledging::Ended => return Err(AckError),
-        }
-        Ok(())
-    }
-
-    fn encode(&self, sequence: u64) -> Bytes {
-        let ack = messages::Ack {
-            subject: Bytes::copy_from_slice(self.channel.as_bytes()),
-            sequence,
-        };
-        ack.encode_to_vec().into()
-    }
-
-    /// Acknowledgements wait from now on.
-    pub(crate) fn hold(&self) {
-        let mut acknowledging = self.acknowledging();
-        if matches!(*acknowledging, Acknowledging::To(_)) {
-            *acknowledging = Acknowledging::Held(Vec::new());
-        }
-    }
-
-    /// Acknowledgements go to this inbox from now on, those that waited first.
-    pub(crate) fn acknowledge_to(&self, inbox: String) {
-        let mut acknowledging = self.acknowledging();
-        if let Acknowledging::Held(held) = &*acknowledging {
-            for sequence in held {
-                self.acks.publish(inbox.clone(), self.encode(*sequence));
-            }
-        }
-        if !matches!(*acknowledging, Acknowledging::Ended) {
-            *acknowledging = Acknowledging::To(inbox);
-        }
-    }
-
-    /// Ends the stream and refuses acknowledgements; where they went, if anywhere.
-    pub(crate) fn end(&self) -> Option<String> {
-        self.ending.abort();
-        match std::mem::replace(&mut *self.acknowledging(), Acknowledging::Ended) {
-            Acknowledging::To(inbox) => Some(inbox),
-            Acknowledging::Held(_) | Acknowledging::Ended => None,
-        }
+        self.subscription.ack(self.place)
     }
 }
 
@@ -187,21 +84,24 @@ impl Shared {
 #[derive(Debug)]
 pub struct Subscription {
     shared: Arc<Shared>,
-    deliveries: Abortable<async_nats::Subscriber>,
+    /// `None` before the first.
+    deliveries: Option<Deliveries>,
     client: Client,
+    has_received: bool,
     /// The message that is acknowledged when the next is asked for.
-    in_work: Option<u64>,
-    is_ended: bool,
+    in_work: Option<Place>,
+    is_left: bool,
 }
 
 impl Subscription {
-    pub(crate) fn new(shared: Arc<Shared>, deliveries: Abortable<async_nats::Subscriber>, client: Client) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, client: Client) -> Self {
         Self {
             shared,
-            deliveries,
+            deliveries: None,
             client,
+            has_received: false,
             in_work: None,
-            is_ended: false,
+            is_left: false,
         }
     }
 
@@ -216,16 +116,76 @@ impl Subscription {
         StreamExt::next(self).await
     }
 
+    /// Why the stream has ended: the connection was lost for good, or the server refused to make the subscription anew.
+    /// `None` while it goes on, and when [`Client::close`] has ended it.
+    #[must_use]
+    pub fn failure(&self) -> Option<SubscribeError> {
+        self.shared.failure()
+    }
+
     /// Hands every message to `handler`, one after another, until the connection ends. Unless acks are manual, a message is
-    /// acknowledged when its handler has returned.
-    pub async fn for_each<Work: Future<Output = ()>>(mut self, mut handler: impl FnMut(Message) -> Work) {
-        while let Some(message) = self.next().await {
+    /// acknowledged when its handler has returned; one whose handler panics, or is dropped, is delivered again.
+    ///
+    /// # Errors
+    /// The [failure](Subscription::failure) that has ended it.
+    pub async fn for_each<Work: Future<Output = ()>>(
+        self,
+        handler: impl FnMut(Message) -> Work,
+    ) -> Result<(), SubscribeError> {
+        self.for_each_until(std::future::pending(), handler).await
+    }
+
+    /// Like [`Subscription::for_each`], until `stop` completes: the message in work is finished and acknowledged, then the
+    /// subscription is [closed](Subscription::close).
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/server.rs")); }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let Some(server) = server::start() else { return Ok(()) };
+    /// use seaway_client::{ConnectOptions, Start};
+    ///
+    /// # let client = ConnectOptions::new("test-cluster", "billing").url(server.url()).connect().await?;
+    /// client.publish("orders", "tea").await?;
+    ///
+    /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    /// let mut stop = Some(stop);
+    /// let orders = client.subscribe("orders").start(Start::AllAvailable).await?;
+    /// let stopped = async { drop(stopped.await) };
+    /// orders
+    ///     .for_each_until(stopped, |order| {
+    ///         println!("{}: {} bytes", order.sequence(), order.payload().len());
+    ///         drop(stop.take());
+    ///         async {}
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The [failure](Subscription::failure) that has ended it, or that of closing it.
+    pub async fn for_each_until<Work: Future<Output = ()>>(
+        mut self,
+        stop: impl Future<Output = ()>,
+        mut handler: impl FnMut(Message) -> Work,
+    ) -> Result<(), SubscribeError> {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = &mut stop => return self.close().await,
+                message = self.next() => message,
+            };
+            let Some(message) = message else {
+                return self.failure().map_or(Ok(()), Err);
+            };
             handler(message).await;
             self.acknowledge_work();
         }
     }
 
-    /// Ends the subscription and keeps the place of a durable.
+    /// Ends the subscription, after the acknowledgements so far, and keeps the place of a durable.
     ///
     /// # Errors
     /// When the server refuses or does not answer; the subscription has ended in this process all the same.
@@ -233,42 +193,80 @@ impl Subscription {
         self.leave(false).await
     }
 
-    /// Ends the subscription and forgets the place of a durable.
+    /// Ends the subscription and forgets the place of a durable. While the connection is being made anew, it waits for that
+    /// as long as the server may take to [answer](crate::ConnectOptions::connect_timeout).
     ///
     /// # Errors
-    /// When the server refuses or does not answer; the subscription has ended in this process all the same.
+    /// When the server refuses or does not answer, so that a durable may be left; the subscription has ended in this process
+    /// all the same.
     pub async fn unsubscribe(self) -> Result<(), SubscribeError> {
         self.leave(true).await
     }
 
     async fn leave(mut self, forget: bool) -> Result<(), SubscribeError> {
         self.acknowledge_work();
-        self.is_ended = true;
-        self.client.leave(&self.shared, forget).await
+        match self.leave_in_background(forget) {
+            // It goes on when this future is dropped.
+            Some(leaving) => leaving.await.unwrap_or(Err(SubscribeError::Closed)),
+            None => Err(SubscribeError::Closed),
+        }
+    }
+
+    /// Ends the subscription in a task, once; `None` without a runtime to spawn it.
+    fn leave_in_background(&mut self, forget: bool) -> Option<JoinHandle<Result<(), SubscribeError>>> {
+        let runtime = tokio::runtime::Handle::try_current().ok()?;
+        self.is_left = true;
+        let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
+        let leaving = client.inner.leaving();
+        Some(runtime.spawn(async move {
+            let left = client.inner.leave(&shared, forget).await;
+            drop(leaving);
+            left
+        }))
     }
 
     fn acknowledge_work(&mut self) {
-        if let Some(sequence) = self.in_work.take() {
+        if let Some(place) = self.in_work.take() {
             // After the end it will be delivered again, to whoever subscribes next.
-            let _ = self.shared.ack(sequence);
+            let _ = self.shared.ack(place);
         }
     }
 
-    fn read(&mut self, payload: Bytes) -> Option<Message> {
+    fn read(&mut self, epoch: u64, payload: Bytes) -> Option<Message> {
         // What cannot be read is no message of a streaming server.
         let message = messages::MsgProto::decode(payload).ok()?;
-        self.shared.last_seen.fetch_max(message.sequence, Ordering::AcqRel);
+        let place = Place {
+            epoch,
+            sequence: message.sequence,
+            timestamp_ns: message.timestamp,
+        };
+        let again = match self.shared.receive(place) {
+            Receipt::Deliver { again } => again,
+            Receipt::Skip => return None,
+            Receipt::Rewind => {
+                self.client.inner.attention.notify_one();
+                return None;
+            }
+        };
+        self.has_received = true;
         if !self.shared.wanted.manual_acks {
-            self.in_work = Some(message.sequence);
+            self.in_work = Some(place);
         }
         Some(Message {
-            sequence: message.sequence,
-            channel: Arc::clone(&self.shared.channel),
+            place,
             payload: message.data,
-            timestamp_ns: message.timestamp,
-            redelivery_count: message.redelivery_count.max(u32::from(message.redelivered)),
+            redelivery_count: message.redelivery_count.max(u32::from(message.redelivered || again)),
             subscription: Arc::clone(&self.shared),
         })
+    }
+
+    /// The next delivery that has arrived.
+    fn poll_delivery(&mut self, context: &mut Context<'_>) -> Poll<Option<(u64, Bytes)>> {
+        let Some(deliveries) = &mut self.deliveries else {
+            return Poll::Pending;
+        };
+        let delivery = deliveries.messages.poll_next_unpin(context);
+        delivery.map(|delivery| Some((deliveries.epoch, delivery?.payload)))
     }
 }
 
@@ -277,15 +275,27 @@ impl Stream for Subscription {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Message>> {
         self.acknowledge_work();
+        self.shared.waker.register(context.waker());
         loop {
-            match self.deliveries.poll_next_unpin(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Ready(Some(delivery)) => {
-                    if let Some(message) = self.read(delivery.payload) {
+            let is_renewed = match self.shared.arrival() {
+                Arrival::Ended => return Poll::Ready(None),
+                Arrival::Renewed => true,
+                Arrival::Nothing => false,
+            };
+            // The unread rest of the connection before comes again, unless the first message is still among it.
+            let delivery = match is_renewed && self.has_received {
+                true => Poll::Pending,
+                false => self.poll_delivery(context),
+            };
+            match delivery {
+                Poll::Ready(Some((epoch, payload))) => {
+                    if let Some(message) = self.read(epoch, payload) {
                         return Poll::Ready(Some(message));
                     }
                 }
+                _ if is_renewed => self.deliveries = self.shared.take_renewed(),
+                // The end of a NATS connection ends the subscription when the client hears of it.
+                _ => return Poll::Pending,
             }
         }
     }
@@ -293,12 +303,8 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        if self.is_ended {
-            return;
-        }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
-            runtime.spawn(async move { client.leave(&shared, false).await });
+        if !self.is_left {
+            drop(self.leave_in_background(false));
         }
     }
 }
