@@ -1,6 +1,5 @@
 //! Pauses between attempts to reach a neighbour.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 /// Pauses double from the first to the longest, and differ by chance, so that those who wait do not come back together.
@@ -22,8 +21,7 @@ impl Backoff {
     }
 
     /// Waits, longer each time, and says why, once.
-    pub(crate) async fn wait(&mut self, reason: impl Display) {
-        let reason = reason.to_string();
+    pub(crate) async fn wait(&mut self, reason: String) {
         if self.reason != reason {
             tracing::warn!("{reason}; trying again until it works");
             self.reason = reason;

@@ -123,7 +123,7 @@ async fn record(read_model: &ReadModel, batch: &[Message]) {
     let events: Vec<Event> = batch.iter().filter_map(event).collect();
     let mut backoff = Backoff::new();
     while let Err(error) = read_model.record(events.clone()).await {
-        backoff.wait(error).await;
+        backoff.wait(error.to_string()).await;
     }
 }
 

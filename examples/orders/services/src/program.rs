@@ -149,7 +149,7 @@ where
     loop {
         match opening().await {
             Ok(store) => return Ok(store),
-            Err(error) if error.is_transient() => backoff.wait(error).await,
+            Err(error) if error.is_transient() => backoff.wait(error.to_string()).await,
             Err(error) => return Err(error.into()),
         }
     }

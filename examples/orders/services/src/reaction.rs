@@ -114,7 +114,7 @@ where
             Err(Unanswered::Never(words)) => {
                 return tracing::warn!("{} of order {} is left: {words}", event.event_type, order.id);
             }
-            Err(Unanswered::Later(words)) => backoff.wait(format_args!("order {}: {words}", order.id)).await,
+            Err(Unanswered::Later(words)) => backoff.wait(format!("order {}: {words}", order.id)).await,
         }
     }
 }

@@ -22,11 +22,7 @@ pub(crate) async fn connect(arguments: &SeawayArguments, name: &str) -> anyhow::
         match options.connect().await {
             Ok(client) => return Ok(client),
             Err(error @ (ConnectError::InvalidClientId { .. } | ConnectError::InvalidOption(_))) => bail!(error),
-            Err(error) => {
-                backoff
-                    .wait(format_args!("Seaway at {}: {error}", arguments.nats))
-                    .await
-            }
+            Err(error) => backoff.wait(format!("Seaway at {}: {error}", arguments.nats)).await,
         }
     }
 }
@@ -37,7 +33,7 @@ pub(crate) async fn subscribe(subscribe: impl Fn() -> Subscribe) -> Subscription
     loop {
         match subscribe().await {
             Ok(subscription) => return subscription,
-            Err(error) => backoff.wait(format_args!("no subscription: {error}")).await,
+            Err(error) => backoff.wait(format!("no subscription: {error}")).await,
         }
     }
 }

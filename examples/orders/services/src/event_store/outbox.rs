@@ -56,7 +56,7 @@ pub(super) async fn drain(log: &EventLog, target: &impl Publish, holder: &str, a
                 stop.unless(waiting).await;
             }
             Err(error) => {
-                stop.unless(backoff.wait(format_args!("outbox: {error:#}"))).await;
+                stop.unless(backoff.wait(format!("outbox: {error:#}"))).await;
             }
         }
     }

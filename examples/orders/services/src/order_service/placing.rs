@@ -68,7 +68,7 @@ async fn write(service: &Service, order: &Order) -> Result<Event, Failure> {
                 Err(error @ WriteError::Unavailable(_)) => unavailable = error.to_string(),
                 Err(error) => return Err(Failure::Internal(format!("order {}: {error}", order.id))),
             }
-            backoff.wait(&unavailable).await;
+            backoff.wait(unavailable.clone()).await;
         }
     };
     let outcome = tokio::time::timeout(WRITE_TIMEOUT, trying).await;
