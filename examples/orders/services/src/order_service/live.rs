@@ -95,7 +95,8 @@ impl Live {
                 self.newest.fetch_max(message.sequence(), Ordering::Relaxed);
                 std::future::ready(())
             };
-            subscription.for_each(see).await;
+            // However it ended, the next one begins after the newest message.
+            drop(subscription.for_each(see).await);
         }
     }
 
