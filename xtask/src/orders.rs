@@ -38,16 +38,8 @@ pub(crate) struct Options {
 /// Runs the trials and returns what was skipped because something is not installed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     let server = shell::server_binary(options.server.as_deref(), "seaway")?;
-    // Not the speed of the services is on trial, and their debug form is mostly built already.
-    shell::run(shell::cargo().args([
-        "build",
-        "--locked",
-        "--package",
-        "seaway-orders",
-        "--package",
-        "seaway-orders-trial",
-    ]))?;
-    let services = shell::target_directory().join("debug");
+    // Not the speed of the services is on trial.
+    let services = shell::test_build()?;
     let binaries = [
         "--server".to_owned(),
         server.display().to_string(),

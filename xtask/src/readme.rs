@@ -4,7 +4,8 @@
 //! ports are free and nothing outside is touched. Conventions that a reader understands too:
 //! a command followed by `# until Ctrl-C` goes on in the background and is interrupted before the next server starts; what a
 //! `text` block behind a shell block shows must appear in the block's output, line by line, `...` standing for anything.
-//! Blocks in Go and Rust must be part of programs that this stage runs.
+//! Blocks in Go and Rust must be part of programs that this stage runs. `cargo run -p ...` is replaced by the program that the tests
+//! have built already: another choice of packages would build all dependencies once more.
 
 mod blocks;
 mod programs;
@@ -175,11 +176,11 @@ impl Reader<'_> {
     }
 
     fn command(&self, line: &Line) -> Command {
-        let release = shell::target_directory().join("release");
-        let mut path = release.into_os_string();
-        if let Some(more) = std::env::var_os("PATH") {
+        let target = shell::target_directory();
+        let mut path = target.join("release").into_os_string();
+        for more in [Some(target.join("debug").into_os_string()), std::env::var_os("PATH")] {
             path.push(":");
-            path.push(more);
+            path.push(more.unwrap_or_default());
         }
         // Cargo needs the work tree; what others leave behind goes with the scratch folder.
         let folder = if line.command.starts_with("cargo ") {
@@ -189,15 +190,17 @@ impl Reader<'_> {
         };
         let mut command = Command::new("bash");
         // `exec` makes an interrupt reach the program itself.
+        let text = blocks::without_cargo(&line.command).unwrap_or_else(|| line.command.clone());
         let text = if line.until_interrupted {
-            format!("exec {}", line.command)
+            format!("exec {text}")
         } else {
-            line.command.clone()
+            text
         };
         command
             .args(["-e", "-o", "pipefail", "-c", &text])
             .current_dir(folder)
             .env("PATH", path)
+            .env_remove("CARGO")
             .env("SEAWAY_DIR", self.scratch.join("seaway-data"))
             .env("XDG_CONFIG_HOME", self.scratch.join("config"))
             .stdin(Stdio::null());

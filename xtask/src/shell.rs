@@ -74,6 +74,13 @@ pub(crate) fn server_binary(given: Option<&Path>, name: &str) -> anyhow::Result<
     Ok(target_directory().join("release").join(name))
 }
 
+/// The folder of the programs as the tests build them: with debug assertions and overflow checks. All packages at once, so that
+/// features, and with them the dependencies, are those that cargo-test has built already.
+pub(crate) fn test_build() -> anyhow::Result<PathBuf> {
+    run(cargo().args(["build", "--workspace", "--all-targets", "--locked", "--quiet"]))?;
+    Ok(target_directory().join("debug"))
+}
+
 /// Polls a condition that nothing announces until it holds or the deadline passes.
 pub(crate) fn wait_until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + deadline;

@@ -1,7 +1,7 @@
 //! Runs the simulator: the seeds that every run repeats, some that no run had before for as long as there is time, and a
 //! control with a disk whose sync does nothing, under which the simulator must fail.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
@@ -22,7 +22,8 @@ const CONTROL_COUNT: u64 = 20;
 
 /// Runs the repeated seeds, fresh ones for some time, and the control; a failing seed prints the command that replays it.
 pub(crate) fn run(seconds: u64) -> anyhow::Result<()> {
-    let binary = build()?;
+    // Hardly slower than a release build here, and it checks more.
+    let binary = shell::test_build()?.join("seaway-simulator");
     let share = REPEATED.div_ceil(SIDE_BY_SIDE);
     let repeated = (0..SIDE_BY_SIDE).map(|side| {
         let mut command = Command::new(&binary);
@@ -65,10 +66,4 @@ fn control(binary: &Path) -> anyhow::Result<()> {
     );
     println!("simulate: the control without syncing fails, as it must");
     Ok(())
-}
-
-/// The build of the tests: hardly slower here, and with debug assertions and overflow checks.
-fn build() -> anyhow::Result<PathBuf> {
-    shell::run(shell::cargo().args(["build", "--locked", "--package", "seaway-simulator"]))?;
-    Ok(shell::target_directory().join("debug").join("seaway-simulator"))
 }

@@ -173,7 +173,7 @@ fn cargo_test(tally: &mut Tally) -> anyhow::Result<()> {
         .args(["test", "--workspace", "--locked", "--no-fail-fast"])
         // The client's examples and documentation run against it, and must not be passed over.
         .env(
-            "SEAWAY_SERVER",
+            "SERVER_UNDER_TEST",
             shell::target_directory().join("debug/nats-streaming-server"),
         )
         .stdout(Stdio::piped());

@@ -109,6 +109,17 @@ fn commands(body: &[(usize, &str)]) -> Vec<Line> {
     found
 }
 
+/// The program that `cargo run -p PACKAGE [--bin NAME] [-- ARGUMENTS]` starts, with its arguments.
+pub(super) fn without_cargo(command: &str) -> Option<String> {
+    let rest = command.strip_prefix("cargo run -p ")?;
+    let (options, arguments) = rest.split_once(" -- ").unwrap_or((rest, ""));
+    let name = match options.split_once(" --bin ") {
+        Some((_, name)) => name,
+        None => options,
+    };
+    Some(format!("{} {arguments}", name.trim()).trim().to_owned())
+}
+
 /// The first line of what the README shows that the output does not contain behind the ones before it; `...` stands for anything.
 pub(super) fn first_missing<'a>(shown: &'a [String], output: &str) -> Option<&'a str> {
     let mut rest = output;
@@ -149,6 +160,14 @@ mod tests {
                 },
             ]
         );
+    }
+
+    #[test]
+    fn programs_are_run_without_cargo() {
+        let bin = without_cargo("cargo run -p seaway-orders --bin orders -- --exit");
+        assert_eq!(bin.as_deref(), Some("orders --exit"));
+        assert_eq!(without_cargo("cargo run -p x").as_deref(), Some("x"));
+        assert_eq!(without_cargo("cargo run --release"), None);
     }
 
     #[test]

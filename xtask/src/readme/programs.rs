@@ -20,15 +20,7 @@ fn go_binary() -> PathBuf {
 
 /// Builds the programs, while there is a network.
 pub(super) fn build() -> anyhow::Result<()> {
-    shell::run(shell::cargo().args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--package",
-        "seaway-client",
-        "--example",
-        "readme",
-    ]))?;
+    shell::test_build()?;
     if shell::is_installed("go") {
         let mut build = Command::new("go");
         build.current_dir(shell::root().join("compat/go"));

@@ -23,13 +23,13 @@ impl Drop for Server {
     }
 }
 
-/// The binary that `SEAWAY_SERVER` names, or the one that this workspace has built.
+/// The binary that `SERVER_UNDER_TEST` names, or the one that this workspace has built.
 fn binary() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("SEAWAY_SERVER") {
+    if let Some(path) = std::env::var_os("SERVER_UNDER_TEST") {
         let path = PathBuf::from(path);
         assert!(
             path.exists(),
-            "SEAWAY_SERVER names {}, which is not there",
+            "SERVER_UNDER_TEST names {}, which is not there",
             path.display()
         );
         return Some(path);
