@@ -50,7 +50,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         );
         return Ok(());
     }
-    let this = std::env::current_exe().context("the path of this program")?;
+    // The build of the tests may have replaced the file of this program.
+    let this = shell::target_directory().join("debug").join("xtask");
     let mut inside = Command::new("unshare");
     inside
         .args(apart)
