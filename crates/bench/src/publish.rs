@@ -136,21 +136,20 @@ impl Publisher<'_> {
             acked: counter,
             ..
         } = self;
-        std::thread::scope(|scope| {
-            let sending = scope.spawn(|| open.send_on_time(*publisher, &frames, &mut sender));
-            let received = open.receive_acks(connection, &acks, counter);
-            if received.is_err() {
-                open.run.abort();
-            }
-            // What the sender met explains why acks are missing.
-            let lateness = sending.join().map_err(|_| anyhow::anyhow!("the sender panicked"))?;
-            let lateness = lateness.context("sending on schedule")?;
-            let latencies = received?;
-            Ok(Published {
-                sent: open.sends(),
-                latencies,
-                lateness,
-            })
+        // The sender's connection may be served first: without this its first acks could find nobody.
+        connection.ping(PATIENCE).context("subscribing to acks")?;
+        let run = open.run;
+        let (lateness, latencies) = std::thread::scope(|scope| {
+            let send = || open.send_on_time(*publisher, &frames, &mut sender).context("sending on schedule");
+            let sending = scope.spawn(move || run.guard(send));
+            let latencies = run.guard(|| open.receive_acks(connection, &acks, counter));
+            (sending.join().ok().flatten(), latencies)
+        });
+        let (lateness, latencies) = lateness.zip(latencies).context("another thread gave up")?;
+        Ok(Published {
+            sent: open.sends(),
+            latencies,
+            lateness,
         })
     }
 }

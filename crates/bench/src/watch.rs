@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -137,11 +137,6 @@ impl Run {
     pub(crate) fn fail(&self, error: anyhow::Error) {
         let mut failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         failure.get_or_insert(error);
-        self.abort();
-    }
-
-    /// Has everybody end; the reason follows.
-    pub(crate) fn abort(&self) {
         self.aborted.store(true, Ordering::Relaxed);
         self.stop();
     }
@@ -156,12 +151,17 @@ impl Run {
         Some(self.sent.load(Ordering::Acquire)).filter(|sent| *sent != u64::MAX)
     }
 
-    /// The reason for which the run was given up.
-    pub(crate) fn take_failure(&self) -> Option<anyhow::Error> {
-        self.failure
+    /// What the run found, unless it was given up: then the first reason for that.
+    pub(crate) fn outcome<T>(&self, found: Option<T>) -> Result<T> {
+        let failure = self
+            .failure
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take()
+            .take();
+        match failure {
+            Some(failure) => Err(failure),
+            None => found.context("a part of the run found nothing"),
+        }
     }
 
     /// Runs a thread's work; an error, or a panic, gives the whole run up.
@@ -252,9 +252,15 @@ fn own_cpu() -> Duration {
     process::cpu_time(std::process::id()).unwrap_or_default()
 }
 
-/// Watches a run until its measured stretch is over. `count` is what the rate is about; in a run by count it reaches
-/// `copies` times the messages sent.
-pub(crate) fn measure(context: &Context, run: &Run, copies: u64, count: &dyn Fn() -> u64) -> Result<Measured> {
+/// Watches a run until its measured stretch is over, and ends it. `count` is what the rate is about; in a run by count it
+/// reaches `copies` times the messages sent. What goes wrong gives the run up.
+pub(crate) fn measure(context: &Context, run: &Run, copies: u64, count: &dyn Fn() -> u64) -> Option<Measured> {
+    let measured = run.guard(|| watch(context, run, copies, count));
+    run.stop();
+    measured
+}
+
+fn watch(context: &Context, run: &Run, copies: u64, count: &dyn Fn() -> u64) -> Result<Measured> {
     let mut watch = Watch::new(context, run);
     let (warm_up, measured) = match context.length {
         Length::Time { warm_up, measured } => (Until::Time(warm_up), Until::Time(measured)),
@@ -331,10 +337,7 @@ impl<'a> Watch<'a> {
         loop {
             let (now, counted) = (Instant::now(), count());
             if self.run.is_aborted() {
-                return Err(self
-                    .run
-                    .take_failure()
-                    .unwrap_or_else(|| anyhow!("the run was given up")));
+                bail!("another thread gave up");
             }
             let over = match until {
                 Until::Time(time) => now - mark.at >= *time,
@@ -411,7 +414,7 @@ mod tests {
         assert_eq!(run.guard::<()>(|| bail!("first")), None);
         assert_eq!(run.guard::<()>(|| panic!("second")), None);
         assert!(run.is_aborted() && run.is_stopping());
-        assert_eq!(run.take_failure().expect("kept").to_string(), "first");
+        assert_eq!(run.outcome(Some(5)).expect_err("kept").to_string(), "first");
     }
 
     #[test]

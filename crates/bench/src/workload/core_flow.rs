@@ -174,10 +174,6 @@ impl Flow<'_> {
                 }
             };
             let measured = measure(context, run, self.copies().max(1), &counted);
-            if measured.is_err() {
-                run.abort();
-            }
-            run.stop();
             for thread in publishing {
                 if let Some((sent, lateness)) = thread.join().ok().flatten() {
                     seen.sent.push(sent);
@@ -193,10 +189,7 @@ impl Flow<'_> {
             }
             measured
         });
-        match run.take_failure() {
-            Some(failure) => Err(failure),
-            None => Ok((measured?, seen)),
-        }
+        Ok((run.outcome(measured)?, seen))
     }
 
     fn report(&self, measured: &Measured, seen: &Seen) -> Result<Outcome> {

@@ -54,10 +54,6 @@ fn run(context: &mut Context, point: &Point) -> Result<Outcome> {
             })
             .collect();
         let measured = measure(context, run, 1, &|| sum(&answered));
-        if measured.is_err() {
-            run.abort();
-        }
-        run.stop();
         for thread in threads {
             if let Some(one) = thread.join().ok().flatten() {
                 latencies.merge(&one);
@@ -66,10 +62,8 @@ fn run(context: &mut Context, point: &Point) -> Result<Outcome> {
         run.set_sent(sum(&answered));
         measured
     });
-    if let Some(failure) = run.take_failure() {
-        return Err(failure);
-    }
-    let mut outcome = Outcome::of(&measured?, "answered");
+    let measured = run.outcome(measured)?;
+    let mut outcome = Outcome::of(&measured, "answered");
     outcome.add_latencies("answer", &latencies);
     outcome.verified = format!("{} requests, each with its own answer", sum(&answered));
     Ok(outcome)

@@ -62,19 +62,13 @@ fn run(context: &mut Context, point: &Point) -> Result<Outcome> {
         let publishing = scope
             .spawn(move || run.guard(|| publish(run, publisher, &prefix, point, subjects, quota, (sent, received))));
         let measured = measure(context, run, 1, &|| received.get());
-        if measured.is_err() {
-            run.abort();
-        }
-        run.stop();
         let _ = publishing.join();
         run.set_sent(sent.get());
         ledger = receiving.join().ok().flatten().unwrap_or_default();
         measured
     });
-    if let Some(failure) = run.take_failure() {
-        return Err(failure);
-    }
-    let mut outcome = Outcome::of(&measured?, "delivered");
+    let measured = run.outcome(measured)?;
+    let mut outcome = Outcome::of(&measured, "delivered");
     if let Some(complaint) = ledger.complaint(&Ledger::expected(&[sent.get()], 1, point.size >= STAMP_BYTES)) {
         bail!(complaint);
     }

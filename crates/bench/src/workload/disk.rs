@@ -44,14 +44,11 @@ fn run(context: &mut Context, point: &Point) -> Result<Outcome> {
         let quota = context.length.quota(1, 0);
         let thread = scope.spawn(move || run.guard(|| write(run, &file, point, quota, written)));
         let measured = measure(context, run, 1, &|| written.get());
-        run.stop();
         latencies = thread.join().ok().flatten().unwrap_or_default();
         measured
     });
-    if let Some(failure) = run.take_failure() {
-        return Err(failure);
-    }
-    let mut outcome = Outcome::of(&measured?, "synced");
+    let measured = run.outcome(measured)?;
+    let mut outcome = Outcome::of(&measured, "synced");
     outcome.add_latencies("sync", &latencies);
     outcome.verified = format!("{} writes, each synced", written.get());
     Ok(outcome)

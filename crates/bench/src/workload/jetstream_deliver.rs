@@ -43,10 +43,7 @@ fn run(context: &mut Context, point: &Point) -> Result<Outcome> {
         .collect::<Result<Vec<_>>>()?;
     let run = Run::new(context.length, point.rate);
     let seen = drive(context, point, &run, &streams, connections, (consumer, sid));
-    let (measured, sent, published, received) = match run.take_failure() {
-        Some(failure) => return Err(failure),
-        None => seen?,
-    };
+    let (measured, sent, published, received) = run.outcome(seen)?;
     delete_stream(&mut control, name)?;
     let mut outcome = Outcome::of(&measured, "delivered");
     outcome.figures.set("redelivered", received.ledger.redelivered as f64);
@@ -73,7 +70,7 @@ fn drive(
     streams: &[(String, String)],
     connections: Vec<Connection>,
     (consumer, sid): (Connection, u64),
-) -> Result<Seen> {
+) -> Option<Seen> {
     let (acked, delivered) = (counters(point.publishers), Counter::default());
     let (acked, delivered): (&[Counter], &Counter) = (&acked, &delivered);
     std::thread::scope(|scope| {
@@ -86,10 +83,6 @@ fn drive(
             })
             .collect();
         let measured = measure(context, run, 1, &|| delivered.get());
-        if measured.is_err() {
-            run.abort();
-        }
-        run.stop();
         let (mut sent, mut published) = (Vec::new(), Published::default());
         for thread in publishing {
             if let Some(one) = thread.join().ok().flatten() {
@@ -99,7 +92,7 @@ fn drive(
         }
         run.set_sent(sum(acked));
         let received = receiving.join().ok().flatten().unwrap_or_default();
-        Ok((measured?, sent, published, received))
+        Some((measured?, sent, published, received))
     })
 }
 

@@ -58,10 +58,6 @@ fn run(context: &mut Context, point: &Point) -> Result<Outcome> {
             })
             .collect();
         let measured = measure(context, &run, 1, &|| sum(&acked));
-        if measured.is_err() {
-            run.abort();
-        }
-        run.stop();
         for thread in threads {
             if let Some(one) = thread.join().ok().flatten() {
                 published.merge(&one);
@@ -69,13 +65,11 @@ fn run(context: &mut Context, point: &Point) -> Result<Outcome> {
         }
         measured
     });
-    if let Some(failure) = run.take_failure() {
-        return Err(failure);
-    }
+    let measured = run.outcome(measured)?;
     for (name, _) in &streams {
         delete_stream(&mut control, name)?;
     }
-    Ok(report(point, &measured?, &published))
+    Ok(report(point, &measured, &published))
 }
 
 /// One publisher to its end.

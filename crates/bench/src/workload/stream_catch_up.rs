@@ -97,10 +97,6 @@ fn drive(context: &Context, point: &Point, run: &Run, channels: &[String]) -> Re
             run.guard(|| one(context, &beside, run, channels, session, 0, acked).context("publishing meanwhile"))
         });
         let measured = measure(context, run, 1, &|| sum(&delivered));
-        if measured.is_err() {
-            run.abort();
-        }
-        run.stop();
         for thread in receiving {
             if let Some(one) = thread.join().ok().flatten() {
                 received.merge(&one);
@@ -109,10 +105,7 @@ fn drive(context: &Context, point: &Point, run: &Run, channels: &[String]) -> Re
         published = publishing.join().ok().flatten().unwrap_or_default();
         measured
     });
-    match run.take_failure() {
-        Some(failure) => Err(failure),
-        None => Ok((measured?, published, received)),
-    }
+    Ok((run.outcome(measured)?, published, received))
 }
 
 /// Reads the backlog and goes.

@@ -74,10 +74,7 @@ pub(super) fn deliver(context: &mut Context, point: &Point, plan: &Plan) -> Resu
     let publishers = sessions(context, point)?;
     let run = Run::new(context.length, point.rate);
     let seen = drive(context, point, plan, &run, &channels, publishers, receivers);
-    let (measured, sent, published, received) = match run.take_failure() {
-        Some(failure) => return Err(failure),
-        None => seen?,
-    };
+    let (measured, sent, published, received) = run.outcome(seen)?;
     let mut outcome = Outcome::of(&measured, "delivered");
     let rate = measured.count as f64 / measured.elapsed.as_secs_f64();
     outcome.figures.set("published_per_second", rate / plan.copies as f64);
@@ -156,7 +153,7 @@ fn drive(
     channels: &[String],
     publishers: Vec<Session>,
     receivers: Vec<Receiver>,
-) -> Result<Seen> {
+) -> Option<Seen> {
     let (acked, delivered) = (counters(point.publishers), counters(receivers.len() as u64));
     let (acked, delivered): (&[Counter], &[Counter]) = (&acked, &delivered);
     std::thread::scope(|scope| {
@@ -175,10 +172,6 @@ fn drive(
             })
             .collect();
         let measured = measure(context, run, plan.copies, &|| sum(delivered));
-        if measured.is_err() {
-            run.abort();
-        }
-        run.stop();
         let (mut sent, mut published, mut received) = (Vec::new(), Published::default(), Received::default());
         for thread in publishing {
             if let Some(one) = thread.join().ok().flatten() {
@@ -192,6 +185,6 @@ fn drive(
                 received.merge(&one);
             }
         }
-        Ok((measured?, sent, published, received))
+        Some((measured?, sent, published, received))
     })
 }

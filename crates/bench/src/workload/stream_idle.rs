@@ -74,7 +74,9 @@ fn run(context: &mut Context, point: &Point) -> Result<Outcome> {
     // Time is all there is to count while nothing happens.
     let begun = Instant::now();
     let elapsed = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let measured = measure(context, &Run::new(context.length, 0), 1, &elapsed)?;
+    let run = Run::new(context.length, 0);
+    let measured = measure(context, &run, 1, &elapsed);
+    let measured = run.outcome(measured)?;
     for session in &mut sessions {
         session.ping().context("a session after the rest")?;
     }

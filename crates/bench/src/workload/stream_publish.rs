@@ -90,10 +90,6 @@ pub(super) fn publish(context: &Context, point: &Point, channels: &[String]) -> 
             })
             .collect();
         let measured = measure(context, &run, 1, &|| sum(&acked));
-        if measured.is_err() {
-            run.abort();
-        }
-        run.stop();
         for thread in threads {
             if let Some(one) = thread.join().ok().flatten() {
                 published.merge(&one);
@@ -101,10 +97,7 @@ pub(super) fn publish(context: &Context, point: &Point, channels: &[String]) -> 
         }
         measured
     });
-    match run.take_failure() {
-        Some(failure) => Err(failure),
-        None => Ok((measured?, published)),
-    }
+    Ok((run.outcome(measured)?, published))
 }
 
 /// One publisher from its session to its end.
