@@ -6,7 +6,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::encryption::{EncryptionHeader, Keys};
 use crate::fetch::{Fetched, Place, gather, read};
 use crate::format::{Identity, SegmentHeader, SegmentId};
-use crate::limits::ZERO_BYTES;
+use crate::limits::PIECE_BYTES;
 use crate::{LogId, Ticket};
 use std::io;
 use std::sync::Arc;
@@ -320,14 +320,12 @@ pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn D
     let file = disk.create(&unfinished)?;
     let written = (|| {
         file.write_at(&header, 0)?;
-        let zeros = vec![0; ZERO_BYTES.min(job.capacity as usize)];
+        let zeros = vec![0; PIECE_BYTES.min(job.capacity as usize)];
         let mut offset = header.len() as u64;
         while offset < job.capacity {
             let piece = (job.capacity - offset).min(zeros.len() as u64);
-            file.write_at(&zeros[..piece as usize], offset)?;
+            write_piece(file.as_ref(), &zeros[..piece as usize], offset)?;
             offset += piece;
-            // Piece by piece: a sync of a whole segment would hold up the commits behind it.
-            file.sync_data()?;
         }
         Ok(())
     })();
@@ -368,6 +366,12 @@ pub(crate) fn write_directory(disk: &dyn Disk, identity: &Identity, directory: &
     Ok(bytes.len() as u64)
 }
 
+/// Writes a piece of a large file, durably: a sync of the whole would hold up the commits behind it.
+fn write_piece(file: &dyn DiskFile, piece: &[u8], offset: u64) -> io::Result<()> {
+    file.write_at(piece, offset)?;
+    file.sync_data()
+}
+
 /// Writes a file that is complete under its name, durably.
 pub(crate) fn write_whole(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
     let unfinished = format!("{name}.writing");
@@ -377,7 +381,11 @@ pub(crate) fn write_whole(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Resu
         Err(error) => return Err(error),
     }
     let file = disk.create(&unfinished)?;
-    if let Err(error) = file.write_at(bytes, 0).and_then(|()| file.sync_data()) {
+    let written = bytes
+        .chunks(PIECE_BYTES)
+        .zip((0..).step_by(PIECE_BYTES))
+        .try_for_each(|(piece, offset)| write_piece(file.as_ref(), piece, offset));
+    if let Err(error) = written {
         let _ = disk.remove(&unfinished);
         return Err(error);
     }
