@@ -355,7 +355,8 @@ impl Journal {
         let end = writer.open.cursor + header.length;
         let terminator = u64::from(TERMINATOR_BYTES).min(writer.open.capacity - u64::from(end));
         bytes.resize(bytes.len() + terminator as usize, 0);
-        if bytes.capacity() > bytes.len() + bytes.len() / 4 + 4_096 {
+        // A small batch stays in the cache for long: what it does not use would be many times what it does.
+        if bytes.capacity() > bytes.len() + bytes.len() / 4 + 256 {
             bytes.shrink_to_fit();
         }
         let bytes = Arc::new(bytes);
