@@ -6,7 +6,9 @@
 
 use seaway_journal::disk::Disk;
 use seaway_journal::disk::real::RealDisk;
-use seaway_journal::{Cipher, Class, Completion, Driver, Encryption, Journal, LogId, Options, RecoveredLog, Replay};
+use seaway_journal::{
+    Cipher, Class, Commit, Completion, Driver, Encryption, Journal, LogId, Options, RecoveredLog, Replay,
+};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -51,7 +53,15 @@ fn run(folder: &std::path::Path, logs: u64, messages: u64, window: u64, cipher: 
     let (mut journal, _) = Journal::open(&disk, options(), &mut Count::default()).unwrap();
     let empty_start = started.elapsed();
     let owner = std::thread::current();
+    let committer = owner.clone();
     let mut driver = Driver::start(Arc::clone(&disk), move || owner.unpark()).unwrap();
+    let (commits, waiting) = std::sync::mpsc::channel::<Commit>();
+    std::thread::spawn(move || {
+        for commit in waiting {
+            commit.run();
+            committer.unpark();
+        }
+    });
     let mut completions: Vec<Completion> = Vec::new();
     let (body, mut sequences) = ([0x5a; 128], vec![0u64; logs as usize]);
     let (started, cpu) = (Instant::now(), cpu_seconds());
@@ -65,6 +75,9 @@ fn run(folder: &std::path::Path, logs: u64, messages: u64, window: u64, cipher: 
         }
         journal.submit();
         driver.drive(&mut journal);
+        if let Some(commit) = driver.take_commit() {
+            commits.send(commit).unwrap();
+        }
         journal.poll(&mut completions);
         let mut progress = false;
         for completion in completions.drain(..) {

@@ -1,5 +1,5 @@
-//! Runs the jobs of a journal on threads: one for commits, one for maintenance, a few for reads. Decides nothing. A waker is
-//! called when an outcome waits; nothing ticks.
+//! Runs the jobs of a journal: maintenance and reads on threads of its own, commits on whichever thread the owner gives them.
+//! Decides nothing. A waker is called when an outcome of its threads waits; nothing ticks.
 
 use crate::disk::Disk;
 use crate::job::{Job, Lane, Outcome};
@@ -11,19 +11,22 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-/// Threads that drive a [`Journal`]. Queues hold at most what the journal hands out, which is bounded.
+/// Drives a [`Journal`]. Queues hold at most what the journal hands out, which is bounded.
 pub struct Driver {
-    commit: Option<Sender<Job>>,
+    /// The commit that nobody has taken yet.
+    commit: Option<Job>,
     maintenance: Option<Sender<Job>>,
     readers: Option<Sender<Job>>,
     outcomes: Receiver<Outcome>,
+    /// For the outcomes of commits.
+    finished: Sender<Outcome>,
     outstanding: usize,
     threads: Vec<JoinHandle<()>>,
     disk: Arc<dyn Disk>,
 }
 
 impl Driver {
-    /// Starts the threads. `waker` is called from them whenever an outcome waits for [`Driver::drive`].
+    /// Starts the threads of maintenance and reads. `waker` is called from them whenever an outcome waits for [`Driver::drive`].
     pub fn start(disk: Arc<dyn Disk>, waker: impl Fn() + Send + Sync + 'static) -> io::Result<Driver> {
         let waker: Arc<dyn Fn() + Send + Sync> = Arc::new(waker);
         let (outcome_sender, outcomes) = channel();
@@ -43,14 +46,14 @@ impl Driver {
             }
             Ok(sender)
         };
-        let commit = lane("commit", 1)?;
         let maintenance = lane("maintain", 1)?;
         let readers = lane("read", READS_MAX.min(2))?;
         Ok(Driver {
-            commit: Some(commit),
+            commit: None,
             maintenance: Some(maintenance),
             readers: Some(readers),
             outcomes,
+            finished: outcome_sender,
             outstanding: 0,
             threads,
             disk,
@@ -66,28 +69,14 @@ impl Driver {
         self.hand_out(journal);
     }
 
-    /// Like [`Driver::drive`], but runs a commit on the calling thread: two hand-offs less for a caller with nothing else to do.
-    pub fn drive_inline(&mut self, journal: &mut Journal) {
-        self.drive_with(journal, |disk, job| {
-            let outcome = run_timed(job, disk);
-            Some(outcome)
-        });
-    }
-
-    fn drive_with(&mut self, journal: &mut Journal, commit: impl Fn(&dyn Disk, Job) -> Option<Outcome>) {
-        while let Ok(outcome) = self.outcomes.try_recv() {
-            self.outstanding -= 1;
-            journal.completed(outcome);
-        }
-        while let Some(job) = journal.next_job() {
-            if job.lane() == Lane::Commit {
-                if let Some(outcome) = commit(self.disk.as_ref(), job) {
-                    journal.completed(outcome);
-                }
-            } else {
-                self.send(job);
-            }
-        }
+    /// The write and sync that somebody waits for, if there is one now. It has to be run, by any thread, for anything more to
+    /// become durable; the owner then calls [`Driver::drive`].
+    pub fn take_commit(&mut self) -> Option<Commit> {
+        self.commit.take().map(|job| Commit {
+            job,
+            disk: Arc::clone(&self.disk),
+            finished: self.finished.clone(),
+        })
     }
 
     fn hand_out(&mut self, journal: &mut Journal) {
@@ -97,12 +86,16 @@ impl Driver {
     }
 
     fn send(&mut self, job: Job) {
+        self.outstanding += 1;
         let lane = match job.lane() {
-            Lane::Commit => &self.commit,
+            Lane::Commit => {
+                debug_assert!(self.commit.is_none(), "one commit is out at a time");
+                self.commit = Some(job);
+                return;
+            }
             Lane::Maintenance => &self.maintenance,
             Lane::Reader => &self.readers,
         };
-        self.outstanding += 1;
         let sent = lane.as_ref().map(|sender| sender.send(job));
         debug_assert!(matches!(sent, Some(Ok(()))), "lanes live as long as the driver");
     }
@@ -114,6 +107,9 @@ impl Driver {
         loop {
             journal.submit();
             self.hand_out(journal);
+            if let Some(commit) = self.take_commit() {
+                commit.run();
+            }
             if self.outstanding == 0 {
                 break;
             }
@@ -134,13 +130,28 @@ impl Driver {
     }
 
     fn stop(&mut self) {
-        self.commit = None;
         self.maintenance = None;
         self.readers = None;
         for thread in self.threads.drain(..) {
             // A thread that panicked has nothing left to tell.
             let _ = thread.join();
         }
+    }
+}
+
+/// The write and sync of one batch.
+pub struct Commit {
+    job: Job,
+    disk: Arc<dyn Disk>,
+    finished: Sender<Outcome>,
+}
+
+impl Commit {
+    /// Runs it, which takes as long as the disk takes.
+    pub fn run(self) {
+        let outcome = run_timed(self.job, self.disk.as_ref());
+        // A driver that is gone has nobody left to tell.
+        let _ = self.finished.send(outcome);
     }
 }
 

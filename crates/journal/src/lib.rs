@@ -35,7 +35,7 @@ mod tail;
 mod verdict;
 
 pub use checkpoint::CheckpointError;
-pub use driver::Driver;
+pub use driver::{Commit, Driver};
 pub use encryption::{Cipher, Encryption};
 pub use error::{OpenError, ReadError, Refusal};
 pub use format::Identity;

@@ -25,7 +25,15 @@ fn threads_commit_read_trim_and_checkpoint_at_once() {
     let (mut journal, opened) = Journal::open(&disk, options.clone(), &mut Replayed::default()).unwrap();
     assert!(opened.created);
     let owner = std::thread::current();
+    let committer = owner.clone();
     let mut driver = Driver::start(Arc::clone(&disk), move || owner.unpark()).unwrap();
+    let (commits, waiting) = std::sync::mpsc::channel::<Commit>();
+    std::thread::spawn(move || {
+        for commit in waiting {
+            commit.run();
+            committer.unpark();
+        }
+    });
     let deadline = Instant::now() + Duration::from_secs(60);
     let (mut sent, mut durable, mut read, mut checkpoints) = (0, 0, 0, 0);
     let mut completions = Vec::new();
@@ -51,6 +59,9 @@ fn threads_commit_read_trim_and_checkpoint_at_once() {
         }
         journal.submit();
         driver.drive(&mut journal);
+        if let Some(commit) = driver.take_commit() {
+            commits.send(commit).unwrap();
+        }
         journal.poll(&mut completions);
         let idle = completions.is_empty();
         for completion in completions.drain(..) {

@@ -1,4 +1,4 @@
-//! The engine thread: one owner of the streaming state, fed by the broker and the store.
+//! The engine threads: one owner of the streaming state at a time, fed by the broker and the store.
 //!
 //! One pass: take everything that waits, let the engine handle it, start the next commit, release what became durable,
 //! fire deadlines, settle, and hand what is to be sent to the broker in one go. Deadlines fire after the inputs that
@@ -8,11 +8,14 @@ mod hold;
 mod inbox;
 mod look;
 mod pass;
+mod thread;
 mod world;
 
 pub(crate) use hold::Tag;
 pub use inbox::{Glance, Inbox, Query};
 pub use look::{Look, LookError, LookStart, Looked};
-pub(crate) use pass::{Clock, start};
-pub use pass::{EngineThread, Health};
+pub(crate) use pass::Clock;
+pub use pass::Health;
+pub use thread::EngineThreads;
+pub(crate) use thread::start;
 pub(crate) use world::World;

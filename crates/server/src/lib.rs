@@ -1,4 +1,4 @@
-//! The shell: sockets, the engine thread, signals, start and stop, logging. The only crate that knows all others.
+//! The shell: sockets, the engine threads, signals, start and stop, logging. The only crate that knows all others.
 
 mod administration;
 pub mod banner;

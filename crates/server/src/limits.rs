@@ -9,6 +9,9 @@ pub const INBOX_BYTES_LOW: usize = INBOX_BYTES_HIGH / 2;
 /// Bytes appended and not yet durable at which publishes and state changes are held back; acks and pings go on.
 pub const BACKLOG_BYTES_HIGH: usize = 32 * 1024 * 1024;
 
+/// Bytes of a commit up to which the thread that has the engine may run it itself.
+pub const COMMIT_KEPT_BYTES: usize = 16 * 1024;
+
 /// What a record costs the store beside the request it comes from, at most, when room for a batch is asked for.
 pub const RECORD_BYTES: usize = 256;
 

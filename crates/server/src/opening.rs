@@ -13,7 +13,7 @@ use seaway_store::{
 use seaway_streaming::{Engine, Service, StartSummary};
 use tokio::sync::oneshot;
 
-use crate::engine::{Clock, EngineThread, Health, Inbox, Tag, World};
+use crate::engine::{Clock, EngineThreads, Health, Inbox, Tag, World};
 
 /// An engine with its state and its store, not served yet.
 pub(crate) struct Opened {
@@ -135,7 +135,7 @@ impl Opened {
         mut self,
         inbox: &Arc<Inbox>,
         health: &Health,
-    ) -> Result<(EngineThread, oneshot::Receiver<()>)> {
+    ) -> Result<(EngineThreads, oneshot::Receiver<()>)> {
         let prefix = self.engine.inbox_prefix();
         let probe_prefix = format!("_INBOX.{prefix}.p.");
         let acks = format!("_INBOX.{prefix}.*");
@@ -158,7 +158,7 @@ impl Opened {
             self.clock,
             health.clone(),
         )
-        .context("start the engine thread")
+        .context("start the engine threads")
     }
 }
 

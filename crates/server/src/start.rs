@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::administration::Administration;
-use crate::engine::{EngineThread, Health, Inbox};
+use crate::engine::{EngineThreads, Health, Inbox};
 use crate::files::{Ports, PortsFile, write_pid_file};
 use crate::limits::{LOG_FLUSH_PATIENCE, RECOVERY_TOLD_EVERY};
 use crate::logging::{self, LogHandle, LoggingOptions};
@@ -117,7 +117,7 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     let ended = tokio::select! {
         ended = signals.serve(log, || reloading.reload()) => ended,
         () = thread.ended() => {
-            tracing::error!(target: "stream", fatal = true, "The engine thread ended by itself");
+            tracing::error!(target: "stream", fatal = true, "An engine thread ended by itself");
             Ended::Failed
         }
         conflict = &mut partition => {
@@ -161,7 +161,7 @@ async fn recover(
 }
 
 /// Ends the engine, then the broker, then the monitoring (§9.5); whether everything accepted is durable.
-async fn stop(thread: EngineThread, broker: Broker, monitoring: Vec<MonitoringTask>) -> Result<bool> {
+async fn stop(thread: EngineThreads, broker: Broker, monitoring: Vec<MonitoringTask>) -> Result<bool> {
     let outcome = tokio::task::spawn_blocking(move || thread.stop())
         .await
         .context("stop the engine")?;
@@ -218,7 +218,7 @@ async fn open_services(
     opened: Opened,
     inbox: &Arc<Inbox>,
     health: &Health,
-) -> Result<EngineThread> {
+) -> Result<EngineThreads> {
     let streaming = &options.streaming;
     match opened.summary.channels {
         0 if !opened.summary.recovered => tracing::info!(target: "stream", "No recovered state"),
@@ -228,7 +228,9 @@ async fn open_services(
         crate::standalone::check(broker, &streaming.cluster_id, &opened.engine.subjects().discover).await?;
     }
     let (thread, is_started) = opened.start(inbox, health)?;
-    is_started.await.context("the engine thread ended while it started")?;
+    is_started
+        .await
+        .context("the engine threads ended while they started")?;
     Ok(thread)
 }
 

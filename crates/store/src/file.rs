@@ -11,7 +11,7 @@ use seaway_journal::{
 };
 use seaway_streaming::{Admission, ChannelId, Head, Need, Position, ReadRequest, Refusal, Seek, Ticket, Urgency};
 
-use crate::port::{Completion, Lookup, ReadMessages, Recovery, Statistics, Store};
+use crate::port::{Commit, Completion, Lookup, ReadMessages, Recovery, Statistics, Store};
 use crate::progress::Progress;
 
 /// Bytes that may wait for the disk before the journal itself refuses; the owner holds publishes back long before.
@@ -341,6 +341,14 @@ impl Store for FileStore {
     fn submit(&mut self) {
         self.journal.submit();
         self.drive();
+    }
+
+    fn take_commit(&mut self) -> Option<Commit> {
+        let Jobs::Threads(driver) = &mut self.jobs else {
+            return None;
+        };
+        let commit = driver.take_commit()?;
+        Some(Box::new(move || commit.run()))
     }
 
     fn has_lazy(&self) -> bool {

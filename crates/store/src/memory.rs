@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use seaway_streaming::{Admission, ChannelId, Head, Need, Position, ReadRequest, Seek, Ticket, Urgency};
 
-use crate::port::{Completion, Lookup, ReadMessages, Statistics, Store};
+use crate::port::{Commit, Completion, Lookup, ReadMessages, Statistics, Store};
 
 /// A block is closed when its bodies reach this size: large enough to make allocation rare, small enough that a trimmed
 /// channel gives its memory back.
@@ -214,6 +214,10 @@ impl Store for MemoryStore {
     }
 
     fn submit(&mut self) {}
+
+    fn take_commit(&mut self) -> Option<Commit> {
+        None
+    }
 
     fn has_lazy(&self) -> bool {
         false

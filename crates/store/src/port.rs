@@ -55,6 +55,9 @@ impl ReadMessages {
     }
 }
 
+/// The write and sync of one batch, to be run on any thread; takes as long as the disk takes. Then the owner polls.
+pub type Commit = Box<dyn FnOnce() + Send>;
+
 /// Something the store finished on its own time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Completion {
@@ -144,7 +147,8 @@ pub trait Recovery {
     fn channel(&mut self, channel: ChannelId, first: u64, last: u64, bytes: u64, last_timestamp: i64);
 }
 
-/// The port. Used by one thread, which must call [`Store::submit`] to make progress and [`Store::poll`] to hear of it.
+/// The port. Used by one thread at a time, which must call [`Store::submit`] and run what [`Store::take_commit`] gives to make
+/// progress, and [`Store::poll`] to hear of it.
 pub trait Store: Send {
     /// Appends a message; see [`seaway_streaming::Effects::append_message`].
     fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position;
@@ -172,8 +176,11 @@ pub trait Store: Send {
 
     /// Everything up to here is durable.
     fn durable(&self) -> Position;
-    /// Starts making durable what was appended, unless that is under way already; the rest follows when it ends.
+    /// Makes what was appended the next commit, unless one is under way already; the rest follows when that ends.
     fn submit(&mut self);
+    /// The commit that is to be run now, if there is one. Nothing more becomes durable until it has been. Ask after
+    /// [`Store::submit`] and after [`Store::poll`].
+    fn take_commit(&mut self) -> Option<Commit>;
     /// Whether something appended waits for nobody and is not submitted yet: the owner calls [`Store::submit`] within
     /// 50 ms.
     fn has_lazy(&self) -> bool;

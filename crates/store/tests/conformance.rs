@@ -82,6 +82,10 @@ impl Subject {
                 return wanted(&self.kept.remove(index)).expect("it was wanted a moment ago");
             }
             assert!(Instant::now() < deadline, "nothing came; kept {:?}", self.kept);
+            if let Some(commit) = self.store.take_commit() {
+                commit();
+                continue;
+            }
             if let Some(woken) = &self.woken {
                 let _ = woken.recv_timeout(Duration::from_millis(100));
             }

@@ -1,15 +1,18 @@
-//! What waits for the engine: message batches from the broker, wake-ups of the store, questions of the monitoring.
+//! What waits for the engine: message batches from the broker, wake-ups of the store, questions of the monitoring, the next
+//! commit; and whose turn it is. Any of the engine's threads takes what there is to do: the engine, if no other has it, or the
+//! commit.
 //!
 //! Bounded by bytes: beyond the bound the broker's gate closes and connections that publish are no longer read. What is
 //! not a publish keeps flowing; each connection can add at most one read batch after the gate has closed.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use seaway_broker::{Batch, Destination, Gate, Sink};
-use seaway_store::Store;
+use seaway_store::{Commit, Store};
 use seaway_streaming::{Engine, Now};
+use smallvec::SmallVec;
 
 use super::hold::batch_bytes;
 use super::look::Look;
@@ -48,16 +51,40 @@ pub(super) enum Item {
     Stop,
 }
 
+/// What a thread is to do next.
+pub(super) enum Turn {
+    /// Serve the engine, then [`Inbox::disengage`].
+    Engine,
+    /// Run this, then [`Inbox::committed`].
+    Commit(Commit),
+    /// Nothing more.
+    End,
+}
+
 /// The engine's inbox.
 #[derive(Default)]
 pub struct Inbox {
-    items: Mutex<Vec<Item>>,
+    waiting: Mutex<Waiting>,
     filled: Condvar,
     /// Set by a wake-up that carries no item: the store has completions.
     woken: AtomicBool,
-    /// Bytes of batches that are queued or held back by the engine thread.
+    /// Bytes of batches that are queued or held back by the engine.
     bytes: AtomicUsize,
     gate: OnceLock<Arc<Gate>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    items: Vec<Item>,
+    /// The commit that no thread has taken yet.
+    commit: Option<Commit>,
+    /// A thread has the engine.
+    engaged: bool,
+    /// When the engine wants a turn although nothing comes in.
+    deadline: Option<Instant>,
+    /// Until when threads sleep, of those that do not sleep for ever.
+    watched: SmallVec<[Instant; 2]>,
+    ended: bool,
 }
 
 impl Inbox {
@@ -67,14 +94,18 @@ impl Inbox {
         let _ = self.gate.set(gate);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Item>> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn push(&self, item: Item) {
-        let mut items = self.lock();
-        items.push(item);
-        if items.len() == 1 {
+        let mut waiting = self.lock();
+        waiting.items.push(item);
+        // Whoever has the engine looks here before it sleeps.
+        let is_first = waiting.items.len() == 1 && !waiting.engaged;
+        // Whoever is woken wants the lock.
+        drop(waiting);
+        if is_first {
             self.filled.notify_one();
         }
     }
@@ -98,8 +129,10 @@ impl Inbox {
     pub fn wake(&self) {
         self.woken.store(true, Ordering::Release);
         // The lock orders the flag before the waiter's check.
-        drop(self.lock());
-        self.filled.notify_one();
+        let is_engaged = self.lock().engaged;
+        if !is_engaged {
+            self.filled.notify_one();
+        }
     }
 
     /// Whether the store has something to tell.
@@ -107,24 +140,95 @@ impl Inbox {
         self.woken.load(Ordering::Acquire)
     }
 
-    /// Swaps everything that waits into `items`; waits up to `timeout` (`None`: for ever) when there is nothing.
-    pub(super) fn take(&self, items: &mut Vec<Item>, timeout: Option<Duration>) {
+    /// Waits for something to do. With the engine comes everything that waits for it, in `items`.
+    pub(super) fn turn(&self, items: &mut Vec<Item>) -> Turn {
         debug_assert!(items.is_empty());
         let mut waiting = self.lock();
-        if waiting.is_empty() && !self.woken.load(Ordering::Acquire) {
-            waiting = match timeout {
-                Some(Duration::ZERO) => waiting,
-                Some(timeout) => {
-                    self.filled
-                        .wait_timeout(waiting, timeout)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
+        loop {
+            if waiting.ended {
+                return Turn::End;
+            }
+            let deadline = waiting.deadline.filter(|_| !waiting.engaged);
+            let patience = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let is_wanted = !waiting.items.is_empty()
+                || self.woken.load(Ordering::Acquire)
+                || patience.is_some_and(|patience| patience.is_zero());
+            if is_wanted && !waiting.engaged {
+                waiting.engaged = true;
+                self.woken.store(false, Ordering::Release);
+                std::mem::swap(&mut waiting.items, items);
+                return Turn::Engine;
+            }
+            if let Some(commit) = waiting.commit.take() {
+                // However long the disk takes, somebody has to meet the deadline.
+                let is_watched = |deadline| waiting.watched.iter().any(|watched| *watched <= deadline);
+                let is_alone = deadline.is_some_and(|deadline| !is_watched(deadline));
+                drop(waiting);
+                if is_alone {
+                    self.filled.notify_one();
                 }
-                None => self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner),
-            };
+                return Turn::Commit(commit);
+            }
+            waiting = self.sleep(waiting, deadline.zip(patience));
         }
-        self.woken.store(false, Ordering::Release);
-        std::mem::swap(&mut *waiting, items);
+    }
+
+    fn sleep<'a>(
+        &self,
+        mut waiting: MutexGuard<'a, Waiting>,
+        until: Option<(Instant, Duration)>,
+    ) -> MutexGuard<'a, Waiting> {
+        let Some((deadline, patience)) = until else {
+            return self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        };
+        waiting.watched.push(deadline);
+        let slept = self.filled.wait_timeout(waiting, patience);
+        let mut waiting = slept.unwrap_or_else(PoisonError::into_inner).0;
+        if let Some(own) = waiting.watched.iter().position(|watched| *watched == deadline) {
+            waiting.watched.swap_remove(own);
+        }
+        waiting
+    }
+
+    /// Gives the engine back; it wants its next turn at `deadline` at the latest. The caller asks for its next turn at once and
+    /// so may get the commit it brings.
+    pub(super) fn disengage(&self, deadline: Option<Instant>, commit: Option<Commit>) {
+        let mut waiting = self.lock();
+        waiting.engaged = false;
+        waiting.deadline = deadline;
+        if commit.is_none() {
+            return;
+        }
+        waiting.commit = commit;
+        let is_due = deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let is_wanted = !waiting.items.is_empty() || self.is_woken() || is_due;
+        drop(waiting);
+        // The caller can only take one of the two.
+        if is_wanted {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Gives a commit to a thread that does not have the engine.
+    pub(super) fn offer(&self, commit: Commit) {
+        self.lock().commit = Some(commit);
+        self.filled.notify_one();
+    }
+
+    /// The commit that was offered, if no thread has it yet.
+    pub(super) fn take_back(&self) -> Option<Commit> {
+        self.lock().commit.take()
+    }
+
+    /// A commit was run: the store has something to tell. The caller asks for its next turn at once.
+    pub(super) fn committed(&self) {
+        self.woken.store(true, Ordering::Release);
+    }
+
+    /// Lets every thread end.
+    pub(super) fn end(&self) {
+        self.lock().ended = true;
+        self.filled.notify_all();
     }
 
     /// Bytes that wait for the engine.
@@ -162,5 +266,123 @@ impl Sink for Inbox {
 
     fn drained(&self, destination: Destination) {
         self.push(Item::Drained(destination));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// What the next pass leaves: a deadline this far away, and a commit to be run by the same thread.
+    type Plan = Mutex<Option<(Duration, Commit)>>;
+
+    /// Takes turns until the end; says when it has the engine.
+    fn take_turns(inbox: &Inbox, engaged: &Sender<()>, plan: &Plan) {
+        let mut items = Vec::new();
+        loop {
+            match inbox.turn(&mut items) {
+                Turn::End => return,
+                Turn::Commit(commit) => {
+                    commit();
+                    inbox.committed();
+                }
+                Turn::Engine => {
+                    items.clear();
+                    let _ = engaged.send(());
+                    let (patience, commit) = plan.lock().unwrap_or_else(PoisonError::into_inner).take().unzip();
+                    inbox.disengage(patience.map(|patience| Instant::now() + patience), commit);
+                }
+            }
+        }
+    }
+
+    fn two_threads(plan: &Plan, check: impl FnOnce(&Inbox, &dyn Fn())) {
+        let (inbox, (engaged, turns)) = (Inbox::default(), channel());
+        let inbox = &inbox;
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                let engaged = engaged.clone();
+                scope.spawn(move || take_turns(inbox, &engaged, plan));
+            }
+            let until_engaged = || match turns.recv_timeout(PATIENCE) {
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    inbox.end();
+                    panic!("the engine got no turn");
+                }
+            };
+            check(inbox, &until_engaged);
+            inbox.end();
+        });
+    }
+
+    /// A commit that lasts until the sender is dropped.
+    fn slow_commit() -> (Commit, Sender<()>) {
+        let (finish, finished) = channel();
+        (
+            Box::new(move || {
+                let _ = finished.recv();
+            }),
+            finish,
+        )
+    }
+
+    #[test]
+    fn one_thread_has_the_engine_and_another_gets_the_commit() {
+        let inbox = Inbox::default();
+        let mut items = Vec::new();
+        inbox.push(Item::Stop);
+        assert!(matches!(inbox.turn(&mut items), Turn::Engine));
+        assert_eq!(items.drain(..).count(), 1);
+        inbox.push(Item::Stop);
+        inbox.offer(Box::new(|| ()));
+        // The engine is taken, whatever waits for it.
+        assert!(matches!(inbox.turn(&mut items), Turn::Commit(_)));
+        inbox.disengage(None, Some(Box::new(|| ())));
+        assert!(matches!(inbox.turn(&mut items), Turn::Engine));
+        items.clear();
+        assert!(matches!(inbox.turn(&mut items), Turn::Commit(_)));
+        inbox.committed();
+        inbox.disengage(None, None);
+        assert!(matches!(inbox.turn(&mut items), Turn::Engine));
+        assert!(items.is_empty());
+        inbox.end();
+        assert!(matches!(inbox.turn(&mut items), Turn::End));
+    }
+
+    #[test]
+    fn what_comes_in_while_the_disk_is_busy_is_served() {
+        for _ in 0..200 {
+            two_threads(&Plan::default(), |inbox, until_engaged| {
+                let (commit, finish) = slow_commit();
+                inbox.offer(commit);
+                inbox.push(Item::Stop);
+                until_engaged();
+                inbox.wake();
+                until_engaged();
+                drop(finish);
+                // The commit that ends is told of.
+                until_engaged();
+            });
+        }
+    }
+
+    /// The thread that has the engine keeps a commit for itself; the deadline it leaves is met by the other, which sleeps.
+    #[test]
+    fn a_deadline_is_met_while_the_disk_is_busy() {
+        for _ in 0..200 {
+            let (commit, finish) = slow_commit();
+            let plan = Mutex::new(Some((Duration::from_micros(500), commit)));
+            two_threads(&plan, |inbox, until_engaged| {
+                inbox.push(Item::Stop);
+                until_engaged();
+                until_engaged();
+                drop(finish);
+            });
+        }
     }
 }

@@ -1,20 +1,20 @@
-//! The engine thread's loop.
+//! One pass of the engine over everything that waits.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use seaway_broker::{Attachment, Batch};
-use seaway_store::Completion;
+use seaway_broker::Batch;
+use seaway_store::{Commit, Completion};
 use seaway_streaming::{Engine, Input, Now, Position, Timestamp};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use super::hold::{Held, Part, batch_bytes, entry, is_repeated};
 use super::inbox::{Glance, Inbox, Item};
 use super::look::Looks;
 use super::world::World;
 use crate::limits::{
-    BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, DEADLINE_LATE_NS, LAZY_WAIT, PAUSE_GRACE_NS, RECORD_BYTES,
+    BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, COMMIT_KEPT_BYTES, DEADLINE_LATE_NS, LAZY_WAIT, PAUSE_GRACE_NS,
+    RECORD_BYTES,
 };
 
 /// Why the store no longer takes anything; shown by `/healthz`.
@@ -57,86 +57,8 @@ impl Clock {
     }
 }
 
-/// The running engine thread.
-pub struct EngineThread {
-    inbox: Arc<Inbox>,
-    ended: Arc<Notify>,
-    thread: JoinHandle<Result<(), String>>,
-}
-
-impl EngineThread {
-    /// Processes what waits, makes everything durable and ends the thread.
-    ///
-    /// # Errors
-    /// What could not be made durable, in words.
-    pub fn stop(self) -> Result<(), String> {
-        self.inbox.stop();
-        match self.thread.join() {
-            Ok(outcome) => outcome,
-            Err(_) => Err("the engine thread panicked".to_owned()),
-        }
-    }
-
-    /// Waits until the thread has ended by itself, which only a broken invariant can cause.
-    pub async fn ended(&self) {
-        self.ended.notified().await;
-    }
-}
-
-/// Starts the engine thread over a recovered and started engine; the receiver hears when everything that its start
-/// recorded, up to `started_at`, is durable.
-///
-/// # Errors
-/// The operating system gave no thread.
-pub(crate) fn start(
-    engine: Engine,
-    world: World,
-    started_at: Position,
-    attachment: Attachment,
-    inbox: Arc<Inbox>,
-    clock: Clock,
-    health: Health,
-) -> std::io::Result<(EngineThread, oneshot::Receiver<()>)> {
-    let (started, is_started) = oneshot::channel();
-    let ended = Arc::new(Notify::new());
-    let guard = Ended(Arc::clone(&ended));
-    let overlapping = engine.publish_subjects().len() > 1;
-    let mut pass = Pass {
-        overlapping,
-        engine,
-        world,
-        inbox: Arc::clone(&inbox),
-        clock,
-        health,
-        held: Held::default(),
-        looks: Looks::default(),
-        started_at,
-        started: Some(started),
-        completions: Vec::new(),
-        submitted: Position(0),
-        lazy_since: None,
-        checkpoint_running: false,
-        grace_until: None,
-    };
-    let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
-        let _guard = guard;
-        // Interest in the service subjects lasts as long as somebody serves them.
-        let _attachment = attachment;
-        pass.run()
-    })?;
-    Ok((EngineThread { inbox, ended, thread }, is_started))
-}
-
-/// Tells of the thread's end, also when it panics.
-struct Ended(Arc<Notify>);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        self.0.notify_one();
-    }
-}
-
-struct Pass {
+/// The engine and all that only the thread which has it may touch.
+pub(super) struct Pass {
     engine: Engine,
     world: World,
     inbox: Arc<Inbox>,
@@ -152,6 +74,8 @@ struct Pass {
     completions: Vec<Completion>,
     /// The last position handed to the disk.
     submitted: Position,
+    /// A commit that this thread runs itself when the pass is over.
+    commit: Option<Commit>,
     /// Since when the oldest lazy record waits for a batch.
     lazy_since: Option<Instant>,
     checkpoint_running: bool,
@@ -160,42 +84,81 @@ struct Pass {
 }
 
 impl Pass {
-    fn run(&mut self) -> Result<(), String> {
-        let mut items = Vec::new();
-        // The first pass waits for nothing: the start of the engine has left work, and a record to be made durable.
-        let mut timeout = Some(Duration::ZERO);
-        loop {
-            self.inbox.take(&mut items, timeout);
-            let mut stopping = false;
-            self.complete();
-            for item in items.drain(..) {
-                match item {
-                    Item::Batch(batch) => self.batch(batch),
-                    Item::Drained(destination) => {
-                        self.input(Input::Drained(seaway_streaming::Destination(destination.0)));
-                    }
-                    Item::Query(query) => query(&self.glance()),
-                    Item::Look(look) => self.looks.begin(look, &self.engine, &mut *self.world.store),
-                    Item::Stop => stopping = true,
+    /// A pass over a recovered and started engine; `started` hears when everything up to `started_at` is durable.
+    pub(super) fn new(
+        engine: Engine,
+        world: World,
+        inbox: Arc<Inbox>,
+        clock: Clock,
+        health: Health,
+        (started_at, started): (Position, oneshot::Sender<()>),
+    ) -> Pass {
+        Pass {
+            overlapping: engine.publish_subjects().len() > 1,
+            engine,
+            world,
+            inbox,
+            clock,
+            health,
+            held: Held::default(),
+            looks: Looks::default(),
+            started_at,
+            started: Some(started),
+            completions: Vec::new(),
+            submitted: Position(0),
+            commit: None,
+            lazy_since: None,
+            checkpoint_running: false,
+            grace_until: None,
+        }
+    }
+
+    /// Serves what waits; the outcome of the end if this was the last pass.
+    pub(super) fn run(&mut self, items: &mut Vec<Item>) -> Option<Result<(), String>> {
+        let mut stopping = false;
+        self.complete();
+        for item in items.drain(..) {
+            match item {
+                Item::Batch(batch) => self.batch(batch),
+                Item::Drained(destination) => {
+                    self.input(Input::Drained(seaway_streaming::Destination(destination.0)));
                 }
+                Item::Query(query) => query(&self.glance()),
+                Item::Look(look) => self.looks.begin(look, &self.engine, &mut *self.world.store),
+                Item::Stop => stopping = true,
             }
-            self.release_held();
-            self.deadlines();
-            // Before the commit that ends the pass, so that acks ride it instead of waiting for the next.
+        }
+        self.release_held();
+        self.deadlines();
+        // Before the commit that ends the pass, so that acks ride it instead of waiting for the next.
+        self.input(Input::Settle);
+        self.commit();
+        self.complete();
+        if self.engine.wants_settle() {
             self.input(Input::Settle);
-            self.commit();
-            self.complete();
-            if self.engine.wants_settle() {
-                self.input(Input::Settle);
+        }
+        self.checkpoint();
+        self.lazy();
+        self.world.publisher.flush();
+        self.announce();
+        self.hand_on();
+        stopping.then(|| self.finish())
+    }
+
+    /// The commit this thread is to run now that the pass is over.
+    pub(super) fn take_commit(&mut self) -> Option<Commit> {
+        self.commit.take()
+    }
+
+    /// Has the next commit run. One of a few messages, when nobody else waits, is run by this thread after the pass: that saves
+    /// the way to another thread and back. Otherwise another thread begins with it at once.
+    fn hand_on(&mut self) {
+        if let Some(commit) = self.world.store.take_commit() {
+            if self.inbox.bytes() == 0 && self.world.store.backlog_bytes() <= COMMIT_KEPT_BYTES {
+                self.commit = Some(commit);
+            } else {
+                self.inbox.offer(commit);
             }
-            self.checkpoint();
-            self.lazy();
-            self.world.publisher.flush();
-            self.announce();
-            if stopping {
-                return self.finish();
-            }
-            timeout = self.timeout();
         }
     }
 
@@ -221,10 +184,11 @@ impl Pass {
         }
     }
 
-    /// How long the thread may sleep when nothing comes in.
-    fn timeout(&self) -> Option<Duration> {
+    /// When the next pass is due although nothing comes in.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let now = Instant::now();
         if self.engine.wants_settle() || self.checkpoint_running {
-            return Some(Duration::ZERO);
+            return Some(now);
         }
         let deadline = self
             .engine
@@ -232,10 +196,11 @@ impl Pass {
             .map(|deadline| deadline.max(self.grace_until.unwrap_or(0)))
             .map(|deadline| Duration::from_nanos(deadline.saturating_sub(self.clock.monotonic())));
         let lazy = self.lazy_since.map(|since| LAZY_WAIT.saturating_sub(since.elapsed()));
-        match (deadline, lazy) {
+        let patience = match (deadline, lazy) {
             (Some(deadline), Some(lazy)) => Some(deadline.min(lazy)),
             (one, other) => one.or(other),
-        }
+        };
+        patience.and_then(|patience| now.checked_add(patience))
     }
 
     /// Whether a publish or a change of state of so many bytes has to wait for the journal. A request may become two
@@ -327,6 +292,7 @@ impl Pass {
         self.world.store.submit();
         self.submitted = self.world.appended;
         self.lazy_since = None;
+        self.hand_on();
     }
 
     /// Lets lazy records be written after they have waited long enough.
@@ -370,6 +336,7 @@ impl Pass {
             }
             self.completions = completions;
             self.commit();
+            self.hand_on();
         }
     }
 
@@ -412,6 +379,9 @@ impl Pass {
 
     /// The orderly end: what was processed becomes durable and is answered; what is held was never promised anything.
     fn finish(&mut self) -> Result<(), String> {
+        if let Some(commit) = self.commit.take().or_else(|| self.inbox.take_back()) {
+            commit();
+        }
         let outcome = self.world.store.close();
         self.complete();
         self.world.publisher.flush();

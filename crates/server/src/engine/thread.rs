@@ -1,0 +1,114 @@
+//! The engine's threads. Two of them take turns: one has the engine, the other runs the commit or sleeps. So the engine goes on
+//! while the disk is busy, and one publish alone is taken, synced and answered by the same thread.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use seaway_broker::Attachment;
+use seaway_streaming::{Engine, Position};
+use tokio::sync::{Notify, oneshot};
+
+use super::inbox::{Inbox, Turn};
+use super::pass::{Clock, Health, Pass};
+use super::world::World;
+
+/// One for the engine, one for the disk.
+const THREADS: usize = 2;
+
+type Outcome = Result<(), String>;
+
+/// The running engine threads.
+pub struct EngineThreads {
+    inbox: Arc<Inbox>,
+    ended: Arc<Notify>,
+    threads: Vec<JoinHandle<Option<Outcome>>>,
+}
+
+impl EngineThreads {
+    /// Processes what waits, makes everything durable and ends the threads.
+    ///
+    /// # Errors
+    /// What could not be made durable, in words.
+    pub fn stop(self) -> Result<(), String> {
+        self.inbox.stop();
+        let mut outcome = None;
+        for thread in self.threads {
+            match thread.join() {
+                Ok(found) => outcome = outcome.or(found),
+                Err(_) => return Err("an engine thread panicked".to_owned()),
+            }
+        }
+        outcome.unwrap_or_else(|| Err("the engine threads ended too early".to_owned()))
+    }
+
+    /// Waits until a thread has ended by itself, which only a broken invariant can cause.
+    pub async fn ended(&self) {
+        self.ended.notified().await;
+    }
+}
+
+/// Starts the threads over a recovered and started engine; the receiver hears when everything that its start recorded, up to
+/// `started_at`, is durable.
+///
+/// # Errors
+/// The operating system gave no thread.
+pub(crate) fn start(
+    engine: Engine,
+    world: World,
+    started_at: Position,
+    attachment: Attachment,
+    inbox: Arc<Inbox>,
+    clock: Clock,
+    health: Health,
+) -> std::io::Result<(EngineThreads, oneshot::Receiver<()>)> {
+    let (started, is_started) = oneshot::channel();
+    let ended = Arc::new(Notify::new());
+    let pass = Pass::new(engine, world, Arc::clone(&inbox), clock, health, (started_at, started));
+    // Interest in the service subjects lasts as long as somebody serves them.
+    let shared = Arc::new((Mutex::new(pass), attachment));
+    // The first turn waits for nothing: the start of the engine has left work, and a record to be made durable.
+    inbox.wake();
+    let mut threads = Vec::with_capacity(THREADS);
+    for number in 1..=THREADS {
+        let guard = Ended(Arc::clone(&inbox), Arc::clone(&ended));
+        let shared = Arc::clone(&shared);
+        let builder = std::thread::Builder::new().name(format!("engine-{number}"));
+        threads.push(builder.spawn(move || serve(&guard.0, &shared.0))?);
+    }
+    Ok((EngineThreads { inbox, ended, threads }, is_started))
+}
+
+/// Takes turns until the end; its outcome, from the thread that brought it about.
+fn serve(inbox: &Inbox, pass: &Mutex<Pass>) -> Option<Outcome> {
+    let mut items = Vec::new();
+    loop {
+        match inbox.turn(&mut items) {
+            Turn::End => return None,
+            Turn::Commit(commit) => {
+                commit();
+                inbox.committed();
+            }
+            Turn::Engine => {
+                // Free, because there is one turn at a time.
+                let mut pass = pass.lock().unwrap_or_else(PoisonError::into_inner);
+                let outcome = pass.run(&mut items);
+                if outcome.is_some() {
+                    return outcome;
+                }
+                let (deadline, commit) = (pass.deadline(), pass.take_commit());
+                drop(pass);
+                inbox.disengage(deadline, commit);
+            }
+        }
+    }
+}
+
+/// Tells of a thread's end, also when it panics; none is left behind.
+struct Ended(Arc<Inbox>, Arc<Notify>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.end();
+        self.1.notify_one();
+    }
+}
