@@ -182,6 +182,26 @@ pub(super) const TRIALS: &[Trial] = &[
         ],
     ),
     rates(
+        ours("C4 --publishers 50"),
+        peer("C4 --publishers 50"),
+        &[
+            row(
+                "request-50-p50",
+                "core request and reply of 50 clients, 128 B, p50: how many times faster",
+                Value::Inverse(Figure::Latency("answer", "p50_us")),
+                at_least(1.4, 2.0),
+                TIMES,
+            ),
+            row(
+                "request-50-p999",
+                "the same, p99.9",
+                Value::Inverse(Figure::Latency("answer", "p999_us")),
+                at_least(1.0, 1.0),
+                TIMES,
+            ),
+        ],
+    ),
+    rates(
         ours("S1 --window 1024"),
         peer("J1 --window 1024"),
         &[
