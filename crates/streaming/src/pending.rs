@@ -1,7 +1,7 @@
 //! The sequences that a subscription holds without having acknowledged them.
 //!
-//! A window of 64-bit words, one per 64 sequences that hold any: while the set is dense a word is found by subtraction, when
-//! it is sparse by binary search, and a word costs 16 bytes either way. One slow message keeps one word alive, not the
+//! A window of 64-bit words, one per 64 sequences that hold any: while the newest are dense a word is found by subtraction, when
+//! they are sparse by binary search, and a word costs 16 bytes either way. One slow message keeps one word alive, not the
 //! window behind it.
 
 use std::collections::VecDeque;
@@ -39,18 +39,16 @@ impl Pending {
 
     /// Where the word is, or where it would be.
     fn find(&self, index: u64) -> Result<usize, usize> {
-        let (Some(front), Some(back)) = (self.words.front(), self.words.back()) else {
-            return Err(0);
-        };
+        let Some(back) = self.words.back() else { return Err(0) };
         if index > back.index {
             return Err(self.words.len());
         }
-        if index < front.index {
-            return Err(0);
-        }
-        if back.index - front.index == self.words.len() as u64 - 1 {
-            // No gaps: the distance is the place.
-            return Ok((index - front.index) as usize);
+        // Without gaps behind it the distance from the back is the place; a slow message far in front makes no difference.
+        let last = self.words.len() as u64 - 1;
+        if let Some(at) = last.checked_sub(back.index - index)
+            && self.words[at as usize].index == index
+        {
+            return Ok(at as usize);
         }
         let at = self.words.partition_point(|word| word.index < index);
         if self.words[at].index == index { Ok(at) } else { Err(at) }
