@@ -1,14 +1,15 @@
 //! What a message costs engine and file store together: the paths that every message takes, without sockets and without
 //! waiting for a disk.
 //!
-//! `hot_paths PATH MESSAGES` sends that many messages along one path and prints how often it allocated per message. Run it
+//! `hot_paths PATH MESSAGES` sends that many messages along one path and prints how often it allocated. Run it
 //! under an instruction counter with two numbers of messages: the difference is what the messages cost. `cargo xtask
 //! hot-paths` does both and knows the bounds.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people to read")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "../../streaming/tests/counting/mod.rs"]
+mod counting;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use seaway_journal::disk::real::RealDisk;
 use seaway_stan_protocol::Message as _;
@@ -28,35 +29,6 @@ const SIZES: Sizes = Sizes {
     cache_bytes: 64 << 20,
     checkpoint_bytes: 64 << 20,
 };
-
-/// Counts allocations.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-#[expect(
-    unsafe_code,
-    reason = "the only way to count allocations; forwards to the system's allocator unchanged"
-)]
-// SAFETY: every call is forwarded with its arguments unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// A path that messages take.
 #[derive(Clone, Copy)]
@@ -338,15 +310,11 @@ fn main() {
     for _ in 0..64 {
         run.pass();
     }
-    let (before, replies, deliveries) = (
-        ALLOCATIONS.load(Ordering::Relaxed),
-        run.world.replies,
-        run.world.deliveries,
-    );
+    let (before, replies, deliveries) = (counting::allocations(), run.world.replies, run.world.deliveries);
     for _ in 0..passes {
         run.pass();
     }
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let allocations = counting::allocations() - before;
     assert_eq!(run.world.replies - replies, passes * BATCH, "every publish is answered");
     let delivered = if path.subscribed { passes * BATCH } else { 0 };
     assert_eq!(

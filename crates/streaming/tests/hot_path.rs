@@ -2,8 +2,8 @@
 //!
 //! `cargo test --release --test hot_path -- --nocapture` prints what a message costs the engine alone.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
+mod counting;
+
 use std::time::Instant;
 
 use seaway_stan_protocol::Message as _;
@@ -12,35 +12,6 @@ use seaway_streaming::{
     Admission, ChannelId, Delivered, Delivery, Effects, Engine, Event, Head, Input, Limits, Need, Now, Options,
     Position, ProbeId, ReadRequest, Seek, Service, Source, Ticket, Timestamp, Urgency,
 };
-
-/// Counts allocations.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-#[expect(
-    unsafe_code,
-    reason = "the only way to count allocations; forwards to the system's allocator unchanged"
-)]
-// SAFETY: every call is forwarded with its arguments unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// A store and a bus that keep nothing.
 #[derive(Default)]
@@ -211,12 +182,12 @@ fn nothing_is_allocated_per_message() {
         let mut sequence = 0;
         let (passes, batch) = (1_000, 256);
         bench.run(passes / 2, batch, subscriptions, &mut sequence);
-        let (before, deliveries) = (ALLOCATIONS.load(Ordering::Relaxed), bench.world.deliveries);
+        let (before, deliveries) = (counting::allocations(), bench.world.deliveries);
         let started = Instant::now();
         bench.run(passes, batch, subscriptions, &mut sequence);
         let messages = passes * batch;
         let nanoseconds = started.elapsed().as_nanos() as u64 / messages;
-        let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        let allocations = counting::allocations() - before;
         println!(
             "{name}: {nanoseconds} ns and {:.4} allocations per message",
             allocations as f64 / messages as f64
