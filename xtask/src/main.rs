@@ -139,7 +139,7 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
             arguments.finish()?;
             simulate::run(seconds)
         }
-        "readme" => arguments.finish().and_then(|()| readme::run()),
+        "readme" => arguments.finish().and_then(|()| readme::run().map(drop)),
         "orders" => {
             let options = orders::Options {
                 long: arguments.flag("--long"),

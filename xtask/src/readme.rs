@@ -35,20 +35,19 @@ const END_DEADLINE: Duration = Duration::from_secs(20);
 /// Set inside the network of our own.
 const INSIDE: &str = "SEAWAY_README_INSIDE";
 
-/// Runs all of it; an error names the command, its line and what it said.
-pub(crate) fn run() -> anyhow::Result<()> {
+/// Runs all of it, and returns what was skipped; an error names the command, its line and what it said.
+pub(crate) fn run() -> anyhow::Result<Vec<String>> {
     if std::env::var_os(INSIDE).is_some() {
-        return run_inside();
+        return run_inside().map(|()| Vec::new());
     }
     shell::server_binary(None, "seaway")?;
     programs::build()?;
     let apart = ["--user", "--map-root-user", "--net"];
     let mut probe = Command::new("unshare");
     if shell::run_quietly(probe.args(apart).args(["ip", "link", "set", "lo", "up"])).is_err() {
-        shell::loudly(
-            "SKIPPED: the commands of the README, which need unshare, ip and the right to a network of their own",
-        );
-        return Ok(());
+        let what = "the commands of the README, which need unshare, ip and the right to a network of their own";
+        shell::loudly(&format!("SKIPPED: {what}"));
+        return Ok(vec![what.to_owned()]);
     }
     // The build of the tests may have replaced the file of this program.
     let this = shell::target_directory().join("debug").join("xtask");
@@ -59,7 +58,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         .arg(this)
         .env(INSIDE, "1")
         .env("CARGO_NET_OFFLINE", "true");
-    shell::run(&mut inside)
+    shell::run(&mut inside)?;
+    Ok(Vec::new())
 }
 
 fn run_inside() -> anyhow::Result<()> {
