@@ -16,6 +16,7 @@ mod compat;
 mod control;
 mod crash;
 mod fuzz;
+mod hot_paths;
 mod idle;
 mod orders;
 mod raw_client;
@@ -52,6 +53,7 @@ cargo xtask COMMAND
                                     coverage-guided fuzzing of everything that reads foreign bytes
   simulate [--seconds N]            seeded faults on a simulated disk: repeated seeds, fresh ones for N seconds, and a
                                     control without syncing
+  hot-paths                         instructions and allocations per message, against bounds
   readme                            runs every command of README.md as it stands, in a network of its own
   orders [--long] [--database sqlite|postgres] [--orders N] [--rounds N] [--seed N] [--server PATH]
                                     the order system: end to end, every process killed at random, the page in Chromium;
@@ -139,6 +141,7 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
             arguments.finish()?;
             simulate::run(seconds)
         }
+        "hot-paths" => arguments.finish().and_then(|()| hot_paths::run().map(drop)),
         "readme" => arguments.finish().and_then(|()| readme::run().map(drop)),
         "orders" => {
             let options = orders::Options {

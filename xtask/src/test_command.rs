@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use crate::{
-    clients, codegen, compat, crash, fuzz, idle, orders, readme, recovery, shell, simulate, sync_trace, tidy,
+    clients, codegen, compat, crash, fuzz, hot_paths, idle, orders, readme, recovery, shell, simulate, sync_trace, tidy,
 };
 
 /// What to run.
@@ -45,12 +45,13 @@ struct Tally {
 type Stage = (&'static str, fn(&mut Tally) -> anyhow::Result<()>);
 
 /// The cheap ones first.
-const STAGES: [Stage; 13] = [
+const STAGES: [Stage; 14] = [
     ("format", |_| check_format()),
     ("tidy", |_| tidy::run()),
     ("codegen", |_| codegen::run(true)),
     ("clippy", |_| lint()),
     ("cargo-test", cargo_test),
+    ("hot-paths", run_hot_paths),
     ("simulate", |_| simulate::run(simulate::DEFAULT_SECONDS)),
     ("compat", run_compat),
     ("crash", |_| run_crash(crash::DEFAULT_KILLS)),
@@ -210,6 +211,11 @@ fn counts(line: &str) -> Option<(usize, usize)> {
             .find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok())
     };
     Some((number("passed")?, number("failed")?))
+}
+
+fn run_hot_paths(tally: &mut Tally) -> anyhow::Result<()> {
+    tally.skipped.extend(hot_paths::run()?);
+    Ok(())
 }
 
 fn run_compat(tally: &mut Tally) -> anyhow::Result<()> {
