@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::attachment::AttachmentShared;
 use crate::connection::Connection;
@@ -35,8 +35,8 @@ pub(crate) struct Subscription {
     pub(crate) limit: AtomicU64,
     /// No longer in the routing table. Set once, by whoever removes it.
     pub(crate) removed: AtomicBool,
-    /// Index in the vector of its leaf; guarded by the lock of its shard.
-    pub(crate) position: AtomicUsize,
+    /// Index in the list of its leaf; guarded by the lock of its shard.
+    pub(crate) position: AtomicU32,
 }
 
 impl Subscription {
@@ -53,7 +53,7 @@ impl Subscription {
             delivered: AtomicU64::new(0),
             limit: AtomicU64::new(0),
             removed: AtomicBool::new(false),
-            position: AtomicUsize::new(0),
+            position: AtomicU32::new(0),
         })
     }
 
@@ -111,3 +111,26 @@ impl PartialEq for BySid {
 }
 
 impl Eq for BySid {}
+
+/// A subscription that stands for its subject in the table of literal subjects, which so needs no text of its own.
+pub(crate) struct BySubject(pub(crate) Arc<Subscription>);
+
+impl Borrow<[u8]> for BySubject {
+    fn borrow(&self) -> &[u8] {
+        self.0.subject()
+    }
+}
+
+impl Hash for BySubject {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.subject().hash(state);
+    }
+}
+
+impl PartialEq for BySubject {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.subject() == other.0.subject()
+    }
+}
+
+impl Eq for BySubject {}

@@ -8,41 +8,54 @@ use smallvec::SmallVec;
 
 use crate::subscription::{Owner, Subscription};
 
+/// Subscriptions to one subject. Most subjects have one (every inbox is one), which lies in the list itself.
+type Members = SmallVec<[Arc<Subscription>; 1]>;
+
 /// The members of one queue group, with its name.
-type Group = (Box<[u8]>, Vec<Arc<Subscription>>);
+type Group = (Box<[u8]>, Members);
 
 /// Subscriptions with the same subject text.
 #[derive(Default)]
 pub(crate) struct Leaf {
-    plain: Vec<Arc<Subscription>>,
+    plain: Members,
     groups: Vec<Group>,
 }
 
-fn push(members: &mut Vec<Arc<Subscription>>, subscription: &Arc<Subscription>) {
-    subscription.position.store(members.len(), Ordering::Relaxed);
+fn position(index: usize) -> u32 {
+    u32::try_from(index).expect("memory ends before 2^32 subscriptions to one subject")
+}
+
+fn push(members: &mut Members, subscription: &Arc<Subscription>) {
+    subscription.position.store(position(members.len()), Ordering::Relaxed);
     members.push(Arc::clone(subscription));
 }
 
-fn take(members: &mut Vec<Arc<Subscription>>, subscription: &Arc<Subscription>) {
-    let position = subscription.position.load(Ordering::Relaxed);
+fn take(members: &mut Members, subscription: &Arc<Subscription>) {
+    let index = subscription.position.load(Ordering::Relaxed) as usize;
     if !members
-        .get(position)
+        .get(index)
         .is_some_and(|member| Arc::ptr_eq(member, subscription))
     {
         return;
     }
-    members.swap_remove(position);
-    if let Some(moved) = members.get(position) {
-        moved.position.store(position, Ordering::Relaxed);
+    members.swap_remove(index);
+    if let Some(moved) = members.get(index) {
+        moved.position.store(position(index), Ordering::Relaxed);
     }
     if members.capacity() > 64 && members.len() * 4 < members.capacity() {
-        members.shrink_to(members.len() * 2);
+        members.shrink_to_fit();
     }
 }
 
 impl Leaf {
     pub(super) fn is_empty(&self) -> bool {
         self.plain.is_empty() && self.groups.is_empty()
+    }
+
+    /// One of those that are here.
+    pub(super) fn any(&self) -> Option<&Arc<Subscription>> {
+        let grouped = || self.groups.iter().find_map(|(_, members)| members.first());
+        self.plain.first().or_else(grouped)
     }
 
     /// Returns whether it is the first one here.
@@ -53,7 +66,7 @@ impl Leaf {
             Some(queue) => match self.groups.iter_mut().find(|(name, _)| &**name == queue) {
                 Some((_, members)) => push(members, subscription),
                 None => {
-                    let mut members = Vec::with_capacity(1);
+                    let mut members = Members::new();
                     push(&mut members, subscription);
                     self.groups.push((queue.into(), members));
                 }

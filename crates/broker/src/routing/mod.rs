@@ -24,13 +24,14 @@ use seaway_nats_protocol::subject;
 use crate::attachment::{AttachmentShared, Interest};
 use crate::limits::{LITERAL_SHARDS, PATTERN_SHARDS};
 use crate::lock::{read, write};
-use crate::subscription::Subscription;
+use crate::subscription::{BySubject, Subscription};
 use leaf::{Leaf, RouteBuilder};
 use trie::Trie;
 
 /// A pattern and who wants to hear of interest in it.
 type Watch = (Box<[u8]>, Arc<AttachmentShared>);
-type Literals = HashMap<Box<[u8]>, Leaf, RandomState>;
+/// The key is one of the leaf's subscriptions.
+type Literals = HashMap<BySubject, Leaf, RandomState>;
 
 /// The table. All methods may be called from any thread.
 pub(crate) struct RoutingTable {
@@ -94,7 +95,7 @@ impl RoutingTable {
             let mut shard = write(&self.literals[self.literal_shard(text)]);
             let leaf = match shard.get_mut(text) {
                 Some(leaf) => leaf,
-                None => shard.entry(text.into()).or_default(),
+                None => shard.entry(BySubject(Arc::clone(subscription))).or_default(),
             };
             if leaf.insert(subscription) {
                 self.announce(text, Interest::Appeared);
@@ -124,6 +125,14 @@ impl RoutingTable {
                     shard.shrink_to_fit();
                 }
                 self.announce(text, Interest::Disappeared);
+            } else if shard
+                .get_key_value(text)
+                .is_some_and(|(named, _)| Arc::ptr_eq(&named.0, subscription))
+                && let Some(leaf) = shard.remove(text)
+                && let Some(other) = leaf.any().map(Arc::clone)
+            {
+                // It stood for the subject: one that stays takes its place.
+                shard.insert(BySubject(other), leaf);
             }
         }
         self.count.fetch_sub(1, Ordering::Relaxed);
@@ -177,7 +186,7 @@ impl RoutingTable {
             }
         };
         for shard in &self.literals {
-            read(shard).keys().for_each(|text| report(text));
+            read(shard).keys().for_each(|named| report(named.0.subject()));
         }
         for shard in &self.patterns {
             read(shard).for_each_pattern(&mut |text| report(text));

@@ -271,3 +271,24 @@ fn very_deep_patterns_do_not_exhaust_the_stack() {
     table.remove(&subscription);
     assert_eq!(answer(&table.matches(text.as_bytes())), (vec![], vec![]));
 }
+
+/// The first subscription to a literal subject stands for it in the table: nothing of it may stay when it goes.
+#[test]
+fn a_subject_outlives_its_first_subscription() {
+    let (table, shared) = (RoutingTable::new(), attachment(Arc::default()));
+    let first = subscription(&shared, "a.b", None, 1);
+    let second = subscription(&shared, "a.b", Some("q"), 2);
+    let third = subscription(&shared, "a.b", None, 3);
+    for subscription in [&first, &second, &third] {
+        table.insert(subscription);
+    }
+    assert!(table.remove(&first));
+    assert_eq!(Arc::strong_count(&first), 1);
+    assert_eq!(answer(&table.matches(b"a.b")), (vec![3], vec![vec![2]]));
+    assert!(table.remove(&third));
+    assert_eq!(Arc::strong_count(&third), 1);
+    assert_eq!(answer(&table.matches(b"a.b")), (vec![], vec![vec![2]]));
+    assert!(table.remove(&second));
+    assert_eq!(Arc::strong_count(&second), 1);
+    assert_eq!(answer(&table.matches(b"a.b")), (vec![], vec![]));
+}
