@@ -33,10 +33,9 @@ impl Engine {
         let subscription = &mut self.subscriptions[holder.0];
         let was_stalled = subscription.is_stalled();
         subscription.pending.remove(ack.sequence);
-        subscription.unsettled.acked.push(ack.sequence);
         let freed = was_stalled && !subscription.is_stalled();
         let (group, phase) = (subscription.group, subscription.phase);
-        self.mark_unsettled(holder, effects);
+        self.note_unsettled(holder, effects, |unsettled| unsettled.acked.push(ack.sequence));
         match group {
             _ if phase == Phase::Departing => self.queue_subscription(holder),
             Some(group) if freed => self.advance_group(now, group, None, effects),

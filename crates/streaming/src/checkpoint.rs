@@ -32,12 +32,7 @@ impl Engine {
     }
 
     pub(crate) fn checkpoint_step(&mut self, effects: &mut dyn Effects) {
-        while let Some(key) = self.unsettled.pop() {
-            if let Some(subscription) = self.subscriptions.get_mut(key.0) {
-                subscription.unsettled.queued = false;
-                self.settle_subscription(key, effects);
-            }
-        }
+        while self.settle_next(effects) {}
         let mut room = self.options.slices.facts.max(1);
         let mut cursor = match self.checkpoint.take() {
             Some(cursor) => cursor,

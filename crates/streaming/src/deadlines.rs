@@ -31,8 +31,49 @@ pub(crate) struct Run {
 pub(crate) struct Deadlines {
     /// The run of the latest first deliveries, kept out of the maps: the hot path only moves its end.
     tail: Option<Run>,
-    runs: BTreeMap<u64, Run>,
+    /// The other runs. Few subscriptions have any.
+    others: Option<Box<Runs>>,
+}
+
+/// Runs by first sequence and in the order of their deadlines.
+#[derive(Clone, Debug, Default)]
+struct Runs {
+    by_first: BTreeMap<u64, Run>,
     order: BTreeSet<(u64, u64)>,
+}
+
+impl Runs {
+    fn add(&mut self, run: Run) {
+        self.by_first.insert(run.first, run);
+        self.order.insert((run.deadline, run.first));
+    }
+
+    fn cut(&mut self, first: u64) -> Option<Run> {
+        let run = self.by_first.remove(&first)?;
+        self.order.remove(&(run.deadline, run.first));
+        Some(run)
+    }
+
+    /// Drops runs of which nothing is pending: those in front of everything pending, and all of them when there are many.
+    fn sweep(&mut self, pending: &Pending) {
+        let first = pending.first().unwrap_or(u64::MAX);
+        while let Some((&key, run)) = self.by_first.first_key_value() {
+            if run.last >= first {
+                break;
+            }
+            self.cut(key);
+        }
+        if self.by_first.len() > 2 * pending.len() + EMPTY_RUNS_MAX {
+            let order = &mut self.order;
+            self.by_first.retain(|_, run| {
+                let keep = pending.next_from(run.first).is_some_and(|next| next <= run.last);
+                if !keep {
+                    order.remove(&(run.deadline, run.first));
+                }
+                keep
+            });
+        }
+    }
 }
 
 impl Deadlines {
@@ -48,9 +89,12 @@ impl Deadlines {
                 return;
             }
             self.fold_tail();
-            self.sweep(pending);
+            if let Some(others) = &mut self.others {
+                others.sweep(pending);
+            }
         }
-        if self.runs.last_key_value().is_some_and(|(_, run)| run.last >= sequence) {
+        let last = self.others.as_ref().and_then(|others| others.by_first.last_key_value());
+        if last.is_some_and(|(_, run)| run.last >= sequence) {
             self.insert(sequence, deadline, 0);
             return;
         }
@@ -69,14 +113,11 @@ impl Deadlines {
     }
 
     fn add(&mut self, run: Run) {
-        self.runs.insert(run.first, run);
-        self.order.insert((run.deadline, run.first));
+        self.others.get_or_insert_default().add(run);
     }
 
     fn cut(&mut self, first: u64) -> Option<Run> {
-        let run = self.runs.remove(&first)?;
-        self.order.remove(&(run.deadline, run.first));
-        Some(run)
+        self.others.as_mut()?.cut(first)
     }
 
     /// The run that covers a sequence.
@@ -84,7 +125,9 @@ impl Deadlines {
         if let Some(tail) = self.tail.filter(|tail| tail.first <= sequence && sequence <= tail.last) {
             return Some(tail);
         }
-        self.runs
+        self.others
+            .as_ref()?
+            .by_first
             .range(..=sequence)
             .next_back()
             .map(|(_, run)| *run)
@@ -103,7 +146,9 @@ impl Deadlines {
             return (run.last, run.deadline, run.count);
         }
         let tail = self.tail.map(|tail| tail.first);
-        let next = self.runs.range(sequence..).next().map(|(first, _)| *first);
+        let others = self.others.as_ref();
+        let next = others.and_then(|others| others.by_first.range(sequence..).next());
+        let next = next.map(|(first, _)| *first);
         let next = tail.into_iter().chain(next).filter(|first| *first > sequence).min();
         (next.map_or(u64::MAX, |first| first - 1), UNKNOWN, 0)
     }
@@ -126,14 +171,15 @@ impl Deadlines {
                 });
             }
         }
-        if let Some((_, before)) = self.runs.range_mut(..sequence).next_back()
+        let others = self.others.get_or_insert_default();
+        if let Some((_, before)) = others.by_first.range_mut(..sequence).next_back()
             && before.count == count
             && same_deadline(before.deadline, deadline)
         {
             before.last = sequence;
             return;
         }
-        self.add(Run {
+        others.add(Run {
             first: sequence,
             last: sequence,
             deadline,
@@ -144,8 +190,9 @@ impl Deadlines {
     /// Removes the run with the earliest deadline if that is not after `limit`. Ties go by sequence.
     pub(crate) fn take_due(&mut self, limit: u64) -> Option<Run> {
         self.fold_tail();
-        let &(deadline, first) = self.order.first()?;
-        if deadline <= limit { self.cut(first) } else { None }
+        let others = self.others.as_mut()?;
+        let &(deadline, first) = others.order.first()?;
+        if deadline <= limit { others.cut(first) } else { None }
     }
 
     /// Gives back what is left of a run that was taken.
@@ -158,12 +205,13 @@ impl Deadlines {
     /// The earliest deadline of something pending; runs of which nothing is pending go on the way.
     pub(crate) fn earliest(&mut self, pending: &Pending) -> Option<u64> {
         self.fold_tail();
-        while let Some(&(deadline, first)) = self.order.first() {
-            let last = self.runs[&first].last;
+        let others = self.others.as_mut()?;
+        while let Some(&(deadline, first)) = others.order.first() {
+            let last = others.by_first[&first].last;
             if pending.next_from(first).is_some_and(|next| next <= last) {
                 return Some(deadline);
             }
-            self.cut(first);
+            others.cut(first);
         }
         None
     }
@@ -171,10 +219,11 @@ impl Deadlines {
     /// Makes everything due at `deadline`, keeping the counts.
     pub(crate) fn expire_all(&mut self, deadline: u64) {
         self.fold_tail();
-        self.order.clear();
-        for run in self.runs.values_mut() {
+        let Some(others) = &mut self.others else { return };
+        others.order.clear();
+        for run in others.by_first.values_mut() {
             run.deadline = deadline;
-            self.order.insert((deadline, run.first));
+            others.order.insert((deadline, run.first));
         }
     }
 
@@ -182,30 +231,10 @@ impl Deadlines {
         *self = Deadlines::default();
     }
 
-    fn sweep(&mut self, pending: &Pending) {
-        let first = pending.first().unwrap_or(u64::MAX);
-        while let Some((&key, run)) = self.runs.first_key_value() {
-            if run.last >= first {
-                break;
-            }
-            self.cut(key);
-        }
-        if self.runs.len() > 2 * pending.len() + EMPTY_RUNS_MAX {
-            let order = &mut self.order;
-            self.runs.retain(|_, run| {
-                let keep = pending.next_from(run.first).is_some_and(|next| next <= run.last);
-                if !keep {
-                    order.remove(&(run.deadline, run.first));
-                }
-                keep
-            });
-        }
-    }
-
     /// How many runs there are.
     #[cfg(test)]
     fn runs(&self) -> usize {
-        self.runs.len() + usize::from(self.tail.is_some())
+        self.others.as_ref().map_or(0, |others| others.by_first.len()) + usize::from(self.tail.is_some())
     }
 }
 

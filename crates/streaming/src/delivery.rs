@@ -160,13 +160,12 @@ impl Engine {
         subscription.note_stall(now);
         subscription.deadlines.push(sequence, deadline, &subscription.pending);
         subscription.last_sent = subscription.last_sent.max(sequence);
-        subscription.unsettled.sent.push(sequence);
         // What a resumed durable was sent again keeps its cadence, and may be due later than this.
         if subscription.timer.is_none_or(|timer| deadline < timer) {
             self.timers
                 .set(&mut subscription.timer, Timer::Redelivery(key), Some(deadline));
         }
-        self.mark_unsettled(key, effects);
+        self.note_unsettled(key, effects, |unsettled| unsettled.sent.push(sequence));
     }
 
     /// Tries to send one message to a subscription; `count` is 0 for the first time.

@@ -22,6 +22,7 @@ use crate::state::{Channel, ChannelKey, Client, ClientKey, Group, GroupKey, Subs
 use crate::subscribe::WaitingSubscribe;
 use crate::time::Now;
 use crate::timers::{Timer, Timers};
+use crate::unsettled::UnsettledList;
 
 /// What a refusal after the failure of the store says.
 pub(crate) const POISONED: &str = "the store failed and takes nothing more";
@@ -118,7 +119,7 @@ pub struct Engine {
 
     pub(crate) work: VecDeque<Work>,
     /// Subscriptions with something to write down.
-    pub(crate) unsettled: Vec<SubscriptionKey>,
+    pub(crate) unsettled: UnsettledList,
     /// Channels whose limits are to be looked at.
     pub(crate) retention: Vec<(ChannelKey, ChannelId)>,
     /// Where the look at the ages of all channels goes on, after the wall clock was set.
@@ -179,7 +180,7 @@ impl Engine {
             durable: Position(0),
             poisoned: false,
             work: VecDeque::new(),
-            unsettled: Vec::new(),
+            unsettled: UnsettledList::default(),
             retention: Vec::new(),
             ages_from: None,
             clock_offset: 0,

@@ -176,6 +176,10 @@ impl Runs {
         self.runs.len()
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.runs.clear();
+    }
+
     /// Whether a sequence is in one of the runs.
     pub(crate) fn contains(&self, sequence: u64) -> bool {
         self.runs.iter().any(|run| run.0 <= sequence && sequence <= run.1)

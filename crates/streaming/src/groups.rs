@@ -117,8 +117,8 @@ impl Engine {
         count: u32,
         effects: &mut dyn Effects,
     ) {
-        let giver = &mut self.subscriptions[from.0];
-        if !giver.unsettled.sent.is_empty() || !giver.unsettled.taken.is_empty() {
+        let unsettled = self.unsettled.get(self.subscriptions[from.0].unsettled);
+        if unsettled.is_some_and(|unsettled| !unsettled.sent.is_empty() || !unsettled.taken.is_empty()) {
             // That it got the message must be on record before that it gave it away.
             self.settle_subscription(from, effects);
         }
@@ -143,19 +143,19 @@ impl Engine {
         count: u32,
         effects: &mut dyn Effects,
     ) {
-        if self.subscriptions[key.0].unsettled.acked.contains(sequence) {
+        let unsettled = self.unsettled.get(self.subscriptions[key.0].unsettled);
+        if unsettled.is_some_and(|unsettled| unsettled.acked.contains(sequence)) {
             // It had it before, and gave it up: in this order on record too.
             self.settle_subscription(key, effects);
         }
         let subscription = &mut self.subscriptions[key.0];
         subscription.pending.insert(sequence);
         subscription.deadlines.insert(sequence, deadline, count);
-        subscription.unsettled.taken.push((from, sequence));
         if subscription.phase == Phase::Active && subscription.timer.is_none_or(|timer| deadline < timer) {
             self.timers
                 .set(&mut subscription.timer, Timer::Redelivery(key), Some(deadline));
         }
-        self.mark_unsettled(key, effects);
+        self.note_unsettled(key, effects, |unsettled| unsettled.taken.push((from, sequence)));
     }
 
     pub(crate) fn queue_group(&mut self, key: GroupKey) {

@@ -115,7 +115,7 @@ impl Engine {
             .values()
             .chain(members)
             .copied()
-            .find(|key| self.subscriptions[key.0].inbox == inbox)
+            .find(|key| *self.subscriptions[key.0].inbox == *inbox)
     }
 
     /// Ends an active subscription; the position is that of the fact which says so. What it was sent and what it
@@ -140,7 +140,7 @@ impl Engine {
             Some(group) => self.leave_group(now, key, group, leave, effects),
             None => {
                 let subscription = &self.subscriptions[key.0];
-                self.channels[channel.0].plain.remove(&subscription.number);
+                self.channels[channel.0].plain.remove(subscription.number);
                 if subscription.is_durable() && leave == Leave::Keep {
                     self.suspend(now, key, effects)
                 } else {
@@ -197,9 +197,8 @@ impl Engine {
             self.totals.records -= 1;
         }
         if subscription.group.is_none() && subscription.is_durable() {
-            channel
-                .durables
-                .remove(&(subscription.client_name, subscription.durable));
+            let durable = subscription.durable().clone();
+            channel.durables.remove(&(subscription.client_name, durable));
         }
         position
     }
@@ -328,10 +327,10 @@ impl Engine {
             number: subscription.number,
             channel: self.channels[subscription.channel.0].id.0,
             client: subscription.client_name.clone(),
-            inbox: subscription.inbox.clone(),
+            inbox: Bytes::copy_from_slice(&subscription.inbox),
             ack_inbox: subscription.ack_inbox,
-            durable: subscription.durable.clone(),
-            queue: subscription.queue.clone(),
+            durable: subscription.durable().clone(),
+            queue: subscription.queue().clone(),
             max_in_flight: i32::try_from(subscription.max_in_flight).unwrap_or(i32::MAX),
             ack_wait_units: subscription.ack_wait_units,
             last_sent: subscription.last_sent,
@@ -372,7 +371,7 @@ impl Engine {
             channel: &self.channels[subscription.channel.0].name,
             inbox: &subscription.inbox,
             queue: subscription.group.map_or(&b""[..], |group| &self.groups[group.0].name),
-            durable: &subscription.durable,
+            durable: subscription.durable(),
             number: subscription.number,
             start,
         });

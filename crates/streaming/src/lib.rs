@@ -30,10 +30,12 @@ mod recovery;
 mod redelivery;
 mod release;
 mod retention;
+mod roster;
 mod settle;
 mod state;
 mod subscribe;
 mod timers;
+mod unsettled;
 
 pub use effects::{
     Admission, Delivered, Delivery, Destination, Effects, Head, Need, Position, ReadRequest, Refusal, Seek, Source,

@@ -229,8 +229,7 @@ impl Engine {
     pub(crate) fn drop_pending(&mut self, key: SubscriptionKey, sequence: u64, effects: &mut dyn Effects) {
         let subscription = &mut self.subscriptions[key.0];
         if subscription.pending.remove(sequence) {
-            subscription.unsettled.acked.push(sequence);
-            self.mark_unsettled(key, effects);
+            self.note_unsettled(key, effects, |unsettled| unsettled.acked.push(sequence));
         }
     }
 

@@ -6,26 +6,36 @@ use crate::effects::{Effects, Urgency};
 use crate::engine::{Engine, Work};
 use crate::facts::{GROUP_SETTLED, SETTLED};
 use crate::limits::UNSETTLED_RUNS_MAX;
-use crate::state::SubscriptionKey;
+use crate::state::{Subscription, SubscriptionKey};
 use crate::time::Now;
+use crate::unsettled::Unsettled;
 
 impl Engine {
     pub(crate) fn settle(&mut self, now: Now, effects: &mut dyn Effects) {
         self.work_off(now, effects);
         self.enforce_retention(now, effects);
-        while let Some(key) = self.unsettled.pop() {
-            // The list may name one that has gone, or that was settled since.
-            if let Some(subscription) = self.subscriptions.get_mut(key.0) {
-                subscription.unsettled.queued = false;
-                // What a group wrote down with an earlier member needs no second look at all its members.
-                if !subscription.unsettled.is_empty() {
-                    self.settle_subscription(key, effects);
-                }
-            }
+        while self.settle_next(effects) {
             if !self.spend() {
                 return;
             }
         }
+    }
+
+    /// Settles the subscription whose turn it is; false when there is none.
+    pub(crate) fn settle_next(&mut self, effects: &mut dyn Effects) -> bool {
+        let Some((key, place)) = self.unsettled.last() else {
+            return false;
+        };
+        let is_meant = |subscription: &Subscription| subscription.unsettled == Some(place);
+        if self.subscriptions.get(key.0).is_some_and(is_meant) {
+            // What a group wrote down with an earlier member needs no second look at all its members.
+            if self.unsettled.get(Some(place)).is_some_and(|entry| !entry.is_empty()) {
+                self.settle_subscription(key, effects);
+            }
+            self.subscriptions[key.0].unsettled = None;
+        }
+        self.unsettled.pop();
+        true
     }
 
     /// Goes on with work that was left over, as far as this call may.
@@ -68,31 +78,25 @@ impl Engine {
         }
     }
 
-    /// Notes that a subscription has something to write down; writes at once when that has become much.
-    pub(crate) fn mark_unsettled(&mut self, key: SubscriptionKey, effects: &mut dyn Effects) {
-        let unsettled = &mut self.subscriptions[key.0].unsettled;
-        let runs = unsettled
-            .sent
-            .len()
-            .max(unsettled.acked.len())
-            .max(unsettled.taken.len());
-        if !unsettled.queued {
-            unsettled.queued = true;
-            self.unsettled.push(key);
-        }
-        if runs > UNSETTLED_RUNS_MAX {
+    /// Notes what is to be written down about a subscription; writes at once when that has become much.
+    pub(crate) fn note_unsettled(
+        &mut self,
+        key: SubscriptionKey,
+        effects: &mut dyn Effects,
+        note: impl FnOnce(&mut Unsettled),
+    ) {
+        let unsettled = self.unsettled.entry(key, &mut self.subscriptions[key.0].unsettled);
+        note(unsettled);
+        if unsettled.runs() > UNSETTLED_RUNS_MAX {
             self.settle_subscription(key, effects);
         }
     }
 
     /// Notes that a cursor moved without a message being sent.
     pub(crate) fn mark_cursor(&mut self, key: SubscriptionKey) {
-        let unsettled = &mut self.subscriptions[key.0].unsettled;
-        unsettled.cursor = true;
-        if !unsettled.queued {
-            unsettled.queued = true;
-            self.unsettled.push(key);
-        }
+        self.unsettled
+            .entry(key, &mut self.subscriptions[key.0].unsettled)
+            .cursor = true;
     }
 
     /// Writes down what happened to a subscription since it was last written, if anything. Lazily: losing it costs a
@@ -137,11 +141,11 @@ impl Engine {
 
     /// Moves what is unsettled into the fact to be written; false when there is nothing, or nothing can be written.
     fn collect_unsettled(&mut self, key: SubscriptionKey) -> bool {
-        let subscription = &mut self.subscriptions[key.0];
-        let unsettled = &mut subscription.unsettled;
-        if unsettled.is_empty() {
+        let subscription = &self.subscriptions[key.0];
+        let unsettled = self.unsettled.get_mut(subscription.unsettled);
+        let Some(unsettled) = unsettled.filter(|unsettled| !unsettled.is_empty()) else {
             return false;
-        }
+        };
         unsettled.cursor = false;
         let fact = &mut self.settled;
         fact.number = subscription.number;

@@ -467,7 +467,7 @@ impl Engine {
             inbox: text(&subscription.inbox),
             ack_inbox: format!("_INBOX.{}.{}", self.inbox_prefix, subscription.ack_inbox),
             durable_name: if group.is_none() {
-                text(&subscription.durable)
+                text(subscription.durable())
             } else {
                 String::new()
             },

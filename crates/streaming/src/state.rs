@@ -9,11 +9,12 @@ use bytes::Bytes;
 
 use crate::deadlines::Deadlines;
 use crate::effects::Destination;
-use crate::facts::Runs;
 use crate::input::{ChannelId, ProbeId, Ticket};
 use crate::limits_table::LimitsKey;
 use crate::pending::Pending;
+use crate::roster::Roster;
 use crate::time::Now;
+use crate::unsettled::UnsettledPlace;
 
 macro_rules! key {
     ($(#[$doc:meta])* $name:ident) => {
@@ -104,7 +105,7 @@ pub(crate) struct Channel {
     /// Monotonic time of the last publish.
     pub(crate) last_activity: u64,
     /// Active plain and durable subscriptions, by number.
-    pub(crate) plain: BTreeMap<u64, SubscriptionKey>,
+    pub(crate) plain: Roster,
     /// Queue groups by number, that is in the order of their creation.
     pub(crate) groups: BTreeMap<u64, GroupKey>,
     /// Queue groups by name; a durable one is called `<durable>:<group>`.
@@ -182,27 +183,19 @@ pub(crate) struct Reading {
     pub(crate) to: u64,
 }
 
-/// What happened to a subscription since it was last written down.
-#[derive(Debug, Default)]
-pub(crate) struct Unsettled {
-    /// In the list of subscriptions to settle.
-    pub(crate) queued: bool,
-    /// The cursor moved.
-    pub(crate) cursor: bool,
-    pub(crate) sent: Runs,
-    pub(crate) acked: Runs,
-    /// Taken over from other members of the group: their number, and the sequence.
-    pub(crate) taken: Vec<(u64, u64)>,
+/// What a durable or a queue member is called.
+#[derive(Debug)]
+pub(crate) struct Names {
+    pub(crate) durable: Bytes,
+    /// Queue group as requested.
+    pub(crate) queue: Bytes,
 }
 
-impl Unsettled {
-    /// Whether there is nothing to write down.
-    pub(crate) fn is_empty(&self) -> bool {
-        !self.cursor && self.sent.is_empty() && self.acked.is_empty() && self.taken.is_empty()
-    }
-}
+/// The name of what has none.
+static NO_NAME: Bytes = Bytes::new();
 
-/// A subscription (`streaming-protocol.md` §5.2).
+/// A subscription (`streaming-protocol.md` §5.2). There may be very many that do nothing: what few of them need at a time
+/// lies elsewhere.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     /// Unique for the life of the store.
@@ -212,12 +205,11 @@ pub(crate) struct Subscription {
     pub(crate) client: Option<ClientKey>,
     /// The (last) owner's name.
     pub(crate) client_name: Bytes,
-    pub(crate) inbox: Bytes,
+    pub(crate) inbox: Box<[u8]>,
     /// Last token of its ack inbox.
     pub(crate) ack_inbox: u64,
-    pub(crate) durable: Bytes,
-    /// Queue group as requested, empty for none.
-    pub(crate) queue: Bytes,
+    /// None for one that is neither durable nor a queue member.
+    pub(crate) names: Option<Box<Names>>,
     pub(crate) group: Option<GroupKey>,
     pub(crate) max_in_flight: usize,
     pub(crate) ack_wait_units: i32,
@@ -249,7 +241,8 @@ pub(crate) struct Subscription {
     pub(crate) retry_timer: Option<u64>,
     /// In the work queue.
     pub(crate) queued: bool,
-    pub(crate) unsettled: Unsettled,
+    /// What is to be written down about it, if anything.
+    pub(crate) unsettled: Option<UnsettledPlace>,
 }
 
 impl Subscription {
@@ -265,9 +258,19 @@ impl Subscription {
         }
     }
 
+    /// Its durable name, empty for none.
+    pub(crate) fn durable(&self) -> &Bytes {
+        self.names.as_ref().map_or(&NO_NAME, |names| &names.durable)
+    }
+
+    /// Queue group as requested, empty for none.
+    pub(crate) fn queue(&self) -> &Bytes {
+        self.names.as_ref().map_or(&NO_NAME, |names| &names.queue)
+    }
+
     /// Whether it keeps its state when its owner goes.
     pub(crate) fn is_durable(&self) -> bool {
-        !self.durable.is_empty()
+        !self.durable().is_empty()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::leave::Leave;
 use crate::limits::SEEKS_MAX;
 use crate::partition::Early;
 use crate::release::{Confirmation, Outcome};
-use crate::state::{ChannelKey, ClientKey, Group, GroupKey, Hold, Phase, Subscription, SubscriptionKey, Unsettled};
+use crate::state::{ChannelKey, ClientKey, Group, GroupKey, Hold, Names, Phase, Subscription, SubscriptionKey};
 use crate::time::{Now, Timestamp};
 
 /// A subscription request whose start waits for a seek.
@@ -361,7 +361,7 @@ impl Engine {
         let ack_wait = self.ack_wait(request.ack_wait_in_secs);
         let subscription = &mut self.subscriptions[key.0];
         subscription.client_name = request.client_id.clone();
-        subscription.inbox = request.inbox.clone();
+        subscription.inbox = request.inbox[..].into();
         subscription.max_in_flight = usize::try_from(request.max_in_flight).unwrap_or(1);
         subscription.ack_wait_units = request.ack_wait_in_secs;
         subscription.ack_wait = ack_wait;
@@ -435,15 +435,21 @@ impl Engine {
     pub(crate) fn insert_subscription(&mut self, channel: ChannelKey, fact: SubscriptionFact) -> SubscriptionKey {
         let ack_wait = self.ack_wait(fact.ack_wait_units);
         let number = fact.number;
+        let is_named = !fact.durable.is_empty() || !fact.queue.is_empty();
+        let names = is_named.then(|| {
+            Box::new(Names {
+                durable: fact.durable,
+                queue: fact.queue,
+            })
+        });
         let key = SubscriptionKey(self.subscriptions.insert(Subscription {
             number,
             channel,
             client: None,
             client_name: fact.client,
-            inbox: fact.inbox,
+            inbox: fact.inbox[..].into(),
             ack_inbox: fact.ack_inbox,
-            durable: fact.durable,
-            queue: fact.queue,
+            names,
             group: None,
             max_in_flight: usize::try_from(fact.max_in_flight).unwrap_or(1).max(1),
             ack_wait_units: fact.ack_wait_units,
@@ -465,17 +471,18 @@ impl Engine {
             timer: None,
             retry_timer: None,
             queued: false,
-            unsettled: Unsettled::default(),
+            unsettled: None,
         }));
         self.subscription_numbers.insert(number, key);
         self.channels[channel.0].records += 1;
         self.totals.records += 1;
         let subscription = &self.subscriptions[key.0];
-        if !subscription.queue.is_empty() {
-            let group = self.find_or_create_group(channel, group_name(&subscription.durable, &subscription.queue));
+        if !subscription.queue().is_empty() {
+            let name = group_name(subscription.durable(), subscription.queue());
+            let group = self.find_or_create_group(channel, name);
             self.subscriptions[key.0].group = Some(group);
         } else if subscription.is_durable() {
-            let name = (subscription.client_name.clone(), subscription.durable.clone());
+            let name = (subscription.client_name.clone(), subscription.durable().clone());
             self.channels[channel.0].durables.insert(name, key);
         }
         key
@@ -527,7 +534,7 @@ impl Engine {
         channel.active += 1;
         match subscription.group {
             Some(group) => self.groups[group.0].members.push_back(key),
-            None => drop(channel.plain.insert(subscription.number, key)),
+            None => channel.plain.insert(subscription.number, key),
         }
     }
 }

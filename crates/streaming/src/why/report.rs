@@ -63,10 +63,10 @@ impl Engine {
         let group = subscription.group.map(|group| &self.groups[group.0].name);
         let is = |wanted: &Option<Vec<u8>>, value: &[u8]| wanted.as_ref().is_none_or(|wanted| wanted == value);
         let queue = |wanted: &Vec<u8>| {
-            !subscription.queue.is_empty()
-                && (subscription.queue == *wanted || group.is_some_and(|name| name == wanted))
+            !subscription.queue().is_empty()
+                && (subscription.queue() == wanted || group.is_some_and(|name| name == wanted))
         };
-        is(&question.durable, &subscription.durable)
+        is(&question.durable, subscription.durable())
             && is(&question.client, &subscription.client_name)
             && question.queue.as_ref().is_none_or(queue)
     }
@@ -80,9 +80,9 @@ impl Engine {
         let (verdict, names) = if all.is_empty() {
             (Verdict::NoSubscriptions, Vec::new())
         } else if question.durable.is_some() {
-            (Verdict::DurableUnknown, known(|subscription| &subscription.durable))
+            (Verdict::DurableUnknown, known(|subscription| subscription.durable()))
         } else if question.queue.is_some() {
-            (Verdict::QueueUnknown, known(|subscription| &subscription.queue))
+            (Verdict::QueueUnknown, known(|subscription| subscription.queue()))
         } else {
             (Verdict::ClientUnknown, known(|subscription| &subscription.client_name))
         };
@@ -147,7 +147,7 @@ fn explain(case: &Case<'_>) -> WhySubscription {
         client_id: text(&subscription.client_name),
         inbox: text(&subscription.inbox),
         durable_name: if case.group.is_none() {
-            text(&subscription.durable)
+            text(subscription.durable())
         } else {
             String::new()
         },

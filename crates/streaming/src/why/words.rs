@@ -341,7 +341,7 @@ fn name(case: &Case<'_>) -> String {
         Some(group) if case.is_offline() => format!("Queue group {}", quoted(&text(&group.name))),
         Some(group) => format!("Client {client} in queue group {}", quoted(&text(&group.name))),
         None if subscription.is_durable() => {
-            format!("Durable {} of client {client}", quoted(&text(&subscription.durable)))
+            format!("Durable {} of client {client}", quoted(&text(subscription.durable())))
         }
         None => format!("The subscription of client {client}"),
     }
