@@ -89,8 +89,8 @@ impl Engine {
     ) {
         let subscription = &self.subscriptions[key.0];
         if matches!(subscription.phase, Phase::Unconfirmed | Phase::Offline)
-            || subscription.reading.is_some()
-            || subscription.retry_timer.is_some()
+            || subscription.waits().reading.is_some()
+            || subscription.waits().retry_timer.is_some()
         {
             return;
         }
@@ -125,10 +125,12 @@ impl Engine {
             let channel = &self.channels[subscription.channel.0];
             let next = (subscription.last_sent + 1).max(channel.first);
             if next > channel.durable_last {
-                self.subscriptions[key.0].catching_up = None;
+                if let Some(waits) = self.subscriptions[key.0].end_wait() {
+                    waits.catching_up = None;
+                }
                 return;
             }
-            if subscription.is_stalled() || subscription.paused.is_some() {
+            if subscription.is_stalled() || subscription.waits().paused.is_some() {
                 return;
             }
             let room = (subscription.max_in_flight - subscription.pending.len()) as u64;
@@ -144,7 +146,8 @@ impl Engine {
                 }
                 Attempt::Cold => {
                     let since = (now.monotonic, next);
-                    self.subscriptions[key.0].catching_up.get_or_insert(since);
+                    let waits = self.subscriptions[key.0].begin_wait();
+                    waits.catching_up.get_or_insert(since);
                     return self.read_for_subscription(key, next, to, effects);
                 }
                 Attempt::Unreachable => return self.strand_subscription(key),
@@ -215,10 +218,11 @@ impl Engine {
                     });
                 }
                 if let Some(destination) = congested
-                    && subscription.paused.is_none()
+                    && subscription.waits().paused.is_none()
                 {
-                    subscription.paused = Some(destination);
-                    subscription.paused_since = now.monotonic;
+                    let waits = subscription.begin_wait();
+                    waits.paused = Some(destination);
+                    waits.paused_since = now.monotonic;
                     self.congested
                         .entry(destination)
                         .or_default()
@@ -241,7 +245,7 @@ impl Engine {
     ) {
         let channel = self.subscriptions[key.0].channel;
         let reading = self.read(channel, Reader::Subscription(key), from, to, effects);
-        self.subscriptions[key.0].reading = Some(reading);
+        self.subscriptions[key.0].begin_wait().reading = Some(reading);
     }
 
     pub(crate) fn read(
@@ -285,16 +289,16 @@ impl Engine {
         let (slot, channel) = match reader {
             Reader::Subscription(key) => {
                 let subscription = &mut self.subscriptions[key.0];
-                (&mut subscription.reading, subscription.channel)
+                let channel = subscription.channel;
+                (subscription.end_wait().map(|waits| &mut waits.reading), channel)
             }
             Reader::Group(key) => {
                 let group = &mut self.groups[key.0];
-                (&mut group.reading, group.channel)
+                (Some(&mut group.reading), group.channel)
             }
         };
-        let Some(reading) = slot.take_if(|reading| reading.ticket == ticket) else {
-            return;
-        };
+        let reading = slot.and_then(|slot| slot.take_if(|reading| reading.ticket == ticket));
+        let Some(reading) = reading else { return };
         match messages {
             Ok(messages) => {
                 let batch = Batch::new(reading, messages);
@@ -313,7 +317,7 @@ impl Engine {
                 let deadline = Some(now.monotonic + READ_RETRY_NS);
                 match reader {
                     Reader::Subscription(key) => {
-                        let slot = &mut self.subscriptions[key.0].retry_timer;
+                        let slot = &mut self.subscriptions[key.0].begin_wait().retry_timer;
                         self.timers.set(slot, Timer::SubscriptionRetry(key), deadline);
                     }
                     Reader::Group(key) => {
@@ -333,8 +337,9 @@ impl Engine {
         for (key, number) in &waiting {
             if let Some(subscription) = self.subscriptions.get_mut(key.0)
                 && subscription.number == *number
+                && let Some(waits) = subscription.end_wait()
             {
-                subscription.paused = None;
+                waits.paused = None;
             }
         }
         for (key, number) in waiting {

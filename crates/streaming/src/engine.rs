@@ -287,7 +287,9 @@ impl Engine {
                 Timer::DuplicateCheck(key) => self.duplicate_check_over(now, key, effects),
                 Timer::Redelivery(key) => self.redelivery_due(now, key, effects),
                 Timer::SubscriptionRetry(key) => {
-                    self.subscriptions[key.0].retry_timer = None;
+                    if let Some(waits) = self.subscriptions[key.0].end_wait() {
+                        waits.retry_timer = None;
+                    }
                     self.advance(now, key, None, effects);
                 }
                 Timer::GroupRetry(key) => {

@@ -68,7 +68,8 @@ impl Engine {
             if subscription.hold != Hold::Released {
                 return None;
             }
-            if subscription.phase != Phase::Active || subscription.paused.is_some() || subscription.is_stalled() {
+            if subscription.phase != Phase::Active || subscription.waits().paused.is_some() || subscription.is_stalled()
+            {
                 continue;
             }
             fallback = fallback.or(Some(member));
@@ -86,7 +87,7 @@ impl Engine {
         let mut fallback = None;
         for &member in &self.groups[key.0].members {
             let subscription = &self.subscriptions[member.0];
-            if subscription.phase != Phase::Active || subscription.paused.is_some() {
+            if subscription.phase != Phase::Active || subscription.waits().paused.is_some() {
                 continue;
             }
             fallback = fallback.or(Some(member));

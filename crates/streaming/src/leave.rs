@@ -157,18 +157,20 @@ impl Engine {
     pub(crate) fn detach(&mut self, key: SubscriptionKey) {
         let subscription = &mut self.subscriptions[key.0];
         self.timers.set(&mut subscription.timer, Timer::Redelivery(key), None);
-        self.timers
-            .set(&mut subscription.retry_timer, Timer::SubscriptionRetry(key), None);
         self.ack_inboxes.remove(&subscription.ack_inbox);
-        if let Some(reading) = subscription.reading.take() {
-            self.reads.remove(&reading.ticket);
-        }
-        if let Some(destination) = subscription.paused.take()
-            && let Some(waiting) = self.congested.get_mut(&destination)
-        {
-            waiting.retain(|(other, _)| *other != key);
-            if waiting.is_empty() {
-                self.congested.remove(&destination);
+        if let Some(waits) = subscription.end_wait() {
+            self.timers
+                .set(&mut waits.retry_timer, Timer::SubscriptionRetry(key), None);
+            if let Some(reading) = waits.reading.take() {
+                self.reads.remove(&reading.ticket);
+            }
+            if let Some(destination) = waits.paused.take()
+                && let Some(waiting) = self.congested.get_mut(&destination)
+            {
+                waiting.retain(|(other, _)| *other != key);
+                if waiting.is_empty() {
+                    self.congested.remove(&destination);
+                }
             }
         }
         subscription.hold = Hold::Released;

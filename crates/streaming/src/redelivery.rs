@@ -91,7 +91,7 @@ impl Engine {
                     None => return Progress::Waiting,
                 },
             };
-            if self.subscriptions[receiver.0].paused.is_some() {
+            if self.subscriptions[receiver.0].waits().paused.is_some() {
                 return Progress::Waiting;
             }
             if !self.spend() {
@@ -145,7 +145,7 @@ impl Engine {
                 self.arm_redelivery(key);
                 return Progress::Done;
             };
-            if subscription.paused.is_some() {
+            if subscription.waits().paused.is_some() {
                 return Progress::Waiting;
             }
             if !self.spend() {

@@ -191,6 +191,32 @@ pub(crate) struct Names {
     pub(crate) queue: Bytes,
 }
 
+/// What a subscription waits for, other than acknowledgements.
+#[derive(Debug)]
+pub(crate) struct Waits {
+    pub(crate) reading: Option<Reading>,
+    pub(crate) retry_timer: Option<u64>,
+    pub(crate) paused: Option<Destination>,
+    /// Monotonic time, counts while it is paused.
+    pub(crate) paused_since: u64,
+    /// Since when, and from which sequence on, it reads what is not in memory; none when it has caught up.
+    pub(crate) catching_up: Option<(u64, u64)>,
+}
+
+impl Waits {
+    /// It waits for nothing.
+    pub(crate) const NONE: Waits = Waits {
+        reading: None,
+        retry_timer: None,
+        paused: None,
+        paused_since: 0,
+        catching_up: None,
+    };
+}
+
+/// What a subscription waits for that never waited.
+static NO_WAITS: Waits = Waits::NONE;
+
 /// The name of what has none.
 static NO_NAME: Bytes = Bytes::new();
 
@@ -223,22 +249,17 @@ pub(crate) struct Subscription {
     pub(crate) hold: Hold,
     /// A redelivery pass is under way.
     pub(crate) due: bool,
-    pub(crate) reading: Option<Reading>,
-    pub(crate) paused: Option<Destination>,
+    /// Made when it waits for the first time, then kept: catching up allocates nothing for a message.
+    pub(crate) waits: Option<Box<Waits>>,
     /// Monotonic times of what monitoring explains, `None` for what was so before this process: counts while it is stalled.
     pub(crate) stalled_since: Option<u64>,
     /// Counts while it has no owner.
     pub(crate) offline_since: Option<u64>,
-    /// Counts while it is paused.
-    pub(crate) paused_since: u64,
-    /// Since when, and from which sequence on, it reads what is not in memory; none when it has caught up.
-    pub(crate) catching_up: Option<(u64, u64)>,
     /// Messages sent to it again since the start of the process.
     pub(crate) redeliveries: u64,
     /// The owner's count of failures when it was created or resumed: only later ones mark it.
     pub(crate) healthy_since: u64,
     pub(crate) timer: Option<u64>,
-    pub(crate) retry_timer: Option<u64>,
     /// In the work queue.
     pub(crate) queued: bool,
     /// What is to be written down about it, if anything.
@@ -256,6 +277,21 @@ impl Subscription {
         if self.pending.len() == self.max_in_flight {
             self.stalled_since = Some(now.monotonic);
         }
+    }
+
+    /// What it waits for.
+    pub(crate) fn waits(&self) -> &Waits {
+        self.waits.as_deref().unwrap_or(&NO_WAITS)
+    }
+
+    /// As [`Subscription::waits`], to be changed when it begins to wait.
+    pub(crate) fn begin_wait(&mut self) -> &mut Waits {
+        self.waits.get_or_insert_with(|| Box::new(Waits::NONE))
+    }
+
+    /// As [`Subscription::waits`], to be changed when a wait ends; none when it never waited.
+    pub(crate) fn end_wait(&mut self) -> Option<&mut Waits> {
+        self.waits.as_deref_mut()
     }
 
     /// Its durable name, empty for none.

@@ -79,12 +79,14 @@ impl<'a> Case<'a> {
     }
 
     pub(super) fn reading(&self) -> Option<Reading> {
-        self.group.and_then(|group| group.reading).or(self.subscription.reading)
+        self.group
+            .and_then(|group| group.reading)
+            .or(self.subscription.waits().reading)
     }
 
     pub(super) fn catching_up(&self) -> Option<(u64, u64)> {
         self.group
-            .map_or(self.subscription.catching_up, |group| group.catching_up)
+            .map_or(self.subscription.waits().catching_up, |group| group.catching_up)
     }
 
     /// Another member that is on hold, and so the group with it.
@@ -133,9 +135,10 @@ impl<'a> Case<'a> {
     pub(super) fn verdicts(&self) -> Vec<Verdict> {
         let subscription = self.subscription;
         let active = subscription.phase == Phase::Active;
-        let read_fails = subscription.retry_timer.is_some() || self.group.is_some_and(|g| g.retry_timer.is_some());
+        let read_fails =
+            subscription.waits().retry_timer.is_some() || self.group.is_some_and(|g| g.retry_timer.is_some());
         let (waiting, released) = (self.waiting(), subscription.hold == Hold::Released);
-        let moves = active && released && subscription.paused.is_none() && !subscription.is_stalled();
+        let moves = active && released && subscription.waits().paused.is_none() && !subscription.is_stalled();
         let caught_up = waiting == 0;
         let pending = !subscription.pending.is_empty();
         let redelivered = self.redelivered().is_some();
@@ -149,7 +152,7 @@ impl<'a> Case<'a> {
                 self.client.is_some_and(|client| client.closing.is_some()),
             ),
             (Verdict::ClientFailing, self.failed_heartbeats() > 0),
-            (Verdict::ConnectionCongested, subscription.paused.is_some()),
+            (Verdict::ConnectionCongested, subscription.waits().paused.is_some()),
             (Verdict::Starting, subscription.phase == Phase::Unconfirmed),
             (Verdict::OnHoldAfterResume, matches!(subscription.hold, Hold::Resume(_))),
             (

@@ -199,8 +199,8 @@ fn facts(case: &Case<'_>) -> Vec<Fact> {
     if case.is_offline() {
         facts.extend(subscription.offline_since.map(|at| time("offline_since", at)));
     }
-    if subscription.paused.is_some() {
-        facts.push(time("congested_since", subscription.paused_since));
+    if subscription.waits().paused.is_some() {
+        facts.push(time("congested_since", subscription.waits().paused_since));
     }
     if let Some(reading) = case.reading() {
         facts.push(number("reading_from", reading.from));

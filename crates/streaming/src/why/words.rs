@@ -29,7 +29,7 @@ pub(super) fn sentences(case: &Case<'_>, verdict: Verdict) -> (String, String) {
         Verdict::ConnectionCongested => (
             format!(
                 "{who} is paused for {}: its connection does not read what was already sent; {}.",
-                span(case.since(case.subscription.paused_since)),
+                span(case.since(case.subscription.waits().paused_since)),
                 backlog(case)
             ),
             "Look at the client's process and its network: it reads too slowly or not at all (see pending_bytes in /connz). \
