@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::stream_deliver::request;
-use super::stream_publish::{channels, fill};
+use super::stream_publish::{channels, fill, fill_by};
 use super::{Needs, Workload};
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -39,6 +39,10 @@ const SETTLED_FOR: Duration = Duration::from_secs(2);
 /// How long memory may take to settle.
 const SETTLING_MAX: Duration = Duration::from_secs(30);
 
+/// Messages that are published one by one before anything is counted. A server may keep what it wrote last, up to a bound
+/// (Seaway's journal its newest 64 MiB of commits): whichever commits come first fill that, and it is not what they cost.
+const COMMITS_BEFORE: u64 = 20_000;
+
 /// Streaming sessions that hold the subscriptions.
 const SESSIONS: u64 = 10;
 
@@ -46,6 +50,17 @@ fn run(context: &mut Context, point: &Point) -> Result<Outcome> {
     let pid = context
         .server_pid()
         .context("S8 needs the server's process: give --pid or --server-binary")?;
+    // A name that no channel of this run has.
+    let before = [context.channel(point.channels, point.channels + 1)];
+    fill_by(
+        context,
+        &Point {
+            backlog: COMMITS_BEFORE,
+            ..point.clone()
+        },
+        &before,
+        1,
+    )?;
     let start = settled(pid)?;
     let channels = channels(context, point);
     // One message makes a channel.
