@@ -79,6 +79,7 @@ impl Engine {
     }
 
     /// Notes what is to be written down about a subscription; writes at once when that has become much.
+    #[inline]
     pub(crate) fn note_unsettled(
         &mut self,
         key: SubscriptionKey,

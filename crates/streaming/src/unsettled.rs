@@ -54,21 +54,21 @@ impl UnsettledList {
     }
 
     /// The entry of a subscription that remembers its place in `slot`; a new one if it has none.
+    #[inline]
     pub(crate) fn entry(&mut self, key: SubscriptionKey, slot: &mut Option<UnsettledPlace>) -> &mut Unsettled {
-        let place = match *slot {
-            Some(UnsettledPlace(place)) => place as usize,
-            None => {
-                let place = self.used;
-                self.used += 1;
-                match self.entries.get_mut(place) {
-                    Some(entry) => entry.0 = key,
-                    None => self.entries.push((key, Unsettled::default())),
-                }
-                *slot = Some(place_of(place));
-                place
-            }
-        };
-        &mut self.entries[place].1
+        let UnsettledPlace(place) = *slot.get_or_insert_with(|| self.begin(key));
+        &mut self.entries[place as usize].1
+    }
+
+    /// A new entry at the end.
+    fn begin(&mut self, key: SubscriptionKey) -> UnsettledPlace {
+        let place = self.used;
+        match self.entries.get_mut(place) {
+            Some(entry) => entry.0 = key,
+            None => self.entries.push((key, Unsettled::default())),
+        }
+        self.used += 1;
+        place_of(place)
     }
 
     /// The entry of a subscription that has one.
