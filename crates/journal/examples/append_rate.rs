@@ -41,6 +41,18 @@ fn cpu_seconds() -> f64 {
     (ticks(11) + ticks(12)) / 100.0
 }
 
+/// A thread that runs commits and tells the owner.
+fn committer(owner: std::thread::Thread) -> std::sync::mpsc::Sender<Commit> {
+    let (commits, waiting) = std::sync::mpsc::channel::<Commit>();
+    std::thread::spawn(move || {
+        for commit in waiting {
+            commit.run();
+            owner.unpark();
+        }
+    });
+    commits
+}
+
 fn run(folder: &std::path::Path, logs: u64, messages: u64, window: u64, cipher: Option<Cipher>) {
     let options = || {
         let mut options = Options::new([7; 16]);
@@ -53,15 +65,8 @@ fn run(folder: &std::path::Path, logs: u64, messages: u64, window: u64, cipher: 
     let (mut journal, _) = Journal::open(&disk, options(), &mut Count::default()).unwrap();
     let empty_start = started.elapsed();
     let owner = std::thread::current();
-    let committer = owner.clone();
+    let commits = committer(owner.clone());
     let mut driver = Driver::start(Arc::clone(&disk), move || owner.unpark()).unwrap();
-    let (commits, waiting) = std::sync::mpsc::channel::<Commit>();
-    std::thread::spawn(move || {
-        for commit in waiting {
-            commit.run();
-            committer.unpark();
-        }
-    });
     let mut completions: Vec<Completion> = Vec::new();
     let (body, mut sequences) = ([0x5a; 128], vec![0u64; logs as usize]);
     let (started, cpu) = (Instant::now(), cpu_seconds());

@@ -31,7 +31,7 @@ pub struct FileStore {
 
 /// Who runs the journal's jobs.
 enum Jobs {
-    Threads(Driver),
+    Threads(Box<Driver>),
     /// The owner, one job at a time.
     Steps(Arc<dyn Disk>),
     /// Nobody any more.
@@ -118,7 +118,7 @@ impl FileStore {
         let driver = Driver::start(disk, waker).map_err(FileStoreError::Threads)?;
         let mut store = FileStore {
             journal,
-            jobs: Jobs::Threads(driver),
+            jobs: Jobs::Threads(Box::new(driver)),
             finished: Vec::new(),
             full: false,
             opening_warnings: opening_warnings(&opened),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::stream_deliver::request;
-use super::stream_publish::{channels, fill, fill_by};
+use super::stream_publish::{channels, fill};
 use super::{Needs, Workload};
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -39,9 +39,12 @@ const SETTLED_FOR: Duration = Duration::from_secs(2);
 /// How long memory may take to settle.
 const SETTLING_MAX: Duration = Duration::from_secs(30);
 
-/// Messages that are published one by one before anything is counted. A server may keep what it wrote last, up to a bound
-/// (Seaway's journal its newest 64 MiB of commits): whichever commits come first fill that, and it is not what they cost.
-const COMMITS_BEFORE: u64 = 20_000;
+/// Messages of [`BEFORE_BYTES`] that are published before anything is counted. A server may keep what it wrote last in memory, up
+/// to a bound (Seaway's journal its newest 64 MiB): whatever comes first fills that, and it is not what an idle thing costs.
+const BEFORE: u64 = 400;
+
+/// See [`BEFORE`].
+const BEFORE_BYTES: usize = 250_000;
 
 /// Streaming sessions that hold the subscriptions.
 const SESSIONS: u64 = 10;
@@ -52,15 +55,12 @@ fn run(context: &mut Context, point: &Point) -> Result<Outcome> {
         .context("S8 needs the server's process: give --pid or --server-binary")?;
     // A name that no channel of this run has.
     let before = [context.channel(point.channels, point.channels + 1)];
-    fill_by(
-        context,
-        &Point {
-            backlog: COMMITS_BEFORE,
-            ..point.clone()
-        },
-        &before,
-        1,
-    )?;
+    let filling = Point {
+        backlog: BEFORE,
+        size: BEFORE_BYTES,
+        ..point.clone()
+    };
+    fill(context, &filling, &before)?;
     let start = settled(pid)?;
     let channels = channels(context, point);
     // One message makes a channel.
