@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::stream_deliver::request;
-use super::stream_publish::{channels, fill};
+use super::stream_publish::{channels, fill, fill_by};
 use super::{Needs, Workload};
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -39,12 +39,13 @@ const SETTLED_FOR: Duration = Duration::from_secs(2);
 /// How long memory may take to settle.
 const SETTLING_MAX: Duration = Duration::from_secs(30);
 
-/// Messages of [`BEFORE_BYTES`] that are published before anything is counted. A server may keep what it wrote last in memory, up
-/// to a bound (Seaway's journal its newest 64 MiB): whatever comes first fills that, and it is not what an idle thing costs.
-const BEFORE: u64 = 400;
+/// Messages of [`BEFORE_BYTES`] that are published, one by one, before anything is counted. A server may keep what it wrote last
+/// in memory, up to a bound (Seaway's journal its newest 64 MiB): whatever comes first fills that, and it is not what an idle thing
+/// costs. One by one, so that what it gives up again goes in small pieces.
+const BEFORE: u64 = 6_400;
 
 /// See [`BEFORE`].
-const BEFORE_BYTES: usize = 250_000;
+const BEFORE_BYTES: usize = 16_000;
 
 /// Streaming sessions that hold the subscriptions.
 const SESSIONS: u64 = 10;
@@ -60,7 +61,7 @@ fn run(context: &mut Context, point: &Point) -> Result<Outcome> {
         size: BEFORE_BYTES,
         ..point.clone()
     };
-    fill(context, &filling, &before)?;
+    fill_by(context, &filling, &before, 1)?;
     let start = settled(pid)?;
     let channels = channels(context, point);
     // One message makes a channel.

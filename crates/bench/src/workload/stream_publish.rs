@@ -40,6 +40,11 @@ pub(super) fn channels(context: &Context, point: &Point) -> Vec<String> {
 
 /// Puts the backlog into the channels, and creates those that it leaves empty.
 pub(super) fn fill(context: &Context, point: &Point, channels: &[String]) -> Result<()> {
+    fill_by(context, point, channels, FILL_WINDOW)
+}
+
+/// As [`fill`], with at most `window` messages that are not acknowledged.
+pub(super) fn fill_by(context: &Context, point: &Point, channels: &[String], window: u64) -> Result<()> {
     let messages = if channels.len() > 1 {
         point.backlog.max(channels.len() as u64)
     } else {
@@ -64,7 +69,7 @@ pub(super) fn fill(context: &Context, point: &Point, channels: &[String]) -> Res
         number: 0,
         acked: &acked,
     };
-    publisher.closed(FILL_WINDOW, Some(messages))?;
+    publisher.closed(window, Some(messages))?;
     session.close()?;
     Ok(())
 }
