@@ -61,7 +61,7 @@ pub const KEY_DERIVATION_ITERATIONS_MAX: u32 = 100_000_000;
 /// Ciphers of segments kept for reads.
 pub const CIPHERS_KEPT: usize = 64;
 /// New segments and directories are written and synced in pieces of this size.
-pub const PIECE_BYTES: usize = 256 << 10;
+pub const PIECE_BYTES: usize = 512 << 10;
 
 const _: () = assert!(SEGMENT_BYTES_MIN > 4 * SEGMENT_HEADER_BYTES as u64);
 const _: () = assert!(SEGMENT_BYTES_FULL_DISK > 2 * SEGMENT_HEADER_BYTES as u64);

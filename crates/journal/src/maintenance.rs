@@ -86,11 +86,12 @@ impl Journal {
             self.maintenance.busy = job.is_some();
             return job;
         }
-        let job = self
-            .next_prepare()
-            .or_else(|| self.maintenance.absorption.is_some().then_some(JobKind::Continue))
+        // What shortens a restart goes before the next segment, which is prepared ahead: a disk that cannot keep up slows publishers
+        // down, and not the checkpoints.
+        let job = (self.maintenance.absorption.is_some().then_some(JobKind::Continue))
             .or_else(|| self.next_checkpoint_job())
             .or_else(|| self.next_seal())
+            .or_else(|| self.next_prepare())
             .or_else(|| self.next_removal())
             .or_else(|| self.next_rewrite())?;
         self.maintenance.busy = true;

@@ -160,3 +160,45 @@ fn statistics_count_batches_and_the_tail() {
     assert_eq!(vec![after.checkpoint_bytes], lengths(&disk, ".checkpoint"));
     assert!(after.tail_bytes < before.tail_bytes, "{after:?}");
 }
+
+/// A disk that does one thing beside commits while publishers fill whatever was prepared: they wait for it, and the tail does not grow.
+#[test]
+fn publishers_that_outrun_the_disk_do_not_make_the_next_start_longer() {
+    let disk = SimulatedDisk::new(7);
+    let port: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (mut journal, _) = Journal::open(&port, options(), &mut Watched::default()).unwrap();
+    let (mut sequence, mut tail_bytes_max, mut waiting) = (0, 0, None::<Job>);
+    let mut completions = Vec::new();
+    for _ in 0..2_000 {
+        if let Some(job) = waiting.take() {
+            journal.completed(job.run(port.as_ref()));
+        }
+        while journal.admission(1_000, Class::Publish).is_ok() && journal.backlog_bytes() < 256 << 10 {
+            sequence += 1;
+            journal.append_message(LogId(1), sequence, 0, &[&[7; 1_000]]);
+        }
+        journal.submit();
+        while let Some(job) = journal.next_job() {
+            match job.lane() {
+                Lane::Maintenance => waiting = Some(job),
+                _ => journal.completed(job.run(port.as_ref())),
+            }
+        }
+        journal.poll(&mut completions);
+        for completion in completions.drain(..) {
+            if matches!(completion, Completion::CheckpointNeeded) && journal.begin_checkpoint().is_ok() {
+                journal.finish_checkpoint().unwrap();
+            }
+        }
+        tail_bytes_max = tail_bytes_max.max(journal.statistics().tail_bytes);
+    }
+    assert!(
+        sequence > 10_000,
+        "only {sequence} messages in all: the disk did too little"
+    );
+    let bound = 8 * options().segment_bytes_max;
+    assert!(
+        tail_bytes_max < bound,
+        "{tail_bytes_max} bytes of tail after {sequence} messages"
+    );
+}
