@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use seaway_broker::{Batch, Destination, Gate, Sink};
 use seaway_store::{Commit, Store};
 use seaway_streaming::{Engine, Now};
-use smallvec::SmallVec;
 
 use super::hold::batch_bytes;
 use super::look::Look;
@@ -51,6 +50,12 @@ pub(super) enum Item {
     Stop,
 }
 
+/// The engine's threads, by number: [`HOME`], and one that serves it while that one runs a commit itself.
+pub(super) const THREADS: usize = 2;
+
+/// The thread whose caches hold the engine's state: while it sleeps, whoever finds something for the engine calls it.
+const HOME: usize = 0;
+
 /// What a thread is to do next.
 pub(super) enum Turn {
     /// Serve the engine, then [`Inbox::disengage`].
@@ -65,7 +70,8 @@ pub(super) enum Turn {
 #[derive(Default)]
 pub struct Inbox {
     waiting: Mutex<Waiting>,
-    filled: Condvar,
+    /// One for each thread.
+    callers: [Condvar; THREADS],
     /// Set by a wake-up that carries no item: the store has completions.
     woken: AtomicBool,
     /// Bytes of batches that are queued or held back by the engine.
@@ -82,8 +88,10 @@ struct Waiting {
     engaged: bool,
     /// When the engine wants a turn although nothing comes in.
     deadline: Option<Instant>,
+    /// Which threads sleep and have not been called.
+    asleep: [bool; THREADS],
     /// Until when threads sleep, of those that do not sleep for ever.
-    watched: SmallVec<[Instant; 2]>,
+    watched: [Option<Instant>; THREADS],
     ended: bool,
 }
 
@@ -102,12 +110,20 @@ impl Inbox {
         let mut waiting = self.lock();
         waiting.items.push(item);
         // Whoever has the engine looks here before it sleeps.
-        let is_first = waiting.items.len() == 1 && !waiting.engaged;
-        // Whoever is woken wants the lock.
-        drop(waiting);
-        if is_first {
-            self.filled.notify_one();
+        if waiting.items.len() == 1 && !waiting.engaged {
+            self.call(waiting);
         }
+    }
+
+    /// Calls a thread that sleeps, if one does.
+    fn call(&self, mut waiting: MutexGuard<'_, Waiting>) {
+        let Some(thread) = waiting.asleep.iter().position(|asleep| *asleep) else {
+            return;
+        };
+        waiting.asleep[thread] = false;
+        // Whoever is called wants the lock.
+        drop(waiting);
+        self.callers[thread].notify_one();
     }
 
     /// Asks the engine something.
@@ -129,9 +145,9 @@ impl Inbox {
     pub fn wake(&self) {
         self.woken.store(true, Ordering::Release);
         // The lock orders the flag before the waiter's check.
-        let is_engaged = self.lock().engaged;
-        if !is_engaged {
-            self.filled.notify_one();
+        let waiting = self.lock();
+        if !waiting.engaged {
+            self.call(waiting);
         }
     }
 
@@ -140,8 +156,8 @@ impl Inbox {
         self.woken.load(Ordering::Acquire)
     }
 
-    /// Waits for something to do. With the engine comes everything that waits for it, in `items`.
-    pub(super) fn turn(&self, items: &mut Vec<Item>) -> Turn {
+    /// Waits for something to do for the thread with this number. With the engine comes everything that waits for it, in `items`.
+    pub(super) fn turn(&self, thread: usize, items: &mut Vec<Item>) -> Turn {
         debug_assert!(items.is_empty());
         let mut waiting = self.lock();
         loop {
@@ -154,39 +170,45 @@ impl Inbox {
                 || self.woken.load(Ordering::Acquire)
                 || patience.is_some_and(|patience| patience.is_zero());
             if is_wanted && !waiting.engaged {
-                waiting.engaged = true;
-                self.woken.store(false, Ordering::Release);
-                std::mem::swap(&mut waiting.items, items);
-                return Turn::Engine;
+                if thread == HOME || !waiting.asleep[HOME] {
+                    waiting.engaged = true;
+                    self.woken.store(false, Ordering::Release);
+                    std::mem::swap(&mut waiting.items, items);
+                    return Turn::Engine;
+                }
+                waiting.asleep[HOME] = false;
+                self.callers[HOME].notify_one();
             }
             if let Some(commit) = waiting.commit.take() {
                 // However long the disk takes, somebody has to meet the deadline.
-                let is_watched = |deadline| waiting.watched.iter().any(|watched| *watched <= deadline);
-                let is_alone = deadline.is_some_and(|deadline| !is_watched(deadline));
-                drop(waiting);
-                if is_alone {
-                    self.filled.notify_one();
+                let is_watched = |deadline| waiting.watched.iter().flatten().any(|watched| *watched <= deadline);
+                if deadline.is_some_and(|deadline| !is_watched(deadline)) {
+                    self.call(waiting);
                 }
                 return Turn::Commit(commit);
             }
-            waiting = self.sleep(waiting, deadline.zip(patience));
+            waiting = self.sleep(thread, waiting, deadline.zip(patience));
         }
     }
 
     fn sleep<'a>(
         &self,
+        thread: usize,
         mut waiting: MutexGuard<'a, Waiting>,
         until: Option<(Instant, Duration)>,
     ) -> MutexGuard<'a, Waiting> {
-        let Some((deadline, patience)) = until else {
-            return self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        let called = &self.callers[thread];
+        waiting.asleep[thread] = true;
+        waiting.watched[thread] = until.map(|(deadline, _)| deadline);
+        let mut waiting = match until {
+            Some((_, patience)) => {
+                let slept = called.wait_timeout(waiting, patience);
+                slept.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => called.wait(waiting).unwrap_or_else(PoisonError::into_inner),
         };
-        waiting.watched.push(deadline);
-        let slept = self.filled.wait_timeout(waiting, patience);
-        let mut waiting = slept.unwrap_or_else(PoisonError::into_inner).0;
-        if let Some(own) = waiting.watched.iter().position(|watched| *watched == deadline) {
-            waiting.watched.swap_remove(own);
-        }
+        waiting.asleep[thread] = false;
+        waiting.watched[thread] = None;
         waiting
     }
 
@@ -201,18 +223,17 @@ impl Inbox {
         }
         waiting.commit = commit;
         let is_due = deadline.is_some_and(|deadline| deadline <= Instant::now());
-        let is_wanted = !waiting.items.is_empty() || self.is_woken() || is_due;
-        drop(waiting);
         // The caller can only take one of the two.
-        if is_wanted {
-            self.filled.notify_one();
+        if !waiting.items.is_empty() || self.is_woken() || is_due {
+            self.call(waiting);
         }
     }
 
     /// Gives a commit to a thread that does not have the engine.
     pub(super) fn offer(&self, commit: Commit) {
-        self.lock().commit = Some(commit);
-        self.filled.notify_one();
+        let mut waiting = self.lock();
+        waiting.commit = Some(commit);
+        self.call(waiting);
     }
 
     /// The commit that was offered, if no thread has it yet.
@@ -228,7 +249,9 @@ impl Inbox {
     /// Lets every thread end.
     pub(super) fn end(&self) {
         self.lock().ended = true;
-        self.filled.notify_all();
+        for caller in &self.callers {
+            caller.notify_one();
+        }
     }
 
     /// Bytes that wait for the engine.
@@ -281,10 +304,10 @@ mod tests {
     type Plan = Mutex<Option<(Duration, Commit)>>;
 
     /// Takes turns until the end; says when it has the engine.
-    fn take_turns(inbox: &Inbox, engaged: &Sender<()>, plan: &Plan) {
+    fn take_turns(inbox: &Inbox, thread: usize, engaged: &Sender<()>, plan: &Plan) {
         let mut items = Vec::new();
         loop {
-            match inbox.turn(&mut items) {
+            match inbox.turn(thread, &mut items) {
                 Turn::End => return,
                 Turn::Commit(commit) => {
                     commit();
@@ -304,9 +327,9 @@ mod tests {
         let (inbox, (engaged, turns)) = (Inbox::default(), channel());
         let inbox = &inbox;
         std::thread::scope(|scope| {
-            for _ in 0..2 {
+            for thread in 0..THREADS {
                 let engaged = engaged.clone();
-                scope.spawn(move || take_turns(inbox, &engaged, plan));
+                scope.spawn(move || take_turns(inbox, thread, &engaged, plan));
             }
             let until_engaged = || match turns.recv_timeout(PATIENCE) {
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => {}
@@ -336,22 +359,22 @@ mod tests {
         let inbox = Inbox::default();
         let mut items = Vec::new();
         inbox.push(Item::Stop);
-        assert!(matches!(inbox.turn(&mut items), Turn::Engine));
+        assert!(matches!(inbox.turn(HOME, &mut items), Turn::Engine));
         assert_eq!(items.drain(..).count(), 1);
         inbox.push(Item::Stop);
         inbox.offer(Box::new(|| ()));
         // The engine is taken, whatever waits for it.
-        assert!(matches!(inbox.turn(&mut items), Turn::Commit(_)));
+        assert!(matches!(inbox.turn(HOME, &mut items), Turn::Commit(_)));
         inbox.disengage(None, Some(Box::new(|| ())));
-        assert!(matches!(inbox.turn(&mut items), Turn::Engine));
+        assert!(matches!(inbox.turn(HOME, &mut items), Turn::Engine));
         items.clear();
-        assert!(matches!(inbox.turn(&mut items), Turn::Commit(_)));
+        assert!(matches!(inbox.turn(HOME, &mut items), Turn::Commit(_)));
         inbox.committed();
         inbox.disengage(None, None);
-        assert!(matches!(inbox.turn(&mut items), Turn::Engine));
+        assert!(matches!(inbox.turn(HOME, &mut items), Turn::Engine));
         assert!(items.is_empty());
         inbox.end();
-        assert!(matches!(inbox.turn(&mut items), Turn::End));
+        assert!(matches!(inbox.turn(HOME, &mut items), Turn::End));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The engine's threads. Two of them take turns: one has the engine, the other runs the commit or sleeps. So the engine goes on
-//! while the disk is busy, and one publish alone is taken, synced and answered by the same thread.
+//! while the disk is busy, and one publish alone is taken, synced and answered by the same thread. Under load the engine stays with
+//! the first of them, whose caches hold its state.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -8,12 +9,9 @@ use seaway_broker::Attachment;
 use seaway_streaming::{Engine, Position};
 use tokio::sync::{Notify, oneshot};
 
-use super::inbox::{Inbox, Turn};
+use super::inbox::{Inbox, THREADS, Turn};
 use super::pass::{Clock, Health, Pass};
 use super::world::World;
-
-/// One for the engine, one for the disk.
-const THREADS: usize = 2;
 
 type Outcome = Result<(), String>;
 
@@ -69,20 +67,20 @@ pub(crate) fn start(
     // The first turn waits for nothing: the start of the engine has left work, and a record to be made durable.
     inbox.wake();
     let mut threads = Vec::with_capacity(THREADS);
-    for number in 1..=THREADS {
+    for number in 0..THREADS {
         let guard = Ended(Arc::clone(&inbox), Arc::clone(&ended));
         let shared = Arc::clone(&shared);
-        let builder = std::thread::Builder::new().name(format!("engine-{number}"));
-        threads.push(builder.spawn(move || serve(&guard.0, &shared.0))?);
+        let builder = std::thread::Builder::new().name(format!("engine-{}", number + 1));
+        threads.push(builder.spawn(move || serve(&guard.0, number, &shared.0))?);
     }
     Ok((EngineThreads { inbox, ended, threads }, is_started))
 }
 
 /// Takes turns until the end; its outcome, from the thread that brought it about.
-fn serve(inbox: &Inbox, pass: &Mutex<Pass>) -> Option<Outcome> {
+fn serve(inbox: &Inbox, thread: usize, pass: &Mutex<Pass>) -> Option<Outcome> {
     let mut items = Vec::new();
     loop {
-        match inbox.turn(&mut items) {
+        match inbox.turn(thread, &mut items) {
             Turn::End => return None,
             Turn::Commit(commit) => {
                 commit();
