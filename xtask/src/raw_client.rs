@@ -132,7 +132,8 @@ impl RawClient {
         })
     }
 
-    fn request(&mut self, subject: &str, payload: &[u8]) -> anyhow::Result<Vec<u8>> {
+    /// Asks, and waits for the answer; nothing else may come before it.
+    pub(crate) fn request(&mut self, subject: &str, payload: &[u8]) -> anyhow::Result<Vec<u8>> {
         let inbox = format!("{INBOX}.{}.reply", self.client_id);
         let mut bytes = format!("PUB {subject} {inbox} {}\r\n", payload.len()).into_bytes();
         bytes.extend(payload);

@@ -4,12 +4,14 @@
 //! every `PubAck` (known by the GUID) and every delivery (known by the payload) that goes to a socket must come after the end of
 //! an `fdatasync` that began after the end of the write that put the message into a file. The same run with `-file_sync=false` is
 //! the control: there the check must find violations, or it proves nothing.
+//!
+//! A third run holds every sync up: the engine has to go on meanwhile.
 
 mod trace;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
@@ -24,6 +26,12 @@ const ONE_BY_ONE: usize = 60;
 /// Published in bursts of the size below, so that commit batches hold many messages.
 const BURSTS: usize = 15;
 const BURST: usize = 20;
+
+/// How long each sync takes in the run that holds them up.
+const HOLD: Duration = Duration::from_millis(300);
+
+/// Publishes in that run; one of them has to meet a machine that is not slower than the disk.
+const HELD_UP: usize = 10;
 
 /// Starting under `strace` is slow.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -64,14 +72,50 @@ pub(crate) fn run(server: Option<PathBuf>) -> anyhow::Result<()> {
         !control.violations.is_empty(),
         "the check found nothing wrong although syncing was off: it proves nothing"
     );
+    hold_up(&binary).context("the run that holds syncs up")
+}
+
+/// While a publish waits for the disk, whichever thread runs its commit, a question to the engine is answered.
+fn hold_up(binary: &Path) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (data, output) = (folder.path().join("data"), folder.path().join("trace"));
+    let hold = format!("inject=fdatasync:delay_enter={}", HOLD.as_micros());
+    let options = ["-e", "trace=fdatasync", "-e", &hold];
+    let mut traced = Traced::start(binary, &data, &output, &options, &[])?;
+    let asked = ask_meanwhile(traced.port).with_context(|| format!("the server said\n{}", traced.log.tail()))?;
+    traced.stop()?;
+    println!("sync-trace: with syncs of {HOLD:?}, {asked} of {HELD_UP} questions were answered before the publish");
+    ensure!(asked > 0, "the engine answers nothing while the disk is busy");
     Ok(())
+}
+
+/// Publishes one message after the other and asks the engine something while each is on its way to the disk; how many answers
+/// came in less than half the time of a sync.
+fn ask_meanwhile(port: u16) -> anyhow::Result<usize> {
+    let mut publisher = RawClient::connect(port, "publisher")?;
+    let mut asker = RawClient::connect(port, "asker")?;
+    let mut answered = 0;
+    for number in 0..HELD_UP {
+        let published = Instant::now();
+        publisher.publish("held.up", &[(trace::guid(number), trace::payload(number))])?;
+        asker.request("$SEAWAY.api.test-cluster.read.channels", b"")?;
+        answered += usize::from(published.elapsed() < HOLD / 2);
+        publisher.receive()?;
+        ensure!(
+            published.elapsed() >= HOLD,
+            "a publish was acknowledged before its sync was over"
+        );
+    }
+    Ok(answered)
 }
 
 /// Runs the server under `strace`, publishes, stops it, and judges the trace.
 fn trace_server(binary: &Path, flags: &[&str]) -> anyhow::Result<Findings> {
     let folder = tempfile::tempdir()?;
     let (data, output) = (folder.path().join("data"), folder.path().join("trace"));
-    let mut traced = Traced::start(binary, &data, &output, flags)?;
+    // Strings long enough for a whole commit batch or socket write; file names with every descriptor.
+    let options = ["-y", "-s", "1000000", "-e", trace::SYSTEM_CALLS];
+    let mut traced = Traced::start(binary, &data, &output, &options, flags)?;
     let published = publish(traced.port);
     traced.stop()?;
     published.with_context(|| format!("the server said\n{}", traced.log.tail()))?;
@@ -124,13 +168,10 @@ struct Traced {
 }
 
 impl Traced {
-    fn start(binary: &Path, data: &Path, output: &Path, flags: &[&str]) -> anyhow::Result<Self> {
+    /// Starts it with these options of `strace` and these flags of the server's own.
+    fn start(binary: &Path, data: &Path, output: &Path, options: &[&str], flags: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new("strace");
-        // Strings long enough for a whole commit batch or socket write; file names with every descriptor.
-        command
-            .args(["-f", "-y", "-s", "1000000", "-e", trace::SYSTEM_CALLS, "-o"])
-            .arg(output)
-            .arg(binary);
+        command.arg("-f").args(options).arg("-o").arg(output).arg(binary);
         command
             .args(Program::of(binary).arguments(Port::ChosenBySystem, 0, data))
             .args(flags);
