@@ -4,11 +4,13 @@
 //! word compares a plain journal with encrypted ones.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people to read")]
 
+#[path = "../tests/support/committer.rs"]
+mod committer;
+
+use committer::committer;
 use seaway_journal::disk::Disk;
 use seaway_journal::disk::real::RealDisk;
-use seaway_journal::{
-    Cipher, Class, Commit, Completion, Driver, Encryption, Journal, LogId, Options, RecoveredLog, Replay,
-};
+use seaway_journal::{Cipher, Class, Completion, Driver, Encryption, Journal, LogId, Options, RecoveredLog, Replay};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -39,18 +41,6 @@ fn cpu_seconds() -> f64 {
             .unwrap_or(0.0)
     };
     (ticks(11) + ticks(12)) / 100.0
-}
-
-/// A thread that runs commits and tells the owner.
-fn committer(owner: std::thread::Thread) -> std::sync::mpsc::Sender<Commit> {
-    let (commits, waiting) = std::sync::mpsc::channel::<Commit>();
-    std::thread::spawn(move || {
-        for commit in waiting {
-            commit.run();
-            owner.unpark();
-        }
-    });
-    commits
 }
 
 fn run(folder: &std::path::Path, logs: u64, messages: u64, window: u64, cipher: Option<Cipher>) {

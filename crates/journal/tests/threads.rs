@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/committer.rs"]
+mod committer;
 mod support;
 
+use committer::committer;
 use seaway_journal::disk::Disk;
 use seaway_journal::disk::real::RealDisk;
 use seaway_journal::*;
@@ -25,15 +28,8 @@ fn threads_commit_read_trim_and_checkpoint_at_once() {
     let (mut journal, opened) = Journal::open(&disk, options.clone(), &mut Replayed::default()).unwrap();
     assert!(opened.created);
     let owner = std::thread::current();
-    let committer = owner.clone();
+    let commits = committer(owner.clone());
     let mut driver = Driver::start(Arc::clone(&disk), move || owner.unpark()).unwrap();
-    let (commits, waiting) = std::sync::mpsc::channel::<Commit>();
-    std::thread::spawn(move || {
-        for commit in waiting {
-            commit.run();
-            committer.unpark();
-        }
-    });
     let deadline = Instant::now() + Duration::from_secs(60);
     let (mut sent, mut durable, mut read, mut checkpoints) = (0, 0, 0, 0);
     let mut completions = Vec::new();

@@ -213,20 +213,21 @@ impl Inbox {
     }
 
     /// Gives the engine back; it wants its next turn at `deadline` at the latest. The caller asks for its next turn at once and
-    /// so may get the commit it brings.
-    pub(super) fn disengage(&self, deadline: Option<Instant>, commit: Option<Commit>) {
+    /// so may get the commit that waits.
+    pub(super) fn disengage(&self, deadline: Option<Instant>) {
         let mut waiting = self.lock();
         waiting.engaged = false;
         waiting.deadline = deadline;
-        if commit.is_none() {
-            return;
-        }
-        waiting.commit = commit;
         let is_due = deadline.is_some_and(|deadline| deadline <= Instant::now());
         // The caller can only take one of the two.
-        if !waiting.items.is_empty() || self.is_woken() || is_due {
+        if waiting.commit.is_some() && (!waiting.items.is_empty() || self.is_woken() || is_due) {
             self.call(waiting);
         }
+    }
+
+    /// Leaves a commit for the thread that has the engine, once it gives that back.
+    pub(super) fn keep(&self, commit: Commit) {
+        self.lock().commit = Some(commit);
     }
 
     /// Gives a commit to a thread that does not have the engine.
@@ -236,7 +237,7 @@ impl Inbox {
         self.call(waiting);
     }
 
-    /// The commit that was offered, if no thread has it yet.
+    /// The commit that waits, if no thread has it yet.
     pub(super) fn take_back(&self) -> Option<Commit> {
         self.lock().commit.take()
     }
@@ -317,7 +318,8 @@ mod tests {
                     items.clear();
                     let _ = engaged.send(());
                     let (patience, commit) = plan.lock().unwrap_or_else(PoisonError::into_inner).take().unzip();
-                    inbox.disengage(patience.map(|patience| Instant::now() + patience), commit);
+                    commit.into_iter().for_each(|commit| inbox.keep(commit));
+                    inbox.disengage(patience.map(|patience| Instant::now() + patience));
                 }
             }
         }
@@ -365,12 +367,13 @@ mod tests {
         inbox.offer(Box::new(|| ()));
         // The engine is taken, whatever waits for it.
         assert!(matches!(inbox.turn(HOME, &mut items), Turn::Commit(_)));
-        inbox.disengage(None, Some(Box::new(|| ())));
+        inbox.keep(Box::new(|| ()));
+        inbox.disengage(None);
         assert!(matches!(inbox.turn(HOME, &mut items), Turn::Engine));
         items.clear();
         assert!(matches!(inbox.turn(HOME, &mut items), Turn::Commit(_)));
         inbox.committed();
-        inbox.disengage(None, None);
+        inbox.disengage(None);
         assert!(matches!(inbox.turn(HOME, &mut items), Turn::Engine));
         assert!(items.is_empty());
         inbox.end();

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use seaway_broker::Batch;
-use seaway_store::{Commit, Completion};
+use seaway_store::Completion;
 use seaway_streaming::{Engine, Input, Now, Position, Timestamp};
 use tokio::sync::oneshot;
 
@@ -74,8 +74,6 @@ pub(super) struct Pass {
     completions: Vec<Completion>,
     /// The last position handed to the disk.
     submitted: Position,
-    /// A commit that this thread runs itself when the pass is over.
-    commit: Option<Commit>,
     /// Since when the oldest lazy record waits for a batch.
     lazy_since: Option<Instant>,
     checkpoint_running: bool,
@@ -106,7 +104,6 @@ impl Pass {
             started: Some(started),
             completions: Vec::new(),
             submitted: Position(0),
-            commit: None,
             lazy_since: None,
             checkpoint_running: false,
             grace_until: None,
@@ -145,17 +142,12 @@ impl Pass {
         stopping.then(|| self.finish())
     }
 
-    /// The commit this thread is to run now that the pass is over.
-    pub(super) fn take_commit(&mut self) -> Option<Commit> {
-        self.commit.take()
-    }
-
     /// Has the next commit run. One of a few messages, when nobody else waits, is run by this thread after the pass: that saves
     /// the way to another thread and back. Otherwise another thread begins with it at once.
     fn hand_on(&mut self) {
         if let Some(commit) = self.world.store.take_commit() {
             if self.inbox.bytes() == 0 && self.world.store.backlog_bytes() <= COMMIT_KEPT_BYTES {
-                self.commit = Some(commit);
+                self.inbox.keep(commit);
             } else {
                 self.inbox.offer(commit);
             }
@@ -279,20 +271,19 @@ impl Pass {
     /// at once: an ack that came with a publish is as safe as the publish when its PubAck leaves. While the disk is busy the
     /// next commit waits anyway, and the end of the pass writes it down.
     fn commit(&mut self) {
-        if !self.world.store.has_urgent() {
-            return;
+        if self.world.store.has_urgent() {
+            if self.world.store.durable() >= self.submitted {
+                self.input(Input::Settle);
+            }
+            self.submit();
         }
-        if self.world.store.durable() >= self.submitted {
-            self.input(Input::Settle);
-        }
-        self.submit();
+        self.hand_on();
     }
 
     fn submit(&mut self) {
         self.world.store.submit();
         self.submitted = self.world.appended;
         self.lazy_since = None;
-        self.hand_on();
     }
 
     /// Lets lazy records be written after they have waited long enough.
@@ -336,7 +327,6 @@ impl Pass {
             }
             self.completions = completions;
             self.commit();
-            self.hand_on();
         }
     }
 
@@ -379,7 +369,7 @@ impl Pass {
 
     /// The orderly end: what was processed becomes durable and is answered; what is held was never promised anything.
     fn finish(&mut self) -> Result<(), String> {
-        if let Some(commit) = self.commit.take().or_else(|| self.inbox.take_back()) {
+        if let Some(commit) = self.inbox.take_back() {
             commit();
         }
         let outcome = self.world.store.close();

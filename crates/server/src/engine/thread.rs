@@ -93,9 +93,9 @@ fn serve(inbox: &Inbox, thread: usize, pass: &Mutex<Pass>) -> Option<Outcome> {
                 if outcome.is_some() {
                     return outcome;
                 }
-                let (deadline, commit) = (pass.deadline(), pass.take_commit());
+                let deadline = pass.deadline();
                 drop(pass);
-                inbox.disengage(deadline, commit);
+                inbox.disengage(deadline);
             }
         }
     }
