@@ -58,7 +58,8 @@ cargo xtask COMMAND
   orders [--long] [--database sqlite|postgres] [--orders N] [--rounds N] [--seed N] [--server PATH]
                                     the order system: end to end, every process killed at random, the page in Chromium;
                                     with --database only the fault run
-  tidy                              layout checks: file budgets, dependence rules, leftovers
+  tidy [--circles]                  layout checks: file budgets, dependence rules, import circles, leftovers; --circles
+                                    shows who uses whom in the circles that there are
   codegen [--check]                 regenerate committed files, or check that they are up to date
 
 Without --server the release binary is built and used.";
@@ -155,7 +156,11 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
             arguments.finish()?;
             orders::run(&options).map(drop)
         }
-        "tidy" => arguments.finish().and_then(|()| tidy::run()),
+        "tidy" => {
+            let circles = arguments.flag("--circles");
+            arguments.finish()?;
+            if circles { tidy::show_circles() } else { tidy::run() }
+        }
         "codegen" => {
             let check = arguments.flag("--check");
             arguments.finish()?;

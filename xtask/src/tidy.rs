@@ -1,8 +1,9 @@
 //! Layout checks: rules of the project that a machine can tell, over every file of the work tree that is not ignored.
 //!
 //! `files` looks at each file by itself, `layers` at what the manifests say about who may use whom, `compatibility` at the
-//! table of what was proven. Each check names the file and the rule; a rule that turns out wrong is changed here, not worked around.
+//! table of what was proven, `circles` at which files need each other. Each check names the file and the rule; a rule that turns out wrong is changed here, not worked around.
 
+mod circles;
 mod compatibility;
 mod files;
 mod layers;
@@ -32,6 +33,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     problems.extend(budget.check());
     problems.extend(layers::check(shell::root())?);
     let read = |path: &str| std::fs::read_to_string(shell::root().join(path)).ok();
+    let circles = circles::Circles::find(shell::root(), &files)?;
+    problems.extend(circles.check(&read(circles::LIST).unwrap_or_default()));
     match read(compatibility::DOCUMENT) {
         Some(document) => problems.extend(compatibility::check(&document, read)),
         None => problems.push(format!("{}: missing", compatibility::DOCUMENT)),
@@ -39,7 +42,21 @@ pub(crate) fn run() -> anyhow::Result<()> {
     if !problems.is_empty() {
         bail!("{} layout problems:\n  {}", problems.len(), problems.join("\n  "));
     }
-    println!("tidy: {} files checked; {}", files.len(), budget.summary());
+    println!(
+        "tidy: {} files checked; {}; {}",
+        files.len(),
+        budget.summary(),
+        circles.summary()
+    );
+    Ok(())
+}
+
+/// Prints every import circle and who uses whom in it.
+pub(crate) fn show_circles() -> anyhow::Result<()> {
+    print!(
+        "{}",
+        circles::Circles::find(shell::root(), &tracked_files()?)?.describe()
+    );
     Ok(())
 }
 
