@@ -87,14 +87,14 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let token = prop_oneof![3 => "[ab]", 1 => Just("*".to_owned()), 1 => Just("a*".to_owned())];
-    let pattern = (prop::collection::vec(token.clone(), 1..4), any::<bool>()).prop_map(|(mut tokens, tail)| {
+    let pattern = (prop::collection::vec(token.clone(), 1..7), any::<bool>()).prop_map(|(mut tokens, tail)| {
         if tail {
             tokens.push(">".into());
         }
         tokens.join(".")
     });
     let literal = prop_oneof![
-        8 => prop::collection::vec(prop_oneof![4 => "[ab]", 1 => Just("*".to_owned())], 1..5).prop_map(|tokens| tokens.join(".")),
+        8 => prop::collection::vec(prop_oneof![4 => "[ab]", 1 => Just("*".to_owned())], 1..8).prop_map(|tokens| tokens.join(".")),
         1 => Just("a..b".to_owned()),
         1 => Just("a.".to_owned()),
     ];
@@ -137,6 +137,8 @@ proptest! {
                 }
             }
             prop_assert_eq!(table.counters().subscriptions, all.len());
+            let nodes: usize = table.patterns.iter().map(|shard| read(shard).size().0).sum();
+            prop_assert!(nodes <= 2 * all.len(), "{} nodes for {} subscriptions", nodes, all.len());
         }
         for subscription in all.into_values() {
             table.remove(&subscription);
@@ -270,6 +272,38 @@ fn very_deep_patterns_do_not_exhaust_the_stack() {
     assert_eq!(answer(&table.matches(text.as_bytes())), (vec![7], vec![]));
     table.remove(&subscription);
     assert_eq!(answer(&table.matches(text.as_bytes())), (vec![], vec![]));
+}
+
+/// Long patterns cost what they are long, however many tokens they have; patterns that go inside each other cost a node each.
+#[test]
+fn patterns_cost_their_bytes_and_not_their_tokens() {
+    let (table, shared) = (RoutingTable::new(), attachment(Arc::default()));
+    let text = |number: usize| format!("a.{number}.{}*", "b.".repeat(1_800));
+    let all: Vec<_> = (0..200)
+        .map(|number| subscription(&shared, &text(number), None, number as u64))
+        .collect();
+    all.iter().for_each(|subscription| table.insert(subscription));
+    let size = || {
+        let sizes = table.patterns.iter().map(|shard| read(shard).size());
+        sizes.fold((0, 0), |(nodes, bytes), more| (nodes + more.0, bytes + more.1))
+    };
+    let (nodes, bytes) = size();
+    let sent: usize = all.iter().map(|subscription| subscription.subject().len()).sum();
+    assert!(
+        nodes <= 2 * all.len() && bytes <= sent,
+        "{nodes} nodes, {bytes} of {sent} bytes"
+    );
+    all.iter().for_each(|subscription| assert!(table.remove(subscription)));
+    assert_eq!(size(), (0, 0));
+
+    let nested: Vec<_> = (1..5_000)
+        .map(|tokens| subscription(&shared, &format!("{}*", "n.".repeat(tokens)), None, tokens as u64))
+        .collect();
+    nested.iter().for_each(|subscription| table.insert(subscription));
+    let deep = format!("{}x", "n.".repeat(4_000));
+    assert_eq!(answer(&table.matches(deep.as_bytes())), (vec![4_000], vec![]));
+    // Dropped without a recursion as deep as they are.
+    drop(table);
 }
 
 /// The first subscription to a literal subject stands for it in the table: nothing of it may stay when it goes.

@@ -1,5 +1,6 @@
-//! Patterns by token. Nodes live in an arena and are walked with an explicit stack: neither depth nor dropping of a
-//! pattern with thousands of tokens can exhaust a thread's stack, and each node is visited at most once per match.
+//! Patterns by token. A chain of tokens without a branch is one node, so there are at most two nodes per pattern and their
+//! texts are as long as the patterns, however many tokens those have. Nodes are walked and dropped without recursion: no
+//! depth can exhaust a thread's stack. Each node is visited at most once per match, and what is removed goes back at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,14 +11,17 @@ use seaway_nats_protocol::subject;
 use super::leaf::{Leaf, RouteBuilder};
 use crate::subscription::Subscription;
 
-/// Index of the root in the arena; also "no node" where a child is meant, as the root is nobody's child.
-const ROOT: u32 = 0;
+/// Children beyond which a node gives the room of those that went back, once most have gone.
+const CHILDREN_KEPT: usize = 16;
 
+/// Below the root every node without leaves has at least two children.
 #[derive(Default)]
 struct Node {
-    children: HashMap<Box<[u8]>, u32, RandomState>,
+    /// The tokens between the one that leads here and the end of this node, joined; empty when there are none.
+    chain: Box<[u8]>,
+    children: HashMap<Box<[u8]>, Box<Node>, RandomState>,
     /// Child for `*`.
-    any: u32,
+    any: Option<Box<Node>>,
     /// Patterns that end here.
     here: Leaf,
     /// Patterns that end here with `>`.
@@ -25,171 +29,298 @@ struct Node {
 }
 
 impl Node {
-    fn is_empty(&self) -> bool {
-        self.children.is_empty() && self.any == ROOT && self.here.is_empty() && self.tail.is_empty()
+    fn has_leaves(&self) -> bool {
+        !self.here.is_empty() || !self.tail.is_empty()
     }
-}
 
-pub(crate) struct Trie {
-    nodes: Vec<Node>,
-    free: Vec<u32>,
-}
+    fn is_empty(&self) -> bool {
+        self.children.is_empty() && self.any.is_none() && !self.has_leaves()
+    }
 
-impl Default for Trie {
-    fn default() -> Self {
-        Self {
-            nodes: vec![Node::default()],
-            free: Vec::new(),
+    fn child(&self, token: &[u8]) -> Option<&Node> {
+        if token == subject::TOKEN_ANY {
+            self.any.as_deref()
+        } else {
+            self.children.get(token).map(|child| &**child)
         }
     }
+
+    fn child_mut(&mut self, token: &[u8]) -> Option<&mut Node> {
+        if token == subject::TOKEN_ANY {
+            self.any.as_deref_mut()
+        } else {
+            self.children.get_mut(token).map(|child| &mut **child)
+        }
+    }
+
+    /// The node above the one where `path` ends, the token that leads there, and how many levels below this one it is.
+    fn parent_of<'a>(&mut self, mut path: &'a [u8]) -> Option<(&mut Node, &'a [u8], usize)> {
+        let mut at = self;
+        for level in 0.. {
+            let (token, behind) = first_token(path);
+            let chain = &at.child(token)?.chain;
+            path = match behind.strip_prefix(&**chain)? {
+                [] => return Some((at, token, level)),
+                rest if chain.is_empty() => rest,
+                [subject::TOKEN_SEPARATOR, rest @ ..] => rest,
+                _ => return None,
+            };
+            at = at.child_mut(token)?;
+        }
+        None
+    }
+
+    fn adopt(&mut self, token: &[u8], child: Box<Node>) -> &mut Node {
+        if token == subject::TOKEN_ANY {
+            self.any.insert(child)
+        } else {
+            self.children.entry(token.into()).insert_entry(child).into_mut()
+        }
+    }
+
+    fn disown(&mut self, token: &[u8]) {
+        if token == subject::TOKEN_ANY {
+            self.any = None;
+            return;
+        }
+        self.children.remove(token);
+        if self.children.capacity() > CHILDREN_KEPT && self.children.len() * 8 < self.children.capacity() {
+            self.children.shrink_to_fit();
+        }
+    }
+
+    /// Cuts the node after `len` bytes of its chain: what was behind becomes its only child.
+    fn split(&mut self, len: usize) {
+        let whole = std::mem::take(&mut self.chain);
+        let (front, behind) = cut(&whole, len);
+        let (token, chain) = first_token(behind);
+        let mut lower = Box::new(std::mem::take(self));
+        lower.chain = chain.into();
+        self.chain = front.into();
+        self.adopt(token, lower);
+    }
+
+    /// Becomes one node with its child when that is the only reason for it to be.
+    fn merge(&mut self) {
+        if self.has_leaves() || self.children.len() + usize::from(self.any.is_some()) != 1 {
+            return;
+        }
+        let (token, child) = match self.any.take() {
+            Some(child) => (subject::TOKEN_ANY.into(), child),
+            None => match std::mem::take(&mut self.children).into_iter().next() {
+                Some(only) => only,
+                None => return,
+            },
+        };
+        let chain = join(&[&self.chain, &token, &child.chain]).into();
+        *self = Node { chain, ..*child };
+    }
+}
+
+/// The first token of a pattern, and what follows it; both are empty at the end of the pattern.
+fn first_token(path: &[u8]) -> (&[u8], &[u8]) {
+    let len = path
+        .iter()
+        .position(|byte| *byte == subject::TOKEN_SEPARATOR)
+        .unwrap_or(path.len());
+    cut(path, len)
+}
+
+/// What is before and behind the separator at `len`; everything is behind when there is no token before it.
+fn cut(path: &[u8], len: usize) -> (&[u8], &[u8]) {
+    if len == 0 {
+        return (&[], path);
+    }
+    (&path[..len], path.get(len + 1..).unwrap_or_default())
+}
+
+/// A pattern without its `>`, and whether it had one.
+fn without_tail(pattern: &[u8]) -> (&[u8], bool) {
+    match pattern.strip_suffix(subject::TOKEN_TAIL) {
+        None => (pattern, false),
+        Some([]) => (&[], true),
+        // A token may end like this; the tail is a token of its own.
+        Some([path @ .., subject::TOKEN_SEPARATOR]) => (path, true),
+        Some(_) => (pattern, false),
+    }
+}
+
+/// Bytes of `chain` up to the last token that `path` begins with too.
+fn common(chain: &[u8], path: &[u8]) -> usize {
+    let equal = chain.iter().zip(path).take_while(|(one, other)| one == other).count();
+    let ends = |text: &[u8]| text.get(equal).is_none_or(|byte| *byte == subject::TOKEN_SEPARATOR);
+    if ends(chain) && ends(path) {
+        return equal;
+    }
+    let separator = chain[..equal]
+        .iter()
+        .rposition(|byte| *byte == subject::TOKEN_SEPARATOR);
+    separator.unwrap_or(0)
+}
+
+/// Where the rest of `text` behind a node begins, when the subject goes through it: past its end when nothing is left.
+fn through(chain: &[u8], text: &[u8], mut start: usize) -> Option<usize> {
+    if chain.is_empty() {
+        return Some(start);
+    }
+    for token in subject::tokens(chain) {
+        let (found, _) = first_token(text.get(start..)?);
+        // No token of a subject is empty: an empty one is the end.
+        if found.is_empty() || (token != subject::TOKEN_ANY && token != found) {
+            return None;
+        }
+        start += found.len() + 1;
+    }
+    Some(start)
+}
+
+#[derive(Default)]
+pub(crate) struct Trie {
+    root: Node,
 }
 
 impl Trie {
     pub(super) fn is_empty(&self) -> bool {
-        self.nodes[ROOT as usize].is_empty()
-    }
-
-    fn node(&mut self, index: u32) -> &mut Node {
-        &mut self.nodes[index as usize]
-    }
-
-    fn allocate(&mut self) -> u32 {
-        if let Some(index) = self.free.pop() {
-            return index;
-        }
-        self.nodes.push(Node::default());
-        u32::try_from(self.nodes.len() - 1).expect("memory ends long before 2^32 nodes")
+        self.root.is_empty()
     }
 
     /// The leaf of a valid pattern; created if need be, so something has to be inserted into it.
     pub(super) fn leaf_for_insert(&mut self, pattern: &[u8]) -> &mut Leaf {
-        let mut at = ROOT;
-        for token in subject::tokens(pattern) {
-            if token == subject::TOKEN_TAIL {
-                return &mut self.node(at).tail;
+        let (mut path, tail) = without_tail(pattern);
+        let mut at = &mut self.root;
+        while !path.is_empty() {
+            let (token, behind) = first_token(path);
+            if at.child(token).is_none() {
+                let chain = behind.into();
+                at = at.adopt(
+                    token,
+                    Box::new(Node {
+                        chain,
+                        ..Node::default()
+                    }),
+                );
+                break;
             }
-            at = if token == subject::TOKEN_ANY {
-                match self.node(at).any {
-                    ROOT => {
-                        let child = self.allocate();
-                        self.node(at).any = child;
-                        child
-                    }
-                    child => child,
-                }
-            } else {
-                match self.node(at).children.get(token) {
-                    Some(child) => *child,
-                    None => {
-                        let child = self.allocate();
-                        self.node(at).children.insert(token.into(), child);
-                        child
-                    }
-                }
-            };
+            at = at.child_mut(token).expect("it was just seen");
+            let shared = common(&at.chain, behind);
+            if shared < at.chain.len() {
+                at.split(shared);
+            }
+            path = cut(behind, shared).1;
         }
-        &mut self.node(at).here
+        if tail { &mut at.tail } else { &mut at.here }
     }
 
     /// Removes a subscription and the nodes it alone kept. Returns whether it was the last one of its pattern.
     pub(super) fn remove(&mut self, subscription: &Arc<Subscription>) -> bool {
-        let mut path: Vec<(u32, &[u8])> = Vec::new();
-        let mut at = ROOT;
-        let mut tail = false;
-        for token in subject::tokens(subscription.subject()) {
-            if token == subject::TOKEN_TAIL {
-                tail = true;
-                break;
-            }
-            let node = &self.nodes[at as usize];
-            let child = if token == subject::TOKEN_ANY {
-                node.any
+        let (path, tail) = without_tail(subscription.subject());
+        let removed = |node: &mut Node| {
+            if tail {
+                node.tail.remove(subscription)
             } else {
-                node.children.get(token).copied().unwrap_or(ROOT)
-            };
-            if child == ROOT {
-                return false;
+                node.here.remove(subscription)
             }
-            path.push((at, token));
-            at = child;
-        }
-        let node = self.node(at);
-        let last = if tail {
-            node.tail.remove(subscription)
-        } else {
-            node.here.remove(subscription)
         };
-        while let Some((parent, token)) = path.pop() {
-            if !self.node(at).is_empty() {
-                break;
-            }
-            *self.node(at) = Node::default();
-            self.free.push(at);
-            if token == subject::TOKEN_ANY {
-                self.node(parent).any = ROOT;
-            } else {
-                self.node(parent).children.remove(token);
-            }
-            at = parent;
+        if path.is_empty() {
+            return removed(&mut self.root);
         }
-        if self.is_empty() {
-            *self = Self::default();
+        let Some((parent, token, level)) = self.root.parent_of(path) else {
+            return false;
+        };
+        let Some(node) = parent.child_mut(token) else {
+            return false;
+        };
+        let last = removed(node);
+        node.merge();
+        if node.is_empty() {
+            parent.disown(token);
+            // The root stays a node of its own.
+            if level > 0 {
+                parent.merge();
+            }
         }
         last
     }
 
     /// Adds the leaves of every pattern that matches a well-formed subject.
     pub(super) fn matches(&self, text: &[u8], builder: &mut RouteBuilder<'_>) {
-        let mut open: smallvec::SmallVec<[(u32, usize); 16]> = smallvec::smallvec![(ROOT, 0)];
-        while let Some((index, start)) = open.pop() {
-            let node = &self.nodes[index as usize];
+        let mut open: smallvec::SmallVec<[(&Node, usize); 16]> = smallvec::smallvec![(&self.root, 0)];
+        while let Some((node, start)) = open.pop() {
+            let Some(start) = through(&node.chain, text, start) else {
+                continue;
+            };
             if start > text.len() {
                 builder.add(&node.here);
                 continue;
             }
             builder.add(&node.tail);
-            let rest = &text[start..];
-            let length = rest
-                .iter()
-                .position(|byte| *byte == subject::TOKEN_SEPARATOR)
-                .unwrap_or(rest.len());
-            let next = start + length + 1;
-            if node.any != ROOT {
-                open.push((node.any, next));
-            }
-            if let Some(child) = node.children.get(&rest[..length]) {
-                open.push((*child, next));
-            }
+            let (token, _) = first_token(&text[start..]);
+            let next = start + token.len() + 1;
+            open.extend(node.any.as_deref().map(|any| (any, next)));
+            open.extend(node.children.get(token).map(|child| (&**child, next)));
         }
     }
 
     /// Calls `visit` with the text of every pattern that has a subscription.
     pub(super) fn for_each_pattern(&self, visit: &mut dyn FnMut(&[u8])) {
-        let mut open: Vec<(u32, Vec<u8>)> = vec![(ROOT, Vec::new())];
-        let join = |prefix: &[u8], token: &[u8]| {
-            let mut text = prefix.to_vec();
-            if !text.is_empty() {
-                text.push(subject::TOKEN_SEPARATOR);
-            }
-            text.extend_from_slice(token);
-            text
-        };
-        while let Some((index, prefix)) = open.pop() {
-            let node = &self.nodes[index as usize];
+        let mut open: Vec<(&Node, Vec<u8>)> = vec![(&self.root, Vec::new())];
+        while let Some((node, prefix)) = open.pop() {
+            let prefix = join(&[&prefix, &node.chain]);
             if !node.here.is_empty() {
                 visit(&prefix);
             }
             if !node.tail.is_empty() {
-                visit(&join(&prefix, subject::TOKEN_TAIL));
+                visit(&join(&[&prefix, subject::TOKEN_TAIL]));
             }
-            if node.any != ROOT {
-                open.push((node.any, join(&prefix, subject::TOKEN_ANY)));
-            }
+            let any = node.any.iter().map(|child| (subject::TOKEN_ANY, child));
+            let children = node.children.iter().map(|(token, child)| (&**token, child));
             open.extend(
-                node.children
-                    .iter()
-                    .map(|(token, child)| (*child, join(&prefix, token))),
+                any.chain(children)
+                    .map(|(token, child)| (&**child, join(&[&prefix, token]))),
             );
         }
+    }
+}
+
+impl Drop for Trie {
+    fn drop(&mut self) {
+        let mut open = vec![std::mem::take(&mut self.root)];
+        while let Some(mut node) = open.pop() {
+            open.extend(node.any.take().map(|child| *child));
+            open.extend(node.children.drain().map(|(_, child)| *child));
+        }
+    }
+}
+
+/// The parts that are not empty, as one text of tokens.
+fn join(parts: &[&[u8]]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = parts.iter().copied().filter(|part| !part.is_empty()).collect();
+    parts.join(&subject::TOKEN_SEPARATOR)
+}
+
+#[cfg(test)]
+impl Trie {
+    /// Nodes below the root, and bytes of the texts that lead to them and that they hold.
+    ///
+    /// # Panics
+    /// When a node has no reason to be.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let (mut nodes, mut bytes) = (0, 0);
+        let mut open: Vec<&Node> = vec![&self.root];
+        while let Some(node) = open.pop() {
+            for (token, child) in node
+                .children
+                .iter()
+                .map(|(token, child)| (&**token, child))
+                .chain(node.any.iter().map(|child| (&[][..], child)))
+            {
+                let branches = child.children.len() + usize::from(child.any.is_some());
+                assert!(child.has_leaves() || branches > 1, "a node that branches nowhere");
+                nodes += 1;
+                bytes += token.len() + child.chain.len();
+                open.push(child);
+            }
+        }
+        (nodes, bytes)
     }
 }
