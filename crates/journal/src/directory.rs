@@ -1,12 +1,12 @@
 //! Directories of sealed segments (docs/journal-format.md §7): building one from the details of a segment, its codec, and
 //! reading single entries of it. Does not know which of the messages are still live.
 
-use crate::LogId;
 use crate::disk::Disk;
 use crate::format::{
     ENCRYPTED_FLAG, FILE_HEADER_BYTES, Identity, SegmentId, check_header, check_preamble, i64_at, identity_at,
     is_encrypted, seal_header, u32_at, u64_at, write_preamble,
 };
+use crate::names::LogId;
 use crate::record::ENCRYPTION_BYTES;
 use std::io;
 use std::ops::Range;
@@ -106,8 +106,9 @@ impl Content {
         if !self.encrypted {
             return 0;
         }
-        let added = u128::from(self.messages) * ENCRYPTION_BYTES as u128;
-        (added * u128::from(bytes) / u128::from(self.message_bytes.max(1))) as u64
+        // Both are below 2^31, as a segment is.
+        let added = self.messages * ENCRYPTION_BYTES as u64;
+        added.saturating_mul(bytes) / self.message_bytes.max(1)
     }
 }
 

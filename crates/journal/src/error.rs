@@ -1,6 +1,6 @@
 //! Errors of the journal, one type per family of operations.
 
-use crate::LogId;
+use crate::names::LogId;
 use std::io;
 
 /// Why a journal could not be opened. Nothing was changed on disk unless the variant says so.

@@ -5,12 +5,41 @@ use crate::directory::{Entry, Source, Span, damaged};
 use crate::disk::{Disk, DiskFile};
 use crate::encryption::{FileCipher, Keys};
 use crate::format::{Identity, SegmentId};
-use crate::job::{Locate, ReadJob};
 use crate::limits::{READ_BYTES_MAX, READ_GAP_BYTES};
+use crate::messages::{Fetched, Message};
+use crate::names::LogId;
 use crate::record::{self, ENCRYPTION_BYTES, Record};
-use crate::{LogId, Message};
 use std::io;
 use std::sync::Arc;
+
+/// A read of one segment for one log.
+pub(crate) struct ReadJob {
+    /// Names it.
+    pub(crate) read: u64,
+    pub(crate) identity: Identity,
+    pub(crate) keys: Option<Arc<Keys>>,
+    pub(crate) id: SegmentId,
+    pub(crate) log: LogId,
+    pub(crate) locate: Locate,
+    pub(crate) bytes_max: u64,
+}
+
+/// How a read finds its records.
+pub(crate) enum Locate {
+    Directory(Source, Span),
+    /// Sequence, offset and length of each record.
+    Known(Vec<Place>),
+}
+
+impl Locate {
+    /// How many records.
+    pub(crate) fn count(&self) -> u64 {
+        match self {
+            Locate::Directory(_, span) => u64::from(span.count),
+            Locate::Known(places) => places.len() as u64,
+        }
+    }
+}
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
@@ -18,13 +47,6 @@ pub(crate) struct Place {
     pub(crate) offset: u32,
     /// Length of the record, without what encryption adds.
     pub(crate) size: u32,
-}
-
-/// Messages fetched from a segment; bodies lie one after the other in `bytes`.
-#[derive(Debug, Default)]
-pub(crate) struct Fetched {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) messages: Vec<Message>,
 }
 
 fn places(before: u32, entries: &[Entry]) -> impl Iterator<Item = Place> + '_ {

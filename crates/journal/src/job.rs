@@ -4,10 +4,11 @@
 use crate::directory::{Detail, Directory, Entry, Extent, Run, Source, Span, damaged, read_summary};
 use crate::disk::{Disk, DiskFile};
 use crate::encryption::{EncryptionHeader, Keys};
-use crate::fetch::{Fetched, Place, gather, read};
+use crate::fetch::{ReadJob, gather, read};
 use crate::format::{Identity, SegmentHeader, SegmentId};
 use crate::limits::PIECE_BYTES;
-use crate::{LogId, Ticket};
+use crate::messages::{Fetched, Ticket};
+use crate::names::LogId;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,23 +91,6 @@ pub(crate) struct PrepareJob {
     pub(crate) recycled: Option<String>,
 }
 
-pub(crate) struct ReadJob {
-    pub(crate) read: u64,
-    pub(crate) identity: Identity,
-    pub(crate) keys: Option<Arc<Keys>>,
-    pub(crate) id: SegmentId,
-    pub(crate) log: LogId,
-    pub(crate) locate: Locate,
-    pub(crate) bytes_max: u64,
-}
-
-/// How a read finds its records.
-pub(crate) enum Locate {
-    Directory(Source, Span),
-    /// Sequence, offset and length of each record.
-    Known(Vec<Place>),
-}
-
 pub(crate) struct SeekJob {
     pub(crate) identity: Identity,
     pub(crate) id: SegmentId,
@@ -148,11 +132,9 @@ pub struct Outcome {
 pub(crate) enum OutcomeKind {
     Commit(io::Result<()>),
     Prepare {
-        number: u64,
         result: io::Result<Arc<dyn DiskFile>>,
     },
     Seal {
-        id: SegmentId,
         shortened: Option<u64>,
         directory: Arc<Directory>,
         result: io::Result<u64>,
@@ -213,7 +195,6 @@ impl Job {
                     .and_then(|()| if sync { file.sync_data() } else { Ok(()) }),
             ),
             JobKind::Prepare(job) => OutcomeKind::Prepare {
-                number: job.id.number,
                 result: prepare(disk, &job),
             },
             JobKind::Seal {
@@ -340,7 +321,7 @@ pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn D
 }
 
 fn seal(disk: &dyn Disk, identity: &Identity, directory: Directory, shorten: Option<Arc<dyn DiskFile>>) -> OutcomeKind {
-    let (id, extent, directory) = (directory.id, directory.extent, Arc::new(directory));
+    let (extent, directory) = (directory.extent, Arc::new(directory));
     let mut shortened = None;
     let result = (|| {
         if let Some(file) = shorten {
@@ -352,7 +333,6 @@ fn seal(disk: &dyn Disk, identity: &Identity, directory: Directory, shorten: Opt
         write_directory(disk, identity, &directory)
     })();
     OutcomeKind::Seal {
-        id,
         shortened,
         directory,
         result,

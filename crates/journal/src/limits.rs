@@ -30,6 +30,10 @@ pub const CHECKPOINT_BLOCK_BYTES: usize = 256 << 10;
 pub const CHECKPOINT_BLOCK_BYTES_MAX: u32 = 1 << 31;
 /// Logs captured for a checkpoint, or runs of a directory absorbed, in one step.
 pub const STEP_LOGS_MAX: usize = 2_048;
+/// Dead segments removed by one job.
+pub const REMOVALS_MAX: usize = 64;
+/// Dead segments looked at for one job: those that are being read, or whose death is not durable yet, stay.
+pub const REMOVALS_LOOKED_AT_MAX: usize = 1_024;
 /// Reads handed out at the same time.
 pub const READS_MAX: usize = 4;
 /// Messages of one cold read.

@@ -1,8 +1,8 @@
 //! Codec of single records (docs/journal-format.md §6). Pure; does not know what a body means.
 
-use crate::LogId;
 use crate::encryption::{FileCipher, NONCE_BYTES, TAG_BYTES};
 use crate::format::{i64_at, u32_at, u64_at};
+use crate::names::LogId;
 
 pub(crate) const KIND_MESSAGE: u8 = 1;
 pub(crate) const KIND_FACT: u8 = 2;

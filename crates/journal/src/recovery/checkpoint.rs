@@ -1,29 +1,30 @@
 //! Reading the newest checkpoint (docs/journal-format.md §8), one block in memory at a time.
 
 use super::{ENCRYPTED_ALONE, Recovery, Replay, damaged, io_error};
-use crate::checkpoint::{
+use crate::checkpoint_file::{
     BLOCK_HEADER_BYTES, BlockCipher, ENTRY_END, ENTRY_FACT, ENTRY_HEADER_BYTES, ENTRY_LOG, LOG_ENTRY_BYTES,
     block_checksum,
 };
+use crate::checkpoints::Published;
 use crate::disk::DiskFile;
+use crate::error::OpenError;
 use crate::format::{
     Cut, FILE_HEADER_BYTES, check_header, check_preamble, checkpoint_name, checkpoint_seed, i64_at, identity_at,
     read_encryption, u32_at, u64_at,
 };
+use crate::index::Index;
 use crate::limits::CHECKPOINT_BLOCK_BYTES_MAX;
-use crate::logs::Logs;
-use crate::{LogId, OpenError, Position};
+use crate::messages::LogBounds;
+use crate::names::{LogId, Position};
 use std::sync::Arc;
 
 /// The checkpoint recovery starts from.
 pub(crate) struct CheckpointRead {
-    pub(crate) name: String,
-    pub(crate) begin: Position,
+    pub(crate) published: Published,
     /// The end of what the tail follows.
     pub(crate) tail: Cut,
     /// Everything before this position was durable when it was published.
     pub(crate) requires: Position,
-    pub(crate) bytes: u64,
 }
 
 struct End {
@@ -44,7 +45,7 @@ impl Recovery<'_> {
         loop {
             let offset = source.offset;
             let plain = source.next_block()?;
-            let end = replay_entries(plain, &mut entries, &mut self.logs, replay)
+            let end = replay_entries(plain, &mut entries, &mut self.index, replay)
                 .map_err(|reason| damaged(&source.name, offset, reason))?;
             self.work.done = source.offset;
             self.work.bytes_read = source.offset;
@@ -56,17 +57,21 @@ impl Recovery<'_> {
                 return Err(damaged(source.name, source.offset, reason));
             }
             let header = &source.header;
+            let tail = Cut {
+                segment: u64_at(header, 48),
+                offset: u64_at(header, 56),
+                position: u64_at(header, 64),
+                checksum: u32_at(header, 72),
+            };
             return Ok(Some(CheckpointRead {
-                begin,
-                tail: Cut {
-                    segment: u64_at(header, 48),
-                    offset: u64_at(header, 56),
-                    position: u64_at(header, 64),
-                    checksum: u32_at(header, 72),
+                published: Published {
+                    begin,
+                    begin_segment: tail.segment,
+                    bytes: source.length,
+                    name: source.name,
                 },
+                tail,
                 requires: end.requires,
-                bytes: source.length,
-                name: source.name,
             }));
         }
     }
@@ -170,7 +175,7 @@ impl Recovery<'_> {
 fn replay_entries(
     mut bytes: &[u8],
     entries: &mut u64,
-    logs: &mut Logs,
+    index: &mut Index,
     replay: &mut dyn Replay,
 ) -> Result<Option<End>, String> {
     while !bytes.is_empty() {
@@ -187,9 +192,14 @@ fn replay_entries(
         match bytes[0] {
             ENTRY_LOG if length == LOG_ENTRY_BYTES => {
                 let (first, last) = (u64_at(body, 8), u64_at(body, 16));
-                let log = logs.get_or_insert(LogId(u64_at(body, 0)), first, last);
-                log.last_timestamp = i64_at(body, 32);
-                log.as_of = u64_at(body, 40);
+                let bounds = LogBounds {
+                    first,
+                    last,
+                    count: last.wrapping_sub(first).wrapping_add(1),
+                    bytes: u64_at(body, 24),
+                    last_timestamp: i64_at(body, 32),
+                };
+                index.restore(LogId(u64_at(body, 0)), &bounds, u64_at(body, 40));
             }
             ENTRY_FACT if length > 0 => replay.fact(body[0], &body[1..]),
             ENTRY_END if length == 16 => {

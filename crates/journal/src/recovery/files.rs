@@ -1,8 +1,8 @@
 //! What lies in the directory: which files are the journal's, which epochs there were, and whether all of it is somebody else's.
 
 use super::{damaged, io_error};
-use crate::OpenError;
 use crate::disk::{DirectoryEntry, Disk};
+use crate::error::OpenError;
 use crate::format::{EpochFile, FileName, SegmentId, epoch_name};
 use std::collections::BTreeMap;
 

@@ -2,12 +2,10 @@
 //! still hold.
 
 use super::{Recovery, Replay, damaged, io_error};
-use crate::OpenError;
-use crate::absorb::{absorb, absorb_run};
-use crate::directory::{Content, Directory, Extent, Run, Source, read_summary};
+use crate::directory::{Directory, Run, Source, read_summary};
+use crate::error::OpenError;
 use crate::format::{Cut, SegmentId};
 use crate::job::write_directory;
-use crate::segment::{Segment, SegmentState};
 use std::io;
 use std::sync::Arc;
 
@@ -20,26 +18,10 @@ impl Recovery<'_> {
             self.work.done += self.files.directories.get(&id).copied().unwrap_or(0);
             self.work.tell(replay);
         }
-        let (mut total, mut messages) = (0, 0);
-        for log in self.logs.iter_mut() {
-            let mut next = log.first;
-            for range in &log.ranges {
-                if range.first > next {
-                    break;
-                }
-                next = range.last + 1;
-            }
-            if next <= log.last {
-                let reason = format!("message {next} of log {} is in no segment", log.id.0);
-                return Err(damaged("the journal", 0, reason));
-            }
-            log.bytes = log.ranges.iter().map(crate::logs::Range::live_bytes).sum();
-            total += log.bytes;
-            messages += log.count();
-        }
-        self.logs.bytes = total;
-        self.logs.messages = messages;
-        Ok(())
+        self.index.restored().map_err(|(log, missing)| {
+            let reason = format!("message {missing} of log {} is in no segment", log.0);
+            damaged("the journal", 0, reason)
+        })
     }
 
     fn index_segment(&mut self, id: SegmentId, cut: Cut) -> Result<(), OpenError> {
@@ -49,7 +31,7 @@ impl Recovery<'_> {
             match read_summary(self.disk, &self.identity, id) {
                 Ok(Ok(summary)) => {
                     self.work.bytes_read += summary.bytes_read();
-                    self.add_segment(
+                    self.segments.add_found(
                         id,
                         length,
                         summary.extent,
@@ -73,7 +55,7 @@ impl Recovery<'_> {
         let index = built.unwrap_or(self.built.len() - 1);
         let directory = self.built.swap_remove(index);
         let (source, directory_length, directory) = self.keep_directory(directory)?;
-        self.add_segment(
+        self.segments.add_found(
             id,
             length,
             directory.extent,
@@ -81,11 +63,8 @@ impl Recovery<'_> {
             source,
             directory.content(),
         );
-        for run in &directory.runs {
-            if let Some(log) = self.logs.get_mut(run.log) {
-                absorb_run(log, run, &directory, &mut self.segments, cut.position);
-            }
-        }
+        self.index
+            .restore_directory(&directory, &mut self.segments, cut.position);
         Ok(())
     }
 
@@ -109,29 +88,9 @@ impl Recovery<'_> {
         }
     }
 
-    fn add_segment(
-        &mut self,
-        id: SegmentId,
-        length: u64,
-        extent: Extent,
-        directory_length: u64,
-        source: Source,
-        content: Content,
-    ) {
-        let mut segment = Segment::new(id, length, SegmentState::Sealed);
-        segment.extent = extent;
-        segment.directory_length = directory_length;
-        segment.source = source;
-        segment.content = content;
-        self.segments.by_number.insert(id.number, segment);
-    }
-
     fn absorb_from_file(&mut self, id: SegmentId, runs: &[Run], at: u64) {
         let (disk, identity, source) = (self.disk, self.identity, Source::File { runs: runs.len() });
         for run in runs {
-            let Some(log) = self.logs.get_mut(run.log) else {
-                continue;
-            };
             // Only a run whose front was trimmed asks; when its page cannot be read, too much counts as live.
             let base_before = |sequence: u64| {
                 let Some(entry) = (sequence - run.first)
@@ -144,7 +103,8 @@ impl Recovery<'_> {
                 let entries = entries.ok()?;
                 entries.first().map(|entry| entry.cumulative)
             };
-            absorb(log, run, id.number, &base_before, &mut self.segments, at);
+            self.index
+                .restore_run(run, id.number, &base_before, &mut self.segments, at);
         }
     }
 }

@@ -6,20 +6,21 @@ mod files;
 mod index;
 mod scan;
 
-use crate::LogId;
-use crate::commit::{OpenSegment, Writer};
+use crate::checkpoints::Checkpoints;
 use crate::directory::Directory;
-use crate::disk::{Disk, DiskFile, DiskLock, LockError};
+use crate::disk::{Disk, DiskLock, LockError};
 use crate::encryption::{KeyError, Keys};
+use crate::error::OpenError;
 use crate::format::{Cut, EpochFile, Identity, LOCK_NAME, SegmentId, epoch_name};
+use crate::index::Index;
 use crate::job::{PrepareJob, prepare, write_whole};
-use crate::journal::Journal;
-use crate::limits::{SEGMENT_BYTES_FIRST, SEGMENT_BYTES_FULL_DISK, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES};
-use crate::logs::Logs;
+use crate::journal::{Journal, Parts};
+use crate::limits::{SEGMENT_BYTES_FIRST, SEGMENT_BYTES_FULL_DISK, SEGMENT_BYTES_MIN};
+use crate::names::{LogId, Position};
 use crate::options::Options;
-use crate::segment::{Segment, SegmentState, Segments};
-use crate::tail::{Cache, Tail};
-use crate::{OpenError, Position};
+use crate::record_log::{FirstSegment, RecordLog};
+use crate::scope::Scope;
+use crate::segments::SegmentSet;
 use files::Files;
 use std::io;
 use std::sync::Arc;
@@ -125,8 +126,8 @@ pub(crate) struct Recovery<'a> {
     pub(crate) options: &'a Options,
     pub(crate) identity: Identity,
     pub(crate) files: Files,
-    pub(crate) logs: Logs,
-    pub(crate) segments: Segments,
+    pub(crate) index: Index,
+    pub(crate) segments: SegmentSet,
     /// Directories that had to be made from the segments themselves.
     pub(crate) built: Vec<Directory>,
     pub(crate) remarks: Vec<String>,
@@ -168,37 +169,10 @@ impl Journal {
         let disk = disk.as_ref();
         let mut options = options;
         options.segment_bytes_max = options.segment_bytes_max.max(SEGMENT_BYTES_MIN);
-        files::refuse_foreign(disk)?;
-        // Before the lock, which is written to: a wrong key leaves everything as it is.
-        let peeked = files::peek_newest_epoch(disk);
-        let early_keys = unlock(peeked.as_ref(), &options)?;
-        let lock = disk.lock(LOCK_NAME, &options.holder).map_err(|error| match error {
-            LockError::Held(holder) => OpenError::Locked { holder },
-            LockError::Io(error) => io_error("lock the journal")(error),
-        })?;
-        let files = Files::list(disk)?;
-        let identity = files.newest_epoch().map_or(options.identity, |epoch| epoch.identity);
-        let keys = if files.newest_epoch() == peeked.as_ref() {
-            early_keys
-        } else {
-            unlock(files.newest_epoch(), &options)?
-        };
-        let mut recovery = Recovery {
-            disk,
-            options: &options,
-            identity,
-            remarks: files.remarks.clone(),
-            files,
-            logs: Logs::default(),
-            segments: Segments::default(),
-            built: Vec::new(),
-            work: Work::default(),
-            keys,
-            body: Vec::new(),
-        };
-        recovery.work.total = recovery.files.bytes_to_read();
+        let (mut recovery, lock) = Recovery::begin(disk, &options)?;
+        let identity = recovery.identity;
         let checkpoint = recovery.read_checkpoint(replay)?;
-        let position = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.begin);
+        let position = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.published.begin);
         replay.tail_begins(position);
         let tail = recovery.read_tail(checkpoint.as_ref(), replay)?;
         replay.verify().map_err(OpenError::Refused)?;
@@ -206,38 +180,37 @@ impl Journal {
         // Before directories are written: they can wait in memory when the disk is full, records cannot.
         let first = recovery.first_segment(epoch, tail.end)?;
         recovery.build_index(tail.end, replay)?;
-        for log in recovery.logs.iter() {
-            replay.log_recovered(RecoveredLog {
-                log: log.id,
-                first: log.first,
-                last: log.last,
-                bytes: log.bytes,
-                last_timestamp: log.last_timestamp,
-            });
-        }
+        recovery.tell_logs(replay);
         let opened = Opened {
             epoch,
             created: recovery.files.epochs.is_empty(),
             position: tail.end.position,
-            checkpoint: checkpoint.as_ref().map(|checkpoint| checkpoint.begin),
+            checkpoint: checkpoint.as_ref().map(|checkpoint| checkpoint.published.begin),
             tail_records: tail.records,
             bytes_read: recovery.work.bytes_read,
             cut: tail.report,
             remarks: recovery.remarks.clone(),
         };
-        let (logs, segments, keys) = (recovery.logs, recovery.segments, recovery.keys);
+        let scope = Scope {
+            identity,
+            epoch,
+            keys: recovery.keys,
+        };
+        let (index, mut segments) = (recovery.index, recovery.segments);
         // The key has served.
         options.encryption = None;
-        let mut journal = assemble(identity, first, options, logs, segments, tail.end, keys, lock);
-        if let Some(checkpoint) = checkpoint {
-            journal.checkpoints.begin_segment = checkpoint.tail.segment;
-            journal.checkpoints.begin = checkpoint.begin;
-            journal.checkpoints.last_bytes = checkpoint.bytes;
-            journal.checkpoints.name = Some(checkpoint.name);
-        }
-        // The tail that was read counts towards the next checkpoint.
-        journal.checkpoints.inherited_bytes = tail.bytes;
-        journal.maintain();
+        let newest = checkpoint.map(|checkpoint| checkpoint.published);
+        segments.cover(newest.as_ref().map_or(0, |newest| newest.begin_segment));
+        let journal = Journal::assemble(Parts {
+            records: RecordLog::new(&scope, &options, first, tail.end, &mut segments),
+            // The tail that was read counts towards the next checkpoint.
+            checkpoints: Checkpoints::new(options.checkpoint_bytes, newest, tail.bytes),
+            scope,
+            options,
+            index,
+            segments,
+            lock,
+        });
         Ok((journal, opened))
     }
 }
@@ -253,6 +226,42 @@ fn unlock(newest: Option<&EpochFile>, options: &Options) -> Result<Option<Arc<Ke
             Ok(keys) => Ok(Some(Arc::new(keys))),
             Err(KeyError) => Err(OpenError::WrongKey),
         },
+    }
+}
+
+impl<'a> Recovery<'a> {
+    /// Checks whose directory and which key it is, takes the lock, and looks at what is there.
+    fn begin(disk: &'a dyn Disk, options: &'a Options) -> Result<(Recovery<'a>, Box<dyn DiskLock>), OpenError> {
+        files::refuse_foreign(disk)?;
+        // Before the lock, which is written to: a wrong key leaves everything as it is.
+        let peeked = files::peek_newest_epoch(disk);
+        let early_keys = unlock(peeked.as_ref(), options)?;
+        let lock = disk.lock(LOCK_NAME, &options.holder).map_err(|error| match error {
+            LockError::Held(holder) => OpenError::Locked { holder },
+            LockError::Io(error) => io_error("lock the journal")(error),
+        })?;
+        let files = Files::list(disk)?;
+        let identity = files.newest_epoch().map_or(options.identity, |epoch| epoch.identity);
+        let keys = if files.newest_epoch() == peeked.as_ref() {
+            early_keys
+        } else {
+            unlock(files.newest_epoch(), options)?
+        };
+        let mut recovery = Recovery {
+            disk,
+            options,
+            identity,
+            remarks: files.remarks.clone(),
+            files,
+            index: Index::default(),
+            segments: SegmentSet::default(),
+            built: Vec::new(),
+            work: Work::default(),
+            keys,
+            body: Vec::new(),
+        };
+        recovery.work.total = recovery.files.bytes_to_read();
+        Ok((recovery, lock))
     }
 }
 
@@ -313,6 +322,21 @@ impl Recovery<'_> {
             self.disk.sync_directory().map_err(io_error("sync the directory"))?;
         }
         Ok(epoch)
+    }
+
+    fn tell_logs(&self, replay: &mut dyn Replay) {
+        for slot in 0..self.index.slots() {
+            let Some((log, bounds)) = self.index.slot(slot) else {
+                continue;
+            };
+            replay.log_recovered(RecoveredLog {
+                log,
+                first: bounds.first,
+                last: bounds.last,
+                bytes: bounds.bytes,
+                last_timestamp: bounds.last_timestamp,
+            });
+        }
     }
 
     /// Prepares the segment in which the epoch begins; on a full disk a small one, so that acks and trims, which win space back,
@@ -387,65 +411,4 @@ impl Recovery<'_> {
         self.disk.sync_directory()?;
         Ok(freed)
     }
-}
-
-/// The prepared segment in which an epoch begins.
-struct FirstSegment {
-    id: SegmentId,
-    capacity: u64,
-    file: Arc<dyn DiskFile>,
-}
-
-#[expect(clippy::too_many_arguments, reason = "everything that recovery found")]
-fn assemble(
-    identity: Identity,
-    first: FirstSegment,
-    options: Options,
-    logs: Logs,
-    mut segments: Segments,
-    end: Cut,
-    keys: Option<Arc<Keys>>,
-    lock: Box<dyn DiskLock>,
-) -> Journal {
-    let FirstSegment { id, capacity, file } = first;
-    let SegmentId { number, epoch } = id;
-    let mut segment = Segment::new(id, capacity, SegmentState::Open);
-    segment.content.encrypted = keys.is_some();
-    segment.extent.first_position = end.position;
-    segments.by_number.insert(number, segment);
-    let mut tail = Tail::default();
-    tail.open_segment(number);
-    let open = OpenSegment {
-        id,
-        seed: id.seed(&identity),
-        cipher: keys.as_ref().map(|keys| keys.own_segment(id)),
-        capacity,
-        cursor: SEGMENT_HEADER_BYTES,
-        first_position: end.position,
-        file: Some(file),
-        moved: 0,
-    };
-    let mut journal = Journal {
-        identity,
-        epoch,
-        options,
-        keys,
-        logs,
-        segments,
-        tail,
-        cache: Cache::default(),
-        writer: Writer::new(open, end.position, end.checksum),
-        maintenance: Default::default(),
-        checkpoints: Default::default(),
-        rewriter: Default::default(),
-        reads: Default::default(),
-        heads: Default::default(),
-        completions: Vec::new(),
-        poisoned: None,
-        statistics: Default::default(),
-        closing: false,
-        lock: Some(lock),
-    };
-    journal.plan_segment(0);
-    journal
 }

@@ -4,12 +4,12 @@ use super::checkpoint::CheckpointRead;
 use super::{CutReport, ENCRYPTED_ALONE, Recovery, Replay, damaged, io_error};
 use crate::directory::{Detail, Directory, Extent, read_summary};
 use crate::encryption::FileCipher;
+use crate::error::OpenError;
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Cut, SegmentHeader, SegmentId};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::options::DamagePolicy;
 use crate::record::{self, Record};
 use crate::verdict::{BodySeen, ChainSeen, CutKnown, HeaderSeen, LaterSeen, Observation, Verdict, decide};
-use crate::{LogId, OpenError};
 
 /// What the tail held.
 pub(crate) struct TailRead {
@@ -50,7 +50,7 @@ impl Recovery<'_> {
         checkpoint: Option<&CheckpointRead>,
         replay: &mut dyn Replay,
     ) -> Result<TailRead, OpenError> {
-        let begin = checkpoint.map_or(0, |checkpoint| checkpoint.begin);
+        let begin = checkpoint.map_or(0, |checkpoint| checkpoint.published.begin);
         let known = self.files.newest_epoch().map_or(Cut::default(), |epoch| epoch.cut);
         let start = checkpoint.map_or(Cut::default(), |checkpoint| checkpoint.tail);
         let ids: Vec<SegmentId> = self
@@ -97,12 +97,14 @@ impl Recovery<'_> {
     /// The tail begins where it must.
     fn check_first(&self, checkpoint: Option<&CheckpointRead>, first: Option<&SegmentId>) -> Result<(), OpenError> {
         let Some(checkpoint) = checkpoint else { return Ok(()) };
-        if first.is_none_or(|id| id.number != checkpoint.tail.segment) && checkpoint.requires > checkpoint.begin {
+        if first.is_none_or(|id| id.number != checkpoint.tail.segment)
+            && checkpoint.requires > checkpoint.published.begin
+        {
             let reason = format!(
                 "segment {:016x}, with which its tail begins, is missing",
                 checkpoint.tail.segment
             );
-            return Err(damaged(&checkpoint.name, 48, reason));
+            return Err(damaged(&checkpoint.published.name, 48, reason));
         }
         Ok(())
     }
@@ -428,48 +430,19 @@ impl Recovery<'_> {
                 body,
                 ..
             } => {
-                self.replay_message(log, sequence, timestamp, position)?;
+                self.index.replay_message(log, sequence, timestamp, position)?;
                 replay.message(log, sequence, timestamp, body.len() as u32);
             }
             Record::Fact { kind, .. } => replay.fact(kind, &self.body),
             Record::Trim { log, first, .. } => {
-                if let Some(state) = self.logs.get_mut(log).filter(|state| state.as_of <= position) {
-                    state.first = state.first.max(first.min(state.last.saturating_add(1)));
-                }
+                self.index.replay_trim(log, first, position);
                 replay.trim(log, first, &self.body);
             }
             Record::Delete { log, .. } => {
-                self.logs.remove(log);
+                self.index.replay_delete(log);
                 replay.delete(log, &self.body);
             }
         }
-        Ok(())
-    }
-
-    fn replay_message(&mut self, log: LogId, sequence: u64, timestamp: i64, position: u64) -> Result<(), String> {
-        if sequence == 0 || sequence == u64::MAX {
-            return Err(format!("impossible sequence {sequence} in log {}", log.0));
-        }
-        let state = self.logs.get_or_insert(log, sequence, sequence - 1);
-        if position < state.as_of {
-            return Ok(());
-        }
-        let follows = if state.is_empty() {
-            sequence > state.last
-        } else {
-            sequence == state.last + 1
-        };
-        if !follows {
-            return Err(format!(
-                "message {sequence} of log {} follows message {}",
-                log.0, state.last
-            ));
-        }
-        if state.is_empty() {
-            state.first = sequence;
-        }
-        state.last = sequence;
-        state.last_timestamp = timestamp;
         Ok(())
     }
 

@@ -83,9 +83,17 @@ struct Cached {
 pub(crate) struct Cache {
     buffers: VecDeque<Cached>,
     bytes: usize,
+    bytes_max: usize,
 }
 
 impl Cache {
+    pub(crate) fn new(bytes_max: usize) -> Cache {
+        Cache {
+            bytes_max,
+            ..Cache::default()
+        }
+    }
+
     pub(crate) fn push(&mut self, segment: u64, start: u32, bytes: Arc<Vec<u8>>) {
         self.bytes += bytes.capacity();
         self.buffers.push_back(Cached { segment, start, bytes });
@@ -116,9 +124,9 @@ impl Cache {
             .filter(|bytes| !bytes.is_empty())
     }
 
-    /// Drops the oldest buffers while more than `bytes_max` are kept, but never the newest `keep`, which are not durable yet.
-    pub(crate) fn shrink(&mut self, bytes_max: usize, keep: usize) {
-        while self.bytes > bytes_max && self.buffers.len() > keep {
+    /// Drops the oldest buffers while too much is kept, but never the newest `keep`, which are not durable yet.
+    pub(crate) fn shrink(&mut self, keep: usize) {
+        while self.bytes > self.bytes_max && self.buffers.len() > keep {
             if let Some(cached) = self.buffers.pop_front() {
                 self.bytes -= cached.bytes.capacity();
             }
@@ -133,7 +141,7 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LogId;
+    use crate::names::LogId;
 
     #[test]
     fn ordinals_survive_sealing() {
@@ -157,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded_and_found_by_offset() {
-        let mut cache = Cache::default();
+        let mut cache = Cache::new(15);
         for index in 0..4 {
             cache.push(1 + index / 2, (index % 2) as u32 * 10, Arc::new(vec![index as u8; 10]));
         }
@@ -165,10 +173,10 @@ mod tests {
         assert_eq!(cache.get(2, 0), Some(&[2; 10][..]));
         assert_eq!(cache.get(2, 20), None);
         assert_eq!(cache.get(0, 3), None);
-        cache.shrink(15, 2);
+        cache.shrink(2);
         assert_eq!(cache.bytes(), 20);
         assert_eq!(cache.get(1, 15), None);
-        cache.shrink(0, 0);
-        assert_eq!(cache.bytes(), 0);
+        cache.shrink(0);
+        assert_eq!(cache.bytes(), 10);
     }
 }

@@ -1,17 +1,21 @@
 //! The old end of the logs: what lies there (sizes and times read ahead, so that trimming never waits in a steady state) and
 //! what a trim or a deletion takes out of the index.
 
+use super::Index;
+use super::logs::Window;
+use crate::completion::Completion;
 use crate::directory::Span;
-use crate::job::{FetchedWindow, JobKind, WindowPart, WindowUse};
-use crate::journal::Journal;
+use crate::error::ReadError;
+use crate::job::{FetchedWindow, WindowPart, WindowUse};
 use crate::limits::{WINDOW_ENTRIES_MAX, WINDOW_ENTRIES_MIN, WINDOWS_PER_JOB};
-use crate::logs::Window;
-use crate::read::Head;
-use crate::{Completion, LogId, ReadError};
+use crate::messages::Head;
+use crate::names::LogId;
+use crate::record_log::RecordLog;
+use crate::segments::SegmentSet;
 use std::collections::VecDeque;
 
 #[derive(Default)]
-pub(crate) struct Heads {
+pub(super) struct Heads {
     /// Logs whose window should be filled.
     wanted: VecDeque<LogId>,
     /// Logs and first messages of ranges whose base is not exact.
@@ -19,9 +23,9 @@ pub(crate) struct Heads {
     next_generation: u64,
 }
 
-impl Journal {
+impl Index {
     /// Size (of the body), time and sequence of the oldest live message. `Reading` is followed by `Completion::HeadReady`.
-    pub fn head(&mut self, log: LogId) -> Head {
+    fn head(&mut self, log: LogId, records: &RecordLog) -> Head {
         let Some(state) = self.logs.get(log) else {
             return Head::Empty;
         };
@@ -31,7 +35,7 @@ impl Journal {
         let sequence = state.first;
         if sequence >= state.recent_first() {
             let ordinal = state.recent[(sequence - state.recent_first()) as usize];
-            let (_, detail) = self.tail.get(ordinal);
+            let (_, detail) = records.detail(ordinal);
             return Head::known(sequence, detail.size(), detail.timestamp);
         }
         let known = state.window.as_ref().and_then(|window| window.get(sequence)).copied();
@@ -47,20 +51,20 @@ impl Journal {
     }
 
     /// The same of the oldest live message not below `from`. `Reading` beyond the head only says that it was not read ahead:
-    /// after a trim to `from` [`Journal::head`] asks for it.
-    pub fn head_from(&mut self, log: LogId, from: u64) -> Head {
+    /// after a trim to `from` it is asked for.
+    pub(crate) fn head_from(&mut self, log: LogId, from: u64, records: &RecordLog) -> Head {
         let Some(state) = self.logs.get(log) else {
             return Head::Empty;
         };
         if from <= state.first {
-            return self.head(log);
+            return self.head(log, records);
         }
         if from > state.last {
             return Head::Empty;
         }
         if from >= state.recent_first() {
             let ordinal = state.recent[(from - state.recent_first()) as usize];
-            let (_, detail) = self.tail.get(ordinal);
+            let (_, detail) = records.detail(ordinal);
             return Head::known(from, detail.size(), detail.timestamp);
         }
         match state.window.as_ref().and_then(|window| window.get(from)) {
@@ -93,8 +97,13 @@ impl Journal {
         self.heads.wanted.push_back(log);
     }
 
-    pub(crate) fn next_windows_job(&mut self) -> Option<JobKind> {
-        let mut parts = self.recount_parts();
+    /// What should be read of directories now, within the bounds of one job.
+    pub(crate) fn next_windows(
+        &mut self,
+        segments: &mut SegmentSet,
+        completions: &mut Vec<Completion>,
+    ) -> Vec<WindowPart> {
+        let mut parts = self.recount_parts(segments);
         while parts.len() < WINDOWS_PER_JOB {
             let Some(log) = self.heads.wanted.pop_front() else {
                 break;
@@ -112,17 +121,16 @@ impl Journal {
             let wanted_for = WindowUse::Head(window.generation);
             let Some(range) = state.range_index(from).map(|index| state.ranges[index]) else {
                 // Everything from here on is in memory.
-                self.finish_window(log);
+                self.finish_window(log, completions);
                 continue;
             };
             let count = u64::from(wanted).min(range.last - from + 1) as u32;
             let before = range.before(from);
-            let segment = self.segments.get_mut(range.segment);
-            segment.pins += 1;
+            let (id, source) = segments.pin(range.segment);
             parts.push(WindowPart {
                 wanted_for,
-                id: segment.id,
-                source: segment.source.clone(),
+                id,
+                source,
                 log,
                 from,
                 span: Span {
@@ -132,30 +140,26 @@ impl Journal {
                 },
             });
         }
-        (!parts.is_empty()).then_some(JobKind::Windows {
-            identity: self.identity,
-            parts,
-        })
+        parts
     }
 
     /// Remembers that the base of the range that begins with `first` must be made exact.
-    pub(crate) fn want_recount(&mut self, log: LogId, first: u64) {
+    pub(super) fn want_recount(&mut self, log: LogId, first: u64) {
         self.heads.inexact.push_back((log, first));
     }
 
-    fn recount_parts(&mut self) -> Vec<WindowPart> {
+    fn recount_parts(&mut self, segments: &mut SegmentSet) -> Vec<WindowPart> {
         let count = self.heads.inexact.len().min(WINDOWS_PER_JOB);
         let mut parts = Vec::new();
         for (log, from) in self.heads.inexact.drain(..count) {
             let Some(range) = self.logs.get(log).and_then(|state| state.inexact_range(from)) else {
                 continue;
             };
-            let segment = self.segments.get_mut(range.segment);
-            segment.pins += 1;
+            let (id, source) = segments.pin(range.segment);
             parts.push(WindowPart {
                 wanted_for: WindowUse::Recount,
-                id: segment.id,
-                source: segment.source.clone(),
+                id,
+                source,
                 log,
                 from,
                 span: Span {
@@ -170,9 +174,8 @@ impl Journal {
 
     /// Counts exactly what a replaced front left alive of a range. An unreadable directory leaves it as it is: too much counts
     /// as live, and whoever reads the range asks the directory again.
-    fn recounted(&mut self, part: &FetchedWindow) {
+    fn recounted(&mut self, part: &FetchedWindow, segments: &mut SegmentSet, at: u64) {
         let Ok((before, _)) = part.result else { return };
-        let at = self.writer.next_position;
         let Some(state) = self.logs.get_mut(part.log) else {
             return;
         };
@@ -187,27 +190,33 @@ impl Journal {
         range.base += gone as u32;
         range.exact = true;
         state.bytes -= gone;
-        self.segments.release(range.segment, gone, 0, at);
+        segments.release(range.segment, gone, 0, at);
         self.logs.bytes -= gone;
     }
 
-    fn finish_window(&mut self, log: LogId) {
+    fn finish_window(&mut self, log: LogId, completions: &mut Vec<Completion>) {
         let window = self.logs.get_mut(log).and_then(|state| state.window.as_mut());
         if let Some(window) = window {
             window.loading = false;
             if std::mem::take(&mut window.awaited) {
-                self.completions.push(Completion::HeadReady(log));
+                completions.push(Completion::HeadReady(log));
             }
         }
     }
 
-    pub(crate) fn windows_completed(&mut self, parts: Vec<FetchedWindow>) {
-        self.reads.outstanding -= 1;
+    /// What was read of directories. Records up to `at` are appended.
+    pub(crate) fn windows_completed(
+        &mut self,
+        parts: Vec<FetchedWindow>,
+        segments: &mut SegmentSet,
+        at: u64,
+        completions: &mut Vec<Completion>,
+    ) {
         for part in parts {
-            self.segments.unpin(part.id.number);
+            segments.unpin(part.id.number);
             let log = part.log;
             let WindowUse::Head(generation) = part.wanted_for else {
-                self.recounted(&part);
+                self.recounted(&part, segments, at);
                 continue;
             };
             let window = self.logs.get_mut(log).and_then(|state| state.window.as_mut());
@@ -226,21 +235,19 @@ impl Journal {
                 Ok(_) => {}
                 Err(error) => {
                     window.awaited = false;
-                    self.completions
-                        .push(Completion::HeadUnreadable(log, ReadError::new(log, part.from, &error)));
+                    completions.push(Completion::HeadUnreadable(log, ReadError::new(log, part.from, &error)));
                 }
             }
-            self.finish_window(log);
+            self.finish_window(log, completions);
             if readable {
                 // A trim beyond these entries asks for more of them.
-                self.settle(log);
+                self.count_trimmed(log, segments, at);
             }
         }
     }
 
     /// Counts exactly what a trim inside a sealed segment left alive, once the window tells; asks for the window otherwise.
-    pub(crate) fn settle(&mut self, log: LogId) {
-        let at = self.writer.next_position;
+    pub(super) fn count_trimmed(&mut self, log: LogId, segments: &mut SegmentSet, at: u64) {
         let Some(state) = self.logs.get_mut(log) else { return };
         let first = state.first;
         let Some(range) = state
@@ -266,12 +273,20 @@ impl Journal {
         if let Some(window) = state.window.as_mut() {
             window.trim(first);
         }
-        self.segments.release(range.segment, gone, 0, at);
+        segments.release(range.segment, gone, 0, at);
         self.logs.bytes -= gone;
     }
 
     /// Takes the messages of `log` below `first` out of the index. `at` is the position of the record that says so.
-    pub(crate) fn forget_before(&mut self, log: LogId, first: u64, at: u64) {
+    pub(crate) fn forget_before(
+        &mut self,
+        log: LogId,
+        first: u64,
+        at: u64,
+        records: &RecordLog,
+        segments: &mut SegmentSet,
+        completions: &mut Vec<Completion>,
+    ) {
         let Some(state) = self.logs.get_mut(log) else { return };
         let first = first.min(state.last + 1);
         if first <= state.first {
@@ -281,36 +296,42 @@ impl Journal {
         let whole = state.ranges.partition_point(|range| range.last < first);
         for range in state.ranges.drain(..whole) {
             gone += range.live_bytes();
-            self.segments.release(range.segment, range.live_bytes(), 1, at);
+            segments.release(range.segment, range.live_bytes(), 1, at);
         }
         while !state.recent.is_empty() && state.recent_first() < first {
             let ordinal = state.recent.pop_front().expect("recent is not empty");
-            gone += u64::from(self.tail.get(ordinal).1.size());
+            gone += u64::from(records.detail(ordinal).1.size());
         }
         let messages = first - state.first;
         state.first = first;
         state.bytes -= gone;
-        let unsettled = !state.ranges.is_empty();
-        if !unsettled && state.drop_window() {
-            self.completions.push(Completion::HeadReady(log));
+        let uncounted = !state.ranges.is_empty();
+        if !uncounted && state.drop_window() {
+            completions.push(Completion::HeadReady(log));
         }
         self.logs.bytes -= gone;
         self.logs.messages -= messages;
-        if unsettled {
-            self.settle(log);
+        if uncounted {
+            self.count_trimmed(log, segments, at);
         }
     }
 
     /// Takes a log out of the index. `at` is the position of the record that says so.
-    pub(crate) fn forget_log(&mut self, log: LogId, at: u64) {
+    pub(crate) fn forget_log(
+        &mut self,
+        log: LogId,
+        at: u64,
+        segments: &mut SegmentSet,
+        completions: &mut Vec<Completion>,
+    ) {
         let Some(mut state) = self.logs.remove(log) else { return };
         self.logs.bytes -= state.bytes;
         self.logs.messages -= state.count();
         for range in &state.ranges {
-            self.segments.release(range.segment, range.live_bytes(), 1, at);
+            segments.release(range.segment, range.live_bytes(), 1, at);
         }
         if state.drop_window() {
-            self.completions.push(Completion::HeadReady(log));
+            completions.push(Completion::HeadReady(log));
         }
     }
 }

@@ -1,45 +1,45 @@
-//! What is known of each log: its bounds, where its messages are, and the sizes at its head. The index of the journal: one
-//! entry per log and sealed segment, one small number per message of segments that have no directory yet.
+//! What is known of each log: its bounds, where its messages are, and the sizes at its head.
 
-use crate::LogId;
 use crate::directory::Entry;
+use crate::messages::LogBounds;
+use crate::names::LogId;
 use foldhash::fast::FixedState;
 use std::collections::{HashMap, VecDeque};
 
 /// Consecutive messages of a log in one absorbed segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Range {
-    pub(crate) first: u64,
-    pub(crate) last: u64,
-    pub(crate) first_timestamp: i64,
-    pub(crate) segment: u64,
+pub(super) struct Range {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) first_timestamp: i64,
+    pub(super) segment: u64,
     /// Number of the directory entry of `first`.
-    pub(crate) entry: u32,
+    pub(super) entry: u32,
     /// Sum of record lengths in the run before the first message that counts as live. That is `first`, unless a trim inside
     /// the range waits for its directory page: then the sum is too low.
-    pub(crate) base: u32,
+    pub(super) base: u32,
     /// Sum of record lengths in the run up to and including `last`.
-    pub(crate) end: u32,
-    /// False when `base` is too low for another reason: a copy replaced the front before a trim inside it was settled.
-    pub(crate) exact: bool,
+    pub(super) end: u32,
+    /// False when `base` is too low for another reason: a copy replaced the front before a trim inside it was counted.
+    pub(super) exact: bool,
 }
 
 impl Range {
-    pub(crate) fn live_bytes(&self) -> u64 {
+    pub(super) fn live_bytes(&self) -> u64 {
         u64::from(self.end.saturating_sub(self.base))
     }
     /// Sum of record lengths in the run before the live message `sequence`, if that is known without its directory.
-    pub(crate) fn before(&self, sequence: u64) -> Option<u32> {
+    pub(super) fn before(&self, sequence: u64) -> Option<u32> {
         (self.exact && sequence == self.first).then_some(self.base)
     }
     /// Lets the range begin with `first`, before which the run has `base` bytes.
-    pub(crate) fn begin_at(&mut self, first: u64, base: u32) {
+    pub(super) fn begin_at(&mut self, first: u64, base: u32) {
         self.entry = self.entry_of(first);
         self.first = first;
         self.base = base;
     }
     /// Number of the directory entry of `sequence`, which lies in the range.
-    pub(crate) fn entry_of(&self, sequence: u64) -> u32 {
+    pub(super) fn entry_of(&self, sequence: u64) -> u32 {
         debug_assert!((self.first..=self.last).contains(&sequence));
         self.entry + (sequence - self.first) as u32
     }
@@ -47,37 +47,37 @@ impl Range {
 
 /// Size and time of a message near the head.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct HeadEntry {
-    pub(crate) timestamp: i64,
-    pub(crate) size: u32,
-    pub(crate) cumulative: u32,
+pub(super) struct HeadEntry {
+    pub(super) timestamp: i64,
+    pub(super) size: u32,
+    pub(super) cumulative: u32,
 }
 
 /// Sizes and times read ahead at the head of a log whose oldest messages are on disk.
 #[derive(Debug, Default)]
-pub(crate) struct Window {
+pub(super) struct Window {
     /// Sequence of the first entry.
-    pub(crate) first: u64,
-    pub(crate) entries: VecDeque<HeadEntry>,
+    pub(super) first: u64,
+    pub(super) entries: VecDeque<HeadEntry>,
     /// Entries the next refill asks for.
-    pub(crate) wanted: u32,
-    pub(crate) loading: bool,
+    pub(super) wanted: u32,
+    pub(super) loading: bool,
     /// Tells it from earlier windows of the log, whose entries may still be on their way.
-    pub(crate) generation: u64,
+    pub(super) generation: u64,
     /// Somebody was told to wait for it.
-    pub(crate) awaited: bool,
+    pub(super) awaited: bool,
 }
 
 impl Window {
-    pub(crate) fn next(&self) -> u64 {
+    pub(super) fn next(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
-    pub(crate) fn get(&self, sequence: u64) -> Option<&HeadEntry> {
+    pub(super) fn get(&self, sequence: u64) -> Option<&HeadEntry> {
         self.entries
             .get(usize::try_from(sequence.checked_sub(self.first)?).ok()?)
     }
     /// Drops what lies before `first`.
-    pub(crate) fn trim(&mut self, first: u64) {
+    pub(super) fn trim(&mut self, first: u64) {
         let gone = usize::try_from(first.saturating_sub(self.first))
             .unwrap_or(usize::MAX)
             .min(self.entries.len());
@@ -85,7 +85,7 @@ impl Window {
         self.first += gone as u64;
     }
     /// Appends entries that follow; `before` is the cumulative size before the first of them.
-    pub(crate) fn extend(&mut self, entries: &[Entry], before: u32) {
+    pub(super) fn extend(&mut self, entries: &[Entry], before: u32) {
         let mut before = before;
         for entry in entries {
             self.entries.push_back(HeadEntry {
@@ -101,26 +101,26 @@ impl Window {
 
 /// One log.
 #[derive(Debug)]
-pub(crate) struct LogState {
-    pub(crate) id: LogId,
+pub(super) struct LogState {
+    pub(super) id: LogId,
     /// Oldest live sequence; `last + 1` when there is none. Never decreases.
-    pub(crate) first: u64,
+    pub(super) first: u64,
     /// Newest sequence ever. Never decreases.
-    pub(crate) last: u64,
+    pub(super) last: u64,
     /// Record bytes of live messages; too high while a trim inside a sealed segment waits for its directory page.
-    pub(crate) bytes: u64,
-    pub(crate) last_timestamp: i64,
+    pub(super) bytes: u64,
+    pub(super) last_timestamp: i64,
     /// Recovery: records below this position are already in the values above.
-    pub(crate) as_of: u64,
+    pub(super) as_of: u64,
     /// Ordinals (in `Tail`) of the newest messages; the last one is the message `last`.
-    pub(crate) recent: VecDeque<u32>,
+    pub(super) recent: VecDeque<u32>,
     /// Older messages, in order of sequence, without overlap.
-    pub(crate) ranges: Vec<Range>,
-    pub(crate) window: Option<Box<Window>>,
+    pub(super) ranges: Vec<Range>,
+    pub(super) window: Option<Box<Window>>,
 }
 
 impl LogState {
-    pub(crate) fn new(id: LogId, first: u64, last: u64) -> LogState {
+    pub(super) fn new(id: LogId, first: u64, last: u64) -> LogState {
         LogState {
             id,
             first,
@@ -134,33 +134,43 @@ impl LogState {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.first > self.last
     }
 
+    pub(super) fn bounds(&self) -> LogBounds {
+        LogBounds {
+            first: self.first,
+            last: self.last,
+            count: self.count(),
+            bytes: self.bytes,
+            last_timestamp: self.last_timestamp,
+        }
+    }
+
     /// Number of live messages.
-    pub(crate) fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.last + 1 - self.first
     }
 
     /// Sequence of the oldest message in `recent`.
-    pub(crate) fn recent_first(&self) -> u64 {
+    pub(super) fn recent_first(&self) -> u64 {
         self.last + 1 - self.recent.len() as u64
     }
 
     /// Forgets the window; whether somebody was told to wait for it and must be called.
-    pub(crate) fn drop_window(&mut self) -> bool {
+    pub(super) fn drop_window(&mut self) -> bool {
         self.window.take().is_some_and(|window| window.awaited)
     }
 
     /// The range that begins with `first`, if its base is not exact and it has not been replaced.
-    pub(crate) fn inexact_range(&self, first: u64) -> Option<&Range> {
+    pub(super) fn inexact_range(&self, first: u64) -> Option<&Range> {
         let range = &self.ranges[self.range_index(first)?];
         (!range.exact && range.first == first).then_some(range)
     }
 
     /// The range that holds `sequence`.
-    pub(crate) fn range_index(&self, sequence: u64) -> Option<usize> {
+    pub(super) fn range_index(&self, sequence: u64) -> Option<usize> {
         let index = self.ranges.partition_point(|range| range.last < sequence);
         self.ranges
             .get(index)
@@ -218,31 +228,31 @@ impl SlotIndex {
 
 /// All logs, by id and by slot.
 #[derive(Default)]
-pub(crate) struct Logs {
+pub(super) struct Logs {
     index: SlotIndex,
     slots: Vec<Option<LogState>>,
     free: Vec<u32>,
     /// Record bytes of all live messages.
-    pub(crate) bytes: u64,
+    pub(super) bytes: u64,
     /// Number of all live messages.
-    pub(crate) messages: u64,
+    pub(super) messages: u64,
 }
 
 impl Logs {
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
-    pub(crate) fn get(&self, id: LogId) -> Option<&LogState> {
+    pub(super) fn get(&self, id: LogId) -> Option<&LogState> {
         self.slots[self.index.get(id)? as usize].as_ref()
     }
 
-    pub(crate) fn get_mut(&mut self, id: LogId) -> Option<&mut LogState> {
+    pub(super) fn get_mut(&mut self, id: LogId) -> Option<&mut LogState> {
         self.slots[self.index.get(id)? as usize].as_mut()
     }
 
     /// The log, created with `first` and `last` when unknown.
-    pub(crate) fn get_or_insert(&mut self, id: LogId, first: u64, last: u64) -> &mut LogState {
+    pub(super) fn get_or_insert(&mut self, id: LogId, first: u64, last: u64) -> &mut LogState {
         let slot = self.index.get(id).unwrap_or_else(|| {
             let slot = self.free.pop().unwrap_or_else(|| {
                 self.slots.push(None);
@@ -254,26 +264,26 @@ impl Logs {
         self.slots[slot as usize].get_or_insert_with(|| LogState::new(id, first, last))
     }
 
-    pub(crate) fn remove(&mut self, id: LogId) -> Option<LogState> {
+    pub(super) fn remove(&mut self, id: LogId) -> Option<LogState> {
         let slot = self.index.remove(id)?;
         self.free.push(slot);
         self.slots[slot as usize].take()
     }
 
     /// Number of slots; some may be vacant.
-    pub(crate) fn slots(&self) -> usize {
+    pub(super) fn slots(&self) -> usize {
         self.slots.len()
     }
 
-    pub(crate) fn slot(&self, slot: usize) -> Option<&LogState> {
+    pub(super) fn slot(&self, slot: usize) -> Option<&LogState> {
         self.slots.get(slot)?.as_ref()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &LogState> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &LogState> {
         self.slots.iter().flatten()
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut LogState> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut LogState> {
         self.slots.iter_mut().flatten()
     }
 }

@@ -2,18 +2,18 @@
 //! are copies of. Sums of record lengths stay exact or are marked as too low (docs/journal-format.md §7): where a record ends is
 //! computed from them.
 
+use super::logs::{LogState, Range};
 use crate::directory::{Directory, Run};
-use crate::logs::{LogState, Range};
-use crate::segment::Segments;
+use crate::segments::SegmentSet;
 use std::collections::VecDeque;
 
 /// Brings one run of a directory into the index of its log. Returns by how much the live bytes were counted too high because a
-/// trim had not been settled.
-pub(crate) fn absorb_run(
+/// trim had not been counted.
+pub(super) fn absorb_run(
     log: &mut LogState,
     run: &Run,
     directory: &Directory,
-    segments: &mut Segments,
+    segments: &mut SegmentSet,
     at: u64,
 ) -> u64 {
     let number = directory.id.number;
@@ -32,12 +32,12 @@ pub(crate) fn absorb_run(
 }
 
 /// See [`absorb_run`]; `base_before` tells the cumulative size before a sequence of the run, unless its page is unreadable.
-pub(crate) fn absorb(
+pub(super) fn absorb(
     log: &mut LogState,
     run: &Run,
     number: u64,
     base_before: &dyn Fn(u64) -> Option<u32>,
-    segments: &mut Segments,
+    segments: &mut SegmentSet,
     at: u64,
 ) -> u64 {
     if !run.moved {
@@ -67,9 +67,7 @@ pub(crate) fn absorb(
     let Some(replaced) = insert_range(log, range, run.last_timestamp, base_before, segments, at) else {
         return 0;
     };
-    let segment = segments.get_mut(number);
-    segment.live_bytes += range.live_bytes();
-    segment.references += 1;
+    segments.refer(number, range.live_bytes());
     if !run.moved {
         return 0;
     }
@@ -85,7 +83,7 @@ fn insert_range(
     range: Range,
     last_timestamp: i64,
     base_before: &dyn Fn(u64) -> Option<u32>,
-    segments: &mut Segments,
+    segments: &mut SegmentSet,
     at: u64,
 ) -> Option<u64> {
     let start = log.ranges.partition_point(|other| other.last < range.first);
@@ -111,7 +109,7 @@ fn insert_range(
         // what leaves the old one. The new range may begin before that: with copies out of other segments.
         let counted = base_before(first_live).map(|base| u64::from(range.end.saturating_sub(base)));
         let gone = counted.unwrap_or(0).min(after.live_bytes());
-        // While a trim inside the old range is not settled, its base lags behind by what was trimmed, and stays behind.
+        // While a trim inside the old range is not counted, its base lags behind by what was trimmed, and stays behind.
         after.exact &= counted.is_some() && after.first >= log.first;
         after.begin_at(range.last + 1, after.base + gone as u32);
         // Not before the last copy and not after the first message left: enough to choose the range to search for a time.
@@ -130,10 +128,9 @@ fn insert_range(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LogId;
-    use crate::directory::{Detail, Extent};
+    use crate::directory::{Detail, Extent, Source};
     use crate::format::SegmentId;
-    use crate::segment::{Segment, SegmentState};
+    use crate::names::LogId;
 
     const LOG: LogId = LogId(3);
 
@@ -148,27 +145,28 @@ mod tests {
 
     struct Index {
         log: LogState,
-        segments: Segments,
+        segments: SegmentSet,
     }
 
     impl Index {
         fn new(last: u64) -> Index {
             let mut log = LogState::new(LOG, 1, last);
             log.bytes = sizes(1..=last);
-            let segments = Segments::default();
+            let segments = SegmentSet::default();
             Index { log, segments }
         }
 
         fn absorb(&mut self, number: u64, sequences: std::ops::RangeInclusive<u64>, moved: bool) {
             let id = SegmentId { number, epoch: 1 };
-            let segment = Segment::new(id, 1 << 16, SegmentState::Sealed);
-            self.segments.by_number.insert(number, segment);
             let detail = |sequence| {
                 let offset = 5_000 + 1_000 * sequence as u32;
                 Detail::new(LOG, sequence, sequence as i64 * 10, offset, size(sequence), moved)
             };
             let details: Vec<Detail> = sequences.map(detail).collect();
             let directory = Directory::build(id, Extent::default(), &details, false);
+            let source = Source::File { runs: 1 };
+            let (extent, content) = (Extent::default(), directory.content());
+            self.segments.add_found(id, 1 << 16, extent, 0, source, content);
             for run in &directory.runs {
                 absorb_run(&mut self.log, run, &directory, &mut self.segments, 0);
             }
@@ -185,11 +183,7 @@ mod tests {
                 if let Some(before) = range.before(range.first) {
                     assert_eq!(u64::from(before), sizes(*start..=range.first - 1), "{range:?}");
                 }
-                assert_eq!(
-                    self.segments.get(range.segment).live_bytes,
-                    range.live_bytes(),
-                    "{range:?}"
-                );
+                assert_eq!(self.segments.live(range.segment).1, range.live_bytes(), "{range:?}");
             }
             let live: u64 = self.log.ranges.iter().map(Range::live_bytes).sum();
             assert_eq!(live, self.log.bytes);
@@ -205,16 +199,13 @@ mod tests {
         let rest = index.log.ranges[1];
         assert_eq!((rest.segment, rest.first, rest.last), (2, 6, 10));
         assert_eq!(rest.before(6), Some(sizes(3..=5) as u32));
-        assert_eq!(index.segments.get(2).live_bytes, sizes(6..=10));
-        assert_eq!(
-            (index.segments.get(1).references, index.segments.get(1).live_bytes),
-            (0, 0)
-        );
+        assert_eq!(index.segments.live(2).1, sizes(6..=10));
+        assert_eq!(index.segments.live(1), (0, 0));
         index.check(&[(2, 3), (3, 1)]);
     }
 
     #[test]
-    fn a_copy_that_comes_before_a_trim_is_settled_leaves_a_sum_that_nobody_believes() {
+    fn a_copy_that_comes_before_a_trim_is_counted_leaves_a_sum_that_nobody_believes() {
         let mut index = Index::new(10);
         index.absorb(1, 1..=10, false);
         // Trimmed, and the directory's page is not there yet: the range still counts messages 1 and 2.
@@ -241,7 +232,7 @@ mod tests {
         index.segments.release(1, sizes(1..=2), 0, 0);
         index.log.bytes -= sizes(1..=2);
         index.absorb(2, 1..=5, true);
-        assert_eq!(index.segments.get(2).live_bytes, sizes(3..=5));
+        assert_eq!(index.segments.live(2).1, sizes(3..=5));
         assert_eq!(index.log.ranges[1].before(6), Some(sizes(1..=5) as u32));
         index.check(&[(1, 1), (2, 1)]);
     }

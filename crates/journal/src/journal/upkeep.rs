@@ -1,0 +1,276 @@
+//! What happens behind the commits: preparing segments, writing and absorbing directories, removing or recycling dead
+//! segments, and deciding when a checkpoint is needed. One job of this kind is out at a time.
+
+use super::Journal;
+use crate::completion::Completion;
+use crate::directory::Directory;
+use crate::disk::DiskFile;
+use crate::job::{JobKind, OutcomeKind};
+use crate::limits::STEP_LOGS_MAX;
+use crate::record::MESSAGE_OVERHEAD_BYTES;
+use crate::record_log::{Prepared, Spare};
+use crate::segments::{self, DeadSegment};
+use std::io;
+use std::sync::Arc;
+
+/// A directory on its way into the index.
+struct Absorption {
+    directory: Arc<Directory>,
+    next_run: usize,
+}
+
+#[derive(Default)]
+pub(super) struct Upkeep {
+    busy: bool,
+    absorption: Option<Absorption>,
+    sealing: bool,
+    becoming_spare: Option<Spare>,
+    /// The operator was told that there is no room.
+    no_room_told: bool,
+}
+
+/// Where the space of the journal goes, in bytes.
+pub(super) struct Usage {
+    segments: segments::Usage,
+    /// The open and the prepared segments, the spare, the checkpoint.
+    other: u64,
+}
+
+impl Usage {
+    pub(super) fn total(&self) -> u64 {
+        self.segments.sealed + self.other
+    }
+
+    /// Of sealed segments what does not go by itself.
+    pub(super) fn staying(&self) -> u64 {
+        self.segments.sealed - self.segments.leaving
+    }
+}
+
+impl Journal {
+    /// Brings queued consequences about; called after every change, cheap when there is nothing to do.
+    pub(super) fn maintain(&mut self) {
+        if self.poisoned.is_some() {
+            return;
+        }
+        self.absorb_some();
+        let appended = self.records.appended();
+        let ended = self.checkpoints.step(&self.index, appended);
+        if ended && self.records.durable() < appended {
+            self.records.submit();
+        }
+        self.ask_for_checkpoint();
+    }
+
+    pub(super) fn next_upkeep(&mut self) -> Option<JobKind> {
+        if self.upkeep.busy || self.poisoned.is_some() {
+            return None;
+        }
+        if self.closing {
+            let needed = self.records.waits_for_file();
+            let job = if needed { self.next_prepare() } else { None };
+            self.upkeep.busy = job.is_some();
+            return job;
+        }
+        // What shortens a restart goes before the next segment, which is prepared ahead: a disk that cannot keep up slows publishers
+        // down, and not the checkpoints.
+        let (durable, slots) = (self.records.durable(), self.index.slots());
+        let job = (self.upkeep.absorption.is_some().then_some(JobKind::Continue))
+            .or_else(|| self.checkpoints.next_job(durable, slots))
+            .or_else(|| self.next_seal())
+            .or_else(|| self.next_prepare())
+            .or_else(|| self.next_removal())
+            .or_else(|| self.next_rewrite())?;
+        self.upkeep.busy = true;
+        Some(job)
+    }
+
+    pub(super) fn upkeep_completed(&mut self, outcome: OutcomeKind) {
+        self.upkeep.busy = false;
+        match outcome {
+            OutcomeKind::Prepare { result } => self.prepare_completed(result),
+            OutcomeKind::Seal {
+                shortened,
+                directory,
+                result,
+            } => self.seal_completed(shortened, &directory, result),
+            OutcomeKind::WriteCheckpoint { bytes, result } => {
+                let committed = self.statistics.committed_bytes;
+                if let Err(reason) = self.checkpoints.written(bytes, result, committed) {
+                    self.completions.push(Completion::CheckpointAbandoned(reason));
+                }
+            }
+            OutcomeKind::PublishCheckpoint(result) => self.checkpoint_published(result),
+            OutcomeKind::Remove { result } => self.remove_completed(result),
+            OutcomeKind::Runs(result) => self.rewrite_runs_read(result),
+            OutcomeKind::Gather(result) => self.rewrite_gathered(result),
+            OutcomeKind::Continue => {}
+            OutcomeKind::Commit(_) | OutcomeKind::Read { .. } | OutcomeKind::Seek { .. } | OutcomeKind::Windows(_) => {
+                unreachable!("not of this lane")
+            }
+        }
+    }
+
+    fn next_prepare(&mut self) -> Option<JobKind> {
+        let (job, recycles) = self.records.next_prepare(self.checkpoints.bytes() * 2)?;
+        self.statistics.recycled += u64::from(recycles);
+        Some(JobKind::Prepare(job))
+    }
+
+    fn prepare_completed(&mut self, result: io::Result<Arc<dyn DiskFile>>) {
+        match self.records.prepared(result, &mut self.segments) {
+            None | Some(Prepared::Smaller) => {}
+            Some(Prepared::Ready(..)) => {
+                self.upkeep.no_room_told = false;
+                if self.records.take_refused() {
+                    self.completions.push(Completion::SpaceBack);
+                }
+            }
+            Some(Prepared::NoRoom(error)) if error.kind() == io::ErrorKind::StorageFull => {
+                if !std::mem::replace(&mut self.upkeep.no_room_told, true) {
+                    self.completions.push(Completion::SpaceLow);
+                }
+            }
+            Some(Prepared::NoRoom(error)) => self.poison(format!("preparing a segment: {error}")),
+        }
+    }
+
+    fn next_seal(&mut self) -> Option<JobKind> {
+        if self.upkeep.sealing {
+            return None;
+        }
+        let front = self.records.next_seal()?;
+        self.upkeep.sealing = true;
+        Some(JobKind::Seal {
+            identity: self.scope.identity,
+            id: front.id,
+            extent: front.extent,
+            details: Arc::clone(&front.details),
+            encrypted: self.scope.is_encrypted(),
+            shorten: if front.shorten { front.file.clone() } else { None },
+        })
+    }
+
+    fn seal_completed(&mut self, shortened: Option<u64>, directory: &Arc<Directory>, result: io::Result<u64>) {
+        let name = directory.id.directory_name();
+        let file = match result {
+            Ok(length) => Some(length),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                // It stays in memory; the next start writes it.
+                self.completions
+                    .push(Completion::Warning(format!("no space for {name}")));
+                None
+            }
+            Err(error) => return self.poison(format!("writing {name}: {error}")),
+        };
+        self.segments.set_directory(directory, file, shortened);
+        let directory = Arc::clone(directory);
+        self.upkeep.absorption = Some(Absorption { directory, next_run: 0 });
+    }
+
+    /// Brings some runs of the newest directory into the index.
+    fn absorb_some(&mut self) {
+        let Some(mut absorption) = self.upkeep.absorption.take() else {
+            return;
+        };
+        let directory = &absorption.directory;
+        let at = self.records.appended();
+        let end = directory.runs.len().min(absorption.next_run + STEP_LOGS_MAX);
+        let runs = &directory.runs[absorption.next_run..end];
+        self.index
+            .absorb(directory, runs, &mut self.segments, at, &mut self.completions);
+        if end < directory.runs.len() {
+            absorption.next_run = end;
+            self.upkeep.absorption = Some(absorption);
+            return;
+        }
+        self.segments.absorbed(directory.id.number, at);
+        self.records.absorbed(directory.id.number);
+        self.upkeep.sealing = false;
+    }
+
+    fn checkpoint_published(&mut self, result: io::Result<()>) {
+        match self.checkpoints.published(result) {
+            None => {}
+            Some(Ok(newest)) => {
+                self.segments.cover(newest.begin_segment);
+                self.statistics.checkpoints += 1;
+                self.completions.push(Completion::CheckpointDone(newest.begin));
+            }
+            Some(Err(reason)) => self.poison(reason),
+        }
+    }
+
+    fn next_removal(&mut self) -> Option<JobKind> {
+        let going = self.segments.take_dead(self.records.durable());
+        if going.is_empty() {
+            return None;
+        }
+        let mut names = Vec::new();
+        let mut set_aside = None;
+        let usage = self.usage();
+        let segment_bytes = self.options.segment_bytes_max;
+        let is_roomy = usage.staying() + usage.other + segment_bytes <= 2 * self.index.bytes() + 2 * segment_bytes;
+        let mut wanted = is_roomy && !self.records.has_spare();
+        for dead in &going {
+            if dead.has_directory {
+                names.push(dead.id.directory_name());
+            }
+            if wanted && self.is_recyclable(dead) {
+                wanted = false;
+                let name = format!("{}.preparing", dead.id.file_name());
+                set_aside = Some((dead.id.file_name(), name.clone()));
+                let length = dead.length;
+                self.upkeep.becoming_spare = Some(Spare { name, length });
+            } else {
+                names.push(dead.id.file_name());
+            }
+        }
+        Some(JobKind::Remove { names, set_aside })
+    }
+
+    /// Whether its file can become a new segment's.
+    fn is_recyclable(&self, dead: &DeadSegment) -> bool {
+        let usual = self.options.segment_bytes_max;
+        dead.id.epoch == self.scope.epoch && dead.is_uncut && (usual..=2 * usual).contains(&dead.length)
+    }
+
+    fn remove_completed(&mut self, result: io::Result<()>) {
+        let spare = self.upkeep.becoming_spare.take();
+        match result {
+            Ok(()) => {
+                if let Some(spare) = spare {
+                    self.records.set_spare(spare);
+                }
+                self.records.try_again();
+            }
+            Err(error) => self.poison(format!("removing dead segments: {error}")),
+        }
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let segments = self.segments.usage();
+        let other = segments.open + self.records.waiting_segments().1 + self.checkpoints.bytes();
+        Usage { segments, other }
+    }
+
+    /// What sealed segments may take before space is won back. The aim is that everything together takes at most twice the
+    /// bytes of the live bodies and three segments; but rewriting what is a quarter dead at most would never end.
+    pub(super) fn sealed_allowance(&self, usage: &Usage) -> u64 {
+        let overhead = self.index.messages() * MESSAGE_OVERHEAD_BYTES as u64;
+        let bodies = self.index.bytes().saturating_sub(overhead);
+        let segment = self.options.segment_bytes_max;
+        let aim = (2 * bodies + 3 * segment).saturating_sub(usage.other + segment / 8);
+        let needed = usage.segments.needed;
+        aim.max(needed + needed / 4 + segment / 8)
+    }
+
+    fn ask_for_checkpoint(&mut self) {
+        let usage = self.usage();
+        let wants_space = usage.segments.sealed > self.sealed_allowance(&usage) || self.records.has_no_room();
+        let frees_space = usage.segments.held_by_checkpoint > 0 && wants_space;
+        if self.checkpoints.is_due(self.statistics.committed_bytes, frees_space) {
+            self.completions.push(Completion::CheckpointNeeded);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Batches on their way to the disk: closed, written and synced one after the other, durable.
+
+use super::RecordLog;
+use crate::disk::DiskFile;
+use crate::format::{BATCH_HEADER_BYTES, BatchHeader};
+use crate::job::JobKind;
+use crate::limits::BATCH_BYTES_MAX;
+use crate::names::Position;
+use crate::options::Options;
+use crate::record;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+/// Zeros after a batch, so that the end shows even where an earlier use of the file left bytes.
+const TERMINATOR_BYTES: u32 = BATCH_HEADER_BYTES as u32;
+
+/// A finished batch on its way to the disk.
+struct Batch {
+    segment: u64,
+    offset: u32,
+    bytes: Arc<Vec<u8>>,
+    count: u32,
+    next_position: u64,
+    /// Bytes of its records, without what encryption adds.
+    record_bytes: u64,
+}
+
+/// What a commit made durable.
+pub(crate) struct Committed {
+    pub(crate) bytes: u64,
+    pub(crate) records: u32,
+}
+
+/// The batches that were closed, and how far they are durable.
+pub(super) struct Batches {
+    sync: bool,
+    closed: VecDeque<Batch>,
+    in_flight: Option<Batch>,
+    submit_wanted: bool,
+    durable: Position,
+    /// Bytes of records that are not durable.
+    backlog_bytes: u64,
+    /// Of these, in the batch that fills.
+    filling_bytes: u64,
+}
+
+impl Batches {
+    pub(super) fn new(options: &Options, durable: Position) -> Batches {
+        Batches {
+            sync: options.sync,
+            closed: VecDeque::new(),
+            in_flight: None,
+            submit_wanted: false,
+            durable,
+            backlog_bytes: 0,
+            filling_bytes: 0,
+        }
+    }
+
+    pub(super) fn durable(&self) -> Position {
+        self.durable
+    }
+
+    pub(super) fn backlog_bytes(&self) -> u64 {
+        self.backlog_bytes
+    }
+
+    pub(super) fn count_waiting(&mut self, bytes: u64) {
+        self.backlog_bytes += bytes;
+        self.filling_bytes += bytes;
+    }
+
+    pub(super) fn is_any_waiting(&self) -> bool {
+        !self.closed.is_empty() || self.in_flight.is_some()
+    }
+
+    pub(super) fn want_submitted(&mut self) {
+        self.submit_wanted = true;
+    }
+
+    pub(super) fn is_submit_wanted(&self) -> bool {
+        self.submit_wanted
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.closed.clear();
+        self.submit_wanted = false;
+        self.backlog_bytes = 0;
+        self.filling_bytes = 0;
+    }
+}
+
+impl RecordLog {
+    /// Finishes the filling batch, if it holds anything, and queues it for the disk.
+    pub(super) fn close_batch(&mut self) {
+        if self.fill_count == 0 {
+            return;
+        }
+        let mut bytes = std::mem::take(&mut self.fill);
+        let capacity_hint = bytes.len() + bytes.len() / 4;
+        let first_position = self.next_position - u64::from(self.fill_count);
+        let open = &self.open;
+        // The cache keeps what can be read at once, the disk gets the other.
+        let plain = open.cipher.as_ref().map(|cipher| {
+            let plain = Arc::new(bytes.clone());
+            record::encrypt(&mut bytes[BATCH_HEADER_BYTES..], cipher, first_position, open.seed);
+            plain
+        });
+        let header = BatchHeader::finish(
+            &mut bytes,
+            open.seed,
+            self.scope.epoch,
+            first_position,
+            self.fill_count,
+            self.checksum,
+        );
+        let (offset, end) = (open.cursor, open.cursor + header.length);
+        let terminator = u64::from(TERMINATOR_BYTES).min(open.capacity - u64::from(end));
+        bytes.resize(bytes.len() + terminator as usize, 0);
+        // A small batch stays in the cache for long: what it does not use would be many times what it does.
+        if bytes.capacity() > bytes.len() + bytes.len() / 4 + 256 {
+            bytes.shrink_to_fit();
+        }
+        let bytes = Arc::new(bytes);
+        let segment = open.id.number;
+        let kept = plain.unwrap_or_else(|| Arc::clone(&bytes));
+        self.cache.push(segment, offset, kept);
+        self.batches.closed.push_back(Batch {
+            segment,
+            offset,
+            bytes,
+            count: header.count,
+            next_position: self.next_position,
+            record_bytes: std::mem::take(&mut self.batches.filling_bytes),
+        });
+        self.checksum = header.checksum;
+        self.open.cursor = end;
+        self.fill = Vec::with_capacity(capacity_hint.clamp(4_096, BATCH_BYTES_MAX));
+        self.fill.resize(BATCH_HEADER_BYTES, 0);
+        self.fill_count = 0;
+    }
+
+    /// The file of a segment that batches are queued for.
+    fn file_of(&self, number: u64) -> Option<&Arc<dyn DiskFile>> {
+        if self.open.id.number == number {
+            return self.open.file.as_ref();
+        }
+        let sealing = self.sealing.iter().find(|sealing| sealing.id.number == number)?;
+        sealing.file.as_ref()
+    }
+
+    /// The next write and sync; one at a time.
+    pub(crate) fn next_commit(&mut self) -> Option<JobKind> {
+        if self.stopped || self.batches.in_flight.is_some() {
+            return None;
+        }
+        if self.batches.closed.is_empty() && self.batches.submit_wanted {
+            self.close_batch();
+            self.batches.submit_wanted = false;
+        }
+        let front = self.batches.closed.front()?;
+        let file = Arc::clone(self.file_of(front.segment)?);
+        let batch = self.batches.closed.pop_front()?;
+        let (offset, bytes) = (u64::from(batch.offset), Arc::clone(&batch.bytes));
+        self.batches.in_flight = Some(batch);
+        Some(JobKind::Commit {
+            file,
+            offset,
+            bytes,
+            sync: self.batches.sync,
+        })
+    }
+
+    /// What became of a commit; `Err` says in words what failed. `None` when the log stopped meanwhile: then it tells nothing.
+    pub(crate) fn commit_completed(&mut self, result: io::Result<()>) -> Option<Result<Committed, String>> {
+        let batches = &mut self.batches;
+        let batch = batches.in_flight.take().expect("a commit completes once");
+        if let Err(error) = result {
+            let (number, offset) = (batch.segment, batch.offset);
+            return Some(Err(format!(
+                "writing to segment {number:016x} at offset {offset}: {error}"
+            )));
+        }
+        if self.stopped {
+            return None;
+        }
+        batches.durable = batch.next_position;
+        batches.backlog_bytes -= batch.record_bytes;
+        self.cache.shrink(batches.closed.len());
+        Some(Ok(Committed {
+            bytes: batch.bytes.len() as u64,
+            records: batch.count,
+        }))
+    }
+}

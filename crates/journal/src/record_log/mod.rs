@@ -1,0 +1,485 @@
+//! The log of records as it is written: records are encoded straight into the batch that fills while the one before syncs
+//! (docs/journal-format.md §5). Decides where a record lies, when a batch is closed, when the next segment begins, and whether
+//! there is room (architecture: space is checked at admission, against prepared segments).
+
+mod batches;
+mod supply;
+mod tail;
+
+use crate::directory::{Detail, Extent};
+use crate::disk::DiskFile;
+use crate::encryption::FileCipher;
+use crate::error::Refusal;
+use crate::format::{BATCH_HEADER_BYTES, Cut, SegmentId};
+use crate::limits::{
+    BATCH_BYTES_MAX, RECORD_BODY_BYTES_MAX, RESERVE_BYTES_MAX, SEGMENT_BYTES_CEILING, SEGMENT_BYTES_FIRST,
+    SEGMENT_HEADER_BYTES,
+};
+use crate::names::{LogId, Position};
+use crate::options::{Class, Options};
+use crate::record::{self, ENCRYPTION_BYTES, Form, MESSAGE_OVERHEAD_BYTES};
+use crate::scope::Scope;
+use crate::segments::SegmentSet;
+use batches::Batches;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use supply::Supply;
+use tail::{Cache, Tail};
+
+pub(crate) use supply::{Prepared, Spare};
+
+/// Bytes a record may need beside its body: its own fields, what encryption adds, a batch header, padding.
+const RECORD_MARGIN_BYTES: u64 = 160;
+
+/// The segment that records are placed in.
+struct OpenSegment {
+    id: SegmentId,
+    seed: u32,
+    /// Encrypts its records, if the journal is encrypted.
+    cipher: Option<FileCipher>,
+    capacity: u64,
+    /// Where the filling batch begins.
+    cursor: u32,
+    first_position: u64,
+    file: Option<Arc<dyn DiskFile>>,
+    /// Messages that rewriting copied into it.
+    moved: u64,
+}
+
+impl OpenSegment {
+    fn new(scope: &Scope, id: SegmentId, capacity: u64, first_position: u64, file: Option<Arc<dyn DiskFile>>) -> Self {
+        OpenSegment {
+            id,
+            seed: id.seed(&scope.identity),
+            cipher: scope.segment_cipher(id),
+            capacity,
+            cursor: SEGMENT_HEADER_BYTES,
+            first_position,
+            file,
+            moved: 0,
+        }
+    }
+
+    /// How records are put into the filling batch. What is encrypted is so when the batch is closed: memory serves plain ones.
+    fn form(&self) -> Form {
+        match self.cipher {
+            None => Form::Plain(self.seed),
+            Some(_) => Form::ToBeEncrypted,
+        }
+    }
+}
+
+/// A segment that takes no more batches and waits for its directory.
+#[derive(Clone)]
+pub(crate) struct Sealing {
+    pub(crate) id: SegmentId,
+    pub(crate) extent: Extent,
+    pub(crate) details: Arc<Vec<Detail>>,
+    pub(crate) file: Option<Arc<dyn DiskFile>>,
+    pub(crate) shorten: bool,
+}
+
+/// The segment in which a log begins to write, prepared.
+pub(crate) struct FirstSegment {
+    pub(crate) id: SegmentId,
+    pub(crate) capacity: u64,
+    pub(crate) file: Arc<dyn DiskFile>,
+}
+
+/// A message that was appended.
+pub(crate) struct Appended {
+    pub(crate) position: Position,
+    /// Names it in [`RecordLog::detail`].
+    pub(crate) ordinal: u32,
+    /// Length of its record, without what encryption adds.
+    pub(crate) size: u32,
+}
+
+/// The writing side of the journal, with what it keeps of the newest messages.
+pub(crate) struct RecordLog {
+    scope: Scope,
+    segment_bytes_max: u64,
+    backlog_bytes_max: u64,
+    open: OpenSegment,
+    supply: Supply,
+    sealing: VecDeque<Sealing>,
+    /// The filling batch: room for its header, then records.
+    fill: Vec<u8>,
+    fill_count: u32,
+    batches: Batches,
+    /// Somebody waits for what was appended last.
+    urgent: bool,
+    /// Header checksum of the newest closed batch.
+    checksum: u32,
+    next_position: Position,
+    tail: Tail,
+    cache: Cache,
+    /// Nothing is written any more; appending only counts.
+    stopped: bool,
+}
+
+impl RecordLog {
+    /// Goes on behind `end` in a prepared segment.
+    pub(crate) fn new(
+        scope: &Scope,
+        options: &Options,
+        first: FirstSegment,
+        end: Cut,
+        segments: &mut SegmentSet,
+    ) -> RecordLog {
+        let FirstSegment { id, capacity, file } = first;
+        segments.open(id, capacity, scope.is_encrypted());
+        let mut supply = Supply::new(scope.clone(), options.segment_bytes_max, id.number + 1);
+        supply.plan(capacity, 0);
+        let mut tail = Tail::default();
+        tail.open_segment(id.number);
+        RecordLog {
+            scope: scope.clone(),
+            segment_bytes_max: options.segment_bytes_max,
+            backlog_bytes_max: options.backlog_bytes_max,
+            open: OpenSegment::new(scope, id, capacity, end.position, Some(file)),
+            supply,
+            sealing: VecDeque::new(),
+            fill: vec![0; BATCH_HEADER_BYTES],
+            fill_count: 0,
+            batches: Batches::new(options, end.position),
+            urgent: false,
+            checksum: end.checksum,
+            next_position: end.position,
+            tail,
+            cache: Cache::new(options.tail_cache_bytes),
+            stopped: false,
+        }
+    }
+
+    /// Appends a message whose body is the concatenation of `parts`, or a copy of one that rewriting `moved`; `None` after
+    /// [`RecordLog::stop`].
+    pub(crate) fn append_message(
+        &mut self,
+        moved: bool,
+        log: LogId,
+        sequence: u64,
+        timestamp: i64,
+        parts: &[&[u8]],
+        segments: &mut SegmentSet,
+    ) -> Option<Appended> {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        assert!(length <= RECORD_BODY_BYTES_MAX, "a body of {length} bytes is too large");
+        if self.stopped {
+            return None;
+        }
+        let offset = self.place(MESSAGE_OVERHEAD_BYTES + length, segments);
+        let form = self.open.form();
+        let size = record::write_message(&mut self.fill, form, moved, log, sequence, timestamp, parts);
+        let detail = Detail::new(log, sequence, timestamp, offset, size, moved);
+        let ordinal = self.tail.push(detail);
+        self.open.moved += u64::from(moved);
+        self.urgent |= !moved;
+        let position = self.appended_record(size);
+        Some(Appended {
+            position,
+            ordinal,
+            size,
+        })
+    }
+
+    /// Appends another record, with a body of `length` bytes, that `write` encodes.
+    pub(crate) fn append(
+        &mut self,
+        length: usize,
+        urgent: bool,
+        segments: &mut SegmentSet,
+        write: impl FnOnce(&mut Vec<u8>, Form) -> u32,
+    ) -> Position {
+        assert!(length <= RECORD_BODY_BYTES_MAX, "a body of {length} bytes is too large");
+        if self.stopped {
+            return self.discard();
+        }
+        self.place(MESSAGE_OVERHEAD_BYTES + length, segments);
+        let form = self.open.form();
+        let size = write(&mut self.fill, form);
+        self.urgent |= urgent;
+        self.appended_record(size)
+    }
+
+    fn appended_record(&mut self, size: u32) -> Position {
+        self.fill_count += 1;
+        self.next_position += 1;
+        self.batches.count_waiting(u64::from(size));
+        self.next_position
+    }
+
+    /// Counts a record that will never be durable.
+    pub(crate) fn discard(&mut self) -> Position {
+        self.next_position += 1;
+        self.next_position
+    }
+
+    /// Gives up writing: what waits is nothing any more, and nothing more will.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+        self.urgent = false;
+        self.fill_count = 0;
+        self.batches.stop();
+    }
+
+    /// Bytes by which each record is longer than without encryption.
+    fn encryption_bytes(&self) -> usize {
+        if self.scope.is_encrypted() { ENCRYPTION_BYTES } else { 0 }
+    }
+
+    /// Makes room for a record of `size` bytes, encryption not counted, at the end of the filling batch; returns its offset in the open segment.
+    fn place(&mut self, size: usize, segments: &mut SegmentSet) -> u32 {
+        let size = size + self.encryption_bytes();
+        let needed = size as u64 + 8;
+        let used = u64::from(self.open.cursor) + self.fill.len() as u64;
+        let over_batch = self.fill.len() + size > BATCH_BYTES_MAX;
+        if self.fill_count > 0 && (over_batch || used + needed > self.open.capacity) {
+            self.close_batch();
+        }
+        if self.fill_count == 0 {
+            let used = u64::from(self.open.cursor) + BATCH_HEADER_BYTES as u64;
+            if used + needed > self.open.capacity {
+                self.rotate(BATCH_HEADER_BYTES as u64 + needed, false, segments);
+            }
+        }
+        self.open.cursor + self.fill.len() as u32
+    }
+
+    /// Ends the open segment and goes on in the next planned one with at least `room` for batches.
+    fn rotate(&mut self, room: u64, shorten: bool, segments: &mut SegmentSet) {
+        self.close_batch();
+        let id = self.open.id;
+        let extent = Extent {
+            end: u64::from(self.open.cursor),
+            first_position: self.open.first_position,
+            next_position: self.next_position,
+            checksum: self.checksum,
+        };
+        segments.seal(id.number, extent);
+        self.sealing.push_back(Sealing {
+            id,
+            extent,
+            details: self.tail.seal(),
+            file: self.open.file.take(),
+            shorten,
+        });
+        let capacity = u64::from(SEGMENT_HEADER_BYTES) + room;
+        let planned = self
+            .supply
+            .take(self.open.capacity, capacity, self.next_position, segments);
+        segments.open(planned.id, planned.capacity, self.scope.is_encrypted());
+        self.tail.open_segment(planned.id.number);
+        self.open = OpenSegment::new(
+            &self.scope,
+            planned.id,
+            planned.capacity,
+            self.next_position,
+            planned.file,
+        );
+        self.supply.plan(planned.capacity, 0);
+    }
+
+    /// Ends a segment that holds copies early, and cuts its file to what it holds, so that they come into the index.
+    pub(crate) fn end_copies(&mut self, segments: &mut SegmentSet) {
+        if self.open.moved > 0 && self.open.file.is_some() {
+            self.rotate(0, true, segments);
+            self.batches.want_submitted();
+        }
+    }
+
+    /// Number of the segment that records are placed in.
+    pub(crate) fn open_number(&self) -> u64 {
+        self.open.id.number
+    }
+
+    /// Position of the newest record appended.
+    pub(crate) fn appended(&self) -> Position {
+        self.next_position
+    }
+
+    /// Everything up to and including this position is durable.
+    pub(crate) fn durable(&self) -> Position {
+        self.batches.durable()
+    }
+
+    /// The end of everything before the filling batch, which begins there.
+    pub(crate) fn fill_start(&self) -> Cut {
+        Cut {
+            segment: self.open.id.number,
+            offset: u64::from(self.open.cursor),
+            position: self.next_position - u64::from(self.fill_count),
+            checksum: self.checksum,
+        }
+    }
+
+    /// What was appended goes to the disk, now or as soon as the running commit ends.
+    pub(crate) fn submit(&mut self) {
+        if !self.stopped && (self.fill_count > 0 || self.batches.is_any_waiting()) {
+            self.batches.want_submitted();
+        }
+        self.urgent = false;
+    }
+
+    pub(crate) fn has_urgent(&self) -> bool {
+        self.urgent
+    }
+
+    pub(crate) fn has_unsubmitted(&self) -> bool {
+        self.fill_count > 0 && !self.batches.is_submit_wanted()
+    }
+
+    pub(crate) fn backlog_bytes(&self) -> u64 {
+        self.batches.backlog_bytes()
+    }
+
+    /// Batch bytes that fit in the open segment, if it is prepared.
+    fn open_room(&self) -> u64 {
+        let used = u64::from(self.open.cursor) + self.fill.len() as u64;
+        if self.open.file.is_some() {
+            self.open.capacity.saturating_sub(used)
+        } else {
+            0
+        }
+    }
+
+    /// Batch bytes that fit in what is prepared, and the most that fits in one piece.
+    fn room(&self) -> (u64, u64) {
+        let open = self.open_room();
+        let (room, largest) = self.supply.room();
+        (room + open, largest.max(open))
+    }
+
+    /// Whether records of `bytes` bytes in all (their bodies) fit into what is prepared; plans more when they do not.
+    pub(crate) fn admission(&mut self, bytes: u64, class: Class) -> Result<(), Refusal> {
+        let needed = bytes.saturating_add(RECORD_MARGIN_BYTES);
+        if needed > SEGMENT_BYTES_CEILING / 2 {
+            return Err(Refusal::TooLarge);
+        }
+        if class == Class::Publish && self.backlog_bytes() > self.backlog_bytes_max {
+            return Err(Refusal::Busy);
+        }
+        let reserve = match class {
+            Class::Publish => RESERVE_BYTES_MAX.min(self.segment_bytes_max / 8),
+            Class::Essential => 0,
+        };
+        if self.open_room() >= needed + reserve {
+            return Ok(());
+        }
+        let (room, largest) = self.room();
+        if room >= needed + reserve && largest >= needed {
+            return Ok(());
+        }
+        self.supply.plan_for(self.open.capacity, needed, reserve, largest);
+        if self.supply.has_no_room() {
+            Err(Refusal::NoSpace)
+        } else {
+            Err(Refusal::Busy)
+        }
+    }
+
+    /// Whether `bytes` more fit into what is prepared.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        self.room().0 >= bytes
+    }
+
+    /// Whether the last attempt to prepare a segment found no room.
+    pub(crate) fn has_no_room(&self) -> bool {
+        self.supply.has_no_room()
+    }
+
+    pub(crate) fn has_spare(&self) -> bool {
+        self.supply.has_spare()
+    }
+
+    /// Segments that take no batches yet, and the bytes of those that exist.
+    pub(crate) fn waiting_segments(&self) -> (u64, u64) {
+        self.supply.waiting()
+    }
+
+    /// The next segment file to make; `beside` are bytes that should stay free for other things. Records that already wait for
+    /// the open segment may use the last of the disk.
+    pub(crate) fn next_prepare(&mut self, beside: u64) -> Option<(crate::job::PrepareJob, bool)> {
+        let is_open_ready = self.open.file.is_some();
+        let headroom = if is_open_ready {
+            beside + SEGMENT_BYTES_FIRST / 4
+        } else {
+            0
+        };
+        self.supply.next_prepare(headroom)
+    }
+
+    /// Whether something that was appended waits for its segment's file.
+    pub(crate) fn waits_for_file(&self) -> bool {
+        self.open.file.is_none() && self.next_position > self.durable()
+    }
+
+    /// What became of a segment file.
+    pub(crate) fn prepared(
+        &mut self,
+        result: std::io::Result<Arc<dyn DiskFile>>,
+        segments: &mut SegmentSet,
+    ) -> Option<Prepared> {
+        let prepared = self.supply.prepared(result)?;
+        if let Prepared::Ready(number, file) = &prepared {
+            let number = *number;
+            let sealing = self.sealing.iter_mut().find(|sealing| sealing.id.number == number);
+            if self.open.id.number == number {
+                self.open.file = Some(Arc::clone(file));
+            } else if let Some(sealing) = sealing {
+                sealing.file = Some(Arc::clone(file));
+            } else if !self.supply.is_planned(number) {
+                // Skipped meanwhile as too small.
+                segments.unpin(number);
+            }
+        }
+        Some(prepared)
+    }
+
+    /// Space may have come back.
+    pub(crate) fn try_again(&mut self) {
+        self.supply.try_again();
+    }
+
+    /// Whether somebody was refused who may be served now.
+    pub(crate) fn take_refused(&mut self) -> bool {
+        self.supply.take_refused()
+    }
+
+    pub(crate) fn set_spare(&mut self, spare: Spare) {
+        self.supply.set_spare(spare);
+    }
+
+    /// The oldest segment that waits for its directory, when all of it is durable.
+    pub(crate) fn next_seal(&self) -> Option<&Sealing> {
+        let front = self.sealing.front()?;
+        (front.extent.next_position <= self.durable()).then_some(front)
+    }
+
+    /// The oldest sealed segment, `number`, is in the index.
+    pub(crate) fn absorbed(&mut self, number: u64) {
+        self.tail.absorbed(number);
+        self.sealing.pop_front();
+    }
+
+    /// Where the message with this ordinal lies: its segment, and its place there.
+    pub(crate) fn detail(&self, ordinal: u32) -> (u64, &Detail) {
+        self.tail.get(ordinal)
+    }
+
+    /// The body of an appended message, while it is in memory.
+    pub(crate) fn cached(&self, segment: u64, detail: &Detail) -> Option<&[u8]> {
+        let (offset, open) = (detail.offset, &self.open);
+        let bytes = if segment == open.id.number && offset >= open.cursor {
+            self.fill.get((offset - open.cursor) as usize..)?
+        } else {
+            self.cache.get(segment, offset)?
+        };
+        let added = self.encryption_bytes();
+        bytes.get(MESSAGE_OVERHEAD_BYTES + added..detail.size() as usize + added)
+    }
+
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.cache.bytes()
+    }
+}
