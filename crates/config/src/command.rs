@@ -7,8 +7,9 @@ use crate::nearest::nearest;
 use crate::options::{Options, Personality};
 use crate::resolve::resolve;
 use crate::surroundings::{Surroundings, System};
-use crate::table::{self, Effect, Information, Value};
+use crate::table::{self, Effect, Information};
 use crate::usage::{self, usage};
+use crate::value::Value;
 use crate::{BROKER_VERSION, SEAWAY_VERSION, STREAMING_VERSION};
 
 /// Exit code for a command line that the flag parser of the original does not understand (specification §7.4: its
@@ -92,23 +93,25 @@ where
     }
 }
 
-/// The defaults of a binary.
-pub(crate) fn defaults(personality: Personality) -> Options {
-    /// No environment and no files.
-    struct Nothing;
-    impl Surroundings for Nothing {
-        fn variable(&self, _: &str) -> Option<String> {
-            None
+impl Options {
+    /// The defaults of a binary, as its flags document them.
+    pub fn new(personality: Personality) -> Self {
+        /// No environment and no files.
+        struct Nothing;
+        impl Surroundings for Nothing {
+            fn variable(&self, _: &str) -> Option<String> {
+                None
+            }
+            fn variable_names(&self) -> Vec<String> {
+                Vec::new()
+            }
+            fn read(&self, _: &std::path::Path) -> std::io::Result<Vec<u8>> {
+                Err(std::io::ErrorKind::NotFound.into())
+            }
         }
-        fn variable_names(&self) -> Vec<String> {
-            Vec::new()
-        }
-        fn read(&self, _: &std::path::Path) -> std::io::Result<Vec<u8>> {
-            Err(std::io::ErrorKind::NotFound.into())
-        }
+        resolve(personality, &CommandLine::empty(), &Nothing)
+            .expect("the defaults of the table are valid, a test applies them")
     }
-    resolve(personality, &CommandLine::empty(), &Nothing)
-        .expect("the defaults of the table are valid, a test applies them")
 }
 
 /// Whether a boolean flag is given and true.

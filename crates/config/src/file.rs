@@ -3,21 +3,14 @@
 //! Decides which keys of which blocks belong to which option and whether values have the right type; does not know what
 //! the values mean.
 
-pub(crate) mod authorization;
-mod block;
-pub(crate) mod channels;
-mod permissions;
-pub(crate) mod tls;
-
 use std::path::Path;
 
-pub(crate) use block::is_turned_off;
-
+use crate::blocks::{duration, wrong_type};
 use crate::conf::{Data, Map, Node, Pair, parse_file, shown};
-use crate::go;
 use crate::nearest::nearest;
 use crate::surroundings::Surroundings;
-use crate::table::{self, Entry, Kind, Section, Value};
+use crate::table::{self, Entry, Section};
+use crate::value::{Kind, Value};
 
 /// Which side of a file counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,22 +257,4 @@ fn type_name(kind: Kind) -> &'static str {
         Kind::List => "slice",
         Kind::Block => "map",
     }
-}
-
-/// A value of the wrong type, in the words of the original; with a hint where the grammar has a trap.
-fn wrong_type(key: &str, expected: &str, data: &Data) -> String {
-    let hint = match (expected, data) {
-        ("string", Data::Int(_) | Data::Float(_) | Data::Bool(_)) => "; put it in quotes",
-        ("bool" | "int64", Data::Text(_)) => "; leave out quotes",
-        _ => "",
-    };
-    format!(
-        "parameter {key:?} value is expected to be {expected}, got {}{hint}",
-        data.kind()
-    )
-}
-
-/// A duration in nanoseconds.
-fn duration(text: &str) -> Result<i64, String> {
-    go::parse_duration_nanos(text).map_err(|_| format!("time: invalid duration {text:?}"))
 }

@@ -3,7 +3,8 @@
 //! Decides which argument is a flag, its value or a word; does not know what a value means to a server.
 
 use crate::go::{self, ValueError};
-use crate::table::{self, Kind, Value};
+use crate::table;
+use crate::value::{Kind, Value};
 
 /// What a command line says, before any of it is applied.
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 //! [`parse`] turns arguments into an [`Action`]; [`usage`] and [`markdown`] describe the same table; [`conf`] is the
 //! grammar of files.
 
+mod blocks;
 mod command;
 pub mod conf;
 mod documentation;
@@ -21,6 +22,7 @@ mod resolve;
 mod surroundings;
 mod table;
 mod usage;
+mod value;
 
 pub use command::{Action, parse, parse_within};
 pub use documentation::markdown;

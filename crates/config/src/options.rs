@@ -303,11 +303,6 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults of a binary, as its flags document them.
-    pub fn new(personality: Personality) -> Self {
-        crate::command::defaults(personality)
-    }
-
     /// Options before any flag's default was applied.
     pub(crate) fn blank(personality: Personality) -> Self {
         Options {

@@ -11,7 +11,8 @@ use crate::limits::PROBLEMS_LISTED_MAX;
 use crate::nearest::nearest;
 use crate::options::{Options, Personality};
 use crate::surroundings::Surroundings;
-use crate::table::{self, Effect, Entry, Kind, VARIABLE_PREFIX, Value};
+use crate::table::{self, Effect, Entry, VARIABLE_PREFIX};
+use crate::value::{Kind, Value};
 
 /// Where a value comes from; later ones win.
 #[derive(Debug, Clone)]
@@ -231,7 +232,7 @@ fn apply(personality: Personality, draft: &mut Draft, entry: &Entry, given: &Giv
 /// Whether a value asks for nothing beyond what is there anyway.
 fn says_the_default(personality: Personality, entry: &Entry, value: &Value) -> bool {
     match value {
-        Value::Block(node) => crate::file::is_turned_off(&node.data),
+        Value::Block(node) => crate::blocks::is_turned_off(&node.data),
         value => effective(personality, entry, None).is_ok_and(|default| default == *value),
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::options::Personality;
-use crate::table::{self, Effect, Entry, Group, Kind};
+use crate::table::{self, Effect, Entry, Group};
+use crate::value::Kind;
 
 /// What `-help_tls` prints.
 pub(crate) const TLS_HELP: &str = "\

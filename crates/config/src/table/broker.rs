@@ -3,13 +3,14 @@
 
 use std::path::PathBuf;
 
-use super::Effect::{NotBuilt, Nothing, Prints, Sets};
-use super::Group::{Information as Informing, Server};
-use super::Information::{Help, TlsHelp, Version};
-use super::Kind::{Block, Bool, Int, List, Text};
-use super::{Entry, Section, Value};
+use super::entry::Effect::{NotBuilt, Nothing, Prints, Sets};
+use super::entry::Group::{Information as Informing, Server};
+use super::entry::Information::{Help, TlsHelp, Version};
+use super::entry::{Entry, Section};
 use crate::conf::{Data, Node};
 use crate::draft::Draft;
+use crate::value::Kind::{Block, Bool, Int, List, Text};
+use crate::value::Value;
 
 /// Client port when none, or 0, is given.
 const PORT_DEFAULT: u16 = 4222;

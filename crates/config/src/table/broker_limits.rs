@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::Effect::{NotBuilt, Sets};
-use super::Group::BrokerLimits;
-use super::Kind::{Bool, Duration as Time, Int, Size, Text};
-use super::{Entry, Section, Value};
+use super::entry::Effect::{NotBuilt, Sets};
+use super::entry::Group::BrokerLimits;
+use super::entry::{Entry, Section};
 use crate::draft::Draft;
 use crate::go::format_duration_nanos;
+use crate::value::Kind::{Bool, Duration as Time, Int, Size, Text};
+use crate::value::Value;
 
 /// Client connections when 0 is given (core specification §1.14).
 const CONNECTIONS_DEFAULT: usize = 65_536;

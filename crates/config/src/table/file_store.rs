@@ -1,9 +1,10 @@
 //! Options of the file store (specification §7.2, §7.6): most of them tuned the original's files and do nothing here.
 
-use super::Effect::{NotBuilt, Nothing, Sets, Tuning};
-use super::Kind::{Bool, Duration as Time, Int, Size, Text};
-use super::{Entry, Group, Section, Value};
+use super::entry::Effect::{NotBuilt, Nothing, Sets, Tuning};
+use super::entry::{Entry, Group, Section};
 use crate::draft::Draft;
+use crate::value::Kind::{Bool, Duration as Time, Int, Size, Text};
+use crate::value::Value;
 
 const COMPACTION: &str = "the journal gives space back by itself";
 const SLICES: &str = "the journal sizes its segments by itself";

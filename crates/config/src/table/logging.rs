@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::Effect::{NotBuilt, Nothing, Overrides, Sets};
-use super::Group::Logging;
-use super::Kind::{Bool, Int, Text};
-use super::{Entry, Section, Value};
+use super::entry::Effect::{NotBuilt, Nothing, Overrides, Sets};
+use super::entry::Group::Logging;
+use super::entry::{Entry, Section};
 use crate::draft::Draft;
+use crate::value::Kind::{Bool, Int, Text};
+use crate::value::Value;
 
 /// See the module.
 pub(super) static ENTRIES: &[Entry] = &[

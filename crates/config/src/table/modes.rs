@@ -1,12 +1,13 @@
 //! Options of encryption and of modes of operation beyond one server with its own store (specification §7.2, §7.6): what is
 //! not built is known and refused.
 
-use super::Effect::{NotBuilt, Nothing, Sets};
-use super::Group::{Clustering, Encryption, FaultTolerance, SqlStore, StreamingTls};
-use super::Kind::{Bool, Duration, Int, List, Text};
-use super::{Entry, Section, Value};
+use super::entry::Effect::{NotBuilt, Nothing, Sets};
+use super::entry::Group::{Clustering, Encryption, FaultTolerance, SqlStore, StreamingTls};
+use super::entry::{Entry, Section};
 use crate::draft::Draft;
 use crate::options::Secret;
+use crate::value::Kind::{Bool, Duration, Int, List, Text};
+use crate::value::Value;
 
 const CLUSTERING: &str = "clustering";
 const SQL: &str = "an SQL store";

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::Effect::{NotBuilt, Nothing, Overrides, Sets};
-use super::Kind::{Block, Bool, Int, Text};
-use super::{Entry, Group, Section, Value};
+use super::entry::Effect::{NotBuilt, Nothing, Overrides, Sets};
+use super::entry::{Entry, Group, Section};
+use crate::blocks::{authorization, tls as tls_block};
 use crate::draft::Draft;
-use crate::file::{authorization, tls as tls_block};
 use crate::options::Secret;
+use crate::value::Kind::{Block, Bool, Int, Text};
+use crate::value::Value;
 
 const ACCOUNTS: &str = "accounts";
 const OPERATOR: &str = "operators and user tokens (JWT)";

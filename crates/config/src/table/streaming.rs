@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Effect::{NotBuilt, Nothing, Overrides, Sets};
-use super::Kind::{Block, Bool, Duration as Time, Int, Size, Text};
-use super::{Entry, Group, Section, Value};
+use super::entry::Effect::{NotBuilt, Nothing, Overrides, Sets};
+use super::entry::{Entry, Group, Section};
+use crate::blocks::channels;
 use crate::draft::Draft;
-use crate::file::channels;
 use crate::go::format_duration_nanos;
 use crate::options::{Secret, StoreKind};
+use crate::value::Kind::{Block, Bool, Duration as Time, Int, Size, Text};
+use crate::value::Value;
 
 const BATCHES: &str = "batches form by themselves from what waits";
 
@@ -66,10 +67,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         "Subscriptions per channel, 0 is unlimited",
         Sets(max_subs),
     )
-    .keys(
-        Section::Limits,
-        &["max_subs", "msu", "max_subscriptions", "maxsubscriptions"],
-    ),
+    .keys(Section::Limits, channels::SUBSCRIPTIONS),
     Entry::new(
         Group::Limits,
         &["mm", "max_msgs"],
@@ -78,7 +76,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         "Messages per channel, 0 is unlimited",
         Sets(max_msgs),
     )
-    .keys(Section::Limits, &["max_msgs", "mm", "maxmsgs", "max_count", "maxcount"]),
+    .keys(Section::Limits, channels::MESSAGES),
     Entry::new(
         Group::Limits,
         &["mb", "max_bytes"],
@@ -87,7 +85,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         "Bytes per channel, 0 is unlimited",
         Sets(max_bytes),
     )
-    .keys(Section::Limits, &["max_bytes", "mb", "maxbytes"]),
+    .keys(Section::Limits, channels::BYTES),
     Entry::new(
         Group::Limits,
         &["ma", "max_age"],
@@ -96,7 +94,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         "Age of messages, 0 is unlimited",
         Sets(max_age),
     )
-    .keys(Section::Limits, &["max_age", "ma", "maxage"]),
+    .keys(Section::Limits, channels::AGE),
     Entry::new(
         Group::Limits,
         &["mi", "max_inactivity"],
@@ -105,7 +103,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         "Time without activity after which a channel is deleted, 0 is never",
         Sets(max_inactivity),
     )
-    .keys(Section::Limits, &["max_inactivity", "mi", "maxinactivity"]),
+    .keys(Section::Limits, channels::INACTIVITY),
     Entry::new(
         Group::Streaming,
         &["hbi", "hb_interval"],

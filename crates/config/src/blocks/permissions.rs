@@ -2,8 +2,8 @@
 
 use seaway_nats_protocol::subject::is_pattern;
 
-use super::block::{Block, at};
-use super::wrong_type;
+use super::fields::{Block, at};
+use super::fields::{duration, wrong_type};
 use crate::conf::{Data, Node, Position};
 use crate::options::{Permissions, ResponsePermission, SubjectRules};
 use std::time::Duration;
@@ -105,7 +105,7 @@ fn responses(node: &Node) -> Result<Option<ResponsePermission>, String> {
     }
     if let Some(pair) = block.find(EXPIRES) {
         let nanos = match &pair.node.data {
-            Data::Text(text) => super::duration(text).map_err(|text| at(&pair.node.position, text))?,
+            Data::Text(text) => duration(text).map_err(|text| at(&pair.node.position, text))?,
             Data::Int(seconds) => seconds.saturating_mul(1_000_000_000),
             data => return Err(at(&pair.node.position, wrong_type(&pair.key, "string", data))),
         };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::conf::{Data, Map, Node, Pair, Position};
+use crate::go;
 use crate::nearest::nearest;
 
 /// A map and what it is called in errors.
@@ -84,7 +85,7 @@ impl<'n> Block<'n> {
             Data::Text(text) => Ok((&item.position, text.as_str())),
             data => Err(at(
                 &item.position,
-                super::wrong_type(keys.first().copied().unwrap_or_default(), "string", data),
+                wrong_type(keys.first().copied().unwrap_or_default(), "string", data),
             )),
         });
         texts.collect()
@@ -99,10 +100,10 @@ impl<'n> Block<'n> {
             Data::Int(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
             Data::Float(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
             Data::Text(text) => {
-                let nanos = super::duration(text).map_err(|text| at(&pair.node.position, text))?;
+                let nanos = duration(text).map_err(|text| at(&pair.node.position, text))?;
                 u64::try_from(nanos).ok().map(Duration::from_nanos)
             }
-            data => return Err(at(&pair.node.position, super::wrong_type(&pair.key, "string", data))),
+            data => return Err(at(&pair.node.position, wrong_type(&pair.key, "string", data))),
         };
         match duration.filter(|duration| !duration.is_zero()) {
             Some(duration) => Ok(Some(duration)),
@@ -118,7 +119,7 @@ impl<'n> Block<'n> {
             Some(value) => Ok(Some(value)),
             None => Err(at(
                 &pair.node.position,
-                super::wrong_type(&pair.key, expected, &pair.node.data),
+                wrong_type(&pair.key, expected, &pair.node.data),
             )),
         }
     }
@@ -137,4 +138,22 @@ pub(crate) fn is_turned_off(data: &Data) -> bool {
         Data::Text(text) => text.is_empty() || text.eq_ignore_ascii_case("disabled"),
         Data::Float(_) | Data::Time(_) | Data::List(_) | Data::Map(_) => false,
     }
+}
+
+/// A value of the wrong type, in the words of the original; with a hint where the grammar has a trap.
+pub(crate) fn wrong_type(key: &str, expected: &str, data: &Data) -> String {
+    let hint = match (expected, data) {
+        ("string", Data::Int(_) | Data::Float(_) | Data::Bool(_)) => "; put it in quotes",
+        ("bool" | "int64", Data::Text(_)) => "; leave out quotes",
+        _ => "",
+    };
+    format!(
+        "parameter {key:?} value is expected to be {expected}, got {}{hint}",
+        data.kind()
+    )
+}
+
+/// A duration in nanoseconds.
+pub(crate) fn duration(text: &str) -> Result<i64, String> {
+    go::parse_duration_nanos(text).map_err(|_| format!("time: invalid duration {text:?}"))
 }

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::block::{Block, at};
+use super::fields::{Block, at};
 use super::permissions;
 use crate::conf::Node;
 use crate::draft::Draft;
 use crate::options::{Authorization, ConnectionType, Credentials, Login, Secret, User};
-use crate::table::Value;
+use crate::value::Value;
 
 const USER: &[&str] = &["user", "username"];
 const PASSWORD: &[&str] = &["pass", "password"];

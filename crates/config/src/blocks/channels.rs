@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use super::{duration, wrong_type};
+use super::fields::{duration, wrong_type};
 use crate::conf::{Data, Map, Node};
 use crate::draft::Draft;
 use crate::nearest::nearest;
 use crate::options::ChannelLimits;
-use crate::table::{self, Section, Value};
+use crate::value::Value;
 
-/// The keys of one limit.
-const SUBSCRIPTIONS: &str = "max_subs";
-const MESSAGES: &str = "max_msgs";
-const BYTES: &str = "max_bytes";
-const AGE: &str = "max_age";
-const INACTIVITY: &str = "max_inactivity";
+/// The keys of each limit, the usual one first; limits of all channels have the same.
+pub(crate) const SUBSCRIPTIONS: &[&str] = &["max_subs", "msu", "max_subscriptions", "maxsubscriptions"];
+pub(crate) const MESSAGES: &[&str] = &["max_msgs", "mm", "maxmsgs", "max_count", "maxcount"];
+pub(crate) const BYTES: &[&str] = &["max_bytes", "mb", "maxbytes"];
+pub(crate) const AGE: &[&str] = &["max_age", "ma", "maxage"];
+pub(crate) const INACTIVITY: &[&str] = &["max_inactivity", "mi", "maxinactivity"];
+const ALL: [&[&str]; 5] = [SUBSCRIPTIONS, MESSAGES, BYTES, AGE, INACTIVITY];
 
 /// Reads the map from channels to their limits.
 pub(crate) fn set(options: &mut Draft, value: &Value) -> Result<(), String> {
@@ -54,8 +55,8 @@ fn one(pattern: &str, map: &Map, warnings: &mut Vec<String>, problems: &mut Vec<
         ..ChannelLimits::default()
     };
     for pair in map.iter() {
-        let entry = table::find_key(Section::Limits, &pair.key).map(|(_, entry)| entry.keys[0]);
-        let result = match entry {
+        let is_key = |keys: &&[&str]| keys.iter().any(|key| key.eq_ignore_ascii_case(&pair.key));
+        let result = match ALL.into_iter().find(is_key) {
             Some(SUBSCRIPTIONS) => count(&pair.key, &pair.node).map(|limit| limits.max_subscriptions = Some(limit)),
             Some(MESSAGES) => count(&pair.key, &pair.node).map(|limit| limits.max_messages = Some(limit)),
             Some(BYTES) => count(&pair.key, &pair.node).map(|limit| limits.max_bytes = Some(limit)),
@@ -63,8 +64,7 @@ fn one(pattern: &str, map: &Map, warnings: &mut Vec<String>, problems: &mut Vec<
             Some(INACTIVITY) => time(&pair.key, &pair.node).map(|limit| limits.max_inactivity = Some(limit)),
             _ if pair.is_used => Ok(()),
             _ => {
-                let known = [SUBSCRIPTIONS, MESSAGES, BYTES, AGE, INACTIVITY];
-                let near = nearest(&pair.key, known.into_iter());
+                let near = nearest(&pair.key, ALL.into_iter().flatten().copied());
                 let hint = near.map(|near| format!(", did you mean {near:?}?")).unwrap_or_default();
                 warnings.push(format!("{}: unknown field {:?}{hint}", pair.position, pair.key));
                 Ok(())

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::block::{Block, at};
-use super::wrong_type;
+use super::fields::wrong_type;
+use super::fields::{Block, at};
 use crate::conf::{Data, Node};
 use crate::draft::Draft;
 use crate::options::{HandshakeFirst, TlsOptions, TlsVersion};
-use crate::table::Value;
+use crate::value::Value;
 
 const CERT: &[&str] = &["cert_file"];
 const KEY: &[&str] = &["key_file"];

@@ -1,0 +1,11 @@
+//! The blocks of files that are no plain options: users, permissions, TLS and limits of channels.
+//!
+//! Decides what their keys mean and whether they make sense; does not know where in a file a block stands.
+
+pub(crate) mod authorization;
+pub(crate) mod channels;
+mod fields;
+mod permissions;
+pub(crate) mod tls;
+
+pub(crate) use fields::{duration, is_turned_off, wrong_type};
