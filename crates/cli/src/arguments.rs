@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::context::ContextCommand;
+use crate::install::InstallArguments;
 use crate::look::{
     ChannelCommand, ChannelsArguments, ClientsArguments, DurablesArguments, ServerCommand, WhyArguments,
 };
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     /// Named servers with their credentials
     #[command(subcommand)]
     Context(ContextCommand),
+    /// Make `nats-streaming-server`, with that server's flags and defaults, of this program
+    InstallAsNatsStreamingServer(InstallArguments),
     /// Print a completion script for a shell
     ///
     /// Bash: `source <(seaway completions bash)`. Zsh: put the output into a file `_seaway` in a directory of $fpath. Fish: put it
@@ -134,6 +138,29 @@ pub(crate) fn command_line() -> clap::Command {
     ])
 }
 
+/// Offers the nearest command where a word is none, and clap sees no likeness: it takes two swapped letters for two others.
+pub(crate) fn with_nearest(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    if error.get(ContextKind::SuggestedSubcommand).is_none()
+        && let Some(name) = nearest(word, &command_line())
+    {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![name]));
+    }
+    error
+}
+
+/// The command that is at most two edits away, a swap being one, and shares more than half of its letters.
+fn nearest(word: &str, commands: &clap::Command) -> Option<String> {
+    let distance = |name: &str| strsim::osa_distance(&word.to_lowercase(), name);
+    let names = commands.get_subcommands().map(clap::Command::get_name);
+    let near = names
+        .map(|name| (distance(name), name))
+        .filter(|(distance, name)| *distance <= 2 && 2 * distance < name.len());
+    near.min().map(|(_, name)| name.to_owned())
+}
+
 /// The commands with one line about each, for the usage text of the binary.
 pub(crate) fn overview() -> String {
     let commands = command_line();
@@ -196,6 +223,23 @@ mod tests {
             missing.extend(Some(format!("--{flag}")).filter(|flag| !is_there(flag)));
         }
         assert_eq!(missing, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_swap_a_slip_and_a_gap_are_near_and_other_words_are_not() {
+        let table = [
+            ("pbu", Some("pub")),
+            ("usb", Some("sub")),
+            ("PUBS", Some("pub")),
+            ("chanels", Some("channels")),
+            ("wyh", Some("why")),
+            ("publish", None),
+            ("x", None),
+            ("", None),
+        ];
+        for (word, expected) in table {
+            assert_eq!(nearest(word, &command_line()).as_deref(), expected, "{word}");
+        }
     }
 
     #[test]

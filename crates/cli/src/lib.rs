@@ -7,6 +7,7 @@ mod arguments;
 mod connection;
 mod context;
 mod failure;
+mod install;
 mod interrupt;
 mod lines;
 mod look;
@@ -44,6 +45,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let line = match parsed.and_then(|matches| CommandLine::from_arg_matches(&matches)) {
         Ok(line) => line,
         Err(error) => {
+            let error = arguments::with_nearest(error);
             // A reader that has gone needs no help.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
@@ -102,6 +104,7 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
     // What needs no server.
     match command {
         Command::Context(command) => return context::run(command, &connection, output),
+        Command::InstallAsNatsStreamingServer(arguments) => return install::run(&arguments, output),
         Command::Completions { shell } => return completions(shell, output),
         _ => {}
     }
@@ -123,7 +126,7 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
             Command::Clients(arguments) => look::clients(arguments, &connection, output).await,
             Command::Why(arguments) => look::why(arguments, &connection, output).await,
             Command::Server(command) => look::server(command, &connection, output).await,
-            Command::Context(_) | Command::Completions { .. } => Ok(()),
+            Command::Context(_) | Command::InstallAsNatsStreamingServer(_) | Command::Completions { .. } => Ok(()),
         }
     });
     runtime.shutdown_background();

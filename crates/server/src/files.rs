@@ -92,18 +92,14 @@ pub struct PortsFile {
 }
 
 impl PortsFile {
-    /// Writes `<directory>/<executable>_<process id>.ports`.
+    /// Writes `<directory>/<name>_<process id>.ports`. The name is the one that the process was started under: a link has its own.
     ///
     /// # Errors
     /// With the directory, when it cannot be written.
     pub fn write(directory: &Path, ports: &Ports) -> Result<PortsFile> {
-        let executable = std::env::current_exe().ok();
-        let executable = executable
-            .as_deref()
-            .and_then(Path::file_name)
-            .unwrap_or_default()
-            .to_string_lossy();
-        let path = directory.join(format!("{executable}_{}.ports", std::process::id()));
+        let program = std::env::args_os().next().unwrap_or_default();
+        let name = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
+        let path = directory.join(format!("{name}_{}.ports", std::process::id()));
         replace(&path, ports.json().as_bytes())
             .with_context(|| format!("could not write the ports file into {}", directory.display()))?;
         Ok(PortsFile { path })

@@ -20,20 +20,24 @@ mod signals;
 mod standalone;
 pub mod start;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use seaway_config::{Action, Options, Personality};
 
-/// What a binary's `main` does: understands the command line and serves until a signal ends it.
+/// What the binary's `main` does: understands the command line, as the program whose name it was started under, and performs
+/// the command or serves until a signal ends it.
 #[allow(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "usage, version and complaints about flags"
 )]
-pub fn main(personality: Personality) -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let personality = personality_of(arguments.next().as_deref());
+    let arguments: Vec<OsString> = arguments.collect();
     if personality == Personality::Seaway {
         match Purpose::of(&arguments) {
             Purpose::Command => return seaway_cli::main(arguments),
@@ -64,6 +68,17 @@ pub fn main(personality: Personality) -> ExitCode {
             }
         },
         Action::Run(options) => start::serve(&options, &|| reread(personality)),
+    }
+}
+
+/// Whose defaults and manners belong to the name under which the program was started: a link or a copy called
+/// `nats-streaming-server`, with or without something behind it like a version, behaves like that server.
+fn personality_of(program: Option<&OsStr>) -> Personality {
+    let name = program.and_then(|program| Path::new(program).file_name());
+    let original = Personality::NatsStreamingServer;
+    match name.is_some_and(|name| name.to_string_lossy().starts_with(original.program())) {
+        true => original,
+        false => Personality::Seaway,
     }
 }
 
@@ -110,5 +125,37 @@ fn reread(personality: Personality) -> Result<Options, String> {
         Action::Run(options) => Ok(*options),
         Action::Exit { stderr, .. } => Err(stderr),
         Action::Signal(_) => Err("the command line asks for no server".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_decides_whose_manners_a_program_has() {
+        let original = [
+            "nats-streaming-server",
+            "/usr/bin/nats-streaming-server",
+            "./nats-streaming-server-0.25.6",
+        ];
+        for name in original {
+            assert_eq!(
+                personality_of(Some(OsStr::new(name))),
+                Personality::NatsStreamingServer,
+                "{name}"
+            );
+        }
+        for name in [
+            "seaway",
+            "/opt/nats-streaming-server/seaway",
+            "nats-server",
+            "",
+            "/",
+            "..",
+        ] {
+            assert_eq!(personality_of(Some(OsStr::new(name))), Personality::Seaway, "{name}");
+        }
+        assert_eq!(personality_of(None), Personality::Seaway);
     }
 }

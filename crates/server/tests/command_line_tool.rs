@@ -480,6 +480,8 @@ fn commands_and_flags_of_the_server_share_one_binary() {
     let shell = Shell::at("");
     let said = shell.run(&["chanels"]).expect(2);
     assert!(said.stderr.contains("'channels'"), "{said:#?}");
+    let said = shell.run(&["pbu"]).expect(2);
+    assert!(said.stderr.contains("'pub'"), "{said:#?}");
     let said = shell.run(&["chekc-config"]).expect(2);
     assert!(said.stderr.contains("'check-config'"), "{said:#?}");
     for arguments in [["help"].as_slice(), &["--help"], &["-h"]] {
@@ -522,5 +524,68 @@ fn variables_of_commands_are_none_of_the_servers() {
         !server.log.iter().any(|line| line.contains("SEAWAY_C")),
         "{:#?}",
         server.log
+    );
+}
+
+#[test]
+fn the_program_is_installed_under_the_originals_name() {
+    let shell = Shell::at("");
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("bin");
+    let shown = directory.to_str().unwrap();
+    let command = "install-as-nats-streaming-server";
+    let said = shell.run(&[command, shown]).expect(1);
+    assert!(
+        said.stderr.contains(&format!("`mkdir -p {shown}` makes it")),
+        "{said:#?}"
+    );
+    std::fs::create_dir(&directory).unwrap();
+    let said = shell.run(&[command, shown]).expect(0);
+    assert!(
+        said.stdout.contains("/nats-streaming-server is a link to /"),
+        "{said:#?}"
+    );
+    assert!(said.stderr.contains("is not in PATH: export PATH="), "{said:#?}");
+    let installed = directory.join("nats-streaming-server");
+    let version = || {
+        finish(
+            Command::new(&installed)
+                .arg("-v")
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap(),
+        )
+        .stdout
+    };
+    assert_eq!(
+        version(),
+        "nats-streaming-server version 0.25.6, nats-server: v2.9.24\n"
+    );
+
+    // Again changes nothing; a copy takes the place of the link, and is another program from then on.
+    let said = shell.run(&[command, shown]).expect(0);
+    assert!(said.stdout.contains("already"), "{said:#?}");
+    shell.run(&[command, shown, "--copy"]).expect(0);
+    assert!(std::fs::symlink_metadata(&installed).unwrap().is_file());
+    assert_eq!(
+        version(),
+        "nats-streaming-server version 0.25.6, nats-server: v2.9.24\n"
+    );
+
+    // The original stays unless somebody says otherwise.
+    std::fs::write(&installed, "the original").unwrap();
+    let said = shell.run(&[command, shown]).expect(1);
+    assert!(
+        said.stderr.contains("is another program; --force replaces it"),
+        "{said:#?}"
+    );
+    assert_eq!(std::fs::read(&installed).unwrap(), b"the original");
+    let said = shell.run(&[command, shown, "--force", "--json"]).expect(0);
+    assert_eq!(said.json()[0]["copy"], false);
+    assert!(version().starts_with("nats-streaming-server version"));
+    assert_eq!(
+        std::fs::read_dir(&directory).unwrap().count(),
+        1,
+        "nothing unfinished is left"
     );
 }

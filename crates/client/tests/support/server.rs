@@ -1,6 +1,7 @@
 // A server for examples: the built binary, in memory, on a free port. Included by tests and by the examples in the documentation.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -38,7 +39,7 @@ fn binary() -> Option<PathBuf> {
         Some(target) => PathBuf::from(target),
         None => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")),
     };
-    let path = target.join("debug/nats-streaming-server");
+    let path = target.join("debug/seaway");
     path.exists().then_some(path)
 }
 
@@ -49,6 +50,8 @@ pub(crate) fn start() -> Option<Server> {
         return None;
     };
     let mut child = Command::new(binary)
+        // Under this name it keeps nothing on disk unless it is told to.
+        .arg0("nats-streaming-server")
         .args(["-a", "127.0.0.1", "-p", "-1"])
         .stderr(Stdio::piped())
         .spawn()

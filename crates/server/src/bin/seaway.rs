@@ -1,7 +1,7 @@
-//! `seaway`: the server with today's defaults.
+//! The one binary: `seaway`, and under the name `nats-streaming-server` the server that it replaces.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    seaway_server::main(seaway_config::Personality::Seaway)
+    seaway_server::main()
 }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ pub mod shell;
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Which of the two binaries.
+/// The binary under which of its two names.
 #[derive(Clone, Copy, Debug)]
 pub enum Binary {
     Seaway,
@@ -28,11 +29,23 @@ pub enum Binary {
 
 impl Binary {
     pub fn path(self) -> &'static str {
+        static LINK: LazyLock<String> = LazyLock::new(link);
         match self {
             Binary::Seaway => env!("CARGO_BIN_EXE_seaway"),
-            Binary::NatsStreamingServer => env!("CARGO_BIN_EXE_nats-streaming-server"),
+            Binary::NatsStreamingServer => &LINK,
         }
     }
+}
+
+/// A link to the binary with the original's name. All test programs share it, whoever makes it last.
+fn link() -> String {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let link = folder.join("nats-streaming-server");
+    let own = folder.join(format!("nats-streaming-server.{}", std::process::id()));
+    let _ = std::fs::remove_file(&own);
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_seaway"), &own).expect("the tests' folder can be written to");
+    std::fs::rename(&own, &link).expect("a link can be replaced");
+    link.to_str().expect("cargo's folders have names in UTF-8").to_owned()
 }
 
 /// A running server.
