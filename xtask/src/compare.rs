@@ -10,13 +10,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::shell;
+use crate::shell::{self, Profile};
 use measure::{Run, Settings};
 use table::Line;
 use trials::{By, Side, TRIALS, Times, Trial};
 use verdict::Pair;
 
 pub(crate) const DEFAULT_PAIRS: usize = 5;
+
+/// What is measured is what packages hold.
+const MEASURED: Profile = Profile::Dist;
 
 /// The peer that is there when the system's package is installed.
 const USUAL_PEER: &str = "nats-server";
@@ -61,10 +64,9 @@ impl Peer {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let trials = chosen(&options.only)?;
     let peers = peers(&options.peers)?;
-    let ours = shell::server_binary(options.server.as_deref(), "seaway")?;
-    shell::run(shell::cargo().args(["build", "--release", "--locked", "--package", "seaway-bench"]))?;
+    let ours = shell::server_binary(options.server.as_deref(), MEASURED)?;
     let settings = Settings {
-        generator: shell::target_directory().join("release/seaway-bench"),
+        generator: shell::build("seaway-bench", MEASURED)?.join("seaway-bench"),
         seconds: options.seconds.clone(),
         warm_up: options.warm_up.clone(),
         directory: options.directory.clone(),
@@ -78,6 +80,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         pairs: options.pairs.max(1),
     };
     let (mut lines, mut failures, mut machine) = (Vec::new(), Vec::new(), String::new());
+    let built = built(options.server.as_deref());
+    println!("{built}");
     for (trial, peer) in schedule(&trials, &peers) {
         let name = trial.rows[0].name;
         match comparison.trial(&trial, peer, &options.only, &mut machine) {
@@ -91,24 +95,34 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             }
         }
     }
-    println!("\n{machine}\n\n{}", table::text(&lines));
+    let circumstances = format!("{machine}. {built}");
+    println!("\n{circumstances}\n\n{}", table::text(&lines));
     let missed = lines
         .iter()
         .filter(|line| line.verdict() == verdict::Verdict::Missed)
         .count();
     println!("{} rows, {missed} missed, {} not measured", lines.len(), failures.len());
     if let Some(path) = &options.json {
-        let json = format!("{:#}\n", table::json(&lines, &machine, comparison.pairs));
+        let json = format!("{:#}\n", table::json(&lines, &circumstances, comparison.pairs));
         std::fs::write(path, json).with_context(|| format!("write {}", path.display()))?;
     }
     if let Some(path) = &options.markdown {
-        let text = table::markdown(&lines, &machine, comparison.pairs);
+        let text = table::markdown(&lines, &circumstances, comparison.pairs);
         std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
     }
     if !failures.is_empty() {
         bail!("not measured: {}", failures.join(", "));
     }
     Ok(())
+}
+
+/// How the programs were built that are measured here.
+fn built(server: Option<&Path>) -> String {
+    let profile = MEASURED.name();
+    match server {
+        Some(_) => format!("Load generator built with cargo's profile {profile}, Seaway as it was given"),
+        None => format!("Seaway and load generator built with cargo's profile {profile}"),
+    }
 }
 
 /// The trials that hold a row that was asked for.

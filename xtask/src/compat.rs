@@ -137,7 +137,7 @@ fn prepare(options: &Options, languages: &[Language]) -> anyhow::Result<PathBuf>
                 })
             })
             .collect();
-        let binary = shell::server_binary(options.server.as_deref(), "nats-streaming-server");
+        let binary = shell::streaming_server_binary(options.server.as_deref());
         for one in installing {
             one.join().expect("an installation does not panic")?;
         }

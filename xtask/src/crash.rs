@@ -105,7 +105,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for language in &languages {
         language.prepare()?;
     }
-    let binary = shell::server_binary(options.server.as_deref(), "seaway")?;
+    let binary = shell::server_binary(options.server.as_deref(), shell::Profile::Release)?;
     ensure!(
         Program::of(&binary) != Program::CoreOnly,
         "a core-only server keeps nothing"

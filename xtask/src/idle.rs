@@ -21,7 +21,7 @@ const PUBLISHES: usize = 100;
 
 /// Runs the check; an error says what it cost or who was not served.
 pub(crate) fn run(server: Option<PathBuf>) -> anyhow::Result<()> {
-    let binary = shell::server_binary(server.as_deref(), "seaway")?;
+    let binary = shell::server_binary(server.as_deref(), shell::Profile::Release)?;
     let data = tempfile::tempdir()?;
     let server = ServerProcess::start(&binary, data.path(), 0, &[])?;
     let before = server.anonymous_memory()?;

@@ -24,6 +24,7 @@ mod readme;
 mod recovery;
 mod secured;
 mod server_process;
+mod setup;
 mod shell;
 mod simulate;
 mod sync_trace;
@@ -37,7 +38,10 @@ use anyhow::{Context as _, bail};
 const USAGE: &str = "\
 cargo xtask COMMAND
 
-  test [--long] [--only STAGE]...   everything that must pass, with the time of each stage; --long adds the long forms
+  test [--long] [--only STAGE]... [--no-setup]
+                                    everything that must pass, with the time of each stage; --long adds the long forms.
+                                    Installs what the stages need of Debian's packages, as root or with a sudo that asks
+                                    nothing; otherwise says what is missing and what is skipped without it
   compat [--only LANGUAGE]... [--suite core|streaming] [--scenario NAME]... [--server PATH]
                                     the scenarios of compat/ with real clients: go, python, node, rust
   crash [--kills N] [--seed N] [--server PATH]
@@ -62,7 +66,7 @@ cargo xtask COMMAND
                                     shows who uses whom in the circles that there are
   codegen [--check]                 regenerate committed files, or check that they are up to date
 
-Without --server the release binary is built and used.";
+Without --server the server is built and used, with the profile release; compare and recovery measure the profile dist.";
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_command_line();
@@ -85,6 +89,7 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
             let options = test_command::Options {
                 long: arguments.flag("--long"),
                 only: arguments.all("--only")?,
+                sets_up: !arguments.flag("--no-setup"),
             };
             arguments.finish()?;
             test_command::run(&options)
@@ -111,7 +116,7 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
         "sync-trace" => {
             let server = arguments.value("--server")?.map(Into::into);
             arguments.finish()?;
-            sync_trace::run(server)
+            sync_trace::run(server).map(drop)
         }
         "compare" => compare(arguments),
         "recovery" => {

@@ -37,7 +37,7 @@ pub(crate) struct Options {
 
 /// Runs the trials and returns what was skipped because something is not installed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Vec<String>> {
-    let server = shell::server_binary(options.server.as_deref(), "seaway")?;
+    let server = shell::server_binary(options.server.as_deref(), shell::Profile::Release)?;
     // Not the speed of the services is on trial.
     let services = shell::test_build()?;
     let binaries = [

@@ -10,6 +10,7 @@
 mod blocks;
 mod programs;
 
+use std::ffi::OsString;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -40,12 +41,13 @@ pub(crate) fn run() -> anyhow::Result<Vec<String>> {
     if std::env::var_os(INSIDE).is_some() {
         return run_inside().map(|()| Vec::new());
     }
-    shell::server_binary(None, "seaway")?;
+    shell::server_binary(None, shell::Profile::Release)?;
     programs::build()?;
     let apart = ["--user", "--map-root-user", "--net"];
     let mut probe = Command::new("unshare");
-    if shell::run_quietly(probe.args(apart).args(["ip", "link", "set", "lo", "up"])).is_err() {
-        let what = "the commands of the README, which need unshare, ip and the right to a network of their own";
+    let is_apart = shell::run_quietly(probe.args(apart).args(["ip", "link", "set", "lo", "up"])).is_ok();
+    if !is_apart || !shell::is_installed("curl") {
+        let what = "the commands of the README, which need curl, unshare, ip and the right to a network of their own";
         shell::loudly(&format!("SKIPPED: {what}"));
         return Ok(vec![what.to_owned()]);
     }
@@ -66,8 +68,10 @@ fn run_inside() -> anyhow::Result<()> {
     let text = std::fs::read_to_string(shell::root().join("README.md")).context("read README.md")?;
     let scratch = tempfile::tempdir()?;
     symlink(shell::root().join("docs"), scratch.path().join("docs"))?;
+    symlink(shell::target_directory(), scratch.path().join("target"))?;
     let mut reader = Reader {
         scratch: scratch.path(),
+        path: std::env::var_os("PATH").unwrap_or_default(),
         running: Vec::new(),
         commands: 0,
     };
@@ -86,9 +90,21 @@ fn run_inside() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether a server's log names the commit of HEAD, where there is a repository.
+fn names_commit(log: &str) -> bool {
+    let commit = shell::run_quietly(Command::new("git").args(["-C"]).arg(shell::root()).args([
+        "rev-parse",
+        "--short=7",
+        "HEAD",
+    ]));
+    commit.map_or(true, |commit| log.contains(&format!("Git commit: [{}]", commit.trim())))
+}
+
 /// Somebody who types what the README says.
 struct Reader<'a> {
     scratch: &'a Path,
+    /// Where programs are looked for: what the README exports counts from there on.
+    path: OsString,
     running: Vec<Running>,
     commands: usize,
 }
@@ -117,13 +133,22 @@ impl Reader<'_> {
             println!("readme: $ {}", line.command);
             self.commands += 1;
             let place = || format!("README.md:{}: {}", line.number, line.command);
-            if line.until_interrupted {
+            if line.exports_path() {
+                self.export_path(line).with_context(place)?;
+            } else if line.until_interrupted {
                 self.start(line).with_context(place)?;
             } else {
                 output += &self.finish(line).with_context(place)?;
             }
         }
         if let Some(background) = lines.iter().rfind(|line| line.until_interrupted) {
+            if background.starts_server() {
+                let log = std::fs::read_to_string(self.log(background)).unwrap_or_default();
+                ensure!(
+                    names_commit(&log),
+                    "the server does not say which commit it was built from:\n{log}"
+                );
+            }
             output += &std::fs::read_to_string(self.log(background)).unwrap_or_default();
         }
         if let Some(missing) = blocks::first_missing(shown, &output) {
@@ -138,6 +163,17 @@ impl Reader<'_> {
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "ended with {}:\n{text}", output.status);
         Ok(text)
+    }
+
+    /// Keeps what a command makes of the `PATH` for those behind it, as their shell would.
+    fn export_path(&mut self, line: &Line) -> anyhow::Result<()> {
+        let mut command = Command::new("bash");
+        command
+            .args(["-e", "-c", &format!("{}\nprintf %s \"$PATH\"", line.command)])
+            .current_dir(self.scratch)
+            .env("PATH", &self.path);
+        self.path = shell::run_quietly(&mut command)?.into();
+        Ok(())
     }
 
     /// Starts a command that goes on; a server replaces what ran before it.
@@ -177,12 +213,6 @@ impl Reader<'_> {
     }
 
     fn command(&self, line: &Line) -> Command {
-        let target = shell::target_directory();
-        let mut path = target.join("release").into_os_string();
-        for more in [Some(target.join("debug").into_os_string()), std::env::var_os("PATH")] {
-            path.push(":");
-            path.push(more.unwrap_or_default());
-        }
         // Cargo needs the work tree; what others leave behind goes with the scratch folder.
         let folder = if line.command.starts_with("cargo ") {
             shell::root()
@@ -190,8 +220,14 @@ impl Reader<'_> {
             self.scratch
         };
         let mut command = Command::new("bash");
+        let program = blocks::without_cargo(&line.command);
+        let mut path = self.path.clone();
+        if program.is_some() {
+            path.push(":");
+            path.push(shell::target_directory().join("debug"));
+        }
+        let text = program.unwrap_or_else(|| line.command.clone());
         // `exec` makes an interrupt reach the program itself.
-        let text = blocks::without_cargo(&line.command).unwrap_or_else(|| line.command.clone());
         let text = if line.until_interrupted {
             format!("exec {text}")
         } else {

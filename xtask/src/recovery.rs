@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 
 use crate::server_process::ServerProcess;
-use crate::shell;
+use crate::shell::{self, Profile};
 
 pub(crate) const DEFAULT_CHANNELS: u32 = 100_000;
 pub(crate) const DEFAULT_MESSAGES: u32 = 10;
@@ -29,9 +29,8 @@ pub(crate) struct Options {
 
 /// Runs the check; an error says which restart took too long, or did not find its channels.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let binary = shell::server_binary(options.server.as_deref(), "seaway")?;
-    shell::run(shell::cargo().args(["build", "--release", "--locked", "--package", "seaway-bench"]))?;
-    let bench = shell::target_directory().join("release/seaway-bench");
+    let binary = shell::server_binary(options.server.as_deref(), Profile::Dist)?;
+    let bench = shell::build("seaway-bench", Profile::Dist)?.join("seaway-bench");
     let data = tempfile::tempdir()?;
     let unlimited = ["-max_channels", "0", "-max_msgs", "0", "-max_bytes", "0"];
     let mut server = ServerProcess::start(&binary, data.path(), 0, &unlimited)?;

@@ -65,13 +65,51 @@ pub(crate) fn is_installed(program: &str) -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(program).is_file()))
 }
 
-/// The release server binary of the given name, built unless a path was given.
-pub(crate) fn server_binary(given: Option<&Path>, name: &str) -> anyhow::Result<PathBuf> {
-    if let Some(path) = given {
-        return std::path::absolute(path).context("the path given with --server");
+/// How far a program is optimised, by the name of cargo's profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Soon built.
+    Release,
+    /// As in packages: the one to measure.
+    Dist,
+}
+
+impl Profile {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dist => "dist",
+        }
     }
-    run(cargo().args(["build", "--release", "--locked", "--package", "seaway-server"]))?;
-    Ok(target_directory().join("release").join(name))
+}
+
+/// Builds the programs of a package, and returns the folder in which they lie.
+pub(crate) fn build(package: &str, profile: Profile) -> anyhow::Result<PathBuf> {
+    run(cargo().args(["build", "--profile", profile.name(), "--locked", "--package", package]))?;
+    Ok(target_directory().join(profile.name()))
+}
+
+/// The server, built unless a path was given.
+pub(crate) fn server_binary(given: Option<&Path>, profile: Profile) -> anyhow::Result<PathBuf> {
+    match given {
+        Some(path) => std::path::absolute(path).context("the path given with --server"),
+        None => Ok(build("seaway-server", profile)?.join("seaway")),
+    }
+}
+
+/// The server under the original's name, with its flags and defaults; built unless a path was given.
+pub(crate) fn streaming_server_binary(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let server = server_binary(given, Profile::Release)?;
+    if given.is_some() {
+        return Ok(server);
+    }
+    let folder = target_directory().join("release");
+    let mut install = Command::new(server);
+    install
+        .args(["install-as-nats-streaming-server", "--force"])
+        .arg(&folder);
+    run_quietly(&mut install)?;
+    Ok(folder.join("nats-streaming-server"))
 }
 
 /// The folder of the programs as the tests build them: with debug assertions and overflow checks. All packages at once, so that

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use crate::{
-    clients, codegen, compat, crash, fuzz, hot_paths, idle, orders, readme, recovery, shell, simulate, sync_trace, tidy,
+    clients, codegen, compat, crash, fuzz, hot_paths, idle, orders, readme, recovery, setup, shell, simulate,
+    sync_trace, tidy,
 };
 
 /// What to run.
@@ -17,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) long: bool,
     /// Names of stages; empty means all.
     pub(crate) only: Vec<String>,
+    /// Installs what is missing, where that is possible.
+    pub(crate) sets_up: bool,
 }
 
 /// Seconds of the long simulation.
@@ -56,7 +59,7 @@ const STAGES: [Stage; 14] = [
     ("compat", run_compat),
     ("crash", |_| run_crash(crash::DEFAULT_KILLS)),
     ("orders", |tally| run_orders(tally, false)),
-    ("sync-trace", |_| sync_trace::run(None)),
+    ("sync-trace", run_sync_trace),
     ("idle", |_| idle::run(None)),
     ("readme", run_readme),
     ("fuzz", |_| run_fuzz(fuzz::DEFAULT_SECONDS)),
@@ -72,6 +75,12 @@ const LONG_STAGES: [Stage; 6] = [
     ("fuzz-long", |_| run_fuzz(LONG_FUZZ_SECONDS)),
 ];
 
+/// Whether a stage has this name.
+#[cfg(test)]
+pub(crate) fn has_stage(name: &str) -> bool {
+    STAGES.iter().chain(&LONG_STAGES).any(|(known, _)| *known == name)
+}
+
 /// Runs the chosen stages; an error names those that failed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let long: &[Stage] = if options.long { &LONG_STAGES } else { &[] };
@@ -86,9 +95,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             all.iter().map(|(name, _)| name).collect::<Vec<_>>()
         );
     }
-    let chosen = all
+    let chosen: Vec<&Stage> = all
         .into_iter()
-        .filter(|(name, _)| options.only.is_empty() || options.only.iter().any(|only| only == name));
+        .filter(|(name, _)| options.only.is_empty() || options.only.iter().any(|only| only == name))
+        .collect();
+    let names: Vec<&str> = chosen.iter().map(|(name, _)| *name).collect();
+    setup::prepare(&names, options.sets_up);
     let mut tally = Tally::default();
     let mut outcomes = Vec::new();
     for (name, stage) in chosen {
@@ -175,10 +187,7 @@ fn cargo_test(tally: &mut Tally) -> anyhow::Result<()> {
     command
         .args(["test", "--workspace", "--locked", "--no-fail-fast"])
         // The client's examples and documentation run against it, and must not be passed over.
-        .env(
-            "SERVER_UNDER_TEST",
-            shell::target_directory().join("debug/nats-streaming-server"),
-        )
+        .env("SERVER_UNDER_TEST", shell::target_directory().join("debug/seaway"))
         .stdout(Stdio::piped());
     let mut child = command.spawn().context("start cargo test")?;
     let output = child.stdout.take().expect("stdout was asked for");
@@ -248,6 +257,11 @@ fn run_orders(tally: &mut Tally, long: bool) -> anyhow::Result<()> {
         ..orders::Options::default()
     };
     tally.skipped.extend(orders::run(&options)?);
+    Ok(())
+}
+
+fn run_sync_trace(tally: &mut Tally) -> anyhow::Result<()> {
+    tally.skipped.extend(sync_trace::run(None)?);
     Ok(())
 }
 

@@ -51,6 +51,10 @@ impl Line {
         SERVERS.iter().any(|beginning| self.command.starts_with(beginning))
     }
 
+    pub(super) fn exports_path(&self) -> bool {
+        self.command.starts_with("export PATH=")
+    }
+
     /// Whether a command that goes on does by now what it is for, after it has said `output`.
     pub(super) fn is_up(&self, output: &str) -> bool {
         if self.starts_server() {
