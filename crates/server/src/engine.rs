@@ -4,6 +4,7 @@
 //! fire deadlines, settle, and hand what is to be sent to the broker in one go. Deadlines fire after the inputs that
 //! waited, so a stalled disk or a stopped process loses no client and redelivers nothing whose ack was waiting.
 
+mod bus;
 mod hold;
 mod inbox;
 mod look;
@@ -11,6 +12,7 @@ mod pass;
 mod thread;
 mod world;
 
+pub(crate) use bus::LocalBus;
 pub(crate) use hold::Tag;
 pub use inbox::{Glance, Inbox, Query};
 pub use look::{Look, LookError, LookStart, Looked};

@@ -13,7 +13,7 @@ use seaway_store::{
 use seaway_streaming::{Engine, Service, StartSummary};
 use tokio::sync::oneshot;
 
-use crate::engine::{Clock, EngineThreads, Health, Inbox, Tag, World};
+use crate::engine::{Clock, EngineThreads, Health, Inbox, LocalBus, Tag, World};
 
 /// An engine with its state and its store, not served yet.
 pub(crate) struct Opened {
@@ -42,9 +42,9 @@ pub(crate) fn open(
     let attachment = broker.attach("streaming", Arc::clone(inbox) as Arc<dyn seaway_broker::Sink>);
     inbox.set_gate(attachment.shared_gate());
     let clock = Clock::start();
-    let mut world = World::new(store, attachment.publisher());
+    let mut world = World::new(store, LocalBus::new(attachment.publisher()));
     let summary = engine
-        .start(clock.now(), &mut world)
+        .start(clock.now(), &mut world.effects())
         .map_err(|error| anyhow!("{error}"))?;
     if !summary.recovered && summary.channels > 0 {
         tracing::warn!(
@@ -139,7 +139,7 @@ impl Opened {
         let prefix = self.engine.inbox_prefix();
         let probe_prefix = format!("_INBOX.{prefix}.p.");
         let acks = format!("_INBOX.{prefix}.*");
-        self.world.set_probe_prefix(probe_prefix.clone());
+        self.world.bus.set_probe_prefix(probe_prefix.clone());
         for (subjects, service, name) in services(&self.engine) {
             for subject in subjects {
                 tracing::debug!(target: "stream", "{name} subject: {subject}");
@@ -148,7 +148,7 @@ impl Opened {
         }
         subscribe(&self.attachment, &acks, Tag::Ack)?;
         subscribe(&self.attachment, &format!("{probe_prefix}*"), Tag::Probe)?;
-        let started_at = self.world.appended;
+        let started_at = self.engine.appended();
         crate::engine::start(
             self.engine,
             self.world,

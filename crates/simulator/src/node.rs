@@ -1,16 +1,16 @@
 //! One life of a server: engine and store on the simulated disk, with a bus that ends at the simulated clients, and the
 //! model that watches every input and every effect.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use seaway_journal::disk::simulated::SimulatedDisk;
-use seaway_store::{Completion, FileStore, Lookup, MemoryStore, Recovering, Sizes, Store};
+use seaway_store::{Completion, FileStore, MemoryStore, Recovering, Sizes, Store};
 use seaway_streaming::{
-    Admission, ChannelId, Delivered, Delivery, Destination, Effects, Engine, Event, Head, Input, Need, Now, Options,
-    Position, ProbeId, ReadRequest, Seek, Source, Ticket, Urgency,
+    Admission, Bus, Carried, ChannelId, Delivery, Destination, Effects, Engine, Event, Events, Head, Input, Lookup,
+    Need, Now, Options, Position, ProbeId, ReadRequest, Records, Seek, Ticket, Urgency,
 };
 
 use crate::client::ToClient;
@@ -26,22 +26,32 @@ enum Backing {
     Memory(MemoryStore),
 }
 
-/// What the engine's effects act on.
-struct World {
-    backing: Backing,
+/// Who watches all of it.
+#[derive(Clone)]
+struct Witness {
     model: Rc<RefCell<Model>>,
-    sent: VecDeque<ToClient>,
-    /// The bus carries messages.
-    bus_up: bool,
-    /// Clients whose queue is full.
-    congested: BTreeSet<u64>,
+    lines: Rc<RefCell<Vec<String>>>,
     /// What was just sent filled a queue.
-    filled: Option<Destination>,
-    checkpoint_written: bool,
-    lines: Vec<String>,
+    filled: Rc<Cell<Option<Destination>>>,
 }
 
-impl World {
+impl Witness {
+    fn model(&self) -> RefMut<'_, Model> {
+        self.model.borrow_mut()
+    }
+
+    fn line(&self, line: String) {
+        self.lines.borrow_mut().push(line);
+    }
+}
+
+/// The store, watched.
+struct Shelf {
+    backing: Backing,
+    witness: Witness,
+}
+
+impl Shelf {
     fn store(&mut self) -> &mut dyn Store {
         match &mut self.backing {
             Backing::File(store) => store.as_mut(),
@@ -49,25 +59,24 @@ impl World {
         }
     }
 
-    fn durable(&self) -> Position {
-        match &self.backing {
-            Backing::File(store) => store.durable(),
-            Backing::Memory(store) => store.durable(),
-        }
-    }
-
-    fn assert_durable(&self, depends_on: Position) {
-        if depends_on > self.durable() {
-            self.model().object("an output was about to leave before it is durable");
-        }
-    }
-
     fn model(&self) -> RefMut<'_, Model> {
-        self.model.borrow_mut()
+        self.witness.model()
     }
+}
 
+/// A bus that ends at the simulated clients, watched.
+struct Wire {
+    witness: Witness,
+    sent: VecDeque<ToClient>,
+    /// The bus carries messages.
+    is_up: bool,
+    /// Clients whose queue is full.
+    congested: BTreeSet<u64>,
+}
+
+impl Wire {
     fn send(&mut self, subject: &[u8], reply: String, payload: Vec<u8>) {
-        if self.bus_up {
+        if self.is_up {
             self.sent.push_back(ToClient {
                 subject: String::from_utf8_lossy(subject).into_owned(),
                 reply,
@@ -77,13 +86,30 @@ impl World {
     }
 }
 
+/// What the engine acts on.
+struct World {
+    store: Shelf,
+    bus: Wire,
+    witness: Witness,
+}
+
+impl World {
+    fn effects(&mut self) -> Effects<'_> {
+        Effects::new(&mut self.store, &mut self.bus, &mut self.witness)
+    }
+
+    fn model(&self) -> RefMut<'_, Model> {
+        self.witness.model()
+    }
+}
+
 /// Whose queue a subject ends in.
 fn destination(subject: &[u8]) -> Option<u64> {
     let owner = subject.split(|byte| *byte == b'/').next()?.strip_prefix(b"client")?;
     std::str::from_utf8(owner).ok()?.parse().ok()
 }
 
-impl Effects for World {
+impl Records for Shelf {
     fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position {
         let position = self.store().append_message(channel, sequence, timestamp, body);
         let body = body.concat();
@@ -132,64 +158,70 @@ impl Effects for World {
     }
 
     fn read(&mut self, request: ReadRequest) {
-        self.lines.push(format!(
+        self.witness.line(format!(
             "reads {} of channel {} from {}",
             request.messages_max, request.channel.0, request.from
         ));
         self.store().read(request);
     }
 
-    fn reply(&mut self, depends_on: Position, subject: &[u8], payload: &[u8]) {
-        self.assert_durable(depends_on);
-        self.model().replied(subject, payload);
-        self.send(subject, String::new(), payload.to_vec());
+    fn message(&self, channel: ChannelId, sequence: u64) -> Lookup<'_> {
+        match &self.backing {
+            Backing::File(store) => store.message(channel, sequence),
+            Backing::Memory(store) => store.message(channel, sequence),
+        }
     }
 
-    fn deliver(&mut self, depends_on: Position, delivery: Delivery<'_>, source: Source<'_>) -> Delivered {
-        self.assert_durable(depends_on);
-        if !self.bus_up {
-            return Delivered::Unreachable;
+    fn durable(&self) -> Position {
+        match &self.backing {
+            Backing::File(store) => store.durable(),
+            Backing::Memory(store) => store.durable(),
         }
-        let mut payload = match source {
-            Source::Body(body) => body.to_vec(),
-            Source::Store => match self.store().message(delivery.channel, delivery.sequence) {
-                Lookup::Hot(body) => body.to_vec(),
-                Lookup::Cold => return Delivered::Cold,
-                Lookup::Missing => return Delivered::Missing,
-            },
-        };
-        if delivery.redelivery_count > 0 {
-            seaway_stan_protocol::append_redelivery(&mut payload, delivery.redelivery_count);
-        }
-        self.model().delivered(
-            delivery.channel.0,
-            delivery.sequence,
-            delivery.inbox,
-            delivery.redelivery_count,
-            &payload,
-        );
-        let bytes = u32::try_from(payload.len()).expect("simulated messages are small");
-        self.send(delivery.inbox, String::new(), payload);
-        let congested = destination(delivery.inbox)
-            .filter(|destination| self.congested.contains(destination))
-            .map(Destination);
-        self.filled = congested;
-        Delivered::Sent { bytes, congested }
-    }
-
-    fn probe(&mut self, inbox: &[u8], probe: ProbeId) {
-        self.model().probed(inbox, probe.0);
-        self.send(inbox, format!("probe.{}", probe.0), Vec::new());
     }
 
     fn checkpoint_fact(&mut self, kind: u8, body: &[u8]) {
         self.store().checkpoint_fact(kind, body);
     }
 
-    fn checkpoint_complete(&mut self) {
-        self.checkpoint_written = true;
+    fn finish_checkpoint(&mut self) {
+        self.store().finish_checkpoint();
+        self.model().count("checkpoints");
+    }
+}
+
+impl Bus for Wire {
+    fn reply(&mut self, subject: &[u8], payload: &[u8]) {
+        self.witness.model().replied(subject, payload);
+        self.send(subject, String::new(), payload.to_vec());
     }
 
+    fn deliver(&mut self, delivery: Delivery<'_>, parts: [&[u8]; 2]) -> Carried {
+        if !self.is_up {
+            return Carried::Unreachable;
+        }
+        let payload = parts.concat();
+        self.witness.model().delivered(
+            delivery.channel.0,
+            delivery.sequence,
+            delivery.inbox,
+            delivery.redelivery_count,
+            &payload,
+        );
+        self.send(delivery.inbox, String::new(), payload);
+        let congested = destination(delivery.inbox)
+            .filter(|destination| self.congested.contains(destination))
+            .map(Destination);
+        self.witness.filled.set(congested);
+        Carried::Sent { congested }
+    }
+
+    fn probe(&mut self, inbox: &[u8], probe: ProbeId) {
+        self.witness.model().probed(inbox, probe.0);
+        self.send(inbox, format!("probe.{}", probe.0), Vec::new());
+    }
+}
+
+impl Events for Witness {
     fn event(&mut self, event: Event<'_>) {
         self.model().event(event);
         if let Event::Delivering { number, .. } = event
@@ -197,7 +229,7 @@ impl Effects for World {
         {
             self.model().congested(number, destination.0);
         }
-        self.lines.push(event.to_string());
+        self.line(event.to_string());
     }
 }
 
@@ -254,15 +286,23 @@ impl Node {
                 (Backing::File(Box::new(store)), Some(recovered))
             }
         };
-        let mut world = World {
-            backing,
+        let witness = Witness {
             model,
-            sent: VecDeque::new(),
-            bus_up: true,
-            congested: BTreeSet::new(),
-            filled: None,
-            checkpoint_written: false,
-            lines: Vec::new(),
+            lines: Rc::default(),
+            filled: Rc::default(),
+        };
+        let mut world = World {
+            store: Shelf {
+                backing,
+                witness: witness.clone(),
+            },
+            bus: Wire {
+                witness: witness.clone(),
+                sent: VecDeque::new(),
+                is_up: true,
+                congested: BTreeSet::new(),
+            },
+            witness,
         };
         // What the start itself appends belongs to the new life already.
         let prefix = String::from_utf8_lossy(&options.inbox_prefix_seed).into_owned();
@@ -270,7 +310,7 @@ impl Node {
             .model()
             .life_begins(now, recovered, &prefix, options, limits.clone());
         engine
-            .start(now, &mut world)
+            .start(now, &mut world.effects())
             .map_err(|error| StartFailure::Refused(error.to_string()))?;
         if engine.inbox_prefix() != prefix {
             return Err(StartFailure::Refused("the ack inboxes have changed".to_owned()));
@@ -290,21 +330,21 @@ impl Node {
 
     /// One input.
     pub fn input(&mut self, now: Now, input: Input<'_>) {
-        let durable = self.world.durable().0;
+        let durable = self.world.store.durable().0;
         self.world.model().begin(now, &input, durable);
-        self.engine.handle(now, input, &mut self.world);
+        self.engine.handle(now, input, &mut self.world.effects());
         let unrecorded = self.engine.wants_settle();
         self.world.model().end(unrecorded);
     }
 
     /// Whether a request of so many bytes has to wait for the disk.
     pub fn must_wait(&mut self, bytes: usize) -> bool {
-        self.world.store().is_behind(2 * bytes + 128)
+        self.world.store.store().is_behind(2 * bytes + 128)
     }
 
     /// Hands what was appended to the journal.
     pub fn submit(&mut self) {
-        let store = self.world.store();
+        let store = self.world.store.store();
         if store.has_urgent() || store.has_lazy() {
             store.submit();
         }
@@ -312,7 +352,7 @@ impl Node {
 
     /// Runs one job of the journal; whether there was one.
     pub fn job(&mut self) -> bool {
-        match &mut self.world.backing {
+        match &mut self.world.store.backing {
             Backing::File(store) => store.step(),
             Backing::Memory(_) => false,
         }
@@ -321,7 +361,7 @@ impl Node {
     /// Hears what the store has finished; whether there was something.
     pub fn complete(&mut self, now: Now) -> bool {
         let mut completions = std::mem::take(&mut self.completions);
-        self.world.store().poll(&mut completions);
+        self.world.store.store().poll(&mut completions);
         let any = !completions.is_empty();
         for completion in completions.drain(..) {
             match &completion {
@@ -352,8 +392,7 @@ impl Node {
     /// Begins a checkpoint unless one is running.
     pub fn begin_checkpoint(&mut self) {
         if !self.checkpoint_running && !self.world.model().is_poisoned() {
-            self.world.checkpoint_written = false;
-            self.checkpoint_running = self.world.store().begin_checkpoint();
+            self.checkpoint_running = self.world.store.store().begin_checkpoint();
         }
     }
 
@@ -361,11 +400,7 @@ impl Node {
     pub fn checkpoint_step(&mut self, now: Now) {
         if self.checkpoint_running {
             self.input(now, Input::CheckpointStep);
-            if self.world.checkpoint_written {
-                self.world.store().finish_checkpoint();
-                self.checkpoint_running = false;
-                self.world.model().count("checkpoints");
-            }
+            self.checkpoint_running = self.engine.is_checkpointing();
         }
     }
 
@@ -417,7 +452,7 @@ impl Node {
 
     /// Whether anything appended is not durable.
     pub fn has_backlog(&mut self) -> bool {
-        let store = self.world.store();
+        let store = self.world.store.store();
         store.has_urgent() || store.has_lazy() || store.backlog_bytes() > 0
     }
 
@@ -432,22 +467,22 @@ impl Node {
 
     /// Breaks or mends the bus; the engine hears of it when it is told.
     pub fn set_bus(&mut self, up: bool) {
-        self.world.bus_up = up;
+        self.world.bus.is_up = up;
     }
 
     /// Whether the bus carries messages.
     pub fn is_bus_up(&self) -> bool {
-        self.world.bus_up
+        self.world.bus.is_up
     }
 
     /// A client's queue fills up.
     pub fn congest(&mut self, client: u64) {
-        self.world.congested.insert(client);
+        self.world.bus.congested.insert(client);
     }
 
     /// A client's queue has drained.
     pub fn drain(&mut self, now: Now, client: u64) {
-        if self.world.congested.remove(&client) {
+        if self.world.bus.congested.remove(&client) {
             self.input(now, Input::Drained(Destination(client)));
         }
     }
@@ -459,11 +494,11 @@ impl Node {
 
     /// What it sent since the last call.
     pub fn take_sent(&mut self) -> VecDeque<ToClient> {
-        std::mem::take(&mut self.world.sent)
+        std::mem::take(&mut self.world.bus.sent)
     }
 
     /// What it said since the last call.
     pub fn take_lines(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.world.lines)
+        self.world.witness.lines.take()
     }
 }

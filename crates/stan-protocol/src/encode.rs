@@ -1,12 +1,12 @@
 //! Encoders that append to a buffer: what a server sends most is written without an intermediate message
 //! (specification §2.2, §2.3). Their bytes are those of the generated types.
 
-use crate::wire::{bytes_len, number_len, put_bytes, put_number, put_varint};
+use crate::wire::{bytes_len, number_len, put_bytes, put_number};
 
 /// Appends a message for subscribers without its redelivery fields (specification §2.3 `MsgProto`).
 ///
-/// `timestamp` is in nanoseconds since the Unix epoch. The result is what is stored and sent; [`append_redelivery`]
-/// completes a copy that is sent again.
+/// `timestamp` is in nanoseconds since the Unix epoch. The result is what is stored and sent; [`redelivery_fields`]
+/// complete a copy that is sent again.
 pub fn encode_message(out: &mut Vec<u8>, sequence: u64, subject: &[u8], reply: &[u8], data: &[u8], timestamp: i64) {
     put_number(out, 0x08, sequence);
     put_bytes(out, 0x12, subject);
@@ -20,15 +20,25 @@ pub fn message_len(sequence: u64, subject: usize, reply: usize, data: usize, tim
     number_len(sequence) + bytes_len(subject) + bytes_len(reply) + bytes_len(data) + number_len(timestamp as u64)
 }
 
-/// Appends the redelivery fields to an encoded message (specification §2.3, vectors §2.15).
+/// Bytes of the redelivery fields at most.
+pub const REDELIVERY_LEN_MAX: usize = 8;
+
+/// The redelivery fields, to follow an encoded message that is sent again (specification §2.3, vectors §2.15).
 ///
-/// `count` is 1 for the first time that the message is sent again.
-pub fn append_redelivery(out: &mut Vec<u8>, count: u32) {
-    out.extend_from_slice(&[0x30, 0x01]);
-    if count != 0 {
-        out.push(0x38);
-        put_varint(out, u64::from(count));
+/// `count` is 1 for the first time that the message is sent again; with 0 there are none.
+pub fn redelivery_fields(count: u32, buffer: &mut [u8; REDELIVERY_LEN_MAX]) -> &[u8] {
+    if count == 0 {
+        return &[];
     }
+    buffer[..3].copy_from_slice(&[0x30, 0x01, 0x38]);
+    let (mut len, mut rest) = (3, count);
+    while rest >= 0x80 {
+        buffer[len] = rest as u8 | 0x80;
+        rest >>= 7;
+        len += 1;
+    }
+    buffer[len] = rest as u8;
+    &buffer[..=len]
 }
 
 /// Appends the outcome of a publish (specification §2.3 `PubAck`); no error means success.

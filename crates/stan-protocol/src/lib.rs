@@ -5,7 +5,7 @@
 //!
 //! - [`messages`] holds one type per client-facing message, generated from `proto/client.proto`;
 //! - [`PubMsgView`], [`AckView`] and [`MessageView`] decode the frequent messages without copying;
-//! - [`encode_message`], [`append_redelivery`] and [`encode_pub_ack`] append the frequent answers to a buffer;
+//! - [`encode_message`], [`redelivery_fields`] and [`encode_pub_ack`] write the frequent answers without an intermediate message;
 //! - [`Subjects`] are the subjects a server listens on;
 //! - [`errors`] is the table of the texts returned to clients;
 //! - [`partition`] holds the channel lists that servers exchange;
@@ -23,7 +23,7 @@ mod subjects;
 mod view;
 mod wire;
 
-pub use encode::{append_redelivery, encode_message, encode_pub_ack, message_len};
+pub use encode::{REDELIVERY_LEN_MAX, encode_message, encode_pub_ack, message_len, redelivery_fields};
 pub use prost::Message;
 pub use quote::quote;
 pub use subjects::Subjects;

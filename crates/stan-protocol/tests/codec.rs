@@ -10,8 +10,8 @@ use seaway_stan_protocol::messages::{
     SubscriptionResponse,
 };
 use seaway_stan_protocol::{
-    AckView, Invalid, InvalidPublish, Message, MessageView, PubMsgView, append_redelivery, encode_message,
-    encode_pub_ack, errors, is_control_message, message_len,
+    AckView, Invalid, InvalidPublish, Message, MessageView, PubMsgView, REDELIVERY_LEN_MAX, encode_message,
+    encode_pub_ack, errors, is_control_message, message_len, redelivery_fields,
 };
 
 fn hex(text: &str) -> Vec<u8> {
@@ -108,7 +108,7 @@ fn vectors_of_frequent_messages_in_section_2_15() {
     out.clear();
     encode_message(&mut out, 1, b"foo", b"", b"hi", 1_700_000_000_000_000_000);
     assert_eq!(out, message);
-    append_redelivery(&mut out, 1);
+    out.extend_from_slice(redelivery_fields(1, &mut [0; REDELIVERY_LEN_MAX]));
     message.extend(hex("30 01 38 01"));
     assert_eq!(out, message);
 
@@ -274,8 +274,8 @@ proptest! {
             ..MsgProto::default()
         };
         prop_assert_eq!(&out, &expected.encode_to_vec());
-        append_redelivery(&mut out, count);
-        expected.redelivered = true;
+        out.extend_from_slice(redelivery_fields(count, &mut [0; REDELIVERY_LEN_MAX]));
+        expected.redelivered = count > 0;
         expected.redelivery_count = count;
         prop_assert_eq!(&out, &expected.encode_to_vec());
         prop_assert_eq!(to_generated(&MessageView::decode(&out).unwrap()), expected);

@@ -14,10 +14,9 @@ use std::sync::Arc;
 use seaway_journal::disk::real::RealDisk;
 use seaway_stan_protocol::Message as _;
 use seaway_stan_protocol::messages::{ConnectRequest, PubMsg, SubscriptionRequest};
-use seaway_store::{Completion, FileStore, Lookup, Recovering, Sizes, Store};
+use seaway_store::{Completion, FileStore, Recovering, Sizes, Store};
 use seaway_streaming::{
-    Admission, ChannelId, Delivered, Delivery, Effects, Engine, Event, Head, Input, Limits, Need, Now, Options,
-    Position, ProbeId, ReadRequest, Seek, Service, Source, Ticket, Timestamp, Urgency,
+    Bus, Carried, Delivery, Effects, Engine, Event, Input, Limits, Now, Options, ProbeId, Service, Timestamp,
 };
 
 /// Publishes of one pass: what a read of a busy connection brings.
@@ -71,67 +70,43 @@ const PATHS: [Path; 4] = [
 /// The file store, and a bus that only copies.
 struct World {
     store: FileStore,
+    bus: Copying,
+}
+
+#[derive(Default)]
+struct Copying {
     wire: Vec<u8>,
     replies: u64,
     deliveries: u64,
 }
 
-impl Effects for World {
-    fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position {
-        self.store.append_message(channel, sequence, timestamp, body)
-    }
-    fn append_fact(&mut self, kind: u8, body: &[u8], urgency: Urgency) -> Position {
-        self.store.append_fact(kind, body, urgency)
-    }
-    fn trim(&mut self, channel: ChannelId, first: u64) -> Position {
-        self.store.trim(channel, first)
-    }
-    fn delete_channel(&mut self, channel: ChannelId) -> Position {
-        self.store.delete_channel(channel)
-    }
-    fn admission(&mut self, need: Need, bytes: usize) -> Admission {
-        self.store.admission(need, bytes)
-    }
-    fn head(&mut self, channel: ChannelId) -> Head {
-        self.store.head(channel)
-    }
-    fn head_from(&mut self, channel: ChannelId, from: u64) -> Head {
-        self.store.head_from(channel, from)
-    }
-    fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek {
-        self.store.seek(ticket, channel, timestamp)
-    }
-    fn read(&mut self, request: ReadRequest) {
-        self.store.read(request);
-    }
-    fn reply(&mut self, _: Position, subject: &[u8], payload: &[u8]) {
+impl Bus for Copying {
+    fn reply(&mut self, subject: &[u8], payload: &[u8]) {
         self.wire.extend_from_slice(subject);
         self.wire.extend_from_slice(payload);
         self.replies += 1;
     }
-    fn deliver(&mut self, _: Position, delivery: Delivery<'_>, source: Source<'_>) -> Delivered {
-        let body = match source {
-            Source::Body(body) => body,
-            Source::Store => match self.store.message(delivery.channel, delivery.sequence) {
-                Lookup::Hot(body) => body,
-                Lookup::Cold => return Delivered::Cold,
-                Lookup::Missing => return Delivered::Missing,
-            },
-        };
+    fn deliver(&mut self, delivery: Delivery<'_>, parts: [&[u8]; 2]) -> Carried {
         self.wire.extend_from_slice(delivery.inbox);
-        self.wire.extend_from_slice(body);
-        self.deliveries += 1;
-        Delivered::Sent {
-            bytes: body.len() as u32,
-            congested: None,
+        for part in parts {
+            self.wire.extend_from_slice(part);
         }
+        self.deliveries += 1;
+        Carried::Sent { congested: None }
     }
     fn probe(&mut self, _: &[u8], _: ProbeId) {}
-    fn checkpoint_fact(&mut self, kind: u8, body: &[u8]) {
-        self.store.checkpoint_fact(kind, body);
+}
+
+fn ignore(_: Event<'_>) {}
+
+impl World {
+    fn handle(&mut self, engine: &mut Engine, now: Now, input: Input<'_>) {
+        engine.handle(
+            now,
+            input,
+            &mut Effects::new(&mut self.store, &mut self.bus, &mut ignore),
+        );
     }
-    fn checkpoint_complete(&mut self) {}
-    fn event(&mut self, _: Event<'_>) {}
 }
 
 struct Run {
@@ -162,15 +137,15 @@ impl Run {
         recovering.finish().expect("nothing to misunderstand");
         let mut world = World {
             store,
-            wire: Vec::new(),
-            replies: 0,
-            deliveries: 0,
+            bus: Copying::default(),
         };
         let now = Now {
             monotonic: 1,
             wall: Timestamp(1_700_000_000_000_000_000),
         };
-        engine.start(now, &mut world).expect("an empty store starts");
+        engine
+            .start(now, &mut Effects::new(&mut world.store, &mut world.bus, &mut ignore))
+            .expect("an empty store starts");
         let mut run = Run {
             path,
             engine,
@@ -214,11 +189,11 @@ impl Run {
             reply: INBOX,
             payload,
         };
-        self.engine.handle(self.now, input, &mut self.world);
+        self.world.handle(&mut self.engine, self.now, input);
     }
 
     fn input(&mut self, input: Input<'_>) {
-        self.engine.handle(self.now, input, &mut self.world);
+        self.world.handle(&mut self.engine, self.now, input);
     }
 
     /// One pass as the server's engine thread makes it: publishes, commit, deliveries and answers, acks, settling.
@@ -233,14 +208,14 @@ impl Run {
                 payload: &self.publishes[index],
             };
             assert!(!self.world.store.is_behind(PAYLOAD_BYTES), "the store keeps up");
-            self.engine.handle(self.now, input, &mut self.world);
+            self.world.handle(&mut self.engine, self.now, input);
         }
         let before = self.published;
         self.published += BATCH;
         self.finish_pass();
         if self.path.subscribed {
             assert_eq!(
-                self.world.deliveries, self.published,
+                self.world.bus.deliveries, self.published,
                 "delivered before they are acknowledged"
             );
             let mut payload = ack();
@@ -264,10 +239,10 @@ impl Run {
         while world.store.step() {
             world.store.poll(&mut self.completions);
             for completion in self.completions.drain(..) {
-                completion.feed(|input| engine.handle(now, input, world));
+                completion.feed(|input| world.handle(engine, now, input));
             }
         }
-        self.world.wire.clear();
+        self.world.bus.wire.clear();
     }
 }
 
@@ -310,15 +285,19 @@ fn main() {
     for _ in 0..64 {
         run.pass();
     }
-    let (before, replies, deliveries) = (counting::allocations(), run.world.replies, run.world.deliveries);
+    let (before, replies, deliveries) = (counting::allocations(), run.world.bus.replies, run.world.bus.deliveries);
     for _ in 0..passes {
         run.pass();
     }
     let allocations = counting::allocations() - before;
-    assert_eq!(run.world.replies - replies, passes * BATCH, "every publish is answered");
+    assert_eq!(
+        run.world.bus.replies - replies,
+        passes * BATCH,
+        "every publish is answered"
+    );
     let delivered = if path.subscribed { passes * BATCH } else { 0 };
     assert_eq!(
-        run.world.deliveries - deliveries,
+        run.world.bus.deliveries - deliveries,
         delivered,
         "every message is delivered"
     );

@@ -9,9 +9,11 @@ use seaway_journal::{
     Class, Completion as Finished, Driver, Encryption, Identity, Journal, LogId, MESSAGE_OVERHEAD_BYTES, OpenError,
     Opened, Options, RecoveredLog, Replay,
 };
-use seaway_streaming::{Admission, ChannelId, Head, Need, Position, ReadRequest, Refusal, Seek, Ticket, Urgency};
+use seaway_streaming::{
+    Admission, ChannelId, Head, Lookup, Need, Position, ReadRequest, Records, Refusal, Seek, Ticket, Urgency,
+};
 
-use crate::port::{Commit, Completion, Lookup, ReadMessages, Recovery, Statistics, Store};
+use crate::port::{Commit, Completion, ReadMessages, Recovery, Statistics, Store};
 use crate::progress::Progress;
 
 /// Bytes that may wait for the disk before the journal itself refuses; the owner holds publishes back long before.
@@ -24,6 +26,8 @@ pub struct FileStore {
     finished: Vec<Finished>,
     /// The operator was told that the disk is full, and not yet that it no longer is.
     full: bool,
+    /// Why the last ordinary append that was asked for was refused; for monitoring only.
+    refusing: Option<String>,
     opening_warnings: Vec<String>,
     /// When the newest checkpoint of this process became durable; for monitoring only.
     checkpoint_at: Option<Instant>,
@@ -121,6 +125,7 @@ impl FileStore {
             jobs: Jobs::Threads(Box::new(driver)),
             finished: Vec::new(),
             full: false,
+            refusing: None,
             opening_warnings: opening_warnings(&opened),
             checkpoint_at: None,
         };
@@ -157,6 +162,7 @@ impl FileStore {
             jobs: Jobs::Steps(disk),
             finished: Vec::new(),
             full: false,
+            refusing: None,
             opening_warnings,
             checkpoint_at: None,
         })
@@ -244,7 +250,7 @@ fn urgency(urgency: Urgency) -> seaway_journal::Urgency {
     }
 }
 
-impl Store for FileStore {
+impl Records for FileStore {
     fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position {
         Position(self.journal.append_message(LogId(channel.0), sequence, timestamp, body))
     }
@@ -269,20 +275,17 @@ impl Store for FileStore {
             Need::Ordinary => Class::Publish,
             Need::Essential => Class::Essential,
         };
-        self.journal
+        let admission = self
+            .journal
             .admission(bytes as u64, class)
             .map_err(|refusal| match refusal {
                 seaway_journal::Refusal::Poisoned(_) => Refusal::Poisoned(refusal.to_string()),
                 _ => Refusal::NoSpace(refusal.to_string()),
-            })
-    }
-
-    fn is_behind(&mut self, bytes: usize) -> bool {
-        let behind = self.journal.admission(bytes as u64, Class::Publish) == Err(seaway_journal::Refusal::Busy);
-        if behind {
-            self.drive();
+            });
+        if need == Need::Ordinary {
+            self.refusing = admission.as_ref().err().map(ToString::to_string);
         }
-        behind
+        admission
     }
 
     fn head(&mut self, channel: ChannelId) -> Head {
@@ -338,6 +341,30 @@ impl Store for FileStore {
         Position(self.journal.durable())
     }
 
+    fn checkpoint_fact(&mut self, kind: u8, body: &[u8]) {
+        // A checkpoint that was given up meanwhile takes no facts; the journal has said so and asks again.
+        let _ = self.journal.checkpoint_fact(kind, body);
+    }
+
+    fn finish_checkpoint(&mut self) {
+        let _ = self.journal.finish_checkpoint();
+        self.drive();
+    }
+}
+
+impl Store for FileStore {
+    fn refusing(&self) -> Option<&str> {
+        self.refusing.as_deref()
+    }
+
+    fn is_behind(&mut self, bytes: usize) -> bool {
+        let behind = self.journal.admission(bytes as u64, Class::Publish) == Err(seaway_journal::Refusal::Busy);
+        if behind {
+            self.drive();
+        }
+        behind
+    }
+
     fn submit(&mut self) {
         self.journal.submit();
         self.drive();
@@ -376,16 +403,6 @@ impl Store for FileStore {
 
     fn begin_checkpoint(&mut self) -> bool {
         self.journal.begin_checkpoint().is_ok()
-    }
-
-    fn checkpoint_fact(&mut self, kind: u8, body: &[u8]) {
-        // A checkpoint that was given up meanwhile takes no facts; the journal has said so and asks again.
-        let _ = self.journal.checkpoint_fact(kind, body);
-    }
-
-    fn finish_checkpoint(&mut self) {
-        let _ = self.journal.finish_checkpoint();
-        self.drive();
     }
 
     fn statistics(&self) -> Statistics {

@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use seaway_streaming::{Admission, ChannelId, Head, Need, Position, ReadRequest, Seek, Ticket, Urgency};
+use seaway_streaming::{
+    Admission, ChannelId, Head, Lookup, Need, Position, ReadRequest, Records, Seek, Ticket, Urgency,
+};
 
-use crate::port::{Commit, Completion, Lookup, ReadMessages, Statistics, Store};
+use crate::port::{Commit, Completion, ReadMessages, Statistics, Store};
 
 /// A block is closed when its bodies reach this size: large enough to make allocation rare, small enough that a trimmed
 /// channel gives its memory back.
@@ -120,7 +122,7 @@ impl MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
+impl Records for MemoryStore {
     fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position {
         let log = self.logs.entry(channel).or_insert(Log {
             first: sequence,
@@ -149,10 +151,6 @@ impl Store for MemoryStore {
 
     fn admission(&mut self, _need: Need, _bytes: usize) -> Admission {
         Ok(())
-    }
-
-    fn is_behind(&mut self, _bytes: usize) -> bool {
-        false
     }
 
     fn head(&mut self, channel: ChannelId) -> Head {
@@ -213,6 +211,20 @@ impl Store for MemoryStore {
         self.appended
     }
 
+    fn checkpoint_fact(&mut self, _kind: u8, _body: &[u8]) {}
+
+    fn finish_checkpoint(&mut self) {}
+}
+
+impl Store for MemoryStore {
+    fn is_behind(&mut self, _bytes: usize) -> bool {
+        false
+    }
+
+    fn refusing(&self) -> Option<&str> {
+        None
+    }
+
     fn submit(&mut self) {}
 
     fn take_commit(&mut self) -> Option<Commit> {
@@ -242,10 +254,6 @@ impl Store for MemoryStore {
     fn begin_checkpoint(&mut self) -> bool {
         false
     }
-
-    fn checkpoint_fact(&mut self, _kind: u8, _body: &[u8]) {}
-
-    fn finish_checkpoint(&mut self) {}
 
     fn statistics(&self) -> Statistics {
         Statistics {

@@ -1,18 +1,7 @@
 //! The port between the engine and what keeps its state.
 
 use seaway_journal::Histogram;
-use seaway_streaming::{Admission, ChannelId, Head, Need, Position, ReadRequest, Seek, StoredMessage, Ticket, Urgency};
-
-/// A message looked up in the store's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lookup<'a> {
-    /// Its body.
-    Hot(&'a [u8]),
-    /// It exists, but has to be read.
-    Cold,
-    /// It does not exist (any more).
-    Missing,
-}
+use seaway_streaming::{ChannelId, Position, Records, StoredMessage, Ticket};
 
 /// Messages read for one ticket, owned in one buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,14 +52,14 @@ pub type Commit = Box<dyn FnOnce() + Send>;
 pub enum Completion {
     /// Everything up to here is durable.
     Durable(Position),
-    /// An answer to [`Store::read`].
+    /// An answer to [`Records::read`].
     Read {
         /// The request's ticket.
         ticket: Ticket,
         /// The messages, or why they could not be read.
         messages: Result<ReadMessages, String>,
     },
-    /// An answer to a [`Store::seek`] that said `Reading`.
+    /// An answer to a [`Records::seek`] that said `Reading`.
     Sought {
         /// The request's ticket.
         ticket: Ticket,
@@ -147,35 +136,15 @@ pub trait Recovery {
     fn channel(&mut self, channel: ChannelId, first: u64, last: u64, bytes: u64, last_timestamp: i64);
 }
 
-/// The port. Used by one thread at a time, which must call [`Store::submit`] and run what [`Store::take_commit`] gives to make
-/// progress, and [`Store::poll`] to hear of it.
-pub trait Store: Send {
-    /// Appends a message; see [`seaway_streaming::Effects::append_message`].
-    fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position;
-    /// Appends a fact.
-    fn append_fact(&mut self, kind: u8, body: &[u8], urgency: Urgency) -> Position;
-    /// Drops messages below `first`.
-    fn trim(&mut self, channel: ChannelId, first: u64) -> Position;
-    /// Drops a channel.
-    fn delete_channel(&mut self, channel: ChannelId) -> Position;
-    /// Whether an append of about `bytes` would be taken.
-    fn admission(&mut self, need: Need, bytes: usize) -> Admission;
+/// The port: [`Records`], which the engine uses, and what its owner does with it. Used by one thread at a time, which must call
+/// [`Store::submit`] and run what [`Store::take_commit`] gives to make progress, and [`Store::poll`] to hear of it.
+pub trait Store: Records + Send {
     /// Whether ordinary appends of about `bytes` have to wait for the disk; they will be taken later. A completion
     /// follows when it is worth asking again.
     fn is_behind(&mut self, bytes: usize) -> bool;
-    /// The oldest live message of a channel.
-    fn head(&mut self, channel: ChannelId) -> Head;
-    /// The oldest live message not below `from`; see [`seaway_streaming::Effects::head_from`].
-    fn head_from(&mut self, channel: ChannelId, from: u64) -> Head;
-    /// First sequence at or after a timestamp.
-    fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek;
-    /// Asks for messages; answered by [`Completion::Read`].
-    fn read(&mut self, request: ReadRequest);
-    /// A message in memory.
-    fn message(&self, channel: ChannelId, sequence: u64) -> Lookup<'_>;
-
-    /// Everything up to here is durable.
-    fn durable(&self) -> Position;
+    /// Why the last append of need [`Need::Ordinary`](seaway_streaming::Need::Ordinary) that was asked for was refused, in words;
+    /// `None` when it was not.
+    fn refusing(&self) -> Option<&str>;
     /// Makes what was appended the next commit, unless one is under way already; the rest follows when that ends.
     fn submit(&mut self);
     /// The commit that is to be run now, if there is one. Nothing more becomes durable until it has been. Ask after
@@ -193,10 +162,6 @@ pub trait Store: Send {
 
     /// Begins a checkpoint as of now; false when none can be taken, and then nothing more is to be done.
     fn begin_checkpoint(&mut self) -> bool;
-    /// One fact of it.
-    fn checkpoint_fact(&mut self, kind: u8, body: &[u8]);
-    /// Its last fact was given.
-    fn finish_checkpoint(&mut self);
 
     /// Figures for monitoring.
     fn statistics(&self) -> Statistics;

@@ -3,8 +3,8 @@
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use seaway_store::{Completion, FileOptions, FileStore, Lookup, MemoryStore, ReadMessages, Recovery, Store};
-use seaway_streaming::{ChannelId, Head, Position, ReadRequest, Seek, Ticket, Urgency};
+use seaway_store::{Completion, FileOptions, FileStore, MemoryStore, ReadMessages, Recovery, Store};
+use seaway_streaming::{ChannelId, Head, Lookup, Position, ReadRequest, Seek, Ticket, Urgency};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const CHANNEL: ChannelId = ChannelId(7);

@@ -10,7 +10,7 @@ use crate::time::Now;
 
 impl Engine {
     /// An ack for an unknown inbox, or of a message that is not pending, is harmless.
-    pub(crate) fn ack(&mut self, now: Now, ack_inbox: u64, payload: &[u8], effects: &mut dyn Effects) {
+    pub(crate) fn ack(&mut self, now: Now, ack_inbox: u64, payload: &[u8], effects: &mut Effects<'_>) {
         let Ok(ack) = AckView::decode(payload) else { return };
         let Some(&key) = self.ack_inboxes.get(&ack_inbox) else {
             return self.report_unknown_channel(ack, effects);
@@ -54,7 +54,7 @@ impl Engine {
         group.members.iter().chain(&group.departing).copied().find(holds)
     }
 
-    fn report_unknown_channel(&self, ack: AckView<'_>, effects: &mut dyn Effects) {
+    fn report_unknown_channel(&self, ack: AckView<'_>, effects: &mut Effects<'_>) {
         if self.find_channel(ack.subject).is_none() {
             effects.event(Event::AckForUnknownChannel {
                 channel: ack.subject,

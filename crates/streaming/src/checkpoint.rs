@@ -31,7 +31,12 @@ impl Engine {
         self.checkpoint = None;
     }
 
-    pub(crate) fn checkpoint_step(&mut self, effects: &mut dyn Effects) {
+    /// Whether a checkpoint was begun and lacks facts.
+    pub fn is_checkpointing(&self) -> bool {
+        self.checkpoint.is_some()
+    }
+
+    pub(crate) fn checkpoint_step(&mut self, effects: &mut Effects<'_>) {
         while self.settle_next(effects) {}
         let mut room = self.options.slices.facts.max(1);
         let mut cursor = match self.checkpoint.take() {
@@ -48,7 +53,7 @@ impl Engine {
                 Cursor::Channels(from) => self.checkpoint_channel(from, effects),
                 Cursor::Subscriptions(from, pending) => match self.checkpoint_subscription(from, pending, effects) {
                     Some(next) => next,
-                    None => return effects.checkpoint_complete(),
+                    None => return effects.records.finish_checkpoint(),
                 },
             };
             cursor = next;
@@ -57,7 +62,7 @@ impl Engine {
         self.checkpoint = Some(cursor);
     }
 
-    fn checkpoint_client(&self, after: Bound<Bytes>, effects: &mut dyn Effects) -> Cursor {
+    fn checkpoint_client(&self, after: Bound<Bytes>, effects: &mut Effects<'_>) -> Cursor {
         let Some((name, key)) = self.client_names.range((after, Bound::Unbounded)).next() else {
             return Cursor::Channels(0);
         };
@@ -74,7 +79,7 @@ impl Engine {
         Cursor::Clients(Bound::Excluded(name.clone()))
     }
 
-    fn checkpoint_channel(&self, from: u64, effects: &mut dyn Effects) -> Cursor {
+    fn checkpoint_channel(&self, from: u64, effects: &mut Effects<'_>) -> Cursor {
         let Some((id, key)) = self.channel_ids.range(crate::input::ChannelId(from)..).next() else {
             return Cursor::Subscriptions(0, None);
         };
@@ -98,7 +103,7 @@ impl Engine {
         &self,
         from: u64,
         pending_from: Option<u64>,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Option<Cursor> {
         let (&number, &key) = self.subscription_numbers.range(from..).next()?;
         if self.channels[self.subscriptions[key.0].channel.0].deletion != Deletion::None {
@@ -135,6 +140,6 @@ impl Engine {
     }
 }
 
-fn emit(effects: &mut dyn Effects, kind: u8, fact: &impl Message) {
-    effects.checkpoint_fact(kind, &fact.encode_to_vec());
+fn emit(effects: &mut Effects<'_>, kind: u8, fact: &impl Message) {
+    effects.records.checkpoint_fact(kind, &fact.encode_to_vec());
 }

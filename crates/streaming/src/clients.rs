@@ -8,13 +8,14 @@ use seaway_stan_protocol::messages::{
 };
 use seaway_stan_protocol::{errors, validate};
 
-use crate::effects::{Effects, Need, Urgency};
+use crate::effects::Effects;
 use crate::engine::{Engine, POISONED, Probe, Work};
 use crate::event::Event;
 use crate::facts::{CLIENT, CLIENT_REMOVED, ClientFact, ClientRemovedFact};
 use crate::input::ProbeId;
 use crate::leave::Leave;
 use crate::limits::{DUPLICATE_CHECK_NS, HEARTBEAT_AFTER_PING_NS};
+use crate::records::{Need, Urgency};
 use crate::release::{Confirmation, Outcome};
 use crate::state::{Client, ClientKey, Closing, Contender};
 use crate::time::Now;
@@ -44,7 +45,7 @@ pub(crate) fn encode_refusal(out: &mut Vec<u8>, confirmation: Confirmation) {
 }
 
 impl Engine {
-    pub(crate) fn connect(&mut self, now: Now, reply: &[u8], payload: &[u8], effects: &mut dyn Effects) {
+    pub(crate) fn connect(&mut self, now: Now, reply: &[u8], payload: &[u8], effects: &mut Effects<'_>) {
         let request = match ConnectRequest::decode(payload) {
             Ok(request) if !request.heartbeat_inbox.is_empty() => request,
             _ => return self.refuse_connect(reply, errors::INVALID_CONNECTION_REQUEST, effects),
@@ -79,7 +80,7 @@ impl Engine {
         effects.probe(&client.heartbeat_inbox, probe);
     }
 
-    fn refuse_connect(&self, reply: &[u8], text: &str, effects: &mut dyn Effects) {
+    fn refuse_connect(&self, reply: &[u8], text: &str, effects: &mut Effects<'_>) {
         let error = Bytes::copy_from_slice(text.as_bytes());
         self.answer(
             reply,
@@ -91,7 +92,7 @@ impl Engine {
         );
     }
 
-    fn register(&mut self, now: Now, request: ConnectRequest, reply: &[u8], effects: &mut dyn Effects) {
+    fn register(&mut self, now: Now, request: ConnectRequest, reply: &[u8], effects: &mut Effects<'_>) {
         if let Err(text) = self.admit(Need::Ordinary, request.encoded_len() + 64, effects) {
             effects.event(Event::Refused {
                 request: "connect",
@@ -176,7 +177,7 @@ impl Engine {
     }
 
     /// Either the next heartbeat is due, or the last one was not answered in time.
-    pub(crate) fn heartbeat_due(&mut self, now: Now, key: ClientKey, effects: &mut dyn Effects) {
+    pub(crate) fn heartbeat_due(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
         let client = &mut self.clients[key.0];
         client.heartbeat_timer = None;
         if client.closing.is_some() {
@@ -197,7 +198,7 @@ impl Engine {
         self.arm_heartbeat(key, now.monotonic.saturating_add(self.options.heartbeat_timeout_ns));
     }
 
-    fn heartbeat_failed(&mut self, now: Now, key: ClientKey, effects: &mut dyn Effects) {
+    fn heartbeat_failed(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
         let client = &mut self.clients[key.0];
         if client.failed == 0 {
             client.failures += 1;
@@ -215,7 +216,7 @@ impl Engine {
     }
 
     /// Any answer counts, whatever it holds.
-    pub(crate) fn probe_answered(&mut self, now: Now, probe: ProbeId, effects: &mut dyn Effects) {
+    pub(crate) fn probe_answered(&mut self, now: Now, probe: ProbeId, effects: &mut Effects<'_>) {
         match self.probes.remove(&probe) {
             Some(Probe::Heartbeat(key)) => {
                 let client = &mut self.clients[key.0];
@@ -242,7 +243,7 @@ impl Engine {
     }
 
     /// Nobody listens on the inbox.
-    pub(crate) fn probe_failed(&mut self, now: Now, probe: ProbeId, effects: &mut dyn Effects) {
+    pub(crate) fn probe_failed(&mut self, now: Now, probe: ProbeId, effects: &mut Effects<'_>) {
         match self.probes.remove(&probe) {
             Some(Probe::Heartbeat(key)) => {
                 self.clients[key.0].heartbeat = None;
@@ -253,7 +254,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn duplicate_check_over(&mut self, now: Now, key: ClientKey, effects: &mut dyn Effects) {
+    pub(crate) fn duplicate_check_over(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
         self.clients[key.0].check_timer = None;
         if let Some(contender) = &self.clients[key.0].contender {
             let probe = contender.probe;
@@ -263,7 +264,7 @@ impl Engine {
     }
 
     /// The old connection did not answer: it is closed, then the contender is registered.
-    fn replace(&mut self, now: Now, key: ClientKey, effects: &mut dyn Effects) {
+    fn replace(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
         let client = &mut self.clients[key.0];
         self.timers
             .set(&mut client.check_timer, Timer::DuplicateCheck(key), None);
@@ -287,7 +288,7 @@ impl Engine {
         self.begin_close(now, key, Closing::ByServer, effects);
     }
 
-    pub(crate) fn ping(&mut self, now: Now, reply: &[u8], payload: &[u8], effects: &mut dyn Effects) {
+    pub(crate) fn ping(&mut self, now: Now, reply: &[u8], payload: &[u8], effects: &mut Effects<'_>) {
         if payload.is_empty() {
             return;
         }
@@ -314,7 +315,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn close(&mut self, now: Now, reply: &[u8], payload: &[u8], effects: &mut dyn Effects) {
+    pub(crate) fn close(&mut self, now: Now, reply: &[u8], payload: &[u8], effects: &mut Effects<'_>) {
         let refused = match CloseRequest::decode(payload) {
             Err(_) => errors::INVALID_CLOSE_REQUEST.to_owned(),
             Ok(request) => match self.client_names.get(&request.client_id) {
@@ -340,7 +341,7 @@ impl Engine {
     }
 
     /// From here on nothing is accepted from the client; its subscriptions are closed in slices.
-    fn begin_close(&mut self, now: Now, key: ClientKey, closing: Closing, effects: &mut dyn Effects) {
+    fn begin_close(&mut self, now: Now, key: ClientKey, closing: Closing, effects: &mut Effects<'_>) {
         let client = &mut self.clients[key.0];
         client.closing = Some(closing);
         self.timers
@@ -359,7 +360,7 @@ impl Engine {
         self.continue_close(now, key, effects);
     }
 
-    pub(crate) fn continue_close(&mut self, now: Now, key: ClientKey, effects: &mut dyn Effects) {
+    pub(crate) fn continue_close(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
         while let Some((_, &subscription)) = self.clients[key.0].subscriptions.first_key_value() {
             if !self.spend() {
                 let number = self.clients[key.0].number;

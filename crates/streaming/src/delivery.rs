@@ -3,11 +3,13 @@
 //! A subscription is moved along by [`Engine::advance`]: what it has to send again first, then what is new. It stops when it
 //! waits for something (a read, an ack, a drained destination, the bus) and whatever ends that wait calls it again.
 
-use crate::effects::{Delivered, Delivery, Destination, Effects, ReadRequest, Source};
+use crate::bus::{Delivery, Destination};
+use crate::effects::{Delivered, Effects, Source};
 use crate::engine::{Engine, Reader, Work};
 use crate::event::Event;
 use crate::input::{StoredMessage, Ticket};
 use crate::limits::{READ_BYTES_MAX, READ_MESSAGES_MAX, READ_RETRY_NS};
+use crate::records::ReadRequest;
 use crate::state::{ChannelKey, Hold, Phase, Reading, SubscriptionKey};
 use crate::time::Now;
 use crate::timers::Timer;
@@ -64,7 +66,7 @@ pub(crate) enum Progress {
 
 impl Engine {
     /// Offers new durable messages to everyone on the channel: plain subscriptions first, then queue groups (§5.3).
-    pub(crate) fn deliver_channel(&mut self, now: Now, key: ChannelKey, effects: &mut dyn Effects) {
+    pub(crate) fn deliver_channel(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
         keys.extend(self.channels[key.0].plain.values());
@@ -85,7 +87,7 @@ impl Engine {
         now: Now,
         key: SubscriptionKey,
         batch: Option<&Batch<'_>>,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) {
         let subscription = &self.subscriptions[key.0];
         if matches!(subscription.phase, Phase::Unconfirmed | Phase::Offline)
@@ -118,7 +120,7 @@ impl Engine {
         now: Now,
         key: SubscriptionKey,
         batch: Option<&Batch<'_>>,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) {
         loop {
             let subscription = &self.subscriptions[key.0];
@@ -156,7 +158,7 @@ impl Engine {
     }
 
     /// A message was sent for the first time: it is pending from now on.
-    pub(crate) fn record_first(&mut self, now: Now, key: SubscriptionKey, sequence: u64, effects: &mut dyn Effects) {
+    pub(crate) fn record_first(&mut self, now: Now, key: SubscriptionKey, sequence: u64, effects: &mut Effects<'_>) {
         let subscription = &mut self.subscriptions[key.0];
         let deadline = now.monotonic.saturating_add(subscription.ack_wait);
         subscription.pending.insert(sequence);
@@ -179,7 +181,7 @@ impl Engine {
         sequence: u64,
         count: u32,
         batch: Option<&Batch<'_>>,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Attempt {
         let subscription = &mut self.subscriptions[key.0];
         let channel = &self.channels[subscription.channel.0];
@@ -241,7 +243,7 @@ impl Engine {
         key: SubscriptionKey,
         from: u64,
         to: u64,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) {
         let channel = self.subscriptions[key.0].channel;
         let reading = self.read(channel, Reader::Subscription(key), from, to, effects);
@@ -254,14 +256,14 @@ impl Engine {
         reader: Reader,
         from: u64,
         to: u64,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Reading {
         let ticket = Ticket(self.number());
         let messages_max = u32::try_from(to.saturating_sub(from).saturating_add(1))
             .unwrap_or(READ_MESSAGES_MAX)
             .clamp(1, READ_MESSAGES_MAX);
         self.reads.insert(ticket, reader);
-        effects.read(ReadRequest {
+        effects.records.read(ReadRequest {
             ticket,
             channel: self.channels[channel.0].id,
             from,
@@ -281,7 +283,7 @@ impl Engine {
         now: Now,
         ticket: Ticket,
         messages: Result<&[StoredMessage<'_>], &str>,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) {
         let Some(reader) = self.reads.remove(&ticket) else {
             return;
@@ -330,7 +332,7 @@ impl Engine {
     }
 
     /// Everyone who was paused by that destination goes on; a queue member makes room for its whole group.
-    pub(crate) fn drained(&mut self, now: Now, destination: Destination, effects: &mut dyn Effects) {
+    pub(crate) fn drained(&mut self, now: Now, destination: Destination, effects: &mut Effects<'_>) {
         let Some(waiting) = self.congested.remove(&destination) else {
             return;
         };
@@ -357,7 +359,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn bus_is_up(&mut self, now: Now, effects: &mut dyn Effects) {
+    pub(crate) fn bus_is_up(&mut self, now: Now, effects: &mut Effects<'_>) {
         self.bus_up = true;
         for work in std::mem::take(&mut self.stranded) {
             self.work.push_back(work);

@@ -1,110 +1,14 @@
-//! What the engine can do to the world: the port through which every effect leaves.
+//! What the engine speaks through: a store, a bus and a log.
 //!
-//! The shell implements [`Effects`] over a store and a bus; tests implement it over a script. Each method says what must be
-//! durable before the effect may be seen outside.
+//! Records go to the store as they are. What leaves passes here, the one place that refuses to let anything out before it is
+//! durable.
 
-use crate::input::{ChannelId, ProbeId, Ticket};
+use seaway_stan_protocol::{REDELIVERY_LEN_MAX, redelivery_fields};
 
-/// How many records had been appended to the store, counting this one. Grows by one with each record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position(pub u64);
-
-/// Where the bus queues messages for one receiver; opaque.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Destination(pub u64);
-
-/// Whether somebody waits for a record to become durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Urgency {
-    /// A reply depends on it: commit at once.
-    Sync,
-    /// Rides the next batch, or is written within 50 ms; losing it only costs a redelivery.
-    Lazy,
-}
-
-/// What an append is for, so that a full disk refuses the right things.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// Publishes, and state that grows.
-    Ordinary,
-    /// Acks, closes, trims: they go on from the reserve, and free space.
-    Essential,
-}
-
-/// Why the store takes nothing now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// No space is left; service resumes when there is space again.
-    NoSpace(String),
-    /// The store failed and was taken out of service.
-    Poisoned(String),
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Refusal::NoSpace(text) | Refusal::Poisoned(text) => formatter.write_str(text),
-        }
-    }
-}
-
-/// Whether an append of some size would be taken.
-pub type Admission = Result<(), Refusal>;
-
-/// The oldest live message of a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Head {
-    /// Its sequence, its body's size in bytes, its timestamp.
-    Known {
-        /// Sequence.
-        sequence: u64,
-        /// Bytes of the stored body.
-        size: u32,
-        /// Nanoseconds since the Unix epoch.
-        timestamp: i64,
-    },
-    /// Being read; [`Input::HeadKnown`](crate::Input::HeadKnown) follows.
-    Reading,
-    /// The channel holds no message.
-    Empty,
-}
-
-/// Answer to a seek by time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seek {
-    /// First sequence whose timestamp is not below the one asked for, or last + 1.
-    Found(u64),
-    /// [`Input::Sought`](crate::Input::Sought) follows.
-    Reading,
-}
-
-/// A read of stored messages, answered by [`Input::Read`](crate::Input::Read).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadRequest {
-    /// Comes back with the answer.
-    pub ticket: Ticket,
-    /// Which channel.
-    pub channel: ChannelId,
-    /// First sequence wanted.
-    pub from: u64,
-    /// At most this many messages; at least 1.
-    pub messages_max: u32,
-    /// About this many bytes at most; one message is always returned if there is one.
-    pub bytes_max: u32,
-}
-
-/// One message on its way to a subscription.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delivery<'a> {
-    /// The channel that holds it.
-    pub channel: ChannelId,
-    /// Its sequence.
-    pub sequence: u64,
-    /// The subscription's delivery inbox.
-    pub inbox: &'a [u8],
-    /// 0 for a first delivery, else the redelivery count to append (`streaming-protocol.md` §2.3 MsgProto 6, 7).
-    pub redelivery_count: u32,
-}
+use crate::Event;
+use crate::bus::{Bus, Carried, Delivery, Destination};
+use crate::input::ProbeId;
+use crate::records::{Lookup, Position, Records};
 
 /// Where a delivery's bytes come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +30,7 @@ pub enum Delivered {
         /// Set when the receiver's queue is filling up.
         congested: Option<Destination>,
     },
-    /// Nothing was sent: the message is not in memory, use [`Effects::read`].
+    /// Nothing was sent: the message is not in memory, use [`Records::read`](crate::Records::read).
     Cold,
     /// Nothing was sent: the message does not exist (any more).
     Missing,
@@ -134,61 +38,80 @@ pub enum Delivered {
     Unreachable,
 }
 
-/// The port. Calls happen in the order in which the engine wants their outcome seen: outputs for one receiver leave in
-/// this order, records are stored in this order.
-pub trait Effects {
-    /// Appends a message; visible to [`Effects::deliver`] at once, durable when [`Input::Durable`](crate::Input::Durable)
-    /// reaches the returned position. `body` is the concatenation of the parts (an encoded MsgProto).
-    fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position;
+/// Where the engine's lines for the log go.
+pub trait Events {
+    /// One line.
+    fn event(&mut self, event: Event<'_>);
+}
 
-    /// Appends a fact of the engine's own (`kind` and `body` are the engine's encoding).
-    fn append_fact(&mut self, kind: u8, body: &[u8], urgency: Urgency) -> Position;
+impl<F: FnMut(Event<'_>)> Events for F {
+    fn event(&mut self, event: Event<'_>) {
+        self(event);
+    }
+}
 
-    /// Drops all messages of a channel below `first`; written lazily. A later recovery never sees them again once durable.
-    fn trim(&mut self, channel: ChannelId, first: u64) -> Position;
+/// Everything the engine may act on during one call. Calls happen in the order in which the engine wants their outcome seen.
+pub struct Effects<'a> {
+    pub(crate) records: &'a mut dyn Records,
+    /// Private, so that nothing leaves past the assertion.
+    bus: &'a mut dyn Bus,
+    events: &'a mut dyn Events,
+}
 
-    /// Drops a channel with all its messages.
-    fn delete_channel(&mut self, channel: ChannelId) -> Position;
+impl<'a> Effects<'a> {
+    /// A store, a bus and a log.
+    pub fn new(records: &'a mut dyn Records, bus: &'a mut dyn Bus, events: &'a mut dyn Events) -> Effects<'a> {
+        Effects { records, bus, events }
+    }
 
-    /// Whether an append of about `bytes` would be taken now. Must be asked before every append of need
-    /// [`Need::Ordinary`].
-    fn admission(&mut self, need: Need, bytes: usize) -> Admission;
+    /// Nothing leaves before it is durable.
+    fn assert_durable(&self, depends_on: Position) {
+        let durable = self.records.durable();
+        assert!(
+            depends_on <= durable,
+            "an output that depends on position {} was about to leave at durable position {}",
+            depends_on.0,
+            durable.0
+        );
+    }
 
-    /// The oldest live message of a channel.
-    fn head(&mut self, channel: ChannelId) -> Head;
-
-    /// The oldest live message of a channel that is not below `from`: lets the engine count out several messages before
-    /// one [`Effects::trim`]. `Reading` when only the head is known; the engine then trims first and asks again. A store
-    /// that knows the sizes behind the head should override this.
-    fn head_from(&mut self, channel: ChannelId, from: u64) -> Head {
-        match self.head(channel) {
-            Head::Known { sequence, .. } if sequence < from => Head::Reading,
-            head => head,
+    /// Sends a reply that depends on a position; 0 waits for nothing.
+    pub(crate) fn reply(&mut self, depends_on: Position, subject: &[u8], payload: &[u8]) {
+        self.assert_durable(depends_on);
+        if !subject.is_empty() {
+            self.bus.reply(subject, payload);
         }
     }
 
-    /// The first sequence at or after a timestamp.
-    fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek;
+    /// Sends one message to a subscription.
+    pub(crate) fn deliver(&mut self, depends_on: Position, delivery: Delivery<'_>, source: Source<'_>) -> Delivered {
+        self.assert_durable(depends_on);
+        let body = match source {
+            Source::Body(body) => body,
+            Source::Store => match self.records.message(delivery.channel, delivery.sequence) {
+                Lookup::Hot(body) => body,
+                Lookup::Cold => return Delivered::Cold,
+                Lookup::Missing => return Delivered::Missing,
+            },
+        };
+        let mut buffer = [0; REDELIVERY_LEN_MAX];
+        let redelivery = redelivery_fields(delivery.redelivery_count, &mut buffer);
+        match self.bus.deliver(delivery, [body, redelivery]) {
+            Carried::Sent { congested } => Delivered::Sent {
+                bytes: u32::try_from(body.len() + redelivery.len()).unwrap_or(u32::MAX),
+                congested,
+            },
+            Carried::Unreachable => Delivered::Unreachable,
+        }
+    }
 
-    /// Asks for stored messages.
-    fn read(&mut self, request: ReadRequest);
-
-    /// Sends a reply. The shell refuses to let it leave before `depends_on` is durable; position 0 waits for nothing.
-    fn reply(&mut self, depends_on: Position, subject: &[u8], payload: &[u8]);
-
-    /// Sends one message to a subscription. The message named must be durable: the shell asserts `depends_on`.
-    fn deliver(&mut self, depends_on: Position, delivery: Delivery<'_>, source: Source<'_>) -> Delivered;
-
-    /// Sends an empty request to a client's heartbeat inbox; answered by `ProbeAnswered`, `ProbeUnheard` or nothing.
-    /// Waits for nothing.
-    fn probe(&mut self, inbox: &[u8], probe: ProbeId);
-
-    /// One fact of the running checkpoint (after [`Input::CheckpointStep`](crate::Input::CheckpointStep)).
-    fn checkpoint_fact(&mut self, kind: u8, body: &[u8]);
-
-    /// The checkpoint holds every fact now.
-    fn checkpoint_complete(&mut self);
+    /// Sends a probe; it depends on nothing.
+    pub(crate) fn probe(&mut self, inbox: &[u8], probe: ProbeId) {
+        self.bus.probe(inbox, probe);
+    }
 
     /// A line for the log.
-    fn event(&mut self, event: crate::Event<'_>);
+    pub(crate) fn event(&mut self, event: Event<'_>) {
+        self.events.event(event);
+    }
 }

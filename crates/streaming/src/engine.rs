@@ -9,13 +9,15 @@ use foldhash::fast::FixedState;
 use seaway_stan_protocol::Subjects;
 use slab::Slab;
 
+use crate::bus::Destination;
 use crate::checkpoint::Cursor;
-use crate::effects::{Destination, Effects, Need, Position, Urgency};
+use crate::effects::Effects;
 use crate::event::Event;
 use crate::input::{ChannelId, Input, ProbeId, Service, Ticket};
 use crate::limits_table::LimitsTable;
 use crate::options::Options;
 use crate::partition::Unregistered;
+use crate::records::{Need, Position, Urgency};
 use crate::recovery::Recovered;
 use crate::release::ReleaseQueue;
 use crate::state::{Channel, ChannelKey, Client, ClientKey, Group, GroupKey, Subscription, SubscriptionKey};
@@ -239,7 +241,7 @@ impl Engine {
     }
 
     /// Takes one input; everything that follows from it leaves through `effects`, in order.
-    pub fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut dyn Effects) {
+    pub fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut Effects<'_>) {
         self.budget = self.options.slices.work.max(1);
         self.watch_clock(now);
         match input {
@@ -265,7 +267,7 @@ impl Engine {
         }
     }
 
-    fn request(&mut self, now: Now, service: Service, reply: &[u8], payload: &[u8], effects: &mut dyn Effects) {
+    fn request(&mut self, now: Now, service: Service, reply: &[u8], payload: &[u8], effects: &mut Effects<'_>) {
         match service {
             Service::Connect => self.connect(now, reply, payload, effects),
             Service::Ping => self.ping(now, reply, payload, effects),
@@ -277,7 +279,7 @@ impl Engine {
         }
     }
 
-    fn tick(&mut self, now: Now, effects: &mut dyn Effects) {
+    fn tick(&mut self, now: Now, effects: &mut Effects<'_>) {
         while self.budget > 0
             && let Some(timer) = self.timers.take_due(now.monotonic)
         {
@@ -323,11 +325,19 @@ impl Engine {
     }
 
     /// Whether an append would be taken.
-    pub(crate) fn admit(&self, need: Need, bytes: usize, effects: &mut dyn Effects) -> Result<(), String> {
+    pub(crate) fn admit(&self, need: Need, bytes: usize, effects: &mut Effects<'_>) -> Result<(), String> {
         if self.poisoned {
             return Err(POISONED.to_owned());
         }
-        effects.admission(need, bytes).map_err(|refusal| refusal.to_string())
+        effects
+            .records
+            .admission(need, bytes)
+            .map_err(|refusal| refusal.to_string())
+    }
+
+    /// The last position appended.
+    pub fn appended(&self) -> Position {
+        self.appended
     }
 
     /// Appends a fact.
@@ -336,30 +346,30 @@ impl Engine {
         kind: u8,
         fact: &impl prost::Message,
         urgency: Urgency,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Position {
         self.scratch.clear();
         fact.encode_raw(&mut self.scratch);
-        self.appended = effects.append_fact(kind, &self.scratch, urgency);
+        self.appended = effects.records.append_fact(kind, &self.scratch, urgency);
         self.appended
     }
 
     /// Answers at once: nothing was changed that could be lost.
-    pub(crate) fn answer(&self, reply: &[u8], response: &impl prost::Message, effects: &mut dyn Effects) {
+    pub(crate) fn answer(&self, reply: &[u8], response: &impl prost::Message, effects: &mut Effects<'_>) {
         if !reply.is_empty() {
             effects.reply(Position(0), reply, &response.encode_to_vec());
         }
     }
 
     /// A debug line.
-    pub(crate) fn debug(&self, event: Event<'_>, effects: &mut dyn Effects) {
+    pub(crate) fn debug(&self, event: Event<'_>, effects: &mut Effects<'_>) {
         if self.options.debug {
             effects.event(event);
         }
     }
 
     /// A trace line.
-    pub(crate) fn trace(&self, event: Event<'_>, effects: &mut dyn Effects) {
+    pub(crate) fn trace(&self, event: Event<'_>, effects: &mut Effects<'_>) {
         if self.options.trace {
             effects.event(event);
         }

@@ -14,7 +14,7 @@ impl Engine {
         now: Now,
         key: GroupKey,
         batch: Option<&Batch<'_>>,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) {
         loop {
             let group = &self.groups[key.0];
@@ -116,7 +116,7 @@ impl Engine {
         to: SubscriptionKey,
         sequence: u64,
         count: u32,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) {
         let unsettled = self.unsettled.get(self.subscriptions[from.0].unsettled);
         if unsettled.is_some_and(|unsettled| !unsettled.sent.is_empty() || !unsettled.taken.is_empty()) {
@@ -142,7 +142,7 @@ impl Engine {
         sequence: u64,
         deadline: u64,
         count: u32,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) {
         let unsettled = self.unsettled.get(self.subscriptions[key.0].unsettled);
         if unsettled.is_some_and(|unsettled| unsettled.acked.contains(sequence)) {

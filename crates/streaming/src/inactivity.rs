@@ -3,11 +3,12 @@
 //! A deletion takes two steps: its record becomes durable, then the channel is forgotten, a slice at a time. Until it is
 //! gone publishes and subscriptions are refused, so nothing can be told of a channel that a crash would bring back.
 
-use crate::effects::{Effects, Need};
+use crate::effects::Effects;
 use crate::engine::{Engine, Work};
 use crate::event::Event;
 use crate::input::ChannelId;
 use crate::limits::DELETE_RETRY_NS;
+use crate::records::Need;
 use crate::release::Outcome;
 use crate::state::{ChannelKey, Deletion, GroupKey, SubscriptionKey};
 use crate::time::Now;
@@ -39,7 +40,7 @@ impl Engine {
         self.update_inactivity(now, key);
     }
 
-    pub(crate) fn inactivity_due(&mut self, now: Now, key: ChannelKey, effects: &mut dyn Effects) {
+    pub(crate) fn inactivity_due(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
         let limit = self.limits_of(key).max_inactivity_ns;
         let channel = &mut self.channels[key.0];
         channel.inactivity_timer = None;
@@ -62,18 +63,18 @@ impl Engine {
         );
     }
 
-    fn begin_deletion(&mut self, key: ChannelKey, effects: &mut dyn Effects) {
+    fn begin_deletion(&mut self, key: ChannelKey, effects: &mut Effects<'_>) {
         let channel = &mut self.channels[key.0];
         channel.deletion = Deletion::Recording;
         self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
         let id = channel.id;
-        self.appended = effects.delete_channel(id);
+        self.appended = effects.records.delete_channel(id);
         self.release
             .push(self.appended, Outcome::Deleted { channel: key, id }, b"", b"");
     }
 
     /// The record is durable: what belonged to the channel is forgotten, offline durables with it.
-    pub(crate) fn deletion_recorded(&mut self, key: ChannelKey, id: ChannelId, effects: &mut dyn Effects) {
+    pub(crate) fn deletion_recorded(&mut self, key: ChannelKey, id: ChannelId, effects: &mut Effects<'_>) {
         self.channels[key.0].deletion = Deletion::Forgetting;
         self.continue_deletion(key, id, effects);
     }
@@ -83,7 +84,7 @@ impl Engine {
         self.channels[key.0].deletion = Deletion::None;
     }
 
-    pub(crate) fn continue_deletion(&mut self, key: ChannelKey, id: ChannelId, effects: &mut dyn Effects) {
+    pub(crate) fn continue_deletion(&mut self, key: ChannelKey, id: ChannelId, effects: &mut Effects<'_>) {
         loop {
             let channel = &mut self.channels[key.0];
             let durable = channel.durables.first_key_value().map(|(_, &durable)| durable);

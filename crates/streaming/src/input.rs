@@ -1,6 +1,7 @@
 //! What can happen to the engine.
 
-use crate::effects::{Destination, Position};
+use crate::bus::Destination;
+use crate::records::Position;
 
 /// A channel's identity in the store. Never reused: a channel that is deleted and created again gets a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,7 +72,7 @@ pub enum Input<'a> {
     Durable(Position),
     /// The store failed for good; nothing appended after the last [`Input::Durable`] will become durable.
     Poisoned,
-    /// Answer to [`Effects::read`](crate::Effects::read): messages in ascending sequence, possibly fewer than asked for;
+    /// Answer to [`Records::read`](crate::Records::read): messages in ascending sequence, possibly fewer than asked for;
     /// empty when none of the range exists any more.
     Read {
         /// The request's ticket.
@@ -87,7 +88,7 @@ pub enum Input<'a> {
         /// `Err` carries the reason.
         sequence: Result<u64, &'a str>,
     },
-    /// [`Effects::head`](crate::Effects::head) said `Reading` earlier and knows now.
+    /// [`Records::head`](crate::Records::head) said `Reading` earlier and knows now.
     HeadKnown(ChannelId),
     /// A congested destination has drained, or has gone.
     Drained(Destination),

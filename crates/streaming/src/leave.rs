@@ -6,13 +6,14 @@ use prost::Message;
 use seaway_stan_protocol::errors;
 use seaway_stan_protocol::messages::{SubscriptionResponse, UnsubscribeRequest};
 
-use crate::effects::{Effects, Need, Position, Urgency};
+use crate::effects::Effects;
 use crate::engine::{Engine, Work};
 use crate::event::{Event, StartLine, SubscriptionVerb};
 use crate::facts::{
     STATE_ACTIVE, STATE_DEPARTING, STATE_OFFLINE, SUBSCRIPTION, SUBSCRIPTION_REMOVED, SubscriptionFact,
     SubscriptionRemovedFact,
 };
+use crate::records::{Need, Position, Urgency};
 use crate::release::{Confirmation, Outcome};
 use crate::state::{ChannelKey, GroupKey, Hold, Phase, SubscriptionKey};
 use crate::time::Now;
@@ -37,7 +38,7 @@ impl Engine {
         leave: Leave,
         reply: &[u8],
         payload: &[u8],
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) {
         let found = self
             .find_to_unsubscribe(payload)
@@ -125,7 +126,7 @@ impl Engine {
         now: Now,
         key: SubscriptionKey,
         leave: Leave,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Position {
         self.settle_subscription(key, effects);
         self.detach(key);
@@ -180,7 +181,7 @@ impl Engine {
         }
     }
 
-    fn suspend(&mut self, now: Now, key: SubscriptionKey, effects: &mut dyn Effects) -> Position {
+    fn suspend(&mut self, now: Now, key: SubscriptionKey, effects: &mut Effects<'_>) -> Position {
         self.log_subscription(SubscriptionVerb::Suspended, key, StartLine::None, effects);
         let subscription = &mut self.subscriptions[key.0];
         subscription.phase = Phase::Offline;
@@ -189,7 +190,7 @@ impl Engine {
     }
 
     /// Forgets a subscription that is in no list of members and not in `plain` any more.
-    fn remove_subscription(&mut self, key: SubscriptionKey, effects: &mut dyn Effects) -> Position {
+    fn remove_subscription(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) -> Position {
         let position = self.write_removed(self.subscriptions[key.0].number, Urgency::Sync, effects);
         let subscription = self.subscriptions.remove(key.0);
         self.subscription_numbers.remove(&subscription.number);
@@ -211,7 +212,7 @@ impl Engine {
         key: SubscriptionKey,
         group_key: GroupKey,
         leave: Leave,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Position {
         let group = &mut self.groups[group_key.0];
         if let Some(place) = group.members.iter().position(|member| *member == key) {
@@ -257,7 +258,7 @@ impl Engine {
     }
 
     /// A member that leaves others behind: what it holds is due at once, and goes to them (§5.6).
-    fn depart(&mut self, now: Now, key: SubscriptionKey, group: GroupKey, effects: &mut dyn Effects) -> Position {
+    fn depart(&mut self, now: Now, key: SubscriptionKey, group: GroupKey, effects: &mut Effects<'_>) -> Position {
         if self.subscriptions[key.0].pending.is_empty() {
             return self.remove_subscription(key, effects);
         }
@@ -274,7 +275,7 @@ impl Engine {
     }
 
     /// A departed member holds nothing any more. What the others took over is written before it is forgotten.
-    pub(crate) fn finish_departing(&mut self, key: SubscriptionKey, effects: &mut dyn Effects) {
+    pub(crate) fn finish_departing(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
         self.settle_subscription(key, effects);
         if let Some(group) = self.subscriptions[key.0].group {
             self.groups[group.0].departing.remove(&key);
@@ -285,7 +286,7 @@ impl Engine {
 
     /// The record of a durable group without members takes over what earlier leavers still hold, a slice at a time. When
     /// somebody joins before the end the rest goes to them as it goes to any member that stays.
-    pub(crate) fn continue_absorb(&mut self, key: GroupKey, effects: &mut dyn Effects) {
+    pub(crate) fn continue_absorb(&mut self, key: GroupKey, effects: &mut Effects<'_>) {
         loop {
             let group = &self.groups[key.0];
             let (Some(shadow), Some(&departed)) = (group.shadow, group.departing.first()) else {
@@ -313,7 +314,7 @@ impl Engine {
         &mut self,
         key: SubscriptionKey,
         urgency: Urgency,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Position {
         if self.poisoned {
             return Position(0);
@@ -344,7 +345,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn write_removed(&mut self, number: u64, urgency: Urgency, effects: &mut dyn Effects) -> Position {
+    pub(crate) fn write_removed(&mut self, number: u64, urgency: Urgency, effects: &mut Effects<'_>) -> Position {
         if self.poisoned {
             return Position(0);
         }
@@ -361,7 +362,7 @@ impl Engine {
         verb: SubscriptionVerb,
         key: SubscriptionKey,
         start: StartLine,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) {
         if !self.options.debug {
             return;

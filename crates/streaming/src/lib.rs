@@ -1,12 +1,14 @@
 //! The streaming engine: clients, channels, subscriptions, durables, queue groups, ack windows, redelivery and limits.
 //!
-//! It is a function: [`Engine::handle`] takes a time and an [`Input`] and speaks through [`Effects`]. It knows no
-//! sockets, files, threads, clocks or randomness; the same inputs give the same effects, byte for byte.
+//! It is a function: [`Engine::handle`] takes a time and an [`Input`] and speaks through [`Effects`]: a store
+//! ([`Records`]), a bus ([`Bus`]) and a log. It knows no sockets, files, threads, clocks or randomness; the same inputs give the same effects, byte for byte.
 
+pub mod bus;
 pub mod effects;
 pub mod event;
 pub mod input;
 pub mod options;
+pub mod records;
 pub mod snapshot;
 pub mod time;
 pub mod why;
@@ -37,15 +39,14 @@ mod subscribe;
 mod timers;
 mod unsettled;
 
-pub use effects::{
-    Admission, Delivered, Delivery, Destination, Effects, Head, Need, Position, ReadRequest, Refusal, Seek, Source,
-    Urgency,
-};
+pub use bus::{Bus, Carried, Delivery, Destination};
+pub use effects::{Effects, Events};
 pub use engine::Engine;
 pub use event::{Event, Level, StartLine, SubscriptionVerb};
 pub use input::{ChannelId, Input, ProbeId, Service, StoredMessage, Ticket};
 pub use limits_table::{ChannelLimits, LimitsEntry, LimitsError, LimitsTable};
 pub use options::{Limits, Options, Slices};
+pub use records::{Admission, Head, Lookup, Need, Position, ReadRequest, Records, Refusal, Seek, Urgency};
 pub use recovery::{RecoverError, StartError, StartSummary};
 pub use snapshot::{
     ChannelSnapshot, ClientSnapshot, Counters, Page, ServerSnapshot, Stored, SubscriptionSnapshot, Survey, SurveySlice,

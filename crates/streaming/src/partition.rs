@@ -118,7 +118,7 @@ impl Engine {
     }
 
     /// The wait of the oldest requests is over.
-    pub(crate) fn unregistered_due(&mut self, now: Now, effects: &mut dyn Effects) {
+    pub(crate) fn unregistered_due(&mut self, now: Now, effects: &mut Effects<'_>) {
         self.unregistered.timer = None;
         while let Some(waiting) = self.unregistered.take_due(now.monotonic) {
             self.unregistered.remember(waiting.sender);
@@ -137,7 +137,7 @@ impl Engine {
     }
 
     /// A client was registered: what it had sent before is served now, in order.
-    pub(crate) fn serve_early(&mut self, now: Now, key: ClientKey, effects: &mut dyn Effects) {
+    pub(crate) fn serve_early(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
         if !self.options.partitioning {
             return;
         }

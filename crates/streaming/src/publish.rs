@@ -6,13 +6,14 @@ use std::hash::BuildHasher;
 use bytes::Bytes;
 use seaway_stan_protocol::{PubMsgView, encode_message, encode_pub_ack, errors, is_control_message, validate};
 
-use crate::effects::{Effects, Need, Position, Urgency};
+use crate::effects::Effects;
 use crate::engine::{Engine, POISONED};
 use crate::event::Event;
 use crate::facts::{CHANNEL, ChannelFact};
 use crate::input::ChannelId;
 use crate::limits::RELEASE_ERRORS_BYTES_MAX;
 use crate::partition::Early;
+use crate::records::{Need, Position, Urgency};
 use crate::release::{Confirmation, Outcome};
 use crate::state::{Channel, ChannelKey, Deletion};
 use crate::time::Now;
@@ -21,7 +22,7 @@ use crate::time::Now;
 const RECORD_OVERHEAD: usize = 128;
 
 impl Engine {
-    pub(crate) fn publish(&mut self, now: Now, reply: &[u8], payload: &[u8], effects: &mut dyn Effects) {
+    pub(crate) fn publish(&mut self, now: Now, reply: &[u8], payload: &[u8], effects: &mut Effects<'_>) {
         let publish = match PubMsgView::decode(payload) {
             Ok(publish) => publish,
             Err(_) if is_control_message(payload) => return,
@@ -56,7 +57,7 @@ impl Engine {
         reply: &[u8],
         payload: &[u8],
         publish: &PubMsgView<'_>,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) {
         self.trace(
             Event::PublishReceived {
@@ -93,7 +94,7 @@ impl Engine {
         key: ChannelKey,
         reply: &[u8],
         publish: &PubMsgView<'_>,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) {
         let channel = &mut self.channels[key.0];
         let sequence = channel.last + 1;
@@ -102,7 +103,9 @@ impl Engine {
         let (head, tail) = (&mut self.scratch, &mut self.scratch_tail);
         encode_around_data(head, tail, sequence, publish, timestamp);
         let size = head.len() + publish.data.len() + tail.len();
-        let position = effects.append_message(channel.id, sequence, timestamp, &[head, publish.data, tail]);
+        let position = effects
+            .records
+            .append_message(channel.id, sequence, timestamp, &[head, publish.data, tail]);
         self.appended = position;
         if channel.last == 0 {
             channel.first = sequence;
@@ -122,7 +125,7 @@ impl Engine {
     }
 
     /// A refused publish changed nothing; its PubAck keeps its place behind earlier ones unless too many wait.
-    pub(crate) fn refuse_publish(&mut self, reply: &[u8], guid: &[u8], text: &str, effects: &mut dyn Effects) {
+    pub(crate) fn refuse_publish(&mut self, reply: &[u8], guid: &[u8], text: &str, effects: &mut Effects<'_>) {
         if reply.is_empty() {
             return;
         }
@@ -150,7 +153,7 @@ impl Engine {
         &mut self,
         now: Now,
         name: &[u8],
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Result<ChannelKey, String> {
         match self.find_channel(name) {
             Some(key) => self.open_channel(key),
@@ -166,7 +169,7 @@ impl Engine {
         }
     }
 
-    fn create_channel(&mut self, now: Now, name: &[u8], effects: &mut dyn Effects) -> Result<ChannelKey, String> {
+    fn create_channel(&mut self, now: Now, name: &[u8], effects: &mut Effects<'_>) -> Result<ChannelKey, String> {
         let fold = validate::fold_case(name);
         if let Some(existing) = self.channel_folds.get(&fold[..]) {
             return Err(errors::channel_case_conflict(name, &self.channels[existing.0].name));
@@ -241,7 +244,7 @@ impl Engine {
 
     /// Everything up to `position` is durable: messages are offered to subscribers, then answers leave in order (§2.6 rule
     /// 5). A subscription confirmed here takes messages from here on (§2.6 rule 1).
-    pub(crate) fn release_durable(&mut self, now: Now, position: Position, effects: &mut dyn Effects) {
+    pub(crate) fn release_durable(&mut self, now: Now, position: Position, effects: &mut Effects<'_>) {
         self.durable = self.durable.max(position);
         let ready = self.release.ready(self.durable);
         for outcome in self.release.outcomes(ready) {
@@ -275,7 +278,7 @@ impl Engine {
         self.release.reclaim();
     }
 
-    fn release_one(&mut self, now: Now, effects: &mut dyn Effects) {
+    fn release_one(&mut self, now: Now, effects: &mut Effects<'_>) {
         let Some((position, released)) = self.release.pop() else {
             return;
         };
@@ -313,7 +316,7 @@ impl Engine {
     }
 
     /// Nothing that waits will become durable: every answer that depends on it becomes a refusal.
-    pub(crate) fn poison(&mut self, effects: &mut dyn Effects) {
+    pub(crate) fn poison(&mut self, effects: &mut Effects<'_>) {
         if self.poisoned {
             return;
         }

@@ -11,7 +11,7 @@ use prost::Message;
 use seaway_stan_protocol::{quote, validate};
 
 use crate::deadlines::{Run, UNKNOWN};
-use crate::effects::{Effects, Position, Urgency};
+use crate::effects::Effects;
 use crate::engine::{Engine, Work};
 use crate::event::Event;
 use crate::facts::{
@@ -21,6 +21,7 @@ use crate::facts::{
 };
 use crate::input::ChannelId;
 use crate::pending::Pending;
+use crate::records::{Position, Urgency};
 use crate::state::{ChannelKey, GroupKey, Hold, Phase, SubscriptionKey};
 use crate::time::Now;
 
@@ -310,7 +311,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the store belongs to another cluster; nothing was appended then.
-    pub fn start(&mut self, now: Now, effects: &mut dyn Effects) -> Result<StartSummary, StartError> {
+    pub fn start(&mut self, now: Now, effects: &mut Effects<'_>) -> Result<StartSummary, StartError> {
         self.clock_offset = now.offset();
         let recovered = *self.recovered.take().expect("an engine starts once");
         let known = recovered.server.is_some();
@@ -415,7 +416,7 @@ impl Engine {
         now: Now,
         record: Record,
         shadows: &mut Vec<SubscriptionKey>,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) {
         let Record { mut fact, mut pending } = record;
         let number = fact.number;
@@ -486,7 +487,7 @@ impl Engine {
     }
 
     /// The record of a durable group without owner. Of several the one with the highest cursor counts (§5.9).
-    fn adopt_shadow(&mut self, key: SubscriptionKey, effects: &mut dyn Effects) {
+    fn adopt_shadow(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
         let Some(group_key) = self.subscriptions[key.0].group else {
             return;
         };
@@ -511,7 +512,7 @@ impl Engine {
         self.drop_record(loser, effects);
     }
 
-    fn drop_record(&mut self, key: SubscriptionKey, effects: &mut dyn Effects) -> Position {
+    fn drop_record(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) -> Position {
         let subscription = self.subscriptions.remove(key.0);
         self.subscription_numbers.remove(&subscription.number);
         if subscription.phase != Phase::Departing {
@@ -522,7 +523,7 @@ impl Engine {
     }
 
     /// Settles the cursors of groups, and drops groups of which only departed members are left.
-    fn adopt_groups(&mut self, effects: &mut dyn Effects) {
+    fn adopt_groups(&mut self, effects: &mut Effects<'_>) {
         let keys: Vec<GroupKey> = self.groups.iter().map(|(key, _)| GroupKey(key)).collect();
         for (_, subscription) in &self.subscriptions {
             if let Some(group) = subscription.group {

@@ -15,7 +15,7 @@ use crate::timers::Timer;
 const READ_GAP_MAX: u64 = 32;
 
 impl Engine {
-    pub(crate) fn redelivery_due(&mut self, now: Now, key: SubscriptionKey, effects: &mut dyn Effects) {
+    pub(crate) fn redelivery_due(&mut self, now: Now, key: SubscriptionKey, effects: &mut Effects<'_>) {
         let subscription = &mut self.subscriptions[key.0];
         subscription.timer = None;
         if subscription.pending.is_empty() {
@@ -49,7 +49,7 @@ impl Engine {
         now: Now,
         key: SubscriptionKey,
         batch: Option<&Batch<'_>>,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Progress {
         let limit = now.monotonic.saturating_add(REDELIVERY_SLACK_NS);
         while let Some(mut run) = self.subscriptions[key.0].deadlines.take_due(limit) {
@@ -71,7 +71,7 @@ impl Engine {
         key: SubscriptionKey,
         run: &mut Run,
         batch: Option<&Batch<'_>>,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Progress {
         loop {
             let subscription = &self.subscriptions[key.0];
@@ -131,7 +131,7 @@ impl Engine {
         now: Now,
         key: SubscriptionKey,
         batch: Option<&Batch<'_>>,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Progress {
         loop {
             let subscription = &self.subscriptions[key.0];
@@ -226,7 +226,7 @@ impl Engine {
     }
 
     /// The message does not exist any more: treated as acknowledged (§5.5, §5.8).
-    pub(crate) fn drop_pending(&mut self, key: SubscriptionKey, sequence: u64, effects: &mut dyn Effects) {
+    pub(crate) fn drop_pending(&mut self, key: SubscriptionKey, sequence: u64, effects: &mut Effects<'_>) {
         let subscription = &mut self.subscriptions[key.0];
         if subscription.pending.remove(sequence) {
             self.note_unsettled(key, effects, |unsettled| unsettled.acked.push(sequence));

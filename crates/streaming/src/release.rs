@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
-use crate::effects::Position;
 use crate::input::ChannelId;
+use crate::records::Position;
 use crate::state::{ChannelKey, SubscriptionKey};
 
 /// What an entry does when it is released.

@@ -7,12 +7,13 @@
 //! message, on the monotonic clock: a wall clock that is set forward (or a machine that slept) makes all ages be looked at
 //! again at the next input; one that is set back keeps messages longer by as much.
 
-use crate::effects::{Effects, Head};
+use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::input::ChannelId;
 use crate::limits::{CLOCK_STEP_NS, READ_RETRY_NS};
 use crate::options::Limits;
+use crate::records::Head;
 use crate::state::{ChannelKey, Deletion};
 use crate::time::Now;
 use crate::timers::Timer;
@@ -55,7 +56,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn head_known(&mut self, now: Now, id: ChannelId, effects: &mut dyn Effects) {
+    pub(crate) fn head_known(&mut self, now: Now, id: ChannelId, effects: &mut Effects<'_>) {
         if let Some(&key) = self.channel_ids.get(&id) {
             self.enforce_limits(now, key, effects);
         }
@@ -90,7 +91,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn enforce_retention(&mut self, now: Now, effects: &mut dyn Effects) {
+    pub(crate) fn enforce_retention(&mut self, now: Now, effects: &mut Effects<'_>) {
         self.look_at_ages();
         let mut queued = std::mem::take(&mut self.retention);
         while self.budget > 0
@@ -106,7 +107,7 @@ impl Engine {
     }
 
     /// Trims one channel until it fits, and arms the timer for the age of what is then the oldest message.
-    fn enforce_limits(&mut self, now: Now, key: ChannelKey, effects: &mut dyn Effects) {
+    fn enforce_limits(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
         if self.poisoned || self.channels[key.0].deletion != Deletion::None {
             return;
         }
@@ -127,12 +128,12 @@ impl Engine {
                 break;
             }
             let first = self.channels[key.0].first;
-            let mut head = effects.head_from(id, first);
+            let mut head = effects.records.head_from(id, first);
             if head == Head::Reading && trimmed {
                 // What comes after the messages just counted out is known once they are gone.
-                self.appended = effects.trim(id, first);
+                self.appended = effects.records.trim(id, first);
                 trimmed = false;
-                head = effects.head_from(id, first);
+                head = effects.records.head_from(id, first);
             }
             let Head::Known {
                 sequence,
@@ -168,7 +169,7 @@ impl Engine {
             trimmed = true;
         }
         if trimmed {
-            self.appended = effects.trim(id, self.channels[key.0].first);
+            self.appended = effects.records.trim(id, self.channels[key.0].first);
         }
         let channel = &mut self.channels[key.0];
         if channel.messages() == 0 {
@@ -181,7 +182,7 @@ impl Engine {
         }
     }
 
-    fn report_limits_reached(&mut self, key: ChannelKey, effects: &mut dyn Effects) {
+    fn report_limits_reached(&mut self, key: ChannelKey, effects: &mut Effects<'_>) {
         if self.channels[key.0].limits_reached_logged {
             return;
         }

@@ -2,16 +2,17 @@
 
 use prost::Message;
 
-use crate::effects::{Effects, Urgency};
+use crate::effects::Effects;
 use crate::engine::{Engine, Work};
 use crate::facts::{GROUP_SETTLED, SETTLED};
 use crate::limits::UNSETTLED_RUNS_MAX;
+use crate::records::Urgency;
 use crate::state::{Subscription, SubscriptionKey};
 use crate::time::Now;
 use crate::unsettled::Unsettled;
 
 impl Engine {
-    pub(crate) fn settle(&mut self, now: Now, effects: &mut dyn Effects) {
+    pub(crate) fn settle(&mut self, now: Now, effects: &mut Effects<'_>) {
         self.work_off(now, effects);
         self.enforce_retention(now, effects);
         while self.settle_next(effects) {
@@ -22,7 +23,7 @@ impl Engine {
     }
 
     /// Settles the subscription whose turn it is; false when there is none.
-    pub(crate) fn settle_next(&mut self, effects: &mut dyn Effects) -> bool {
+    pub(crate) fn settle_next(&mut self, effects: &mut Effects<'_>) -> bool {
         let Some((key, place)) = self.unsettled.last() else {
             return false;
         };
@@ -39,7 +40,7 @@ impl Engine {
     }
 
     /// Goes on with work that was left over, as far as this call may.
-    pub(crate) fn work_off(&mut self, now: Now, effects: &mut dyn Effects) {
+    pub(crate) fn work_off(&mut self, now: Now, effects: &mut Effects<'_>) {
         for _ in 0..self.work.len() {
             if self.budget == 0 {
                 return;
@@ -83,7 +84,7 @@ impl Engine {
     pub(crate) fn note_unsettled(
         &mut self,
         key: SubscriptionKey,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
         note: impl FnOnce(&mut Unsettled),
     ) {
         let unsettled = self.unsettled.entry(key, &mut self.subscriptions[key.0].unsettled);
@@ -105,12 +106,12 @@ impl Engine {
     ///
     /// A queue member is written together with its whole group, in one fact: the group's cursor is the highest of its
     /// members', so it must not survive a crash without what the others were sent below it.
-    pub(crate) fn settle_subscription(&mut self, key: SubscriptionKey, effects: &mut dyn Effects) {
+    pub(crate) fn settle_subscription(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
         self.scratch.clear();
         let Some(group) = self.subscriptions[key.0].group else {
             if self.collect_unsettled(key) {
                 self.settled.encode_raw(&mut self.scratch);
-                self.appended = effects.append_fact(SETTLED, &self.scratch, Urgency::Lazy);
+                self.appended = effects.records.append_fact(SETTLED, &self.scratch, Urgency::Lazy);
             }
             return;
         };
@@ -128,7 +129,7 @@ impl Engine {
             self.add_unsettled_part(shadow);
         }
         if !self.scratch.is_empty() {
-            self.appended = effects.append_fact(GROUP_SETTLED, &self.scratch, Urgency::Lazy);
+            self.appended = effects.records.append_fact(GROUP_SETTLED, &self.scratch, Urgency::Lazy);
         }
     }
 

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use crate::bus::Destination;
 use crate::deadlines::Deadlines;
-use crate::effects::Destination;
 use crate::input::{ChannelId, ProbeId, Ticket};
 use crate::limits_table::LimitsKey;
 use crate::pending::Pending;

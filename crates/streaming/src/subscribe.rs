@@ -6,7 +6,7 @@ use prost::Message;
 use seaway_stan_protocol::messages::{SubscriptionRequest, SubscriptionResponse};
 use seaway_stan_protocol::{errors, validate};
 
-use crate::effects::{Effects, Need, Seek, Urgency};
+use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::event::{Event, StartLine, SubscriptionVerb};
 use crate::facts::SubscriptionFact;
@@ -14,6 +14,7 @@ use crate::input::{ChannelId, Ticket};
 use crate::leave::Leave;
 use crate::limits::SEEKS_MAX;
 use crate::partition::Early;
+use crate::records::{Need, Seek, Urgency};
 use crate::release::{Confirmation, Outcome};
 use crate::state::{ChannelKey, ClientKey, Group, GroupKey, Hold, Names, Phase, Subscription, SubscriptionKey};
 use crate::time::{Now, Timestamp};
@@ -46,7 +47,7 @@ enum Target {
 }
 
 impl Engine {
-    pub(crate) fn subscribe(&mut self, now: Now, reply: &[u8], payload: &[u8], effects: &mut dyn Effects) {
+    pub(crate) fn subscribe(&mut self, now: Now, reply: &[u8], payload: &[u8], effects: &mut Effects<'_>) {
         let outcome = match SubscriptionRequest::decode(payload) {
             Ok(request) => self.subscribe_request(now, reply, payload, request, effects),
             Err(_) => Err(errors::INVALID_SUBSCRIPTION_REQUEST.to_owned()),
@@ -56,7 +57,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn refuse_subscribe(&self, reply: &[u8], text: String, effects: &mut dyn Effects) {
+    pub(crate) fn refuse_subscribe(&self, reply: &[u8], text: String, effects: &mut Effects<'_>) {
         let response = SubscriptionResponse {
             error: Bytes::from(text),
             ..SubscriptionResponse::default()
@@ -71,7 +72,7 @@ impl Engine {
         reply: &[u8],
         payload: &[u8],
         request: SubscriptionRequest,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Result<(), String> {
         check_fields(&request)?;
         if self.is_elsewhere(&request.subject) {
@@ -107,7 +108,7 @@ impl Engine {
         channel: ChannelKey,
         reply: &[u8],
         request: SubscriptionRequest,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Result<(), String> {
         match self.target(now, channel, &request, effects)? {
             Target::Resume(key) => self.resume(now, key, reply, &request, effects),
@@ -152,7 +153,7 @@ impl Engine {
         now: Now,
         channel: ChannelKey,
         request: &SubscriptionRequest,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Result<Target, String> {
         if !request.q_group.is_empty() {
             if !validate::is_durable_queue_name(&request.durable_name) {
@@ -198,7 +199,7 @@ impl Engine {
         now: Now,
         channel: ChannelKey,
         request: &SubscriptionRequest,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Result<Started, String> {
         let (first, last) = (self.channels[channel.0].first, self.channels[channel.0].last);
         // Of an empty channel everything is new, of one whose messages all expired too: `first` is `last + 1` then.
@@ -223,7 +224,7 @@ impl Engine {
                     return Err("too many subscription requests wait for a start time".to_owned());
                 }
                 let ticket = Ticket(self.number());
-                match effects.seek(ticket, self.channels[channel.0].id, time.0) {
+                match effects.records.seek(ticket, self.channels[channel.0].id, time.0) {
                     Seek::Found(sequence) => Ok(Started::At(time_start(
                         sequence.saturating_sub(1).clamp(before_first, last),
                         time,
@@ -243,7 +244,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn sought(&mut self, now: Now, ticket: Ticket, sequence: Result<u64, &str>, effects: &mut dyn Effects) {
+    pub(crate) fn sought(&mut self, now: Now, ticket: Ticket, sequence: Result<u64, &str>, effects: &mut Effects<'_>) {
         let Some(WaitingSubscribe {
             request,
             reply,
@@ -280,7 +281,7 @@ impl Engine {
         request: SubscriptionRequest,
         sequence: u64,
         time: Timestamp,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Result<(), String> {
         self.subscribing_client(&request)?;
         match self.target(now, channel, &request, effects)? {
@@ -305,7 +306,7 @@ impl Engine {
         start: Start,
         reply: &[u8],
         request: SubscriptionRequest,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Result<(), String> {
         let client = self.subscribing_client(&request)?;
         self.admit(Need::Ordinary, request.encoded_len() + 256, effects)
@@ -354,7 +355,7 @@ impl Engine {
         key: SubscriptionKey,
         reply: &[u8],
         request: &SubscriptionRequest,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) -> Result<(), String> {
         let client = self.subscribing_client(request)?;
         self.admit(Need::Ordinary, request.encoded_len() + 256, effects)?;
@@ -377,7 +378,7 @@ impl Engine {
     }
 
     /// Writes the subscription down; its response leaves, and it takes messages, once that is durable.
-    fn confirm_later(&mut self, now: Now, key: SubscriptionKey, reply: &[u8], effects: &mut dyn Effects) {
+    fn confirm_later(&mut self, now: Now, key: SubscriptionKey, reply: &[u8], effects: &mut Effects<'_>) {
         let position = self.write_subscription(key, Urgency::Sync, effects);
         let subscription = &self.subscriptions[key.0];
         let (channel, number) = (subscription.channel, subscription.ack_inbox);
@@ -401,7 +402,7 @@ impl Engine {
         now: Now,
         key: SubscriptionKey,
         ack_inbox: u64,
-        effects: &mut dyn Effects,
+        effects: &mut Effects<'_>,
     ) {
         // An ack inbox is new with each resume: an earlier response must not open the way for a later one.
         let found = self

@@ -9,37 +9,44 @@ use std::time::Instant;
 use seaway_stan_protocol::Message as _;
 use seaway_stan_protocol::messages::{Ack, ConnectRequest, PubMsg, SubscriptionRequest};
 use seaway_streaming::{
-    Admission, ChannelId, Delivered, Delivery, Effects, Engine, Event, Head, Input, Limits, Need, Now, Options,
-    Position, ProbeId, ReadRequest, Seek, Service, Source, Ticket, Timestamp, Urgency,
+    Admission, Bus, Carried, ChannelId, Delivery, Effects, Engine, Event, Head, Input, Limits, Lookup, Need, Now,
+    Options, Position, ProbeId, ReadRequest, Records, Seek, Service, Ticket, Timestamp, Urgency,
 };
 
-/// A store and a bus that keep nothing.
+/// As long as an encoded message of 128 bytes.
+const BODY: &[u8] = &[7; 150];
+
+/// A store that keeps nothing, and whose disk takes no time.
 #[derive(Default)]
 struct Nowhere {
     appended: u64,
-    replies: u64,
-    deliveries: u64,
 }
 
-impl Effects for Nowhere {
-    fn append_message(&mut self, _: ChannelId, _: u64, _: i64, _: &[&[u8]]) -> Position {
+impl Nowhere {
+    fn append(&mut self) -> Position {
         self.appended += 1;
         Position(self.appended)
+    }
+}
+
+impl Records for Nowhere {
+    fn append_message(&mut self, _: ChannelId, _: u64, _: i64, _: &[&[u8]]) -> Position {
+        self.append()
     }
     fn append_fact(&mut self, _: u8, _: &[u8], _: Urgency) -> Position {
-        self.appended += 1;
-        Position(self.appended)
+        self.append()
     }
     fn trim(&mut self, _: ChannelId, _: u64) -> Position {
-        self.appended += 1;
-        Position(self.appended)
+        self.append()
     }
     fn delete_channel(&mut self, _: ChannelId) -> Position {
-        self.appended += 1;
-        Position(self.appended)
+        self.append()
     }
     fn admission(&mut self, _: Need, _: usize) -> Admission {
         Ok(())
+    }
+    fn durable(&self) -> Position {
+        Position(self.appended)
     }
     fn head(&mut self, _: ChannelId) -> Head {
         Head::Reading
@@ -48,31 +55,58 @@ impl Effects for Nowhere {
         Seek::Found(1)
     }
     fn read(&mut self, _: ReadRequest) {}
-    fn reply(&mut self, _: Position, _: &[u8], _: &[u8]) {
+    fn message(&self, _: ChannelId, _: u64) -> Lookup<'_> {
+        Lookup::Hot(BODY)
+    }
+    fn checkpoint_fact(&mut self, _: u8, _: &[u8]) {}
+    fn finish_checkpoint(&mut self) {}
+}
+
+/// A bus that counts.
+#[derive(Default)]
+struct Counting {
+    replies: u64,
+    deliveries: u64,
+}
+
+impl Bus for Counting {
+    fn reply(&mut self, _: &[u8], _: &[u8]) {
         self.replies += 1;
     }
-    fn deliver(&mut self, _: Position, _: Delivery<'_>, _: Source<'_>) -> Delivered {
+    fn deliver(&mut self, _: Delivery<'_>, _: [&[u8]; 2]) -> Carried {
         self.deliveries += 1;
-        Delivered::Sent {
-            bytes: 150,
-            congested: None,
-        }
+        Carried::Sent { congested: None }
     }
     fn probe(&mut self, _: &[u8], _: ProbeId) {}
-    fn checkpoint_fact(&mut self, _: u8, _: &[u8]) {}
-    fn checkpoint_complete(&mut self) {}
-    fn event(&mut self, _: Event<'_>) {}
+}
+
+#[derive(Default)]
+struct World {
+    store: Nowhere,
+    bus: Counting,
+}
+
+fn ignore(_: Event<'_>) {}
+
+impl World {
+    fn handle(&mut self, engine: &mut Engine, now: Now, input: Input<'_>) {
+        engine.handle(
+            now,
+            input,
+            &mut Effects::new(&mut self.store, &mut self.bus, &mut ignore),
+        );
+    }
 }
 
 struct Bench {
     engine: Engine,
-    world: Nowhere,
+    world: World,
     now: Now,
 }
 
 impl Bench {
     fn new() -> Bench {
-        let mut world = Nowhere::default();
+        let mut world = World::default();
         let limits = Limits {
             max_channels: 0,
             max_subscriptions: 0,
@@ -86,7 +120,9 @@ impl Bench {
             monotonic: 1,
             wall: Timestamp(1_700_000_000_000_000_000),
         };
-        engine.start(now, &mut world).expect("an empty store starts");
+        engine
+            .start(now, &mut Effects::new(&mut world.store, &mut world.bus, &mut ignore))
+            .expect("an empty store starts");
         let mut bench = Bench { engine, world, now };
         let request = ConnectRequest {
             client_id: "me".into(),
@@ -104,7 +140,7 @@ impl Bench {
             reply: b"_STAN.acks.0123456789012345678901",
             payload,
         };
-        self.engine.handle(self.now, input, &mut self.world);
+        self.world.handle(&mut self.engine, self.now, input);
     }
 
     fn subscribe(&mut self, queue: &'static str) {
@@ -122,9 +158,12 @@ impl Bench {
     }
 
     fn commit(&mut self) {
-        self.engine
-            .handle(self.now, Input::Durable(Position(self.world.appended)), &mut self.world);
-        self.engine.handle(self.now, Input::Settle, &mut self.world);
+        self.world.handle(
+            &mut self.engine,
+            self.now,
+            Input::Durable(Position(self.world.store.appended)),
+        );
+        self.world.handle(&mut self.engine, self.now, Input::Settle);
     }
 
     /// Passes of `batch` publishes, each acknowledged by `subscriptions` subscriptions.
@@ -146,8 +185,11 @@ impl Bench {
             for _ in 0..batch {
                 self.request(Service::Publish, &publish);
             }
-            self.engine
-                .handle(self.now, Input::Durable(Position(self.world.appended)), &mut self.world);
+            self.world.handle(
+                &mut self.engine,
+                self.now,
+                Input::Durable(Position(self.world.store.appended)),
+            );
             for number in 1..=subscriptions {
                 for acknowledged in *sequence + 1..=*sequence + batch {
                     ack.clear();
@@ -157,11 +199,11 @@ impl Bench {
                         ack_inbox: number,
                         payload: &ack,
                     };
-                    self.engine.handle(self.now, input, &mut self.world);
+                    self.world.handle(&mut self.engine, self.now, input);
                 }
             }
             *sequence += batch;
-            self.engine.handle(self.now, Input::Settle, &mut self.world);
+            self.world.handle(&mut self.engine, self.now, Input::Settle);
         }
     }
 }
@@ -182,7 +224,7 @@ fn nothing_is_allocated_per_message() {
         let mut sequence = 0;
         let (passes, batch) = (1_000, 256);
         bench.run(passes / 2, batch, subscriptions, &mut sequence);
-        let (before, deliveries) = (counting::allocations(), bench.world.deliveries);
+        let (before, deliveries) = (counting::allocations(), bench.world.bus.deliveries);
         let started = Instant::now();
         bench.run(passes, batch, subscriptions, &mut sequence);
         let messages = passes * batch;
@@ -193,7 +235,7 @@ fn nothing_is_allocated_per_message() {
             allocations as f64 / messages as f64
         );
         let receivers = if queue.is_empty() { subscriptions } else { 1 };
-        assert_eq!(bench.world.deliveries - deliveries, messages * receivers, "{name}");
+        assert_eq!(bench.world.bus.deliveries - deliveries, messages * receivers, "{name}");
         assert!(
             allocations < messages / 50,
             "{name}: {allocations} allocations for {messages} messages"

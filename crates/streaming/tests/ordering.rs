@@ -29,14 +29,14 @@ fn start() -> (World, Engine) {
 }
 
 fn request_now(world: &mut World, engine: &mut Engine, service: Service, payload: &[u8]) {
-    engine.handle(
+    world.handle(
+        engine,
         NOW,
         Input::Request {
             service,
             reply: b"reply",
             payload,
         },
-        world,
     );
 }
 
@@ -93,13 +93,13 @@ fn a_confirmed_close_covers_the_acks_before_it() {
         sequence: 2,
     }
     .encode_to_vec();
-    engine.handle(
+    world.handle(
+        &mut engine,
         NOW,
         Input::Ack {
             ack_inbox: 1,
             payload: &ack,
         },
-        &mut world,
     );
     let close = UnsubscribeRequest {
         client_id: "me".into(),
@@ -118,7 +118,7 @@ fn a_confirmed_close_covers_the_acks_before_it() {
     for durable in world.durable + 1..=world.records.len() {
         assert!(world.outputs.is_empty(), "nothing is confirmed before it is durable");
         world.durable = durable;
-        engine.handle(NOW, Input::Durable(Position(durable as u64)), &mut world);
+        world.handle(&mut engine, NOW, Input::Durable(Position(durable as u64)));
         if !world.outputs.is_empty() {
             break;
         }
@@ -170,7 +170,7 @@ fn no_call_works_for_long() {
     let mut seen = messages(&world, "one").len();
     while seen < 100 {
         assert!(engine.wants_settle(), "what is left over is announced");
-        engine.handle(NOW, Input::Settle, &mut world);
+        world.handle(&mut engine, NOW, Input::Settle);
         let now_seen = messages(&world, "one").len();
         sizes.push(now_seen - seen);
         seen = now_seen;
@@ -200,17 +200,17 @@ fn acks_of_a_pass_are_one_fact() {
             sequence,
         }
         .encode_to_vec();
-        engine.handle(
+        world.handle(
+            &mut engine,
             NOW,
             Input::Ack {
                 ack_inbox: 1,
                 payload: &ack,
             },
-            &mut world,
         );
     }
     assert_eq!(world.records.len(), before);
-    engine.handle(NOW, Input::Settle, &mut world);
+    world.handle(&mut engine, NOW, Input::Settle);
     assert_eq!(world.records.len(), before + 1);
     let world::Record::Fact { body, urgency, .. } = &world.records[before] else {
         panic!("a fact")
@@ -250,7 +250,13 @@ fn unknown_fields_are_skipped() {
         engine.recover_fact(*kind, &body).expect("an unknown field is skipped");
     }
     let mut world = World::new();
-    assert_eq!(engine.start(NOW, &mut world).expect("it starts").clients, 1);
+    assert_eq!(
+        world
+            .act(|effects| engine.start(NOW, effects))
+            .expect("it starts")
+            .clients,
+        1
+    );
 }
 
 fn join_request(inbox: &'static str) -> SubscriptionRequest {
@@ -357,7 +363,7 @@ fn a_group_without_members_loses_nothing_wherever_a_crash_cuts() {
         );
     }
     while engine.wants_settle() {
-        engine.handle(NOW, Input::Settle, &mut world);
+        world.handle(&mut engine, NOW, Input::Settle);
     }
     let later = Now {
         monotonic: NOW.monotonic + 40_000_000_000,
@@ -411,7 +417,7 @@ fn a_member_that_joins_right_after_a_delivery_hides_nothing_from_a_crash() {
             monotonic: NOW.monotonic + 40_000_000_000,
             wall: Timestamp(NOW.wall.0 + 40_000_000_000),
         };
-        engine.handle(later, Input::Tick, &mut world);
+        world.handle(&mut engine, later, Input::Tick);
         world.quiesce(&mut engine, later);
         let got: usize = ["one", "two"].iter().map(|inbox| messages(&world, inbox).len()).sum();
         assert!(got > 0, "the message is gone after a crash that kept {durable} records");

@@ -60,7 +60,7 @@ proptest! {
         let mut engine = engine;
         again.checkpoint_begin();
         while again.running.is_some() {
-            engine.handle(play.now, Input::CheckpointStep, &mut again);
+            again.handle(&mut engine, play.now, Input::CheckpointStep);
         }
         let mut last = again.crash(again.records.len());
         let (engine, _) = last.start(play.options.clone(), play.now).expect("a checkpoint recovers");

@@ -60,7 +60,7 @@ fn a_client_that_is_being_closed() {
             reply: b"reply",
             payload: &payload,
         };
-        engine.handle(NOW, input, &mut world);
+        world.handle(&mut engine, NOW, input);
         if service != Service::Close {
             world.quiesce(&mut engine, NOW);
         }
@@ -104,7 +104,7 @@ fn answers_are_bounded() {
             reply: b"reply",
             payload: &payload,
         };
-        engine.handle(NOW, input, &mut world);
+        world.handle(&mut engine, NOW, input);
         world.quiesce(&mut engine, NOW);
     };
     let connect = ConnectRequest {
@@ -141,7 +141,7 @@ fn answers_are_bounded() {
             ack_inbox: 1,
             payload: &payload,
         };
-        engine.handle(NOW, input, &mut world);
+        world.handle(&mut engine, NOW, input);
     }
     let question = WhyQuestion {
         channel: b"foo".to_vec(),
@@ -181,7 +181,7 @@ fn lists_go_on_behind_names_that_are_no_text() {
             reply: b"reply",
             payload: &payload,
         };
-        engine.handle(NOW, input, &mut world);
+        world.handle(&mut engine, NOW, input);
         world.quiesce(&mut engine, NOW);
     };
     let connect = ConnectRequest {
@@ -222,7 +222,7 @@ fn prefixes_are_counted_in_slices() {
             reply: b"reply",
             payload: &payload,
         };
-        engine.handle(NOW, input, &mut world);
+        world.handle(&mut engine, NOW, input);
         world.quiesce(&mut engine, NOW);
     };
     let connect = ConnectRequest {
@@ -273,7 +273,7 @@ fn surveys_add_up_whatever_their_slices() {
             reply: b"reply",
             payload: &payload,
         };
-        engine.handle(NOW, input, &mut world);
+        world.handle(&mut engine, NOW, input);
         world.quiesce(&mut engine, NOW);
     };
     let connect = ConnectRequest {

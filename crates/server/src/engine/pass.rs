@@ -136,7 +136,7 @@ impl Pass {
         }
         self.checkpoint();
         self.lazy();
-        self.world.publisher.flush();
+        self.world.bus.flush();
         self.announce();
         self.hand_on();
         stopping.then(|| self.finish())
@@ -160,7 +160,7 @@ impl Pass {
             engine: &self.engine,
             store: &*self.world.store,
             now: self.clock.now(),
-            refusing: self.world.refusing.as_deref(),
+            refusing: self.world.store.refusing(),
             held_batches: self.held.len(),
             inbox_bytes: self.inbox.bytes(),
         }
@@ -204,14 +204,15 @@ impl Pass {
 
     fn input(&mut self, input: Input<'_>) {
         let now = self.clock.now();
-        self.engine.handle(now, input, &mut self.world);
+        self.engine.handle(now, input, &mut self.world.effects());
         self.unheard(now);
     }
 
     /// Tells the engine of probes that found nobody.
     fn unheard(&mut self, now: Now) {
-        while let Some(probe) = self.world.unheard.pop() {
-            self.engine.handle(now, Input::ProbeUnheard(probe), &mut self.world);
+        while let Some(probe) = self.world.bus.take_unheard() {
+            self.engine
+                .handle(now, Input::ProbeUnheard(probe), &mut self.world.effects());
         }
     }
 
@@ -230,7 +231,7 @@ impl Pass {
         self.commit();
         if self.inbox.is_woken() {
             self.complete();
-            self.world.publisher.flush();
+            self.world.bus.flush();
         }
     }
 
@@ -249,7 +250,7 @@ impl Pass {
                 served = index;
                 break;
             }
-            self.engine.handle(now, entry.input, &mut self.world);
+            self.engine.handle(now, entry.input, &mut self.world.effects());
         }
         self.unheard(now);
         served
@@ -282,7 +283,7 @@ impl Pass {
 
     fn submit(&mut self) {
         self.world.store.submit();
-        self.submitted = self.world.appended;
+        self.submitted = self.engine.appended();
         self.lazy_since = None;
     }
 
@@ -336,7 +337,6 @@ impl Pass {
         };
         match &completion {
             Completion::CheckpointNeeded if !self.checkpoint_running => {
-                self.world.checkpoint_written = false;
                 self.checkpoint_running = self.world.store.begin_checkpoint();
             }
             Completion::Poisoned(reason) => {
@@ -360,10 +360,7 @@ impl Pass {
                 return;
             }
             self.input(Input::CheckpointStep);
-            if self.world.checkpoint_written {
-                self.world.store.finish_checkpoint();
-                self.checkpoint_running = false;
-            }
+            self.checkpoint_running = self.engine.is_checkpointing();
         }
     }
 
@@ -374,7 +371,7 @@ impl Pass {
         }
         let outcome = self.world.store.close();
         self.complete();
-        self.world.publisher.flush();
+        self.world.bus.flush();
         outcome
     }
 }

@@ -104,7 +104,7 @@ impl Play {
     }
 
     fn input(&mut self, input: Input<'_>) {
-        self.engine.handle(self.now, input, &mut self.world);
+        self.world.handle(&mut self.engine, self.now, input);
         self.watch();
     }
 

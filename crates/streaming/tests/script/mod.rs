@@ -149,7 +149,7 @@ impl Session {
             self.start();
         }
         let engine = self.engine.as_mut().expect("the engine runs");
-        engine.handle(self.now, input, &mut self.world);
+        self.world.handle(engine, self.now, input);
         self.drive();
     }
 
@@ -160,24 +160,24 @@ impl Session {
             if !self.slow_disk {
                 self.world.sync(engine, self.now);
             }
-            engine.handle(self.now, Input::Settle, &mut self.world);
+            self.world.handle(engine, self.now, Input::Settle);
             if self.fail_reads {
                 // Nobody tells of a head that could not be read.
                 self.world.heads.clear();
                 while let Some(request) = self.world.reads.pop_front() {
                     let messages = Err("the disk says no");
-                    engine.handle(
+                    self.world.handle(
+                        engine,
                         self.now,
                         Input::Read {
                             ticket: request.ticket,
                             messages,
                         },
-                        &mut self.world,
                     );
                 }
                 while let Some((ticket, ..)) = self.world.seeks.pop_front() {
                     let sequence = Err("the disk says no");
-                    engine.handle(self.now, Input::Sought { ticket, sequence }, &mut self.world);
+                    self.world.handle(engine, self.now, Input::Sought { ticket, sequence });
                 }
             }
             let unanswered = match self.silent_reads {
@@ -214,10 +214,8 @@ impl Session {
         }
         let busy = !answers.is_empty();
         for answer in answers {
-            self.engine
-                .as_mut()
-                .expect("the engine runs")
-                .handle(self.now, answer, &mut self.world);
+            self.world
+                .handle(self.engine.as_mut().expect("the engine runs"), self.now, answer);
         }
         busy
     }

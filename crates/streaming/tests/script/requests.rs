@@ -63,10 +63,8 @@ impl Session {
                 payload: &payload,
             };
             // One pass takes all of them.
-            self.engine
-                .as_mut()
-                .expect("the engine runs")
-                .handle(self.now, input, &mut self.world);
+            self.world
+                .handle(self.engine.as_mut().expect("the engine runs"), self.now, input);
         }
         self.drive();
     }
@@ -122,10 +120,8 @@ impl Session {
                     ack_inbox,
                     payload: &payload,
                 };
-                self.engine
-                    .as_mut()
-                    .expect("the engine runs")
-                    .handle(self.now, input, &mut self.world);
+                self.world
+                    .handle(self.engine.as_mut().expect("the engine runs"), self.now, input);
             }
         }
         self.drive();

@@ -1,12 +1,13 @@
 //! A store and a bus in memory that record everything, check what the port promises, and can crash.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use seaway_streaming::{
-    Admission, ChannelId, Delivered, Delivery, Destination, Effects, Engine, Event, Head, Input, Level, Need, Now,
-    Options, Position, ProbeId, ReadRequest, Refusal, Seek, Source, StartError, StartSummary, StoredMessage, Ticket,
-    Urgency,
+    Admission, Bus, Carried, ChannelId, Delivery, Destination, Effects, Engine, Event, Head, Input, Level, Lookup,
+    Need, Now, Options, Position, ProbeId, ReadRequest, Records, Refusal, Seek, StartError, StartSummary,
+    StoredMessage, Ticket, Urgency,
 };
 
 /// One record of the store; its position is its place in the list, counted from 1.
@@ -181,15 +182,53 @@ impl World {
             let bytes = log.messages.values().map(|(_, body)| body.len() as u64).sum();
             engine.recover_channel(*channel, first, log.last, bytes, log.last_timestamp);
         }
-        let summary = engine.start(now, self)?;
+        let summary = self.act(|effects| engine.start(now, effects))?;
         Ok((engine, summary))
+    }
+
+    /// One call of an engine: gives it effects and keeps what comes of it.
+    pub fn act<R>(&mut self, call: impl FnOnce(&mut Effects<'_>) -> R) -> R {
+        let before = self.outputs.len();
+        let outputs = RefCell::new(std::mem::take(&mut self.outputs));
+        let slow = std::mem::take(&mut self.slow);
+        let mut wire = Wire {
+            down: self.bus_down,
+            slow: &slow,
+            outputs: &outputs,
+        };
+        let is_recorded = self.record_events;
+        let mut log = |event: Event<'_>| {
+            if is_recorded {
+                outputs.borrow_mut().push(Output::Event {
+                    level: event.level(),
+                    text: event.to_string(),
+                });
+            }
+        };
+        let result = call(&mut Effects::new(self, &mut wire, &mut log));
+        self.slow = slow;
+        self.outputs = outputs.into_inner();
+        for output in &self.outputs[before..] {
+            if let Output::Message { channel, sequence, .. } = output {
+                debug_assert!(
+                    self.records.len() > 5_000 || self.is_durable_message(*channel, *sequence),
+                    "message is durable"
+                );
+            }
+        }
+        result
+    }
+
+    /// One input.
+    pub fn handle(&mut self, engine: &mut Engine, now: Now, input: Input<'_>) {
+        self.act(|effects| engine.handle(now, input, effects));
     }
 
     /// Makes everything durable and tells the engine.
     pub fn sync(&mut self, engine: &mut Engine, now: Now) {
         if self.durable < self.records.len() {
             self.durable = self.records.len();
-            engine.handle(now, Input::Durable(Position(self.durable as u64)), self);
+            self.handle(engine, now, Input::Durable(Position(self.durable as u64)));
         }
     }
 
@@ -203,19 +242,19 @@ impl World {
         while let Some((ticket, channel, timestamp)) = self.seeks.pop_front() {
             worked = true;
             let sequence = self.find(channel, timestamp);
-            engine.handle(
+            self.handle(
+                engine,
                 now,
                 Input::Sought {
                     ticket,
                     sequence: Ok(sequence),
                 },
-                self,
             );
         }
         while let Some(channel) = self.heads.pop_front() {
             worked = true;
             self.known_heads.insert(channel);
-            engine.handle(now, Input::HeadKnown(channel), self);
+            self.handle(engine, now, Input::HeadKnown(channel));
         }
         worked
     }
@@ -238,13 +277,13 @@ impl World {
                 body,
             })
             .collect();
-        engine.handle(
+        self.handle(
+            engine,
             now,
             Input::Read {
                 ticket: request.ticket,
                 messages: Ok(&messages),
             },
-            self,
         );
     }
 
@@ -258,14 +297,14 @@ impl World {
 
     /// Handles an input, then everything that follows from it: answers, commits, settles, until it is quiet.
     pub fn run(&mut self, engine: &mut Engine, now: Now, input: Input<'_>) {
-        engine.handle(now, input, self);
+        self.handle(engine, now, input);
         self.quiesce(engine, now);
     }
 
     pub fn quiesce(&mut self, engine: &mut Engine, now: Now) {
         for _ in 0..100_000 {
             self.sync(engine, now);
-            engine.handle(now, Input::Settle, self);
+            self.handle(engine, now, Input::Settle);
             let answered = self.answer(engine, now);
             if !answered && !engine.wants_settle() && self.durable == self.records.len() {
                 return;
@@ -290,7 +329,7 @@ impl World {
     }
 }
 
-impl Effects for World {
+impl Records for World {
     fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position {
         let record = Record::Message {
             channel,
@@ -373,66 +412,16 @@ impl Effects for World {
         self.reads.push_back(request);
     }
 
-    fn reply(&mut self, depends_on: Position, subject: &[u8], payload: &[u8]) {
-        assert!(
-            depends_on.0 <= self.durable as u64,
-            "a reply left before it was durable"
-        );
-        assert!(!subject.is_empty(), "a reply needs a subject");
-        self.outputs.push(Output::Reply {
-            subject: subject.to_vec(),
-            payload: payload.to_vec(),
-        });
-    }
-
-    fn deliver(&mut self, depends_on: Position, delivery: Delivery<'_>, source: Source<'_>) -> Delivered {
-        let Delivery {
-            channel,
-            sequence,
-            inbox,
-            redelivery_count: count,
-        } = delivery;
-        assert!(
-            depends_on.0 <= self.durable as u64,
-            "a delivery depends on something that is not durable"
-        );
-        assert!(
-            !self.bus_down || matches!(source, Source::Store),
-            "nothing is sent from a read while the bus is down"
-        );
-        let stored = self.logs.get(&channel).and_then(|log| log.messages.get(&sequence));
-        let body = match source {
-            Source::Body(body) => body.to_vec(),
-            Source::Store => match stored {
-                None => return Delivered::Missing,
-                Some(_) if self.cold.get(&channel).is_some_and(|cold| sequence <= *cold) => return Delivered::Cold,
-                Some((_, body)) => body.clone(),
-            },
-        };
-        if self.bus_down {
-            return Delivered::Unreachable;
+    fn message(&self, channel: ChannelId, sequence: u64) -> Lookup<'_> {
+        match self.logs.get(&channel).and_then(|log| log.messages.get(&sequence)) {
+            None => Lookup::Missing,
+            Some(_) if self.cold.get(&channel).is_some_and(|cold| sequence <= *cold) => Lookup::Cold,
+            Some((_, body)) => Lookup::Hot(body),
         }
-        debug_assert!(
-            self.records.len() > 5_000 || self.is_durable_message(channel, sequence),
-            "message is durable"
-        );
-        let bytes = body.len() as u32 + if count > 0 { 4 } else { 0 };
-        let congested = self.slow.contains(inbox).then_some(Destination(1));
-        self.outputs.push(Output::Message {
-            inbox: inbox.to_vec(),
-            channel,
-            sequence,
-            count,
-            body,
-        });
-        Delivered::Sent { bytes, congested }
     }
 
-    fn probe(&mut self, inbox: &[u8], probe: ProbeId) {
-        self.outputs.push(Output::Probe {
-            inbox: inbox.to_vec(),
-            probe,
-        });
+    fn durable(&self) -> Position {
+        Position(self.durable as u64)
     }
 
     fn checkpoint_fact(&mut self, kind: u8, body: &[u8]) {
@@ -440,18 +429,47 @@ impl Effects for World {
         running.facts.push((kind, body.to_vec()));
     }
 
-    fn checkpoint_complete(&mut self) {
+    fn finish_checkpoint(&mut self) {
         let mut checkpoint = self.running.take().expect("a checkpoint was begun");
         checkpoint.end = self.records.len();
         self.checkpoint = Some(checkpoint);
     }
+}
 
-    fn event(&mut self, event: Event<'_>) {
-        if self.record_events {
-            self.outputs.push(Output::Event {
-                level: event.level(),
-                text: event.to_string(),
-            });
+/// The bus during one call of the engine.
+struct Wire<'a> {
+    down: bool,
+    slow: &'a BTreeSet<Vec<u8>>,
+    outputs: &'a RefCell<Vec<Output>>,
+}
+
+impl Bus for Wire<'_> {
+    fn reply(&mut self, subject: &[u8], payload: &[u8]) {
+        self.outputs.borrow_mut().push(Output::Reply {
+            subject: subject.to_vec(),
+            payload: payload.to_vec(),
+        });
+    }
+
+    fn deliver(&mut self, delivery: Delivery<'_>, [body, _redelivery]: [&[u8]; 2]) -> Carried {
+        if self.down {
+            return Carried::Unreachable;
         }
+        self.outputs.borrow_mut().push(Output::Message {
+            inbox: delivery.inbox.to_vec(),
+            channel: delivery.channel,
+            sequence: delivery.sequence,
+            count: delivery.redelivery_count,
+            body: body.to_vec(),
+        });
+        let congested = self.slow.contains(delivery.inbox).then_some(Destination(1));
+        Carried::Sent { congested }
+    }
+
+    fn probe(&mut self, inbox: &[u8], probe: ProbeId) {
+        self.outputs.borrow_mut().push(Output::Probe {
+            inbox: inbox.to_vec(),
+            probe,
+        });
     }
 }

@@ -1,0 +1,48 @@
+//! What the engine can ask of whatever carries messages: the port to the bus, and its words.
+//!
+//! The engine knows subjects, never connections: a client may sit on this server, or behind others.
+
+use crate::input::{ChannelId, ProbeId};
+
+/// Where the bus queues messages for one receiver; opaque.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Destination(pub u64);
+
+/// One message on its way to a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery<'a> {
+    /// The channel that holds it.
+    pub channel: ChannelId,
+    /// Its sequence.
+    pub sequence: u64,
+    /// The subscription's delivery inbox.
+    pub inbox: &'a [u8],
+    /// 0 for a first delivery, else the redelivery count to append (`streaming-protocol.md` §2.3 MsgProto 6, 7).
+    pub redelivery_count: u32,
+}
+
+/// What the bus made of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// It is on its way. When the destination is `congested` nothing more should be sent to this subscription until
+    /// [`Input::Drained`](crate::Input::Drained) names that destination.
+    Sent {
+        /// Set when the receiver's queue is filling up.
+        congested: Option<Destination>,
+    },
+    /// Nothing was sent: the bus is down.
+    Unreachable,
+}
+
+/// The port to the bus. Messages for one receiver leave in the order of the calls. Whether something may leave at all is decided
+/// before it gets here.
+pub trait Bus {
+    /// Sends a reply; one that nobody waits for any more is nobody's loss.
+    fn reply(&mut self, subject: &[u8], payload: &[u8]);
+
+    /// Sends one message to a subscription: the concatenation of the parts.
+    fn deliver(&mut self, delivery: Delivery<'_>, parts: [&[u8]; 2]) -> Carried;
+
+    /// Sends an empty request to a client's heartbeat inbox; answered by `ProbeAnswered`, `ProbeUnheard` or nothing.
+    fn probe(&mut self, inbox: &[u8], probe: ProbeId);
+}
