@@ -3,18 +3,22 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Instant, SystemTime};
 
 use foldhash::fast::RandomState;
-use tokio::sync::Notify;
+use seaway_nats_protocol::ErrorText;
+use seaway_nats_protocol::write::write_error;
 
-use crate::admission::Admission;
-use crate::broker::Shared;
+use crate::access::Access;
+use crate::admission::{Admission, Renewal};
+use crate::counters::Clock;
 use crate::outbound::Outbound;
-use crate::subscription::BySid;
-use crate::tls::{Outgoing, TlsDetails};
+use crate::owner::Owner;
+use crate::reason::CloseReason;
+use crate::routing::BySid;
+use crate::tls::TlsDetails;
 
 /// What the client said about itself.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +30,6 @@ pub(crate) struct ClientDetails {
 
 /// One client connection.
 pub(crate) struct Connection {
-    pub(crate) broker: Arc<Shared>,
     pub(crate) id: u64,
     /// Dense index among live connections; reused after the end.
     pub(crate) slot: u32,
@@ -34,19 +37,9 @@ pub(crate) struct Connection {
     pub(crate) tls: Option<Box<TlsDetails>>,
     pub(crate) started: Instant,
     pub(crate) started_at: SystemTime,
-    pub(crate) outbound: Mutex<Outbound>,
-    /// Mirror of the bytes accepted and not yet written; changed under the lock of `outbound` only.
-    pub(crate) pending: AtomicUsize,
-    /// The task has to wait for the socket to become writable; changed under the lock of `outbound` only.
-    pub(crate) armed: AtomicBool,
-    /// Mirror of `outbound.closing`.
-    pub(crate) closed: AtomicBool,
-    /// Wakes the connection's task: armed, closed, gate opened.
-    pub(crate) wake: Notify,
-    /// Wakes stalled producers.
-    pub(crate) drained: Notify,
-    /// Whether it is on the list of a closed gate.
-    pub(crate) at_gate: AtomicBool,
+    pub(crate) clock: Clock,
+    /// The way to the client.
+    pub(crate) outbound: Outbound,
     /// Who the client is, as far as others have to know.
     pub(crate) admission: Admission,
     /// The client understands HMSG.
@@ -60,35 +53,29 @@ pub(crate) struct Connection {
     pub(crate) stalls: AtomicU64,
     pub(crate) details: Mutex<ClientDetails>,
     /// Locked by its own task for SUB and UNSUB, by deliveries that end a subscription, and by monitoring.
-    pub(crate) subscriptions: Mutex<HashSet<BySid, RandomState>>,
+    pub(crate) subscriptions: Mutex<HashSet<BySid<Owner>, RandomState>>,
 }
 
 impl Connection {
     pub(crate) fn new(
-        broker: Arc<Shared>,
+        clock: Clock,
         id: u64,
         slot: u32,
         peer: SocketAddr,
-        socket: Option<Outgoing>,
+        outbound: Outbound,
         tls: Option<TlsDetails>,
     ) -> Self {
         let started = Instant::now();
-        let last_activity = AtomicU64::new(broker.nanoseconds_since_start(started));
+        let last_activity = AtomicU64::new(clock.nanoseconds_since_start(started));
         Self {
-            broker,
             id,
             slot,
             peer,
             tls: tls.map(Box::new),
             started,
             started_at: SystemTime::now(),
-            outbound: Mutex::new(Outbound::new(socket)),
-            pending: AtomicUsize::new(0),
-            armed: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            wake: Notify::new(),
-            drained: Notify::new(),
-            at_gate: AtomicBool::new(false),
+            clock,
+            outbound,
             admission: Admission::default(),
             headers: AtomicBool::new(false),
             last_activity,
@@ -100,11 +87,29 @@ impl Connection {
             subscriptions: Mutex::default(),
         }
     }
+}
 
-    /// Waits until somebody closes it. Only for the connection's task.
-    pub(crate) async fn until_closed(&self) {
-        while !self.closed.load(Ordering::Acquire) {
-            self.wake.notified().await;
+impl Connection {
+    /// Asks whether the client is still who it was, and acts on it.
+    pub(crate) fn renew(&self, access: &Access) -> Renewal {
+        let renewal = self.admission.renew(access);
+        match renewal {
+            Renewal::Same => {}
+            Renewal::Changed => self.outbound.waiter.wake(),
+            Renewal::Refused => self.refuse(&ErrorText::AuthorizationViolation, CloseReason::AuthenticationFailure),
         }
+        renewal
+    }
+
+    /// Closes with words.
+    pub(crate) fn refuse(&self, error: &ErrorText<'_>, reason: CloseReason) {
+        if self.outbound.is_closed() {
+            return;
+        }
+        tracing::error!("{} - cid:{} - {}", self.peer, self.id, error.text());
+        let mut refusal = Vec::new();
+        write_error(&mut refusal, error);
+        self.outbound.send(&mut refusal, 0, 0);
+        self.outbound.close(reason);
     }
 }

@@ -9,13 +9,13 @@ use seaway_nats_protocol::write::{
 };
 use smallvec::SmallVec;
 
-use crate::attachment::{AttachmentShared, Batch};
-use crate::broker::Shared;
 use crate::connection::Connection;
+use crate::counters::Counters;
 use crate::limits::{GATHER_BYTES, GATHER_SHARE_OF_PENDING, KEPT_CAPACITY_BYTES, SINK_BATCH_BYTES};
 use crate::outbound::{congestion_threshold, stall_threshold};
-use crate::routing::{RouteCache, Target};
-use crate::subscription::{Owner, Subscription};
+use crate::owner::{AttachmentShared, Owner, Routing, Subscription, Target};
+use crate::routing::RouteCache;
+use crate::sink::Batch;
 
 /// What is delivered.
 pub(crate) struct Message<'a> {
@@ -83,7 +83,7 @@ struct Slot {
 
 /// See the module. Kept between batches for its vectors and its route cache.
 pub(crate) struct Gatherer {
-    cache: RouteCache,
+    cache: RouteCache<Owner>,
     outlets: Outlets,
 }
 
@@ -151,9 +151,9 @@ impl Gatherer {
 
     /// Delivers to every plain subscription and one member of each group that `matched` reaches. Returns how many
     /// took it.
-    pub(crate) fn deliver(&mut self, broker: &Shared, matched: &[u8], message: &Message<'_>, origin: Origin) -> u32 {
+    pub(crate) fn deliver(&mut self, routing: &Routing, matched: &[u8], message: &Message<'_>, origin: Origin) -> u32 {
         let Self { cache, outlets } = self;
-        let index = cache.find(&broker.routing, matched, origin.skipped(), &mut outlets.expired);
+        let index = cache.find(routing, matched, origin.skipped(), &mut outlets.expired);
         let entry = cache.entry(index);
         outlets.message_number += 1;
         let mut receivers = 0;
@@ -169,7 +169,7 @@ impl Gatherer {
             cache.count(index);
         }
         if !outlets.expired.is_empty() {
-            outlets.end_expired(broker);
+            outlets.end_expired(routing);
         }
         receivers
     }
@@ -177,14 +177,14 @@ impl Gatherer {
     /// A non-group subscription of `connection` that matches `reply` gets the 503 of §2.5.
     pub(crate) fn no_responders(
         &mut self,
-        broker: &Shared,
+        routing: &Routing,
         connection: &Arc<Connection>,
         reply: &[u8],
         subject: &[u8],
         origin: Origin,
     ) {
         let Self { cache, outlets } = self;
-        let index = cache.find(&broker.routing, reply, origin.skipped(), &mut outlets.expired);
+        let index = cache.find(routing, reply, origin.skipped(), &mut outlets.expired);
         let own = cache
             .entry(index)
             .route
@@ -208,13 +208,13 @@ impl Gatherer {
         outlet.buffer.extend_from_slice(LINE_END);
         outlet.messages += 1;
         outlet.bytes += size as u64;
-        outlets.end_expired(broker);
+        outlets.end_expired(routing);
     }
 
     /// Brings the counts of subscriptions up to date; needed before a limit is compared with them.
-    pub(crate) fn settle(&mut self, broker: &Shared, origin: Origin) {
+    pub(crate) fn settle(&mut self, routing: &Routing, origin: Origin) {
         self.cache.settle(origin.skipped(), &mut self.outlets.expired);
-        self.outlets.end_expired(broker);
+        self.outlets.end_expired(routing);
     }
 
     /// The destination found congested by the latest deliveries, with its bytes not flushed yet.
@@ -224,9 +224,10 @@ impl Gatherer {
 
     /// Ends the batch: sinks first, then destinations in the order in which they were first touched, the one
     /// opened by [`Gatherer::own`] last.
-    pub(crate) fn finish(&mut self, broker: &Shared, origin: Origin) -> Aftermath {
-        self.settle(broker, origin);
-        broker.counters.looked_up(&mut self.cache);
+    pub(crate) fn finish(&mut self, routing: &Routing, counters: &Counters, origin: Origin) -> Aftermath {
+        self.settle(routing, origin);
+        let (lookups, misses) = self.cache.take_counts();
+        counters.looked_up(lookups, misses);
         let outlets = &mut self.outlets;
         for outlet in outlets.sinks.drain(..) {
             outlet.attachment.sink.deliver(outlet.batch);
@@ -320,7 +321,7 @@ impl Outlets {
         };
         for target in members[start..].iter().chain(&members[..start]) {
             if let Owner::Connection(connection) = &target.subscription.owner
-                && connection.closed.load(Ordering::Acquire)
+                && connection.outbound.is_closed()
             {
                 continue;
             }
@@ -381,8 +382,8 @@ impl Outlets {
         if self.watch_congestion {
             let outlet = &self.open[index];
             let unflushed = outlet.buffer.len();
-            let limit = congestion_threshold(connection.broker.options.max_pending);
-            if unflushed + connection.pending() > limit {
+            let limit = congestion_threshold(connection.outbound.bounds.max_pending);
+            if unflushed + connection.outbound.pending() > limit {
                 self.congested = Some((Arc::clone(connection), unflushed));
             }
         }
@@ -435,23 +436,25 @@ impl Outlets {
             messages,
             bytes,
         } = &mut self.open[index];
-        let options = &connection.broker.options;
-        if options.no_fast_producer_stall && connection.pending() > stall_threshold(options.max_pending) {
+        let bounds = connection.outbound.bounds;
+        if bounds.no_fast_producer_stall && connection.outbound.pending() > stall_threshold(bounds.max_pending) {
             connection.stalls.fetch_add(1, Ordering::Relaxed);
             buffer.clear();
         }
-        connection.send(buffer, std::mem::take(messages), std::mem::take(bytes));
-        if connection.pending() > stall_threshold(options.max_pending)
-            && !options.no_fast_producer_stall
+        connection
+            .outbound
+            .send(buffer, std::mem::take(messages), std::mem::take(bytes));
+        if connection.outbound.pending() > stall_threshold(bounds.max_pending)
+            && !bounds.no_fast_producer_stall
             && !self.stalled.iter().any(|known| known.id == connection.id)
         {
             self.stalled.push(Arc::clone(connection));
         }
     }
 
-    fn end_expired(&mut self, broker: &Shared) {
+    fn end_expired(&mut self, routing: &Routing) {
         for subscription in self.expired.drain(..) {
-            broker.end_subscription(&subscription);
+            routing.end(&subscription);
         }
     }
 }

@@ -4,6 +4,10 @@
 //! gathers bytes per destination and hands them over with one lock per destination and batch. Idle connections
 //! hold no buffer. In-process parties attach through [`Attachment`]. Nothing here knows about streaming.
 //!
+//! From the ground up: `routing` knows subscriptions and asks their owners through a trait; `outbound` is the way to one client,
+//! `sink` and `gate` that to an in-process party; `owner` and `connection` are who subscribes; `gather` delivers; `shared` is what
+//! all parts look up; above it `session` serves clients, `publisher` and `attachment` serve the process itself.
+//!
 //! Who may connect and what he may do is decided in `access`, applied in `session` (CONNECT, PUB, SUB) and `routing`
 //! (deliveries). Accounts and routes to other servers have their places there too; they are not built yet.
 
@@ -12,21 +16,27 @@ mod admission;
 mod attachment;
 mod broker;
 mod connection;
+mod counters;
+mod gate;
 mod gather;
 mod identity;
 mod limits;
 mod listener;
 mod lock;
+mod monitoring;
 mod options;
 mod outbound;
+mod owner;
 mod publisher;
 mod reason;
+mod reloading;
 mod requester;
 mod routing;
 mod session;
 mod settings;
+mod shared;
+mod sink;
 mod snapshot;
-mod subscription;
 mod tls;
 mod workspace;
 
@@ -34,16 +44,16 @@ pub use access::{
     Access, Authorization, InvalidAuthorization, InvalidRule, Login, Permissions, ResponseRules, Secret, SubjectRules,
     User,
 };
-pub use attachment::{
-    Attachment, Batch, BatchMessage, ConnectionId, Destination, Gate, Interest, InvalidPattern, Sink,
-};
+pub use attachment::{Attachment, InvalidPattern};
 pub use broker::Broker;
+pub use gate::Gate;
 pub use listener::{Listener, bind_host};
 pub use options::BrokerOptions;
 pub use publisher::{Published, Publisher};
 pub use reason::CloseReason;
+pub use reloading::Reloaded;
 pub use requester::Requester;
-pub use settings::Reloaded;
+pub use sink::{Batch, BatchMessage, ConnectionId, Destination, Interest, Sink};
 pub use snapshot::{
     BrokerSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, SubscriptionDetail, SubscriptionSnapshot,
     TlsSnapshot,

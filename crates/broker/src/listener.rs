@@ -9,9 +9,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::broker::{Broker, Shared};
+use crate::broker::Broker;
 use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LAST};
 use crate::session;
+use crate::shared::Shared;
 
 /// A listening socket. It accepts until [`Listener::close`] or the broker's shutdown; dropping it changes nothing.
 #[derive(Debug)]

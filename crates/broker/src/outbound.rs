@@ -5,17 +5,21 @@
 //! meanwhile. Only when the socket takes less than offered does the connection's own task go on with it.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
+use tokio::sync::Notify;
 
-use crate::attachment::{AttachmentShared, Destination};
-use crate::connection::Connection;
+use crate::counters::Counters;
+use crate::gate::Waiter;
 use crate::limits::{KEPT_CAPACITY_BYTES, WRITE_BYTES, WRITE_ROUNDS};
 use crate::lock::lock;
+use crate::options::BrokerOptions;
 use crate::reason::CloseReason;
+use crate::sink::{Destination, Sink};
 use crate::tls::Outgoing;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +32,54 @@ enum Phase {
     Armed,
 }
 
-/// Guarded by the connection's lock, which is never held during a system call.
+/// An in-process party that waits for the queue to drain.
+struct Watcher {
+    id: u64,
+    sink: Arc<dyn Sink>,
+}
+
+type Watchers = SmallVec<[Watcher; 1]>;
+
+/// The way to one client.
 pub(crate) struct Outbound {
+    id: u64,
+    peer: SocketAddr,
+    pub(crate) bounds: Bounds,
+    counters: Arc<Counters>,
+    state: Mutex<State>,
+    /// Mirror of the bytes accepted and not yet written; changed under the lock only.
+    pending: AtomicUsize,
+    /// The task has to wait for the socket to become writable; changed under the lock only.
+    armed: AtomicBool,
+    /// Mirror of `State::closing`.
+    closed: AtomicBool,
+    /// Wakes the connection's task: armed, closed, gate opened.
+    pub(crate) waiter: Arc<Waiter>,
+    /// Wakes stalled producers.
+    pub(crate) drained: Notify,
+}
+
+/// How much may wait, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) max_pending: usize,
+    pub(crate) write_deadline: Duration,
+    /// Whether producers never wait for slow destinations.
+    pub(crate) no_fast_producer_stall: bool,
+}
+
+impl Bounds {
+    pub(crate) fn new(options: &BrokerOptions) -> Self {
+        Self {
+            max_pending: options.max_pending,
+            write_deadline: options.write_deadline,
+            no_fast_producer_stall: options.no_fast_producer_stall,
+        }
+    }
+}
+
+/// Guarded by a lock that is never held during a system call.
+struct State {
     /// Absent while somebody writes, and after the end.
     socket: Option<Outgoing>,
     phase: Phase,
@@ -45,15 +95,28 @@ pub(crate) struct Outbound {
     /// The connection's task is done: the socket is not kept any more.
     released: bool,
     /// Who wants to know when the queue has drained.
-    watchers: SmallVec<[Arc<AttachmentShared>; 1]>,
-    pub(crate) messages: u64,
-    pub(crate) bytes: u64,
+    watchers: Watchers,
+    messages: u64,
+    bytes: u64,
+}
+
+impl State {
+    /// Whether what is left is not to be sent any more.
+    fn is_given_up(&self) -> bool {
+        self.released || self.closing.is_some_and(|reason| !reason.flushes())
+    }
 }
 
 impl Outbound {
     /// Without a socket for a client that never got as far as reading.
-    pub(crate) fn new(socket: Option<Outgoing>) -> Self {
-        Self {
+    pub(crate) fn new(
+        id: u64,
+        peer: SocketAddr,
+        bounds: Bounds,
+        counters: &Arc<Counters>,
+        socket: Option<Outgoing>,
+    ) -> Self {
+        let state = State {
             socket,
             phase: Phase::Idle,
             queued: Vec::new(),
@@ -62,61 +125,85 @@ impl Outbound {
             progressed: Instant::now(),
             closing: None,
             released: false,
-            watchers: SmallVec::new(),
+            watchers: Watchers::new(),
             messages: 0,
             bytes: 0,
+        };
+        Self {
+            id,
+            peer,
+            bounds,
+            counters: Arc::clone(counters),
+            state: Mutex::new(state),
+            pending: AtomicUsize::new(0),
+            armed: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            waiter: Arc::default(),
+            drained: Notify::new(),
         }
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Why it is closing, if it is.
     pub(crate) fn closing(&self) -> Option<CloseReason> {
-        self.closing
+        self.state().closing
     }
 
-    /// Whether what is left is not to be sent any more.
-    fn is_given_up(&self) -> bool {
-        self.released || self.closing.is_some_and(|reason| !reason.flushes())
+    /// Whether nothing is accepted any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
-}
 
-/// What to do after the lock is released: callbacks never run under it.
-type Watchers = SmallVec<[Arc<AttachmentShared>; 1]>;
+    /// Messages and bytes accepted so far.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.messages, state.bytes)
+    }
 
-impl Connection {
+    /// Waits until somebody closes it. Only for the connection's task.
+    pub(crate) async fn until_closed(&self) {
+        while !self.is_closed() {
+            self.waiter.woken().await;
+        }
+    }
+
     /// Sends a batch of whole frames. The vector comes back empty, perhaps another one. Frames for a connection that
     /// is closing are dropped; a queue that would exceed `max_pending` closes the connection instead.
     pub(crate) fn send(&self, batch: &mut Vec<u8>, messages: u64, bytes: u64) {
         if batch.is_empty() {
             return;
         }
-        let options = &self.broker.options;
-        let mut outbound = lock(&self.outbound);
-        if outbound.closing.is_some() {
+        let mut state = self.state();
+        if state.closing.is_some() {
             batch.clear();
             return;
         }
         let pending = self.pending.load(Ordering::Relaxed) + batch.len();
-        if pending > options.max_pending {
-            drop(outbound);
+        if pending > self.bounds.max_pending {
+            drop(state);
             batch.clear();
             self.close(CloseReason::SlowConsumerPendingBytes);
             return;
         }
         self.pending.store(pending, Ordering::Relaxed);
-        outbound.messages += messages;
-        outbound.bytes += bytes;
-        self.broker.counters.sent(messages, bytes);
-        match (outbound.phase, outbound.socket.take()) {
+        state.messages += messages;
+        state.bytes += bytes;
+        self.counters.sent(messages, bytes);
+        match (state.phase, state.socket.take()) {
             (Phase::Idle, Some(socket)) => {
-                outbound.phase = Phase::Writing;
-                drop(outbound);
+                state.phase = Phase::Writing;
+                drop(state);
                 *batch = self.write(socket, std::mem::take(batch), 0);
             }
             (_, socket) => {
-                outbound.socket = socket;
-                if outbound.queued.is_empty() {
-                    std::mem::swap(&mut outbound.queued, batch);
+                state.socket = socket;
+                if state.queued.is_empty() {
+                    std::mem::swap(&mut state.queued, batch);
                 } else {
-                    outbound.queued.extend_from_slice(batch);
+                    state.queued.extend_from_slice(batch);
                 }
                 batch.clear();
             }
@@ -130,22 +217,22 @@ impl Connection {
 
     /// Goes on with what the socket did not take, now that it may be writable. Only for the connection's task.
     pub(crate) fn continue_writing(&self) {
-        let mut outbound = lock(&self.outbound);
-        if outbound.phase != Phase::Armed {
+        let mut state = self.state();
+        if state.phase != Phase::Armed {
             return;
         }
-        let Some(socket) = outbound.socket.take() else { return };
-        outbound.phase = Phase::Writing;
-        let data = std::mem::take(&mut outbound.in_flight);
-        let sent = outbound.sent;
-        drop(outbound);
+        let Some(socket) = state.socket.take() else { return };
+        state.phase = Phase::Writing;
+        let data = std::mem::take(&mut state.in_flight);
+        let sent = state.sent;
+        drop(state);
         self.write(socket, data, sent);
     }
 
     /// Since when the socket has taken nothing, if bytes wait for it.
     pub(crate) fn blocked_since(&self) -> Option<Instant> {
-        let outbound = lock(&self.outbound);
-        (outbound.phase == Phase::Armed).then_some(outbound.progressed)
+        let state = self.state();
+        (state.phase == Phase::Armed).then_some(state.progressed)
     }
 
     /// Bytes accepted and not yet taken by the socket.
@@ -187,27 +274,27 @@ impl Connection {
             }
             data.clear();
             sent = 0;
-            let mut outbound = lock(&self.outbound);
-            let watchers = self.account(&mut outbound, std::mem::take(&mut done));
+            let mut state = self.state();
+            let watchers = self.account(&mut state, std::mem::take(&mut done));
             rounds += 1;
-            if outbound.is_given_up() {
+            if state.is_given_up() {
                 drop(socket);
-                self.discard(&mut outbound);
-                drop(outbound);
+                self.discard(&mut state);
+                drop(state);
                 self.tell(watchers);
                 return data;
             }
-            if outbound.queued.is_empty() {
-                outbound.phase = Phase::Idle;
+            if state.queued.is_empty() {
+                state.phase = Phase::Idle;
                 self.armed.store(false, Ordering::Release);
-                if outbound.queued.capacity() > KEPT_CAPACITY_BYTES {
-                    outbound.queued = Vec::new();
+                if state.queued.capacity() > KEPT_CAPACITY_BYTES {
+                    state.queued = Vec::new();
                 }
-                self.put_back(&mut outbound, socket);
-                let ending = outbound.closing.is_some();
-                drop(outbound);
+                self.put_back(&mut state, socket);
+                let ending = state.closing.is_some();
+                drop(state);
                 if ending {
-                    self.wake.notify_one();
+                    self.waiter.wake();
                 }
                 self.tell(watchers);
                 if data.capacity() > KEPT_CAPACITY_BYTES {
@@ -215,8 +302,8 @@ impl Connection {
                 }
                 return data;
             }
-            std::mem::swap(&mut outbound.queued, &mut data);
-            drop(outbound);
+            std::mem::swap(&mut state.queued, &mut data);
+            drop(state);
             self.tell(watchers);
             if rounds >= WRITE_ROUNDS {
                 // Others produce faster than this one writes: not this task's job any longer.
@@ -228,42 +315,42 @@ impl Connection {
 
     /// Leaves the rest to the connection's task.
     fn hand_over(&self, socket: Outgoing, data: Vec<u8>, sent: usize, done: usize, progress: bool) {
-        let mut outbound = lock(&self.outbound);
-        let watchers = self.account(&mut outbound, done);
+        let mut state = self.state();
+        let watchers = self.account(&mut state, done);
         if progress || !self.is_armed() {
-            outbound.progressed = Instant::now();
+            state.progressed = Instant::now();
         }
-        outbound.in_flight = data;
-        outbound.sent = sent;
-        outbound.phase = Phase::Armed;
+        state.in_flight = data;
+        state.sent = sent;
+        state.phase = Phase::Armed;
         self.armed.store(true, Ordering::Release);
-        self.put_back(&mut outbound, socket);
-        drop(outbound);
-        self.wake.notify_one();
+        self.put_back(&mut state, socket);
+        drop(state);
+        self.waiter.wake();
         self.tell(watchers);
     }
 
     /// The socket returns to its place, unless the connection ended without flushing.
-    fn put_back(&self, outbound: &mut Outbound, socket: Outgoing) {
-        if outbound.is_given_up() {
+    fn put_back(&self, state: &mut State, socket: Outgoing) {
+        if state.is_given_up() {
             drop(socket);
-            self.discard(outbound);
+            self.discard(state);
         } else {
-            outbound.socket = Some(socket);
+            state.socket = Some(socket);
         }
     }
 
     /// Subtracts written bytes; returns who is to be told that the queue drained.
-    fn account(&self, outbound: &mut Outbound, done: usize) -> Watchers {
+    fn account(&self, state: &mut State, done: usize) -> Watchers {
         let before = self.pending.load(Ordering::Relaxed);
         let pending = before.saturating_sub(done);
         self.pending.store(pending, Ordering::Relaxed);
-        let limit = self.broker.options.max_pending;
+        let limit = self.bounds.max_pending;
         if before > stall_threshold(limit) && pending <= stall_threshold(limit) {
             self.drained.notify_waiters();
         }
         if pending <= drain_threshold(limit) {
-            std::mem::take(&mut outbound.watchers)
+            std::mem::take(&mut state.watchers)
         } else {
             Watchers::new()
         }
@@ -278,21 +365,21 @@ impl Connection {
     fn write_failed(&self, socket: Outgoing, _unsent: Vec<u8>) -> Vec<u8> {
         drop(socket);
         {
-            let mut outbound = lock(&self.outbound);
-            self.discard(&mut outbound);
+            let mut state = self.state();
+            self.discard(&mut state);
         }
         self.close(CloseReason::WriteError);
         // It may have been closing already, with its task waiting for this write.
-        self.wake.notify_one();
+        self.waiter.wake();
         Vec::new()
     }
 
-    fn discard(&self, outbound: &mut Outbound) {
-        outbound.queued = Vec::new();
-        outbound.in_flight = Vec::new();
-        outbound.sent = 0;
-        outbound.phase = Phase::Idle;
-        outbound.socket = None;
+    fn discard(&self, state: &mut State) {
+        state.queued = Vec::new();
+        state.in_flight = Vec::new();
+        state.sent = 0;
+        state.phase = Phase::Idle;
+        state.socket = None;
         self.armed.store(false, Ordering::Release);
         self.pending.store(0, Ordering::Relaxed);
     }
@@ -300,46 +387,45 @@ impl Connection {
     /// Starts the end of the connection; the first reason stands. Its task does the rest. Nothing is accepted for
     /// sending after this.
     pub(crate) fn close(&self, reason: CloseReason) {
-        let mut outbound = lock(&self.outbound);
-        if outbound.closing.is_some() {
+        let mut state = self.state();
+        if state.closing.is_some() {
             return;
         }
-        outbound.closing = Some(reason);
+        state.closing = Some(reason);
         let pending = self.pending.load(Ordering::Relaxed);
-        let blocked = outbound.progressed.elapsed();
+        let blocked = state.progressed.elapsed();
         // Bytes before a refusal still leave, unless the socket is gone already.
-        if !reason.flushes() && outbound.phase != Phase::Writing {
-            self.discard(&mut outbound);
+        if !reason.flushes() && state.phase != Phase::Writing {
+            self.discard(&mut state);
         }
-        let watchers = std::mem::take(&mut outbound.watchers);
+        let watchers = std::mem::take(&mut state.watchers);
         self.closed.store(true, Ordering::Release);
-        drop(outbound);
+        drop(state);
         self.report_slow(reason, pending, blocked);
-        self.wake.notify_one();
+        self.waiter.wake();
         self.drained.notify_waiters();
         self.tell(watchers);
     }
 
     fn report_slow(&self, reason: CloseReason, pending: usize, blocked: Duration) {
-        let options = &self.broker.options;
         match reason {
             CloseReason::SlowConsumerPendingBytes => {
-                self.broker.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
+                self.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
                     "{} - cid:{} - Slow Consumer Detected: MaxPending of {} Exceeded",
                     self.peer,
                     self.id,
-                    options.max_pending
+                    self.bounds.max_pending
                 );
             }
             CloseReason::SlowConsumerWriteDeadline => {
-                self.broker.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
+                self.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
                     "{} - cid:{} - Slow Consumer Detected: WriteDeadline of {:?} exceeded with 1 chunks of {} total \
                      bytes (nothing taken for {:?}).",
                     self.peer,
                     self.id,
-                    options.write_deadline,
+                    self.bounds.write_deadline,
                     pending,
                     blocked
                 );
@@ -350,29 +436,32 @@ impl Connection {
 
     /// Whether everything accepted has been taken by the socket (or given up).
     pub(crate) fn is_flushed(&self) -> bool {
-        let outbound = lock(&self.outbound);
-        outbound.phase == Phase::Idle && outbound.queued.is_empty()
+        let state = self.state();
+        state.phase == Phase::Idle && state.queued.is_empty()
     }
 
     /// Drops the sending side for good.
     pub(crate) fn release_socket(&self) {
-        let mut outbound = lock(&self.outbound);
-        outbound.released = true;
-        if outbound.phase != Phase::Writing {
-            self.discard(&mut outbound);
+        let mut state = self.state();
+        state.released = true;
+        if state.phase != Phase::Writing {
+            self.discard(&mut state);
         }
     }
 
     /// Asks for one [`crate::Sink::drained`] once the queue is short again. Returns false when there is nothing to
     /// wait for: the connection is closing, or what is pending, `unflushed` bytes included, is little.
-    pub(crate) fn watch_drain(&self, attachment: &Arc<AttachmentShared>, unflushed: usize) -> bool {
-        let mut outbound = lock(&self.outbound);
+    pub(crate) fn watch_drain(&self, id: u64, sink: &Arc<dyn Sink>, unflushed: usize) -> bool {
+        let mut state = self.state();
         let pending = self.pending.load(Ordering::Relaxed) + unflushed;
-        if outbound.closing.is_some() || pending <= drain_threshold(self.broker.options.max_pending) {
+        if state.closing.is_some() || pending <= drain_threshold(self.bounds.max_pending) {
             return false;
         }
-        if !outbound.watchers.iter().any(|known| known.id == attachment.id) {
-            outbound.watchers.push(Arc::clone(attachment));
+        if !state.watchers.iter().any(|known| known.id == id) {
+            state.watchers.push(Watcher {
+                id,
+                sink: Arc::clone(sink),
+            });
         }
         true
     }

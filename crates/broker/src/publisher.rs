@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use seaway_nats_protocol::subject;
 
-use crate::attachment::{AttachmentShared, Destination};
-use crate::broker::Shared;
 use crate::gather::{Audience, Gatherer, Message, Origin};
 use crate::limits::KEPT_CAPACITY_BYTES;
+use crate::owner::AttachmentShared;
+use crate::shared::Shared;
+use crate::sink::Destination;
 
 /// Publishes for an attachment. It gathers frames per destination; [`Publisher::flush`] takes each destination's
 /// lock once and writes. Frames for one destination leave in the order in which they were published.
@@ -109,10 +110,11 @@ impl Publisher {
             audience,
             ..self.origin()
         };
-        let receivers = self.gatherer.deliver(&self.broker, matched, message, origin);
+        let receivers = self.gatherer.deliver(&self.broker.routing, matched, message, origin);
         let congested = self.gatherer.take_congested().and_then(|(connection, unflushed)| {
             connection
-                .watch_drain(&self.attachment, unflushed)
+                .outbound
+                .watch_drain(self.attachment.id, &self.attachment.sink, unflushed)
                 .then_some(Destination(connection.id))
         });
         Published { receivers, congested }
@@ -121,7 +123,8 @@ impl Publisher {
     /// Sends everything gathered. Destinations that do not take it at once keep it queued; nothing waits here.
     pub fn flush(&mut self) {
         let origin = self.origin();
-        self.gatherer.finish(&self.broker, origin);
+        self.gatherer
+            .finish(&self.broker.routing, &self.broker.counters, origin);
     }
 
     fn origin(&self) -> Origin {

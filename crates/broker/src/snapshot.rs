@@ -1,11 +1,9 @@
 //! What monitoring sees: copies, taken without stopping traffic (core specification §6.2, §6.3).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::broker::{Broker, Shared};
 use crate::connection::Connection;
 use crate::limits::CLOSED_SUBSCRIPTIONS_KEPT;
 use crate::lock::lock;
@@ -76,7 +74,7 @@ pub struct TlsSnapshot {
     pub timeout: Duration,
 }
 
-/// Which connections [`Broker::connections`] returns.
+/// Which connections [`crate::Broker::connections`] returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ConnectionState {
     /// Those being served.
@@ -98,7 +96,7 @@ pub enum SubscriptionDetail {
     List,
 }
 
-/// What to return from [`Broker::connections`].
+/// What to return from [`crate::Broker::connections`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ConnectionFilter {
     /// Open, closed or both.
@@ -171,93 +169,6 @@ pub struct ConnectionSnapshot {
     pub version: String,
 }
 
-impl Broker {
-    /// Numbers of the whole broker.
-    #[must_use]
-    pub fn snapshot(&self) -> BrokerSnapshot {
-        let shared = &self.shared;
-        let counters = &shared.counters;
-        let routing = shared.routing.counters();
-        let settings = shared.settings();
-        BrokerSnapshot {
-            server_id: shared.server_id.clone(),
-            server_name: shared.server_name().to_owned(),
-            started_at: shared.started_at,
-            uptime: shared.started.elapsed(),
-            auth_required: settings.access.is_required(),
-            tls: settings.tls.as_ref().map(|tls| TlsSnapshot {
-                required: !tls.options().allow_plain,
-                verify: tls.options().verify,
-                timeout: tls.timeout(),
-            }),
-            auth_timeout: settings.authentication_time(),
-            max_connections: settings.max_connections,
-            max_payload: settings.max_payload,
-            max_control_line: settings.max_control_line,
-            connections: shared.connections.load(Ordering::Acquire),
-            total_connections: counters.total_connections.load(Ordering::Relaxed),
-            subscriptions: routing.subscriptions,
-            in_messages: counters.in_messages.load(Ordering::Relaxed),
-            in_bytes: counters.in_bytes.load(Ordering::Relaxed),
-            out_messages: counters.out_messages.load(Ordering::Relaxed),
-            out_bytes: counters.out_bytes.load(Ordering::Relaxed),
-            slow_consumers: counters.slow_consumers.load(Ordering::Relaxed),
-            stale_connections: counters.stale_connections.load(Ordering::Relaxed),
-            stalled_clients: counters.stalled_clients.load(Ordering::Relaxed),
-            routing_inserts: routing.inserts,
-            routing_removes: routing.removes,
-            route_lookups: counters.route_lookups.load(Ordering::Relaxed),
-            route_misses: counters.route_misses.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Connections by ascending id. The registry is locked only while references are copied.
-    #[must_use]
-    pub fn connections(&self, filter: &ConnectionFilter) -> Vec<ConnectionSnapshot> {
-        let wanted = |id: u64| filter.connection_id.is_none_or(|wanted| wanted == id);
-        let (live, closed) = {
-            let registry = lock(&self.shared.registry);
-            let live: Vec<Arc<Connection>> = match filter.state {
-                ConnectionState::Open | ConnectionState::All => registry
-                    .live()
-                    .filter(|connection| wanted(connection.id))
-                    .cloned()
-                    .collect(),
-                ConnectionState::Closed => Vec::new(),
-            };
-            let closed: Vec<ConnectionSnapshot> = match filter.state {
-                ConnectionState::Closed | ConnectionState::All => registry
-                    .closed
-                    .iter()
-                    .filter(|closed| wanted(closed.id))
-                    .cloned()
-                    .collect(),
-                ConnectionState::Open => Vec::new(),
-            };
-            (live, closed)
-        };
-        let mut snapshots = closed;
-        if filter.subscriptions == SubscriptionDetail::Count {
-            snapshots
-                .iter_mut()
-                .for_each(|closed| closed.subscription_list = Vec::new());
-        }
-        let kept = match filter.subscriptions {
-            SubscriptionDetail::Count => 0,
-            SubscriptionDetail::List => usize::MAX,
-        };
-        snapshots.extend(live.iter().map(|connection| connection.snapshot(kept)));
-        snapshots.sort_by_key(|snapshot| snapshot.id);
-        snapshots
-    }
-}
-
-impl Shared {
-    fn wall_clock(&self, nanoseconds_since_start: u64) -> SystemTime {
-        self.started_at + Duration::from_nanos(nanoseconds_since_start)
-    }
-}
-
 impl Connection {
     /// The last picture of a connection.
     pub(crate) fn snapshot_at_end(&self, reason: CloseReason) -> ConnectionSnapshot {
@@ -266,13 +177,10 @@ impl Connection {
         snapshot
     }
 
-    fn snapshot(&self, subscriptions_kept: usize) -> ConnectionSnapshot {
+    pub(crate) fn snapshot(&self, subscriptions_kept: usize) -> ConnectionSnapshot {
         let last_activity = self.last_activity.load(Ordering::Relaxed);
         let now = Instant::now();
-        let (out_messages, out_bytes) = {
-            let outbound = lock(&self.outbound);
-            (outbound.messages, outbound.bytes)
-        };
+        let (out_messages, out_bytes) = self.outbound.totals();
         let details = lock(&self.details).clone();
         let (subscriptions, subscription_list) = {
             let subscriptions = lock(&self.subscriptions);
@@ -290,17 +198,17 @@ impl Connection {
             (subscriptions.len(), list.collect())
         };
         let round_trip = self.round_trip.load(Ordering::Relaxed);
-        let idle = self.broker.nanoseconds_since_start(now).saturating_sub(last_activity);
+        let idle = self.clock.nanoseconds_since_start(now).saturating_sub(last_activity);
         ConnectionSnapshot {
             id: self.id,
             peer: self.peer,
             started_at: self.started_at,
-            last_activity: self.broker.wall_clock(last_activity),
+            last_activity: self.clock.wall_clock(last_activity),
             ended: None,
             round_trip: (round_trip > 0).then(|| Duration::from_nanos(round_trip)),
             uptime: now.saturating_duration_since(self.started),
             idle: Duration::from_nanos(idle),
-            pending_bytes: self.pending(),
+            pending_bytes: self.outbound.pending(),
             in_messages: self.in_messages.load(Ordering::Relaxed),
             in_bytes: self.in_bytes.load(Ordering::Relaxed),
             out_messages,

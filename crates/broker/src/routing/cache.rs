@@ -10,24 +10,22 @@ use std::sync::atomic::Ordering;
 use seaway_nats_protocol::write::write_message_prefix;
 use smallvec::SmallVec;
 
-use super::{Keys, Route, RoutingTable};
+use super::{Handle, Keys, Route, RoutingTable, Subscription};
 use crate::limits::{PREPARED_PREFIX_BYTES, ROUTE_CACHE_SETS, ROUTE_CACHE_TARGETS};
-use crate::subscription::Subscription;
 
 const WAYS: usize = 2;
 /// One in so many answers that were not found replaces one that is kept.
 const MISSES_PER_PLACE: u64 = 16;
 
 /// One subject and who gets it.
-#[derive(Default)]
-pub(crate) struct CachedRoute {
+pub(crate) struct CachedRoute<H> {
     occupied: bool,
     hash: u64,
     all: u64,
     stamp: u64,
     keys: Keys,
     subject: Vec<u8>,
-    pub(crate) route: Route,
+    pub(crate) route: Route<H>,
     /// `MSG <subject> <sid> ` for the first plain subscriptions, one after the other.
     prefixes: Vec<u8>,
     prefix_ends: SmallVec<[u32; 2]>,
@@ -35,7 +33,24 @@ pub(crate) struct CachedRoute {
     hits: u64,
 }
 
-impl CachedRoute {
+impl<H> Default for CachedRoute<H> {
+    fn default() -> Self {
+        Self {
+            occupied: false,
+            hash: 0,
+            all: 0,
+            stamp: 0,
+            keys: Keys::default(),
+            subject: Vec::new(),
+            route: Route::default(),
+            prefixes: Vec::new(),
+            prefix_ends: SmallVec::new(),
+            hits: 0,
+        }
+    }
+}
+
+impl<H: Handle> CachedRoute<H> {
     /// The prepared prefix of plain subscription `index`.
     pub(crate) fn prefix(&self, index: usize) -> Option<&[u8]> {
         let end = *self.prefix_ends.get(index)? as usize;
@@ -48,7 +63,7 @@ impl CachedRoute {
     }
 
     /// Asks the table again. Returns by how much the number of receivers named rose and fell.
-    fn refresh(&mut self, table: &RoutingTable) -> (usize, usize) {
+    fn refresh(&mut self, table: &RoutingTable<H>) -> (usize, usize) {
         let before = self.route.targets();
         self.all = table.generations().all();
         self.stamp = table.generations().stamp(self.keys);
@@ -67,7 +82,7 @@ impl CachedRoute {
     }
 
     /// Adds the counted deliveries to the subscriptions; `skip` is the connection that got none of them.
-    fn settle(&mut self, skip: Option<u64>, expired: &mut Vec<Arc<Subscription>>) {
+    fn settle(&mut self, skip: Option<u64>, expired: &mut Vec<Arc<Subscription<H>>>) {
         let hits = std::mem::take(&mut self.hits);
         if hits == 0 {
             return;
@@ -87,20 +102,20 @@ impl CachedRoute {
 }
 
 /// See the module.
-pub(crate) struct RouteCache {
+pub(crate) struct RouteCache<H> {
     /// The ways of all sets, then one for an answer that is not kept.
-    entries: Vec<CachedRoute>,
+    entries: Vec<CachedRoute<H>>,
     /// Which way of a set was used last; the other one is replaced.
     recent: Vec<u8>,
     /// Entries with unsettled hits.
     touched: Vec<u32>,
     /// Receivers named by all entries together.
     targets: usize,
-    pub(crate) lookups: u64,
-    pub(crate) misses: u64,
+    pub(super) lookups: u64,
+    pub(super) misses: u64,
 }
 
-impl RouteCache {
+impl<H: Handle> RouteCache<H> {
     pub(crate) fn new() -> Self {
         Self {
             entries: Vec::new(),
@@ -115,10 +130,10 @@ impl RouteCache {
     /// Finds or computes the answer for `subject` and returns its index.
     pub(crate) fn find(
         &mut self,
-        table: &RoutingTable,
+        table: &RoutingTable<H>,
         subject: &[u8],
         skip: Option<u64>,
-        expired: &mut Vec<Arc<Subscription>>,
+        expired: &mut Vec<Arc<Subscription<H>>>,
     ) -> usize {
         if self.entries.is_empty() {
             self.entries
@@ -179,7 +194,7 @@ impl RouteCache {
         newest: usize,
         (after, before): (usize, usize),
         skip: Option<u64>,
-        expired: &mut Vec<Arc<Subscription>>,
+        expired: &mut Vec<Arc<Subscription<H>>>,
     ) {
         self.targets = self.targets + after - before;
         if self.targets <= ROUTE_CACHE_TARGETS || self.targets == after {
@@ -194,12 +209,17 @@ impl RouteCache {
         self.targets = after;
     }
 
+    /// How often an answer was asked for and how often it had to be computed, since the last call.
+    pub(crate) fn take_counts(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.lookups), std::mem::take(&mut self.misses))
+    }
+
     #[cfg(test)]
     pub(super) fn targets(&self) -> usize {
         self.targets
     }
 
-    pub(crate) fn entry(&self, index: usize) -> &CachedRoute {
+    pub(crate) fn entry(&self, index: usize) -> &CachedRoute<H> {
         &self.entries[index]
     }
 
@@ -213,7 +233,7 @@ impl RouteCache {
     }
 
     /// Adds all counted deliveries to the subscriptions.
-    pub(crate) fn settle(&mut self, skip: Option<u64>, expired: &mut Vec<Arc<Subscription>>) {
+    pub(crate) fn settle(&mut self, skip: Option<u64>, expired: &mut Vec<Arc<Subscription<H>>>) {
         while let Some(index) = self.touched.pop() {
             self.entries[index as usize].settle(skip, expired);
         }

@@ -6,31 +6,39 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
-use crate::subscription::{Owner, Subscription};
+use super::subscription::{Handle, Subscription};
 
 /// Subscriptions to one subject. Most subjects have one (every inbox is one), which lies in the list itself.
-type Members = SmallVec<[Arc<Subscription>; 1]>;
+type Members<H> = SmallVec<[Arc<Subscription<H>>; 1]>;
 
 /// The members of one queue group, with its name.
-type Group = (Box<[u8]>, Members);
+type Group<H> = (Box<[u8]>, Members<H>);
 
 /// Subscriptions with the same subject text.
-#[derive(Default)]
-pub(crate) struct Leaf {
-    plain: Members,
-    groups: Vec<Group>,
+pub(crate) struct Leaf<H> {
+    plain: Members<H>,
+    groups: Vec<Group<H>>,
+}
+
+impl<H> Default for Leaf<H> {
+    fn default() -> Self {
+        Self {
+            plain: Members::new(),
+            groups: Vec::new(),
+        }
+    }
 }
 
 fn position(index: usize) -> u32 {
     u32::try_from(index).expect("memory ends before 2^32 subscriptions to one subject")
 }
 
-fn push(members: &mut Members, subscription: &Arc<Subscription>) {
+fn push<H>(members: &mut Members<H>, subscription: &Arc<Subscription<H>>) {
     subscription.position.store(position(members.len()), Ordering::Relaxed);
     members.push(Arc::clone(subscription));
 }
 
-fn take(members: &mut Members, subscription: &Arc<Subscription>) {
+fn take<H>(members: &mut Members<H>, subscription: &Arc<Subscription<H>>) {
     let index = subscription.position.load(Ordering::Relaxed) as usize;
     if !members
         .get(index)
@@ -47,19 +55,19 @@ fn take(members: &mut Members, subscription: &Arc<Subscription>) {
     }
 }
 
-impl Leaf {
+impl<H: Handle> Leaf<H> {
     pub(super) fn is_empty(&self) -> bool {
         self.plain.is_empty() && self.groups.is_empty()
     }
 
     /// One of those that are here.
-    pub(super) fn any(&self) -> Option<&Arc<Subscription>> {
+    pub(super) fn any(&self) -> Option<&Arc<Subscription<H>>> {
         let grouped = || self.groups.iter().find_map(|(_, members)| members.first());
         self.plain.first().or_else(grouped)
     }
 
     /// Returns whether it is the first one here.
-    pub(super) fn insert(&mut self, subscription: &Arc<Subscription>) -> bool {
+    pub(super) fn insert(&mut self, subscription: &Arc<Subscription<H>>) -> bool {
         let first = self.is_empty();
         match subscription.queue() {
             None => push(&mut self.plain, subscription),
@@ -76,7 +84,7 @@ impl Leaf {
     }
 
     /// Returns whether it was the last one here.
-    pub(super) fn remove(&mut self, subscription: &Arc<Subscription>) -> bool {
+    pub(super) fn remove(&mut self, subscription: &Arc<Subscription<H>>) -> bool {
         match subscription.queue() {
             None => take(&mut self.plain, subscription),
             Some(queue) => {
@@ -93,8 +101,8 @@ impl Leaf {
 }
 
 /// One subscription in an answer.
-pub(crate) struct Target {
-    pub(crate) subscription: Arc<Subscription>,
+pub(crate) struct Target<H> {
+    pub(crate) subscription: Arc<Subscription<H>>,
     /// It ends after a number of messages, so each delivery is counted at once. Setting a limit raises the
     /// generation, so that no answer keeps a stale value.
     pub(crate) limited: bool,
@@ -102,34 +110,36 @@ pub(crate) struct Target {
     pub(crate) answers: bool,
 }
 
-impl Target {
+impl<H: Handle> Target<H> {
     /// `None` when the owner may not see messages on `subject` (§3.3).
-    fn new(subscription: &Arc<Subscription>, subject: &[u8]) -> Option<Self> {
-        let answers = match &subscription.owner {
-            Owner::Connection(connection) => {
-                if connection.admission.withholds(subject, subscription.queue()) {
-                    return None;
-                }
-                connection.admission.answers()
-            }
-            Owner::Attachment { .. } => false,
-        };
+    fn new(subscription: &Arc<Subscription<H>>, subject: &[u8]) -> Option<Self> {
+        if subscription.owner.withholds(subject, subscription.queue()) {
+            return None;
+        }
         Some(Self {
             subscription: Arc::clone(subscription),
             limited: subscription.limit.load(Ordering::Acquire) != 0,
-            answers,
+            answers: subscription.owner.answers(),
         })
     }
 }
 
 /// Who gets a message on one subject: every plain subscription and one member of every group.
-#[derive(Default)]
-pub(crate) struct Route {
-    pub(crate) plain: SmallVec<[Target; 1]>,
-    pub(crate) groups: Vec<Vec<Target>>,
+pub(crate) struct Route<H> {
+    pub(crate) plain: SmallVec<[Target<H>; 1]>,
+    pub(crate) groups: Vec<Vec<Target<H>>>,
 }
 
-impl Route {
+impl<H> Default for Route<H> {
+    fn default() -> Self {
+        Self {
+            plain: SmallVec::new(),
+            groups: Vec::new(),
+        }
+    }
+}
+
+impl<H> Route<H> {
     /// How many receivers it names.
     pub(super) fn targets(&self) -> usize {
         self.plain.len() + self.groups.iter().map(Vec::len).sum::<usize>()
@@ -137,13 +147,13 @@ impl Route {
 }
 
 /// Collects leaves; groups of the same name become one group (§2.2).
-pub(super) struct RouteBuilder<'a> {
+pub(super) struct RouteBuilder<'a, H> {
     subject: &'a [u8],
-    route: Route,
+    route: Route<H>,
     names: HashMap<Box<[u8]>, usize>,
 }
 
-impl<'a> RouteBuilder<'a> {
+impl<'a, H: Handle> RouteBuilder<'a, H> {
     /// For the answer about `subject`.
     pub(super) fn new(subject: &'a [u8]) -> Self {
         Self {
@@ -153,7 +163,7 @@ impl<'a> RouteBuilder<'a> {
         }
     }
 
-    pub(super) fn add(&mut self, leaf: &Leaf) {
+    pub(super) fn add(&mut self, leaf: &Leaf<H>) {
         let subject = self.subject;
         let target = |subscription| Target::new(subscription, subject);
         self.route.plain.extend(leaf.plain.iter().filter_map(target));
@@ -171,7 +181,7 @@ impl<'a> RouteBuilder<'a> {
         }
     }
 
-    pub(super) fn finish(self) -> Route {
+    pub(super) fn finish(self) -> Route<H> {
         self.route
     }
 }

@@ -7,11 +7,13 @@
 mod cache;
 mod generation;
 mod leaf;
+mod subscription;
 mod trie;
 
 pub(crate) use cache::RouteCache;
 pub(crate) use generation::{Generations, Keys};
 pub(crate) use leaf::{Route, Target};
+pub(crate) use subscription::{BySid, Handle, Subscription};
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -21,24 +23,29 @@ use std::sync::{Arc, RwLock};
 use foldhash::fast::RandomState;
 use seaway_nats_protocol::subject;
 
-use crate::attachment::{AttachmentShared, Interest};
 use crate::limits::{LITERAL_SHARDS, PATTERN_SHARDS};
 use crate::lock::{read, write};
-use crate::subscription::{BySubject, Subscription};
+use crate::sink::{Interest, Sink};
 use leaf::{Leaf, RouteBuilder};
+use subscription::BySubject;
 use trie::Trie;
 
-/// A pattern and who wants to hear of interest in it.
-type Watch = (Box<[u8]>, Arc<AttachmentShared>);
-/// The key is one of the leaf's subscriptions.
-type Literals = HashMap<BySubject, Leaf, RandomState>;
+/// Somebody who wants to hear of interest in a pattern.
+struct Watch {
+    pattern: Box<[u8]>,
+    id: u64,
+    sink: Arc<dyn Sink>,
+}
 
-/// The table. All methods may be called from any thread.
-pub(crate) struct RoutingTable {
+/// The key is one of the leaf's subscriptions.
+type Literals<H> = HashMap<BySubject<H>, Leaf<H>, RandomState>;
+
+/// The table. All methods may be called from any thread. `H` is who owns a subscription.
+pub(crate) struct RoutingTable<H> {
     hasher: RandomState,
-    literals: Box<[RwLock<Literals>]>,
+    literals: Box<[RwLock<Literals<H>>]>,
     /// By first token; the last shard holds patterns that start with a wildcard.
-    patterns: Box<[RwLock<Trie>]>,
+    patterns: Box<[RwLock<Trie<H>>]>,
     generations: Generations,
     watches: RwLock<Vec<Watch>>,
     /// Whether `watches` holds anything; spares a lock per change.
@@ -56,7 +63,7 @@ pub(crate) struct RoutingCounters {
     pub(crate) removes: u64,
 }
 
-impl RoutingTable {
+impl<H: Handle> RoutingTable<H> {
     pub(crate) fn new() -> Self {
         Self {
             hasher: RandomState::default(),
@@ -84,7 +91,7 @@ impl RoutingTable {
     }
 
     /// Adds a subscription whose subject is a valid pattern (§2.1).
-    pub(crate) fn insert(&self, subscription: &Arc<Subscription>) {
+    pub(crate) fn insert(&self, subscription: &Arc<Subscription<H>>) {
         let text = subscription.subject();
         if subject::has_wildcard(text) {
             let mut trie = write(&self.patterns[self.pattern_shard(text)]);
@@ -107,7 +114,7 @@ impl RoutingTable {
     }
 
     /// Removes a subscription. Returns false when somebody else already did.
-    pub(crate) fn remove(&self, subscription: &Arc<Subscription>) -> bool {
+    pub(crate) fn remove(&self, subscription: &Arc<Subscription<H>>) -> bool {
         if subscription.removed.swap(true, Ordering::AcqRel) {
             return false;
         }
@@ -155,7 +162,7 @@ impl RoutingTable {
     }
 
     /// Everybody who gets a message on `subject`. A subject with an empty token reaches nobody.
-    pub(crate) fn matches(&self, text: &[u8]) -> Route {
+    pub(crate) fn matches(&self, text: &[u8]) -> Route<H> {
         let mut builder = RouteBuilder::new(text);
         if !subject::is_well_formed(text) {
             return builder.finish();
@@ -177,12 +184,16 @@ impl RoutingTable {
     }
 
     /// Reports changes of interest in subjects that overlap `pattern`, and what exists already.
-    pub(crate) fn watch(&self, pattern: &[u8], attachment: &Arc<AttachmentShared>) {
-        write(&self.watches).push((pattern.into(), Arc::clone(attachment)));
+    pub(crate) fn watch(&self, pattern: &[u8], id: u64, sink: Arc<dyn Sink>) {
+        write(&self.watches).push(Watch {
+            pattern: pattern.into(),
+            id,
+            sink: Arc::clone(&sink),
+        });
         self.watched.store(true, Ordering::Release);
         let report = |text: &[u8]| {
             if subject::overlaps(pattern, text) {
-                attachment.sink.interest(text, Interest::Appeared);
+                sink.interest(text, Interest::Appeared);
             }
         };
         for shard in &self.literals {
@@ -193,8 +204,9 @@ impl RoutingTable {
         }
     }
 
-    pub(crate) fn unwatch(&self, attachment: u64) {
-        write(&self.watches).retain(|(_, shared)| shared.id != attachment);
+    /// Ends all watches of `id`.
+    pub(crate) fn unwatch(&self, id: u64) {
+        write(&self.watches).retain(|watch| watch.id != id);
     }
 
     /// Called under the lock of the subject's shard, so that appearing and disappearing are seen in order.
@@ -202,9 +214,9 @@ impl RoutingTable {
         if !self.watched.load(Ordering::Acquire) {
             return;
         }
-        for (pattern, attachment) in read(&self.watches).iter() {
-            if subject::overlaps(pattern, text) {
-                attachment.sink.interest(text, interest);
+        for watch in read(&self.watches).iter() {
+            if subject::overlaps(&watch.pattern, text) {
+                watch.sink.interest(text, interest);
             }
         }
     }

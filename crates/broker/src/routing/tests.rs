@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use seaway_nats_protocol::subject;
 
 use super::*;
-use crate::attachment::{Batch, Destination, Sink};
-use crate::subscription::Owner;
+use crate::owner::{AttachmentShared, Owner, Subscription, Target};
+use crate::sink::{Batch, Destination, Sink};
 
 #[derive(Default)]
 struct Listener {
@@ -51,7 +51,7 @@ fn tag(subscription: &Subscription) -> u64 {
     }
 }
 
-fn answer(route: &Route) -> Answer {
+fn answer(route: &Route<Owner>) -> Answer {
     let tags = |targets: &[Target]| {
         let mut tags: Vec<u64> = targets.iter().map(|target| tag(&target.subscription)).collect();
         tags.sort_unstable();
@@ -156,7 +156,7 @@ fn interest_is_told_when_the_first_comes_and_the_last_goes() {
     let existing = subscription(&shared, "orders.new", None, 1);
     table.insert(&existing);
     table.insert(&subscription(&shared, "other.new", None, 2));
-    table.watch(b"orders.>", &shared);
+    table.watch(b"orders.>", shared.id, Arc::clone(&shared.sink));
     let second = subscription(&shared, "orders.new", Some("q"), 3);
     let wild = subscription(&shared, "orders.*", None, 4);
     table.insert(&second);

@@ -9,26 +9,37 @@ use foldhash::fast::RandomState;
 use seaway_nats_protocol::subject;
 
 use super::leaf::{Leaf, RouteBuilder};
-use crate::subscription::Subscription;
+use super::subscription::{Handle, Subscription};
 
 /// Children beyond which a node gives the room of those that went back, once most have gone.
 const CHILDREN_KEPT: usize = 16;
 
 /// Below the root every node without leaves has at least two children.
-#[derive(Default)]
-struct Node {
+struct Node<H> {
     /// The tokens between the one that leads here and the end of this node, joined; empty when there are none.
     chain: Box<[u8]>,
-    children: HashMap<Box<[u8]>, Box<Node>, RandomState>,
+    children: HashMap<Box<[u8]>, Box<Node<H>>, RandomState>,
     /// Child for `*`.
-    any: Option<Box<Node>>,
+    any: Option<Box<Node<H>>>,
     /// Patterns that end here.
-    here: Leaf,
+    here: Leaf<H>,
     /// Patterns that end here with `>`.
-    tail: Leaf,
+    tail: Leaf<H>,
 }
 
-impl Node {
+impl<H> Default for Node<H> {
+    fn default() -> Self {
+        Self {
+            chain: Box::default(),
+            children: HashMap::default(),
+            any: None,
+            here: Leaf::default(),
+            tail: Leaf::default(),
+        }
+    }
+}
+
+impl<H: Handle> Node<H> {
     fn has_leaves(&self) -> bool {
         !self.here.is_empty() || !self.tail.is_empty()
     }
@@ -37,7 +48,7 @@ impl Node {
         self.children.is_empty() && self.any.is_none() && !self.has_leaves()
     }
 
-    fn child(&self, token: &[u8]) -> Option<&Node> {
+    fn child(&self, token: &[u8]) -> Option<&Node<H>> {
         if token == subject::TOKEN_ANY {
             self.any.as_deref()
         } else {
@@ -45,7 +56,7 @@ impl Node {
         }
     }
 
-    fn child_mut(&mut self, token: &[u8]) -> Option<&mut Node> {
+    fn child_mut(&mut self, token: &[u8]) -> Option<&mut Node<H>> {
         if token == subject::TOKEN_ANY {
             self.any.as_deref_mut()
         } else {
@@ -54,7 +65,7 @@ impl Node {
     }
 
     /// The node above the one where `path` ends, the token that leads there, and how many levels below this one it is.
-    fn parent_of<'a>(&mut self, mut path: &'a [u8]) -> Option<(&mut Node, &'a [u8], usize)> {
+    fn parent_of<'a>(&mut self, mut path: &'a [u8]) -> Option<(&mut Node<H>, &'a [u8], usize)> {
         let mut at = self;
         for level in 0.. {
             let (token, behind) = first_token(path);
@@ -70,7 +81,7 @@ impl Node {
         None
     }
 
-    fn adopt(&mut self, token: &[u8], child: Box<Node>) -> &mut Node {
+    fn adopt(&mut self, token: &[u8], child: Box<Node<H>>) -> &mut Node<H> {
         if token == subject::TOKEN_ANY {
             self.any.insert(child)
         } else {
@@ -174,18 +185,23 @@ fn through(chain: &[u8], text: &[u8], mut start: usize) -> Option<usize> {
     Some(start)
 }
 
-#[derive(Default)]
-pub(crate) struct Trie {
-    root: Node,
+pub(crate) struct Trie<H> {
+    root: Node<H>,
 }
 
-impl Trie {
+impl<H> Default for Trie<H> {
+    fn default() -> Self {
+        Self { root: Node::default() }
+    }
+}
+
+impl<H: Handle> Trie<H> {
     pub(super) fn is_empty(&self) -> bool {
         self.root.is_empty()
     }
 
     /// The leaf of a valid pattern; created if need be, so something has to be inserted into it.
-    pub(super) fn leaf_for_insert(&mut self, pattern: &[u8]) -> &mut Leaf {
+    pub(super) fn leaf_for_insert(&mut self, pattern: &[u8]) -> &mut Leaf<H> {
         let (mut path, tail) = without_tail(pattern);
         let mut at = &mut self.root;
         while !path.is_empty() {
@@ -212,9 +228,9 @@ impl Trie {
     }
 
     /// Removes a subscription and the nodes it alone kept. Returns whether it was the last one of its pattern.
-    pub(super) fn remove(&mut self, subscription: &Arc<Subscription>) -> bool {
+    pub(super) fn remove(&mut self, subscription: &Arc<Subscription<H>>) -> bool {
         let (path, tail) = without_tail(subscription.subject());
-        let removed = |node: &mut Node| {
+        let removed = |node: &mut Node<H>| {
             if tail {
                 node.tail.remove(subscription)
             } else {
@@ -243,8 +259,8 @@ impl Trie {
     }
 
     /// Adds the leaves of every pattern that matches a well-formed subject.
-    pub(super) fn matches(&self, text: &[u8], builder: &mut RouteBuilder<'_>) {
-        let mut open: smallvec::SmallVec<[(&Node, usize); 16]> = smallvec::smallvec![(&self.root, 0)];
+    pub(super) fn matches(&self, text: &[u8], builder: &mut RouteBuilder<'_, H>) {
+        let mut open: smallvec::SmallVec<[(&Node<H>, usize); 16]> = smallvec::smallvec![(&self.root, 0)];
         while let Some((node, start)) = open.pop() {
             let Some(start) = through(&node.chain, text, start) else {
                 continue;
@@ -263,7 +279,7 @@ impl Trie {
 
     /// Calls `visit` with the text of every pattern that has a subscription.
     pub(super) fn for_each_pattern(&self, visit: &mut dyn FnMut(&[u8])) {
-        let mut open: Vec<(&Node, Vec<u8>)> = vec![(&self.root, Vec::new())];
+        let mut open: Vec<(&Node<H>, Vec<u8>)> = vec![(&self.root, Vec::new())];
         while let Some((node, prefix)) = open.pop() {
             let prefix = join(&[&prefix, &node.chain]);
             if !node.here.is_empty() {
@@ -282,7 +298,7 @@ impl Trie {
     }
 }
 
-impl Drop for Trie {
+impl<H> Drop for Trie<H> {
     fn drop(&mut self) {
         let mut open = vec![std::mem::take(&mut self.root)];
         while let Some(mut node) = open.pop() {
@@ -299,14 +315,14 @@ fn join(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-impl Trie {
+impl<H: Handle> Trie<H> {
     /// Nodes below the root, and bytes of the texts that lead to them and that they hold.
     ///
     /// # Panics
     /// When a node has no reason to be.
     pub(super) fn size(&self) -> (usize, usize) {
         let (mut nodes, mut bytes) = (0, 0);
-        let mut open: Vec<&Node> = vec![&self.root];
+        let mut open: Vec<&Node<H>> = vec![&self.root];
         while let Some(node) = open.pop() {
             for (token, child) in node
                 .children

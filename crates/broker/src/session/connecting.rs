@@ -14,9 +14,11 @@ use crate::access::{Decision, Grant, Secret, Verdicts};
 use crate::connection::Connection;
 use crate::limits::CLIENT_TEXT_BYTES;
 use crate::lock::lock;
+use crate::owner::{Owner, Subscription};
 use crate::reason::CloseReason;
+use crate::routing::BySid;
 use crate::settings::Settings;
-use crate::subscription::{BySid, Subscription};
+use crate::shared::Shared;
 
 /// A CONNECT whose password has to be compared with a hash before anything else of the client is looked at.
 pub(super) struct Verification {
@@ -40,7 +42,7 @@ impl Client {
         let settings = turn.shared.settings();
         match settings.access.anonymous() {
             Some(grant) => {
-                self.admit(turn.connection, turn.timers, grant, &settings);
+                self.admit(turn.shared, turn.connection, turn.timers, grant, &settings);
                 Ok(())
             }
             None => {
@@ -51,7 +53,7 @@ impl Client {
     }
 
     pub(super) fn connect(&mut self, turn: &mut Turn<'_>, json: &[u8]) -> Result<(), Halt> {
-        turn.gatherer.settle(turn.shared, self.origin(turn.connection));
+        turn.gatherer.settle(&turn.shared.routing, self.origin(turn.connection));
         let connect = ConnectOptions::parse(json).map_err(|error| {
             tracing::error!("{} - cid:{} - {error}", turn.connection.peer, turn.connection.id);
             CloseReason::ParseError
@@ -110,9 +112,9 @@ impl Client {
             return Err(CloseReason::NoRespondersRequiresHeaders);
         }
         if self.connected {
-            let old: Vec<BySid> = lock(&turn.connection.subscriptions).drain().collect();
+            let old: Vec<BySid<Owner>> = lock(&turn.connection.subscriptions).drain().collect();
             for subscription in old {
-                turn.shared.end_subscription(&subscription.0);
+                turn.shared.routing.end(&subscription.0);
             }
         }
         self.verbose = connect.verbose;
@@ -129,7 +131,7 @@ impl Client {
         details.lang = shorten(connect.lang);
         details.version = shorten(connect.version);
         drop(details);
-        self.admit(turn.connection, turn.timers, grant, settings);
+        self.admit(turn.shared, turn.connection, turn.timers, grant, settings);
         self.acknowledge(turn);
         Ok(())
     }
@@ -137,6 +139,7 @@ impl Client {
     /// From now on the client is this one.
     fn admit(
         &mut self,
+        shared: &Shared,
         connection: &Connection,
         timers: &mut Timers,
         grant: Option<Arc<Grant>>,
@@ -147,14 +150,14 @@ impl Client {
         self.gated = false;
         timers.authenticated();
         // A reload in between did not find the client among those it had to ask about.
-        let current = connection.broker.settings();
+        let current = shared.settings();
         if !current.access.is_same(&settings.access) {
             connection.renew(&current.access);
         }
     }
 
     /// Takes over what a reload decided: other rules for publications, and an end to subscriptions they do not allow.
-    pub(super) fn adopt(&mut self, connection: &Arc<Connection>) {
+    pub(super) fn adopt(&mut self, shared: &Shared, connection: &Arc<Connection>) {
         let Some(grant) = connection.admission.take_change() else {
             return;
         };
@@ -169,14 +172,14 @@ impl Client {
             let permitted = rules.is_none_or(|rules| rules.may_subscribe(subscription.subject(), subscription.queue()));
             if permitted {
                 // Who gets what may have changed all the same.
-                connection.broker.routing.raise(subscription.subject());
+                shared.routing.raise(subscription.subject());
             } else {
-                connection.broker.end_subscription(&subscription);
+                shared.routing.end(&subscription);
                 let error = ErrorText::SubscriptionRevoked(subscription.subject(), subscription.sid());
                 write_error(&mut refusals, &error);
             }
         }
-        connection.send(&mut refusals, 0, 0);
+        connection.outbound.send(&mut refusals, 0, 0);
     }
 }
 

@@ -22,8 +22,6 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use crate::access::nkey;
-use crate::attachment::AttachmentShared;
-use crate::broker::Shared;
 use crate::connection::Connection;
 use crate::gather::{Aftermath, Gatherer};
 use crate::limits::{
@@ -31,8 +29,10 @@ use crate::limits::{
     STALL_PER_BATCH,
 };
 use crate::lock::lock;
-use crate::outbound::stall_threshold;
+use crate::outbound::{Bounds, Outbound, stall_threshold};
+use crate::owner::AttachmentShared;
 use crate::reason::CloseReason;
+use crate::shared::Shared;
 use crate::tls::Incoming;
 use crate::workspace::Workspace;
 use connecting::{Verification, Verified};
@@ -42,6 +42,7 @@ use timers::Timers;
 
 /// The reading side of a connection.
 struct Session {
+    shared: Arc<Shared>,
     connection: Arc<Connection>,
     reader: Incoming,
     client: Client,
@@ -105,11 +106,14 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         // Words that the client can read without agreeing on anything first.
         Ok(Opened::plain(stream, false))
     };
+    let bounds = Bounds::new(&shared.options);
+    let outbound = |socket| Outbound::new(id, peer, bounds, &shared.counters, socket);
     let opened = match opened {
         Ok(opened) => opened,
         Err(error) => {
             tracing::error!("{peer} - cid:{id} - TLS handshake error: {error}");
-            let connection = shared.register(|slot| Connection::new(Arc::clone(&shared), id, slot, peer, None, None));
+            let connection =
+                shared.register(|slot| Connection::new(shared.clock, id, slot, peer, outbound(None), None));
             let ended = connection.snapshot_at_end(CloseReason::TlsHandshakeFailure);
             shared.unregister(&connection, ended);
             shared.connections.fetch_sub(1, Ordering::AcqRel);
@@ -123,18 +127,19 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         tls,
         names,
     } = opened;
-    let make = |slot| Connection::new(Arc::clone(&shared), id, slot, peer, Some(outgoing), tls);
+    let make = |slot| Connection::new(shared.clock, id, slot, peer, outbound(Some(outgoing)), tls);
     let connection = shared.register(make);
     if !settings.access.is_configured() {
         connection.admission.admit(None);
     }
     // The socket's readiness is known to the runtime only after it has been polled once.
     if !info_sent && reader.socket().writable().await.is_ok() {
-        connection.send(&mut first, 0, 0);
+        connection.outbound.send(&mut first, 0, 0);
     }
     let required = settings.access.is_required();
     let authentication = required.then(|| settings.authentication_time());
     let session = Session {
+        shared: Arc::clone(&shared),
         client: Client::new(&settings, info.nonce, names),
         timers: Timers::new(&shared, connection.started, authentication),
         connection,
@@ -149,7 +154,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
             CloseReason::MaximumConnectionsExceeded,
         );
     } else if *shared.stopping.borrow() {
-        session.connection.close(CloseReason::ServerShutdown);
+        session.connection.outbound.close(CloseReason::ServerShutdown);
     }
     session.run(admitted).await;
 }
@@ -177,7 +182,7 @@ impl Session {
         let connection = Arc::clone(&self.connection);
         let mut sleep = pin!(tokio::time::sleep_until(self.timers.next(&connection).into()));
         loop {
-            if lock(&connection.outbound).closing().is_some() {
+            if connection.outbound.closing().is_some() {
                 break;
             }
             let deadline = self.timers.next(&connection).into();
@@ -185,15 +190,17 @@ impl Session {
                 sleep.as_mut().reset(deadline);
             }
             let event = {
-                let mut wake = pin!(connection.wake.notified());
+                let mut wake = pin!(connection.outbound.waiter.woken());
                 poll_fn(|context| self.poll_event(context, wake.as_mut(), sleep.as_mut())).await
             };
             match event {
                 Event::Wake => {
-                    self.client.adopt(&connection);
+                    self.client.adopt(&self.shared, &connection);
                     self.reconsider_gate();
                 }
-                Event::Timer => self.timers.fire(&connection, Instant::now(), self.held.is_some()),
+                Event::Timer => self
+                    .timers
+                    .fire(&self.shared, &connection, Instant::now(), self.held.is_some()),
                 Event::Batch(aftermath) => {
                     if let Some(attachment) = aftermath.held {
                         self.hold(attachment);
@@ -201,7 +208,7 @@ impl Session {
                     self.stall(&aftermath.stalled).await;
                 }
                 Event::Verify(verification) => self.verify(verification).await,
-                Event::End(reason) => connection.close(reason),
+                Event::End(reason) => connection.outbound.close(reason),
             }
         }
         self.end(admitted).await;
@@ -220,13 +227,13 @@ impl Session {
             return Poll::Ready(Event::Timer);
         }
         for _ in 0..READS_PER_TURN {
-            while self.connection.is_armed() {
+            while self.connection.outbound.is_armed() {
                 match self.reader.socket().poll_write_ready(context) {
-                    Poll::Ready(_) => self.connection.continue_writing(),
+                    Poll::Ready(_) => self.connection.outbound.continue_writing(),
                     Poll::Pending => break,
                 }
             }
-            if self.connection.closed.load(Ordering::Acquire) {
+            if self.connection.outbound.is_closed() {
                 return Poll::Ready(Event::Wake);
             }
             if self.held.is_some() {
@@ -260,7 +267,7 @@ impl Session {
             Poll::Ready(Err(_)) => return Poll::Ready(Err(CloseReason::ReadError.into())),
             Poll::Ready(Ok(())) => {}
         }
-        let shared = Arc::clone(&self.connection.broker);
+        let shared = Arc::clone(&self.shared);
         let mut workspace = shared.workspaces.take();
         let result = self.read_batch(context, &mut workspace);
         shared.workspaces.give_back(workspace);
@@ -296,7 +303,7 @@ impl Session {
         }
         let now = Instant::now();
         self.timers.received(now);
-        let activity = self.connection.broker.nanoseconds_since_start(now);
+        let activity = self.shared.clock.nanoseconds_since_start(now);
         self.connection.last_activity.store(activity, Ordering::Relaxed);
 
         let result = if in_buffer {
@@ -324,9 +331,14 @@ impl Session {
     }
 
     fn handle(&mut self, gatherer: &mut Gatherer, data: &[u8], verified: Option<Verified>) -> Result<Aftermath, Halt> {
-        let batch = self
-            .client
-            .handle_batch(&self.connection, &mut self.timers, gatherer, data, verified);
+        let batch = self.client.handle_batch(
+            &self.shared,
+            &self.connection,
+            &mut self.timers,
+            gatherer,
+            data,
+            verified,
+        );
         self.needed = batch.needed;
         if batch.consumed < data.len() && !matches!(batch.end, Some(Halt::Close(_))) {
             self.partial.extend_from_slice(&data[batch.consumed..]);
@@ -342,30 +354,31 @@ impl Session {
     /// Compares a password with its hash where it delays nobody else, then goes on with what the client sent behind it.
     async fn verify(&mut self, verification: Box<Verification>) {
         let connection = Arc::clone(&self.connection);
+        let shared = Arc::clone(&self.shared);
         let mut next = Some(verification);
         while let Some(verification) = next.take() {
             let verified = tokio::select! {
-                verified = compare(&connection.broker, verification) => verified,
-                () = connection.until_closed() => return,
+                verified = compare(&shared, verification) => verified,
+                () = connection.outbound.until_closed() => return,
             };
             let waiting = std::mem::take(&mut self.partial);
-            let mut workspace = connection.broker.workspaces.take();
+            let mut workspace = shared.workspaces.take();
             let result = self.handle(&mut workspace.gatherer, &waiting, Some(verified));
-            connection.broker.workspaces.give_back(workspace);
+            shared.workspaces.give_back(workspace);
             match result {
                 Ok(aftermath) => {
                     if let Some(attachment) = aftermath.held {
                         self.hold(attachment);
                     }
                 }
-                Err(Halt::Close(reason)) => connection.close(reason),
+                Err(Halt::Close(reason)) => connection.outbound.close(reason),
                 Err(Halt::Verify(verification)) => next = Some(verification),
             }
         }
     }
 
     fn hold(&mut self, attachment: Arc<AttachmentShared>) {
-        if attachment.gate.hold(&self.connection) {
+        if attachment.gate.hold(&self.connection.outbound.waiter) {
             self.held = Some(attachment);
         }
     }
@@ -384,20 +397,16 @@ impl Session {
         if stalled.is_empty() {
             return;
         }
-        self.connection
-            .broker
-            .counters
-            .stalled_clients
-            .fetch_add(1, Ordering::Relaxed);
-        let limit = self.connection.broker.options.max_pending;
+        self.shared.counters.stalled_clients.fetch_add(1, Ordering::Relaxed);
+        let limit = self.shared.options.max_pending;
         let batch_end = Instant::now() + STALL_PER_BATCH;
         for destination in stalled {
             if destination.id == self.connection.id {
                 continue;
             }
-            let drained = destination.drained.notified();
-            let pending = destination.pending();
-            if pending <= stall_threshold(limit) || destination.closed.load(Ordering::Acquire) {
+            let drained = destination.outbound.drained.notified();
+            let pending = destination.outbound.pending();
+            if pending <= stall_threshold(limit) || destination.outbound.is_closed() {
                 continue;
             }
             self.connection.stalls.fetch_add(1, Ordering::Relaxed);
@@ -411,10 +420,8 @@ impl Session {
     /// Everything after the decision to close: forget the client, then let it read what was said last.
     async fn end(mut self, admitted: bool) {
         let connection = Arc::clone(&self.connection);
-        let shared = Arc::clone(&connection.broker);
-        let reason = lock(&connection.outbound)
-            .closing()
-            .unwrap_or(CloseReason::ClientClosed);
+        let shared = Arc::clone(&self.shared);
+        let reason = connection.outbound.closing().unwrap_or(CloseReason::ClientClosed);
         let ended = connection.snapshot_at_end(reason);
         #[expect(clippy::mutable_key_type, reason = "the key is the sid, which never changes")]
         let subscriptions = std::mem::take(&mut *lock(&connection.subscriptions));
@@ -422,7 +429,7 @@ impl Session {
             shared.routing.remove(&subscription.0);
         }
         if let Some(attachment) = self.held.take() {
-            attachment.gate.forget(&connection);
+            attachment.gate.forget(&connection.outbound.waiter);
         }
         shared.unregister(&connection, ended);
         if admitted {
@@ -439,26 +446,26 @@ impl Session {
             let until = (Instant::now() + LINGER).into();
             // A client that does not read its last words has had its time.
             let _ = tokio::time::timeout_at(until, self.flush_rest()).await;
-            connection.release_socket();
+            connection.outbound.release_socket();
             if reason != CloseReason::ServerShutdown {
                 let _ = tokio::time::timeout_at(until, self.discard_input()).await;
             }
         }
-        connection.release_socket();
+        connection.outbound.release_socket();
     }
 
     async fn flush_rest(&self) {
         let connection = &self.connection;
         loop {
-            let wake = connection.wake.notified();
-            if connection.is_flushed() {
+            let wake = connection.outbound.waiter.woken();
+            if connection.outbound.is_flushed() {
                 return;
             }
-            if connection.is_armed() {
+            if connection.outbound.is_armed() {
                 if self.reader.socket().writable().await.is_err() {
                     return;
                 }
-                connection.continue_writing();
+                connection.outbound.continue_writing();
             } else {
                 wake.await;
             }

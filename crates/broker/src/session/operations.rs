@@ -11,13 +11,14 @@ use seaway_nats_protocol::{ErrorText, Operation, ParseError, ParseLimits, Parsed
 use super::connecting::{Verification, Verified};
 use super::timers::Timers;
 use crate::access::Verdicts;
-use crate::broker::Shared;
 use crate::connection::Connection;
 use crate::gather::{Aftermath, Audience, Gatherer, Message, Origin};
 use crate::lock::lock;
+use crate::owner::{Owner, Subscription};
 use crate::reason::CloseReason;
+use crate::routing::BySid;
 use crate::settings::Settings;
-use crate::subscription::{BySid, Owner, Subscription};
+use crate::shared::Shared;
 
 /// Queue name that is refused to clients (§2.1).
 const RESERVED_QUEUE: &[u8] = b"_sys_";
@@ -162,14 +163,14 @@ impl Client {
     /// Handles all whole operations at the front of `data`; with `verified`, what the CONNECT before it waited for first.
     pub(super) fn handle_batch(
         &mut self,
+        shared: &Shared,
         connection: &Arc<Connection>,
         timers: &mut Timers,
         gatherer: &mut Gatherer,
         data: &[u8],
         verified: Option<Verified>,
     ) -> Batch {
-        let shared = &*connection.broker;
-        self.adopt(connection);
+        self.adopt(shared, connection);
         let trace = tracing::enabled!(tracing::Level::TRACE);
         let mut turn = Turn {
             connection,
@@ -214,7 +215,7 @@ impl Client {
             shared.counters.in_messages.fetch_add(turn.messages, Ordering::Relaxed);
             shared.counters.in_bytes.fetch_add(turn.bytes, Ordering::Relaxed);
         }
-        let aftermath = gatherer.finish(shared, self.origin(connection));
+        let aftermath = gatherer.finish(&shared.routing, &shared.counters, self.origin(connection));
         Batch {
             consumed: consumed_all,
             needed,
@@ -317,13 +318,15 @@ impl Client {
             tail: publish.tail,
         };
         let origin = self.origin(turn.connection);
-        let receivers = turn.gatherer.deliver(turn.shared, publish.subject, &message, origin);
+        let receivers = turn
+            .gatherer
+            .deliver(&turn.shared.routing, publish.subject, &message, origin);
         if receivers == 0
             && self.no_responders
             && let Some(reply) = publish.reply
         {
             turn.gatherer
-                .no_responders(turn.shared, turn.connection, reply, publish.subject, origin);
+                .no_responders(&turn.shared.routing, turn.connection, reply, publish.subject, origin);
         }
     }
 
@@ -374,7 +377,7 @@ impl Client {
 
     fn unsubscribe(&mut self, turn: &mut Turn<'_>, sid: &[u8], max: Option<u64>) {
         // What this batch delivered so far counts.
-        turn.gatherer.settle(turn.shared, self.origin(turn.connection));
+        turn.gatherer.settle(&turn.shared.routing, self.origin(turn.connection));
         let known = lock(&turn.connection.subscriptions)
             .get(sid)
             .map(|known| Arc::clone(&known.0));
@@ -385,7 +388,7 @@ impl Client {
                     // From now on each delivery has to be counted at once.
                     turn.shared.routing.raise(subscription.subject());
                 }
-                Some(_) | None => turn.shared.end_subscription(&subscription),
+                Some(_) | None => turn.shared.routing.end(&subscription),
             }
         }
         self.acknowledge(turn);

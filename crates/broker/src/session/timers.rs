@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use seaway_nats_protocol::ErrorText;
 use seaway_nats_protocol::write::{PING, write_error};
 
-use crate::broker::Shared;
 use crate::connection::Connection;
 use crate::limits::{FIRST_PING, RTT_REFRESH};
 use crate::reason::CloseReason;
+use crate::shared::Shared;
 
 pub(super) struct Timers {
     next_ping: Instant,
@@ -44,11 +44,11 @@ impl Timers {
             Some(due) => self.next_ping.min(due),
             None => self.next_ping,
         };
-        if !connection.is_armed() {
+        if !connection.outbound.is_armed() {
             return next;
         }
-        match connection.blocked_since() {
-            Some(since) => next.min(since + connection.broker.options.write_deadline),
+        match connection.outbound.blocked_since() {
+            Some(since) => next.min(since + connection.outbound.bounds.write_deadline),
             None => next,
         }
     }
@@ -92,12 +92,12 @@ impl Timers {
     }
 
     /// The timer fired. `held` means that the connection is not being read.
-    pub(super) fn fire(&mut self, connection: &Connection, now: Instant, held: bool) {
-        let options = &connection.broker.options;
-        if let Some(since) = connection.blocked_since()
+    pub(super) fn fire(&mut self, shared: &Shared, connection: &Connection, now: Instant, held: bool) {
+        let options = &shared.options;
+        if let Some(since) = connection.outbound.blocked_since()
             && now.saturating_duration_since(since) >= options.write_deadline
         {
-            connection.close(CloseReason::SlowConsumerWriteDeadline);
+            connection.outbound.close(CloseReason::SlowConsumerWriteDeadline);
             return;
         }
         if self.authentication_due.is_some_and(|due| now >= due) {
@@ -117,24 +117,20 @@ impl Timers {
         if self.outstanding >= options.ping_max {
             let mut refusal = Vec::new();
             write_error(&mut refusal, &ErrorText::StaleConnection);
-            connection.send(&mut refusal, 0, 0);
-            connection
-                .broker
-                .counters
-                .stale_connections
-                .fetch_add(1, Ordering::Relaxed);
+            connection.outbound.send(&mut refusal, 0, 0);
+            shared.counters.stale_connections.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(
                 "{} - cid:{} - Stale Client Connection - Closing",
                 connection.peer,
                 connection.id
             );
-            connection.close(CloseReason::StaleConnection);
+            connection.outbound.close(CloseReason::StaleConnection);
             return;
         }
         self.outstanding += 1;
         self.ping_sent = Some(now);
         tracing::trace!("{} - cid:{} - ->> [PING]", connection.peer, connection.id);
-        connection.send(&mut PING.to_vec(), 0, 0);
+        connection.outbound.send(&mut PING.to_vec(), 0, 0);
     }
 }
 

@@ -5,30 +5,26 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use crate::attachment::AttachmentShared;
-use crate::connection::Connection;
+/// What the table has to know of whoever subscribes.
+pub(crate) trait Handle {
+    /// The connection or attachment; unique within the process.
+    fn id(&self) -> u64;
 
-/// Who receives.
-pub(crate) enum Owner {
-    /// A client on a socket.
-    Connection(Arc<Connection>),
-    /// An in-process sink; it gets the tag with every message.
-    Attachment {
-        shared: Arc<AttachmentShared>,
-        tag: u64,
-        /// Publishers that reach it may be held at the gate.
-        holdable: bool,
-    },
+    /// Whether messages on `subject` are kept from its subscriptions in `queue`.
+    fn withholds(&self, subject: &[u8], queue: Option<&[u8]>) -> bool;
+
+    /// Whether a delivery gives it the right to answer.
+    fn answers(&self) -> bool;
 }
 
 /// A subscription in the routing table.
-pub(crate) struct Subscription {
+pub(crate) struct Subscription<H> {
     /// Subject, queue and sid, one after the other.
     text: Box<[u8]>,
     subject_end: u32,
     queue_end: u32,
     grouped: bool,
-    pub(crate) owner: Owner,
+    pub(crate) owner: H,
     /// Messages delivered since SUB. Plain deliveries are added once per batch, limited ones at once.
     pub(crate) delivered: AtomicU64,
     /// Ends after this many messages since SUB; 0 means never. Only the owner's UNSUB sets it.
@@ -39,8 +35,8 @@ pub(crate) struct Subscription {
     pub(crate) position: AtomicU32,
 }
 
-impl Subscription {
-    pub(crate) fn new(subject: &[u8], queue: Option<&[u8]>, sid: &[u8], owner: Owner) -> Arc<Self> {
+impl<H: Handle> Subscription<H> {
+    pub(crate) fn new(subject: &[u8], queue: Option<&[u8]>, sid: &[u8], owner: H) -> Arc<Self> {
         let queue_text = queue.unwrap_or_default();
         let text = [subject, queue_text, sid].concat().into_boxed_slice();
         let end = |length: usize| u32::try_from(length).expect("control lines are far below 4 GiB");
@@ -71,10 +67,7 @@ impl Subscription {
     }
 
     pub(crate) fn owner_id(&self) -> u64 {
-        match &self.owner {
-            Owner::Connection(connection) => connection.id,
-            Owner::Attachment { shared, .. } => shared.id,
-        }
+        self.owner.id()
     }
 
     /// Takes one delivery out of the limit. Returns whether the message may be delivered, and whether it is the last.
@@ -90,47 +83,47 @@ impl Subscription {
 }
 
 /// A subscription in the set of its connection, found by sid.
-pub(crate) struct BySid(pub(crate) Arc<Subscription>);
+pub(crate) struct BySid<H>(pub(crate) Arc<Subscription<H>>);
 
-impl Borrow<[u8]> for BySid {
+impl<H: Handle> Borrow<[u8]> for BySid<H> {
     fn borrow(&self) -> &[u8] {
         self.0.sid()
     }
 }
 
-impl Hash for BySid {
-    fn hash<H: Hasher>(&self, state: &mut H) {
+impl<H: Handle> Hash for BySid<H> {
+    fn hash<S: Hasher>(&self, state: &mut S) {
         self.0.sid().hash(state);
     }
 }
 
-impl PartialEq for BySid {
+impl<H: Handle> PartialEq for BySid<H> {
     fn eq(&self, other: &Self) -> bool {
         self.0.sid() == other.0.sid()
     }
 }
 
-impl Eq for BySid {}
+impl<H: Handle> Eq for BySid<H> {}
 
 /// A subscription that stands for its subject in the table of literal subjects, which so needs no text of its own.
-pub(crate) struct BySubject(pub(crate) Arc<Subscription>);
+pub(crate) struct BySubject<H>(pub(crate) Arc<Subscription<H>>);
 
-impl Borrow<[u8]> for BySubject {
+impl<H: Handle> Borrow<[u8]> for BySubject<H> {
     fn borrow(&self) -> &[u8] {
         self.0.subject()
     }
 }
 
-impl Hash for BySubject {
-    fn hash<H: Hasher>(&self, state: &mut H) {
+impl<H: Handle> Hash for BySubject<H> {
+    fn hash<S: Hasher>(&self, state: &mut S) {
         self.0.subject().hash(state);
     }
 }
 
-impl PartialEq for BySubject {
+impl<H: Handle> PartialEq for BySubject<H> {
     fn eq(&self, other: &Self) -> bool {
         self.0.subject() == other.0.subject()
     }
 }
 
-impl Eq for BySubject {}
+impl<H: Handle> Eq for BySubject<H> {}

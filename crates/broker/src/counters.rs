@@ -1,0 +1,61 @@
+//! Totals of the whole broker, and the clock its connections share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Totals over all connections, raised once per batch.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) in_messages: AtomicU64,
+    pub(crate) in_bytes: AtomicU64,
+    pub(crate) out_messages: AtomicU64,
+    pub(crate) out_bytes: AtomicU64,
+    pub(crate) slow_consumers: AtomicU64,
+    pub(crate) stale_connections: AtomicU64,
+    pub(crate) stalled_clients: AtomicU64,
+    pub(crate) total_connections: AtomicU64,
+    pub(crate) route_lookups: AtomicU64,
+    pub(crate) route_misses: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn sent(&self, messages: u64, bytes: u64) {
+        if messages > 0 {
+            self.out_messages.fetch_add(messages, Ordering::Relaxed);
+            self.out_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn looked_up(&self, lookups: u64, misses: u64) {
+        if lookups > 0 {
+            self.route_lookups.fetch_add(lookups, Ordering::Relaxed);
+        }
+        if misses > 0 {
+            self.route_misses.fetch_add(misses, Ordering::Relaxed);
+        }
+    }
+}
+
+/// When the broker was made, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    pub(crate) started: Instant,
+    pub(crate) started_at: SystemTime,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+        }
+    }
+
+    pub(crate) fn nanoseconds_since_start(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.started).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn wall_clock(&self, nanoseconds_since_start: u64) -> SystemTime {
+        self.started_at + Duration::from_nanos(nanoseconds_since_start)
+    }
+}

@@ -1,0 +1,83 @@
+//! How the tasks of connections are woken, and the gate that holds publishers back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use crate::lock::lock;
+
+/// The task of one connection, as far as others may wake it.
+#[derive(Default)]
+pub(crate) struct Waiter {
+    notify: Notify,
+    /// Whether it is on the list of a closed gate.
+    at_gate: AtomicBool,
+}
+
+impl Waiter {
+    /// Makes the task look again at what it waits for.
+    pub(crate) fn wake(&self) {
+        self.notify.notify_one();
+    }
+
+    /// Waits for [`Waiter::wake`]; only for the connection's task.
+    pub(crate) fn woken(&self) -> tokio::sync::futures::Notified<'_> {
+        self.notify.notified()
+    }
+}
+
+/// Holds back connections that publish to holdable subscriptions. While it is closed, a connection that has just
+/// delivered to one is not read until it opens; everybody else, and everything sent to the connection, goes on.
+#[derive(Default)]
+pub struct Gate {
+    closed: AtomicBool,
+    waiting: Mutex<Vec<Arc<Waiter>>>,
+}
+
+impl Gate {
+    /// From now on publishers are held.
+    pub fn close(&self) {
+        let _waiting = lock(&self.waiting);
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets all held publishers go on.
+    pub fn open(&self) {
+        let waiting = {
+            let mut waiting = lock(&self.waiting);
+            self.closed.store(false, Ordering::SeqCst);
+            std::mem::take(&mut *waiting)
+        };
+        for waiter in waiting {
+            waiter.at_gate.store(false, Ordering::SeqCst);
+            waiter.wake();
+        }
+    }
+
+    /// Whether publishers are held.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Puts a connection on the list of those to wake, unless the gate is open. Returns whether it has to wait.
+    pub(crate) fn hold(&self, waiter: &Arc<Waiter>) -> bool {
+        if !self.is_closed() {
+            return false;
+        }
+        let mut waiting = lock(&self.waiting);
+        if !self.is_closed() {
+            return false;
+        }
+        if !waiter.at_gate.swap(true, Ordering::SeqCst) {
+            waiting.push(Arc::clone(waiter));
+        }
+        true
+    }
+
+    /// Forgets a connection that ends while it waits.
+    pub(crate) fn forget(&self, waiter: &Arc<Waiter>) {
+        lock(&self.waiting).retain(|waiting| !Arc::ptr_eq(waiting, waiter));
+    }
+}

@@ -1,0 +1,92 @@
+//! Pictures of the whole broker and of many connections, for monitoring.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::broker::Broker;
+use crate::connection::Connection;
+use crate::lock::lock;
+use crate::snapshot::{
+    BrokerSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, SubscriptionDetail, TlsSnapshot,
+};
+
+impl Broker {
+    /// Numbers of the whole broker.
+    #[must_use]
+    pub fn snapshot(&self) -> BrokerSnapshot {
+        let shared = &self.shared;
+        let counters = &shared.counters;
+        let routing = shared.routing.counters();
+        let settings = shared.settings();
+        BrokerSnapshot {
+            server_id: shared.server_id.clone(),
+            server_name: shared.server_name().to_owned(),
+            started_at: shared.clock.started_at,
+            uptime: shared.clock.started.elapsed(),
+            auth_required: settings.access.is_required(),
+            tls: settings.tls.as_ref().map(|tls| TlsSnapshot {
+                required: !tls.options().allow_plain,
+                verify: tls.options().verify,
+                timeout: tls.timeout(),
+            }),
+            auth_timeout: settings.authentication_time(),
+            max_connections: settings.max_connections,
+            max_payload: settings.max_payload,
+            max_control_line: settings.max_control_line,
+            connections: shared.connections.load(Ordering::Acquire),
+            total_connections: counters.total_connections.load(Ordering::Relaxed),
+            subscriptions: routing.subscriptions,
+            in_messages: counters.in_messages.load(Ordering::Relaxed),
+            in_bytes: counters.in_bytes.load(Ordering::Relaxed),
+            out_messages: counters.out_messages.load(Ordering::Relaxed),
+            out_bytes: counters.out_bytes.load(Ordering::Relaxed),
+            slow_consumers: counters.slow_consumers.load(Ordering::Relaxed),
+            stale_connections: counters.stale_connections.load(Ordering::Relaxed),
+            stalled_clients: counters.stalled_clients.load(Ordering::Relaxed),
+            routing_inserts: routing.inserts,
+            routing_removes: routing.removes,
+            route_lookups: counters.route_lookups.load(Ordering::Relaxed),
+            route_misses: counters.route_misses.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Connections by ascending id. The registry is locked only while references are copied.
+    #[must_use]
+    pub fn connections(&self, filter: &ConnectionFilter) -> Vec<ConnectionSnapshot> {
+        let wanted = |id: u64| filter.connection_id.is_none_or(|wanted| wanted == id);
+        let (live, closed) = {
+            let registry = lock(&self.shared.registry);
+            let live: Vec<Arc<Connection>> = match filter.state {
+                ConnectionState::Open | ConnectionState::All => registry
+                    .live()
+                    .filter(|connection| wanted(connection.id))
+                    .cloned()
+                    .collect(),
+                ConnectionState::Closed => Vec::new(),
+            };
+            let closed: Vec<ConnectionSnapshot> = match filter.state {
+                ConnectionState::Closed | ConnectionState::All => registry
+                    .closed
+                    .iter()
+                    .filter(|closed| wanted(closed.id))
+                    .cloned()
+                    .collect(),
+                ConnectionState::Open => Vec::new(),
+            };
+            (live, closed)
+        };
+        let mut snapshots = closed;
+        if filter.subscriptions == SubscriptionDetail::Count {
+            snapshots
+                .iter_mut()
+                .for_each(|closed| closed.subscription_list = Vec::new());
+        }
+        let kept = match filter.subscriptions {
+            SubscriptionDetail::Count => 0,
+            SubscriptionDetail::List => usize::MAX,
+        };
+        snapshots.extend(live.iter().map(|connection| connection.snapshot(kept)));
+        snapshots.sort_by_key(|snapshot| snapshot.id);
+        snapshots
+    }
+}

@@ -1,0 +1,102 @@
+//! Who subscribes: clients on sockets and in-process parties. The routing table is told no more of them than it asks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use crate::connection::Connection;
+use crate::gate::Gate;
+use crate::lock::lock;
+use crate::routing::{Handle, RoutingTable};
+use crate::sink::{BatchPool, Sink};
+
+/// The broker's table of subscriptions.
+pub(crate) type Routing = RoutingTable<Owner>;
+pub(crate) type Subscription = crate::routing::Subscription<Owner>;
+pub(crate) type Target = crate::routing::Target<Owner>;
+
+/// Who receives.
+pub(crate) enum Owner {
+    /// A client on a socket.
+    Connection(Arc<Connection>),
+    /// An in-process sink; it gets the tag with every message.
+    Attachment {
+        shared: Arc<AttachmentShared>,
+        tag: u64,
+        /// Publishers that reach it may be held at the gate.
+        holdable: bool,
+    },
+}
+
+impl Handle for Owner {
+    fn id(&self) -> u64 {
+        match self {
+            Owner::Connection(connection) => connection.id,
+            Owner::Attachment { shared, .. } => shared.id,
+        }
+    }
+
+    fn withholds(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
+        match self {
+            Owner::Connection(connection) => connection.admission.withholds(subject, queue),
+            Owner::Attachment { .. } => false,
+        }
+    }
+
+    fn answers(&self) -> bool {
+        match self {
+            Owner::Connection(connection) => connection.admission.answers(),
+            Owner::Attachment { .. } => false,
+        }
+    }
+}
+
+impl RoutingTable<Owner> {
+    /// Removes a subscription from the table and from its owner.
+    pub(crate) fn end(&self, subscription: &Arc<Subscription>) {
+        if !self.remove(subscription) {
+            return;
+        }
+        match &subscription.owner {
+            Owner::Connection(connection) => {
+                let mut subscriptions = lock(&connection.subscriptions);
+                let same = subscriptions
+                    .get(subscription.sid())
+                    .is_some_and(|known| Arc::ptr_eq(&known.0, subscription));
+                if same {
+                    subscriptions.remove(subscription.sid());
+                }
+            }
+            Owner::Attachment { shared, tag, .. } => shared.forget(*tag, subscription),
+        }
+    }
+}
+
+/// What the broker's hot paths see of an attachment.
+pub(crate) struct AttachmentShared {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) pool: Arc<BatchPool>,
+    pub(crate) subscriptions: Mutex<HashMap<u64, Vec<Arc<Subscription>>>>,
+}
+
+impl AttachmentShared {
+    pub(crate) fn new(id: u64, name: &str, sink: Arc<dyn Sink>) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            sink,
+            gate: Arc::new(Gate::default()),
+            pool: Arc::default(),
+            subscriptions: Mutex::default(),
+        }
+    }
+
+    fn forget(&self, tag: u64, subscription: &Arc<Subscription>) {
+        let mut subscriptions = lock(&self.subscriptions);
+        if let Some(list) = subscriptions.get_mut(&tag) {
+            list.retain(|known| !Arc::ptr_eq(known, subscription));
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What all parts of the broker share.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use foldhash::fast::RandomState;
+use seaway_nats_protocol::ServerInfo;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::connection::Connection;
+use crate::counters::{Clock, Counters};
+use crate::identity::server_id;
+use crate::limits::VERIFICATIONS_MAX;
+use crate::lock::{lock, read};
+use crate::options::BrokerOptions;
+use crate::owner::Routing;
+use crate::settings::Settings;
+use crate::snapshot::ConnectionSnapshot;
+use crate::workspace::WorkspacePool;
+
+/// Live connections by slot, and the ended ones that monitoring still shows.
+#[derive(Default)]
+pub(crate) struct Registry {
+    slots: Vec<Option<Arc<Connection>>>,
+    free: Vec<u32>,
+    /// Slots of live connections by id.
+    by_id: HashMap<u64, u32, RandomState>,
+    pub(crate) closed: VecDeque<ConnectionSnapshot>,
+}
+
+impl Registry {
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        self.slots.iter().flatten()
+    }
+
+    /// The live connection with this id.
+    pub(crate) fn find(&self, id: u64) -> Option<&Arc<Connection>> {
+        let slot = *self.by_id.get(&id)?;
+        self.slots[slot as usize].as_ref()
+    }
+}
+
+/// Everything that connections, attachments and monitoring share.
+pub(crate) struct Shared {
+    pub(crate) options: BrokerOptions,
+    /// Replaced by a reload; what concerns `options` too counts from here.
+    pub(crate) settings: RwLock<Arc<Settings>>,
+    /// Bounds how many passwords are being compared with hashes.
+    pub(crate) verifications: Arc<Semaphore>,
+    pub(crate) server_id: String,
+    pub(crate) clock: Clock,
+    pub(crate) routing: Routing,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) workspaces: WorkspacePool,
+    pub(crate) registry: Mutex<Registry>,
+    /// Connections being served; refused ones are never counted.
+    pub(crate) connections: AtomicUsize,
+    /// Sessions whose task has not ended, refused and lingering ones included.
+    pub(crate) sessions: AtomicUsize,
+    pub(crate) session_ended: Notify,
+    pub(crate) stopping: watch::Sender<bool>,
+    bound_port: AtomicU16,
+    next_id: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(options: BrokerOptions) -> Self {
+        let workspaces = WorkspacePool::new(options.max_pending);
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            settings: RwLock::new(Arc::new(Settings::new(&options))),
+            verifications: Arc::new(Semaphore::new(processors.min(VERIFICATIONS_MAX))),
+            options,
+            server_id: server_id(),
+            clock: Clock::new(),
+            routing: Routing::new(),
+            counters: Arc::default(),
+            workspaces,
+            registry: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            sessions: AtomicUsize::new(0),
+            session_ended: Notify::new(),
+            stopping: watch::Sender::new(false),
+            bound_port: AtomicU16::new(0),
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    /// What counts at this moment.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&read(&self.settings))
+    }
+
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The INFO of a client; the caller adds what concerns one moment only.
+    pub(crate) fn info(&self, client_id: u64, client_ip: String) -> ServerInfo {
+        let settings = self.settings();
+        let (host, port) = self.options.advertised(self.bound_port.load(Ordering::Relaxed));
+        ServerInfo {
+            server_id: self.server_id.clone(),
+            server_name: self.server_name().to_owned(),
+            version: self.options.version.clone(),
+            proto: 1,
+            git_commit: self.options.git_commit.clone(),
+            go: "rust".into(),
+            host,
+            port,
+            headers: !self.options.no_header_support,
+            auth_required: settings.access.is_required(),
+            tls_required: settings.tls.as_ref().is_some_and(|tls| !tls.options().allow_plain),
+            tls_available: settings.tls.as_ref().is_some_and(|tls| tls.options().allow_plain),
+            tls_verify: settings.tls.as_ref().is_some_and(|tls| tls.options().verify),
+            max_payload: settings.max_payload,
+            client_id,
+            client_ip,
+            connect_urls: self.options.connect_urls.clone(),
+            ..ServerInfo::default()
+        }
+    }
+
+    pub(crate) fn server_name(&self) -> &str {
+        if self.options.server_name.is_empty() {
+            &self.server_id
+        } else {
+            &self.options.server_name
+        }
+    }
+
+    pub(crate) fn set_bound_port(&self, port: u16) {
+        // The first listener is the one that is advertised.
+        let _ = self
+            .bound_port
+            .compare_exchange(0, port, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Puts a connection, made by `make` from its slot, among the live ones.
+    pub(crate) fn register(&self, make: impl FnOnce(u32) -> Connection) -> Arc<Connection> {
+        let mut registry = lock(&self.registry);
+        let slot = match registry.free.pop() {
+            Some(slot) => slot,
+            None => {
+                registry.slots.push(None);
+                u32::try_from(registry.slots.len() - 1).expect("descriptors end long before 2^32 connections")
+            }
+        };
+        let connection = Arc::new(make(slot));
+        registry.slots[slot as usize] = Some(Arc::clone(&connection));
+        registry.by_id.insert(connection.id, slot);
+        connection
+    }
+
+    /// Takes a connection from the live ones and remembers its end.
+    pub(crate) fn unregister(&self, connection: &Connection, ended: ConnectionSnapshot) {
+        let mut registry = lock(&self.registry);
+        registry.slots[connection.slot as usize] = None;
+        registry.by_id.remove(&connection.id);
+        registry.free.push(connection.slot);
+        if self.options.max_closed_clients > 0 {
+            while registry.closed.len() >= self.options.max_closed_clients {
+                registry.closed.pop_front();
+            }
+            registry.closed.push_back(ended);
+        }
+    }
+}
