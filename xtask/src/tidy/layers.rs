@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// The crates from the ground up. Each may use only those before it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "nats-protocol",
     "stan-protocol",
     "journal",
@@ -14,6 +14,7 @@ const ORDER: [&str; 13] = [
     "broker",
     "config",
     "monitor",
+    "original",
     "client",
     "bench",
     "cli",
@@ -22,7 +23,7 @@ const ORDER: [&str; 13] = [
 ];
 
 /// What a crate must not use although it stands above it, or although it is somebody else's.
-const FORBIDDEN: [(&str, &[&str]); 9] = [
+const FORBIDDEN: [(&str, &[&str]); 10] = [
     (
         "nats-protocol",
         &["tokio", "socket2", "rustix", "tracing", "seaway-stan-protocol"],
@@ -54,6 +55,19 @@ const FORBIDDEN: [(&str, &[&str]); 9] = [
             "seaway-streaming",
             "seaway-store",
             "seaway-journal",
+        ],
+    ),
+    (
+        "original",
+        &[
+            "tokio",
+            "socket2",
+            "seaway-journal",
+            "seaway-streaming",
+            "seaway-store",
+            "seaway-broker",
+            "seaway-config",
+            "seaway-monitor",
         ],
     ),
     (

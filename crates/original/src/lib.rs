@@ -1,0 +1,45 @@
+//! Reads the data directory of NATS Streaming 0.10 to 0.25; knows nothing of Seaway's own store.
+//!
+//! - [`Directory`] opens a directory: who wrote it, its clients, its channels;
+//! - [`Channel`] has the subscriptions of a channel, and [`Messages`] its messages in order, over all slices;
+//! - [`check`] reads everything and reports what there is, and everything odd ([`Finding`]).
+//!
+//! Nothing here writes, and no bytes on a disk make it panic or take memory without bound: what a file says is checked before it
+//! is believed. An index is used when it proves good, and otherwise replaced by a look through the data, in memory. Memory is
+//! bounded by `limits`, not by the size of a channel.
+
+#![forbid(unsafe_code)]
+
+mod channel;
+mod check;
+mod crc;
+mod directory;
+mod encryption;
+mod entities;
+mod error;
+mod finding;
+mod frames;
+mod limits;
+mod messages;
+mod occupation;
+mod pending;
+mod protobuf;
+mod records;
+mod report;
+mod slice;
+mod window;
+
+pub use channel::Channel;
+pub use check::check;
+pub use directory::{Directory, Options, POLYNOMIAL_DEFAULT};
+pub use encryption::{Key, Opener, Undecryptable, looks_encrypted};
+pub use entities::{Clients, Subscription, Subscriptions};
+pub use error::Error;
+pub use finding::{Finding, Findings, Kind, Severity};
+pub use limits::{FINDINGS_MAX, RECORD_BYTES_MAX};
+pub use messages::Messages;
+pub use pending::Pending;
+pub use records::{ClientInfo, Message, ServerInfo, SubState};
+pub use report::{
+    ChannelReport, Client, Disk, Report, Server, Status, SubscriptionKind, SubscriptionReport, Totals, Verdict,
+};
