@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::adopt::AdoptArguments;
 use crate::context::ContextCommand;
 use crate::install::InstallArguments;
 use crate::look::{
@@ -62,6 +63,10 @@ pub(crate) enum Command {
     Context(ContextCommand),
     /// Make `nats-streaming-server`, with that server's flags and defaults, of this program
     InstallAsNatsStreamingServer(InstallArguments),
+    /// Say what taking over a data directory of NATS Streaming would find
+    ///
+    /// Reads all of it, and changes nothing. Stop the server first: what it still writes cannot be judged.
+    Adopt(AdoptArguments),
     /// Print a completion script for a shell
     ///
     /// Bash: `source <(seaway completions bash)`. Zsh: put the output into a file `_seaway` in a directory of $fpath. Fish: put it

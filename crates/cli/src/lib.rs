@@ -3,6 +3,7 @@
 //! [`main`] understands a command line and performs it. The server's own flags are none of its business.
 
 mod admin;
+mod adopt;
 mod arguments;
 mod connection;
 mod context;
@@ -106,6 +107,7 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
         Command::Context(command) => return context::run(command, &connection, output),
         Command::InstallAsNatsStreamingServer(arguments) => return install::run(&arguments, output),
         Command::Completions { shell } => return completions(shell, output),
+        Command::Adopt(arguments) => return adopt::run(&arguments, output),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -126,7 +128,10 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
             Command::Clients(arguments) => look::clients(arguments, &connection, output).await,
             Command::Why(arguments) => look::why(arguments, &connection, output).await,
             Command::Server(command) => look::server(command, &connection, output).await,
-            Command::Context(_) | Command::InstallAsNatsStreamingServer(_) | Command::Completions { .. } => Ok(()),
+            Command::Adopt(_)
+            | Command::Context(_)
+            | Command::InstallAsNatsStreamingServer(_)
+            | Command::Completions { .. } => Ok(()),
         }
     });
     runtime.shutdown_background();

@@ -1,0 +1,308 @@
+//! `seaway adopt --check`: what a data directory of NATS Streaming holds, and what taking it over would make of it.
+
+use std::path::PathBuf;
+
+use seaway_original::{ChannelReport, Finding, Key, Options, Report, Severity, SubscriptionReport, Verdict, check};
+
+use crate::failure::{Failure, Outcome};
+use crate::output::{Align, Output};
+use crate::readable::{count, counted, printable, size};
+
+/// The original's own variable; it counts when no file is named.
+const KEY_VARIABLE: &str = "NATS_STREAMING_ENCRYPTION_KEY";
+/// Names listed in one line.
+const NAMES_LISTED_MAX: usize = 10;
+
+/// What to look at, and how its server was configured.
+#[derive(clap::Args)]
+pub(crate) struct AdoptArguments {
+    /// Its data directory (the server's -dir)
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    directory: PathBuf,
+    /// Read everything, say what there is, and change nothing
+    #[arg(long)]
+    check: bool,
+    /// File with the server's encryption key [default: the variable NATS_STREAMING_ENCRYPTION_KEY]
+    #[arg(long, value_name = "FILE")]
+    encryption_key_file: Option<PathBuf>,
+    /// The server's -file_crc_poly
+    #[arg(long, value_name = "NUMBER", default_value_t = seaway_original::POLYNOMIAL_DEFAULT, value_parser = clap::value_parser!(u32).range(1..))]
+    file_crc_poly: u32,
+}
+
+pub(crate) fn run(arguments: &AdoptArguments, output: &mut Output) -> Outcome {
+    if !arguments.check {
+        return Err(Failure::usage(
+            "taking a directory over is not there yet: `--check` says what it would find, and changes nothing",
+        ));
+    }
+    let options = Options {
+        polynomial: arguments.file_crc_poly,
+        key: key(arguments)?,
+    };
+    let report = check(&arguments.directory, &options, |_| {}).map_err(|error| Failure::failed(error.to_string()))?;
+    if output.is_json() {
+        output.json(&report)?;
+    } else {
+        show(&report, output)?;
+    }
+    match report.verdict {
+        Verdict::Ready => Ok(()),
+        Verdict::Losses | Verdict::Refused => Err(Failure::failed(verdict(&report))),
+    }
+}
+
+fn key(arguments: &AdoptArguments) -> Outcome<Option<Key>> {
+    if let Some(path) = &arguments.encryption_key_file {
+        let text = std::fs::read(path)
+            .map_err(|error| Failure::failed(format!("cannot read the key in {}: {error}", path.display())))?;
+        let line_end = text
+            .iter()
+            .rposition(|byte| !b"\r\n".contains(byte))
+            .map_or(0, |last| last + 1);
+        if line_end == 0 {
+            return Err(Failure::failed(format!("{} holds no key", path.display())));
+        }
+        return Ok(Some(Key::new(&text[..line_end])));
+    }
+    let variable = std::env::var_os(KEY_VARIABLE).filter(|key| !key.is_empty());
+    Ok(variable.map(|key| Key::new(key.as_encoded_bytes())))
+}
+
+fn show(report: &Report, output: &mut Output) -> Outcome {
+    let facts = facts(report);
+    output.facts(&facts)?;
+    if !report.channels.is_empty() {
+        output.line("")?;
+        let rows: Vec<_> = report.channels.iter().map(channel_row).collect();
+        output.table(&CHANNEL_COLUMNS, &rows)?;
+    }
+    let rows: Vec<_> = report
+        .channels
+        .iter()
+        .flat_map(|channel| {
+            channel
+                .subscriptions
+                .iter()
+                .map(|one| subscription_row(&channel.name, one))
+        })
+        .collect();
+    if !rows.is_empty() {
+        output.line("")?;
+        output.table(&SUBSCRIPTION_COLUMNS, &rows)?;
+    }
+    if !report.findings.is_empty() {
+        output.line("")?;
+        for finding in &report.findings {
+            output.line(&sentence(finding))?;
+        }
+    }
+    if report.findings_not_listed > 0 {
+        output.line(&format!("and {} more", counted(report.findings_not_listed, "finding")))?;
+    }
+    if report.verdict == Verdict::Ready {
+        output.line("")?;
+        output.line(&verdict(report))?;
+    }
+    Ok(())
+}
+
+fn facts(report: &Report) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("directory", report.directory.clone())];
+    match &report.server {
+        Some(server) => {
+            facts.push(("cluster ID", printable(&server.cluster_id).into_owned()));
+            let subjects = [&server.discovery, &server.publish, &server.subscribe, &server.acks];
+            let subjects = subjects.map(|subject| printable(subject).into_owned()).join(", ");
+            facts.push(("subjects", subjects));
+            if report.clustered {
+                facts.push(("cluster node", printable(&server.node_id).into_owned()));
+            }
+        }
+        None => facts.push(("cluster ID", "unknown".to_owned())),
+    }
+    facts.push(("file format", report.format_version.to_string()));
+    let totals = &report.totals;
+    let mut clients = count(totals.clients);
+    if !report.clients.is_empty() {
+        let names = report.clients.iter().take(NAMES_LISTED_MAX);
+        let names: Vec<_> = names.map(|client| printable(&client.id)).collect();
+        let more = if report.clients.len() > NAMES_LISTED_MAX {
+            ", ..."
+        } else {
+            ""
+        };
+        clients += &format!(" ({}{more})", names.join(", "));
+    }
+    facts.push(("clients", clients));
+    facts.push(("channels", count(totals.channels)));
+    facts.push((
+        "messages",
+        format!("{}, {}", count(totals.messages), size(totals.bytes)),
+    ));
+    facts.push((
+        "subscriptions",
+        format!(
+            "{}, {} of them durable, {} unacknowledged",
+            count(totals.subscriptions),
+            count(totals.durables),
+            counted(totals.pending, "message"),
+        ),
+    ));
+    let disk = &report.disk;
+    facts.push((
+        "disk",
+        format!(
+            "{} now; taking it over needs about {} more, {} are free",
+            size(disk.files_bytes),
+            size(disk.needed_bytes),
+            size(disk.free_bytes),
+        ),
+    ));
+    facts
+}
+
+const CHANNEL_COLUMNS: [(&str, Align); 8] = [
+    ("CHANNEL", Align::Left),
+    ("MESSAGES", Align::Right),
+    ("SIZE", Align::Right),
+    ("FIRST", Align::Right),
+    ("LAST", Align::Right),
+    ("MISSING", Align::Right),
+    ("FROM", Align::Left),
+    ("TO", Align::Left),
+];
+
+fn channel_row(channel: &ChannelReport) -> Vec<String> {
+    vec![
+        printable(&channel.name).into_owned(),
+        count(channel.messages),
+        size(channel.bytes),
+        count(channel.first_sequence),
+        count(channel.last_sequence),
+        count(channel.missing),
+        channel.first_time.clone().unwrap_or_default(),
+        channel.last_time.clone().unwrap_or_default(),
+    ]
+}
+
+const SUBSCRIPTION_COLUMNS: [(&str, Align); 8] = [
+    ("CHANNEL", Align::Left),
+    ("ID", Align::Right),
+    ("CLIENT", Align::Left),
+    ("DURABLE", Align::Left),
+    ("QUEUE", Align::Left),
+    ("STATE", Align::Left),
+    ("LAST SENT", Align::Right),
+    ("UNACKNOWLEDGED", Align::Right),
+];
+
+fn subscription_row(channel: &str, subscription: &SubscriptionReport) -> Vec<String> {
+    vec![
+        printable(channel).into_owned(),
+        subscription.id.to_string(),
+        printable(&subscription.client_id).into_owned(),
+        printable(&subscription.durable_name).into_owned(),
+        printable(&subscription.queue_group).into_owned(),
+        word(subscription.status),
+        count(subscription.last_sent),
+        count(subscription.pending),
+    ]
+}
+
+/// The word that `--json` has for it.
+fn word(value: impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// `loss: foo/msgs.1.dat at byte 36, sequence 2: a message is damaged ... -> left out ...`
+fn sentence(finding: &Finding) -> String {
+    let (meaning, action) = finding.kind.words();
+    let mut place = vec![printable(&finding.file).into_owned()];
+    place.extend(finding.offset.map(|offset| format!("byte {offset}")));
+    place.extend(finding.sequence.map(|sequence| format!("sequence {sequence}")));
+    place.extend(finding.count.map(|number| format!("count {number}")));
+    place.retain(|part| !part.is_empty());
+    let place = place.join(", ");
+    let separator = if place.is_empty() { "" } else { ": " };
+    format!("{}: {place}{separator}{meaning} -> {action}", word(finding.severity))
+}
+
+fn verdict(report: &Report) -> String {
+    let of = |severity| {
+        report
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .count() as u64
+    };
+    match report.verdict {
+        Verdict::Ready => "All of it can be taken over. Nothing was changed.".to_owned(),
+        Verdict::Losses => format!(
+            "{} could be taken over, but for what {} above say is lost; nothing was changed",
+            report.directory,
+            counted(of(Severity::Loss), "line"),
+        ),
+        Verdict::Refused => format!(
+            "{} cannot be taken over before what {} above say is settled; nothing was changed",
+            report.directory,
+            counted(of(Severity::Refusal), "line"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(severity: Severity, kind: seaway_original::Kind) -> Finding {
+        Finding {
+            severity,
+            kind,
+            file: "foo\u{1b}/msgs.1.dat".to_owned(),
+            offset: Some(36),
+            count: None,
+            sequence: Some(2),
+        }
+    }
+
+    #[test]
+    fn a_finding_is_one_line_that_names_the_place_and_what_is_done() {
+        let line = sentence(&finding(Severity::Loss, seaway_original::Kind::MessageDamaged));
+        let expected = "loss: foo\\u{1b}/msgs.1.dat, byte 36, sequence 2: a message is damaged: its bytes do not match its \
+                        checksum -> left out: an empty message takes its sequence";
+        assert_eq!(line, expected);
+        let nowhere = Finding {
+            file: String::new(),
+            offset: None,
+            sequence: None,
+            ..finding(Severity::Refusal, seaway_original::Kind::InUse)
+        };
+        assert_eq!(
+            sentence(&nowhere),
+            "refusal: a running process has it open -> stop the server first"
+        );
+    }
+
+    #[test]
+    fn keys_come_without_their_line_end() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let arguments = |path: &std::path::Path| AdoptArguments {
+            directory: PathBuf::new(),
+            check: true,
+            encryption_key_file: Some(path.to_owned()),
+            file_crc_poly: 1,
+        };
+        std::fs::write(file.path(), "mykey\r\n").expect("write");
+        let sealed = [
+            1, 0xa1, 0xb2, 0xc3, 0xd4, 0, 0, 0, 0, 0, 0, 0, 1, 0x28, 0xf2, 0x41, 0x67, 0x1f, 0x3e, 0x04, 0xad, 0x4c,
+            0xf0, 0x43, 0x59, 0x5d, 0x0a, 0xe2, 0x77, 0x64, 0xee, 0x47, 0x43, 0xd2,
+        ];
+        let key = key(&arguments(file.path())).expect("a key").expect("a key");
+        assert_eq!(key.of_channel(b"foo").open(&sealed).as_deref(), Ok(&b"hello"[..]));
+        std::fs::write(file.path(), "\n").expect("write");
+        assert!(super::key(&arguments(file.path())).is_err());
+        assert!(super::key(&arguments(std::path::Path::new("/nowhere"))).is_err());
+    }
+}
