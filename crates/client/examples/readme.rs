@@ -3,7 +3,7 @@
 
 use seaway_client::Start;
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = seaway_client::connect("test-cluster", "hello-rust").await?;
     client.publish("orders", "a glass of water").await?;

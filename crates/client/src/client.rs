@@ -1,32 +1,24 @@
 //! The connection that users hold.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use seaway_stan_protocol::{Message as _, messages};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::acks;
+use crate::attention::Attention;
 use crate::connection::Inner;
 use crate::error::{CloseError, ConnectError, Loss, PublishError};
 use crate::keeper;
 use crate::options::ConnectOptions;
 use crate::publish::{Outbox, PendingPublish};
 use crate::session::{Listening, Session, Task};
-use crate::subscribe::{Subscribe, check_channel};
+use crate::status::Status;
+use crate::subscribe::Subscribe;
+use crate::wanted::check_channel;
 use crate::wire::listen;
-
-/// How a connection is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Status {
-    /// It works.
-    Connected,
-    /// It was lost, and is being made anew.
-    Interrupted(Loss),
-    /// It has ended for good.
-    Ended(Loss),
-}
 
 /// A connection to a streaming server; clones share it.
 ///
@@ -69,7 +61,7 @@ pub enum Status {
 /// it.
 #[derive(Clone)]
 pub struct Client {
-    pub(crate) inner: Arc<Inner>,
+    inner: Arc<Inner>,
 }
 
 impl std::fmt::Debug for Client {
@@ -82,12 +74,46 @@ impl std::fmt::Debug for Client {
     }
 }
 
+/// The first and the longest pause between two attempts to connect.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+impl ConnectOptions {
+    /// Connects, for as long as [`retry_connect`](ConnectOptions::retry_connect) allows.
+    ///
+    /// # Errors
+    /// When the NATS server cannot be reached, no streaming server answers, or it refuses; see [`ConnectError`].
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        self.check()?;
+        let begun = Instant::now();
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.clone().connect_once().await {
+                Err(error) if error.may_pass() && begun.elapsed() + pause < self.connect_retry => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn connect_once(self) -> Result<Client, ConnectError> {
+        let attention = Arc::new(Attention::default());
+        let nats = match self.existing_nats() {
+            Some(nats) => nats.clone(),
+            None => self.connect_nats(Arc::clone(&attention)).await?,
+        };
+        Client::register(self, nats, attention).await
+    }
+}
+
 impl Client {
-    /// Registers over a NATS connection; `attention` is told when that was made anew.
-    pub(crate) async fn connect(
+    /// Registers over a NATS connection; `attention` is told when that breaks and when it was made anew.
+    async fn register(
         options: ConnectOptions,
         nats: async_nats::Client,
-        attention: Arc<Notify>,
+        attention: Arc<Attention>,
     ) -> Result<Self, ConnectError> {
         let outbox = Outbox::new(
             options.publishes_in_flight_max,
@@ -96,7 +122,7 @@ impl Client {
         );
         let outbox = Arc::new(outbox);
         let acknowledgements = listen(&nats, &outbox.subject, options.connect_timeout).await;
-        let acknowledgements = acknowledgements.map_err(|error| error.on_connect(&options))?;
+        let acknowledgements = acknowledgements.map_err(|error| error.on_connect(&options.cluster_id))?;
         let (session, Listening { heartbeats, pongs }) = Session::open(&nats, &options).await?;
         let (acks, ack_sender) = acks::queue();
         let registration = (session, heartbeats);
@@ -190,7 +216,7 @@ impl Client {
 
     /// Subscribes to a channel: choose what to receive, then await.
     pub fn subscribe(&self, channel: impl Into<String>) -> Subscribe {
-        Subscribe::new(self.clone(), channel.into())
+        Subscribe::new(Arc::clone(&self.inner), channel.into())
     }
 
     /// How the connection is, and how it changes.

@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use seaway_stan_protocol::{Message as _, errors, messages};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::acks::AckQueue;
-use crate::client::{Client, Status};
-use crate::delivery::{Deliveries, From, Service, Shared};
+use crate::attention::Attention;
+use crate::delivery::{Deliveries, Service, Shared};
 use crate::error::{CloseError, Loss, SubscribeError};
 use crate::options::ConnectOptions;
 use crate::publish::Outbox;
 use crate::session::{Session, Task};
-use crate::subscribe::Wanted;
-use crate::subscription::Subscription;
+use crate::status::Status;
+use crate::wanted::{From, Wanted};
 use crate::wire::{Unanswered, listen, request, subject, text};
 
 pub(crate) struct Inner {
@@ -27,7 +27,7 @@ pub(crate) struct Inner {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) heartbeats: tokio::sync::Mutex<Option<Task>>,
     /// Asks for a look at the connection right now.
-    pub(crate) attention: Arc<Notify>,
+    pub(crate) attention: Arc<Attention>,
     pub(crate) acks: AckQueue,
     session: RwLock<Arc<Session>>,
     subscriptions: Mutex<BTreeMap<u64, Weak<Shared>>>,
@@ -46,29 +46,13 @@ impl Drop for Leaving {
     }
 }
 
-/// A subscription that is being made. When this is dropped before it is there, it is one that is being ended.
-struct Making {
-    inner: Arc<Inner>,
-    given_up: Arc<OnceLock<Leaving>>,
-    is_made: bool,
-}
-
-impl Drop for Making {
-    fn drop(&mut self) {
-        if !self.is_made {
-            // It is set here only.
-            let _ = self.given_up.set(self.inner.leaving());
-        }
-    }
-}
-
 impl Inner {
     pub(crate) fn new(
         options: ConnectOptions,
         nats: async_nats::Client,
         outbox: Arc<Outbox>,
         acks: AckQueue,
-        attention: Arc<Notify>,
+        attention: Arc<Attention>,
         (session, heartbeats): (Session, Task),
     ) -> Self {
         Self {
@@ -116,6 +100,13 @@ impl Inner {
         shared.end(failure);
     }
 
+    /// Whether the NATS connection is broken. A connection that was given does not say when it breaks: it is asked.
+    pub(crate) fn is_disconnected(&self) -> bool {
+        let given = self.options.existing_nats();
+        self.attention.is_disconnected()
+            || given.is_some_and(|nats| nats.connection_state() == async_nats::connection::State::Disconnected)
+    }
+
     pub(crate) fn is_ended(&self) -> bool {
         matches!(&*self.status.borrow(), Status::Ended(_))
     }
@@ -125,7 +116,7 @@ impl Inner {
         let mut status = self.status.subscribe();
         loop {
             match &*status.borrow_and_update() {
-                Status::Connected => return Ok(self.session()),
+                Status::Connected | Status::Unreachable => return Ok(self.session()),
                 Status::Ended(loss) => return Err(loss.clone()),
                 Status::Interrupted(_) => {}
             }
@@ -138,12 +129,12 @@ impl Inner {
     pub(crate) fn interruption(&self) -> String {
         match &*self.status.borrow() {
             Status::Interrupted(loss) => format!("the connection is being made anew: {loss}"),
-            Status::Connected | Status::Ended(_) => "the connection is being made anew".to_owned(),
+            _ => "the connection is being made anew".to_owned(),
         }
     }
 
     /// The session, if the connection works before a request would have timed out.
-    async fn connected_in_time(&self) -> Result<Arc<Session>, SubscribeError> {
+    pub(crate) async fn connected_in_time(&self) -> Result<Arc<Session>, SubscribeError> {
         let wait = self.options.connect_timeout;
         match timeout(wait, self.connected()).await {
             Ok(Ok(session)) => Ok(session),
@@ -159,68 +150,29 @@ impl Inner {
         Leaving(self.leaving.clone())
     }
 
-    /// Makes a subscription. When the future is dropped, it is made and closed in the background.
-    pub(crate) async fn open_subscription(self: &Arc<Self>, wanted: Wanted) -> Result<Subscription, SubscribeError> {
-        if !wanted.durable_name.is_empty() {
-            // The durable may be one that this client is about to leave.
-            let mut leaving = self.leaving.subscribe();
-            let _ = timeout(self.options.connect_timeout, leaving.wait_for(|count| *count == 0)).await;
-        }
-        let given_up = Arc::new(OnceLock::new());
-        let mut making = Making {
-            inner: Arc::clone(self),
-            given_up: Arc::clone(&given_up),
-            is_made: false,
-        };
-        let inner = Arc::clone(self);
-        let made = tokio::spawn(async move {
-            let made = inner.make_subscription(wanted).await;
-            // A subscription that nobody waits for any more closes itself when the task ends.
-            (made, given_up)
-        });
-        let made = made.await;
-        making.is_made = true;
-        made.map_or(Err(SubscribeError::Closed), |(made, _)| made)
+    /// Waits until the subscriptions that are being ended have ended, as long as the server may take to answer.
+    pub(crate) async fn wait_for_leaving(&self) {
+        let mut leaving = self.leaving.subscribe();
+        let _ = timeout(self.options.connect_timeout, leaving.wait_for(|count| *count == 0)).await;
     }
 
-    async fn make_subscription(self: Arc<Self>, wanted: Wanted) -> Result<Subscription, SubscribeError> {
+    /// A subscription that the server does not know of yet.
+    pub(crate) fn new_subscription(&self, wanted: Wanted) -> Arc<Shared> {
         let number = self.next_subscription.fetch_add(1, Ordering::Relaxed);
-        let shared = Arc::new(Shared::new(number, wanted, self.acks.clone()));
-        let mut session = self.connected_in_time().await?;
-        loop {
-            match self.serve(&session, &shared).await {
-                Ok(()) => {}
-                Err(SubscribeError::Unregistered) if self.options.reconnect => {
-                    self.outbox.disown();
-                    session = self.session_after(&session).await?;
-                    continue;
-                }
-                Err(failure) => {
-                    self.drop_subscription(&shared, None);
-                    return Err(failure);
-                }
-            }
-            self.subscriptions().insert(number, Arc::downgrade(&shared));
-            let now = self.connected_in_time().await;
-            if now.is_err() {
-                self.drop_subscription(&shared, None);
-            }
-            let now = now?;
-            if shared.is_served_by(&now) {
-                let client = Client { inner: self };
-                return Ok(Subscription::new(shared, client));
-            }
-            // The connection was made anew meanwhile, perhaps without this subscription.
-            session = now;
-        }
+        Arc::new(Shared::new(number, wanted, self.acks.clone()))
+    }
+
+    /// Makes a subscription anew from now on when the connection is.
+    pub(crate) fn keep_subscription(&self, shared: &Arc<Shared>) {
+        self.subscriptions().insert(shared.number, Arc::downgrade(shared));
     }
 
     /// The session that replaces another one.
-    async fn session_after(&self, old: &Arc<Session>) -> Result<Arc<Session>, SubscribeError> {
+    pub(crate) async fn session_after(&self, old: &Arc<Session>) -> Result<Arc<Session>, SubscribeError> {
         let mut status = self.status.subscribe();
         let wait = self.options.connect_timeout;
         let replaced = status.wait_for(|status| match status {
-            Status::Connected => !Arc::ptr_eq(&self.session(), old),
+            Status::Connected | Status::Unreachable => !Arc::ptr_eq(&self.session(), old),
             Status::Interrupted(_) => false,
             Status::Ended(_) => true,
         });
@@ -292,10 +244,10 @@ impl Inner {
         // What the connection does not take in this time is delivered again.
         let _ = timeout(wait, self.acks.flush()).await;
         let forget = forget && !shared.wanted.durable_name.is_empty();
-        let is_connected = matches!(&*self.status.borrow(), Status::Connected);
+        let has_session = self.status.borrow().has_session();
         let service = match service {
             // With the connection the server has dropped, or will drop, everything but the place of a durable.
-            service if !forget => match service.filter(|_| is_connected) {
+            service if !forget => match service.filter(|_| has_session) {
                 Some(service) => service,
                 None => return Ok(()),
             },
@@ -340,7 +292,7 @@ impl Inner {
         }
     }
 
-    /// See [`Client::close`].
+    /// Ends the connection in order, as [`Client::close`](crate::Client::close) says.
     pub(crate) async fn close(&self) -> Result<(), CloseError> {
         if self.is_ended() {
             return Ok(());

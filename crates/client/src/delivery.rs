@@ -12,7 +12,7 @@ use crate::acks::AckQueue;
 use crate::error::{AckError, SubscribeError};
 use crate::progress::Progress;
 use crate::session::Session;
-use crate::subscribe::Wanted;
+use crate::wanted::{From, Wanted};
 
 /// One delivery among all that a subscription has received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +36,6 @@ pub(crate) struct Service {
 pub(crate) struct Deliveries {
     pub(crate) epoch: u64,
     pub(crate) messages: async_nats::Subscriber,
-}
-
-/// Where the server has to begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum From {
-    /// Where the user said.
-    Asked,
-    /// Where the user said, missing nothing since it was said.
-    SinceAsked,
-    Sequence(u64),
 }
 
 /// What is to be done about a delivery.

@@ -6,7 +6,10 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The NATS server could not be reached, or turned the client away.
+    /// The NATS server could not be reached.
+    #[error("no connection to the NATS server: {0}")]
+    NotReached(String),
+    /// The NATS server turned the client away.
     #[error("no connection to the NATS server: {0}")]
     Nats(String),
     /// Nobody serves this cluster ID behind the NATS server.
@@ -41,6 +44,13 @@ pub enum ConnectError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl ConnectError {
+    /// Whether the next attempt may find what is missing.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, ConnectError::NotReached(_) | ConnectError::NoServer { .. })
+    }
 }
 
 /// Why a publish was not acknowledged. After [`AckTimeout`](PublishError::AckTimeout) and

@@ -8,10 +8,10 @@ use futures_util::StreamExt as _;
 use seaway_stan_protocol::{Message as _, errors, messages};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::client::Status;
 use crate::connection::Inner;
 use crate::error::{ConnectError, Loss, SubscribeError};
 use crate::session::{Listening, Session};
+use crate::status::Status;
 use crate::wire::text;
 
 /// The first and the longest pause between two attempts to make a connection anew.
@@ -52,6 +52,21 @@ fn interrupt(inner: &Inner, loss: Loss) {
     });
 }
 
+/// Tells whether the server is reached, as long as nothing worse is known.
+fn tell_reach(inner: &Inner, is_reached: bool) {
+    let reach = match is_reached {
+        true => Status::Connected,
+        false => Status::Unreachable,
+    };
+    inner.status.send_if_modified(|status| {
+        let changes = status.has_session() && *status != reach;
+        if changes {
+            *status = reach;
+        }
+        changes
+    });
+}
+
 /// Pings until the connection is lost.
 async fn watch(client: &Weak<Inner>, pongs: &mut async_nats::Subscriber) -> Loss {
     let Some(inner) = client.upgrade() else {
@@ -73,20 +88,30 @@ async fn watch(client: &Weak<Inner>, pongs: &mut async_nats::Subscriber) -> Loss
                 if unanswered >= unanswered_max {
                     return Loss::Silent(unanswered);
                 }
+                if unanswered > 0 || inner.is_disconnected() {
+                    tell_reach(&inner, false);
+                }
                 if ping(&inner).await {
                     unanswered += 1;
                 }
             }
             pong = pongs.next() => match pong {
                 // A status of the NATS server ("no responders") is no answer of the streaming server.
-                Some(pong) if pong.status.is_some() => {}
+                Some(pong) if pong.status.is_some() => {
+                    let Some(inner) = client.upgrade() else { return Loss::Closed };
+                    tell_reach(&inner, false);
+                }
                 Some(pong) => match refusal(pong.payload) {
                     Some(words) => return Loss::Unknown(words),
-                    None => unanswered = 0,
+                    None => {
+                        unanswered = 0;
+                        let Some(inner) = client.upgrade() else { return Loss::Closed };
+                        tell_reach(&inner, !inner.is_disconnected());
+                    }
                 },
                 None => return Loss::NatsClosed,
             },
-            () = attention.notified() => {
+            () = attention.called() => {
                 let Some(inner) = client.upgrade() else { return Loss::Closed };
                 if let Some(loss) = attend(&inner).await {
                     return loss;
@@ -103,6 +128,11 @@ async fn watch(client: &Weak<Inner>, pongs: &mut async_nats::Subscriber) -> Loss
 
 /// Looks after what cannot wait for the next ping.
 async fn attend(inner: &Inner) -> Option<Loss> {
+    if inner.is_disconnected() {
+        // The connection made anew calls again.
+        tell_reach(inner, false);
+        return None;
+    }
     for shared in inner.live_subscriptions() {
         let Some(outdated) = shared.take_outdated() else {
             continue;
@@ -117,11 +147,12 @@ async fn attend(inner: &Inner) -> Option<Loss> {
         }
     }
     let is_disowned = inner.outbox.take_disowned();
-    if !ping(inner).await && is_disowned {
-        // Without pings this is all there is to know.
-        return Some(Loss::Unknown(errors::INVALID_PUBLISH_REQUEST.to_owned()));
+    if ping(inner).await {
+        return None;
     }
-    None
+    // Without pings this is all there is to know.
+    tell_reach(inner, true);
+    is_disowned.then(|| Loss::Unknown(errors::INVALID_PUBLISH_REQUEST.to_owned()))
 }
 
 /// Sends a ping, if the server takes any.

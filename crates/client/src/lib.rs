@@ -2,23 +2,21 @@
 //!
 //! Publish to a *channel*, an ordered log that the server keeps; subscribe to it from any point; acknowledge what was worked on.
 //!
-//! ```
-//! # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/server.rs")); }
-//! # #[tokio::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let Some(server) = server::start() else { return Ok(()) };
-//! use seaway_client::{ConnectOptions, Start};
+//! ```no_run
+//! use seaway_client::Start;
 //!
-//! let options = ConnectOptions::new("test-cluster", "my-service").url(server.url());
-//! let client = options.connect().await?;
-//! client.publish("orders", "a cup of tea").await?;
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // A server on this machine; `ConnectOptions` knows others.
+//!     let client = seaway_client::connect("test-cluster", "my-service").await?;
+//!     client.publish("orders", "a cup of tea").await?;
 //!
-//! let mut orders = client.subscribe("orders").start(Start::AllAvailable).await?;
-//! let order = orders.next().await.ok_or("the connection has ended")?;
-//! assert_eq!(order.payload(), "a cup of tea");
-//! client.close().await?;
-//! # Ok(())
-//! # }
+//!     let mut orders = client.subscribe("orders").start(Start::AllAvailable).await?;
+//!     let order = orders.next().await.ok_or("the connection has ended")?;
+//!     println!("{}: {:?}", order.sequence(), order.payload());
+//!     client.close().await?;
+//!     Ok(())
+//! }
 //! ```
 //!
 //! # At least once
@@ -44,27 +42,34 @@
 #![warn(missing_docs)]
 
 mod acks;
+mod attention;
 mod client;
 mod connection;
 mod delivery;
 mod error;
+mod handling;
 mod keeper;
 mod options;
 mod progress;
 mod publish;
 mod session;
+mod status;
 mod subscribe;
 mod subscription;
+mod wanted;
 mod wire;
 
 #[cfg(feature = "async-nats")]
 pub use async_nats;
-pub use client::{Client, Status};
+pub use client::Client;
 pub use error::{AckError, CloseError, ConnectError, Loss, PublishError, SubscribeError};
+pub use handling::Concurrently;
 pub use options::ConnectOptions;
 pub use publish::PendingPublish;
-pub use subscribe::{Start, Subscribe};
+pub use status::Status;
+pub use subscribe::Subscribe;
 pub use subscription::{Message, Subscription};
+pub use wanted::Start;
 
 /// Connects to a server on this machine, as [`ConnectOptions`] does with its defaults.
 ///

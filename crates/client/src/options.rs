@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::ServerAddr;
+use async_nats::{ConnectErrorKind, ServerAddr};
 use percent_encoding::percent_decode_str;
-use tokio::sync::Notify;
 
-use crate::client::Client;
+use crate::attention::Attention;
 use crate::error::ConnectError;
 use crate::wire::is_subject;
 
@@ -68,6 +67,7 @@ pub struct ConnectOptions {
     pub(crate) discover_prefix: String,
     pub(crate) publishes_in_flight_max: usize,
     pub(crate) reconnect: bool,
+    pub(crate) connect_retry: Duration,
 }
 
 impl ConnectOptions {
@@ -89,6 +89,7 @@ impl ConnectOptions {
             discover_prefix: "_STAN.discover".to_owned(),
             publishes_in_flight_max: MAX_PUBLISHES_IN_FLIGHT,
             reconnect: true,
+            connect_retry: Duration::ZERO,
         }
     }
 
@@ -198,25 +199,36 @@ impl ConnectOptions {
         self
     }
 
-    /// Whether a lost connection is made anew and its subscriptions with it (see [`Client`]). Default: true.
+    /// How long the first connect is tried again while no server is reached or no streaming server answers: a service may start
+    /// before its server. What the server refuses is refused at once. Default: not at all.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), seaway_client::ConnectError> {
+    /// use std::time::Duration;
+    ///
+    /// use seaway_client::ConnectOptions;
+    ///
+    /// let patient = ConnectOptions::new("test-cluster", "billing").retry_connect(Duration::from_secs(60));
+    /// let client = patient.connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn retry_connect(mut self, longest: Duration) -> Self {
+        self.connect_retry = longest;
+        self
+    }
+
+    /// Whether a lost connection is made anew and its subscriptions with it (see [`Client`](crate::Client)). Default: true.
     #[must_use]
     pub fn reconnect(mut self, reconnect: bool) -> Self {
         self.reconnect = reconnect;
         self
     }
 
-    /// Connects.
-    ///
-    /// # Errors
-    /// When the NATS server cannot be reached, no streaming server answers, or it refuses; see [`ConnectError`].
-    pub async fn connect(self) -> Result<Client, ConnectError> {
-        self.check()?;
-        let attention = Arc::new(Notify::new());
-        let nats = match &self.nats {
-            Some(nats) => nats.clone(),
-            None => self.connect_nats(Arc::clone(&attention)).await?,
-        };
-        Client::connect(self, nats, attention).await
+    /// The NATS connection that was given.
+    pub(crate) fn existing_nats(&self) -> Option<&async_nats::Client> {
+        self.nats.as_ref()
     }
 
     /// Whether the NATS connection was made for this client alone.
@@ -224,7 +236,7 @@ impl ConnectOptions {
         self.nats.is_none()
     }
 
-    fn check(&self) -> Result<(), ConnectError> {
+    pub(crate) fn check(&self) -> Result<(), ConnectError> {
         let bad = |words: &str| Err(ConnectError::InvalidOption(words.to_owned()));
         if !is_subject(&self.cluster_id) {
             return bad("the cluster ID must be a subject without wildcards and blanks");
@@ -252,7 +264,7 @@ impl ConnectOptions {
         Ok(())
     }
 
-    async fn connect_nats(&self, attention: Arc<Notify>) -> Result<async_nats::Client, ConnectError> {
+    pub(crate) async fn connect_nats(&self, attention: Arc<Attention>) -> Result<async_nats::Client, ConnectError> {
         let nats = |error: &dyn std::fmt::Display| ConnectError::Nats(error.to_string());
         let servers = self.servers()?;
         let mut options = match self.credentials.clone().or_else(|| in_addresses(&servers)) {
@@ -271,8 +283,10 @@ impl ConnectOptions {
             .subscription_capacity(DELIVERIES_WAITING_MAX.max(self.publishes_in_flight_max))
             // The streaming server may have been restarted together with the NATS server.
             .event_callback(move |event| {
-                if matches!(event, async_nats::Event::Connected) {
-                    attention.notify_one();
+                match event {
+                    async_nats::Event::Connected => attention.link(false),
+                    async_nats::Event::Disconnected => attention.link(true),
+                    _ => {}
                 }
                 std::future::ready(())
             })
@@ -285,7 +299,12 @@ impl ConnectOptions {
         if let Some((certificate, key)) = &self.client_certificate {
             options = options.add_client_certificate(certificate.clone(), key.clone());
         }
-        options.connect(servers).await.map_err(|error| nats(&error))
+        options.connect(servers).await.map_err(|error| match error.kind() {
+            ConnectErrorKind::Io | ConnectErrorKind::TimedOut | ConnectErrorKind::Dns => {
+                ConnectError::NotReached(error.to_string())
+            }
+            _ => nats(&error),
+        })
     }
 
     /// The addresses. Errors name them by their number, for they may hold a password.

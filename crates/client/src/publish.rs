@@ -13,6 +13,7 @@ use seaway_stan_protocol::{Message as _, errors, messages};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
+use crate::attention::Attention;
 use crate::error::PublishError;
 use crate::wire::{text, unique};
 
@@ -60,7 +61,7 @@ pub(crate) struct Outbox {
     settled: Notify,
     is_disowned: AtomicBool,
     /// Is told when the server seems to have forgotten the client.
-    attention: Arc<Notify>,
+    attention: Arc<Attention>,
 }
 
 #[derive(Default)]
@@ -96,7 +97,7 @@ impl Drop for Unsent<'_> {
 }
 
 impl Outbox {
-    pub(crate) fn new(in_flight_max: usize, timeout: Duration, attention: Arc<Notify>) -> Self {
+    pub(crate) fn new(in_flight_max: usize, timeout: Duration, attention: Arc<Attention>) -> Self {
         Self {
             subject: format!("_STAN.acks.{}", unique()),
             prefix: unique(),
@@ -272,7 +273,7 @@ impl Outbox {
     /// The server does not know the client, by what it said.
     pub(crate) fn disown(&self) {
         self.is_disowned.store(true, Ordering::Release);
-        self.attention.notify_one();
+        self.attention.call();
     }
 
     /// Whether the server has refused something because it does not know the client, since this was asked last.
@@ -286,7 +287,11 @@ mod tests {
     use super::*;
 
     fn outbox(in_flight_max: usize, seconds: u64) -> Outbox {
-        Outbox::new(in_flight_max, Duration::from_secs(seconds), Arc::new(Notify::new()))
+        Outbox::new(
+            in_flight_max,
+            Duration::from_secs(seconds),
+            Arc::new(Attention::default()),
+        )
     }
 
     async fn expect(outbox: &Outbox) -> PendingPublish {
@@ -382,7 +387,7 @@ mod tests {
         let publish = expect(&outbox).await;
         ack(&outbox, publish.guid(), errors::INVALID_PUBLISH_REQUEST);
         assert_eq!(publish.await, Err(PublishError::Unregistered));
-        outbox.attention.notified().await;
+        outbox.attention.called().await;
         assert!(outbox.take_disowned() && !outbox.take_disowned());
     }
 

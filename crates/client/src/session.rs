@@ -71,7 +71,7 @@ impl Session {
         options: &ConnectOptions,
     ) -> Result<(Self, Listening), ConnectError> {
         let timeout = options.connect_timeout;
-        let failed = |error: Unanswered| error.on_connect(options);
+        let failed = |error: Unanswered| error.on_connect(&options.cluster_id);
         let heartbeat_inbox = nats.new_inbox();
         let heartbeats = listen(nats, &heartbeat_inbox, timeout).await.map_err(failed)?;
         let ping_inbox = nats.new_inbox();

@@ -1,104 +1,14 @@
-//! How to subscribe.
+//! How to subscribe, and how a subscription comes about.
 
 use std::future::IntoFuture;
 use std::pin::Pin;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use seaway_stan_protocol::messages::{StartPosition, SubscriptionRequest};
-use seaway_stan_protocol::validate::is_channel_name;
-
-use crate::client::Client;
-use crate::delivery::From;
+use crate::connection::{Inner, Leaving};
 use crate::error::SubscribeError;
 use crate::subscription::Subscription;
-use crate::wire::is_subject;
-
-/// Where a subscription begins. A durable that exists, and a queue group that has members, go on where they are instead.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Start {
-    /// With what is published from now on.
-    #[default]
-    NewOnly,
-    /// With the last message stored, and what follows it.
-    LastReceived,
-    /// With the first message that is still there.
-    AllAvailable,
-    /// With this sequence, or the first one after it that is there.
-    Sequence(u64),
-    /// With the first message stored at this time or later, by the client's clock.
-    Time(SystemTime),
-    /// With the first message stored not longer ago than this.
-    Ago(Duration),
-}
-
-/// Everything about a subscription.
-#[derive(Clone, Debug)]
-pub(crate) struct Wanted {
-    pub(crate) channel: String,
-    pub(crate) start: Start,
-    pub(crate) durable_name: String,
-    pub(crate) queue_group: String,
-    pub(crate) manual_acks: bool,
-    pub(crate) ack_wait: Duration,
-    pub(crate) max_in_flight: u32,
-    /// When it was first asked for: a subscription that is made anew misses nothing since then.
-    pub(crate) asked: Instant,
-}
-
-impl Wanted {
-    /// The request to the server.
-    pub(crate) fn request(&self, client_id: &str, inbox: &str, from: From) -> SubscriptionRequest {
-        let start = match (from, self.start) {
-            (From::Asked, start) => start,
-            (From::Sequence(sequence), _) => Start::Sequence(sequence),
-            (From::SinceAsked, Start::NewOnly | Start::LastReceived) => Start::Ago(self.asked.elapsed()),
-            (From::SinceAsked, Start::Ago(delta)) => Start::Ago(delta.saturating_add(self.asked.elapsed())),
-            (From::SinceAsked, start) => start,
-        };
-        let (position, start_sequence, start_time_delta) = match start {
-            Start::NewOnly => (StartPosition::NewOnly, 0, 0),
-            Start::LastReceived => (StartPosition::LastReceived, 0, 0),
-            Start::AllAvailable => (StartPosition::First, 0, 0),
-            Start::Sequence(sequence) => (StartPosition::SequenceStart, sequence, 0),
-            Start::Time(time) => (StartPosition::TimeDeltaStart, 0, nanoseconds_since(time)),
-            Start::Ago(delta) => (
-                StartPosition::TimeDeltaStart,
-                0,
-                i64::try_from(delta.as_nanos()).unwrap_or(i64::MAX),
-            ),
-        };
-        SubscriptionRequest {
-            client_id: client_id.to_owned().into(),
-            subject: self.channel.clone().into(),
-            q_group: self.queue_group.clone().into(),
-            inbox: inbox.to_owned().into(),
-            max_in_flight: i32::try_from(self.max_in_flight).unwrap_or(i32::MAX),
-            ack_wait_in_secs: i32::try_from(self.ack_wait.as_secs()).unwrap_or(i32::MAX),
-            durable_name: self.durable_name.clone().into(),
-            start_position: position.into(),
-            start_sequence,
-            start_time_delta,
-        }
-    }
-}
-
-/// Refuses names that no channel can have: the server's rules, and what NATS cannot carry in a subject.
-pub(crate) fn check_channel(name: &str) -> Result<(), &'static str> {
-    match is_channel_name(name.as_bytes()) && is_subject(name) {
-        true => Ok(()),
-        false => Err("the channel name is empty, or has an empty token, a wildcard, a slash or a blank"),
-    }
-}
-
-/// How long ago a time was; negative when it is yet to come.
-fn nanoseconds_since(time: SystemTime) -> i64 {
-    let clamp = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
-    match SystemTime::now().duration_since(time) {
-        Ok(since) => clamp(since),
-        Err(ahead) => -clamp(ahead.duration()),
-    }
-}
+use crate::wanted::{Start, Wanted, check_channel};
 
 /// A subscription about to be made; awaiting it subscribes.
 ///
@@ -130,17 +40,16 @@ fn nanoseconds_since(time: SystemTime) -> i64 {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use = "nothing is subscribed until this is awaited"]
 pub struct Subscribe {
-    client: Client,
+    inner: Arc<Inner>,
     wanted: Wanted,
 }
 
 impl Subscribe {
-    pub(crate) fn new(client: Client, channel: String) -> Self {
+    pub(crate) fn new(inner: Arc<Inner>, channel: String) -> Self {
         Self {
-            client,
+            inner,
             wanted: Wanted {
                 channel,
                 start: Start::default(),
@@ -225,58 +134,84 @@ impl IntoFuture for Subscribe {
         Box::pin(async move {
             self.check()?;
             self.wanted.asked = Instant::now();
-            self.client.inner.open_subscription(self.wanted).await
+            open(self.inner, self.wanted).await
         })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl std::fmt::Debug for Subscribe {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Subscribe")
+            .field("wanted", &self.wanted)
+            .finish_non_exhaustive()
+    }
+}
 
-    fn wanted(start: Start) -> Wanted {
-        Wanted {
-            channel: "orders".to_owned(),
-            start,
-            durable_name: String::new(),
-            queue_group: String::new(),
-            manual_acks: false,
-            ack_wait: Duration::from_secs(30),
-            max_in_flight: 7,
-            asked: Instant::now(),
+/// A subscription that is being made. When this is dropped before it is there, it is one that is being ended.
+struct Making {
+    inner: Arc<Inner>,
+    given_up: Arc<OnceLock<Leaving>>,
+    is_made: bool,
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        if !self.is_made {
+            // It is set here only.
+            let _ = self.given_up.set(self.inner.leaving());
         }
     }
+}
 
-    fn position(start: Start, from: From) -> (i32, u64, i64) {
-        let request = wanted(start).request("me", "inbox", from);
-        (request.start_position, request.start_sequence, request.start_time_delta)
+/// Makes a subscription. When the future is dropped, it is made and closed in the background.
+async fn open(inner: Arc<Inner>, wanted: Wanted) -> Result<Subscription, SubscribeError> {
+    if !wanted.durable_name.is_empty() {
+        // The durable may be one that this client is about to leave.
+        inner.wait_for_leaving().await;
     }
+    let given_up = Arc::new(OnceLock::new());
+    let mut making = Making {
+        inner: Arc::clone(&inner),
+        given_up: Arc::clone(&given_up),
+        is_made: false,
+    };
+    let made = tokio::spawn(async move {
+        let made = make(inner, wanted).await;
+        // A subscription that nobody waits for any more closes itself when the task ends.
+        (made, given_up)
+    });
+    let made = made.await;
+    making.is_made = true;
+    made.map_or(Err(SubscribeError::Closed), |(made, _)| made)
+}
 
-    #[test]
-    fn start_positions_of_section_5_1() {
-        assert_eq!(position(Start::NewOnly, From::Asked), (0, 0, 0));
-        assert_eq!(position(Start::LastReceived, From::Asked), (1, 0, 0));
-        assert_eq!(position(Start::Ago(Duration::from_nanos(9)), From::Asked), (2, 0, 9));
-        assert_eq!(position(Start::Ago(Duration::MAX), From::Asked), (2, 0, i64::MAX));
-        assert_eq!(position(Start::Sequence(5), From::Asked), (3, 5, 0));
-        assert_eq!(position(Start::AllAvailable, From::Asked), (4, 0, 0));
-        let hour = Duration::from_secs(3600);
-        let (kind, _, past) = position(Start::Time(SystemTime::now() - hour), From::Asked);
-        assert!(kind == 2 && past >= 3_600_000_000_000, "{past}");
-        let (_, _, future) = position(Start::Time(SystemTime::now() + hour), From::Asked);
-        assert!(future < -3_500_000_000_000, "{future}");
-    }
-
-    #[test]
-    fn a_subscription_made_anew_misses_nothing() {
-        assert_eq!(position(Start::NewOnly, From::Sequence(42)), (3, 42, 0));
-        assert_eq!(position(Start::AllAvailable, From::SinceAsked), (4, 0, 0));
-        assert_eq!(position(Start::Sequence(7), From::SinceAsked), (3, 7, 0));
-        for start in [Start::NewOnly, Start::LastReceived] {
-            let (kind, _, delta) = position(start, From::SinceAsked);
-            assert!(kind == 2 && delta > 0, "{kind} {delta}");
+async fn make(inner: Arc<Inner>, wanted: Wanted) -> Result<Subscription, SubscribeError> {
+    let shared = inner.new_subscription(wanted);
+    let mut session = inner.connected_in_time().await?;
+    loop {
+        match inner.serve(&session, &shared).await {
+            Ok(()) => {}
+            Err(SubscribeError::Unregistered) if inner.options.reconnect => {
+                inner.outbox.disown();
+                session = inner.session_after(&session).await?;
+                continue;
+            }
+            Err(failure) => {
+                inner.drop_subscription(&shared, None);
+                return Err(failure);
+            }
         }
-        let (kind, _, delta) = position(Start::Ago(Duration::from_nanos(9)), From::SinceAsked);
-        assert!(kind == 2 && delta > 9, "{kind} {delta}");
+        inner.keep_subscription(&shared);
+        let now = inner.connected_in_time().await;
+        if now.is_err() {
+            inner.drop_subscription(&shared, None);
+        }
+        let now = now?;
+        if shared.is_served_by(&now) {
+            return Ok(Subscription::new(shared, inner));
+        }
+        // The connection was made anew meanwhile, perhaps without this subscription.
+        session = now;
     }
 }

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use seaway_stan_protocol::{Message as _, messages};
 use tokio::task::JoinHandle;
 
-use crate::client::Client;
+use crate::connection::Inner;
 use crate::delivery::{Arrival, Deliveries, Place, Receipt, Shared};
 use crate::error::{AckError, SubscribeError};
 
@@ -81,24 +81,29 @@ impl Message {
 ///
 /// Unless acks are manual, a message is acknowledged when the next one is asked for, or when the handler of
 /// [`Subscription::for_each`] has returned. Dropping a subscription closes it in the background; a durable keeps its place.
-#[derive(Debug)]
 pub struct Subscription {
     shared: Arc<Shared>,
     /// `None` before the first.
     deliveries: Option<Deliveries>,
-    client: Client,
+    inner: Arc<Inner>,
     has_received: bool,
     /// The message that is acknowledged when the next is asked for.
     in_work: Option<Place>,
     is_left: bool,
 }
 
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.shared.fmt(formatter)
+    }
+}
+
 impl Subscription {
-    pub(crate) fn new(shared: Arc<Shared>, client: Client) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, inner: Arc<Inner>) -> Self {
         Self {
             shared,
             deliveries: None,
-            client,
+            inner,
             has_received: false,
             in_work: None,
             is_left: false,
@@ -117,72 +122,10 @@ impl Subscription {
     }
 
     /// Why the stream has ended: the connection was lost for good, or the server refused to make the subscription anew.
-    /// `None` while it goes on, and when [`Client::close`] has ended it.
+    /// `None` while it goes on, and when [`Client::close`](crate::Client::close) has ended it.
     #[must_use]
     pub fn failure(&self) -> Option<SubscribeError> {
         self.shared.failure()
-    }
-
-    /// Hands every message to `handler`, one after another, until the connection ends. Unless acks are manual, a message is
-    /// acknowledged when its handler has returned; one whose handler panics, or is dropped, is delivered again.
-    ///
-    /// # Errors
-    /// The [failure](Subscription::failure) that has ended it.
-    pub async fn for_each<Work: Future<Output = ()>>(
-        self,
-        handler: impl FnMut(Message) -> Work,
-    ) -> Result<(), SubscribeError> {
-        self.for_each_until(std::future::pending(), handler).await
-    }
-
-    /// Like [`Subscription::for_each`], until `stop` completes: the message in work is finished and acknowledged, then the
-    /// subscription is [closed](Subscription::close).
-    ///
-    /// ```
-    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/server.rs")); }
-    /// # #[tokio::main]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let Some(server) = server::start() else { return Ok(()) };
-    /// use seaway_client::{ConnectOptions, Start};
-    ///
-    /// # let client = ConnectOptions::new("test-cluster", "billing").url(server.url()).connect().await?;
-    /// client.publish("orders", "tea").await?;
-    ///
-    /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    /// let mut stop = Some(stop);
-    /// let orders = client.subscribe("orders").start(Start::AllAvailable).await?;
-    /// let stopped = async { drop(stopped.await) };
-    /// orders
-    ///     .for_each_until(stopped, |order| {
-    ///         println!("{}: {} bytes", order.sequence(), order.payload().len());
-    ///         drop(stop.take());
-    ///         async {}
-    ///     })
-    ///     .await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// The [failure](Subscription::failure) that has ended it, or that of closing it.
-    pub async fn for_each_until<Work: Future<Output = ()>>(
-        mut self,
-        stop: impl Future<Output = ()>,
-        mut handler: impl FnMut(Message) -> Work,
-    ) -> Result<(), SubscribeError> {
-        let mut stop = std::pin::pin!(stop);
-        loop {
-            let message = tokio::select! {
-                biased;
-                () = &mut stop => return self.close().await,
-                message = self.next() => message,
-            };
-            let Some(message) = message else {
-                return self.failure().map_or(Ok(()), Err);
-            };
-            handler(message).await;
-            self.acknowledge_work();
-        }
     }
 
     /// Ends the subscription, after the acknowledgements so far, and keeps the place of a durable.
@@ -216,17 +159,27 @@ impl Subscription {
     fn leave_in_background(&mut self, forget: bool) -> Option<JoinHandle<Result<(), SubscribeError>>> {
         let runtime = tokio::runtime::Handle::try_current().ok()?;
         self.is_left = true;
-        let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
-        let leaving = client.inner.leaving();
+        let (inner, shared) = (Arc::clone(&self.inner), Arc::clone(&self.shared));
+        let leaving = inner.leaving();
         Some(runtime.spawn(async move {
-            let left = client.inner.leave(&shared, forget).await;
+            let left = inner.leave(&shared, forget).await;
             drop(leaving);
             left
         }))
     }
 
+    /// The message that was handed out last, for somebody else to acknowledge; `None` with manual acks.
+    pub(crate) fn take_work(&mut self) -> Option<Place> {
+        self.in_work.take()
+    }
+
     fn acknowledge_work(&mut self) {
-        if let Some(place) = self.in_work.take() {
+        let work = self.in_work.take();
+        self.acknowledge(work);
+    }
+
+    pub(crate) fn acknowledge(&self, work: Option<Place>) {
+        if let Some(place) = work {
             // After the end it will be delivered again, to whoever subscribes next.
             let _ = self.shared.ack(place);
         }
@@ -244,7 +197,7 @@ impl Subscription {
             Receipt::Deliver { again } => again,
             Receipt::Skip => return None,
             Receipt::Rewind => {
-                self.client.inner.attention.notify_one();
+                self.inner.attention.call();
                 return None;
             }
         };

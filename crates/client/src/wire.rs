@@ -7,7 +7,6 @@ use bytes::Bytes;
 use seaway_stan_protocol::Message;
 
 use crate::error::ConnectError;
-use crate::options::ConnectOptions;
 
 /// Why a request has no answer.
 pub(crate) enum Unanswered {
@@ -23,8 +22,8 @@ pub(crate) enum Unanswered {
 
 impl Unanswered {
     /// What this means to somebody who connects.
-    pub(crate) fn on_connect(self, options: &ConnectOptions) -> ConnectError {
-        let cluster_id = options.cluster_id.clone();
+    pub(crate) fn on_connect(self, cluster_id: &str) -> ConnectError {
+        let cluster_id = cluster_id.to_owned();
         match self {
             Unanswered::NoResponders | Unanswered::Timeout => ConnectError::NoServer { cluster_id },
             Unanswered::Nats(words) => ConnectError::Nats(words),

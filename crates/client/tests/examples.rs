@@ -5,6 +5,7 @@
 #[path = "support/server.rs"]
 mod server;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -169,12 +170,37 @@ fn a_queue_shares_the_work() {
     }
 }
 
+#[test]
+fn a_ledger_stores_every_order_also_those_that_fail_at_first() {
+    let Some(server) = server::start() else { return };
+    publish(&server);
+    let ledger = Program::start("ledger", &[server.url()]);
+    let order = |line: &str| {
+        line.strip_suffix(": stored")
+            .expect("a stored order")
+            .parse::<u32>()
+            .unwrap()
+    };
+    // On a machine that is slow enough an order comes again before it is acknowledged.
+    let mut stored = BTreeSet::new();
+    while stored.len() < 1001 {
+        stored.insert(order(&ledger.next_line()));
+    }
+    assert!(stored.iter().copied().eq(1..=1001), "{stored:?}");
+    ledger.interrupt();
+    let (rest, status) = ledger.finish();
+    assert!(
+        status.success() && rest.iter().all(|line| stored.contains(&order(line))),
+        "{rest:?} {status}"
+    );
+}
+
 /// The README shows the examples word for word, so what it shows was run.
 #[test]
 fn the_readme_shows_the_examples() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
-    for name in ["publish", "subscribe", "durable", "queue"] {
+    for name in ["publish", "subscribe", "durable", "queue", "ledger"] {
         let source = std::fs::read_to_string(folder.join(format!("examples/{name}.rs"))).unwrap();
         let code: Vec<&str> = source
             .lines()

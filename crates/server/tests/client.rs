@@ -5,11 +5,12 @@ mod rust_client;
 mod support;
 
 use std::future::IntoFuture;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rust_client::{connect, expect, next, options, publish, wait_for_answer};
 use seaway_client::{Client, ConnectError, ConnectOptions, Loss, PublishError, Start, Status, SubscribeError};
-use support::Server;
+use support::{PATIENCE, Server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn subscriptions_begin_where_they_were_told_to() {
@@ -157,6 +158,95 @@ async fn what_is_not_acknowledged_comes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_fails_gets_the_message_again() {
+    let server = Server::in_memory(&["-m", "-1"]);
+    let client = connect(&server, "failing").await;
+    let orders = client.subscribe("c").ack_wait(Duration::from_secs(1)).await.unwrap();
+    let (seen, mut tries) = tokio::sync::mpsc::unbounded_channel();
+    let handling = tokio::spawn(orders.try_for_each(move |message| {
+        let (sequence, again) = (message.sequence(), message.redelivery_count());
+        let _ = seen.send((sequence, again));
+        std::future::ready(if sequence == 2 && again < 2 {
+            Err("not yet")
+        } else {
+            Ok(())
+        })
+    }));
+    publish(&client, "c", 1..=3).await;
+    for expected in [(1, 0), (2, 0), (3, 0), (2, 1), (2, 2)] {
+        assert_eq!(tries.recv().await, Some(expected));
+    }
+    wait_for_answer(&server, "/streaming/channelsz?channel=c&subs=1", |_, body| {
+        body.contains("\"pending_count\": 0")
+    })
+    .await;
+    assert!(tries.try_recv().is_err(), "what is acknowledged does not come again");
+    client.close().await.unwrap();
+    handling.await.unwrap().expect("it ends with the client");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_work_together_and_never_more_than_allowed() {
+    const HANDLERS: usize = 4;
+    let server = Server::in_memory(&[]);
+    let client = connect(&server, "concurrent").await;
+    let orders = client.subscribe("c").start(Start::AllAvailable).await.unwrap();
+    publish(&client, "c", 1..=12).await;
+    // Nobody passes before four are there.
+    let barrier = tokio::sync::Barrier::new(HANDLERS);
+    let (in_work, most, done) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let all_done = tokio::sync::Notify::new();
+    let handling = orders
+        .concurrently(HANDLERS)
+        .for_each_until(all_done.notified(), |_| async {
+            most.fetch_max(in_work.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            barrier.wait().await;
+            tokio::task::yield_now().await;
+            in_work.fetch_sub(1, Ordering::SeqCst);
+            if done.fetch_add(1, Ordering::SeqCst) == 11 {
+                all_done.notify_one();
+            }
+        });
+    tokio::time::timeout(PATIENCE, handling)
+        .await
+        .expect("four handlers are at work at once")
+        .unwrap();
+    assert_eq!((most.into_inner(), done.into_inner()), (HANDLERS, 12));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_work_is_finished_before_a_stop() {
+    let server = Server::in_memory(&[]);
+    let client = connect(&server, "stopping").await;
+    let durable = || {
+        client
+            .subscribe("c")
+            .start(Start::AllAvailable)
+            .durable_name("d")
+            .max_in_flight(2)
+    };
+    publish(&client, "c", 1..=3).await;
+    let (stop, release) = (tokio::sync::Notify::new(), tokio::sync::Semaphore::new(0));
+    let begun = AtomicUsize::new(0);
+    let handling = durable().await.unwrap().concurrently(8);
+    let handling = handling.for_each_until(stop.notified(), |_| async {
+        if begun.fetch_add(1, Ordering::SeqCst) == 1 {
+            // Both that may be in flight are in work: it is told to stop, and they go on.
+            stop.notify_one();
+            release.add_permits(2);
+        }
+        release.acquire().await.unwrap().forget();
+    });
+    tokio::time::timeout(PATIENCE, handling)
+        .await
+        .expect("it stops")
+        .unwrap();
+    let mut rest = durable().await.unwrap();
+    // The third may have been on its way.
+    assert_eq!(next(&mut rest).await.sequence(), 3, "1 and 2 are acknowledged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refusals_say_what_is_wrong() {
     let server = Server::in_memory(&["-mc", "1", "-msu", "1"]);
     let client = connect(&server, "me").await;
@@ -169,7 +259,10 @@ async fn refusals_say_what_is_wrong() {
     let elsewhere = elsewhere.connect().await.expect_err("nobody serves it");
     assert!(refused(elsewhere).starts_with("no streaming server answered for cluster ID \"no-such-cluster\""));
     let nobody = ConnectOptions::new("c", "me").url("nats://127.0.0.1:1").connect().await;
-    assert!(matches!(nobody.expect_err("nobody listens"), ConnectError::Nats(_)));
+    assert!(matches!(
+        nobody.expect_err("nobody listens"),
+        ConnectError::NotReached(_)
+    ));
     let pings = options(&server, "x").pings(Duration::ZERO, 1).connect().await;
     assert!(matches!(pings.expect_err("too often"), ConnectError::InvalidOption(_)));
 
@@ -218,8 +311,8 @@ async fn what_is_dropped_is_closed_at_the_server() {
     // A subscribe that is given up while it is under way leaves nothing behind.
     for _ in 0..20 {
         let mut subscribing = client.subscribe("c").into_future();
-        let given_up = futures_util::poll!(&mut subscribing);
-        assert!(given_up.is_pending());
+        // On a busy machine it may be there already: then it is dropped as a whole.
+        drop(futures_util::poll!(&mut subscribing));
         drop(subscribing);
     }
     publish(&client, "c", 1..=1).await;

@@ -58,11 +58,55 @@ async fn a_killed_server_with_files_is_met_again_where_it_was() {
         }
     }
     assert_eq!(seen, [6, 7, 8]);
-    assert_eq!(
-        *client.status().borrow(),
-        Status::Connected,
-        "the server remembered the client"
-    );
+    let status = wait_for(&client, |status| *status != Status::Unreachable).await;
+    assert_eq!(status, Status::Connected, "the server remembered the client");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_died_is_told_at_once_and_that_it_is_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::with_files(directory.path(), &[]);
+    let port = server.address.rsplit(':').next().unwrap().to_owned();
+    // No ping comes in time: the broken NATS connection has to tell.
+    let seldom = Duration::from_secs(3_600);
+    let client = options(&server, "me").pings(seldom, 1).connect().await.unwrap();
+    // A connection that was given is asked with each ping.
+    let nats = async_nats::connect(format!("nats://{}", server.address)).await.unwrap();
+    let guest = options(&server, "guest").nats(nats);
+    let guest = guest.pings(Duration::from_secs(1), 1_000).connect().await.unwrap();
+    server.kill();
+    for client in [&client, &guest] {
+        let status = wait_for(client, |status| *status != Status::Connected).await;
+        assert_eq!(status, Status::Unreachable);
+    }
+    let _server = Server::with_files(directory.path(), &["-p", &port]);
+    for client in [&client, &guest] {
+        wait_for(client, |status| *status == Status::Connected).await;
+        client.publish("c", "x").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_connect_waits_for_its_server_if_it_is_told_to() {
+    let server = Server::in_memory(&[]);
+    let port = server.address.rsplit(':').next().unwrap().to_owned();
+    let early = options(&server, "early").retry_connect(PATIENCE);
+    let hasty = options(&server, "hasty");
+    server.kill();
+    let error = in_time(hasty.connect()).await.expect_err("nobody is there");
+    assert!(matches!(error, ConnectError::NotReached(_)), "{error}");
+    let early = tokio::spawn(early.connect());
+    let server = Server::in_memory(&["-p", &port]);
+    let early = in_time(early).await.unwrap().expect("the server came");
+    early.publish("c", "x").await.unwrap();
+    // What a server refuses it will refuse again.
+    let twice = options(&server, "early").retry_connect(Duration::from_secs(86_400));
+    let error = in_time(twice.connect()).await.expect_err("the ID is in use");
+    assert!(matches!(error, ConnectError::ClientIdInUse { .. }), "{error}");
+    // The time is a bound.
+    let nobody = ConnectOptions::new("c", "me").url("nats://127.0.0.1:1");
+    let error = in_time(nobody.retry_connect(Duration::from_millis(200)).connect()).await;
+    assert!(matches!(error, Err(ConnectError::NotReached(_))), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

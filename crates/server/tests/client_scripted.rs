@@ -41,20 +41,29 @@ async fn nobody_listening_is_no_answer_to_a_ping() {
         let client = options.connect().await.unwrap();
         let steadfast = nats.options("steadfast").pings(SECOND, 1).reconnect(false);
         let steadfast = steadfast.connect().await.unwrap();
+        let patient = nats.options("patient").pings(SECOND, 1_000).connect().await.unwrap();
         server.leave().await;
         // The NATS server answers each ping at once, with the status that nobody listens.
-        let lost = wait_for(&client, |status| *status != Status::Connected).await;
+        let status = wait_for(&patient, |status| *status != Status::Connected).await;
+        assert_eq!(status, Status::Unreachable, "{}", nats.name);
+        let is_over = |status: &Status| !matches!(status, Status::Connected | Status::Unreachable);
+        let lost = wait_for(&client, is_over).await;
         assert_eq!(lost, Status::Interrupted(Loss::Silent(2)), "{}", nats.name);
-        let lost = wait_for(&steadfast, |status| *status != Status::Connected).await;
+        let lost = wait_for(&steadfast, is_over).await;
         assert_eq!(lost, Status::Ended(Loss::Silent(1)), "{}", nats.name);
+        let late = nats.options("late").connect_timeout(SECOND).retry_connect(PATIENCE);
+        let late = tokio::spawn(late.connect());
         let mut server = Scripted::start(&nats, Script::of_today()).await;
         wait_for(&client, |status| *status == Status::Connected).await;
+        wait_for(&patient, |status| *status == Status::Connected).await;
+        late.await
+            .unwrap()
+            .expect("the streaming server came behind the NATS server");
         let registered = server.next(|asked| match asked {
-            Asked::Connect(ask) => Some(ask),
+            Asked::Connect(ask) if ask.client_id == "me" => Some(ask),
             _ => None,
         });
         let registered = registered.await;
-        assert_eq!(registered.client_id, "me");
         assert!(server.heartbeat(&registered).await, "heartbeats are answered again");
         client.publish("c", "x").await.unwrap();
         client.close().await.unwrap();
