@@ -458,3 +458,27 @@ fn members_that_crash_together_come_back_without_waiting() {
         }
     }
 }
+
+#[test]
+fn a_member_that_does_not_read_holds_only_itself() {
+    // §5.6, §5.7: what a group holds goes to the one that resumes it; what is new goes to whoever can take it.
+    const HELD: usize = 6_000;
+    let server = Server::in_memory(&[]);
+    let mut publisher = server.session("publisher");
+    let mut first = server.session("first");
+    let held = first.subscribe(durable(with(member(), 10_000, 3600))).unwrap();
+    let payload = vec![b'x'; 4096];
+    for _ in 0..HELD {
+        publisher.publish_async("foo", &payload);
+    }
+    assert_eq!(take(&mut first, HELD).last(), Some(&(HELD as u64, 0)));
+    first.close_subscription(&held).unwrap();
+    // More than sockets and the server's queue hold is to be sent again to a client that never reads.
+    let mut slow = server.session("slow");
+    slow.subscribe(durable(with(member(), 10_000, 3600))).unwrap();
+    let mut idle = server.session("idle");
+    idle.subscribe(durable(with(member(), 10_000, 3600))).unwrap();
+    publish(&mut publisher, 10);
+    let new: Vec<_> = (1..=10).map(|more| (HELD as u64 + more, 0)).collect();
+    assert_eq!(take(&mut idle, 10), new);
+}

@@ -165,7 +165,9 @@ impl Simulation {
             durable = format!("d{}", self.random.u32(..3));
         }
         if kind & 2 == 2 {
-            group = format!("q{}", self.random.u32(..2));
+            // Mostly the same: groups of several members, of several clients.
+            group = ["q0", "q0", "q1"][self.random.usize(..3)].to_owned();
+            durable.truncate(if self.random.bool() { 0 } else { durable.len() });
             match self.random.u8(..40) {
                 0 => durable = "d:0".to_owned(),
                 // Names the same group as durable d0 and queue q0.

@@ -5,7 +5,8 @@ use seaway_stan_protocol::AckView;
 use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::event::Event;
-use crate::state::{Phase, SubscriptionKey};
+use crate::keys::SubscriptionKey;
+use crate::state::Phase;
 use crate::time::Now;
 
 impl Engine {
@@ -35,11 +36,13 @@ impl Engine {
         subscription.pending.remove(ack.sequence);
         let freed = was_stalled && !subscription.is_stalled();
         let (group, phase) = (subscription.group, subscription.phase);
+        self.update_standing(holder);
+        self.end_hold_if_idle(holder);
         self.note_unsettled(holder, effects, |unsettled| unsettled.acked.push(ack.sequence));
         match group {
-            _ if phase == Phase::Departing => self.queue_subscription(holder),
-            Some(group) if freed => self.advance_group(now, group, None, effects),
-            None if freed => self.advance(now, holder, None, effects),
+            _ if phase == Phase::Departing => self.queue_cursor(holder.into()),
+            Some(group) if freed => self.advance(now, group.into(), None, effects),
+            None if freed => self.advance(now, holder.into(), None, effects),
             _ => {}
         }
     }
@@ -51,7 +54,7 @@ impl Engine {
             return Some(key);
         }
         let group = &self.groups[self.subscriptions[key.0].group?.0];
-        group.members.iter().chain(&group.departing).copied().find(holds)
+        group.members.iter().chain(group.departing.iter().copied()).find(holds)
     }
 
     fn report_unknown_channel(&self, ack: AckView<'_>, effects: &mut Effects<'_>) {

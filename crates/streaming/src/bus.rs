@@ -2,7 +2,7 @@
 //!
 //! The engine knows subjects, never connections: a client may sit on this server, or behind others.
 
-use crate::input::{ChannelId, ProbeId};
+use crate::ids::{ChannelId, ProbeId};
 
 /// Where the bus queues messages for one receiver; opaque.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -131,7 +131,7 @@ impl Engine {
         }
         let fact = SettledFact {
             number,
-            last_sent: subscription.last_sent,
+            last_sent: subscription.cursor.last_sent(),
             sent,
             ..SettledFact::default()
         };

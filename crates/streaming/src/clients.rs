@@ -13,11 +13,12 @@ use crate::engine::{Engine, POISONED, Probe, Work};
 use crate::event::Event;
 use crate::facts::{CLIENT, CLIENT_REMOVED, ClientFact, ClientRemovedFact};
 use crate::input::ProbeId;
+use crate::keys::ClientKey;
 use crate::leave::Leave;
 use crate::limits::{DUPLICATE_CHECK_NS, HEARTBEAT_AFTER_PING_NS};
 use crate::records::{Need, Urgency};
 use crate::release::{Confirmation, Outcome};
-use crate::state::{Client, ClientKey, Closing, Contender};
+use crate::state::{Client, Closing, Contender};
 use crate::time::Now;
 use crate::timers::Timer;
 
@@ -200,12 +201,14 @@ impl Engine {
 
     fn heartbeat_failed(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
         let client = &mut self.clients[key.0];
-        if client.failed == 0 {
+        client.failed = client.failed.saturating_add(1);
+        if client.failed == 1 {
             client.failures += 1;
             client.failing_since = now.monotonic;
+            self.update_health(key, 0);
         }
         self.totals.heartbeats_failed += 1;
-        client.failed = client.failed.saturating_add(1);
+        let client = &self.clients[key.0];
         if client.failed > self.options.heartbeat_fail_count && !self.poisoned {
             self.totals.clients_lost += 1;
             effects.event(Event::TimedOut { client: &client.name });
@@ -215,13 +218,28 @@ impl Engine {
         }
     }
 
+    /// Heartbeats began to fail, or are answered again: groups hear it of the client's members, from this number on.
+    pub(crate) fn update_health(&mut self, key: ClientKey, mut from: u64) {
+        while let Some((&number, &member)) = self.clients[key.0].subscriptions.range(from..).next() {
+            if !self.spend() {
+                let client = self.clients[key.0].number;
+                self.work.push_back(Work::Health(key, client, from));
+                return;
+            }
+            self.update_standing(member);
+            from = number + 1;
+        }
+    }
+
     /// Any answer counts, whatever it holds.
     pub(crate) fn probe_answered(&mut self, now: Now, probe: ProbeId, effects: &mut Effects<'_>) {
         match self.probes.remove(&probe) {
             Some(Probe::Heartbeat(key)) => {
                 let client = &mut self.clients[key.0];
                 client.heartbeat = None;
-                client.failed = 0;
+                if std::mem::take(&mut client.failed) > 0 {
+                    self.update_health(key, 0);
+                }
                 self.arm_heartbeat(key, now.monotonic.saturating_add(self.options.heartbeat_interval_ns));
             }
             Some(Probe::DuplicateCheck(key)) => {

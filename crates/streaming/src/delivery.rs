@@ -1,16 +1,20 @@
 //! First deliveries (`streaming-protocol.md` §5.3), and what all deliveries share: sending, cold reads, congestion.
 //!
-//! A subscription is moved along by [`Engine::advance`]: what it has to send again first, then what is new. It stops when it
-//! waits for something (a read, an ack, a drained destination, the bus) and whatever ends that wait calls it again.
+//! A cursor is moved along by [`Engine::advance`]: what its subscription has to be sent again first, then what is new. It
+//! stops when it waits for something (a read, an ack, a drained destination, the bus) and whatever ends that wait calls it
+//! again.
 
 use crate::bus::{Delivery, Destination};
+use crate::congestion::Pause;
+use crate::cursor::{Cursor, Reading};
 use crate::effects::{Delivered, Effects, Source};
-use crate::engine::{Engine, Reader, Work};
+use crate::engine::{Engine, Work};
 use crate::event::Event;
 use crate::input::{StoredMessage, Ticket};
+use crate::keys::{ChannelKey, CursorKey, SubscriptionKey};
 use crate::limits::{READ_BYTES_MAX, READ_MESSAGES_MAX, READ_RETRY_NS};
 use crate::records::ReadRequest;
-use crate::state::{ChannelKey, Hold, Phase, Reading, SubscriptionKey};
+use crate::state::{Hold, Phase};
 use crate::time::Now;
 use crate::timers::Timer;
 
@@ -71,89 +75,142 @@ impl Engine {
         keys.clear();
         keys.extend(self.channels[key.0].plain.values());
         for subscription in keys.drain(..) {
-            self.advance(now, subscription, None, effects);
+            self.advance(now, subscription.into(), None, effects);
         }
         self.keys = keys;
         let mut number = 0;
         while let Some((&next, &group)) = self.channels[key.0].groups.range(number..).next() {
-            self.advance_group(now, group, None, effects);
+            self.advance(now, group.into(), None, effects);
             number = next + 1;
         }
     }
 
-    /// Moves a subscription along as far as it goes.
-    pub(crate) fn advance(
+    /// Moves a cursor along as far as it goes.
+    pub(crate) fn advance(&mut self, now: Now, key: CursorKey, batch: Option<&Batch<'_>>, effects: &mut Effects<'_>) {
+        if self.cursor(key).is_waiting() {
+            return;
+        }
+        if let CursorKey::Subscription(subscription) = key {
+            if self.send_again(now, subscription, batch, effects) == Progress::Waiting {
+                return;
+            }
+            if let Some(group) = self.subscriptions[subscription.0].group {
+                let subscription_state = &self.subscriptions[subscription.0];
+                if subscription_state.phase == Phase::Departing && subscription_state.pending.is_empty() {
+                    self.finish_departing(subscription, effects);
+                }
+                // New messages are the group's matter; it may have waited for this member.
+                return self.queue_cursor(group.into());
+            }
+        }
+        self.send_new(now, key, batch, effects);
+    }
+
+    /// Sends what a subscription has to be sent again.
+    fn send_again(
         &mut self,
         now: Now,
         key: SubscriptionKey,
         batch: Option<&Batch<'_>>,
         effects: &mut Effects<'_>,
-    ) {
+    ) -> Progress {
         let subscription = &self.subscriptions[key.0];
-        if matches!(subscription.phase, Phase::Unconfirmed | Phase::Offline)
-            || subscription.waits().reading.is_some()
-            || subscription.waits().retry_timer.is_some()
-        {
-            return;
+        if matches!(subscription.phase, Phase::Unconfirmed | Phase::Offline) {
+            return Progress::Waiting;
         }
         if subscription.hold != Hold::Released && self.hold_pass(now, key, batch, effects) == Progress::Waiting {
-            return;
+            return Progress::Waiting;
         }
-        if self.subscriptions[key.0].due && self.redelivery_pass(now, key, batch, effects) == Progress::Waiting {
-            return;
+        if self.subscriptions[key.0].due {
+            return self.redelivery_pass(now, key, batch, effects);
         }
-        match self.subscriptions[key.0].group {
-            None => self.first_deliveries(now, key, batch, effects),
-            Some(group) => {
-                let subscription = &self.subscriptions[key.0];
-                if subscription.phase == Phase::Departing && subscription.pending.is_empty() {
-                    self.finish_departing(key, effects);
+        Progress::Done
+    }
+
+    /// Sends new messages while somebody can take one: the subscription, or a member of the group.
+    fn send_new(&mut self, now: Now, key: CursorKey, batch: Option<&Batch<'_>>, effects: &mut Effects<'_>) {
+        loop {
+            let (first, last) = {
+                let channel = &self.channels[self.channel_of(key).0];
+                (channel.first, channel.durable_last)
+            };
+            let next = self.cursor(key).next(first);
+            if next > last {
+                return self.cursor_mut(key).has_caught_up();
+            }
+            let Some(receiver) = self.receiver(key) else { return };
+            if !self.spend() {
+                return self.queue_cursor(key);
+            }
+            match self.send(now, receiver, next, 0, batch, effects) {
+                Attempt::Sent => {
+                    self.record_first(now, receiver, next, effects);
+                    if let CursorKey::Group(_) = key {
+                        self.cursor_mut(key).advance(next);
+                        self.rotate(receiver);
+                    }
                 }
-                // A group that waited for this member's hold, or for its room.
-                self.queue_group(group);
+                Attempt::Missing => {
+                    self.cursor_mut(key).advance(next);
+                    if let CursorKey::Subscription(key) = key {
+                        self.mark_cursor(key);
+                    }
+                }
+                Attempt::Cold => {
+                    let to = last.min(next.saturating_add(self.room(key).saturating_sub(1)));
+                    self.cursor_mut(key).falls_behind(now.monotonic, next);
+                    return self.read(key, next, to, effects);
+                }
+                Attempt::Unreachable => return self.strand_cursor(key),
             }
         }
     }
 
-    fn first_deliveries(
-        &mut self,
-        now: Now,
-        key: SubscriptionKey,
-        batch: Option<&Batch<'_>>,
-        effects: &mut Effects<'_>,
-    ) {
-        loop {
-            let subscription = &self.subscriptions[key.0];
-            let channel = &self.channels[subscription.channel.0];
-            let next = (subscription.last_sent + 1).max(channel.first);
-            if next > channel.durable_last {
-                if let Some(waits) = self.subscriptions[key.0].end_wait() {
-                    waits.catching_up = None;
-                }
-                return;
+    /// Who takes the next new message; none when nobody can.
+    fn receiver(&self, key: CursorKey) -> Option<SubscriptionKey> {
+        match key {
+            CursorKey::Subscription(key) => {
+                let subscription = &self.subscriptions[key.0];
+                (!subscription.is_stalled() && subscription.paused.is_none()).then_some(key)
             }
-            if subscription.is_stalled() || subscription.waits().paused.is_some() {
-                return;
-            }
-            let room = (subscription.max_in_flight - subscription.pending.len()) as u64;
-            let to = channel.durable_last.min(next.saturating_add(room - 1));
-            if !self.spend() {
-                return self.queue_subscription(key);
-            }
-            match self.send(now, key, next, 0, batch, effects) {
-                Attempt::Sent => self.record_first(now, key, next, effects),
-                Attempt::Missing => {
-                    self.subscriptions[key.0].last_sent = next;
-                    self.mark_cursor(key);
-                }
-                Attempt::Cold => {
-                    let since = (now.monotonic, next);
-                    let waits = self.subscriptions[key.0].begin_wait();
-                    waits.catching_up.get_or_insert(since);
-                    return self.read_for_subscription(key, next, to, effects);
-                }
-                Attempt::Unreachable => return self.strand_subscription(key),
-            }
+            CursorKey::Group(key) => self.groups[key.0].members.choose_for_new(),
+        }
+    }
+
+    /// How many new messages can be taken now.
+    fn room(&self, key: CursorKey) -> u64 {
+        match key {
+            CursorKey::Subscription(key) => self.subscriptions[key.0].room(),
+            CursorKey::Group(key) => self.groups[key.0].members.room(),
+        }
+    }
+
+    pub(crate) fn cursor(&self, key: CursorKey) -> &Cursor {
+        match key {
+            CursorKey::Subscription(key) => &self.subscriptions[key.0].cursor,
+            CursorKey::Group(key) => &self.groups[key.0].cursor,
+        }
+    }
+
+    pub(crate) fn cursor_mut(&mut self, key: CursorKey) -> &mut Cursor {
+        match key {
+            CursorKey::Subscription(key) => &mut self.subscriptions[key.0].cursor,
+            CursorKey::Group(key) => &mut self.groups[key.0].cursor,
+        }
+    }
+
+    fn channel_of(&self, key: CursorKey) -> ChannelKey {
+        match key {
+            CursorKey::Subscription(key) => self.subscriptions[key.0].channel,
+            CursorKey::Group(key) => self.groups[key.0].channel,
+        }
+    }
+
+    /// The unique number of whose cursor it is; none when it has gone.
+    pub(crate) fn number_of(&self, key: CursorKey) -> Option<u64> {
+        match key {
+            CursorKey::Subscription(key) => self.subscriptions.get(key.0).map(|subscription| subscription.number),
+            CursorKey::Group(key) => self.groups.get(key.0).map(|group| group.number),
         }
     }
 
@@ -164,12 +221,13 @@ impl Engine {
         subscription.pending.insert(sequence);
         subscription.note_stall(now);
         subscription.deadlines.push(sequence, deadline, &subscription.pending);
-        subscription.last_sent = subscription.last_sent.max(sequence);
+        subscription.cursor.advance(sequence);
         // What a resumed durable was sent again keeps its cadence, and may be due later than this.
         if subscription.timer.is_none_or(|timer| deadline < timer) {
             self.timers
                 .set(&mut subscription.timer, Timer::Redelivery(key), Some(deadline));
         }
+        self.update_standing(key);
         self.note_unsettled(key, effects, |unsettled| unsettled.sent.push(sequence));
     }
 
@@ -220,15 +278,12 @@ impl Engine {
                     });
                 }
                 if let Some(destination) = congested
-                    && subscription.waits().paused.is_none()
+                    && subscription.paused.is_none()
                 {
-                    let waits = subscription.begin_wait();
-                    waits.paused = Some(destination);
-                    waits.paused_since = now.monotonic;
-                    self.congested
-                        .entry(destination)
-                        .or_default()
-                        .push((key, subscription.number));
+                    let since = now.monotonic;
+                    subscription.paused = Some(Box::new(Pause { destination, since }));
+                    self.congestion.add(destination, subscription.number, key);
+                    self.update_standing(key);
                 }
                 Attempt::Sent
             }
@@ -238,46 +293,25 @@ impl Engine {
         }
     }
 
-    pub(crate) fn read_for_subscription(
-        &mut self,
-        key: SubscriptionKey,
-        from: u64,
-        to: u64,
-        effects: &mut Effects<'_>,
-    ) {
-        let channel = self.subscriptions[key.0].channel;
-        let reading = self.read(channel, Reader::Subscription(key), from, to, effects);
-        self.subscriptions[key.0].begin_wait().reading = Some(reading);
-    }
-
-    pub(crate) fn read(
-        &mut self,
-        channel: ChannelKey,
-        reader: Reader,
-        from: u64,
-        to: u64,
-        effects: &mut Effects<'_>,
-    ) -> Reading {
+    /// Asks for messages from disk, as many as one read may bring.
+    pub(crate) fn read(&mut self, key: CursorKey, from: u64, to: u64, effects: &mut Effects<'_>) {
         let ticket = Ticket(self.number());
         let messages_max = u32::try_from(to.saturating_sub(from).saturating_add(1))
-            .unwrap_or(READ_MESSAGES_MAX)
-            .clamp(1, READ_MESSAGES_MAX);
-        self.reads.insert(ticket, reader);
+            .unwrap_or(u32::MAX)
+            .min(READ_MESSAGES_MAX);
+        self.reads.insert(ticket, key);
         effects.records.read(ReadRequest {
             ticket,
-            channel: self.channels[channel.0].id,
+            channel: self.channels[self.channel_of(key).0].id,
             from,
             messages_max,
             bytes_max: READ_BYTES_MAX,
         });
-        Reading {
-            ticket,
-            from,
-            to: from.saturating_add(u64::from(messages_max) - 1),
-        }
+        let to = from.saturating_add(u64::from(messages_max) - 1);
+        self.cursor_mut(key).begin_read(Reading { ticket, from, to });
     }
 
-    /// An answer counts only for the reader that asked: one that closed, or was resumed, has no ticket any more.
+    /// An answer counts only for the cursor that asked: one that closed, or was resumed, has no ticket any more.
     pub(crate) fn read_answered(
         &mut self,
         now: Now,
@@ -285,76 +319,76 @@ impl Engine {
         messages: Result<&[StoredMessage<'_>], &str>,
         effects: &mut Effects<'_>,
     ) {
-        let Some(reader) = self.reads.remove(&ticket) else {
+        let Some(key) = self.reads.remove(&ticket) else {
             return;
         };
-        let (slot, channel) = match reader {
-            Reader::Subscription(key) => {
-                let subscription = &mut self.subscriptions[key.0];
-                let channel = subscription.channel;
-                (subscription.end_wait().map(|waits| &mut waits.reading), channel)
-            }
-            Reader::Group(key) => {
-                let group = &mut self.groups[key.0];
-                (Some(&mut group.reading), group.channel)
-            }
+        let Some(reading) = self.cursor_mut(key).end_read(ticket) else {
+            return;
         };
-        let reading = slot.and_then(|slot| slot.take_if(|reading| reading.ticket == ticket));
-        let Some(reading) = reading else { return };
         match messages {
-            Ok(messages) => {
-                let batch = Batch::new(reading, messages);
-                match reader {
-                    Reader::Subscription(key) => self.advance(now, key, Some(&batch), effects),
-                    Reader::Group(key) => self.advance_group(now, key, Some(&batch), effects),
-                }
-            }
+            Ok(messages) => self.advance(now, key, Some(&Batch::new(reading, messages)), effects),
             Err(reason) => {
-                let channel = &self.channels[channel.0].name;
                 effects.event(Event::ReadFailed {
-                    channel,
+                    channel: &self.channels[self.channel_of(key).0].name,
                     sequence: reading.from,
                     reason,
                 });
-                let deadline = Some(now.monotonic + READ_RETRY_NS);
-                match reader {
-                    Reader::Subscription(key) => {
-                        let slot = &mut self.subscriptions[key.0].begin_wait().retry_timer;
-                        self.timers.set(slot, Timer::SubscriptionRetry(key), deadline);
-                    }
-                    Reader::Group(key) => {
-                        self.timers
-                            .set(&mut self.groups[key.0].retry_timer, Timer::GroupRetry(key), deadline);
-                    }
-                }
+                let deadline = now.monotonic + READ_RETRY_NS;
+                let cursor = match key {
+                    CursorKey::Subscription(key) => &mut self.subscriptions[key.0].cursor,
+                    CursorKey::Group(key) => &mut self.groups[key.0].cursor,
+                };
+                cursor.retry_at(key, deadline, &mut self.timers);
             }
         }
     }
 
-    /// Everyone who was paused by that destination goes on; a queue member makes room for its whole group.
-    pub(crate) fn drained(&mut self, now: Now, destination: Destination, effects: &mut Effects<'_>) {
-        let Some(waiting) = self.congested.remove(&destination) else {
-            return;
+    /// A failed read is tried again.
+    pub(crate) fn retry_due(&mut self, now: Now, key: CursorKey, effects: &mut Effects<'_>) {
+        self.cursor_mut(key).end_retry();
+        self.advance(now, key, None, effects);
+    }
+
+    /// A cursor waits for nothing any more.
+    pub(crate) fn cancel_waits(&mut self, key: CursorKey) {
+        let cursor = match key {
+            CursorKey::Subscription(key) => &mut self.subscriptions[key.0].cursor,
+            CursorKey::Group(key) => &mut self.groups[key.0].cursor,
         };
-        for (key, number) in &waiting {
-            if let Some(subscription) = self.subscriptions.get_mut(key.0)
-                && subscription.number == *number
-                && let Some(waits) = subscription.end_wait()
-            {
-                waits.paused = None;
-            }
+        if let Some(ticket) = cursor.cancel(key, &mut self.timers) {
+            self.reads.remove(&ticket);
         }
-        for (key, number) in waiting {
-            let Some(subscription) = self.subscriptions.get(key.0) else {
+    }
+
+    /// Everyone who was paused by that destination goes on.
+    pub(crate) fn drained(&mut self, now: Now, destination: Destination, effects: &mut Effects<'_>) {
+        self.congestion.drain(destination);
+        self.resume_drained(now, effects);
+    }
+
+    /// Lets those go on whose destination has drained, as far as this call may; a queue member makes room for its whole
+    /// group.
+    pub(crate) fn resume_drained(&mut self, now: Now, effects: &mut Effects<'_>) {
+        while self.congestion.has_drained() && self.spend() {
+            let Some((destination, number, key)) = self.congestion.next() else {
+                return;
+            };
+            let Some(subscription) = self.subscriptions.get_mut(key.0) else {
                 continue;
             };
-            if subscription.number != number {
+            let waits = subscription
+                .paused
+                .as_ref()
+                .is_some_and(|pause| pause.destination == destination);
+            if subscription.number != number || !waits {
                 continue;
             }
+            subscription.paused = None;
             let group = subscription.group;
-            self.advance(now, key, None, effects);
+            self.update_standing(key);
+            self.advance(now, key.into(), None, effects);
             if let Some(group) = group {
-                self.queue_group_members(group);
+                self.wake_group(group);
             }
         }
     }
@@ -367,20 +401,21 @@ impl Engine {
         self.work_off(now, effects);
     }
 
-    pub(crate) fn queue_subscription(&mut self, key: SubscriptionKey) {
-        let subscription = &mut self.subscriptions[key.0];
-        if !subscription.queued {
-            subscription.queued = true;
-            self.work.push_back(Work::Subscription(key, subscription.number));
+    /// Goes on with a cursor later.
+    pub(crate) fn queue_cursor(&mut self, key: CursorKey) {
+        if let Some(number) = self.number_of(key)
+            && self.cursor_mut(key).enqueue()
+        {
+            self.work.push_back(Work::Advance(key, number));
         }
     }
 
     /// The bus took nothing: tried again when it is up.
-    pub(crate) fn strand_subscription(&mut self, key: SubscriptionKey) {
-        let subscription = &mut self.subscriptions[key.0];
-        if !subscription.queued {
-            subscription.queued = true;
-            self.stranded.push(Work::Subscription(key, subscription.number));
+    pub(crate) fn strand_cursor(&mut self, key: CursorKey) {
+        if let Some(number) = self.number_of(key)
+            && self.cursor_mut(key).enqueue()
+        {
+            self.stranded.push(Work::Advance(key, number));
         }
     }
 }

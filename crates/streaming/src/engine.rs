@@ -9,18 +9,19 @@ use foldhash::fast::FixedState;
 use seaway_stan_protocol::Subjects;
 use slab::Slab;
 
-use crate::bus::Destination;
 use crate::checkpoint::Cursor;
+use crate::congestion::Congestion;
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::input::{ChannelId, Input, ProbeId, Service, Ticket};
+use crate::keys::{ChannelKey, ClientKey, CursorKey, GroupKey, SubscriptionKey};
 use crate::limits_table::LimitsTable;
 use crate::options::Options;
 use crate::partition::Unregistered;
 use crate::records::{Need, Position, Urgency};
 use crate::recovery::Recovered;
 use crate::release::ReleaseQueue;
-use crate::state::{Channel, ChannelKey, Client, ClientKey, Group, GroupKey, Subscription, SubscriptionKey};
+use crate::state::{Channel, Client, Group, Subscription};
 use crate::subscribe::WaitingSubscribe;
 use crate::time::Now;
 use crate::timers::{Timer, Timers};
@@ -32,8 +33,10 @@ pub(crate) const POISONED: &str = "the store failed and takes nothing more";
 /// Work that was left over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    Subscription(SubscriptionKey, u64),
-    Group(GroupKey, u64),
+    /// A cursor that can be moved on; its owner's number.
+    Advance(CursorKey, u64),
+    /// A client whose heartbeats began to fail, or to be answered again: its queue members from this number on.
+    Health(ClientKey, u64, u64),
     /// A client whose subscriptions are being closed.
     Close(ClientKey, u64),
     /// A group whose last record takes over what earlier leavers held.
@@ -47,13 +50,6 @@ pub(crate) enum Work {
 pub(crate) enum Probe {
     Heartbeat(ClientKey),
     DuplicateCheck(ClientKey),
-}
-
-/// Who waits for a read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reader {
-    Subscription(SubscriptionKey),
-    Group(GroupKey),
 }
 
 /// Counters for monitoring: what passed since the start, and running sums over all channels.
@@ -104,9 +100,10 @@ pub struct Engine {
     pub(crate) groups: Slab<Group>,
 
     pub(crate) probes: BTreeMap<ProbeId, Probe>,
-    pub(crate) reads: BTreeMap<Ticket, Reader>,
+    /// Who waits for which read.
+    pub(crate) reads: BTreeMap<Ticket, CursorKey>,
     pub(crate) seeks: BTreeMap<Ticket, WaitingSubscribe>,
-    pub(crate) congested: BTreeMap<Destination, Vec<(SubscriptionKey, u64)>>,
+    pub(crate) congestion: Congestion,
     /// Work that found the bus down.
     pub(crate) stranded: Vec<Work>,
     pub(crate) bus_up: bool,
@@ -172,7 +169,7 @@ impl Engine {
             probes: BTreeMap::new(),
             reads: BTreeMap::new(),
             seeks: BTreeMap::new(),
-            congested: BTreeMap::new(),
+            congestion: Congestion::default(),
             stranded: Vec::new(),
             bus_up: true,
             unregistered: Unregistered::default(),
@@ -237,7 +234,11 @@ impl Engine {
 
     /// Whether work was left over, or something waits to be written down: [`Input::Settle`] is wanted soon.
     pub fn wants_settle(&self) -> bool {
-        !self.work.is_empty() || !self.unsettled.is_empty() || !self.retention.is_empty() || self.ages_from.is_some()
+        !self.work.is_empty()
+            || self.congestion.has_drained()
+            || !self.unsettled.is_empty()
+            || !self.retention.is_empty()
+            || self.ages_from.is_some()
     }
 
     /// Takes one input; everything that follows from it leaves through `effects`, in order.
@@ -288,16 +289,7 @@ impl Engine {
                 Timer::Heartbeat(key) => self.heartbeat_due(now, key, effects),
                 Timer::DuplicateCheck(key) => self.duplicate_check_over(now, key, effects),
                 Timer::Redelivery(key) => self.redelivery_due(now, key, effects),
-                Timer::SubscriptionRetry(key) => {
-                    if let Some(waits) = self.subscriptions[key.0].end_wait() {
-                        waits.retry_timer = None;
-                    }
-                    self.advance(now, key, None, effects);
-                }
-                Timer::GroupRetry(key) => {
-                    self.groups[key.0].retry_timer = None;
-                    self.advance_group(now, key, None, effects);
-                }
+                Timer::Retry(key) => self.retry_due(now, key, effects),
                 Timer::Age(key) => {
                     self.channels[key.0].age_timer = None;
                     self.queue_retention(key);

@@ -7,10 +7,11 @@ use crate::effects::Effects;
 use crate::engine::{Engine, Work};
 use crate::event::Event;
 use crate::input::ChannelId;
+use crate::keys::{ChannelKey, GroupKey, SubscriptionKey};
 use crate::limits::DELETE_RETRY_NS;
 use crate::records::Need;
 use crate::release::Outcome;
-use crate::state::{ChannelKey, Deletion, GroupKey, SubscriptionKey};
+use crate::state::Deletion;
 use crate::time::Now;
 use crate::timers::Timer;
 
@@ -119,7 +120,7 @@ impl Engine {
         if let Some(record) = group.departing.pop_first().or_else(|| group.shadow.take()) {
             return self.forget_with_channel(record);
         }
-        self.cancel_group_read(key);
+        self.cancel_waits(key.into());
         let group = self.groups.remove(key.0);
         let channel = &mut self.channels[channel.0];
         channel.groups.remove(&group.number);

@@ -13,9 +13,10 @@ use crate::facts::{
     STATE_ACTIVE, STATE_DEPARTING, STATE_OFFLINE, SUBSCRIPTION, SUBSCRIPTION_REMOVED, SubscriptionFact,
     SubscriptionRemovedFact,
 };
+use crate::keys::{ChannelKey, GroupKey, SubscriptionKey};
 use crate::records::{Need, Position, Urgency};
 use crate::release::{Confirmation, Outcome};
-use crate::state::{ChannelKey, GroupKey, Hold, Phase, SubscriptionKey};
+use crate::state::{Hold, Phase};
 use crate::time::Now;
 use crate::timers::Timer;
 
@@ -114,8 +115,8 @@ impl Engine {
         channel
             .plain
             .values()
-            .chain(members)
             .copied()
+            .chain(members)
             .find(|key| *self.subscriptions[key.0].inbox == *inbox)
     }
 
@@ -159,26 +160,22 @@ impl Engine {
         let subscription = &mut self.subscriptions[key.0];
         self.timers.set(&mut subscription.timer, Timer::Redelivery(key), None);
         self.ack_inboxes.remove(&subscription.ack_inbox);
-        if let Some(waits) = subscription.end_wait() {
-            self.timers
-                .set(&mut waits.retry_timer, Timer::SubscriptionRetry(key), None);
-            if let Some(reading) = waits.reading.take() {
-                self.reads.remove(&reading.ticket);
-            }
-            if let Some(destination) = waits.paused.take()
-                && let Some(waiting) = self.congested.get_mut(&destination)
-            {
-                waiting.retain(|(other, _)| *other != key);
-                if waiting.is_empty() {
-                    self.congested.remove(&destination);
-                }
-            }
+        if let Some(pause) = subscription.paused.take() {
+            self.congestion.remove(pause.destination, subscription.number);
         }
         subscription.hold = Hold::Released;
         subscription.due = false;
         if let Some(client) = subscription.client.take() {
             self.clients[client.0].subscriptions.remove(&subscription.number);
         }
+        if let Some(group) = subscription.group {
+            let group = &mut self.groups[group.0];
+            group.givers.remove(&key);
+            if let Some(member) = subscription.member.take() {
+                group.members.remove(member);
+            }
+        }
+        self.cancel_waits(key.into());
     }
 
     fn suspend(&mut self, now: Now, key: SubscriptionKey, effects: &mut Effects<'_>) -> Position {
@@ -215,29 +212,25 @@ impl Engine {
         effects: &mut Effects<'_>,
     ) -> Position {
         let group = &mut self.groups[group_key.0];
-        if let Some(place) = group.members.iter().position(|member| *member == key) {
-            group.members.swap_remove_back(place);
-        }
-        if let Some(&heir) = group.members.front() {
+        let last_sent = group.cursor.last_sent();
+        if let Some(heir) = group.members.first() {
             // The group's cursor is the highest of its members': it must not leave with this one.
-            let last_sent = group.last_sent;
-            self.subscriptions[heir.0].last_sent = last_sent;
+            self.subscriptions[heir.0].cursor.advance(last_sent);
             self.mark_cursor(heir);
             self.settle_subscription(heir, effects);
             self.log_subscription(SubscriptionVerb::MemberRemoved, key, StartLine::None, effects);
             let position = self.depart(now, key, group_key, effects);
-            self.queue_group(group_key);
+            self.queue_cursor(group_key.into());
             return position;
         }
-        let last_sent = group.last_sent;
         if self.subscriptions[key.0].is_durable() && leave == Leave::Keep {
             let number = group.number;
             if !group.departing.is_empty() {
                 self.work.push_back(Work::Absorb(group_key, number));
             }
-            self.subscriptions[key.0].last_sent = last_sent;
+            self.subscriptions[key.0].cursor.advance(last_sent);
             self.groups[group_key.0].shadow = Some(key);
-            self.cancel_group_read(group_key);
+            self.cancel_waits(group_key.into());
             // Whoever comes next takes it over. Its last owner's ID stays to be shown until a restart (§8.6).
             return self.suspend(now, key, effects);
         }
@@ -249,7 +242,7 @@ impl Engine {
             self.detach(other);
             self.remove_subscription(other, effects);
         }
-        self.cancel_group_read(group_key);
+        self.cancel_waits(group_key.into());
         let group = self.groups.remove(group_key.0);
         let channel = &mut self.channels[group.channel.0];
         channel.groups.remove(&group.number);
@@ -270,7 +263,7 @@ impl Engine {
         self.channels[channel.0].records -= 1;
         self.totals.records -= 1;
         self.groups[group.0].departing.insert(key);
-        self.queue_subscription(key);
+        self.queue_cursor(key.into());
         self.write_subscription(key, Urgency::Sync, effects)
     }
 
@@ -336,7 +329,7 @@ impl Engine {
             queue: subscription.queue().clone(),
             max_in_flight: i32::try_from(subscription.max_in_flight).unwrap_or(i32::MAX),
             ack_wait_units: subscription.ack_wait_units,
-            last_sent: subscription.last_sent,
+            last_sent: subscription.cursor.last_sent(),
             state: match subscription.phase {
                 Phase::Unconfirmed | Phase::Active => STATE_ACTIVE,
                 Phase::Offline => STATE_OFFLINE,

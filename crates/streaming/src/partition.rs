@@ -10,11 +10,11 @@ use seaway_stan_protocol::{PubMsgView, errors};
 
 use crate::effects::Effects;
 use crate::engine::Engine;
+use crate::keys::ClientKey;
 use crate::limits::{
     INVALID_CLIENT_BYTES_MAX, INVALID_CLIENTS_MAX, INVALID_CLIENTS_PRUNED, REGISTRATION_WAIT_NS,
     UNREGISTERED_BYTES_MAX, UNREGISTERED_REQUESTS_MAX,
 };
-use crate::state::ClientKey;
 use crate::time::Now;
 use crate::timers::Timer;
 

@@ -11,11 +11,12 @@ use crate::engine::{Engine, POISONED};
 use crate::event::Event;
 use crate::facts::{CHANNEL, ChannelFact};
 use crate::input::ChannelId;
+use crate::keys::ChannelKey;
 use crate::limits::RELEASE_ERRORS_BYTES_MAX;
 use crate::partition::Early;
 use crate::records::{Need, Position, Urgency};
 use crate::release::{Confirmation, Outcome};
-use crate::state::{Channel, ChannelKey, Deletion};
+use crate::state::{Channel, Deletion};
 use crate::time::Now;
 
 /// What a record costs the store beyond its body, roughly, when it is asked for admission.

@@ -1,6 +1,6 @@
 //! What the engine can ask of whatever keeps its state: the port to a store, and its words.
 
-use crate::input::{ChannelId, Ticket};
+use crate::ids::{ChannelId, Ticket};
 
 /// How many records had been appended to the store, counting this one. Grows by one with each record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -20,9 +20,10 @@ use crate::facts::{
     SubscriptionRemovedFact, decode_runs,
 };
 use crate::input::ChannelId;
+use crate::keys::{ChannelKey, GroupKey, SubscriptionKey};
 use crate::pending::Pending;
 use crate::records::{Position, Urgency};
-use crate::state::{ChannelKey, GroupKey, Hold, Phase, SubscriptionKey};
+use crate::state::{Hold, Phase};
 use crate::time::Now;
 
 /// Longest run of sequences in one fact: MaxInflight is an int32.
@@ -462,7 +463,7 @@ impl Engine {
                     subscription.hold = Hold::Restart(0);
                 }
                 self.attach(key);
-                self.queue_subscription(key);
+                self.queue_cursor(key.into());
             }
             STATE_DEPARTING if subscription.group.is_some() => {
                 subscription.phase = Phase::Departing;
@@ -473,7 +474,7 @@ impl Engine {
                 }
                 self.channels[channel.0].records -= 1;
                 self.totals.records -= 1;
-                self.queue_subscription(key);
+                self.queue_cursor(key.into());
             }
             _ => {
                 subscription.phase = Phase::Offline;
@@ -498,7 +499,9 @@ impl Engine {
                 group.shadow = Some(key);
                 return;
             }
-            Some(other) if self.subscriptions[other.0].last_sent < self.subscriptions[key.0].last_sent => {
+            Some(other)
+                if self.subscriptions[other.0].cursor.last_sent() < self.subscriptions[key.0].cursor.last_sent() =>
+            {
                 group.shadow = Some(key);
                 other
             }
@@ -527,8 +530,7 @@ impl Engine {
         let keys: Vec<GroupKey> = self.groups.iter().map(|(key, _)| GroupKey(key)).collect();
         for (_, subscription) in &self.subscriptions {
             if let Some(group) = subscription.group {
-                let last_sent = &mut self.groups[group.0].last_sent;
-                *last_sent = subscription.last_sent.max(*last_sent);
+                self.groups[group.0].cursor.advance(subscription.cursor.last_sent());
             }
         }
         for key in keys {
@@ -538,7 +540,7 @@ impl Engine {
                     // The process ended before the group's record had taken over everything.
                     self.work.push_back(Work::Absorb(key, group.number));
                 }
-                self.queue_group(key);
+                self.queue_cursor(key.into());
                 continue;
             }
             for departed in std::mem::take(&mut group.departing) {

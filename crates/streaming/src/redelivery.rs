@@ -5,9 +5,10 @@ use crate::deadlines::{Run, UNKNOWN};
 use crate::delivery::{Attempt, Batch, Progress};
 use crate::effects::Effects;
 use crate::engine::Engine;
+use crate::keys::SubscriptionKey;
 use crate::limits::{READ_MESSAGES_MAX, REDELIVERY_SLACK_NS};
 use crate::pending::Pending;
-use crate::state::{Hold, SubscriptionKey};
+use crate::state::Hold;
 use crate::time::Now;
 use crate::timers::Timer;
 
@@ -31,7 +32,7 @@ impl Engine {
             return;
         }
         self.subscriptions[key.0].due = true;
-        self.advance(now, key, None, effects);
+        self.advance(now, key.into(), None, effects);
     }
 
     /// Whether the owner's heartbeats fail since the subscription was created or resumed (§2.10).
@@ -86,16 +87,16 @@ impl Engine {
             let receiver = match subscription.group {
                 None => key,
                 // Nobody can take it: whoever becomes able to brings the whole group along.
-                Some(group) => match self.choose_for_redelivery(group) {
+                Some(group) => match self.choose_for_again(group, key) {
                     Some(member) => member,
                     None => return Progress::Waiting,
                 },
             };
-            if self.subscriptions[receiver.0].waits().paused.is_some() {
+            if self.subscriptions[receiver.0].paused.is_some() {
                 return Progress::Waiting;
             }
             if !self.spend() {
-                self.queue_subscription(key);
+                self.queue_cursor(key.into());
                 return Progress::Waiting;
             }
             let count = run.count.saturating_add(1);
@@ -104,20 +105,18 @@ impl Engine {
                     let subscription = &mut self.subscriptions[key.0];
                     let deadline = next_deadline(now, run.deadline, subscription.ack_wait);
                     subscription.deadlines.insert(sequence, deadline, count);
-                    if let Some(group) = subscription.group {
-                        // Else a tie would always fall to the one that did not acknowledge it.
-                        self.rotate(group, key);
-                    }
+                    // Else a tie would always fall to the one that did not acknowledge it.
+                    self.rotate(key);
                 }
                 Attempt::Sent => self.move_pending(now, key, receiver, sequence, count, effects),
                 Attempt::Missing => self.drop_pending(key, sequence, effects),
                 Attempt::Cold => {
                     let to = read_end(&self.subscriptions[key.0].pending, sequence).min(run.last.max(sequence));
-                    self.read_for_subscription(key, sequence, to, effects);
+                    self.read(key.into(), sequence, to, effects);
                     return Progress::Waiting;
                 }
                 Attempt::Unreachable => {
-                    self.strand_subscription(key);
+                    self.strand_cursor(key.into());
                     return Progress::Waiting;
                 }
             }
@@ -141,15 +140,14 @@ impl Engine {
                 Hold::Restart(cursor) => (cursor, true),
             };
             let Some(sequence) = subscription.pending.next_from(cursor) else {
-                self.subscriptions[key.0].hold = Hold::Released;
-                self.arm_redelivery(key);
+                self.end_hold(key);
                 return Progress::Done;
             };
-            if subscription.waits().paused.is_some() {
+            if subscription.paused.is_some() {
                 return Progress::Waiting;
             }
             if !self.spend() {
-                self.queue_subscription(key);
+                self.queue_cursor(key.into());
                 return Progress::Waiting;
             }
             let (mut deadline, count) = self.subscriptions[key.0].deadlines.get(sequence);
@@ -170,7 +168,7 @@ impl Engine {
                     Some(Known::Missing) => {}
                     None => {
                         let to = read_end(&self.subscriptions[key.0].pending, sequence);
-                        self.read_for_subscription(key, sequence, to, effects);
+                        self.read(key.into(), sequence, to, effects);
                         return Progress::Waiting;
                     }
                 }
@@ -186,11 +184,11 @@ impl Engine {
                 Attempt::Missing => self.drop_pending(key, sequence, effects),
                 Attempt::Cold => {
                     let to = read_end(&self.subscriptions[key.0].pending, sequence);
-                    self.read_for_subscription(key, sequence, to, effects);
+                    self.read(key.into(), sequence, to, effects);
                     return Progress::Waiting;
                 }
                 Attempt::Unreachable => {
-                    self.strand_subscription(key);
+                    self.strand_cursor(key.into());
                     return Progress::Waiting;
                 }
             }
@@ -200,6 +198,23 @@ impl Engine {
             } else {
                 Hold::Resume(sequence + 1)
             };
+        }
+    }
+
+    /// Everything it held was sent again or acknowledged: new messages may follow.
+    fn end_hold(&mut self, key: SubscriptionKey) {
+        self.subscriptions[key.0].hold = Hold::Released;
+        self.update_standing(key);
+        self.arm_redelivery(key);
+    }
+
+    /// Ends the hold of a subscription that has acknowledged what was still to be sent again.
+    pub(crate) fn end_hold_if_idle(&mut self, key: SubscriptionKey) {
+        let subscription = &self.subscriptions[key.0];
+        if let Hold::Resume(from) | Hold::Restart(from) = subscription.hold
+            && subscription.pending.next_from(from).is_none()
+        {
+            self.end_hold(key);
         }
     }
 
@@ -229,6 +244,7 @@ impl Engine {
     pub(crate) fn drop_pending(&mut self, key: SubscriptionKey, sequence: u64, effects: &mut Effects<'_>) {
         let subscription = &mut self.subscriptions[key.0];
         if subscription.pending.remove(sequence) {
+            self.update_standing(key);
             self.note_unsettled(key, effects, |unsettled| unsettled.acked.push(sequence));
         }
     }

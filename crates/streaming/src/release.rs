@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 
 use crate::input::ChannelId;
+use crate::keys::{ChannelKey, SubscriptionKey};
 use crate::records::Position;
-use crate::state::{ChannelKey, SubscriptionKey};
 
 /// What an entry does when it is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,10 +11,11 @@ use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::input::ChannelId;
+use crate::keys::ChannelKey;
 use crate::limits::{CLOCK_STEP_NS, READ_RETRY_NS};
 use crate::options::Limits;
 use crate::records::Head;
-use crate::state::{ChannelKey, Deletion};
+use crate::state::Deletion;
 use crate::time::Now;
 use crate::timers::Timer;
 

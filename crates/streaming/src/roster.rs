@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::state::SubscriptionKey;
+use crate::keys::SubscriptionKey;
 
 /// The active plain and durable subscriptions of a channel. Most channels have one or none, and a node of a tree would be
 /// as large as the subscription.

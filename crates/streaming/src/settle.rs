@@ -5,14 +5,16 @@ use prost::Message;
 use crate::effects::Effects;
 use crate::engine::{Engine, Work};
 use crate::facts::{GROUP_SETTLED, SETTLED};
+use crate::keys::SubscriptionKey;
 use crate::limits::UNSETTLED_RUNS_MAX;
 use crate::records::Urgency;
-use crate::state::{Subscription, SubscriptionKey};
+use crate::state::Subscription;
 use crate::time::Now;
 use crate::unsettled::Unsettled;
 
 impl Engine {
     pub(crate) fn settle(&mut self, now: Now, effects: &mut Effects<'_>) {
+        self.resume_drained(now, effects);
         self.work_off(now, effects);
         self.enforce_retention(now, effects);
         while self.settle_next(effects) {
@@ -47,17 +49,15 @@ impl Engine {
             }
             let Some(work) = self.work.pop_front() else { return };
             match work {
-                Work::Subscription(key, number) => {
-                    let subscription = self.subscriptions.get_mut(key.0);
-                    if let Some(subscription) = subscription.filter(|subscription| subscription.number == number) {
-                        subscription.queued = false;
+                Work::Advance(key, number) => {
+                    if self.number_of(key) == Some(number) {
+                        self.cursor_mut(key).dequeue();
                         self.advance(now, key, None, effects);
                     }
                 }
-                Work::Group(key, number) => {
-                    if let Some(group) = self.groups.get_mut(key.0).filter(|group| group.number == number) {
-                        group.queued = false;
-                        self.advance_group(now, key, None, effects);
+                Work::Health(key, number, from) => {
+                    if self.clients.get(key.0).is_some_and(|client| client.number == number) {
+                        self.update_health(key, from);
                     }
                 }
                 Work::Absorb(key, number) => {
@@ -87,18 +87,30 @@ impl Engine {
         effects: &mut Effects<'_>,
         note: impl FnOnce(&mut Unsettled),
     ) {
-        let unsettled = self.unsettled.entry(key, &mut self.subscriptions[key.0].unsettled);
+        let unsettled = self.unsettled_entry(key);
         note(unsettled);
         if unsettled.runs() > UNSETTLED_RUNS_MAX {
             self.settle_subscription(key, effects);
         }
     }
 
+    /// What is to be written down about a subscription, for something to be added. A group knows which of its members have
+    /// something.
+    #[inline]
+    fn unsettled_entry(&mut self, key: SubscriptionKey) -> &mut Unsettled {
+        let subscription = &mut self.subscriptions[key.0];
+        let unsettled = self.unsettled.entry(key, &mut subscription.unsettled);
+        if let Some(group) = subscription.group
+            && unsettled.is_empty()
+        {
+            self.groups[group.0].unsettled.push(key);
+        }
+        unsettled
+    }
+
     /// Notes that a cursor moved without a message being sent.
     pub(crate) fn mark_cursor(&mut self, key: SubscriptionKey) {
-        self.unsettled
-            .entry(key, &mut self.subscriptions[key.0].unsettled)
-            .cursor = true;
+        self.unsettled_entry(key).cursor = true;
     }
 
     /// Writes down what happened to a subscription since it was last written, if anything. Lazily: losing it costs a
@@ -115,19 +127,18 @@ impl Engine {
             }
             return;
         };
-        self.add_unsettled_part(key);
-        for place in 0..self.groups[group.0].members.len() {
-            self.add_unsettled_part(self.groups[group.0].members[place]);
+        let mut members = std::mem::take(&mut self.groups[group.0].unsettled);
+        for member in members.drain(..) {
+            // It may have gone with its channel.
+            if self
+                .subscriptions
+                .get(member.0)
+                .is_some_and(|member| member.group == Some(group))
+            {
+                self.add_unsettled_part(member);
+            }
         }
-        let mut departing = std::mem::take(&mut self.groups[group.0].departing);
-        for departed in &departing {
-            self.add_unsettled_part(*departed);
-        }
-        self.groups[group.0].departing.append(&mut departing);
-        if let Some(shadow) = self.groups[group.0].shadow {
-            // What it takes over from those that departed goes on record before they are forgotten.
-            self.add_unsettled_part(shadow);
-        }
+        self.groups[group.0].unsettled = members;
         if !self.scratch.is_empty() {
             self.appended = effects.records.append_fact(GROUP_SETTLED, &self.scratch, Urgency::Lazy);
         }
@@ -151,7 +162,7 @@ impl Engine {
         unsettled.cursor = false;
         let fact = &mut self.settled;
         fact.number = subscription.number;
-        fact.last_sent = subscription.last_sent;
+        fact.last_sent = subscription.cursor.last_sent();
         fact.sent.clear();
         fact.acked.clear();
         fact.taken.clear();

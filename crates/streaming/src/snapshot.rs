@@ -10,7 +10,8 @@ use bytes::Bytes;
 
 use crate::engine::Engine;
 use crate::input::ChannelId;
-use crate::state::{Channel, ChannelKey, ClientKey, Phase, SubscriptionKey};
+use crate::keys::{ChannelKey, ClientKey, SubscriptionKey};
+use crate::state::{Channel, Phase};
 use crate::time::Now;
 
 /// Numbers of §8.3.
@@ -397,11 +398,11 @@ impl Engine {
     fn surveyed(&self, now: Now, key: SubscriptionKey) -> SurveyedSubscription {
         let subscription = &self.subscriptions[key.0];
         let group = subscription.group.map(|group| &self.groups[group.0]);
-        let cursor = group.map_or(subscription.last_sent, |group| group.last_sent);
+        let cursor = group.map_or(&subscription.cursor, |group| &group.cursor);
         let channel = &self.channels[subscription.channel.0];
         SurveyedSubscription {
             shown: self.subscription_snapshot(key),
-            messages_waiting: (channel.durable_last + 1).saturating_sub((cursor + 1).max(channel.first)),
+            messages_waiting: (channel.durable_last + 1).saturating_sub(cursor.next(channel.first)),
             redeliveries: subscription.redeliveries,
             oldest_unacknowledged: self.oldest_unacknowledged(now, subscription),
         }
@@ -412,8 +413,8 @@ impl Engine {
         let offline = |key: &&SubscriptionKey| self.subscriptions[key.0].client.is_none();
         let durables = channel.durables.values().filter(offline);
         let groups = channel.groups.values().map(|group| &self.groups[group.0]);
-        let members = groups.flat_map(|group| group.members.iter().chain(&group.shadow));
-        channel.plain.values().chain(durables).chain(members).copied()
+        let members = groups.flat_map(|group| group.members.iter().chain(group.shadow));
+        channel.plain.values().chain(durables).copied().chain(members)
     }
 
     /// One channel.
@@ -476,7 +477,7 @@ impl Engine {
             is_offline: subscription.phase == Phase::Offline,
             max_in_flight: subscription.max_in_flight,
             ack_wait: subscription.ack_wait_units,
-            last_sent: subscription.last_sent,
+            last_sent: subscription.cursor.last_sent(),
             pending_count: subscription.pending.len(),
             is_stalled: subscription.is_stalled(),
         }

@@ -1,45 +1,22 @@
 //! The engine's records: clients, channels, subscriptions, queue groups, and how they refer to each other.
 //!
-//! They live in slabs and refer to each other by key; whatever may outlive its target (a work item, a read, an answer that
-//! waits) carries the target's unique number too.
+//! They live in slabs and refer to each other by key.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::bus::Destination;
+use crate::congestion::Pause;
+use crate::cursor::Cursor;
 use crate::deadlines::Deadlines;
-use crate::input::{ChannelId, ProbeId, Ticket};
+use crate::input::{ChannelId, ProbeId};
+use crate::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
 use crate::limits_table::LimitsKey;
+use crate::members::{MemberPlace, Members, Standing};
 use crate::pending::Pending;
 use crate::roster::Roster;
 use crate::time::Now;
 use crate::unsettled::UnsettledPlace;
-
-macro_rules! key {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub(crate) struct $name(pub(crate) usize);
-    };
-}
-
-key!(
-    /// Place of a client.
-    ClientKey
-);
-key!(
-    /// Place of a channel.
-    ChannelKey
-);
-key!(
-    /// Place of a subscription.
-    SubscriptionKey
-);
-key!(
-    /// Place of a queue group.
-    GroupKey
-);
 
 /// A registered client (`streaming-protocol.md` §1, §2.7).
 #[derive(Debug)]
@@ -174,15 +151,6 @@ pub(crate) enum Hold {
     Restart(u64),
 }
 
-/// An outstanding read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reading {
-    pub(crate) ticket: Ticket,
-    pub(crate) from: u64,
-    /// Last sequence asked for.
-    pub(crate) to: u64,
-}
-
 /// What a durable or a queue member is called.
 #[derive(Debug)]
 pub(crate) struct Names {
@@ -190,32 +158,6 @@ pub(crate) struct Names {
     /// Queue group as requested.
     pub(crate) queue: Bytes,
 }
-
-/// What a subscription waits for, other than acknowledgements.
-#[derive(Debug)]
-pub(crate) struct Waits {
-    pub(crate) reading: Option<Reading>,
-    pub(crate) retry_timer: Option<u64>,
-    pub(crate) paused: Option<Destination>,
-    /// Monotonic time, counts while it is paused.
-    pub(crate) paused_since: u64,
-    /// Since when, and from which sequence on, it reads what is not in memory; none when it has caught up.
-    pub(crate) catching_up: Option<(u64, u64)>,
-}
-
-impl Waits {
-    /// It waits for nothing.
-    pub(crate) const NONE: Waits = Waits {
-        reading: None,
-        retry_timer: None,
-        paused: None,
-        paused_since: 0,
-        catching_up: None,
-    };
-}
-
-/// What a subscription waits for that never waited.
-static NO_WAITS: Waits = Waits::NONE;
 
 /// The name of what has none.
 static NO_NAME: Bytes = Bytes::new();
@@ -237,20 +179,22 @@ pub(crate) struct Subscription {
     /// None for one that is neither durable nor a queue member.
     pub(crate) names: Option<Box<Names>>,
     pub(crate) group: Option<GroupKey>,
+    /// Its place among the members of the group, while it is one.
+    pub(crate) member: Option<MemberPlace>,
     pub(crate) max_in_flight: usize,
     pub(crate) ack_wait_units: i32,
     /// AckWait in nanoseconds.
     pub(crate) ack_wait: u64,
-    /// The cursor; for a queue member the highest sequence sent to it.
-    pub(crate) last_sent: u64,
+    /// Its position in the channel; for a queue member the highest sequence sent to it.
+    pub(crate) cursor: Cursor,
     pub(crate) pending: Pending,
     pub(crate) deadlines: Deadlines,
     pub(crate) phase: Phase,
     pub(crate) hold: Hold,
     /// A redelivery pass is under way.
     pub(crate) due: bool,
-    /// Made when it waits for the first time, then kept: catching up allocates nothing for a message.
-    pub(crate) waits: Option<Box<Waits>>,
+    /// Set while its receiver does not keep up.
+    pub(crate) paused: Option<Box<Pause>>,
     /// Monotonic times of what monitoring explains, `None` for what was so before this process: counts while it is stalled.
     pub(crate) stalled_since: Option<u64>,
     /// Counts while it has no owner.
@@ -260,8 +204,6 @@ pub(crate) struct Subscription {
     /// The owner's count of failures when it was created or resumed: only later ones mark it.
     pub(crate) healthy_since: u64,
     pub(crate) timer: Option<u64>,
-    /// In the work queue.
-    pub(crate) queued: bool,
     /// What is to be written down about it, if anything.
     pub(crate) unsettled: Option<UnsettledPlace>,
 }
@@ -272,6 +214,11 @@ impl Subscription {
         self.pending.len() >= self.max_in_flight
     }
 
+    /// How many more messages it may hold.
+    pub(crate) fn room(&self) -> u64 {
+        self.max_in_flight.saturating_sub(self.pending.len()) as u64
+    }
+
     /// It has got a message more: remembers when that made it stall.
     pub(crate) fn note_stall(&mut self, now: Now) {
         if self.pending.len() == self.max_in_flight {
@@ -279,19 +226,17 @@ impl Subscription {
         }
     }
 
-    /// What it waits for.
-    pub(crate) fn waits(&self) -> &Waits {
-        self.waits.as_deref().unwrap_or(&NO_WAITS)
-    }
-
-    /// As [`Subscription::waits`], to be changed when it begins to wait.
-    pub(crate) fn begin_wait(&mut self) -> &mut Waits {
-        self.waits.get_or_insert_with(|| Box::new(Waits::NONE))
-    }
-
-    /// As [`Subscription::waits`], to be changed when a wait ends; none when it never waited.
-    pub(crate) fn end_wait(&mut self) -> Option<&mut Waits> {
-        self.waits.as_deref_mut()
+    /// What it can take as a member of a group.
+    pub(crate) fn standing(&self, is_healthy: bool) -> Standing {
+        let takes_again = self.phase == Phase::Active && self.paused.is_none();
+        Standing {
+            pending: self.pending.len(),
+            room: self.room(),
+            is_healthy,
+            // What it holds goes out again before anything new.
+            takes_new: takes_again && self.hold == Hold::Released,
+            takes_again,
+        }
     }
 
     /// Its durable name, empty for none.
@@ -317,15 +262,15 @@ pub(crate) struct Group {
     pub(crate) number: u64,
     pub(crate) channel: ChannelKey,
     pub(crate) name: Bytes,
-    pub(crate) members: VecDeque<SubscriptionKey>,
+    /// Its position in the channel.
+    pub(crate) cursor: Cursor,
+    pub(crate) members: Members,
     /// The record of a durable group without members.
     pub(crate) shadow: Option<SubscriptionKey>,
     /// Members that left and still hold messages.
     pub(crate) departing: BTreeSet<SubscriptionKey>,
-    pub(crate) last_sent: u64,
-    pub(crate) reading: Option<Reading>,
-    /// As for a subscription.
-    pub(crate) catching_up: Option<(u64, u64)>,
-    pub(crate) retry_timer: Option<u64>,
-    pub(crate) queued: bool,
+    /// Who has something to pass on and found nobody that could take it.
+    pub(crate) givers: BTreeSet<SubscriptionKey>,
+    /// Members, also those that left, about which something is to be written down.
+    pub(crate) unsettled: Vec<SubscriptionKey>,
 }

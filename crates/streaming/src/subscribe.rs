@@ -6,17 +6,19 @@ use prost::Message;
 use seaway_stan_protocol::messages::{SubscriptionRequest, SubscriptionResponse};
 use seaway_stan_protocol::{errors, validate};
 
+use crate::cursor::Cursor;
 use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::event::{Event, StartLine, SubscriptionVerb};
 use crate::facts::SubscriptionFact;
 use crate::input::{ChannelId, Ticket};
+use crate::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
 use crate::leave::Leave;
 use crate::limits::SEEKS_MAX;
 use crate::partition::Early;
 use crate::records::{Need, Seek, Urgency};
 use crate::release::{Confirmation, Outcome};
-use crate::state::{ChannelKey, ClientKey, Group, GroupKey, Hold, Names, Phase, Subscription, SubscriptionKey};
+use crate::state::{Group, Hold, Names, Phase, Subscription};
 use crate::time::{Now, Timestamp};
 
 /// A subscription request whose start waits for a seek.
@@ -114,7 +116,11 @@ impl Engine {
             Target::Resume(key) => self.resume(now, key, reply, &request, effects),
             Target::Join(group) => {
                 self.check_room(channel)?;
-                let last_sent = self.groups[group.0].last_sent;
+                // Nothing was sent to it yet; the record of a durable group's member tells where the group is.
+                let last_sent = match request.durable_name.is_empty() {
+                    true => 0,
+                    false => self.groups[group.0].cursor.last_sent(),
+                };
                 let start = Start {
                     last_sent,
                     line: StartLine::None,
@@ -342,7 +348,7 @@ impl Engine {
         if group.is_none()
             && let Some(group) = self.subscriptions[key.0].group
         {
-            self.groups[group.0].last_sent = start.last_sent;
+            self.groups[group.0].cursor = Cursor::behind(start.last_sent);
         }
         self.log_subscription(verb, key, start.line, effects);
         self.confirm_later(now, key, reply, effects);
@@ -418,10 +424,11 @@ impl Engine {
             subscription.hold = Hold::Resume(0);
         }
         let group = subscription.group;
-        self.advance(now, key, None, effects);
+        self.update_standing(key);
+        self.advance(now, key.into(), None, effects);
         if let Some(group) = group {
-            self.queue_group_members(group);
-            self.advance_group(now, group, None, effects);
+            self.wake_group(group);
+            self.advance(now, group.into(), None, effects);
         }
     }
 
@@ -452,22 +459,22 @@ impl Engine {
             ack_inbox: fact.ack_inbox,
             names,
             group: None,
+            member: None,
             max_in_flight: usize::try_from(fact.max_in_flight).unwrap_or(1).max(1),
             ack_wait_units: fact.ack_wait_units,
             ack_wait,
-            last_sent: fact.last_sent,
+            cursor: Cursor::behind(fact.last_sent),
             pending: Default::default(),
             deadlines: Default::default(),
             phase: Phase::Unconfirmed,
             hold: Hold::Released,
             due: false,
-            waits: None,
+            paused: None,
             stalled_since: None,
             offline_since: None,
             redeliveries: 0,
             healthy_since: 0,
             timer: None,
-            queued: false,
             unsettled: None,
         }));
         self.subscription_numbers.insert(number, key);
@@ -494,14 +501,12 @@ impl Engine {
             number,
             channel,
             name: name.clone(),
+            cursor: Cursor::behind(0),
             members: Default::default(),
             shadow: None,
             departing: Default::default(),
-            last_sent: 0,
-            reading: None,
-            catching_up: None,
-            retry_timer: None,
-            queued: false,
+            givers: Default::default(),
+            unsettled: Vec::new(),
         }));
         let channel = &mut self.channels[channel.0];
         channel.groups.insert(number, group);
@@ -530,7 +535,10 @@ impl Engine {
         let channel = &mut self.channels[subscription.channel.0];
         channel.active += 1;
         match subscription.group {
-            Some(group) => self.groups[group.0].members.push_back(key),
+            Some(group) => {
+                subscription.member = Some(self.groups[group.0].members.push(key));
+                self.update_standing(key);
+            }
             None => channel.plain.insert(subscription.number, key),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::state::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
+use crate::keys::{ChannelKey, ClientKey, CursorKey, SubscriptionKey};
 
 /// What waits. Ties in time fire in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,10 +16,8 @@ pub(crate) enum Timer {
     DuplicateCheck(ClientKey),
     /// Messages of a subscription are due again.
     Redelivery(SubscriptionKey),
-    /// A failed read of a subscription is tried again.
-    SubscriptionRetry(SubscriptionKey),
-    /// A failed read of a queue group is tried again.
-    GroupRetry(GroupKey),
+    /// A failed read is tried again.
+    Retry(CursorKey),
     /// The oldest message of a channel reaches its age limit.
     Age(ChannelKey),
     /// A channel may have been idle for too long.

@@ -4,7 +4,7 @@
 //! message allocates nothing, and a subscription at rest holds nothing.
 
 use crate::facts::Runs;
-use crate::state::SubscriptionKey;
+use crate::keys::SubscriptionKey;
 
 /// What is to be written down about one subscription.
 #[derive(Debug, Default)]

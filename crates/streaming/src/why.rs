@@ -66,8 +66,6 @@ pub enum Verdict {
     OnHoldAfterRestart,
     /// As many unacknowledged messages as it may have.
     Stalled,
-    /// Another member of the group is on hold, and the group waits for that.
-    GroupOnHold,
     /// A member that left; what it held goes to the others.
     Departing,
     /// Behind the channel's end, and moving.
@@ -90,7 +88,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Verdict; 26] = [
+    pub const ALL: [Verdict; 25] = [
         Verdict::ChannelUnknown,
         Verdict::DurableUnknown,
         Verdict::QueueUnknown,
@@ -107,7 +105,6 @@ impl Verdict {
         Verdict::OnHoldAfterResume,
         Verdict::OnHoldAfterRestart,
         Verdict::Stalled,
-        Verdict::GroupOnHold,
         Verdict::Departing,
         Verdict::CatchingUp,
         Verdict::MessagesExpired,
@@ -138,7 +135,6 @@ impl Verdict {
             Verdict::OnHoldAfterResume => "on_hold_after_resume",
             Verdict::OnHoldAfterRestart => "on_hold_after_restart",
             Verdict::Stalled => "stalled",
-            Verdict::GroupOnHold => "group_on_hold",
             Verdict::Departing => "departing",
             Verdict::CatchingUp => "catching_up",
             Verdict::MessagesExpired => "messages_expired",

@@ -309,21 +309,11 @@ impl Model {
                 .collect();
             let first = self.state.channels[channel].first;
             let next = (group.cursor + 1).max(first);
+            // A member that is on hold or congested holds only itself.
             let room = members
                 .iter()
-                .any(|(_, known)| self.pending_range(known).1 < known.max_in_flight);
-            let on_hold = group.members.iter().any(|number| {
-                let known = &self.state.subscriptions[number];
-                // Until it has come to rest once, what it held before the start may still keep the group waiting; and a
-                // congested one for as long as it is.
-                let unsettled = known
-                    .pending
-                    .values()
-                    .any(|pending| pending.due == Due::ByTimestamp(u64::MAX));
-                let congested = self.paused.contains_key(number);
-                known.phase == Phase::Unconfirmed || !known.hold.is_empty() || unsettled || congested
-            });
-            if room && !on_hold && next <= self.durable_last(channel) {
+                .any(|(_, known)| self.pending_range(known).1 < known.max_in_flight && !known.may_be_on_hold());
+            if room && next <= self.durable_last(channel) {
                 objection = Some(format!(
                     "group {name} of {channel} waits for {next} and nothing stands in its way"
                 ));
@@ -336,7 +326,8 @@ impl Model {
             });
             if let Some((left, floating)) = left
                 && !members.is_empty()
-                && !on_hold
+                && members.len() == group.members.len()
+                && members.iter().all(|(_, known)| !known.may_be_on_hold())
             {
                 objection = Some(format!(
                     "group {name} of {channel} owes {left} to somebody: {floating:?}"

@@ -112,15 +112,6 @@ impl Model {
             None => known.cursor,
             Some(group) => {
                 let key = (known.channel.clone(), group.clone());
-                let members = &self.state.groups[&key].members;
-                let on_hold = members.iter().find(|member| {
-                    let member = &self.state.subscriptions[member];
-                    member.hold.range(first..).any(|held| member.pending.contains_key(held))
-                });
-                if let Some(on_hold) = on_hold {
-                    let text = format!("{number} got {sequence} while {on_hold} of its group is on hold");
-                    return self.object(text);
-                }
                 self.check_choice(number, known, first);
                 self.state.groups[&key].cursor
             }
@@ -159,7 +150,7 @@ impl Model {
             let client = self.state.clients.get(&member.client);
             client.is_none_or(|client| client.closing)
         });
-        let unclear = counted || closing || members.iter().any(|(_, member)| uncertain(member));
+        let unclear = counted || closing || self.members_change || members.iter().any(|(_, member)| uncertain(member));
         if matches!(self.current, Current::Tick) || unclear {
             return;
         }
@@ -173,6 +164,7 @@ impl Model {
                     .is_some_and(|client| client.is_failing_since(member.healthy_since));
                 member.phase == Phase::Active
                     && !failing
+                    && !member.may_be_on_hold()
                     && member.pending.len() < member.max_in_flight
                     && !self.paused.contains_key(other)
             })
@@ -184,7 +176,13 @@ impl Model {
             .get(&chosen.client)
             .is_some_and(|client| client.is_failing_since(chosen.healthy_since));
         if best.is_some_and(|best| failing || chosen.pending.len() > best) {
-            self.object(format!("member {number} was chosen, and another holds fewer messages"));
+            let held: Vec<(u64, usize)> = members
+                .iter()
+                .map(|(other, member)| (*other, member.pending.len()))
+                .collect();
+            self.object(format!(
+                "member {number} was chosen, and another holds fewer messages: {held:?}"
+            ));
         }
     }
 

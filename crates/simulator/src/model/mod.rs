@@ -122,6 +122,8 @@ pub struct Model {
     seeking: BTreeMap<u64, Seeking>,
     /// Subscriptions that wait for a destination to drain.
     paused: BTreeMap<u64, u64>,
+    /// Members may go on again, or their clients answer again or no more, and groups hear of it a slice at a time.
+    members_change: bool,
     sent: Option<Sent>,
     /// Clients whose expected close waits for its end, and the answer.
     closes: BTreeMap<String, u64>,
@@ -160,6 +162,7 @@ impl Model {
             next_expected: 1,
             seeking: BTreeMap::new(),
             paused: BTreeMap::new(),
+            members_change: false,
             sent: None,
             closes: BTreeMap::new(),
             succession: None,
@@ -203,8 +206,14 @@ impl Model {
                 payload,
             } => self.request(service, reply, payload),
             Input::Ack { ack_inbox, payload } => self.ack(ack_inbox, payload),
-            Input::ProbeAnswered(probe) => self.probe_answered(probe.0),
-            Input::ProbeUnheard(probe) => self.probe_unheard(probe.0),
+            Input::ProbeAnswered(probe) => {
+                self.members_change = true;
+                self.probe_answered(probe.0);
+            }
+            Input::ProbeUnheard(probe) => {
+                self.members_change = true;
+                self.probe_unheard(probe.0);
+            }
             Input::Durable(position) => {
                 self.told = position.0;
                 if position.0 > durable {
@@ -221,10 +230,16 @@ impl Model {
                 }
             }
             Input::Sought { ticket, sequence } => self.sought(ticket.0, sequence.err()),
-            Input::Drained(destination) => self.paused.retain(|_, paused| *paused != destination.0),
+            Input::Drained(destination) => {
+                self.members_change = true;
+                self.paused.retain(|_, paused| *paused != destination.0);
+            }
             Input::BusUp => self.bus_up = true,
             Input::BusDown => self.bus_up = false,
-            Input::Tick => self.current = Current::Tick,
+            Input::Tick => {
+                self.members_change = true;
+                self.current = Current::Tick;
+            }
             Input::HeadKnown(_) | Input::Settle | Input::CheckpointStep => {}
         }
     }
@@ -241,6 +256,7 @@ impl Model {
         self.refusal = None;
         self.finish_request();
         self.answers_due();
+        self.members_change &= unrecorded;
         if self.poisoned {
             return;
         }

@@ -167,6 +167,12 @@ impl Client {
 }
 
 impl Subscription {
+    /// Whether what it holds may still have to be sent again before anything new: after a restart that is looked at first.
+    pub(crate) fn may_be_on_hold(&self) -> bool {
+        let unseen = |pending: &Pending| pending.due == Due::ByTimestamp(u64::MAX);
+        !self.hold.is_empty() || self.pending.values().any(unseen)
+    }
+
     /// Held messages that still exist.
     pub(crate) fn live_pending(&self, first: u64) -> usize {
         self.pending.range(first..).count()

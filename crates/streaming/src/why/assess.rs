@@ -1,10 +1,12 @@
 //! Which verdicts apply to a subscription.
 
 use super::Verdict;
+use crate::cursor::{Cursor, Reading};
 use crate::deadlines::UNKNOWN;
 use crate::engine::Engine;
+use crate::keys::SubscriptionKey;
 use crate::limits::WHY_RANGES_MAX;
-use crate::state::{Channel, Client, Group, Hold, Phase, Reading, Subscription, SubscriptionKey};
+use crate::state::{Channel, Client, Group, Hold, Phase, Subscription};
 use crate::time::{Now, Timestamp};
 
 /// Unacknowledged neighbours with one deadline, in monotonic time.
@@ -21,7 +23,6 @@ pub(super) struct Case<'a> {
     pub(super) engine: &'a Engine,
     pub(super) now: Now,
     pub(super) store_full: Option<&'a str>,
-    pub(super) key: SubscriptionKey,
     pub(super) subscription: &'a Subscription,
     pub(super) channel: &'a Channel,
     pub(super) group: Option<&'a Group>,
@@ -37,7 +38,6 @@ impl<'a> Case<'a> {
             engine,
             now,
             store_full,
-            key,
             subscription,
             channel: &engine.channels[subscription.channel.0],
             group: subscription.group.map(|group| &engine.groups[group.0]),
@@ -46,14 +46,19 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// The position that counts: the group's when it is in one.
+    fn position(&self) -> &'a Cursor {
+        self.group.map_or(&self.subscription.cursor, |group| &group.cursor)
+    }
+
     /// Last sequence sent, by the group when it is in one.
     pub(super) fn cursor(&self) -> u64 {
-        self.group.map_or(self.subscription.last_sent, |group| group.last_sent)
+        self.position().last_sent()
     }
 
     /// The next sequence it can get.
     fn next(&self) -> u64 {
-        (self.cursor() + 1).max(self.channel.first)
+        self.position().next(self.channel.first)
     }
 
     /// Durable messages that it has not got.
@@ -79,27 +84,16 @@ impl<'a> Case<'a> {
     }
 
     pub(super) fn reading(&self) -> Option<Reading> {
-        self.group
-            .and_then(|group| group.reading)
-            .or(self.subscription.waits().reading)
+        self.position().reading().or(self.subscription.cursor.reading())
     }
 
     pub(super) fn catching_up(&self) -> Option<(u64, u64)> {
-        self.group
-            .map_or(self.subscription.waits().catching_up, |group| group.catching_up)
-    }
-
-    /// Another member that is on hold, and so the group with it.
-    pub(super) fn member_on_hold(&self) -> Option<&'a Subscription> {
-        let members = self.group?.members.iter().filter(|member| **member != self.key);
-        members
-            .map(|member| &self.engine.subscriptions[member.0])
-            .find(|member| member.hold != Hold::Released)
+        self.position().catching_up()
     }
 
     /// Members of its group that can take nothing new because of MaxInflight.
     pub(super) fn stalled_members(&self) -> u64 {
-        let members = self.group.into_iter().flat_map(|group| &group.members);
+        let members = self.group.into_iter().flat_map(|group| group.members.iter());
         members
             .filter(|member| self.engine.subscriptions[member.0].is_stalled())
             .count() as u64
@@ -135,10 +129,9 @@ impl<'a> Case<'a> {
     pub(super) fn verdicts(&self) -> Vec<Verdict> {
         let subscription = self.subscription;
         let active = subscription.phase == Phase::Active;
-        let read_fails =
-            subscription.waits().retry_timer.is_some() || self.group.is_some_and(|g| g.retry_timer.is_some());
+        let read_fails = subscription.cursor.is_retrying() || self.position().is_retrying();
         let (waiting, released) = (self.waiting(), subscription.hold == Hold::Released);
-        let moves = active && released && subscription.waits().paused.is_none() && !subscription.is_stalled();
+        let moves = active && released && subscription.paused.is_none() && !subscription.is_stalled();
         let caught_up = waiting == 0;
         let pending = !subscription.pending.is_empty();
         let redelivered = self.redelivered().is_some();
@@ -152,7 +145,7 @@ impl<'a> Case<'a> {
                 self.client.is_some_and(|client| client.closing.is_some()),
             ),
             (Verdict::ClientFailing, self.failed_heartbeats() > 0),
-            (Verdict::ConnectionCongested, subscription.waits().paused.is_some()),
+            (Verdict::ConnectionCongested, subscription.paused.is_some()),
             (Verdict::Starting, subscription.phase == Phase::Unconfirmed),
             (Verdict::OnHoldAfterResume, matches!(subscription.hold, Hold::Resume(_))),
             (
@@ -160,15 +153,8 @@ impl<'a> Case<'a> {
                 matches!(subscription.hold, Hold::Restart(_)),
             ),
             (Verdict::Stalled, active && subscription.is_stalled()),
-            (
-                Verdict::GroupOnHold,
-                moves && !caught_up && self.member_on_hold().is_some(),
-            ),
             (Verdict::Departing, subscription.phase == Phase::Departing),
-            (
-                Verdict::CatchingUp,
-                moves && !caught_up && self.member_on_hold().is_none(),
-            ),
+            (Verdict::CatchingUp, moves && !caught_up),
             (Verdict::MessagesExpired, self.expired() > 0),
             (Verdict::JournalPoisoned, caught_up && self.engine.poisoned),
             (Verdict::JournalFull, caught_up && self.store_full.is_some()),

@@ -6,8 +6,9 @@ use super::assess::Case;
 use super::nearest::nearest;
 use super::{Fact, FactValue, SequenceRange, Verdict, WhyQuestion, WhyReport, WhySubscription, words};
 use crate::engine::Engine;
+use crate::keys::{ChannelKey, SubscriptionKey};
 use crate::limits::WHY_NAMES_MAX;
-use crate::state::{ChannelKey, Subscription, SubscriptionKey};
+use crate::state::Subscription;
 use crate::time::Now;
 
 impl Engine {
@@ -167,7 +168,7 @@ fn facts(case: &Case<'_>) -> Vec<Fact> {
         value: FactValue::Time(case.wall(at)),
     };
     let mut facts = vec![
-        number("last_sent", subscription.last_sent),
+        number("last_sent", subscription.cursor.last_sent()),
         number("messages_waiting", case.waiting()),
         number("messages_missed", case.expired()),
         number("pending_count", subscription.pending.len() as u64),
@@ -199,8 +200,8 @@ fn facts(case: &Case<'_>) -> Vec<Fact> {
     if case.is_offline() {
         facts.extend(subscription.offline_since.map(|at| time("offline_since", at)));
     }
-    if subscription.waits().paused.is_some() {
-        facts.push(time("congested_since", subscription.waits().paused_since));
+    if let Some(pause) = &subscription.paused {
+        facts.push(time("congested_since", pause.since));
     }
     if let Some(reading) = case.reading() {
         facts.push(number("reading_from", reading.from));
@@ -210,7 +211,7 @@ fn facts(case: &Case<'_>) -> Vec<Fact> {
         facts.extend(rate(case, since, from).map(|rate| number("messages_per_second", rate)));
     }
     if let Some(group) = case.group {
-        facts.push(number("group_last_sent", group.last_sent));
+        facts.push(number("group_last_sent", group.cursor.last_sent()));
         facts.push(number("group_members", group.members.len() as u64));
         facts.push(number("group_members_stalled", case.stalled_members()));
         facts.push(number("group_members_departing", group.departing.len() as u64));

@@ -29,7 +29,7 @@ pub(super) fn sentences(case: &Case<'_>, verdict: Verdict) -> (String, String) {
         Verdict::ConnectionCongested => (
             format!(
                 "{who} is paused for {}: its connection does not read what was already sent; {}.",
-                span(case.since(case.subscription.waits().paused_since)),
+                span(case.since(case.subscription.paused.as_ref().map_or(case.now.monotonic, |pause| pause.since))),
                 backlog(case)
             ),
             "Look at the client's process and its network: it reads too slowly or not at all (see pending_bytes in /connz). \
@@ -49,14 +49,6 @@ pub(super) fn sentences(case: &Case<'_>, verdict: Verdict) -> (String, String) {
             "Nothing to do; new messages follow.".to_owned(),
         ),
         Verdict::Stalled => stalled(case, &who),
-        Verdict::GroupOnHold => (
-            format!(
-                "{who} waits for another member of its group{}, which is being sent again what it held before anything new; {}.",
-                case.member_on_hold().map_or(String::new(), |member| format!(" ({})", text(&member.client_name))),
-                backlog(case)
-            ),
-            "Nothing to do; new messages follow.".to_owned(),
-        ),
         Verdict::Departing => (
             format!("{who} has left its group; the {} it held wait for a member that can take them.", held(case)),
             "If this lasts, the remaining members are stalled, paused or gone: look at them.".to_owned(),

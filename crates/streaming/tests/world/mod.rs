@@ -82,6 +82,8 @@ pub struct World {
     pub cold: BTreeMap<ChannelId, u64>,
     pub outputs: Vec<Output>,
     pub reads: VecDeque<ReadRequest>,
+    /// Messages that answered reads.
+    pub messages_read: usize,
     pub seeks: VecDeque<(Ticket, ChannelId, i64)>,
     pub slow_seeks: bool,
     pub slow_heads: bool,
@@ -277,6 +279,7 @@ impl World {
                 body,
             })
             .collect();
+        self.messages_read += messages.len();
         self.handle(
             engine,
             now,
