@@ -49,6 +49,9 @@ pub(crate) const RTT_REFRESH: Duration = Duration::from_secs(3600);
 pub(crate) const LINGER: Duration = Duration::from_millis(500);
 /// How much a lingering connection may still send, in bytes; it is thrown away.
 pub(crate) const LINGER_BYTES: usize = 4 * 1024 * 1024;
+/// Sessions beyond `max_connections`: of clients that are being refused in words, or read their last ones. Beyond them a client
+/// that comes while nobody may is closed without a word, so that no flood of refusals takes descriptors.
+pub const SESSIONS_ENDING_MAX: usize = 64;
 /// How long shutdown waits for connections to leave.
 pub(crate) const SHUTDOWN_WAIT: Duration = Duration::from_secs(2);
 /// Pending connections the kernel may hold for a listener.
@@ -82,6 +85,8 @@ pub(crate) const RESPONSE_SWEEP_ADDITIONS: usize = 4096;
 pub(crate) const RESPONSE_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Passwords being compared with hashes at once, at most: each keeps a processor busy.
 pub(crate) const VERIFICATIONS_MAX: usize = 4;
+/// Highest cost of a bcrypt hash: a comparison takes some seconds. Each step doubles it; 31, the highest there is, takes a day.
+pub const HASH_COST_MAX: u32 = 16;
 /// Time for CONNECT when nothing else is configured (core specification §3.8).
 pub(crate) const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -70,7 +70,7 @@ impl Shared {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             settings: RwLock::new(Arc::new(Settings::new(&options))),
-            verifications: Arc::new(Semaphore::new(processors.min(VERIFICATIONS_MAX))),
+            verifications: Arc::new(Semaphore::new(processors.clamp(2, VERIFICATIONS_MAX))),
             options,
             server_id: server_id(),
             clock: Clock::new(),

@@ -168,6 +168,7 @@ impl Draft {
         if authorization.single.is_some() && authorization.token.is_some() {
             return Err("Cannot have a user/pass and token".to_owned());
         }
+        authorization.check_costs()?;
         let Some(wanted) = &self.options.broker.no_auth_user else {
             return Ok(());
         };

@@ -12,6 +12,8 @@ pub const NESTING_MAX: usize = 64;
 pub const INCLUDE_DEPTH_MAX: usize = 16;
 /// Include statements of one configuration.
 pub const INCLUDES_MAX: usize = 1_000;
+/// Cost of a bcrypt hash: what is above takes longer to compare with than a client may take to log in.
+pub const HASH_COST_MAX: u32 = 16;
 /// Environment variables that refer to each other.
 pub const VARIABLE_DEPTH_MAX: usize = 16;
 /// Problems of one configuration that are listed; the rest is counted.

@@ -329,6 +329,10 @@ fn what_is_wrong_with_an_authorization_is_said() {
         ),
         ("timeout: 0", "timeout must be positive"),
         (
+            "users: [{user: a, password: \"$2b$17$x\"}]",
+            "the bcrypt hash of user \"a\" has cost 17, which takes too long",
+        ),
+        (
             "auth_callout {}",
             "this build does not have authentication by another service yet",
         ),

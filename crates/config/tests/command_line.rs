@@ -196,6 +196,10 @@ fn options_with_which_the_server_cannot_start() {
         ("-t", "-t needs a configuration file"),
         ("-pass p", "a password needs a user"),
         ("-user u -auth t", "Cannot have a user/pass and token"),
+        (
+            "-auth $2a$31$x",
+            "the bcrypt hash of the token has cost 31, which takes too long to compare with: at most 16",
+        ),
         ("-tls", "TLS Server certificate must be present and valid"),
         ("-tlscert f", "TLS Server private key must be present and valid"),
         ("-ms 8443", "https_port needs TLS"),

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use seaway_nats_protocol::ConnectOptions;
 
+use crate::limits::HASH_COST_MAX;
 pub(crate) use permissions::Rules;
 pub use permissions::{InvalidRule, Permissions, ResponseRules, SubjectRules};
 pub(crate) use responses::Responses;
@@ -88,6 +89,16 @@ pub enum InvalidAuthorization {
     /// `no_auth_user` names nobody.
     #[error("no_auth_user: {0:?} not present as user or nkey in authorization block or account configuration")]
     UnknownNoAuthUser(String),
+    /// A hash that takes too long to compare with.
+    #[error(
+        "the bcrypt hash of {holder} has cost {cost}, which takes too long to compare with: at most {HASH_COST_MAX}"
+    )]
+    SlowHash {
+        /// Whose hash.
+        holder: String,
+        /// Its cost.
+        cost: u32,
+    },
     /// A permission names an impossible subject.
     #[error("permissions of {user:?}: {rule}")]
     InvalidRule {
@@ -96,6 +107,25 @@ pub enum InvalidAuthorization {
         /// What is wrong.
         rule: InvalidRule,
     },
+}
+
+impl Authorization {
+    /// Comparisons take threads that others wait for.
+    fn check_costs(&self) -> Result<(), InvalidAuthorization> {
+        let single = self.single.iter().map(|(name, password)| (Some(name), password));
+        let token = self.token.iter().map(|token| (None, token));
+        let users = self.users.iter().filter_map(|user| match &user.login {
+            Login::Password { name, password } => Some((Some(name), password)),
+            Login::Nkey(_) => None,
+        });
+        for (name, secret) in single.chain(token).chain(users) {
+            if let Some(cost) = secret.hash_cost().filter(|cost| *cost > HASH_COST_MAX) {
+                let holder = name.map_or_else(|| "the token".to_owned(), |name| format!("user {name:?}"));
+                return Err(InvalidAuthorization::SlowHash { holder, cost });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// An authorization that can be applied; cloning is cheap. The default lets everyone in.
@@ -175,6 +205,7 @@ impl Access {
             (None, Some(_), false) => return Err(InvalidAuthorization::TokenAndUsers),
             (Some(_), None, true) | (None, Some(_), true) | (None, None, _) => {}
         }
+        authorization.check_costs()?;
         let mut inner = Inner {
             timeout: authorization.timeout,
             ..Inner::default()

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::{constant_time, hmac};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::lock::lock;
 
@@ -18,6 +19,8 @@ struct Inner {
     /// Of the password that bcrypt accepted last, under a key of this process: a client that comes back after a restart
     /// or a lost network, and a thousand others with it, needs no bcrypt then.
     accepted: Mutex<Option<(hmac::Key, hmac::Tag)>>,
+    /// Of the comparisons with this hash one runs at a time, so that however many ask for it, other users come in too.
+    turn: Arc<Semaphore>,
 }
 
 impl Secret {
@@ -30,6 +33,7 @@ impl Secret {
                 hashed: looks_hashed(text.as_bytes()),
                 text,
                 accepted: Mutex::new(None),
+                turn: Arc::new(Semaphore::new(1)),
             }),
         }
     }
@@ -38,6 +42,11 @@ impl Secret {
     #[must_use]
     pub fn is_hashed(&self) -> bool {
         self.inner.hashed
+    }
+
+    /// The cost that its hash names, if it is one: a comparison computes two to this power.
+    pub(crate) fn hash_cost(&self) -> Option<u32> {
+        self.inner.hashed.then(|| self.inner.text[4..6].parse().ok()).flatten()
     }
 
     /// Whether it is the empty text, which an empty password matches.
@@ -55,6 +64,12 @@ impl Secret {
         let accepted = lock(&self.inner.accepted);
         let (key, tag) = accepted.as_ref()?;
         hmac::verify(key, given.as_bytes(), tag.as_ref()).ok().map(|()| true)
+    }
+
+    /// Waits until no other comparison with this hash runs.
+    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        // Nobody closes it.
+        Arc::clone(&self.inner.turn).acquire_owned().await.ok()
     }
 
     /// Compares with bcrypt: milliseconds to seconds of computing, as the hash says. Not for threads that serve sockets.
@@ -116,7 +131,9 @@ mod tests {
             ("2a$11$x", false),
         ];
         for (text, expected) in cases {
-            assert_eq!(Secret::new(text).is_hashed(), expected, "{text}");
+            let secret = Secret::new(text);
+            assert_eq!(secret.is_hashed(), expected, "{text}");
+            assert_eq!(secret.hash_cost().is_some(), expected, "{text}");
         }
     }
 

@@ -125,6 +125,13 @@ fn contradictions_are_refused_in_the_words_of_section_3_2() {
         "Duplicate user \"a\" detected"
     );
     assert!(refuse(&|it| it.no_auth_user = Some("x".into())).starts_with("no_auth_user: \"x\" not present"));
+    let slow = |cost: u32| Secret::new(format!("$2b${cost:02}$"));
+    assert_eq!(
+        refuse(&|it| it.single = Some(("a".into(), slow(31)))),
+        "the bcrypt hash of user \"a\" has cost 31, which takes too long to compare with: at most 16"
+    );
+    assert!(refuse(&|it| it.token = Some(slow(17))).starts_with("the bcrypt hash of the token has cost 17"));
+    access(|it| it.token = Some(slow(16)));
     let bad_key = |it: &mut Authorization| {
         it.users = vec![User {
             login: Login::Nkey("UX".into()),

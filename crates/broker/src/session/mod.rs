@@ -159,12 +159,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     session.run(admitted).await;
 }
 
-/// Waits for a thread that may compute, and lets it compare.
+/// Waits for the turn of this comparison and for a thread that may compute, and lets it compare.
 async fn compare(shared: &Shared, verification: Box<Verification>) -> Verified {
+    let turn = verification.secret.turn().await;
     let permit = Arc::clone(&shared.verifications).acquire_owned().await;
     let (secret, password) = (verification.secret.clone(), verification.password.clone());
     let comparison = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
+        let _until_compared = (turn, permit);
         // Another connection may have shown the same password while this one waited.
         secret
             .check(&password)
@@ -357,9 +358,15 @@ impl Session {
         let shared = Arc::clone(&self.shared);
         let mut next = Some(verification);
         while let Some(verification) = next.take() {
-            let verified = tokio::select! {
-                verified = compare(&shared, verification) => verified,
-                () = connection.outbound.until_closed() => return,
+            let mut comparison = pin!(compare(&shared, verification));
+            let verified = loop {
+                tokio::select! {
+                    verified = &mut comparison => break verified,
+                    () = connection.outbound.until_closed() => return,
+                    () = tokio::time::sleep_until(self.timers.next(&connection).into()) => {
+                        self.timers.fire(&shared, &connection, Instant::now(), false);
+                    }
+                }
             };
             let waiting = std::mem::take(&mut self.partial);
             let mut workspace = shared.workspaces.take();

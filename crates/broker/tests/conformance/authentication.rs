@@ -166,6 +166,31 @@ fn line_85_slow_passwords_delay_nobody_else() {
     server.wait_until("all are gone", |broker| broker.snapshot().connections == 1);
 }
 
+/// §3.8: the time for authentication runs while a password is compared, and a hash that takes long keeps only its own user
+/// waiting.
+#[test]
+fn line_85_a_slow_hash_holds_up_its_own_user_only() {
+    let (slow, quick) = (bcrypt::hash("s3cret", 14).unwrap(), hashed());
+    let server = Server::guarded(|it| {
+        it.users = vec![user("slow", &slow), user("quick", &quick)];
+        it.timeout = Some(Duration::from_millis(200));
+    });
+    let mut waiting: Vec<_> = (0..6)
+        .map(|number| {
+            let mut client = server.connect();
+            client.send(format!("CONNECT {{\"user\":\"slow\",\"pass\":\"guess{number}\"}}\r\n"));
+            client
+        })
+        .collect();
+    server
+        .connect()
+        .login(r#"{"verbose":false,"user":"quick","pass":"s3cret"}"#);
+    for client in &mut waiting {
+        client.expect("-ERR 'Authentication Timeout'\r\n");
+        client.expect_closed();
+    }
+}
+
 #[test]
 fn line_86_anything_before_connect_is_refused() {
     let server = Server::guarded(|it| it.token = Some(Secret::new("t")));

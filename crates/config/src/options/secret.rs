@@ -17,6 +17,18 @@ impl Secret {
         &self.0
     }
 
+    /// The cost that it names, if it looks like a bcrypt hash (core specification §3.1).
+    pub fn hash_cost(&self) -> Option<u32> {
+        match self.0.as_bytes() {
+            [b'$', b'2', b'a' | b'b' | b'x' | b'y', b'$', tens, ones, b'$', ..]
+                if tens.is_ascii_digit() && ones.is_ascii_digit() =>
+            {
+                Some(u32::from(tens - b'0') * 10 + u32::from(ones - b'0'))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it is the empty text.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

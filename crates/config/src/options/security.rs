@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Secret;
+use crate::limits::HASH_COST_MAX;
 
 /// The `authorization` block (core specification §3.2). At most one of `single`, `token` and a non-empty `users`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,6 +25,27 @@ impl Authorization {
     /// Whether clients must present anything at all.
     pub fn is_required(&self) -> bool {
         self.single.is_some() || self.token.is_some() || !self.users.is_empty()
+    }
+
+    /// A hash of a high cost keeps a thread busy for minutes to days at each login.
+    pub(crate) fn check_costs(&self) -> Result<(), String> {
+        let single = self.single.iter();
+        let listed = self.users.iter().filter_map(|user| match &user.login {
+            Login::Password(credentials) => Some(credentials),
+            Login::Nkey(_) => None,
+        });
+        let of_users = single
+            .chain(listed)
+            .map(|one| (format!("user {:?}", one.user), &one.password));
+        let of_token = self.token.iter().map(|token| ("the token".to_owned(), token));
+        for (holder, secret) in of_users.chain(of_token) {
+            if let Some(cost) = secret.hash_cost().filter(|cost| *cost > HASH_COST_MAX) {
+                return Err(format!(
+                    "the bcrypt hash of {holder} has cost {cost}, which takes too long to compare with: at most {HASH_COST_MAX}"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The entry of `users` with this name or public key.
