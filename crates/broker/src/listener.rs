@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::broker::Broker;
-use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LAST};
+use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LAST, SESSIONS_ENDING_MAX};
 use crate::session;
 use crate::shared::Shared;
 
@@ -142,6 +142,11 @@ fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     // Small frames must not wait for each other; a peer that is gone already shows at the first read.
     let _ = stream.set_nodelay(true);
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let most = shared.settings().max_connections.saturating_add(SESSIONS_ENDING_MAX);
+    if shared.sessions.load(Ordering::Acquire) >= most {
+        shared.counters.total_connections.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
     shared.sessions.fetch_add(1, Ordering::AcqRel);
     let shared = Arc::clone(shared);
     tokio::spawn(session::serve(shared, stream, peer));

@@ -26,7 +26,7 @@ mod why;
 
 pub use answers::{Answers, Refusal};
 pub use connections::GLOBAL_ACCOUNT;
-pub use serve::{TlsSource, router, serve, serve_tls};
+pub use serve::{TlsSource, router, serve};
 pub use snapshot::{
     Answer, Broker, Channel, ChannelFilter, ChannelLimits, Client, Connection, ConnectionState, ConnectionSubscription,
     Detail, EngineFigures, Fact, Figures, Health, Histogram, JournalFigures, Page, PageRequest, Role, SequenceRange,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Connections served at a time; further ones wait in the backlog of the listener.
+/// Connections of one listener that are served at a time; for a further one another one ends.
 pub const CONNECTIONS_MAX: usize = 256;
 /// Bytes of a request's query; longer ones are refused.
 pub const QUERY_LEN_MAX: usize = 16 * 1024;
@@ -25,8 +25,11 @@ pub const UNREAD_ANSWERS_LEN_MAX: usize = 128 * 1024 * 1024;
 pub const CALLBACK_LEN_MAX: usize = 64;
 /// Bytes of a request's head that are buffered.
 pub const HEAD_LEN_MAX: usize = 32 * 1024;
-/// Time for a request's head to arrive, from the end of the previous request on.
-pub const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+/// Time for a request's head to arrive, from the end of the previous request on. No period at which anybody asks, so that who
+/// asks regularly does not meet the end of the connection.
+pub const HEAD_TIME_MAX: Duration = Duration::from_secs(13);
+/// Time in which a peer takes nothing of its answer, after which its connection ends.
+pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(5);
 /// Time a source may take for a snapshot.
 pub const SNAPSHOT_TIME_MAX: Duration = Duration::from_secs(10);
 /// Time after which a connection is asked to end; the request in progress is finished.

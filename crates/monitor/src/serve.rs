@@ -1,5 +1,8 @@
 //! The HTTP side: a bounded number of connections, each with bounded patience.
 
+mod patient;
+mod seats;
+
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -11,6 +14,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
@@ -23,11 +27,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::limits::{
     CLOSE_TIME_MAX, CONNECTION_TIME_MAX, CONNECTIONS_MAX, HEAD_LEN_MAX, HEAD_TIME_MAX, SMALL_ANSWER_LEN,
-    UNREAD_ANSWERS_LEN_MAX,
+    UNREAD_ANSWERS_LEN_MAX, UNREAD_TIME_MAX,
 };
 use crate::metrics;
 use crate::site::{Accept, Content, Reply, Site};
 use crate::snapshot::Source;
+use patient::Patient;
+use seats::{Seat, Seats};
 
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -82,59 +88,46 @@ impl AsRef<[u8]> for Unread {
 /// Gives the TLS settings for each new connection, so that certificates can be replaced while the server runs.
 pub type TlsSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 
-/// Answers requests until `shutdown` is done; requests in progress then have [`CLOSE_TIME_MAX`] to finish.
-pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, shutdown: impl Future<Output = ()> + Send) {
-    accept_all(listener, source, None, shutdown).await;
-}
-
-/// Like [`serve`], behind TLS. A handshake has [`HEAD_TIME_MAX`], like the head of a request.
-pub async fn serve_tls(
-    listener: TcpListener,
-    source: Arc<dyn Source>,
-    tls: TlsSource,
-    shutdown: impl Future<Output = ()> + Send,
-) {
-    accept_all(listener, source, Some(tls), shutdown).await;
-}
-
-async fn accept_all(
+/// Answers requests until `shutdown` is done; requests in progress then have [`CLOSE_TIME_MAX`] to finish. Behind TLS when
+/// there is any; a handshake has [`HEAD_TIME_MAX`], like the head of a request. At most `connections_max` connections, 1 to
+/// [`CONNECTIONS_MAX`], are served at a time: for a further one another one ends.
+pub async fn serve(
     listener: TcpListener,
     source: Arc<dyn Source>,
     tls: Option<TlsSource>,
+    connections_max: usize,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let router = router(source);
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (closing, closed) = watch::channel(false);
     let mut connections = JoinSet::new();
+    let mut seats = Seats::default();
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
             // Ended connections are forgotten as they end.
-            Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener, &permits) => accepted,
+            Some(ended) = connections.join_next_with_id() => {
+                seats.leave(ended.map_or_else(|error| error.id(), |(task, ())| task));
+                continue;
+            }
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => {
-                let (router, closed) = (router.clone(), closed.clone());
-                let tls = tls.clone();
-                connections.spawn(async move {
-                    match tls {
-                        None => serve_connection(stream, router, closed).await,
-                        Some(tls) => {
-                            let handshake = TlsAcceptor::from(tls()).accept(stream);
-                            // Whoever cannot agree on TLS has nothing to be told.
-                            if let Ok(Ok(stream)) = timeout(HEAD_TIME_MAX, handshake).await {
-                                serve_connection(stream, router, closed).await;
-                            }
-                        }
-                    }
-                    drop(permit);
-                });
+            Ok((stream, peer)) => {
+                if seats.len() >= connections_max.min(CONNECTIONS_MAX) {
+                    seats.end_one();
+                }
+                let seat = Seat::new();
+                let serving = serve_stream(stream, tls.clone(), router.clone(), seat.clone(), closed.clone());
+                seats.take(peer.ip(), seat, connections.spawn(serving));
             }
             Err(error) if concerns_one_connection(&error) => {}
-            Err(_) => sleep(ACCEPT_PAUSE).await,
+            Err(_) => {
+                // No descriptor is left: one that waits here is worth less than whoever comes to ask.
+                seats.end_one();
+                sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
     drop(listener);
@@ -146,13 +139,6 @@ async fn accept_all(
     .await;
 }
 
-/// The next connection, as soon as there is room for one.
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
-}
-
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -160,17 +146,47 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// Serves a connection to its end, behind TLS when there is any.
+async fn serve_stream(
+    stream: TcpStream,
+    tls: Option<TlsSource>,
+    router: Router,
+    seat: Seat,
+    closed: watch::Receiver<bool>,
+) {
+    let stream = Patient::new(stream, UNREAD_TIME_MAX);
+    let Some(tls) = tls else {
+        return serve_connection(stream, router, seat, closed).await;
+    };
+    let handshake = TlsAcceptor::from(tls()).accept(stream);
+    // Whoever cannot agree on TLS has nothing to be told.
+    if let Ok(Ok(stream)) = timeout(HEAD_TIME_MAX, handshake).await {
+        serve_connection(stream, router, seat, closed).await;
+    }
+}
+
 /// Serves a connection to its end; what goes wrong on it concerns its peer only.
 async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     router: Router,
+    seat: Seat,
     mut closed: watch::Receiver<bool>,
 ) {
+    let router = TowerToHyperService::new(router);
+    let answer = service_fn(move |request| {
+        let answering = seat.answering();
+        let answered = router.call(request);
+        async move {
+            let answer = answered.await;
+            drop(answering);
+            answer
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_LEN_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), answer);
     let mut connection = pin!(connection);
     tokio::select! {
         _ = &mut connection => return,

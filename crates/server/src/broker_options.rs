@@ -8,6 +8,8 @@ use seaway_config::{
     TlsVersion, User,
 };
 
+use crate::descriptors::Shares;
+
 /// The broker's options; reads the files of TLS.
 ///
 /// # Errors
@@ -25,7 +27,7 @@ pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions>
         version: seaway_config::BROKER_VERSION.to_owned(),
         access: access(options)?,
         tls,
-        max_connections: wanted.max_connections,
+        max_connections: wanted.max_connections.min(Shares::now().clients),
         max_payload: wanted.max_payload,
         max_control_line: wanted.max_control_line,
         max_pending: wanted.max_pending,

@@ -3,6 +3,7 @@
 mod administration;
 pub mod banner;
 mod broker_options;
+mod descriptors;
 pub mod engine;
 mod engine_options;
 pub mod events;

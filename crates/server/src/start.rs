@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::administration::Administration;
+use crate::descriptors::Shares;
 use crate::engine::{EngineThreads, Health, Inbox};
 use crate::files::{Ports, PortsFile, write_pid_file};
 use crate::limits::{LOG_FLUSH_PATIENCE, RECOVERY_TOLD_EVERY};
@@ -66,7 +67,7 @@ struct Introduced {
 }
 
 async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u8> {
-    raise_file_limit();
+    Shares::claim(options.broker.max_connections)?;
     let mut signals = Signals::listen().context("listen to signals")?;
     let streaming = &options.streaming;
     let server_id = token();
@@ -237,20 +238,6 @@ async fn open_services(
 /// 22 random base-62 characters.
 pub(crate) fn token() -> String {
     (0..22).map(|_| fastrand::alphanumeric()).collect()
-}
-
-/// As many connections as the system allows: a server's soft limit is meant for programs that use `select`.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // Failing leaves the limit as it was.
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    );
 }
 
 /// The commit this was built from, when the build names it.
@@ -437,10 +424,8 @@ impl MonitoringTask {
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let stopped = async move { stopped.notified().await };
-        let task = match tls {
-            None => tokio::spawn(seaway_monitor::serve(listener, source, stopped)),
-            Some(tls) => tokio::spawn(seaway_monitor::serve_tls(listener, source, tls, stopped)),
-        };
+        let seats = Shares::now().monitoring;
+        let task = tokio::spawn(seaway_monitor::serve(listener, source, tls, seats, stopped));
         Ok(MonitoringTask { stop, task })
     }
 

@@ -20,9 +20,13 @@ fn with_server<F: Future<Output = ()>>(act: impl FnOnce(std::net::SocketAddr) ->
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(serve(listener, Arc::new(Fake::default()), async {
-            drop(stopped.await)
-        }));
+        let server = tokio::spawn(serve(
+            listener,
+            Arc::new(Fake::default()),
+            None,
+            CONNECTIONS_MAX,
+            async { drop(stopped.await) },
+        ));
         timeout(PATIENCE, act(address)).await.unwrap();
         drop(stop);
         timeout(PATIENCE, server).await.unwrap().unwrap();
@@ -95,17 +99,33 @@ fn hostile_requests_harm_nobody() {
             let answer = exchange(address, request).await;
             assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
         }
-        // Silent connections below the bound keep nobody out.
-        let mut silent = Vec::new();
-        for _ in 0..CONNECTIONS_MAX - 1 {
-            silent.push(TcpStream::connect(address).await.unwrap());
+    });
+}
+
+/// Silent connections, half requests and such as ask no more, many more than there are seats, keep nobody out.
+#[test]
+fn stuck_connections_keep_nobody_out() {
+    with_server(|address| async move {
+        let mut stuck = Vec::new();
+        for number in 0..3 * CONNECTIONS_MAX {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request: &[u8] = match number % 3 {
+                0 => b"",
+                1 => b"GET /healthz HTTP/1.1\r\nHost: ",
+                _ => b"GET /varz HTTP/1.1\r\nHost: x\r\n\r\n",
+            };
+            stream.write_all(request).await.unwrap();
+            stuck.push(stream);
+            if number % 64 == 0 {
+                assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "));
+            }
         }
-        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "));
-        // Above it the next one is served when another ends.
-        silent.push(TcpStream::connect(address).await.unwrap());
-        let waiting = tokio::spawn(async move { get(address, "/healthz").await });
-        drop(silent);
-        assert!(waiting.await.unwrap().starts_with("HTTP/1.1 200 "));
+        for _ in 0..10 {
+            assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "));
+        }
+        // The first ones had to give way.
+        let mut first = stuck.swap_remove(0);
+        assert!(matches!(first.read(&mut [0; 16]).await, Ok(0) | Err(_)));
     });
 }
 
