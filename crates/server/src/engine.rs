@@ -4,20 +4,23 @@
 //! fire deadlines, settle, and hand what is to be sent to the broker in one go. Deadlines fire after the inputs that
 //! waited, so a stalled disk or a stopped process loses no client and redelivers nothing whose ack was waiting.
 
+mod arrivals;
 mod bus;
+mod health;
 mod hold;
 mod inbox;
 mod look;
 mod pass;
 mod thread;
+mod tokens;
 mod world;
 
 pub(crate) use bus::LocalBus;
+pub use health::Health;
 pub(crate) use hold::Tag;
 pub use inbox::{Glance, Inbox, Query};
 pub use look::{Look, LookError, LookStart, Looked};
 pub(crate) use pass::Clock;
-pub use pass::Health;
 pub use thread::EngineThreads;
 pub(crate) use thread::start;
 pub(crate) use world::World;

@@ -6,6 +6,10 @@ pub const INBOX_BYTES_HIGH: usize = 32 * 1024 * 1024;
 /// Bytes at which they are read again.
 pub const INBOX_BYTES_LOW: usize = INBOX_BYTES_HIGH / 2;
 
+/// Bytes at which what else arrives is dropped: connections that are not held back, and the last reads of many that are, may not
+/// bring more. A client that gets no answer asks again, an ack that is lost costs a redelivery.
+pub const INBOX_BYTES_MAX: usize = 4 * INBOX_BYTES_HIGH;
+
 /// Bytes appended and not yet durable at which publishes and state changes are held back; acks and pings go on.
 pub const BACKLOG_BYTES_HIGH: usize = 32 * 1024 * 1024;
 
@@ -23,6 +27,24 @@ pub const DEADLINE_LATE_NS: u64 = 25_000_000;
 
 /// How many nanoseconds deadlines wait after a pause, so that what arrived during it is read first.
 pub const PAUSE_GRACE_NS: u64 = 50_000_000;
+
+/// How often a pass looks at what the store has finished before it serves others again.
+pub const COMPLETION_ROUNDS: usize = 4;
+
+/// Answered reads that it hands to the engine at each look; as many as a store has under way. Further ones wait for their turn.
+pub const READS_PER_LOOK: usize = 4;
+
+/// How long after a start what is due to an inbox without a listener is kept back.
+pub const ARRIVALS_AWAITED: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How often it is offered again at most while clients come back.
+pub const ARRIVALS_OFFERED_EVERY: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// How long a commit may take before the operator is told, and how long until the next time.
+pub const STALL_TOLD_AFTER: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// See [`STALL_TOLD_AFTER`].
+pub const STALL_TOLD_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Checkpoint slices written per pass while inputs wait too.
 pub const CHECKPOINT_SLICES_PER_PASS: usize = 1;

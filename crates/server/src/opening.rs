@@ -46,6 +46,9 @@ pub(crate) fn open(
     let summary = engine
         .start(clock.now(), &mut world.effects())
         .map_err(|error| anyhow!("{error}"))?;
+    if summary.recovered {
+        world.bus.await_receivers();
+    }
     if !summary.recovered && summary.channels > 0 {
         tracing::warn!(
             target: "stream",
@@ -131,15 +134,9 @@ impl Opened {
     ///
     /// # Errors
     /// A subject of the service is none, or the operating system gave no thread.
-    pub(crate) fn start(
-        mut self,
-        inbox: &Arc<Inbox>,
-        health: &Health,
-    ) -> Result<(EngineThreads, oneshot::Receiver<()>)> {
+    pub(crate) fn start(self, inbox: &Arc<Inbox>, health: &Health) -> Result<(EngineThreads, oneshot::Receiver<()>)> {
         let prefix = self.engine.inbox_prefix();
-        let probe_prefix = format!("_INBOX.{prefix}.p.");
         let acks = format!("_INBOX.{prefix}.*");
-        self.world.bus.set_probe_prefix(probe_prefix.clone());
         for (subjects, service, name) in services(&self.engine) {
             for subject in subjects {
                 tracing::debug!(target: "stream", "{name} subject: {subject}");
@@ -147,7 +144,10 @@ impl Opened {
             }
         }
         subscribe(&self.attachment, &acks, Tag::Ack)?;
-        subscribe(&self.attachment, &format!("{probe_prefix}*"), Tag::Probe)?;
+        subscribe(&self.attachment, &self.world.bus.probe_answers(), Tag::Probe)?;
+        // What comes back after the start is listened for.
+        let watched = self.attachment.watch_interest(">");
+        debug_assert!(watched.is_ok(), "everything is a pattern");
         let started_at = self.engine.appended();
         crate::engine::start(
             self.engine,

@@ -227,3 +227,40 @@ fn offline_durables_get_nothing_after_a_restart() {
         "nothing is sent to the old inbox"
     );
 }
+
+/// §5.9: what is due when the server starts waits for the client that is just coming back, and counts once.
+#[test]
+fn what_is_due_at_the_start_waits_for_its_client() {
+    const MESSAGES: u64 = 20;
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::with_files(directory.path(), &[]);
+    let mut session = server.session("client");
+    let mut request = subscription("orders");
+    request.start_position = 4;
+    request.ack_wait_in_secs = 1;
+    session.subscribe(request).unwrap();
+    for _ in 0..MESSAGES {
+        session.publish("orders", b"x").unwrap();
+    }
+    for sequence in 1..=MESSAGES {
+        assert_eq!(session.next_message(PATIENCE).unwrap().sequence, sequence);
+    }
+    server.kill();
+    // By now every AckWait is over.
+    let killed = Instant::now();
+    while killed.elapsed() < Duration::from_millis(1_200) {
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+
+    let server = Server::with_files(directory.path(), &[]);
+    // Another client may be there first; it is nobody's turn for that.
+    server.session("other").ping().unwrap();
+    session.reconnect(&server.address).unwrap();
+    for sequence in 1..=MESSAGES {
+        let message = session.next_message(PATIENCE).unwrap();
+        assert_eq!(message.sequence, sequence);
+        // The record of the last deliveries may be lost with the process; none was sent to nobody in between.
+        let expected = if sequence <= MESSAGES / 2 { 1..=1 } else { 0..=1 };
+        assert!(expected.contains(&message.redelivery_count), "{message:?}");
+    }
+}

@@ -154,3 +154,47 @@ fn the_servers_own_subjects_as_inboxes_start_nothing() {
         "{body}"
     );
 }
+
+/// §6: a probe asks for its answer where only who was asked can know it: in the original's shape, and not by counting.
+#[test]
+fn nobody_can_guess_where_a_probe_is_answered() {
+    let server = Server::in_memory(&["-hbi", "20ms", "-hbt", "10s", "-hbf", "100"]);
+    let mut spy = Connection::open(&server.address).unwrap();
+    spy.subscribe("heartbeats");
+    spy.ping(PATIENCE).unwrap();
+    let mut connection = Connection::open(&server.address).unwrap();
+    let request = ConnectRequest {
+        client_id: "me".into(),
+        heartbeat_inbox: "heartbeats".into(),
+        ..ConnectRequest::default()
+    };
+    connection.subscribe("answer");
+    connection.publish("_STAN.discover.test-cluster", "answer", &request.encode_to_vec());
+    connection.flush().unwrap();
+    let mut replies = Vec::new();
+    while replies.len() < 2 {
+        let Frame::Message { reply, .. } = spy.next_frame(PATIENCE).unwrap() else {
+            continue;
+        };
+        let reply = String::from_utf8(reply).unwrap();
+        let tokens: Vec<&str> = reply.split('.').collect();
+        let lengths: Vec<usize> = tokens.iter().map(|token| token.len()).collect();
+        assert_eq!((tokens[0], &lengths[..]), ("_INBOX", &[6, 22, 8][..]), "{reply}");
+        assert!(
+            reply
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte))
+        );
+        replies.push(reply.clone());
+        spy.publish(&reply, "", b"");
+        spy.flush().unwrap();
+    }
+    let digits = |reply: &str| -> usize {
+        let token = reply.rsplit('.').next().unwrap();
+        token.bytes().filter(u8::is_ascii_digit).count()
+    };
+    assert!(
+        digits(&replies[0]) < 8 || digits(&replies[1]) < 8,
+        "they do not count: {replies:?}"
+    );
+}

@@ -345,7 +345,8 @@ impl Node {
     /// Hands what was appended to the journal.
     pub fn submit(&mut self) {
         let store = self.world.store.store();
-        if store.has_urgent() || store.has_lazy() {
+        let pressure = store.pressure();
+        if pressure.urgent || pressure.lazy {
             store.submit();
         }
     }
@@ -452,8 +453,8 @@ impl Node {
 
     /// Whether anything appended is not durable.
     pub fn has_backlog(&mut self) -> bool {
-        let store = self.world.store.store();
-        store.has_urgent() || store.has_lazy() || store.backlog_bytes() > 0
+        let pressure = self.world.store.store().pressure();
+        pressure.urgent || pressure.lazy || pressure.backlog_bytes > 0
     }
 
     /// Lets the model compare what monitoring shows.

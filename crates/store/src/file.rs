@@ -13,7 +13,7 @@ use seaway_streaming::{
     Admission, ChannelId, Head, Lookup, Need, Position, ReadRequest, Records, Refusal, Seek, Ticket, Urgency,
 };
 
-use crate::port::{Commit, Completion, ReadMessages, Recovery, Statistics, Store};
+use crate::port::{Commit, Completion, Pressure, ReadMessages, Recovery, Statistics, Store};
 use crate::progress::Progress;
 
 /// Bytes that may wait for the disk before the journal itself refuses; the owner holds publishes back long before.
@@ -357,6 +357,17 @@ impl Store for FileStore {
         self.refusing.as_deref()
     }
 
+    fn pressure(&self) -> Pressure {
+        if self.journal.poison_reason().is_some() {
+            return Pressure::default();
+        }
+        Pressure {
+            urgent: self.journal.has_urgent(),
+            lazy: self.journal.has_unsubmitted(),
+            backlog_bytes: usize::try_from(self.journal.backlog_bytes()).unwrap_or(usize::MAX),
+        }
+    }
+
     fn is_behind(&mut self, bytes: usize) -> bool {
         let behind = self.journal.admission(bytes as u64, Class::Publish) == Err(seaway_journal::Refusal::Busy);
         if behind {
@@ -376,18 +387,6 @@ impl Store for FileStore {
         };
         let commit = driver.take_commit()?;
         Some(Box::new(move || commit.run()))
-    }
-
-    fn has_lazy(&self) -> bool {
-        self.journal.has_unsubmitted()
-    }
-
-    fn has_urgent(&self) -> bool {
-        self.journal.has_urgent()
-    }
-
-    fn backlog_bytes(&self) -> usize {
-        usize::try_from(self.journal.backlog_bytes()).unwrap_or(usize::MAX)
     }
 
     fn poll(&mut self, completions: &mut Vec<Completion>) {

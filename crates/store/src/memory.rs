@@ -6,7 +6,7 @@ use seaway_streaming::{
     Admission, ChannelId, Head, Lookup, Need, Position, ReadRequest, Records, Seek, Ticket, Urgency,
 };
 
-use crate::port::{Commit, Completion, ReadMessages, Statistics, Store};
+use crate::port::{Commit, Completion, Pressure, ReadMessages, Statistics, Store};
 
 /// A block is closed when its bodies reach this size: large enough to make allocation rare, small enough that a trimmed
 /// channel gives its memory back.
@@ -217,6 +217,10 @@ impl Records for MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn pressure(&self) -> Pressure {
+        Pressure::default()
+    }
+
     fn is_behind(&mut self, _bytes: usize) -> bool {
         false
     }
@@ -229,18 +233,6 @@ impl Store for MemoryStore {
 
     fn take_commit(&mut self) -> Option<Commit> {
         None
-    }
-
-    fn has_lazy(&self) -> bool {
-        false
-    }
-
-    fn has_urgent(&self) -> bool {
-        false
-    }
-
-    fn backlog_bytes(&self) -> usize {
-        0
     }
 
     fn poll(&mut self, completions: &mut Vec<Completion>) {

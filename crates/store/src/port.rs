@@ -78,6 +78,17 @@ pub enum Completion {
     Warning(String),
 }
 
+/// What waits in a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pressure {
+    /// Something appended and not submitted yet has somebody waiting for it.
+    pub urgent: bool,
+    /// Something appended is not submitted yet: the owner calls [`Store::submit`] within 50 ms.
+    pub lazy: bool,
+    /// Bytes appended and not durable yet; 0 once the store has failed, for nothing waits any more.
+    pub backlog_bytes: usize,
+}
+
 /// Figures for monitoring. Counters run from the start of the process; what does not exist in memory is 0 or empty there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
@@ -139,6 +150,8 @@ pub trait Recovery {
 /// The port: [`Records`], which the engine uses, and what its owner does with it. Used by one thread at a time, which must call
 /// [`Store::submit`] and run what [`Store::take_commit`] gives to make progress, and [`Store::poll`] to hear of it.
 pub trait Store: Records + Send {
+    /// What waits.
+    fn pressure(&self) -> Pressure;
     /// Whether ordinary appends of about `bytes` have to wait for the disk; they will be taken later. A completion
     /// follows when it is worth asking again.
     fn is_behind(&mut self, bytes: usize) -> bool;
@@ -150,13 +163,6 @@ pub trait Store: Records + Send {
     /// The commit that is to be run now, if there is one. Nothing more becomes durable until it has been. Ask after
     /// [`Store::submit`] and after [`Store::poll`].
     fn take_commit(&mut self) -> Option<Commit>;
-    /// Whether something appended waits for nobody and is not submitted yet: the owner calls [`Store::submit`] within
-    /// 50 ms.
-    fn has_lazy(&self) -> bool;
-    /// Whether something appended has somebody waiting for it.
-    fn has_urgent(&self) -> bool;
-    /// Bytes appended and not durable yet.
-    fn backlog_bytes(&self) -> usize;
     /// Moves what was finished into `completions`, in order.
     fn poll(&mut self, completions: &mut Vec<Completion>);
 

@@ -74,7 +74,8 @@ impl Subject {
     fn wait<T>(&mut self, wanted: impl Fn(&Completion) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if self.store.has_urgent() || self.store.has_lazy() {
+            let pressure = self.store.pressure();
+            if pressure.urgent || pressure.lazy {
                 self.store.submit();
             }
             self.store.poll(&mut self.kept);

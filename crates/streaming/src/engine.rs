@@ -327,6 +327,11 @@ impl Engine {
             .map_err(|refusal| refusal.to_string())
     }
 
+    /// How many answers wait for the store.
+    pub fn waiting_answers(&self) -> usize {
+        self.release.len()
+    }
+
     /// The last position appended.
     pub fn appended(&self) -> Position {
         self.appended

@@ -1,13 +1,19 @@
 //! The bus inside this process: the engine's messages go to the broker.
 
+use super::tokens::ProbeTokens;
 use seaway_broker::Publisher;
 use seaway_streaming::{Bus, Carried, Delivery, Destination, ProbeId};
 
 /// Sends through the engine's attachment to the broker.
 pub(crate) struct LocalBus {
     publisher: Publisher,
-    /// `_INBOX.<prefix>.p.`: where clients answer probes.
-    probe_prefix: Vec<u8>,
+    /// `_INBOX.<22 random characters>.`: where clients answer probes; nobody knows it who was not asked.
+    probe_prefix: String,
+    probe_tokens: ProbeTokens,
+    /// Messages that nobody listens for are kept back, not lost: their receivers are just coming back.
+    awaiting: bool,
+    /// Something was kept back.
+    kept_back: bool,
     /// Probes that nobody listens for; told to the engine after the call that sent them.
     unheard: Vec<ProbeId>,
 }
@@ -16,14 +22,40 @@ impl LocalBus {
     pub(crate) fn new(publisher: Publisher) -> LocalBus {
         LocalBus {
             publisher,
-            probe_prefix: Vec::new(),
+            probe_prefix: format!("_INBOX.{}.", crate::start::token()),
+            probe_tokens: ProbeTokens::new(),
+            awaiting: false,
+            kept_back: false,
             unheard: Vec::new(),
         }
     }
 
-    /// Where clients answer probes; known once the engine has started.
-    pub(crate) fn set_probe_prefix(&mut self, prefix: String) {
-        self.probe_prefix = prefix.into_bytes();
+    /// Everything under which clients answer probes.
+    pub(crate) fn probe_answers(&self) -> String {
+        format!("{}*", self.probe_prefix)
+    }
+
+    pub(super) fn probe_tokens(&self) -> &ProbeTokens {
+        &self.probe_tokens
+    }
+
+    /// Until [`LocalBus::stop_awaiting`] what nobody listens for is kept back.
+    pub(crate) fn await_receivers(&mut self) {
+        self.awaiting = true;
+    }
+
+    pub(super) fn is_awaiting(&self) -> bool {
+        self.awaiting
+    }
+
+    /// Whether anything was kept back since the last call.
+    pub(super) fn take_kept_back(&mut self) -> bool {
+        std::mem::take(&mut self.kept_back)
+    }
+
+    /// From now on what nobody listens for is lost, as on any bus.
+    pub(super) fn stop_awaiting(&mut self) {
+        self.awaiting = false;
     }
 
     /// The next probe that nobody listens for.
@@ -44,14 +76,18 @@ impl Bus for LocalBus {
 
     fn deliver(&mut self, delivery: Delivery<'_>, parts: [&[u8]; 2]) -> Carried {
         let published = self.publisher.publish(delivery.inbox, None, &parts);
+        if self.awaiting && published.receivers == 0 {
+            self.kept_back = true;
+            return Carried::Unreachable;
+        }
         Carried::Sent {
             congested: published.congested.map(|destination| Destination(destination.0)),
         }
     }
 
     fn probe(&mut self, inbox: &[u8], probe: ProbeId) {
-        let mut reply = self.probe_prefix.clone();
-        reply.extend_from_slice(probe.0.to_string().as_bytes());
+        let mut reply = self.probe_prefix.clone().into_bytes();
+        reply.extend_from_slice(&self.probe_tokens.token(probe));
         if self.publisher.publish(inbox, Some(&reply), &[]).receivers == 0 {
             self.unheard.push(probe);
         }

@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 
 use seaway_broker::Batch;
-use seaway_streaming::{Input, ProbeId, Service};
+use seaway_streaming::{Input, Service};
+
+use super::tokens::ProbeTokens;
 
 /// What an internal subscription stands for; travels as the broker's tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +100,7 @@ pub(super) struct Entry<'a> {
 }
 
 /// The message at `index` of a batch; `None` for one that is nobody's.
-pub(super) fn entry(batch: &Batch, index: usize) -> Option<Entry<'_>> {
+pub(super) fn entry<'a>(batch: &'a Batch, index: usize, probes: &ProbeTokens) -> Option<Entry<'a>> {
     let message = batch.get(index)?;
     let tag = Tag::from_number(message.tag)?;
     let input = match tag {
@@ -111,13 +113,42 @@ pub(super) fn entry(batch: &Batch, index: usize) -> Option<Entry<'_>> {
             ack_inbox: last_token_number(message.subject)?,
             payload: message.payload,
         },
-        Tag::Probe => Input::ProbeAnswered(ProbeId(last_token_number(message.subject)?)),
+        Tag::Probe => Input::ProbeAnswered(probes.probe(message.subject)?),
     };
     Some(Entry {
         input,
         passes: tag.passes(),
         bytes: message.payload.len(),
     })
+}
+
+fn is_holdable(batch: &Batch, index: usize) -> bool {
+    let tag = batch.get(index).and_then(|message| Tag::from_number(message.tag));
+    tag.is_some_and(|tag| !tag.passes())
+}
+
+/// What of a batch is to be held from `from` on, if there is anything, and where it begins. A batch of which most has passed is
+/// copied, so that only what is held takes memory.
+pub(super) fn held_from(batch: Batch, from: usize, overlapping: bool) -> Option<(Batch, usize)> {
+    let is_held = |index: &usize| is_holdable(&batch, *index);
+    let first = (from..batch.len()).find(is_held)?;
+    let held = (first..batch.len())
+        .filter(is_held)
+        .filter_map(|index| batch.get(index));
+    let bytes: usize = held.map(|message| message.payload.len() + message.subject.len()).sum();
+    if 2 * bytes >= batch.data_len() {
+        return Some((batch, first));
+    }
+    let mut copy = Batch::from_origin(batch.origin);
+    for index in (first..batch.len()).filter(is_held) {
+        if let Some(message) = batch
+            .get(index)
+            .filter(|_| !(overlapping && is_repeated(&batch, index)))
+        {
+            copy = copy.with_message(message.tag, message.subject, message.reply, message.payload);
+        }
+    }
+    Some((copy, 0))
 }
 
 /// Whether the message at `index` is the one before it again: a publish that more than one listed pattern matches.
@@ -152,6 +183,12 @@ impl Held {
         self.batches.len()
     }
 
+    /// Payload bytes of the first message that is held.
+    pub(super) fn first_bytes(&self) -> Option<usize> {
+        let (batch, from) = self.batches.front()?;
+        Some(batch.get(*from)?.payload.len())
+    }
+
     pub(super) fn push(&mut self, batch: Batch, from: usize) {
         self.batches.push_back((batch, from));
     }
@@ -175,6 +212,31 @@ mod tests {
             assert_eq!(Tag::from_number(tag.number()), Some(tag));
         }
         assert_eq!(Tag::from_number(PROBE + 1), None);
+    }
+
+    fn batch_of(services: &[Service]) -> Batch {
+        let empty = Batch::from_origin(seaway_broker::ConnectionId(1));
+        services.iter().fold(empty, |batch, service| {
+            batch.with_message(Tag::Service(*service).number(), b"s", Some(b"r"), &[7; 50])
+        })
+    }
+
+    #[test]
+    fn what_has_passed_is_not_kept() {
+        let pings = batch_of(&[Service::Ping; 20]);
+        assert!(held_from(pings, 0, false).is_none());
+        let mut services = [Service::Ping; 20];
+        services[3] = Service::Publish;
+        services[7] = Service::Close;
+        let (copy, from) = held_from(batch_of(&services), 0, false).expect("two are held");
+        let kept: Vec<_> = copy.iter().map(|message| message.tag).collect();
+        let expected = [services[3], services[7]].map(|service| Tag::Service(service).number());
+        assert_eq!((kept, from), (expected.to_vec(), 0));
+        // What is mostly held stays where it is.
+        services = [Service::Publish; 20];
+        services[5] = Service::Ping;
+        let (whole, from) = held_from(batch_of(&services), 5, false).expect("most is held");
+        assert_eq!((whole.len(), from), (20, 6));
     }
 
     #[test]

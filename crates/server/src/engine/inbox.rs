@@ -3,19 +3,20 @@
 //! commit.
 //!
 //! Bounded by bytes: beyond the bound the broker's gate closes and connections that publish are no longer read. What is
-//! not a publish keeps flowing; each connection can add at most one read batch after the gate has closed.
+//! not a publish keeps flowing; each connection can add at most one read batch after the gate has closed. Far above that bound is
+//! another, at which whatever arrives is dropped.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use seaway_broker::{Batch, Destination, Gate, Sink};
+use seaway_broker::{Batch, Destination, Gate, Interest, Sink};
 use seaway_store::{Commit, Store};
 use seaway_streaming::{Engine, Now};
 
 use super::hold::batch_bytes;
 use super::look::Look;
-use crate::limits::{INBOX_BYTES_HIGH, INBOX_BYTES_LOW};
+use crate::limits::{INBOX_BYTES_HIGH, INBOX_BYTES_LOW, INBOX_BYTES_MAX};
 
 /// What a question can look at.
 pub struct Glance<'a> {
@@ -77,6 +78,11 @@ pub struct Inbox {
     /// Bytes of batches that are queued or held back by the engine.
     bytes: AtomicUsize,
     gate: OnceLock<Arc<Gate>>,
+    /// Above the last bound; said already.
+    dropping: AtomicBool,
+    /// Somebody new listens to something; told while `greeting` is set.
+    interest: AtomicBool,
+    greeting: AtomicBool,
 }
 
 #[derive(Default)]
@@ -149,6 +155,16 @@ impl Inbox {
         if !waiting.engaged {
             self.call(waiting);
         }
+    }
+
+    /// Whether the engine wants to hear of new interest from now on.
+    pub(super) fn greet(&self, greeting: bool) {
+        self.greeting.store(greeting, Ordering::Release);
+    }
+
+    /// Whether somebody new listens to something since the last call.
+    pub(super) fn take_interest(&self) -> bool {
+        self.interest.swap(false, Ordering::AcqRel)
     }
 
     /// Whether the store has something to tell.
@@ -267,7 +283,21 @@ impl Inbox {
             && before - bytes < INBOX_BYTES_LOW
             && let Some(gate) = self.gate.get()
         {
+            self.dropping.store(false, Ordering::Release);
             gate.open();
+        }
+    }
+}
+
+impl Inbox {
+    /// Says so once, until what waits is little again.
+    fn drop_batch(&self, batch: &Batch) {
+        if !self.dropping.swap(true, Ordering::AcqRel) {
+            let (origin, count) = (batch.origin.0, batch.len());
+            tracing::warn!(
+                target: "stream",
+                "The streaming engine does not keep up: {count} requests of cid:{origin} and what follows are dropped"
+            );
         }
     }
 }
@@ -275,6 +305,9 @@ impl Inbox {
 impl Sink for Inbox {
     fn deliver(&self, batch: Batch) {
         let bytes = batch_bytes(&batch);
+        if self.bytes() >= INBOX_BYTES_MAX {
+            return self.drop_batch(&batch);
+        }
         let before = self.bytes.fetch_add(bytes, Ordering::AcqRel);
         if before + bytes >= INBOX_BYTES_HIGH
             && let Some(gate) = self.gate.get()
@@ -290,6 +323,13 @@ impl Sink for Inbox {
 
     fn drained(&self, destination: Destination) {
         self.push(Item::Drained(destination));
+    }
+
+    fn interest(&self, _subject: &[u8], interest: Interest) {
+        let is_new = interest == Interest::Appeared && self.greeting.load(Ordering::Acquire);
+        if is_new && !self.interest.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! One pass of the engine over everything that waits.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use seaway_broker::Batch;
@@ -8,29 +9,17 @@ use seaway_store::Completion;
 use seaway_streaming::{Engine, Input, Now, Position, Timestamp};
 use tokio::sync::oneshot;
 
-use super::hold::{Held, Part, batch_bytes, entry, is_repeated};
+use super::arrivals::Arrivals;
+use super::health::{Health, Stall};
+use super::hold::{Held, Part, batch_bytes, entry, held_from, is_repeated};
 use super::inbox::{Glance, Inbox, Item};
 use super::look::Looks;
+use super::tokens::ProbeTokens;
 use super::world::World;
 use crate::limits::{
-    BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, COMMIT_KEPT_BYTES, DEADLINE_LATE_NS, LAZY_WAIT, PAUSE_GRACE_NS,
-    RECORD_BYTES,
+    BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, COMMIT_KEPT_BYTES, COMPLETION_ROUNDS, DEADLINE_LATE_NS, LAZY_WAIT,
+    PAUSE_GRACE_NS, READS_PER_LOOK, RECORD_BYTES,
 };
-
-/// Why the store no longer takes anything; shown by `/healthz`.
-#[derive(Clone, Default)]
-pub struct Health(Arc<Mutex<Option<String>>>);
-
-impl Health {
-    /// The reason for being unhealthy, if there is one.
-    pub fn reason(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn fail(&self, reason: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-    }
-}
 
 /// Both clocks; the monotonic one starts at zero with the thread.
 #[derive(Clone, Copy)]
@@ -65,6 +54,8 @@ pub(super) struct Pass {
     clock: Clock,
     health: Health,
     held: Held,
+    probes: ProbeTokens,
+    arrivals: Arrivals,
     looks: Looks,
     /// Several subscriptions may bring one publish.
     overlapping: bool,
@@ -72,6 +63,11 @@ pub(super) struct Pass {
     started_at: Position,
     started: Option<oneshot::Sender<()>>,
     completions: Vec<Completion>,
+    /// Answered reads that wait for their turn.
+    reads: VecDeque<Completion>,
+    /// The store may have more to tell.
+    unfinished: bool,
+    stall: Stall,
     /// The last position handed to the disk.
     submitted: Position,
     /// Since when the oldest lazy record waits for a batch.
@@ -93,16 +89,21 @@ impl Pass {
     ) -> Pass {
         Pass {
             overlapping: engine.publish_subjects().len() > 1,
+            probes: world.bus.probe_tokens().clone(),
             engine,
             world,
             inbox,
             clock,
-            health,
+            health: health.clone(),
             held: Held::default(),
+            arrivals: Arrivals::default(),
             looks: Looks::default(),
             started_at,
             started: Some(started),
             completions: Vec::new(),
+            reads: VecDeque::new(),
+            unfinished: false,
+            stall: Stall::new(health),
             submitted: Position(0),
             lazy_since: None,
             checkpoint_running: false,
@@ -126,6 +127,7 @@ impl Pass {
             }
         }
         self.release_held();
+        self.greet();
         self.deadlines();
         // Before the commit that ends the pass, so that acks ride it instead of waiting for the next.
         self.input(Input::Settle);
@@ -139,6 +141,7 @@ impl Pass {
         self.world.bus.flush();
         self.announce();
         self.hand_on();
+        self.stall.look(self.engine.waiting_answers());
         stopping.then(|| self.finish())
     }
 
@@ -146,7 +149,8 @@ impl Pass {
     /// the way to another thread and back. Otherwise another thread begins with it at once.
     fn hand_on(&mut self) {
         if let Some(commit) = self.world.store.take_commit() {
-            if self.inbox.bytes() == 0 && self.world.store.backlog_bytes() <= COMMIT_KEPT_BYTES {
+            self.stall.commit_begins();
+            if self.inbox.bytes() == 0 && self.world.store.pressure().backlog_bytes <= COMMIT_KEPT_BYTES {
                 self.inbox.keep(commit);
             } else {
                 self.inbox.offer(commit);
@@ -173,13 +177,17 @@ impl Pass {
         {
             // Whoever waited may have given up.
             let _ = started.send(());
+            if self.world.bus.is_awaiting() {
+                self.arrivals.begin(&self.inbox);
+            }
         }
     }
 
     /// When the next pass is due although nothing comes in.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&mut self) -> Option<Instant> {
         let now = Instant::now();
-        if self.engine.wants_settle() || self.checkpoint_running {
+        let is_left_over = self.engine.wants_settle() || self.unfinished || !self.reads.is_empty();
+        if is_left_over || self.checkpoint_running || self.may_go_on() {
             return Some(now);
         }
         let deadline = self
@@ -192,14 +200,28 @@ impl Pass {
             (Some(deadline), Some(lazy)) => Some(deadline.min(lazy)),
             (one, other) => one.or(other),
         };
-        patience.and_then(|patience| now.checked_add(patience))
+        let due = patience.and_then(|patience| now.checked_add(patience));
+        let watched = [self.stall.deadline(), self.arrivals.deadline()];
+        watched.into_iter().flatten().chain(due).min()
+    }
+
+    /// Offers what was due at the start to those who have come since.
+    fn greet(&mut self) {
+        if self.arrivals.is_retry_due(&self.inbox, &mut self.world.bus) {
+            self.input(Input::BusUp);
+        }
+    }
+
+    /// Whether something is held that need not be: the store caught up, or failed, while nobody looked.
+    fn may_go_on(&mut self) -> bool {
+        self.held.first_bytes().is_some_and(|bytes| !self.must_wait(bytes))
     }
 
     /// Whether a publish or a change of state of so many bytes has to wait for the journal. A request may become two
     /// records, a channel's and a message's.
     fn must_wait(&mut self, bytes: usize) -> bool {
         let store = &mut self.world.store;
-        store.backlog_bytes() >= BACKLOG_BYTES_HIGH || store.is_behind(2 * bytes + RECORD_BYTES)
+        store.pressure().backlog_bytes >= BACKLOG_BYTES_HIGH || store.is_behind(2 * bytes + RECORD_BYTES)
     }
 
     fn input(&mut self, input: Input<'_>) {
@@ -222,12 +244,20 @@ impl Pass {
         } else {
             0
         };
-        if served == batch.len() {
-            self.inbox.release(batch_bytes(&batch));
-        } else {
+        if served < batch.len() {
             self.serve(&batch, served, Part::Passing);
-            self.held.push(batch, served);
         }
+        let bytes = batch_bytes(&batch);
+        // What has passed is not kept: a disk that stalls would fill the memory with pings.
+        let kept = match held_from(batch, served, self.overlapping) {
+            Some((batch, from)) => {
+                let kept = batch_bytes(&batch);
+                self.held.push(batch, from);
+                kept
+            }
+            None => 0,
+        };
+        self.inbox.release(bytes - kept);
         self.commit();
         if self.inbox.is_woken() {
             self.complete();
@@ -240,7 +270,7 @@ impl Pass {
         let now = self.clock.now();
         let mut served = batch.len();
         for index in from..batch.len() {
-            let Some(entry) = entry(batch, index).filter(|entry| part.includes(entry.passes)) else {
+            let Some(entry) = entry(batch, index, &self.probes).filter(|entry| part.includes(entry.passes)) else {
                 continue;
             };
             if self.overlapping && is_repeated(batch, index) {
@@ -272,7 +302,7 @@ impl Pass {
     /// at once: an ack that came with a publish is as safe as the publish when its PubAck leaves. While the disk is busy the
     /// next commit waits anyway, and the end of the pass writes it down.
     fn commit(&mut self) {
-        if self.world.store.has_urgent() {
+        if self.world.store.pressure().urgent {
             if self.world.store.durable() >= self.submitted {
                 self.input(Input::Settle);
             }
@@ -289,7 +319,7 @@ impl Pass {
 
     /// Lets lazy records be written after they have waited long enough.
     fn lazy(&mut self) {
-        if !self.world.store.has_lazy() {
+        if !self.world.store.pressure().lazy {
             self.lazy_since = None;
             return;
         }
@@ -315,18 +345,27 @@ impl Pass {
         }
     }
 
-    /// Handles everything the store has finished, and what follows from that.
+    /// Handles what the store has finished and what follows from that; what is too much for now is left for the next pass.
+    /// Reads wait behind everything else: what they bring is a lot of work, and nobody's acknowledgement.
     fn complete(&mut self) {
-        loop {
+        for _ in 0..COMPLETION_ROUNDS {
             self.world.store.poll(&mut self.completions);
-            if self.completions.is_empty() {
+            self.unfinished = !self.completions.is_empty();
+            if !self.unfinished && self.reads.is_empty() {
                 return;
             }
             let mut completions = std::mem::take(&mut self.completions);
             for completion in completions.drain(..) {
-                self.completion(completion);
+                match completion {
+                    Completion::Read { .. } => self.reads.push_back(completion),
+                    other => self.completion(other),
+                }
             }
             self.completions = completions;
+            for _ in 0..READS_PER_LOOK {
+                let Some(read) = self.reads.pop_front() else { break };
+                self.completion(read);
+            }
             self.commit();
         }
     }
@@ -336,12 +375,14 @@ impl Pass {
             return;
         };
         match &completion {
+            Completion::Durable(_) => self.stall.commit_ended(),
             Completion::CheckpointNeeded if !self.checkpoint_running => {
                 self.checkpoint_running = self.world.store.begin_checkpoint();
             }
             Completion::Poisoned(reason) => {
                 tracing::error!(target: "stream", "The store failed and takes nothing more until a restart: {reason}");
                 self.health.fail(reason);
+                self.stall.commit_ended();
             }
             Completion::CheckpointAbandoned(reason) => {
                 tracing::warn!(target: "stream", "A checkpoint was given up: {reason}");
@@ -370,7 +411,10 @@ impl Pass {
             commit();
         }
         let outcome = self.world.store.close();
-        self.complete();
+        self.unfinished = true;
+        while self.unfinished || !self.reads.is_empty() {
+            self.complete();
+        }
         self.world.bus.flush();
         outcome
     }

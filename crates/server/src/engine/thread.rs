@@ -9,8 +9,9 @@ use seaway_broker::Attachment;
 use seaway_streaming::{Engine, Position};
 use tokio::sync::{Notify, oneshot};
 
+use super::health::Health;
 use super::inbox::{Inbox, THREADS, Turn};
-use super::pass::{Clock, Health, Pass};
+use super::pass::{Clock, Pass};
 use super::world::World;
 
 type Outcome = Result<(), String>;
