@@ -17,6 +17,7 @@ import sys
 import ciphers
 import format
 from channel import Channel
+from cluster import Cluster
 from logs import Log
 from subscriptions import Subscriptions
 
@@ -48,6 +49,7 @@ class Directory:
 
     def generate(self):
         os.makedirs(self.root)
+        self.clustered = self.random.random() < 0.25
         server = self.server()
         clients = self.clients()
         key, given = self.key()
@@ -56,6 +58,11 @@ class Directory:
         for name in sorted(names, key=lambda name: name.encode()):
             found, digests[name] = self.channel(name, key, given, clients)
             channels.append(found)
+        raft = None
+        if self.clustered:
+            raft, clients = self.cluster(server, channels, key if given else None)
+        for channel in channels:
+            self.judge(channel)
         self.strays()
         severities = {finding["severity"] for finding in self.findings}
         verdict = "refused" if "refusal" in severities else "losses" if "loss" in severities else "ready"
@@ -63,18 +70,58 @@ class Directory:
             "options": {
                 "polynomial": self.polynomial,
                 "key": key.decode() if given else "another" if given is False else None,
+                "raft_directory": "raft" if self.clustered else None,
             },
             "digests": digests,
             "report": {
                 "verdict": verdict,
                 "server": server,
-                "clustered": False,
+                "clustered": self.clustered,
+                "raft": raft,
                 "clients": clients,
                 "channels": channels,
                 "totals": totals(clients, channels),
                 "findings": self.findings,
             },
         }
+
+    def cluster(self, server, channels, key):
+        """Clients and subscriptions of a member are in its Raft directory; what its store has of them is empty (6.12)."""
+        stored = {channel["name"]: channel["last_sequence"] for channel in channels}
+        cluster = Cluster(self.random, stored, key)
+        cluster.generate()
+        below = self.random.choice(["../raft/", f"../raft/{server['cluster_id']}/"])
+        raft = cluster.write(lambda path, content: self.write(below + path, content))
+        self.findings += cluster.findings
+        for channel in channels:
+            name = channel["name"]
+            channel["subscriptions"], channel["next_subscription_id"] = cluster.subscriptions(name)
+            self.beyond_store(cluster, channel)
+        clients = cluster.member.clients
+        return raft, [clients[name] for name in sorted(clients)]
+
+    def beyond_store(self, cluster, channel):
+        """Messages that the cluster has and the member's store has not."""
+        name, last = channel["name"], channel["last_sequence"]
+        known = cluster.member.channels.get(name, {"last": 0})["last"]
+        logged = [sequence for sequence in cluster.logged(name) if sequence > last]
+        missing = max(0, known - last) - len(logged)
+        if logged:
+            self.find("repair", "messages_only_in_raft_log", name, count=len(logged), sequence=logged[0])
+        if missing:
+            self.find("loss", "messages_missing", name, count=missing, sequence=last + 1)
+        channel["known"] = max(known, last)
+
+    def judge(self, channel):
+        """What is odd about a channel's subscriptions."""
+        name, last = channel["name"], channel.pop("known", channel["last_sequence"])
+        for status, kind in (("ghost", "ghost_member"), ("orphan", "orphan_subscription")):
+            count = sum(sub["status"] == status for sub in channel["subscriptions"])
+            if count:
+                self.find("note", kind, f"{name}/subs.dat", count=count)
+        beyond = sum(sub["last_sent"] > last for sub in channel["subscriptions"])
+        if beyond:
+            self.find("note", "position_beyond_end", f"{name}/subs.dat", count=beyond)
 
     def key(self):
         """The key, and whether the reader is given it (None: it is given none, False: another)."""
@@ -96,11 +143,11 @@ class Directory:
             "close": "_STAN.close." + last,
             "sub_close": random.choice(["", "_STAN.subclose." + last]),
             "acks": "_STAN.ack." + last,
-            "node_id": "",
+            "node_id": "node-a" if self.clustered else "",
         }
         record = bytearray(format.record(format.server_info(info), self.polynomial))
         fate = random.choice("missing header_only no_header flip longer shorter".split())
-        if random.random() >= self.faults * 0.4:
+        if self.clustered or random.random() >= self.faults * 0.4:
             self.write("server.dat", format.HEADER + record)
             return info
         if fate in ("missing", "header_only", "no_header"):
@@ -117,7 +164,7 @@ class Directory:
 
     def clients(self):
         random, log, live = self.random, Log(self.random, self.polynomial), {}
-        for _ in range(random.choice([0, 1, 4, 12])):
+        for _ in range(0 if self.clustered else random.choice([0, 1, 4, 12])):
             name = random.choice(["me", "you", "they", "worker-1", "worker-2"])
             if name in live and random.random() < 0.5:
                 del live[name]
@@ -152,23 +199,16 @@ class Directory:
         found = channel.expectation()
         for file, content in channel.files.items():
             self.write(f"{name}/{file}", content)
-        first, last = found["first_sequence"], found["last_sequence"]
         known = [client["id"] for client in clients]
-        subs = Subscriptions(random, name, self.polynomial, known, last)
-        subs.generate()
+        subs = Subscriptions(random, name, self.polynomial, known, found["last_sequence"])
+        if not self.clustered:
+            subs.generate()
         subs.log.befall(self.faults * 0.5)
         subscriptions, found["next_subscription_id"] = subs.fold(known)
         self.write(f"{name}/subs.dat", subs.log.content())
         self.adopt_findings(subs.log, f"{name}/subs.dat")
         self.findings += channel.findings
         found["subscriptions"] = subscriptions
-        for status, kind in (("ghost", "ghost_member"), ("orphan", "orphan_subscription")):
-            count = sum(sub["status"] == status for sub in subscriptions)
-            if count:
-                self.find("note", kind, f"{name}/subs.dat", count=count)
-        beyond = sum(sub["last_sent"] > last for sub in subscriptions)
-        if beyond:
-            self.find("note", "position_beyond_end", f"{name}/subs.dat", count=beyond)
         return found, channel.digest()
 
     def strays(self):

@@ -28,6 +28,9 @@ pub(crate) struct AdoptArguments {
     /// The server's -file_crc_poly
     #[arg(long, value_name = "NUMBER", default_value_t = seaway_original::POLYNOMIAL_DEFAULT, value_parser = clap::value_parser!(u32).range(1..))]
     file_crc_poly: u32,
+    /// A cluster member's Raft directory (its -cluster_log_path) [default: CLUSTER/NODE in the working directory]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    raft_dir: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &AdoptArguments, output: &mut Output) -> Outcome {
@@ -39,6 +42,7 @@ pub(crate) fn run(arguments: &AdoptArguments, output: &mut Output) -> Outcome {
     let options = Options {
         polynomial: arguments.file_crc_poly,
         key: key(arguments)?,
+        raft_directory: arguments.raft_dir.clone(),
     };
     let report = check(&arguments.directory, &options, |_| {}).map_err(|error| Failure::failed(error.to_string()))?;
     if output.is_json() {
@@ -120,6 +124,14 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
             }
         }
         None => facts.push(("cluster ID", "unknown".to_owned())),
+    }
+    if let Some(raft) = &report.raft {
+        let end = format!("ends at term {}, index {}", raft.last_term, raft.last_index);
+        let snapshot = match raft.snapshot_index {
+            0 => "no snapshot".to_owned(),
+            index => format!("snapshot at term {}, index {index}", raft.snapshot_term),
+        };
+        facts.push(("Raft log", format!("{end}; {snapshot}")));
     }
     facts.push(("file format", report.format_version.to_string()));
     let totals = &report.totals;
@@ -293,6 +305,7 @@ mod tests {
             check: true,
             encryption_key_file: Some(path.to_owned()),
             file_crc_poly: 1,
+            raft_dir: None,
         };
         std::fs::write(file.path(), "mykey\r\n").expect("write");
         let sealed = [

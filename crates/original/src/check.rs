@@ -5,11 +5,14 @@ use std::path::Path;
 use crate::channel::Channel;
 use crate::directory::{Directory, Options};
 use crate::encryption::{Opener, looks_encrypted};
+use crate::entities::{Clients, Subscriptions};
 use crate::error::Error;
 use crate::finding::{Finding, Findings, Kind, Severity};
 use crate::limits::GAPS_LISTED_MAX;
+use crate::member::{Member, MemberChannel};
+use crate::raft;
 use crate::records::Message;
-use crate::report::{ChannelReport, Disk, Report, Status, SubscriptionReport, Totals, Verdict, text, time};
+use crate::report::{ChannelReport, Disk, Raft, Report, Status, SubscriptionReport, Totals, Verdict, text, time};
 
 /// What the original counts for each message besides its encoding.
 const COUNTED_BYTES: u64 = 40;
@@ -23,22 +26,55 @@ const STORE_BYTES: u64 = 192 << 20;
 pub fn check(path: &Path, options: &Options, mut progress: impl FnMut(&ChannelReport)) -> Result<Report, Error> {
     let mut findings = Findings::default();
     let directory = Directory::open(path, options, &mut findings)?;
+    let server = directory.server();
+    let clustered = options.raft_directory.is_some() || server.is_some_and(|info| !info.node_id.is_empty());
+    let (member, raft) = match clustered {
+        true => cluster(&directory, options, &mut findings)?.unzip(),
+        false => (None, None),
+    };
+    let clients = member
+        .as_ref()
+        .map_or(directory.clients(), |member: &Member| &member.clients);
+    let unknown = MemberChannel::default();
     let mut channels = Vec::new();
     let mut totals = Totals {
-        clients: directory.clients().len() as u64,
+        clients: clients.len() as u64,
         ..Totals::default()
     };
     for (position, name) in directory.channel_names().enumerate() {
         let channel = directory.channel(position, &mut findings)?;
         let opener = directory.key().map(|key| key.of_channel(name));
-        let report = check_channel(name, &channel, opener.as_ref(), &directory, &mut findings)?;
+        let summary = Summary::of(&channel, opener.as_ref(), &mut findings)?;
+        let shown = text(name);
+        summary.tell(&shown, opener.is_some(), &mut findings);
+        let (mut subscriptions, mut last) = (channel.subscriptions(), summary.last_sequence);
+        // Members of a cluster have them in their Raft directories (§6.12).
+        if let Some(member) = &member {
+            let known = member.channels.get(name).unwrap_or(&unknown);
+            tell_beyond_store(&shown, known, summary.last_sequence, &mut findings);
+            subscriptions = &known.subscriptions;
+            last = last.max(known.last);
+        }
+        let next_id = subscriptions
+            .highest_id
+            .max(channel.subscriptions().highest_id)
+            .saturating_add(1);
+        let described = describe(subscriptions, clients);
+        tell_subscriptions(&shown, &described, last, &mut findings);
+        let report = summary.report(shown, channel.slice_count() as u64, next_id, described);
         totals.add(&report);
         progress(&report);
         channels.push(report);
     }
-    let clustered = directory.server().is_some_and(|info| !info.node_id.is_empty());
-    if clustered {
-        findings.push(Finding::new(Severity::Refusal, Kind::RaftDirectory, "server.dat"));
+    for (name, known) in member.iter().flat_map(|member| &member.channels) {
+        if !directory.channel_names().any(|stored| stored == name) {
+            let (shown, next_id) = (text(name), known.subscriptions.highest_id.saturating_add(1));
+            tell_beyond_store(&shown, known, 0, &mut findings);
+            let described = describe(&known.subscriptions, clients);
+            let report = Summary::default().report(shown, 0, next_id, described);
+            totals.add(&report);
+            channels.push(report);
+        }
     }
     let verdict = match findings.worst() {
         Some(Severity::Refusal) => Verdict::Refused,
@@ -49,15 +85,47 @@ pub fn check(path: &Path, options: &Options, mut progress: impl FnMut(&ChannelRe
         directory: path.display().to_string(),
         verdict,
         format_version: 1,
-        server: directory.server().map(Into::into),
+        server: server.map(Into::into),
         clustered,
+        raft,
         totals,
         disk: disk(path, totals.bytes)?,
-        clients: directory.clients().values().map(Into::into).collect(),
+        clients: clients.values().map(Into::into).collect(),
         channels,
         findings: findings.kept().to_vec(),
         findings_not_listed: findings.not_kept(),
     })
+}
+
+/// What the Raft directory of a cluster's member says, if it is there.
+fn cluster(directory: &Directory, options: &Options, findings: &mut Findings) -> Result<Option<(Member, Raft)>, Error> {
+    match raft::locate(options.raft_directory.as_deref(), directory.server()) {
+        Some(path) => raft::read(&path, directory.key(), findings).map(Some),
+        None => {
+            findings.push(Finding::new(Severity::Refusal, Kind::RaftDirectory, "server.dat"));
+            Ok(None)
+        }
+    }
+}
+
+/// Messages that the cluster has and the member's store has not.
+fn tell_beyond_store(channel: &str, known: &MemberChannel, stored: u64, findings: &mut Findings) {
+    let (logged, missing) = known.beyond(stored);
+    if logged > 0 {
+        let first = known.logged.map_or(0, |(first, _)| first.max(stored.saturating_add(1)));
+        let finding = Finding::new(Severity::Repair, Kind::MessagesOnlyInRaftLog, channel);
+        findings.push(finding.count(logged).sequence(first));
+    }
+    if missing > 0 {
+        let finding = Finding::new(Severity::Loss, Kind::MessagesMissing, channel);
+        findings.push(finding.count(missing).sequence(stored.saturating_add(1)));
+    }
+}
+
+fn describe(subscriptions: &Subscriptions, clients: &Clients) -> Vec<SubscriptionReport> {
+    let live = subscriptions.live.values();
+    live.map(|one| SubscriptionReport::of(one, |client| clients.contains_key(client)))
+        .collect()
 }
 
 impl Totals {
@@ -71,46 +139,6 @@ impl Totals {
             self.pending = self.pending.saturating_add(subscription.pending);
         }
     }
-}
-
-fn check_channel(
-    name: &[u8],
-    channel: &Channel<'_>,
-    opener: Option<&Opener>,
-    directory: &Directory,
-    findings: &mut Findings,
-) -> Result<ChannelReport, Error> {
-    let mut summary = Summary::default();
-    let mut messages = channel.messages(findings);
-    while let Some(message) = messages.next()? {
-        summary.add(&message, opener);
-    }
-    let shown = text(name);
-    summary.tell(&shown, opener.is_some(), findings);
-    let subscriptions: Vec<SubscriptionReport> = channel
-        .subscriptions()
-        .live
-        .values()
-        .map(|one| SubscriptionReport::of(one, |client| directory.clients().contains_key(client)))
-        .collect();
-    tell_subscriptions(&shown, &subscriptions, summary.last_sequence, findings);
-    Ok(ChannelReport {
-        name: shown,
-        slices: channel.slice_count() as u64,
-        messages: summary.messages,
-        bytes: summary.bytes,
-        payload_bytes: summary.payload_bytes,
-        first_sequence: summary.first_sequence,
-        last_sequence: summary.last_sequence,
-        first_time: summary.first_time.and_then(time),
-        last_time: summary.last_time.and_then(time),
-        missing: summary.missing,
-        empty_messages: summary.empty,
-        encrypted: summary.encrypted,
-        decreasing_times: summary.decreasing,
-        next_subscription_id: channel.subscriptions().highest_id.saturating_add(1),
-        subscriptions,
-    })
 }
 
 /// What the messages of a channel come to.
@@ -132,6 +160,41 @@ struct Summary {
 }
 
 impl Summary {
+    fn of(channel: &Channel<'_>, opener: Option<&Opener>, findings: &mut Findings) -> Result<Self, Error> {
+        let mut summary = Self::default();
+        let mut messages = channel.messages(findings);
+        while let Some(message) = messages.next()? {
+            summary.add(&message, opener);
+        }
+        Ok(summary)
+    }
+
+    fn report(
+        &self,
+        name: String,
+        slices: u64,
+        next_subscription_id: u64,
+        subscriptions: Vec<SubscriptionReport>,
+    ) -> ChannelReport {
+        ChannelReport {
+            name,
+            slices,
+            messages: self.messages,
+            bytes: self.bytes,
+            payload_bytes: self.payload_bytes,
+            first_sequence: self.first_sequence,
+            last_sequence: self.last_sequence,
+            first_time: self.first_time.and_then(time),
+            last_time: self.last_time.and_then(time),
+            missing: self.missing,
+            empty_messages: self.empty,
+            encrypted: self.encrypted,
+            decreasing_times: self.decreasing,
+            next_subscription_id,
+            subscriptions,
+        }
+    }
+
     fn add(&mut self, message: &Message<'_>, opener: Option<&Opener>) {
         if self.messages == 0 {
             self.first_sequence = message.sequence;

@@ -1,4 +1,4 @@
-//! CRC-32 with a polynomial of the operator's choice (`-file_crc_poly`), eight bytes at a time.
+//! CRC-32 with a polynomial of the operator's choice (`-file_crc_poly`), and CRC-64/XZ. Eight bytes at a time.
 
 /// A reflected CRC-32 with initial value and final exclusive-or of all ones.
 #[derive(Clone)]
@@ -48,6 +48,18 @@ impl Crc32 {
     }
 }
 
+/// CRC-64/XZ, by which a Raft snapshot is checked (specification §6.11).
+pub(crate) fn crc64_xz(bytes: &[u8]) -> u64 {
+    const POLYNOMIAL: u64 = 0xC96C_5795_D787_0F42;
+    let mut table = [0u64; 256];
+    for (value, entry) in (0u64..).zip(&mut table) {
+        *entry = (0..8).fold(value, |crc, _| (crc >> 1) ^ if crc & 1 == 1 { POLYNOMIAL } else { 0 });
+    }
+    !bytes.iter().fold(!0, |crc: u64, byte| {
+        (crc >> 8) ^ table[((crc ^ u64::from(*byte)) & 0xFF) as usize]
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +68,7 @@ mod tests {
     fn check_values_of_the_catalogue() {
         assert_eq!(Crc32::new(0xEDB8_8320).of(b"123456789"), 0xCBF4_3926);
         assert_eq!(Crc32::new(0x82F6_3B78).of(b"123456789"), 0xE306_9283);
+        assert_eq!(crc64_xz(b"123456789"), 0x995D_C9BB_DF19_39FA);
         assert_eq!(Crc32::new(0xEDB8_8320).of(b""), 0);
     }
 

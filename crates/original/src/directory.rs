@@ -23,6 +23,8 @@ pub struct Options {
     pub polynomial: u32,
     /// The server's encryption key.
     pub key: Option<Key>,
+    /// A cluster member's `-cluster_log_path`. By default it is looked for where a server puts it that was not told.
+    pub raft_directory: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -30,6 +32,7 @@ impl Default for Options {
         Self {
             polynomial: POLYNOMIAL_DEFAULT,
             key: None,
+            raft_directory: None,
         }
     }
 }

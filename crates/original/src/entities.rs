@@ -169,7 +169,7 @@ impl Subscriptions {
         Ok(subscriptions)
     }
 
-    fn is_bounded(&self) -> bool {
+    pub(crate) fn is_bounded(&self) -> bool {
         self.live.len() <= ENTITIES_MAX && self.ranges <= PENDING_RANGES_MAX
     }
 
@@ -203,7 +203,7 @@ impl Subscriptions {
         Ok(())
     }
 
-    fn put(&mut self, state: SubState) {
+    pub(crate) fn put(&mut self, state: SubState) {
         self.highest_id = self.highest_id.max(state.id);
         let sub = self.live.entry(state.id).or_default();
         // A position never goes back, whatever an update was written with.
@@ -211,13 +211,13 @@ impl Subscriptions {
         sub.state = SubState { last_sent, ..state };
     }
 
-    fn forget(&mut self, id: u64) {
+    pub(crate) fn forget(&mut self, id: u64) {
         if let Some(sub) = self.live.remove(&id) {
             self.ranges -= sub.pending.range_count();
         }
     }
 
-    fn change(&mut self, id: u64, change: impl FnOnce(&mut Subscription)) {
+    pub(crate) fn change(&mut self, id: u64, change: impl FnOnce(&mut Subscription)) {
         if let Some(sub) = self.live.get_mut(&id) {
             self.ranges -= sub.pending.range_count();
             change(sub);

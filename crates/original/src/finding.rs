@@ -59,6 +59,11 @@ pub enum Kind {
     CompactionLeftover,
     TruncateWitness,
     RaftDirectory,
+    SnapshotDamaged,
+    RaftLogDamaged,
+    RaftEntryUnreadable,
+    MessagesOnlyInRaftLog,
+    MessagesMissing,
 }
 
 impl Kind {
@@ -158,8 +163,25 @@ impl Kind {
             Kind::CompactionLeftover => ("left behind by an interrupted compaction", "ignored"),
             Kind::TruncateWitness => ("the last start was one with -file_truncate_bad_eof", "ignored"),
             Kind::RaftDirectory => (
-                "a member of a cluster: its clients and subscriptions are in its Raft directory",
-                "refused: Raft directories cannot be read yet",
+                "a member of a cluster, whose clients and subscriptions are in its Raft directory, which was not found",
+                "name it with --raft-dir (the server's -cluster_log_path)",
+            ),
+            Kind::SnapshotDamaged => ("a Raft snapshot is incomplete or damaged", "the one before it is used"),
+            Kind::RaftLogDamaged => (
+                "the Raft log is damaged here",
+                "what is behind is left out: rather adopt another member's directory",
+            ),
+            Kind::RaftEntryUnreadable => (
+                "Raft log entries cannot be read: encrypted with another key, or damaged",
+                "left out: with the server's encryption key they can be read",
+            ),
+            Kind::MessagesOnlyInRaftLog => (
+                "messages that only the Raft log has: the member had not stored them yet",
+                "taken from the log",
+            ),
+            Kind::MessagesMissing => (
+                "the cluster had messages that this member has neither stored nor in its log",
+                "lost here: rather adopt another member's directory",
             ),
         }
     }

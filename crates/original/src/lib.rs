@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bolt;
 mod channel;
 mod check;
 mod crc;
@@ -20,10 +21,13 @@ mod error;
 mod finding;
 mod frames;
 mod limits;
+mod member;
 mod messages;
+mod msgpack;
 mod occupation;
 mod pending;
 mod protobuf;
+mod raft;
 mod records;
 mod report;
 mod slice;
@@ -37,9 +41,10 @@ pub use entities::{Clients, Subscription, Subscriptions};
 pub use error::Error;
 pub use finding::{Finding, Findings, Kind, Severity};
 pub use limits::{FINDINGS_MAX, RECORD_BYTES_MAX};
+pub use member::{Member, MemberChannel};
 pub use messages::Messages;
 pub use pending::Pending;
 pub use records::{ClientInfo, Message, ServerInfo, SubState};
 pub use report::{
-    ChannelReport, Client, Disk, Report, Server, Status, SubscriptionKind, SubscriptionReport, Totals, Verdict,
+    ChannelReport, Client, Disk, Raft, Report, Server, Status, SubscriptionKind, SubscriptionReport, Totals, Verdict,
 };

@@ -1,5 +1,6 @@
 //! Every bound of the reader, in one place.
 //!
+//! Reading a cluster member's snapshot takes its size, and its log that of the largest entry.
 //! Reading a channel takes [`WINDOW_BYTES`] for each of the two files that are open, the largest message, and what
 //! [`RUNS_MAX`] allows; what a report holds comes on top: a few hundred bytes for each channel, client, subscription and finding.
 
@@ -25,5 +26,14 @@ pub(crate) const ENTITIES_MAX: usize = 1 << 20;
 pub(crate) const SEARCHED_ENTITY_BYTES_MAX: u32 = 64 << 10;
 /// Bytes of `server.dat` that are read.
 pub(crate) const SERVER_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What is read of a Raft log at once: its pages lie here and there.
+pub(crate) const RAFT_WINDOW_BYTES: usize = 16 << 10;
+/// Levels of pages in a Raft log.
+pub(crate) const PAGE_DEPTH_MAX: usize = 32;
+/// A Raft snapshot: clients and subscriptions, no messages.
+pub(crate) const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
+/// Values within a Raft log entry.
+pub(crate) const ENTRY_VALUES_MAX: u32 = 10_000;
 
 const _: () = assert!(WINDOW_BYTES >= 64 << 10);

@@ -33,6 +33,39 @@ impl<'a> Value<'a> {
             _ => Err(Malformed),
         }
     }
+
+    /// The numbers of a repeated field, packed or not.
+    pub(crate) fn numbers(self) -> Numbers<'a> {
+        match self {
+            Value::Varint(number) => Numbers::One(Some(number)),
+            Value::Bytes(bytes) => Numbers::Packed(bytes),
+            Value::Fixed => Numbers::Packed(&[0x80]),
+        }
+    }
+}
+
+/// See [`Value::numbers`].
+pub(crate) enum Numbers<'a> {
+    One(Option<u64>),
+    Packed(&'a [u8]),
+}
+
+impl Iterator for Numbers<'_> {
+    type Item = Result<u64, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Numbers::One(number) => number.take().map(Ok),
+            Numbers::Packed([]) => None,
+            Numbers::Packed(rest) => {
+                let number = varint(rest);
+                if number.is_err() {
+                    *rest = &[];
+                }
+                Some(number)
+            }
+        }
+    }
 }
 
 /// The fields of a message in the order in which they stand.
@@ -107,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_of_every_kind() {
+    fn fields_of_every_kind_and_numbers_packed_or_not() {
         let bytes = [
             0x08, 0x96, 0x01, 0x12, 2, b'h', b'i', 0x1D, 1, 2, 3, 4, 0x21, 1, 2, 3, 4, 5, 6, 7, 8,
         ];
@@ -119,6 +152,11 @@ mod tests {
             (4, Value::Fixed),
         ];
         assert_eq!(found, Ok(expected));
+        assert_eq!(
+            Value::Bytes(&[1, 0x96, 1]).numbers().collect::<Result<Vec<_>, _>>(),
+            Ok(vec![1, 150])
+        );
+        assert_eq!(Value::Varint(7).numbers().collect::<Result<Vec<_>, _>>(), Ok(vec![7]));
         assert_eq!(Value::Varint(u64::MAX).int32(), Ok(-1));
     }
 
@@ -136,5 +174,9 @@ mod tests {
             let found: Vec<_> = fields(bytes).take(3).collect();
             assert_eq!(found, [Err(Malformed)], "{bytes:?}");
         }
+        assert_eq!(
+            Value::Bytes(&[0x80]).numbers().take(3).collect::<Vec<_>>(),
+            [Err(Malformed)]
+        );
     }
 }

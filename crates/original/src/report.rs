@@ -20,6 +20,8 @@ pub struct Report {
     pub server: Option<Server>,
     /// Whether it was a member of a cluster.
     pub clustered: bool,
+    /// How far its Raft directory goes, when it was read: of several members the one with the highest last term and index is adopted.
+    pub raft: Option<Raft>,
     /// Sums.
     pub totals: Totals,
     /// Room on the disk.
@@ -59,6 +61,21 @@ pub struct Server {
     pub sub_close: String,
     pub acks: String,
     pub node_id: String,
+}
+
+/// How far a member's Raft directory goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Raft {
+    /// Term of the last entry.
+    pub last_term: u64,
+    /// Index of the last entry.
+    pub last_index: u64,
+    /// Term of the snapshot that was used; 0 when there was none.
+    pub snapshot_term: u64,
+    /// Index of the snapshot that was used; 0 when there was none.
+    pub snapshot_index: u64,
+    /// Entries in the log.
+    pub entries: u64,
 }
 
 /// Sums over what would be taken.

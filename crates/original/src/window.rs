@@ -16,10 +16,17 @@ pub(crate) struct Window {
     length: u64,
     buffer: Vec<u8>,
     start: u64,
+    /// Bytes read at once.
+    ahead: usize,
 }
 
 impl Window {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        Self::open_ahead(path, WINDOW_BYTES)
+    }
+
+    /// Reads `ahead` bytes at once: few for a file that is read here and there.
+    pub(crate) fn open_ahead(path: &Path, ahead: usize) -> Result<Self, Error> {
         let file = File::open(path).map_err(|error| Error::open(path, &error))?;
         let length = file.metadata().map_err(|error| Error::open(path, &error))?.len();
         Ok(Self {
@@ -28,6 +35,7 @@ impl Window {
             length,
             buffer: Vec::new(),
             start: 0,
+            ahead,
         })
     }
 
@@ -56,7 +64,7 @@ impl Window {
         if length > left {
             return Err(Error::read(&self.path, offset, &io::ErrorKind::UnexpectedEof.into()));
         }
-        let wanted = length.max(WINDOW_BYTES.min(left));
+        let wanted = length.max(self.ahead.min(left));
         if self.buffer.capacity() > 2 * WINDOW_BYTES && wanted <= WINDOW_BYTES {
             // One large message does not keep its memory.
             self.buffer = Vec::new();

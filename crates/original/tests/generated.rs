@@ -55,7 +55,7 @@ fn generated_directories_are_read_field_by_field() {
         let folder = folder.path().join(seed.to_string());
         let expected: Value = serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
         let before = listing(&folder.join("data"));
-        let options = options(&expected["options"]);
+        let options = options(&expected["options"], &folder);
         let report = check(&folder.join("data"), &options, |_| {}).unwrap();
         let found = serde_json::to_value(report).unwrap();
         let mut differences = Vec::new();
@@ -93,6 +93,8 @@ const KINDS: &[&str] = &[
     "index_without_data",
     "looks_encrypted",
     "message_damaged",
+    "messages_missing",
+    "messages_only_in_raft_log",
     "no_channel",
     "no_header",
     "orphan_subscription",
@@ -100,6 +102,7 @@ const KINDS: &[&str] = &[
     "server_info_damaged",
     "server_info_missing",
     "slice_name",
+    "snapshot_damaged",
     "superseded_records",
     "torn_tail",
     "truncate_witness",
@@ -111,10 +114,11 @@ const KINDS: &[&str] = &[
     "zero_tail",
 ];
 
-fn options(expected: &Value) -> Options {
+fn options(expected: &Value, folder: &Path) -> Options {
     Options {
         polynomial: u32::try_from(expected["polynomial"].as_u64().unwrap()).unwrap(),
         key: expected["key"].as_str().map(|key| Key::new(key.as_bytes())),
+        raft_directory: expected["raft_directory"].as_str().map(|name| folder.join(name)),
     }
 }
 
