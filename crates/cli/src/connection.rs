@@ -6,9 +6,10 @@ use async_nats::{ConnectErrorKind, Event, ServerError};
 use seaway_client::{Client, ConnectError, ConnectOptions};
 use tokio::sync::watch;
 
-use crate::arguments::ConnectionArguments;
+use crate::connection_flags::ConnectionArguments;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::settings::{self, Credentials, Settings, read_secret, without_secret};
+use crate::resolve::resolve;
+use crate::settings::{Credentials, Settings, read_secret, without_secret};
 
 const DISCOVER_PREFIX: &str = "_STAN.discover";
 /// Messages that may wait in this process; more than a subscription may have in flight.
@@ -30,7 +31,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects as flags, contexts and variables say.
     pub(crate) async fn open(arguments: &ConnectionArguments) -> Outcome<Self> {
-        let settings = settings::resolve(arguments)?;
+        let settings = resolve(arguments)?;
         let shown = without_secret(settings.server());
         let (violations, violation) = watch::channel(None);
         let options = nats_options(&settings)?

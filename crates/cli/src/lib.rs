@@ -6,7 +6,9 @@ mod admin;
 mod adopt;
 mod arguments;
 mod connection;
+mod connection_flags;
 mod context;
+mod contexts;
 mod failure;
 mod install;
 mod interrupt;
@@ -19,6 +21,7 @@ mod peek;
 mod publish;
 mod readable;
 mod reception;
+mod resolve;
 mod settings;
 mod subscribe;
 mod template;
@@ -31,7 +34,6 @@ use clap::{FromArgMatches as _, Parser as _};
 use arguments::{Command, CommandLine};
 use connection::Connection;
 use failure::{Failure, Outcome};
-use message::Style;
 use output::{Format, Output, note};
 
 /// Understands a command line (without the program's name) and performs the command. Errors are told on the standard error;
@@ -142,13 +144,4 @@ fn completions(shell: clap_complete::Shell, output: &mut Output) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command_line(), "seaway", &mut script);
     output.bytes(&script)
-}
-
-/// How messages are printed.
-fn style(raw: bool, output: &Output) -> Outcome<Style> {
-    match (raw, output.is_json()) {
-        (true, true) => Err(Failure::usage("--raw and --json exclude each other")),
-        (true, false) => Ok(Style::Raw),
-        (false, _) => Ok(Style::Pretty),
-    }
 }

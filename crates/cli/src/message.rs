@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::payload::{Paint, Shown, show};
 use crate::readable::{counted, local_time, utc_time};
@@ -28,6 +28,17 @@ pub(crate) enum Style {
     Pretty,
     /// The payload and a line end.
     Raw,
+}
+
+impl Style {
+    /// What the flag `--raw` asks for, when nothing else contradicts it.
+    pub(crate) fn asked(raw: bool, output: &Output) -> Outcome<Style> {
+        match (raw, output.is_json()) {
+            (true, true) => Err(Failure::usage("--raw and --json exclude each other")),
+            (true, false) => Ok(Style::Raw),
+            (false, _) => Ok(Style::Pretty),
+        }
+    }
 }
 
 /// One line of JSON for a message; the fields are documented in `docs/command-line.md`.

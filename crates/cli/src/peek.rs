@@ -31,7 +31,7 @@ pub(crate) struct PeekArguments {
 }
 
 pub(crate) async fn run(arguments: PeekArguments, connection: &Connection, output: &mut Output) -> Outcome {
-    let style = crate::style(arguments.raw, output)?;
+    let style = Style::asked(arguments.raw, output)?;
     let mut left = arguments.count;
     let mut from = arguments.from;
     if from.is_none() && left > AT_ONCE {

@@ -1,17 +1,14 @@
-//! Which server a command speaks to, and as whom: from flags, a context, variables and defaults.
+//! Which server a command speaks to, and as whom: what one source says, and how two are put together.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::arguments::ConnectionArguments;
-use crate::context;
+use crate::connection_flags::ConnectionArguments;
 use crate::failure::{Failure, Outcome};
 
 /// Begin of the names of variables. No option of the server has a variable that begins so; a test of `seaway-config` checks it.
 const VARIABLE_PREFIX: &str = "SEAWAY_CLI_";
-/// Variable that names a context.
-const CONTEXT_VARIABLE: &str = "SEAWAY_CONTEXT";
 
 pub(crate) const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 pub(crate) const DEFAULT_CLUSTER: &str = "test-cluster";
@@ -85,7 +82,7 @@ impl Settings {
     }
 
     /// What variables say; an empty one says nothing.
-    fn of_variables(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn of_variables(variable: &dyn Fn(&str) -> Option<String>) -> Self {
         let get = |name: &str| variable(&format!("{VARIABLE_PREFIX}{name}")).filter(|value| !value.is_empty());
         let credentials = [
             get("PASSWORD").map(Credentials::Password),
@@ -104,7 +101,7 @@ impl Settings {
     }
 
     /// These settings, and where they say nothing what `weaker` says. Credentials of one user are never sent as another's.
-    fn over(self, weaker: Self) -> Self {
+    pub(crate) fn over(self, weaker: Self) -> Self {
         let (user, credentials) = match (self.user, self.credentials) {
             (None, None) => (weaker.user, weaker.credentials),
             (None, Some(own)) if own.belongs_to_user() => (weaker.user, Some(own)),
@@ -182,42 +179,6 @@ impl Settings {
     }
 }
 
-/// Puts all sources together: flags, then the context that a flag names, or else variables and the selected context. An address
-/// by flag or variable puts the selected context aside, so that its secrets go to no other server.
-pub(crate) fn resolve(arguments: &ConnectionArguments) -> Outcome<Settings> {
-    let variable = |name: &str| std::env::var(name).ok();
-    resolve_within(arguments, &variable, context::directory().as_deref())
-}
-
-fn resolve_within(
-    arguments: &ConnectionArguments,
-    variable: &dyn Fn(&str) -> Option<String>,
-    directory: Option<&Path>,
-) -> Outcome<Settings> {
-    let flags = Settings::of_arguments(arguments);
-    let load = |name: &str| match directory {
-        Some(directory) => context::load(directory, name),
-        None => Err(context::no_directory()),
-    };
-    if let Some(name) = &arguments.context {
-        return Ok(flags.over(load(name)?));
-    }
-    let variables = Settings::of_variables(variable);
-    let stronger = flags.over(variables);
-    if stronger.server.is_some() {
-        return Ok(stronger);
-    }
-    let named = variable(CONTEXT_VARIABLE).filter(|name| !name.is_empty());
-    let named = match (named, directory) {
-        (None, Some(directory)) => context::selected(directory)?,
-        (named, _) => named,
-    };
-    match named {
-        Some(name) => Ok(stronger.over(load(&name)?)),
-        None => Ok(stronger),
-    }
-}
-
 /// A part of an address, with `%40` for `@` and its kind.
 fn decoded(part: &str) -> String {
     let mut bytes = Vec::with_capacity(part.len());
@@ -266,76 +227,6 @@ pub(crate) fn read_secret(path: &Path) -> Outcome<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn resolved(flags: &ConnectionArguments, variables: &[(&str, &str)], directory: &Path) -> Settings {
-        let variable = |name: &str| {
-            let found = variables.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| (*value).to_owned())
-        };
-        resolve_within(flags, &variable, Some(directory)).unwrap()
-    }
-
-    fn with_prod() -> tempfile::TempDir {
-        let directory = tempfile::tempdir().unwrap();
-        let prod = Settings {
-            server: Some("nats://prod:4222".to_owned()),
-            cluster: Some("prod".to_owned()),
-            user: Some("bob".to_owned()),
-            credentials: Some(Credentials::PasswordFile("/secret".into())),
-            ..Settings::default()
-        };
-        context::save(directory.path(), "prod", &prod).unwrap();
-        context::select(directory.path(), "prod").unwrap();
-        directory
-    }
-
-    #[test]
-    fn the_selected_context_counts_until_another_address_is_named() {
-        let directory = with_prod();
-        let nothing = ConnectionArguments::default();
-        let selected = resolved(&nothing, &[], directory.path());
-        assert_eq!((selected.server(), selected.cluster()), ("nats://prod:4222", "prod"));
-        let elsewhere = ConnectionArguments {
-            server: Some("nats://other".to_owned()),
-            ..ConnectionArguments::default()
-        };
-        let other = resolved(&elsewhere, &[("SEAWAY_CONTEXT", "prod")], directory.path());
-        assert_eq!((other.server(), other.cluster()), ("nats://other", DEFAULT_CLUSTER));
-        assert!(
-            other.user.is_none() && other.credentials.is_none(),
-            "bob's password stays at home"
-        );
-        let by_variable = [("SEAWAY_CLI_SERVER", "nats://variable"), ("SEAWAY_CLI_PASSWORD", "x")];
-        let other = resolved(&nothing, &by_variable, directory.path());
-        assert_eq!(other.server(), "nats://variable");
-        let named = ConnectionArguments {
-            context: Some("prod".to_owned()),
-            ..elsewhere
-        };
-        let both = resolved(&named, &by_variable, directory.path());
-        assert_eq!((both.server(), both.user.as_deref()), ("nats://other", Some("bob")));
-        assert!(matches!(both.credentials, Some(Credentials::PasswordFile(_))));
-    }
-
-    #[test]
-    fn nobody_is_given_somebody_elses_password() {
-        let directory = with_prod();
-        let alice = ConnectionArguments {
-            user: Some("alice".to_owned()),
-            ..ConnectionArguments::default()
-        };
-        let settings = resolved(&alice, &[], directory.path());
-        assert!(settings.user.as_deref() == Some("alice") && settings.credentials.is_none());
-        let nothing = ConnectionArguments::default();
-        let settings = resolved(&nothing, &[("SEAWAY_CLI_PASSWORD", "x")], directory.path());
-        assert!(settings.user.as_deref() == Some("bob"));
-        assert!(matches!(settings.credentials, Some(Credentials::Password(_))));
-        let settings = resolved(&alice, &[("SEAWAY_CLI_PASSWORD", "x")], directory.path());
-        assert!(settings.user.as_deref() == Some("alice"));
-        assert!(matches!(settings.credentials, Some(Credentials::Password(_))));
-        let settings = resolved(&nothing, &[("SEAWAY_CLI_TOKEN", "x")], directory.path());
-        assert!(settings.user.is_none() && matches!(settings.credentials, Some(Credentials::Token(_))));
-    }
 
     #[test]
     fn an_address_may_hold_a_login() {

@@ -158,7 +158,7 @@ impl SubscribeArguments {
 }
 
 pub(crate) async fn run(arguments: SubscribeArguments, connection: Connection, output: &mut Output) -> Outcome {
-    let style = crate::style(arguments.raw, output)?;
+    let style = Style::asked(arguments.raw, output)?;
     if arguments.unsubscribe {
         return forget(&arguments, &connection, output).await;
     }
