@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 
 use crate::context::Context;
+use crate::guest::Host;
 use crate::machine::{self, Machine};
 use crate::monitoring;
 use crate::outcome::Outcome;
@@ -163,7 +164,7 @@ fn count(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// What went wrong with a run: a server that is not there, a message lost, noise with `--strict`.
-#[allow(clippy::print_stdout, reason = "the report")]
+#[allow(clippy::print_stdout, clippy::print_stderr, reason = "the report, and what is left")]
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let arguments = &arguments;
     if arguments.workloads.iter().any(|name| name == "list") {
@@ -182,6 +183,33 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         machine: Machine::read(),
         outcomes: Vec::new(),
     };
+    let mut host = match arguments.server_binary {
+        Some(_) => None,
+        None => Some(Host::new(&arguments.address, &arguments.cluster_id)),
+    };
+    let ran = run_all(arguments, &workloads, host.as_mut(), &mut report);
+    // Also of a run that failed in the middle.
+    if let Some(text) = host.and_then(|host| host.farewell()) {
+        eprintln!("{text}");
+    }
+    ran?;
+    if let Some(path) = &arguments.json {
+        report.write_json(path)?;
+    }
+    if let Some(path) = &arguments.html {
+        report.write_html(path)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs every workload at all its points.
+#[allow(clippy::print_stdout, reason = "the report")]
+fn run_all(
+    arguments: &Arguments,
+    workloads: &[&Workload],
+    mut host: Option<&mut Host>,
+    report: &mut Report,
+) -> Result<()> {
     for workload in workloads {
         for point in (workload.defaults)().combinations(&arguments.parameters.lists()) {
             if !machine::wait_until_quiet(seconds("--wait-for-quiet", arguments.wait_for_quiet)?) && arguments.strict {
@@ -190,7 +218,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
                     arguments.wait_for_quiet
                 );
             }
-            let outcome = run_point(arguments, workload, &point)?;
+            let outcome = run_point(arguments, workload, &point, host.as_deref_mut())?;
             if arguments.json.as_deref() != Some(std::path::Path::new("-")) {
                 println!("{}", outcome_text(&outcome));
             }
@@ -200,13 +228,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             report.outcomes.push(outcome);
         }
     }
-    if let Some(path) = &arguments.json {
-        report.write_json(path)?;
-    }
-    if let Some(path) = &arguments.html {
-        report.write_html(path)?;
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// The words after the program's name, or names.
@@ -225,11 +247,15 @@ fn list() -> String {
 }
 
 /// Runs one workload at one point, with a server of its own if one is to be started.
-fn run_point(arguments: &Arguments, workload: &Workload, point: &Point) -> Result<Outcome> {
+fn run_point(arguments: &Arguments, workload: &Workload, point: &Point, host: Option<&mut Host>) -> Result<Outcome> {
     let title = Outcome::default()
         .identified(workload.name, point, workload.parameters)
         .title();
     let mut context = context(arguments, workload).with_context(|| title.clone())?;
+    let channels = (workload.channels)(point);
+    if let Some(host) = host.filter(|_| channels > 0) {
+        host.admit(&context.token, channels).with_context(|| title.clone())?;
+    }
     context.progress.begin(&title);
     let server = describe(&context, workload);
     let monitoring = match (&context.server, &arguments.monitoring) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::guest::PREFIX;
 use crate::point::Length;
 use crate::progress::Progress;
 use crate::server::Server;
@@ -67,9 +68,9 @@ impl Context {
     /// A channel name of this run; `number` is left out when there is one channel only.
     pub(crate) fn channel(&self, number: u64, channels: u64) -> String {
         if channels == 1 {
-            format!("bench.{}", self.token)
+            format!("{PREFIX}{}", self.token)
         } else {
-            format!("bench.{}.{number}", self.token)
+            format!("{PREFIX}{}.{number}", self.token)
         }
     }
 

@@ -20,6 +20,8 @@ pub mod workload;
 
 mod context;
 mod frames;
+mod guest;
+mod heartbeat;
 mod jetstream;
 mod monitoring;
 mod progress;

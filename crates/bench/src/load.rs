@@ -9,7 +9,6 @@ use crate::publish::Publisher;
 use crate::receive::Receiver;
 use crate::stan::{Session, subscription, token};
 use crate::watch::{Counter, Run};
-use crate::wire::MessageView;
 
 /// What to publish.
 #[derive(Clone, Debug)]
@@ -123,13 +122,4 @@ pub(crate) const START_FIRST: i32 = 4;
 
 fn other(error: &anyhow::Error) -> io::Error {
     io::Error::other(format!("{error:#}"))
-}
-
-/// Answers a heartbeat.
-pub(crate) fn answer(message: &MessageView<'_>, output: &mut Vec<u8>) {
-    if !message.reply.is_empty() {
-        output.extend_from_slice(b"PUB ");
-        output.extend_from_slice(message.reply);
-        output.extend_from_slice(b" 0\r\n\r\n");
-    }
 }

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::context::Context;
 use crate::frames::{Acks, Frames, Seen};
+use crate::heartbeat::answer;
 use crate::histogram::Latencies;
-use crate::load::answer;
 use crate::point::{Length, Point};
 use crate::schedule::{Schedule, sleep_precisely, sleep_until};
 use crate::stamp::Stamp;

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, bail};
 use seaway_stan_protocol::MessageView;
 use seaway_stan_protocol::messages::SubscriptionRequest;
 
+use crate::heartbeat::answer;
 use crate::histogram::Latencies;
-use crate::load::answer;
 use crate::stamp::{Ledger, Order, Stamp};
 use crate::stan::{Session, Subscribed};
 use crate::watch::{Counter, PATIENCE, READ_WAIT, Run, sum};

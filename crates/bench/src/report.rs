@@ -1,32 +1,18 @@
 //! What is said at the end: text for the terminal, JSON for programs, a page with plots for people.
 
+mod contents;
 mod growth;
 mod html;
 mod plot;
+mod quantity;
 mod text;
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
 
-use crate::machine::Machine;
-use crate::outcome::Outcome;
-
+pub use contents::Report;
 pub use text::outcome as outcome_text;
-
-/// Everything that one call of the tool found out.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// Version of the tool.
-    pub version: String,
-    /// The command line after the program's name.
-    pub command_line: String,
-    /// Where it ran.
-    pub machine: Machine,
-    /// What came out, in the order of the runs.
-    pub outcomes: Vec<Outcome>,
-}
 
 impl Report {
     /// Writes it as JSON; `-` is the standard output.
@@ -54,102 +40,4 @@ fn write(path: &Path, text: &str) -> Result<()> {
         return Ok(());
     }
     std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
-}
-
-/// A number with its unit, which its name ends with.
-fn quantity(name: &str, value: f64) -> String {
-    if name.ends_with("_bytes") {
-        return bytes(value);
-    }
-    for (ending, unit) in [
-        ("_seconds", " s"),
-        ("_seconds_per_million", " s"),
-        ("_microseconds", " us"),
-        ("_percent", " %"),
-        ("_percent_of_a_core", " %"),
-    ] {
-        if name.ends_with(ending) {
-            return format!("{}{unit}", number(value));
-        }
-    }
-    number(value)
-}
-
-/// A number with as many digits as matter, and groups of three.
-fn number(value: f64) -> String {
-    let digits = match value.abs() {
-        size if size >= 100.0 || value.fract() == 0.0 => 0,
-        size if size >= 10.0 => 1,
-        size if size >= 1.0 => 2,
-        _ => 4,
-    };
-    let text = format!("{value:.digits$}");
-    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let (sign, whole) = if let Some(whole) = whole.strip_prefix('-') {
-        ("-", whole)
-    } else {
-        ("", whole)
-    };
-    let mut grouped = String::new();
-    for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    format!("{sign}{grouped}{rest}")
-}
-
-fn bytes(value: f64) -> String {
-    let mut value = value;
-    for unit in ["B", "KB", "MB"] {
-        if value.abs() < 10_000.0 {
-            return format!("{} {unit}", number(value));
-        }
-        value /= 1_000.0;
-    }
-    format!("{} GB", number(value))
-}
-
-/// Microseconds, or more when that reads better.
-fn time(microseconds: f64) -> String {
-    if microseconds < 10_000.0 {
-        format!("{} us", number(microseconds))
-    } else if microseconds < 10_000_000.0 {
-        format!("{} ms", number(microseconds / 1e3))
-    } else {
-        format!("{} s", number(microseconds / 1e6))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_have_the_digits_that_matter() {
-        for (value, text) in [
-            (1_234_567.8, "1,234,568"),
-            (999.0, "999"),
-            (12.34, "12.3"),
-            (1.234, "1.23"),
-            (0.000_25, "0.0003"),
-            (-1_000.0, "-1,000"),
-            (0.0, "0"),
-        ] {
-            assert_eq!(number(value), text);
-        }
-    }
-
-    #[test]
-    fn names_carry_units() {
-        assert_eq!(quantity("server_resident_bytes", 123_456_789.0), "123 MB");
-        assert_eq!(quantity("server_cpu_seconds_per_million", 0.75), "0.7500 s");
-        assert_eq!(quantity("rate_per_second", 1e6), "1,000,000");
-        assert_eq!(quantity("server_written_bytes_per_message", 170.5), "170");
-        assert_eq!(
-            (time(150.0), time(25_000.0), time(1.5e7)),
-            ("150 us".into(), "25 ms".into(), "15 s".into())
-        );
-    }
 }

@@ -3,6 +3,7 @@
 mod core_flow;
 mod core_request;
 mod core_routing;
+mod definition;
 mod disk;
 mod jetstream_deliver;
 mod jetstream_publish;
@@ -17,40 +18,7 @@ mod stream_redelivery;
 mod stream_retention;
 mod stream_subscriptions;
 
-use anyhow::Result;
-
-use crate::context::Context;
-use crate::outcome::Outcome;
-use crate::point::Point;
-
-/// What a workload needs on the other side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// Any NATS server.
-    Core,
-    /// Any streaming server.
-    Streaming,
-    /// A NATS server with JetStream.
-    JetStream,
-    /// A directory.
-    Disk,
-}
-
-/// A workload.
-pub struct Workload {
-    /// Its stable name.
-    pub name: &'static str,
-    /// What it does, in one line.
-    pub about: &'static str,
-    /// What it runs against.
-    pub needs: Needs,
-    /// Parameters that mean something to it.
-    pub parameters: &'static [&'static str],
-    /// What it is run with when nothing is said.
-    pub defaults: fn() -> Point,
-    /// Runs it.
-    pub(crate) run: fn(&mut Context, &Point) -> Result<Outcome>,
-}
+pub use definition::{Needs, Workload};
 
 /// Every workload.
 pub const WORKLOADS: &[Workload] = &[

@@ -3,11 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod support;
+
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use seaway_bench::Arguments;
 use serde_json::Value;
+use support::Server;
 
 /// Runs workloads with a server of their own, and gives the outcomes.
 fn run_with(binary: &str, words: &str) -> Result<Vec<Value>, String> {
@@ -201,4 +204,43 @@ fn peers_are_measured_with_the_same_loads() {
     assert!(verified(&outcome).starts_with("2200 publishes acknowledged and delivered"));
     let error = run_with(&peer, "S1 --messages 10").expect_err("it is no streaming server");
     assert!(error.contains("open a streaming session"), "{error}");
+}
+
+#[test]
+fn a_load_of_somebody_elses_server_says_what_it_leaves_and_makes_no_more_than_there_is_room_for() {
+    let bench = |server: &Server, words: &str| {
+        let address = server.address.as_str();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_seaway"));
+        command.args(["bench", "--address", address, "--messages", "100"]);
+        let output = command.args(words.split_whitespace()).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        (output.status.success(), stderr)
+    };
+    let channels = |server: &Server| server.get("/streaming/serverz").1;
+    let server = Server::in_memory(&["-mc", "5"]);
+    let (_, said) = bench(&server, "C1");
+    assert_eq!(said, "", "core subjects leave nothing");
+    let (succeeded, said) = bench(&server, "S1 --channels 1,2");
+    assert!(succeeded && said.contains("3 channels of this load, with 2"), "{said}");
+    assert!(
+        said.contains("They are 3 of the 3 channels that count against its limit of 5"),
+        "{said}"
+    );
+    assert!(said.contains("max_inactivity for \"bench.>\""), "{said}");
+    let (succeeded, said) = bench(&server, "S1 --channels 3");
+    assert!(
+        !succeeded && said.contains("has room for 2: 3 of its 5 (max_channels) are there"),
+        "{said}"
+    );
+    assert!(
+        channels(&server).contains("\"channels\": 3"),
+        "nothing was made: {}",
+        channels(&server)
+    );
+    let (succeeded, said) = bench(&server, "S2 --channels 1");
+    assert!(succeeded && said.contains("1 channels of this load"), "{said}");
+    assert!(said.contains("3 channels of earlier loads"), "{said}");
+    let server = Server::in_memory(&["-max_inactivity", "1h"]);
+    let (_, said) = bench(&server, "S1");
+    assert!(said.contains("removes channels that are idle for 3600s"), "{said}");
 }

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::contents::Report;
+use super::growth;
 use super::plot::{Line, Plot, Scale, escape};
-use super::{Report, bytes, growth, number, quantity, time};
+use super::quantity::{bytes, number, quantity, time};
 use crate::outcome::Outcome;
 use crate::watch::Look;
 

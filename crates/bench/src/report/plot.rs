@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::number;
+use super::quantity::number;
 
 const WIDTH: f64 = 620.0;
 const HEIGHT: f64 = 300.0;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{number, quantity, time};
+use super::quantity::{number, quantity, time};
 use crate::outcome::Outcome;
 
 /// The lines of a run.

@@ -24,6 +24,7 @@ pub(super) const C1: Workload = Workload {
         window: 0,
         ..Point::default()
     },
+    channels: |_| 0,
     run: |context, point| run(context, point, Sharing::Each),
 };
 
@@ -38,6 +39,7 @@ pub(super) const C2: Workload = Workload {
         subscribers: 4,
         ..Point::default()
     },
+    channels: |_| 0,
     run: |context, point| run(context, point, Sharing::Each),
 };
 
@@ -52,6 +54,7 @@ pub(super) const C3: Workload = Workload {
         subscribers: 10,
         ..Point::default()
     },
+    channels: |_| 0,
     run: |context, point| run(context, point, Sharing::Group),
 };
 

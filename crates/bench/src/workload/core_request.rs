@@ -21,6 +21,7 @@ pub(super) const C4: Workload = Workload {
     needs: Needs::Core,
     parameters: &["size", "publishers", "subscribers"],
     defaults: Point::default,
+    channels: |_| 0,
     run,
 };
 

@@ -24,6 +24,7 @@ pub(super) const C5: Workload = Workload {
         window: 16_384,
         ..Point::default()
     },
+    channels: |_| 0,
     run,
 };
 

@@ -22,6 +22,7 @@ pub(super) const DISK: Workload = Workload {
     needs: Needs::Disk,
     parameters: &["size", "rate"],
     defaults: Point::default,
+    channels: |_| 0,
     run,
 };
 

@@ -24,6 +24,7 @@ pub(super) const J2: Workload = Workload {
     needs: Needs::JetStream,
     parameters: &["size", "window", "publishers", "max_in_flight", "rate"],
     defaults: Point::default,
+    channels: |_| 0,
     run,
 };
 

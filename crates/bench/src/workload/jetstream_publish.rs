@@ -21,6 +21,7 @@ pub(super) const J1: Workload = Workload {
     needs: Needs::JetStream,
     parameters: &["size", "window", "channels", "publishers", "rate"],
     defaults: Point::default,
+    channels: |_| 0,
     run,
 };
 

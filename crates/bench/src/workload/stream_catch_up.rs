@@ -26,6 +26,7 @@ pub(super) const S6: Workload = Workload {
         max_in_flight: 16_384,
         ..Point::default()
     },
+    channels: |_| 1,
     run,
 };
 

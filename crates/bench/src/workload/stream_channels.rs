@@ -14,6 +14,7 @@ pub(super) const S3: Workload = Workload {
         channels: 1_000,
         ..Point::default()
     },
+    channels: |point| point.channels,
     run: |context, point| {
         let channels = channels(context, point);
         fill(context, point, &channels)?;

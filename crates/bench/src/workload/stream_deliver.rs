@@ -32,6 +32,7 @@ pub(super) const S2: Workload = Workload {
         "rate",
     ],
     defaults: Point::default,
+    channels: |point| point.channels,
     run: |context, point| deliver(context, point, &one_per_channel(point)),
 };
 

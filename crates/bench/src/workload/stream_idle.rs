@@ -28,6 +28,7 @@ pub(super) const S8: Workload = Workload {
         connections: 10_000,
         ..Point::default()
     },
+    channels: |point| point.channels + 1,
     run,
 };
 

@@ -18,6 +18,7 @@ pub(super) const S1: Workload = Workload {
     needs: Needs::Streaming,
     parameters: &["size", "window", "channels", "publishers", "backlog", "rate"],
     defaults: Point::default,
+    channels: |point| point.channels,
     run,
 };
 

@@ -23,6 +23,7 @@ pub(super) const S5: Workload = Workload {
         max_in_flight: 256,
         ..Point::default()
     },
+    channels: |point| point.channels,
     run: |context, point| {
         let plan = Plan {
             subscriptions: (0..point.subscribers.max(1)).map(|member| (member, 0)).collect(),

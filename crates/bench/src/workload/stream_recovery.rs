@@ -25,6 +25,7 @@ pub(super) const S9: Workload = Workload {
         backlog: 100_000,
         ..Point::default()
     },
+    channels: |point| point.channels,
     run,
 };
 

@@ -12,8 +12,9 @@ use super::stream_deliver::request;
 use super::stream_publish::{fill, publish};
 use super::{Needs, Workload};
 use crate::context::Context;
+use crate::heartbeat::answer;
 use crate::histogram::Latencies;
-use crate::load::{START_FIRST, answer};
+use crate::load::START_FIRST;
 use crate::outcome::Outcome;
 use crate::point::Point;
 use crate::publish::Published;
@@ -31,6 +32,7 @@ pub(super) const S7: Workload = Workload {
         rate: 10_000,
         ..Point::default()
     },
+    channels: |_| 2,
     run,
 };
 

@@ -31,6 +31,7 @@ pub(super) const S10: Workload = Workload {
         subscribers: 0,
         ..Point::default()
     },
+    channels: |point| point.channels,
     run,
 };
 

@@ -24,6 +24,7 @@ pub(super) const S4: Workload = Workload {
         window: 256,
         ..Point::default()
     },
+    channels: |point| point.channels,
     run: |context, point| {
         anyhow::ensure!(
             point.subscriptions > 0 && point.subscriptions.is_multiple_of(point.channels),
