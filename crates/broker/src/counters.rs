@@ -16,6 +16,9 @@ pub(crate) struct Counters {
     pub(crate) total_connections: AtomicU64,
     pub(crate) route_lookups: AtomicU64,
     pub(crate) route_misses: AtomicU64,
+    pub(crate) turns: AtomicU64,
+    pub(crate) work: AtomicU64,
+    pub(crate) longest_turn: AtomicU64,
 }
 
 impl Counters {
@@ -23,6 +26,15 @@ impl Counters {
         if messages > 0 {
             self.out_messages.fetch_add(messages, Ordering::Relaxed);
             self.out_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// A turn of a client took this much work.
+    pub(crate) fn turned(&self, work: u64) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+        self.work.fetch_add(work, Ordering::Relaxed);
+        if work > self.longest_turn.load(Ordering::Relaxed) {
+            self.longest_turn.fetch_max(work, Ordering::Relaxed);
         }
     }
 

@@ -6,6 +6,25 @@ use std::time::Duration;
 pub(crate) const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Reads of one connection before others get the thread.
 pub(crate) const READS_PER_TURN: usize = 8;
+/// Work after which a client's turn ends and others get the thread: receivers, nodes of the table and so on, about a
+/// millisecond of them. What the client sent and was not handled yet waits.
+pub(crate) const TURN_WORK: u64 = 16 * 1024;
+/// Work after which a turn ends in the middle of a message.
+pub(crate) const MESSAGE_WORK: u64 = 4 * TURN_WORK;
+/// Work of making or ending a subscription.
+pub(crate) const WORK_PER_SUBSCRIPTION: u64 = 16;
+/// Work of a CONNECT, which may check a signature.
+pub(crate) const WORK_PER_CONNECT: u64 = 2048;
+/// Work of opening and closing a destination in a batch.
+pub(crate) const WORK_PER_OUTLET: u64 = 4;
+/// Work of a system call that writes to a destination.
+pub(crate) const WORK_PER_INLINE_WRITE: u64 = 64;
+/// Bytes whose copying is work.
+pub(crate) const BYTES_PER_WORK: usize = 1024;
+/// Destinations that one batch writes to itself; beyond it their own tasks write, which other processors may run.
+pub(crate) const INLINE_WRITES: u32 = 64;
+/// Subscriptions ended, or looked at after a reload, before others get the thread.
+pub(crate) const SUBSCRIPTIONS_PER_TURN: usize = 512;
 /// First allocation for an operation that does not fit into a read buffer; it then doubles as bytes arrive, so that
 /// a declared size alone costs nothing.
 pub(crate) const LARGE_FRAME_INITIAL_BYTES: usize = 64 * 1024;
@@ -35,12 +54,14 @@ pub(crate) const LITERAL_SHARDS: usize = 256;
 pub(crate) const PATTERN_SHARDS: usize = 64;
 /// Generation counters per kind of subject. A power of two.
 pub(crate) const GENERATIONS: usize = 1024;
-/// Longest wait of a producer for one slow destination (core specification §1.15).
-pub(crate) const STALL: Duration = Duration::from_millis(2);
-/// The same when the destination is at its limit.
-pub(crate) const STALL_AT_LIMIT: Duration = Duration::from_millis(5);
-/// Longest wait of a producer per read batch.
-pub(crate) const STALL_PER_BATCH: Duration = Duration::from_millis(10);
+/// Bytes waiting for a destination above which its producers wait a little.
+pub(crate) const FULL_BYTES: usize = 2 * 1024 * 1024;
+/// Longest wait of a producer per read when a destination is just well filled (core specification §1.15) …
+pub(crate) const STALL_FIRST: Duration = Duration::from_millis(2);
+/// … and when it is about to be closed.
+pub(crate) const STALL_LAST: Duration = Duration::from_millis(10);
+/// Destinations that one producer waits for at once.
+pub(crate) const STALLED_MAX: usize = 8;
 /// Latest first PING to a new client (core specification §1.10).
 pub(crate) const FIRST_PING: Duration = Duration::from_secs(2);
 /// The round-trip time is measured again after this long, activity or not.

@@ -47,6 +47,9 @@ impl Broker {
             routing_removes: routing.removes,
             route_lookups: counters.route_lookups.load(Ordering::Relaxed),
             route_misses: counters.route_misses.load(Ordering::Relaxed),
+            turns: counters.turns.load(Ordering::Relaxed),
+            work: counters.work.load(Ordering::Relaxed),
+            longest_turn: counters.longest_turn.load(Ordering::Relaxed),
         }
     }
 

@@ -11,11 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
-use tokio::sync::Notify;
 
 use crate::counters::Counters;
 use crate::gate::Waiter;
-use crate::limits::{KEPT_CAPACITY_BYTES, WRITE_BYTES, WRITE_ROUNDS};
+use crate::limits::{FULL_BYTES, KEPT_CAPACITY_BYTES, WRITE_BYTES, WRITE_ROUNDS};
 use crate::lock::lock;
 use crate::options::BrokerOptions;
 use crate::reason::CloseReason;
@@ -55,8 +54,6 @@ pub(crate) struct Outbound {
     closed: AtomicBool,
     /// Wakes the connection's task: armed, closed, gate opened.
     pub(crate) waiter: Arc<Waiter>,
-    /// Wakes stalled producers.
-    pub(crate) drained: Notify,
 }
 
 /// How much may wait, and for how long.
@@ -96,6 +93,8 @@ struct State {
     released: bool,
     /// Who wants to know when the queue has drained.
     watchers: Watchers,
+    /// Producers that wait for the queue to become shorter.
+    stalled: SmallVec<[Arc<Waiter>; 1]>,
     messages: u64,
     bytes: u64,
 }
@@ -104,6 +103,16 @@ impl State {
     /// Whether what is left is not to be sent any more.
     fn is_given_up(&self) -> bool {
         self.released || self.closing.is_some_and(|reason| !reason.flushes())
+    }
+
+    /// Puts a batch behind what is queued. The vector comes back empty, perhaps another one.
+    fn append(&mut self, batch: &mut Vec<u8>) {
+        if self.queued.is_empty() {
+            std::mem::swap(&mut self.queued, batch);
+        } else {
+            self.queued.extend_from_slice(batch);
+        }
+        batch.clear();
     }
 }
 
@@ -126,6 +135,7 @@ impl Outbound {
             closing: None,
             released: false,
             watchers: Watchers::new(),
+            stalled: SmallVec::new(),
             messages: 0,
             bytes: 0,
         };
@@ -139,7 +149,6 @@ impl Outbound {
             armed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             waiter: Arc::default(),
-            drained: Notify::new(),
         }
     }
 
@@ -173,25 +182,9 @@ impl Outbound {
     /// Sends a batch of whole frames. The vector comes back empty, perhaps another one. Frames for a connection that
     /// is closing are dropped; a queue that would exceed `max_pending` closes the connection instead.
     pub(crate) fn send(&self, batch: &mut Vec<u8>, messages: u64, bytes: u64) {
-        if batch.is_empty() {
+        let Some(mut state) = self.accept(batch, messages, bytes) else {
             return;
-        }
-        let mut state = self.state();
-        if state.closing.is_some() {
-            batch.clear();
-            return;
-        }
-        let pending = self.pending.load(Ordering::Relaxed) + batch.len();
-        if pending > self.bounds.max_pending {
-            drop(state);
-            batch.clear();
-            self.close(CloseReason::SlowConsumerPendingBytes);
-            return;
-        }
-        self.pending.store(pending, Ordering::Relaxed);
-        state.messages += messages;
-        state.bytes += bytes;
-        self.counters.sent(messages, bytes);
+        };
         match (state.phase, state.socket.take()) {
             (Phase::Idle, Some(socket)) => {
                 state.phase = Phase::Writing;
@@ -200,14 +193,51 @@ impl Outbound {
             }
             (_, socket) => {
                 state.socket = socket;
-                if state.queued.is_empty() {
-                    std::mem::swap(&mut state.queued, batch);
-                } else {
-                    state.queued.extend_from_slice(batch);
-                }
-                batch.clear();
+                state.append(batch);
             }
         }
+    }
+
+    /// The same without a system call: the connection's own task writes.
+    pub(crate) fn queue(&self, batch: &mut Vec<u8>, messages: u64, bytes: u64) {
+        let Some(mut state) = self.accept(batch, messages, bytes) else {
+            return;
+        };
+        if state.phase == Phase::Idle && state.socket.is_some() {
+            state.in_flight = std::mem::take(batch);
+            state.sent = 0;
+            state.progressed = Instant::now();
+            state.phase = Phase::Armed;
+            self.armed.store(true, Ordering::Release);
+            drop(state);
+            self.waiter.wake();
+        } else {
+            state.append(batch);
+        }
+    }
+
+    /// Counts a batch as pending; `None` when there is nothing to send, or nobody to send it to any more.
+    fn accept(&self, batch: &mut Vec<u8>, messages: u64, bytes: u64) -> Option<MutexGuard<'_, State>> {
+        if batch.is_empty() {
+            return None;
+        }
+        let mut state = self.state();
+        if state.closing.is_some() {
+            batch.clear();
+            return None;
+        }
+        let pending = self.pending.load(Ordering::Relaxed) + batch.len();
+        if pending > self.bounds.max_pending {
+            drop(state);
+            batch.clear();
+            self.close(CloseReason::SlowConsumerPendingBytes);
+            return None;
+        }
+        self.pending.store(pending, Ordering::Relaxed);
+        state.messages += messages;
+        state.bytes += bytes;
+        self.counters.sent(messages, bytes);
+        Some(state)
     }
 
     /// Whether the connection's task has to wait for the socket to become writable.
@@ -346,8 +376,8 @@ impl Outbound {
         let pending = before.saturating_sub(done);
         self.pending.store(pending, Ordering::Relaxed);
         let limit = self.bounds.max_pending;
-        if before > stall_threshold(limit) && pending <= stall_threshold(limit) {
-            self.drained.notify_waiters();
+        if pending <= resume_threshold(limit) {
+            state.stalled.drain(..).for_each(|producer| producer.wake());
         }
         if pending <= drain_threshold(limit) {
             std::mem::take(&mut state.watchers)
@@ -399,11 +429,11 @@ impl Outbound {
             self.discard(&mut state);
         }
         let watchers = std::mem::take(&mut state.watchers);
+        state.stalled.drain(..).for_each(|producer| producer.wake());
         self.closed.store(true, Ordering::Release);
         drop(state);
         self.report_slow(reason, pending, blocked);
         self.waiter.wake();
-        self.drained.notify_waiters();
         self.tell(watchers);
     }
 
@@ -449,6 +479,28 @@ impl Outbound {
         }
     }
 
+    /// Wakes `producer` once the queue is no longer well filled. Returns how much of `max_pending` waits, between 0 and 1, or
+    /// `None` when there is nothing to wait for.
+    pub(crate) fn stall(&self, producer: &Arc<Waiter>) -> Option<f64> {
+        let mut state = self.state();
+        if !self.is_full(&state) {
+            return None;
+        }
+        if !state.stalled.iter().any(|known| Arc::ptr_eq(known, producer)) {
+            state.stalled.push(Arc::clone(producer));
+        }
+        Some(self.pending() as f64 / self.bounds.max_pending.max(1) as f64)
+    }
+
+    /// Whether a producer still waits for this queue.
+    pub(crate) fn stalls(&self) -> bool {
+        self.is_full(&self.state())
+    }
+
+    fn is_full(&self, state: &State) -> bool {
+        state.closing.is_none() && self.pending() > resume_threshold(self.bounds.max_pending)
+    }
+
     /// Asks for one [`crate::Sink::drained`] once the queue is short again. Returns false when there is nothing to
     /// wait for: the connection is closing, or what is pending, `unflushed` bytes included, is little.
     pub(crate) fn watch_drain(&self, id: u64, sink: &Arc<dyn Sink>, unflushed: usize) -> bool {
@@ -467,8 +519,19 @@ impl Outbound {
     }
 }
 
-/// Above this many pending bytes producers wait (75 %, §1.15).
-pub(crate) fn stall_threshold(max_pending: usize) -> usize {
+/// Above this many pending bytes a queue is well filled: producers wait a little (§1.15), early enough for what waits to stay in
+/// the processor's caches.
+pub(crate) fn full_threshold(max_pending: usize) -> usize {
+    (max_pending / 4).min(FULL_BYTES)
+}
+
+/// At or below this many pending bytes they go on.
+fn resume_threshold(max_pending: usize) -> usize {
+    full_threshold(max_pending) / 2
+}
+
+/// Above this many pending bytes messages are dropped where producers never wait (75 %, §1.15).
+pub(crate) fn drop_threshold(max_pending: usize) -> usize {
     max_pending / 4 * 3
 }
 

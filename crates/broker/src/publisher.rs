@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use seaway_nats_protocol::subject;
 
-use crate::gather::{Audience, Gatherer, Message, Origin};
+use crate::frame::Message;
+use crate::gather::Gatherer;
 use crate::limits::KEPT_CAPACITY_BYTES;
+use crate::outlets::{Audience, Origin};
 use crate::owner::AttachmentShared;
 use crate::shared::Shared;
 use crate::sink::Destination;
@@ -46,6 +48,31 @@ impl Publisher {
     /// told from the rest of a frame: such names come from clients and must not become protocol.
     pub fn publish(&mut self, subject: &[u8], reply: Option<&[u8]>, payload: &[&[u8]]) -> Published {
         self.publish_as(subject, subject, reply, payload)
+    }
+
+    /// Publishes like [`Publisher::publish`] if every destination has room, and returns how many subscriptions took it.
+    ///
+    /// # Errors
+    /// A destination with more than half of `max_pending` waiting, what this publisher gathered for it included. Nothing was
+    /// sent. Flush, and wait for exactly one [`crate::Sink::drained`] with this destination.
+    pub fn publish_if_room(
+        &mut self,
+        subject: &[u8],
+        reply: Option<&[u8]>,
+        payload: &[&[u8]],
+    ) -> Result<u32, Destination> {
+        let origin = self.origin();
+        if let Some((connection, unflushed)) = self.gatherer.full(&self.broker.routing, subject, origin)
+            && connection
+                .outbound
+                .watch_drain(self.attachment.id, &self.attachment.sink, unflushed)
+        {
+            return Err(Destination(connection.id));
+        }
+        self.gatherer.watch_congestion(false);
+        let published = self.publish(subject, reply, payload);
+        self.gatherer.watch_congestion(true);
+        Ok(published.receivers)
     }
 
     /// Delivers to whoever subscribed to `matched`, under the name of `delivered`.

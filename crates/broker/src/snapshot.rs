@@ -61,6 +61,13 @@ pub struct BrokerSnapshot {
     pub route_lookups: u64,
     /// Lookups that a cache could not answer.
     pub route_misses: u64,
+    /// How often a client's input was handled for a while before others got the thread.
+    pub turns: u64,
+    /// Work of all turns together: receivers, nodes of the table of subscriptions, bytes and system calls, in units of some tens of
+    /// nanoseconds.
+    pub work: u64,
+    /// The most that one turn took; it is bounded.
+    pub longest_turn: u64,
 }
 
 /// How TLS is used for clients.

@@ -140,3 +140,5 @@ const _: () = assert!(
     LOOK_SLICE_BYTES < 1 << 32 && LOOK_SLICE_MESSAGES < 1 << 32,
     "the store counts in 32 bits"
 );
+/// Turns of tasks on one thread before it looks at its sockets again: a turn of a busy client takes a millisecond or two.
+pub(crate) const TURNS_PER_LOOK_AT_SOCKETS: u32 = 16;

@@ -19,7 +19,7 @@ use crate::administration::Administration;
 use crate::descriptors::Shares;
 use crate::engine::{EngineThreads, Health, Inbox};
 use crate::files::{Ports, PortsFile, write_pid_file};
-use crate::limits::{LOG_FLUSH_PATIENCE, RECOVERY_TOLD_EVERY};
+use crate::limits::{LOG_FLUSH_PATIENCE, RECOVERY_TOLD_EVERY, TURNS_PER_LOOK_AT_SOCKETS};
 use crate::logging::{self, LogHandle, LoggingOptions};
 use crate::monitoring::{MonitoredPorts, Monitoring};
 use crate::opening::{self, Opened};
@@ -38,7 +38,10 @@ pub fn serve(options: &Options, reread: &dyn Fn() -> Result<Options, String>) ->
             return ExitCode::FAILURE;
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    // Sockets are looked at after so many turns of tasks, each of which may take a millisecond or two.
+    builder.enable_all().event_interval(TURNS_PER_LOOK_AT_SOCKETS);
+    let runtime = match builder.build() {
         Ok(runtime) => runtime,
         Err(error) => return fatal(&anyhow!(error).context("start the runtime")),
     };

@@ -81,11 +81,11 @@ impl<H: Handle> CachedRoute<H> {
         (self.route.targets(), before)
     }
 
-    /// Adds the counted deliveries to the subscriptions; `skip` is the connection that got none of them.
-    fn settle(&mut self, skip: Option<u64>, expired: &mut Vec<Arc<Subscription<H>>>) {
+    /// Adds the counted deliveries to the subscriptions; `skip` is the connection that got none of them. Returns how many there were.
+    fn settle(&mut self, skip: Option<u64>, expired: &mut Vec<Arc<Subscription<H>>>) -> u64 {
         let hits = std::mem::take(&mut self.hits);
         if hits == 0 {
-            return;
+            return 0;
         }
         for target in &self.route.plain {
             let subscription = &target.subscription;
@@ -98,6 +98,7 @@ impl<H: Handle> CachedRoute<H> {
                 expired.push(Arc::clone(subscription));
             }
         }
+        self.route.plain.len() as u64
     }
 }
 
@@ -111,6 +112,8 @@ pub(crate) struct RouteCache<H> {
     touched: Vec<u32>,
     /// Receivers named by all entries together.
     targets: usize,
+    /// Steps taken in the table, and by counting, since they were last asked for.
+    steps: u64,
     pub(super) lookups: u64,
     pub(super) misses: u64,
 }
@@ -122,6 +125,7 @@ impl<H: Handle> RouteCache<H> {
             recent: Vec::new(),
             touched: Vec::new(),
             targets: 0,
+            steps: 0,
             lookups: 0,
             misses: 0,
         }
@@ -154,8 +158,9 @@ impl<H: Handle> RouteCache<H> {
                         entry.all = all;
                     } else {
                         self.misses += 1;
-                        entry.settle(skip, expired);
+                        self.steps += entry.settle(skip, expired);
                         let change = entry.refresh(table);
+                        self.steps += entry.route.steps;
                         self.bound(index, change, skip, expired);
                     }
                 }
@@ -165,13 +170,14 @@ impl<H: Handle> RouteCache<H> {
         self.misses += 1;
         let index = self.place(set);
         let entry = &mut self.entries[index];
-        entry.settle(skip, expired);
+        self.steps += entry.settle(skip, expired);
         entry.occupied = true;
         entry.hash = hash;
         entry.keys = table.keys(subject, hash);
         entry.subject.clear();
         entry.subject.extend_from_slice(subject);
         let change = entry.refresh(table);
+        self.steps += entry.route.steps;
         self.bound(index, change, skip, expired);
         index
     }
@@ -200,7 +206,7 @@ impl<H: Handle> RouteCache<H> {
         if self.targets <= ROUTE_CACHE_TARGETS || self.targets == after {
             return;
         }
-        self.settle(skip, expired);
+        self.steps += self.settle(skip, expired);
         for (index, entry) in self.entries.iter_mut().enumerate() {
             if index != newest {
                 *entry = CachedRoute::default();
@@ -232,10 +238,36 @@ impl<H: Handle> RouteCache<H> {
         }
     }
 
-    /// Adds all counted deliveries to the subscriptions.
-    pub(crate) fn settle(&mut self, skip: Option<u64>, expired: &mut Vec<Arc<Subscription<H>>>) {
+    /// Adds all counted deliveries to the subscriptions. Returns to how many.
+    pub(crate) fn settle(&mut self, skip: Option<u64>, expired: &mut Vec<Arc<Subscription<H>>>) -> u64 {
+        let mut steps = 0;
         while let Some(index) = self.touched.pop() {
-            self.entries[index as usize].settle(skip, expired);
+            steps += self.entries[index as usize].settle(skip, expired);
         }
+        steps
+    }
+
+    /// Steps not taken by [`RouteCache::take_steps`].
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    pub(crate) fn take_steps(&mut self) -> u64 {
+        std::mem::take(&mut self.steps)
+    }
+
+    /// Takes an answer out of the cache, its deliveries counted.
+    pub(crate) fn take_route(
+        &mut self,
+        index: usize,
+        skip: Option<u64>,
+        expired: &mut Vec<Arc<Subscription<H>>>,
+    ) -> Route<H> {
+        let entry = &mut self.entries[index];
+        self.steps += entry.settle(skip, expired);
+        entry.occupied = false;
+        let route = std::mem::take(&mut entry.route);
+        self.targets -= route.targets();
+        route
     }
 }

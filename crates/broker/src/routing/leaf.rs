@@ -128,6 +128,8 @@ impl<H: Handle> Target<H> {
 pub(crate) struct Route<H> {
     pub(crate) plain: SmallVec<[Target<H>; 1]>,
     pub(crate) groups: Vec<Vec<Target<H>>>,
+    /// Nodes and subscriptions looked at to find it.
+    pub(crate) steps: u64,
 }
 
 impl<H> Default for Route<H> {
@@ -135,6 +137,7 @@ impl<H> Default for Route<H> {
         Self {
             plain: SmallVec::new(),
             groups: Vec::new(),
+            steps: 0,
         }
     }
 }
@@ -166,8 +169,10 @@ impl<'a, H: Handle> RouteBuilder<'a, H> {
     pub(super) fn add(&mut self, leaf: &Leaf<H>) {
         let subject = self.subject;
         let target = |subscription| Target::new(subscription, subject);
+        self.route.steps += leaf.plain.len() as u64;
         self.route.plain.extend(leaf.plain.iter().filter_map(target));
         for (name, members) in &leaf.groups {
+            self.route.steps += 1 + members.len() as u64;
             let groups = &mut self.route.groups;
             let index = match self.names.get(name) {
                 Some(index) => *index,
@@ -179,6 +184,11 @@ impl<'a, H: Handle> RouteBuilder<'a, H> {
             };
             groups[index].extend(members.iter().filter_map(target));
         }
+    }
+
+    /// Counts a node of the table that was looked at.
+    pub(super) fn visit(&mut self) {
+        self.route.steps += 1;
     }
 
     pub(super) fn finish(self) -> Route<H> {

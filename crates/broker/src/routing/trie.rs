@@ -262,6 +262,7 @@ impl<H: Handle> Trie<H> {
     pub(super) fn matches(&self, text: &[u8], builder: &mut RouteBuilder<'_, H>) {
         let mut open: smallvec::SmallVec<[(&Node<H>, usize); 16]> = smallvec::smallvec![(&self.root, 0)];
         while let Some((node, start)) = open.pop() {
+            builder.visit();
             let Some(start) = through(&node.chain, text, start) else {
                 continue;
             };

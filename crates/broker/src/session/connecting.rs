@@ -12,11 +12,9 @@ use super::operations::{Client, Halt, Turn};
 use super::timers::Timers;
 use crate::access::{Decision, Grant, Secret, Verdicts};
 use crate::connection::Connection;
-use crate::limits::CLIENT_TEXT_BYTES;
+use crate::limits::{CLIENT_TEXT_BYTES, TURN_WORK};
 use crate::lock::lock;
-use crate::owner::{Owner, Subscription};
 use crate::reason::CloseReason;
-use crate::routing::BySid;
 use crate::settings::Settings;
 use crate::shared::Shared;
 
@@ -112,10 +110,9 @@ impl Client {
             return Err(CloseReason::NoRespondersRequiresHeaders);
         }
         if self.connected {
-            let old: Vec<BySid<Owner>> = lock(&turn.connection.subscriptions).drain().collect();
-            for subscription in old {
-                turn.shared.routing.end(&subscription.0);
-            }
+            self.chores.end_all(turn.connection);
+            // That is done before anything behind it counts.
+            turn.gatherer.charge(TURN_WORK);
         }
         self.verbose = connect.verbose;
         self.pedantic = connect.pedantic;
@@ -157,29 +154,14 @@ impl Client {
     }
 
     /// Takes over what a reload decided: other rules for publications, and an end to subscriptions they do not allow.
-    pub(super) fn adopt(&mut self, shared: &Shared, connection: &Arc<Connection>) {
+    pub(super) fn adopt(&mut self, shared: &Shared, connection: &Connection) {
         let Some(grant) = connection.admission.take_change() else {
             return;
         };
         self.verdicts = Verdicts::new(grant.as_ref());
-        let rules = grant.as_ref().and_then(|grant| grant.rules.as_ref());
-        let all: Vec<Arc<Subscription>> = lock(&connection.subscriptions)
-            .iter()
-            .map(|known| Arc::clone(&known.0))
-            .collect();
-        let mut refusals = Vec::new();
-        for subscription in all {
-            let permitted = rules.is_none_or(|rules| rules.may_subscribe(subscription.subject(), subscription.queue()));
-            if permitted {
-                // Who gets what may have changed all the same.
-                shared.routing.raise(subscription.subject());
-            } else {
-                shared.routing.end(&subscription);
-                let error = ErrorText::SubscriptionRevoked(subscription.subject(), subscription.sid());
-                write_error(&mut refusals, &error);
-            }
-        }
-        connection.outbound.send(&mut refusals, 0, 0);
+        self.chores.review_all(connection);
+        // The first of them at once: with few that is all.
+        self.chores.go_on(&shared.routing, connection);
     }
 }
 

@@ -3,9 +3,11 @@
 //! One task per connection, no buffer while idle, one timer. Everything that is not readiness or time is decided in
 //! `operations`.
 
+mod chores;
 mod connecting;
 mod opening;
 mod operations;
+mod pause;
 mod timers;
 
 use std::future::{Future, poll_fn};
@@ -24,12 +26,8 @@ use tokio::net::TcpStream;
 use crate::access::nkey;
 use crate::connection::Connection;
 use crate::gather::{Aftermath, Gatherer};
-use crate::limits::{
-    LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER_BYTES, READS_PER_TURN, STALL, STALL_AT_LIMIT,
-    STALL_PER_BATCH,
-};
-use crate::lock::lock;
-use crate::outbound::{Bounds, Outbound, stall_threshold};
+use crate::limits::{LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER_BYTES, READS_PER_TURN, TURN_WORK};
+use crate::outbound::{Bounds, Outbound};
 use crate::owner::AttachmentShared;
 use crate::reason::CloseReason;
 use crate::shared::Shared;
@@ -38,6 +36,7 @@ use crate::workspace::Workspace;
 use connecting::{Verification, Verified};
 use opening::Opened;
 use operations::{Client, Halt};
+use pause::Pause;
 use timers::Timers;
 
 /// The reading side of a connection.
@@ -51,8 +50,14 @@ struct Session {
     partial: Vec<u8>,
     /// Length of that operation if known, else 0.
     needed: usize,
+    /// Bytes at the front of `partial` that are handled.
+    handled: usize,
+    /// The last turn ended before all whole operations of `partial` were handled.
+    yielded: bool,
     /// A closed gate that this connection has to respect.
     held: Option<Arc<AttachmentShared>>,
+    /// Destinations that have to catch up a little.
+    pause: Option<Pause>,
 }
 
 /// Why the task woke up.
@@ -60,7 +65,7 @@ enum Event {
     /// Closed by others, armed by others, or a gate opened.
     Wake,
     Timer,
-    /// A batch was handled; its producer may have to wait.
+    /// A batch was handled; its producer has to wait.
     Batch(Aftermath),
     /// A password has to be compared with a hash before anything else is read.
     Verify(Box<Verification>),
@@ -146,7 +151,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         reader,
         partial: Vec::new(),
         needed: 0,
+        handled: 0,
+        yielded: false,
         held: None,
+        pause: None,
     };
     if !admitted {
         session.connection.refuse(
@@ -186,9 +194,12 @@ impl Session {
             if connection.outbound.closing().is_some() {
                 break;
             }
-            let deadline = self.timers.next(&connection).into();
-            if sleep.deadline() != deadline {
-                sleep.as_mut().reset(deadline);
+            let mut deadline = self.timers.next(&connection);
+            if let Some(pause) = &self.pause {
+                deadline = deadline.min(pause.until);
+            }
+            if sleep.deadline() != deadline.into() {
+                sleep.as_mut().reset(deadline.into());
             }
             let event = {
                 let mut wake = pin!(connection.outbound.waiter.woken());
@@ -198,16 +209,14 @@ impl Session {
                 Event::Wake => {
                     self.client.adopt(&self.shared, &connection);
                     self.reconsider_gate();
+                    self.pause = self.pause.take().filter(|pause| !pause.is_over(Instant::now()));
                 }
-                Event::Timer => self
-                    .timers
-                    .fire(&self.shared, &connection, Instant::now(), self.held.is_some()),
-                Event::Batch(aftermath) => {
-                    if let Some(attachment) = aftermath.held {
-                        self.hold(attachment);
-                    }
-                    self.stall(&aftermath.stalled).await;
+                Event::Timer => {
+                    let now = Instant::now();
+                    self.pause = self.pause.take().filter(|pause| !pause.is_over(now));
+                    self.timers.fire(&self.shared, &connection, now, self.held.is_some());
                 }
+                Event::Batch(aftermath) => self.respect(aftermath),
                 Event::Verify(verification) => self.verify(verification).await,
                 Event::End(reason) => connection.outbound.close(reason),
             }
@@ -227,7 +236,8 @@ impl Session {
         if sleep.poll(context).is_ready() {
             return Poll::Ready(Event::Timer);
         }
-        for _ in 0..READS_PER_TURN {
+        let (mut turns, mut work) = (0, 0);
+        loop {
             while self.connection.outbound.is_armed() {
                 match self.reader.socket().poll_write_ready(context) {
                     Poll::Ready(_) => self.connection.outbound.continue_writing(),
@@ -237,14 +247,23 @@ impl Session {
             if self.connection.outbound.is_closed() {
                 return Poll::Ready(Event::Wake);
             }
-            if self.held.is_some() {
+            if self.held.is_some() || self.pause.is_some() {
                 return Poll::Pending;
+            }
+            if turns >= READS_PER_TURN || work >= TURN_WORK {
+                break;
+            }
+            turns += 1;
+            if !self.client.chores.are_done() {
+                self.client.chores.go_on(&self.shared.routing, &self.connection);
+                break;
             }
             match self.poll_batch(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(Halt::Close(reason))) => return Poll::Ready(Event::End(reason)),
                 Poll::Ready(Err(Halt::Verify(verification))) => return Poll::Ready(Event::Verify(verification)),
                 Poll::Ready(Ok(aftermath)) => {
+                    work += aftermath.work;
                     let held = aftermath
                         .held
                         .as_ref()
@@ -260,8 +279,15 @@ impl Session {
         Poll::Pending
     }
 
-    /// Reads once and handles every whole operation of what came.
+    /// Goes on with what an earlier turn left, or reads once and handles what came.
     fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Result<Aftermath, Halt>> {
+        if self.yielded {
+            let shared = Arc::clone(&self.shared);
+            let mut workspace = shared.workspaces.take();
+            let result = self.handle_waiting(&mut workspace.gatherer, None);
+            shared.workspaces.give_back(workspace);
+            return Poll::Ready(result);
+        }
         // No work space is borrowed for a socket that has nothing.
         match self.reader.poll_ready(context) {
             Poll::Pending => return Poll::Pending,
@@ -316,8 +342,7 @@ impl Session {
             if self.partial.len() < self.needed {
                 return Poll::Ready(Ok(Aftermath::default()));
             }
-            let whole = std::mem::take(&mut self.partial);
-            self.handle(gatherer, &whole, None)
+            self.handle_waiting(gatherer, None)
         };
         Poll::Ready(result)
     }
@@ -331,6 +356,7 @@ impl Session {
         }
     }
 
+    /// Handles what is in the read buffer; what is left of it waits in `partial`, which is empty.
     fn handle(&mut self, gatherer: &mut Gatherer, data: &[u8], verified: Option<Verified>) -> Result<Aftermath, Halt> {
         let batch = self.client.handle_batch(
             &self.shared,
@@ -341,10 +367,37 @@ impl Session {
             verified,
         );
         self.needed = batch.needed;
+        self.yielded = batch.yielded;
         if batch.consumed < data.len() && !matches!(batch.end, Some(Halt::Close(_))) {
             self.partial.extend_from_slice(&data[batch.consumed..]);
-        } else if self.partial.is_empty() && self.partial.capacity() > 0 {
+        } else if self.partial.capacity() > 0 {
             self.partial = Vec::new();
+        }
+        match batch.end {
+            None => Ok(batch.aftermath),
+            Some(halt) => Err(halt),
+        }
+    }
+
+    /// Handles what waits in `partial`, where it stays until it is handled: many turns do not copy it many times.
+    fn handle_waiting(&mut self, gatherer: &mut Gatherer, verified: Option<Verified>) -> Result<Aftermath, Halt> {
+        let mut waiting = std::mem::take(&mut self.partial);
+        let batch = self.client.handle_batch(
+            &self.shared,
+            &self.connection,
+            &mut self.timers,
+            gatherer,
+            &waiting[self.handled..],
+            verified,
+        );
+        self.needed = batch.needed;
+        self.yielded = batch.yielded;
+        self.handled += batch.consumed;
+        if !self.yielded {
+            waiting.drain(..std::mem::take(&mut self.handled));
+        }
+        if !waiting.is_empty() {
+            self.partial = waiting;
         }
         match batch.end {
             None => Ok(batch.aftermath),
@@ -368,19 +421,23 @@ impl Session {
                     }
                 }
             };
-            let waiting = std::mem::take(&mut self.partial);
             let mut workspace = shared.workspaces.take();
-            let result = self.handle(&mut workspace.gatherer, &waiting, Some(verified));
+            let result = self.handle_waiting(&mut workspace.gatherer, Some(verified));
             shared.workspaces.give_back(workspace);
             match result {
-                Ok(aftermath) => {
-                    if let Some(attachment) = aftermath.held {
-                        self.hold(attachment);
-                    }
-                }
+                Ok(aftermath) => self.respect(aftermath),
                 Err(Halt::Close(reason)) => connection.outbound.close(reason),
                 Err(Halt::Verify(verification)) => next = Some(verification),
             }
+        }
+    }
+
+    /// Lets the gate and the destinations of a batch slow its producer down. Whoever publishes to a service of this process, which
+    /// holds its publishers itself, is not made to wait for destinations too.
+    fn respect(&mut self, aftermath: Aftermath) {
+        match aftermath.held {
+            Some(attachment) => self.hold(attachment),
+            None => self.pause = Pause::new(&self.shared.counters, &self.connection, aftermath.stalled),
         }
     }
 
@@ -399,41 +456,17 @@ impl Session {
         }
     }
 
-    /// Waits a little for destinations that are close to their limit (§1.15).
-    async fn stall(&self, stalled: &[Arc<Connection>]) {
-        if stalled.is_empty() {
-            return;
-        }
-        self.shared.counters.stalled_clients.fetch_add(1, Ordering::Relaxed);
-        let limit = self.shared.options.max_pending;
-        let batch_end = Instant::now() + STALL_PER_BATCH;
-        for destination in stalled {
-            if destination.id == self.connection.id {
-                continue;
-            }
-            let drained = destination.outbound.drained.notified();
-            let pending = destination.outbound.pending();
-            if pending <= stall_threshold(limit) || destination.outbound.is_closed() {
-                continue;
-            }
-            self.connection.stalls.fetch_add(1, Ordering::Relaxed);
-            let pause = if pending >= limit { STALL_AT_LIMIT } else { STALL };
-            let until = (Instant::now() + pause).min(batch_end);
-            // Running out of time is the normal case.
-            let _ = tokio::time::timeout_at(until.into(), drained).await;
-        }
-    }
-
     /// Everything after the decision to close: forget the client, then let it read what was said last.
     async fn end(mut self, admitted: bool) {
         let connection = Arc::clone(&self.connection);
         let shared = Arc::clone(&self.shared);
         let reason = connection.outbound.closing().unwrap_or(CloseReason::ClientClosed);
         let ended = connection.snapshot_at_end(reason);
-        #[expect(clippy::mutable_key_type, reason = "the key is the sid, which never changes")]
-        let subscriptions = std::mem::take(&mut *lock(&connection.subscriptions));
-        for subscription in subscriptions {
-            shared.routing.remove(&subscription.0);
+        let chores = &mut self.client.chores;
+        chores.end_all(&connection);
+        while !chores.are_done() {
+            chores.go_on(&shared.routing, &connection);
+            tokio::task::yield_now().await;
         }
         if let Some(attachment) = self.held.take() {
             attachment.gate.forget(&connection.outbound.waiter);

@@ -8,12 +8,16 @@ use seaway_nats_protocol::quote::quote;
 use seaway_nats_protocol::write::{OK, PONG, write_error, write_info};
 use seaway_nats_protocol::{ErrorText, Operation, ParseError, ParseLimits, Parsed, Publish, parse_operation, subject};
 
+use super::chores::Chores;
 use super::connecting::{Verification, Verified};
 use super::timers::Timers;
 use crate::access::Verdicts;
 use crate::connection::Connection;
-use crate::gather::{Aftermath, Audience, Gatherer, Message, Origin};
+use crate::frame::Message;
+use crate::gather::{Aftermath, Delivered, Gatherer, Unfinished};
+use crate::limits::{TURN_WORK, WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION};
 use crate::lock::lock;
+use crate::outlets::{Audience, Origin};
 use crate::owner::{Owner, Subscription};
 use crate::reason::CloseReason;
 use crate::routing::BySid;
@@ -47,6 +51,10 @@ pub(super) struct Client {
     pub(super) names: Option<Vec<String>>,
     /// What it may publish, if that is not everything.
     pub(super) verdicts: Option<Box<Verdicts>>,
+    /// The first operation of what is still to be handled is a publication that some have had.
+    unfinished: Option<Box<Unfinished>>,
+    /// What has to be done with its subscriptions before anything else.
+    pub(super) chores: Chores,
 }
 
 /// Why a batch was not handled to its end.
@@ -67,6 +75,8 @@ pub(super) struct Batch {
     pub(super) consumed: usize,
     /// Length of the operation that is not whole yet, if known.
     pub(super) needed: usize,
+    /// Others have to be served first: whole operations may be left.
+    pub(super) yielded: bool,
     pub(super) aftermath: Aftermath,
     pub(super) end: Option<Halt>,
 }
@@ -149,6 +159,8 @@ impl Client {
             nonce,
             names,
             verdicts: None,
+            unfinished: None,
+            chores: Chores::default(),
         }
     }
 
@@ -160,7 +172,7 @@ impl Client {
         }
     }
 
-    /// Handles all whole operations at the front of `data`; with `verified`, what the CONNECT before it waited for first.
+    /// Handles whole operations at the front of `data`, as many as a turn has room for; with `verified`, what the CONNECT before it waited for first.
     pub(super) fn handle_batch(
         &mut self,
         shared: &Shared,
@@ -186,6 +198,7 @@ impl Client {
         turn.own();
         let mut consumed_all = 0;
         let mut needed = 0;
+        let mut yielded = false;
         let entered = match verified {
             Some(verified) => self.verified(&mut turn, verified),
             None if self.gated && !matches!(data.first(), Some(b'C' | b'c')) => self.enter_without_connect(&mut turn),
@@ -197,9 +210,17 @@ impl Client {
             }
             match parse_operation(&data[consumed_all..], &self.limits) {
                 Ok(Parsed::Operation { operation, consumed }) => {
-                    consumed_all += consumed;
-                    if let Err(halt) = self.handle(&mut turn, &operation) {
+                    let handled = self.handle(&mut turn, &operation);
+                    // What is unfinished is parsed again in the next turn.
+                    if self.unfinished.is_none() {
+                        consumed_all += consumed;
+                    }
+                    if let Err(halt) = handled {
                         break Some(halt);
+                    }
+                    if turn.gatherer.work() >= TURN_WORK {
+                        yielded = true;
+                        break None;
                     }
                 }
                 Ok(Parsed::Incomplete { needed: length }) => {
@@ -216,37 +237,48 @@ impl Client {
             shared.counters.in_bytes.fetch_add(turn.bytes, Ordering::Relaxed);
         }
         let aftermath = gatherer.finish(&shared.routing, &shared.counters, self.origin(connection));
+        shared.counters.turned(aftermath.work);
         Batch {
             consumed: consumed_all,
             needed,
+            yielded,
             aftermath,
             end,
         }
     }
 
     fn handle(&mut self, turn: &mut Turn<'_>, operation: &Operation<'_>) -> Result<(), Halt> {
-        if turn.trace {
+        if turn.trace && self.unfinished.is_none() {
             turn.trace_in(operation);
         }
         match operation {
             Operation::Publish(publish) => {
                 turn.timers.was_active();
-                self.publish(turn, publish);
+                match self.unfinished.take() {
+                    None => self.publish(turn, publish),
+                    Some(unfinished) => self.go_on(turn, publish, unfinished),
+                }
             }
             Operation::Subscribe { subject, queue, sid } => {
                 turn.timers.was_active();
+                turn.gatherer.charge(WORK_PER_SUBSCRIPTION);
                 self.subscribe(turn, subject, *queue, sid);
             }
             Operation::Unsubscribe { sid, max } => {
                 turn.timers.was_active();
+                turn.gatherer.charge(WORK_PER_SUBSCRIPTION);
                 self.unsubscribe(turn, sid, *max);
             }
             Operation::Ping => {
                 turn.timers.was_active();
+                turn.gatherer.charge(1);
                 self.ping(turn);
             }
             Operation::Pong => turn.timers.answered(turn.connection),
-            Operation::Connect(json) => return self.connect(turn, json),
+            Operation::Connect(json) => {
+                turn.gatherer.charge(WORK_PER_CONNECT);
+                return self.connect(turn, json);
+            }
             Operation::Ok | Operation::Info(_) => {}
             Operation::Error(text) => {
                 tracing::error!(
@@ -297,7 +329,7 @@ impl Client {
             });
             return;
         }
-        if publish.subject.starts_with(RESERVED_SUBJECT) {
+        if publish.subject.first() == RESERVED_SUBJECT.first() && publish.subject.starts_with(RESERVED_SUBJECT) {
             turn.error(&ErrorText::PublishViolation(publish.subject));
             return;
         }
@@ -308,25 +340,37 @@ impl Client {
             return;
         }
         self.acknowledge(turn);
-        let message = Message {
-            subject: publish.subject,
-            reply: publish.reply,
-            header_size: publish.header_size,
-            parts: &[publish.body],
-            size: publish.body.len(),
-            size_text: Some(publish.size_text),
-            tail: publish.tail,
-        };
         let origin = self.origin(turn.connection);
-        let receivers = turn
+        let routing = &turn.shared.routing;
+        let delivered = turn
             .gatherer
-            .deliver(&turn.shared.routing, publish.subject, &message, origin);
-        if receivers == 0
-            && self.no_responders
-            && let Some(reply) = publish.reply
-        {
-            turn.gatherer
-                .no_responders(&turn.shared.routing, turn.connection, reply, publish.subject, origin);
+            .deliver_in_turns(routing, publish.subject, &message(publish), origin);
+        self.delivered(turn, publish, delivered);
+    }
+
+    /// Goes on with a publication that was let through, and that some have had.
+    fn go_on(&mut self, turn: &mut Turn<'_>, publish: &Publish<'_>, unfinished: Box<Unfinished>) {
+        let origin = self.origin(turn.connection);
+        let routing = &turn.shared.routing;
+        let delivered = turn
+            .gatherer
+            .go_on_in_turns(routing, unfinished, &message(publish), origin);
+        self.delivered(turn, publish, delivered);
+    }
+
+    #[inline]
+    fn delivered(&mut self, turn: &mut Turn<'_>, publish: &Publish<'_>, delivered: Delivered) {
+        match delivered {
+            Delivered::InPart(unfinished) => self.unfinished = Some(unfinished),
+            Delivered::To(0) if self.no_responders => {
+                if let Some(reply) = publish.reply {
+                    let origin = self.origin(turn.connection);
+                    let routing = &turn.shared.routing;
+                    turn.gatherer
+                        .no_responders(routing, turn.connection, reply, publish.subject, origin);
+                }
+            }
+            Delivered::To(_) => {}
         }
     }
 
@@ -392,6 +436,18 @@ impl Client {
             }
         }
         self.acknowledge(turn);
+    }
+}
+
+fn message<'a>(publish: &'a Publish<'_>) -> Message<'a> {
+    Message {
+        subject: publish.subject,
+        reply: publish.reply,
+        header_size: publish.header_size,
+        parts: std::slice::from_ref(&publish.body),
+        size: publish.body.len(),
+        size_text: Some(publish.size_text),
+        tail: publish.tail,
     }
 }
 

@@ -301,6 +301,61 @@ fn congestion_is_told_and_drained_follows_exactly_once() {
 }
 
 #[test]
+fn room_is_asked_for_before_anything_is_sent() {
+    let server = Server::with(|options| options.max_pending = 4 * 1024 * 1024);
+    let (recorder, attachment) = attach(&server);
+    let mut client = server.quiet();
+    // One destination however many subscriptions: what one fills counts for all.
+    let subscriptions: String = (0..300)
+        .map(|number| format!("SUB flood.{number} {number}\r\n"))
+        .collect();
+    client.flush(subscriptions);
+    let mut publisher = attachment.publisher();
+    let payload = vec![b'x'; 400 * 1024];
+    let total = 300;
+    let (mut sent, mut refusals) = (0, 0);
+    let mut reader = Some(client);
+    let mut reading = None;
+    while sent < total {
+        let subject = format!("flood.{sent}");
+        match publisher.publish_if_room(subject.as_bytes(), None, &[&payload]) {
+            Ok(receivers) => {
+                assert_eq!(receivers, 1);
+                sent += 1;
+            }
+            Err(destination) => {
+                refusals += 1;
+                publisher.flush();
+                // It starts to read only now: until here the queue decided.
+                if let Some(mut client) = reader.take() {
+                    assert!(sent * payload.len() < 8 * 1024 * 1024, "{sent} were taken");
+                    assert_eq!(destination, Destination(client.id()));
+                    reading = Some(std::thread::spawn(move || {
+                        for number in 0..total {
+                            let (subject, _, _, payload) = client.message();
+                            assert_eq!((subject, payload.len()), (format!("flood.{number}"), 400 * 1024));
+                        }
+                        client
+                    }));
+                }
+                recorder.wait("drained", |seen| (seen.drained.len() >= refusals).then_some(()));
+            }
+        }
+    }
+    publisher.flush();
+    let mut client = reading.expect("it was refused once").join().unwrap();
+    client.expect_nothing_more();
+    assert_eq!(
+        recorder.seen.lock().unwrap().drained.len(),
+        refusals,
+        "told exactly once each"
+    );
+    assert_eq!(server.broker.snapshot().slow_consumers, 0);
+    // Nobody there is nobody full.
+    assert_eq!(publisher.publish_if_room(b"nobody", None, &[b"x"]), Ok(0));
+}
+
+#[test]
 fn a_congested_client_that_leaves_counts_as_drained() {
     let server = Server::with(|options| options.max_pending = 4 * 1024 * 1024);
     let (recorder, attachment) = attach(&server);

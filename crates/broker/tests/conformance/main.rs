@@ -17,4 +17,5 @@ mod reloading;
 mod snapshots;
 mod support;
 mod tls;
+mod turns;
 mod verbose;

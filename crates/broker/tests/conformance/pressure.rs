@@ -101,6 +101,80 @@ fn section_1_15_producers_stall_before_the_limit() {
     });
 }
 
+/// Publishes much more than `max_pending` as fast as it goes, to a reader that takes a little each time the publisher had to wait.
+fn publish_to_a_slower_reader(server: &Server, mut publisher: Client, mut reader: Client) {
+    const FRAMES: usize = 2048;
+    let payload = "x".repeat(16 * 1024);
+    let frame = format!("PUB flood {}\r\n{payload}\r\n", payload.len());
+    let total = FRAMES * format!("MSG flood 1 {}\r\n{payload}\r\n", payload.len()).len();
+    let filter = ConnectionFilter {
+        connection_id: Some(publisher.id()),
+        ..ConnectionFilter::default()
+    };
+    let writer = std::thread::spawn(move || {
+        for _ in 0..FRAMES {
+            publisher.send(&frame);
+        }
+        publisher
+    });
+    let (mut left, mut stalls) = (total, 0);
+    let deadline = Instant::now() + 6 * PATIENCE;
+    while left > 0 {
+        assert!(Instant::now() < deadline, "{left} bytes of {total} are missing");
+        let now = server.broker.connections(&filter)[0].stalls;
+        if now > stalls || writer.is_finished() {
+            stalls = now;
+            let wanted = left.min(128 * 1024);
+            left -= reader.bytes(wanted).len();
+        } else {
+            std::thread::yield_now();
+        }
+    }
+    drop(writer.join().unwrap());
+    assert!(stalls > 0, "the test needs a publisher that has to wait");
+    assert_eq!(server.broker.snapshot().slow_consumers, 0);
+}
+
+#[test]
+fn section_1_15_a_faster_publisher_is_slowed_down_and_everything_arrives() {
+    let server = Server::with(|options| options.max_pending = 8 * 1024 * 1024);
+    let mut reader = server.quiet();
+    reader.flush("SUB flood 1\r\n");
+    publish_to_a_slower_reader(&server, server.quiet(), reader);
+}
+
+#[test]
+fn section_1_15_who_publishes_to_himself_is_slowed_down_too() {
+    let server = Server::with(|options| options.max_pending = 8 * 1024 * 1024);
+    let mut both = server.quiet();
+    both.flush("SUB flood 1\r\n");
+    let other = both.share();
+    publish_to_a_slower_reader(&server, other, both);
+}
+
+#[test]
+fn section_1_15_who_publishes_to_a_service_too_is_not_held_by_a_slow_reader() {
+    struct Deaf;
+    impl seaway_broker::Sink for Deaf {
+        fn deliver(&self, _batch: seaway_broker::Batch) {}
+        fn drained(&self, _destination: seaway_broker::Destination) {}
+    }
+    let server = Server::with(|options| options.max_pending = 8 * 1024 * 1024);
+    let service = server.broker.attach("service", std::sync::Arc::new(Deaf));
+    service.subscribe("service", 1, true).unwrap();
+    let mut slow = server.quiet();
+    slow.flush("SUB flood 1\r\n");
+    let mut publisher = server.quiet();
+    // Each read brings something for both, so only the bound of the slow one's queue counts.
+    let frames = format!("PUB service 0\r\n\r\nPUB flood 1024\r\n{}\r\n", "x".repeat(1024)).repeat(64);
+    let deadline = Instant::now() + PATIENCE;
+    while server.broker.snapshot().slow_consumers == 0 {
+        assert!(Instant::now() < deadline, "the slow consumer was never noticed");
+        publisher.flush(&frames);
+    }
+    assert_eq!(server.broker.snapshot().stalled_clients, 0);
+}
+
 #[test]
 fn section_1_15_without_stall_the_message_is_dropped() {
     let server = Server::with(|options| {

@@ -111,6 +111,15 @@ impl Client {
         }
     }
 
+    /// The same client, for a thread that writes.
+    pub fn share(&self) -> Self {
+        Self {
+            stream: self.stream.try_clone().unwrap(),
+            info: self.info.clone(),
+            buffer: Vec::new(),
+        }
+    }
+
     pub fn id(&self) -> u64 {
         self.info["client_id"].as_u64().unwrap()
     }

@@ -1,0 +1,371 @@
+//! The destinations of one batch: bytes gathered for clients, messages for sinks (core specification §1.9, §2.3).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use smallvec::SmallVec;
+
+use crate::connection::Connection;
+use crate::frame::{Message, trace_frame};
+use crate::limits::{
+    GATHER_BYTES, GATHER_SHARE_OF_PENDING, INLINE_WRITES, KEPT_CAPACITY_BYTES, SINK_BATCH_BYTES, STALLED_MAX,
+    WORK_PER_INLINE_WRITE, WORK_PER_OUTLET,
+};
+use crate::outbound::{Bounds, congestion_threshold, drop_threshold, full_threshold};
+use crate::owner::{AttachmentShared, Owner, Routing, Subscription, Target};
+use crate::sink::Batch;
+
+const SPARE_BUFFERS: usize = 64;
+
+/// Who publishes, as far as delivery cares.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) id: u64,
+    /// Does not get its own messages.
+    pub(crate) skip_self: bool,
+    /// Who may get them.
+    pub(crate) audience: Audience,
+}
+
+/// Whom a message may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Everybody.
+    All,
+    /// Clients, not in-process parties.
+    Clients,
+}
+
+impl Origin {
+    pub(crate) fn skipped(self) -> Option<u64> {
+        self.skip_self.then_some(self.id)
+    }
+}
+
+/// Bytes for one destination.
+pub(crate) struct Outlet {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Messages for one sink.
+pub(crate) struct SinkOutlet {
+    attachment: Arc<AttachmentShared>,
+    batch: Batch,
+    /// Number of the message pushed last, to share its bytes between subscriptions of one sink.
+    last_message: u64,
+}
+
+/// Where a connection's outlet is, if `epoch` is the current batch.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Slot {
+    epoch: u64,
+    index: u32,
+}
+
+/// Destinations of one batch, and what is kept for the next.
+pub(crate) struct Outlets {
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) epoch: u64,
+    pub(crate) open: Vec<Outlet>,
+    /// Buffers of earlier batches.
+    pub(crate) spare: Vec<Vec<u8>>,
+    pub(crate) sinks: SmallVec<[SinkOutlet; 2]>,
+    pub(crate) message_number: u64,
+    pub(crate) expired: Vec<Arc<Subscription>>,
+    pub(crate) stalled: SmallVec<[Arc<Connection>; 2]>,
+    pub(crate) held: Option<Arc<AttachmentShared>>,
+    pub(crate) congested: Option<(Arc<Connection>, usize)>,
+    /// Whether to look for congested destinations.
+    pub(crate) watch_congestion: bool,
+    /// Flush an outlet beyond this many bytes.
+    pub(crate) limit: usize,
+    /// Since the batch began.
+    pub(crate) work: u64,
+    /// Destinations that this batch may still write to itself; the others' own tasks do.
+    pub(crate) inline_writes: u32,
+    pub(crate) random: fastrand::Rng,
+    /// Whether frames are logged; looked up between batches.
+    pub(crate) trace: bool,
+}
+
+impl Outlets {
+    pub(crate) fn new(max_pending: usize, watch_congestion: bool) -> Self {
+        Self {
+            slots: Vec::new(),
+            epoch: 1,
+            open: Vec::new(),
+            spare: Vec::new(),
+            sinks: SmallVec::new(),
+            message_number: 0,
+            expired: Vec::new(),
+            stalled: SmallVec::new(),
+            held: None,
+            congested: None,
+            watch_congestion,
+            limit: GATHER_BYTES.min(max_pending / GATHER_SHARE_OF_PENDING),
+            work: 0,
+            inline_writes: INLINE_WRITES,
+            random: fastrand::Rng::new(),
+            trace: tracing::enabled!(tracing::Level::TRACE),
+        }
+    }
+
+    /// Ends the batch: sinks first, then destinations in the order in which they were first touched, the producer's own last when it
+    /// was opened first.
+    pub(crate) fn finish(&mut self, origin: Origin) {
+        for outlet in self.sinks.drain(..) {
+            outlet.attachment.sink.deliver(outlet.batch);
+        }
+        let own = self
+            .open
+            .first()
+            .is_some_and(|outlet| outlet.connection.id == origin.id);
+        for index in usize::from(own)..self.open.len() {
+            self.flush(index);
+        }
+        if own {
+            self.flush(0);
+        }
+        for outlet in self.open.drain(..) {
+            if self.spare.len() < SPARE_BUFFERS && outlet.buffer.capacity() <= KEPT_CAPACITY_BYTES {
+                self.spare.push(outlet.buffer);
+            }
+        }
+        self.epoch += 1;
+        self.inline_writes = INLINE_WRITES;
+    }
+
+    /// Index of the outlet of `connection`, opened if need be.
+    pub(crate) fn index(&mut self, connection: &Arc<Connection>) -> usize {
+        let position = connection.slot as usize;
+        if position >= self.slots.len() {
+            self.slots.resize((position + 1).next_power_of_two(), Slot::default());
+        }
+        let slot = &mut self.slots[position];
+        if slot.epoch == self.epoch {
+            let index = slot.index as usize;
+            if self.open[index].connection.id == connection.id {
+                return index;
+            }
+        }
+        *slot = Slot {
+            epoch: self.epoch,
+            index: self.open.len() as u32,
+        };
+        self.work += WORK_PER_OUTLET;
+        let buffer = self.spare.pop().unwrap_or_default();
+        self.open.push(Outlet {
+            connection: Arc::clone(connection),
+            buffer,
+            messages: 0,
+            bytes: 0,
+        });
+        self.open.len() - 1
+    }
+
+    /// Bytes gathered for `connection` in this batch and not flushed.
+    pub(crate) fn unflushed(&self, connection: &Connection) -> usize {
+        let slot = self.slots.get(connection.slot as usize);
+        let index = slot.filter(|slot| slot.epoch == self.epoch).map(|slot| slot.index);
+        let outlet = index.and_then(|index| self.open.get(index as usize));
+        outlet
+            .filter(|outlet| outlet.connection.id == connection.id)
+            .map_or(0, |outlet| outlet.buffer.len())
+    }
+
+    /// Adds a delivery to a plain subscription that is not counted with its route.
+    pub(crate) fn count(&mut self, target: &Target, origin: Origin) {
+        let subscription = &target.subscription;
+        if target.limited || origin.skipped() == Some(subscription.owner_id()) {
+            return;
+        }
+        let delivered = subscription.delivered.fetch_add(1, Ordering::AcqRel) + 1;
+        let limit = subscription.limit.load(Ordering::Acquire);
+        if limit != 0 && delivered >= limit {
+            self.expired.push(Arc::clone(subscription));
+        }
+    }
+
+    /// Offers the message to one subscription; returns whether it took it.
+    pub(crate) fn offer(
+        &mut self,
+        target: &Target,
+        prefix: Option<&[u8]>,
+        message: &Message<'_>,
+        origin: Origin,
+    ) -> bool {
+        let subscription = &target.subscription;
+        match &subscription.owner {
+            Owner::Connection(connection) => {
+                if (origin.skip_self && connection.id == origin.id) || connection.outbound.is_closed() {
+                    return false;
+                }
+                if target.limited && !self.take_limited(subscription) {
+                    return false;
+                }
+                if target.answers
+                    && let Some(reply) = message.reply
+                {
+                    connection.admission.delivered(reply);
+                }
+                self.append(connection, subscription, prefix, message);
+            }
+            Owner::Attachment { shared, tag, holdable } => {
+                if shared.id == origin.id || origin.audience == Audience::Clients {
+                    return false;
+                }
+                self.append_to_sink(shared, *tag, *holdable, message, origin);
+            }
+        }
+        true
+    }
+
+    /// Starts at a random member and walks on until one takes the message (§2.3).
+    pub(crate) fn offer_group(&mut self, members: &[Target], message: &Message<'_>, origin: Origin) -> bool {
+        let start = if members.len() > 1 {
+            self.random.usize(..members.len())
+        } else {
+            0
+        };
+        for target in members[start..].iter().chain(&members[..start]) {
+            if let Owner::Connection(connection) = &target.subscription.owner
+                && connection.outbound.is_closed()
+            {
+                self.work += 1;
+                continue;
+            }
+            if self.offer(target, None, message, origin) {
+                if !target.limited {
+                    target.subscription.delivered.fetch_add(1, Ordering::AcqRel);
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(crate) fn take_limited(&mut self, subscription: &Arc<Subscription>) -> bool {
+        let (accepted, last) = subscription.take_limited();
+        if last {
+            self.expired.push(Arc::clone(subscription));
+        }
+        accepted
+    }
+
+    pub(crate) fn append(
+        &mut self,
+        connection: &Arc<Connection>,
+        subscription: &Subscription,
+        prefix: Option<&[u8]>,
+        message: &Message<'_>,
+    ) {
+        let index = self.index(connection);
+        let outlet = &mut self.open[index];
+        let takes_headers = || connection.headers.load(Ordering::Relaxed);
+        let size = message.append(&mut outlet.buffer, subscription.sid(), prefix, takes_headers);
+        outlet.messages += 1;
+        outlet.bytes += size as u64;
+        if self.trace {
+            trace_frame(connection, subscription, message, size);
+        }
+        let length = outlet.buffer.len();
+        if length >= self.limit {
+            self.flush(index);
+        }
+        if self.watch_congestion {
+            let outlet = &self.open[index];
+            let unflushed = outlet.buffer.len();
+            let limit = congestion_threshold(connection.outbound.bounds.max_pending);
+            if unflushed + connection.outbound.pending() > limit {
+                self.congested = Some((Arc::clone(connection), unflushed));
+            }
+        }
+    }
+
+    pub(crate) fn append_to_sink(
+        &mut self,
+        attachment: &Arc<AttachmentShared>,
+        tag: u64,
+        holdable: bool,
+        message: &Message<'_>,
+        origin: Origin,
+    ) {
+        let known = self
+            .sinks
+            .iter()
+            .position(|outlet| outlet.attachment.id == attachment.id);
+        let index = known.unwrap_or_else(|| {
+            let batch = attachment.pool.take(origin.id);
+            self.sinks.push(SinkOutlet {
+                attachment: Arc::clone(attachment),
+                batch,
+                last_message: 0,
+            });
+            self.sinks.len() - 1
+        });
+        let outlet = &mut self.sinks[index];
+        if outlet.last_message == self.message_number && !outlet.batch.is_empty() {
+            outlet.batch.repeat_last(tag);
+        } else {
+            outlet
+                .batch
+                .push(tag, message.subject, message.reply, message.header_size, message.parts);
+            outlet.last_message = self.message_number;
+        }
+        if holdable && self.held.is_none() {
+            self.held = Some(Arc::clone(attachment));
+        }
+        if outlet.batch.data_len() >= SINK_BATCH_BYTES {
+            let next = attachment.pool.take(origin.id);
+            let full = std::mem::replace(&mut outlet.batch, next);
+            attachment.sink.deliver(full);
+        }
+    }
+
+    pub(crate) fn flush(&mut self, index: usize) {
+        let Outlet {
+            connection,
+            buffer,
+            messages,
+            bytes,
+        } = &mut self.open[index];
+        let outbound = &connection.outbound;
+        let Bounds {
+            max_pending,
+            no_fast_producer_stall,
+            ..
+        } = outbound.bounds;
+        if no_fast_producer_stall && outbound.pending() > drop_threshold(max_pending) {
+            connection.stalls.fetch_add(1, Ordering::Relaxed);
+            buffer.clear();
+        }
+        let (messages, bytes) = (std::mem::take(messages), std::mem::take(bytes));
+        if self.inline_writes > 0 {
+            self.inline_writes -= 1;
+            self.work += WORK_PER_INLINE_WRITE;
+            outbound.send(buffer, messages, bytes);
+        } else {
+            outbound.queue(buffer, messages, bytes);
+        }
+        if outbound.pending() > full_threshold(max_pending)
+            && !no_fast_producer_stall
+            && self.stalled.len() < STALLED_MAX
+            && !self.stalled.iter().any(|known| known.id == connection.id)
+        {
+            self.stalled.push(Arc::clone(connection));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn end_expired(&mut self, routing: &Routing) {
+        if self.expired.is_empty() {
+            return;
+        }
+        for subscription in self.expired.drain(..) {
+            routing.end(&subscription);
+        }
+    }
+}
