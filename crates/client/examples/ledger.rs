@@ -9,7 +9,7 @@ use seaway_client::{ConnectOptions, Message, Start};
 
 /// Stands for a database, which has moments in which it takes nothing.
 async fn store(order: &Message) -> Result<(), String> {
-    match order.sequence() % 250 == 0 && !order.is_redelivered() {
+    match order.sequence().is_multiple_of(250) && !order.is_redelivered() {
         true => Err("the ledger is locked".to_owned()),
         false => Ok(()),
     }
