@@ -112,7 +112,7 @@ func main() {
 	}
 	switch os.Args[1] {
 	case "streaming":
-		runAll(streamingScenarios)
+		runAll(append(streamingScenarios, stressScenarios...))
 	case "core":
 		runAll(coreScenarios)
 	case "secured":

@@ -117,6 +117,15 @@ impl Language {
         }
     }
 
+    /// The scenarios of a suite that this language has to tell: those of all, and its own.
+    pub(crate) fn scenarios(self, suite: Suite) -> impl Iterator<Item = &'static str> {
+        let own: &[&str] = match (self, suite) {
+            (Self::Go, Suite::Streaming) => &["queue-slow-member-idle-member", "due-at-restart"],
+            _ => &[],
+        };
+        suite.scenarios().iter().chain(own).copied()
+    }
+
     /// The programs without which this language is absent.
     fn programs(self) -> &'static [&'static str] {
         match self {

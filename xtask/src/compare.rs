@@ -7,6 +7,7 @@ mod trials;
 mod verdict;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
@@ -24,6 +25,9 @@ const MEASURED: Profile = Profile::Dist;
 /// The peer that is there when the system's package is installed.
 const USUAL_PEER: &str = "nats-server";
 
+/// Where that peer comes from when a version is asked for.
+const USUAL_PEER_MODULE: &str = "github.com/nats-io/nats-server/v2";
+
 /// What to run.
 pub(crate) struct Options {
     /// Names of rows; empty means all.
@@ -32,6 +36,8 @@ pub(crate) struct Options {
     /// Seconds of each run, instead of the load generator's default.
     pub(crate) seconds: Option<String>,
     pub(crate) warm_up: Option<String>,
+    /// A version of the usual peer that is built, instead of taking the installed one.
+    pub(crate) nats_server: Option<String>,
     /// `NAME=PATH` of more peers.
     pub(crate) peers: Vec<String>,
     pub(crate) server: Option<PathBuf>,
@@ -63,7 +69,7 @@ impl Peer {
 /// Runs the chosen rows; an error names those that could not be measured.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let trials = chosen(&options.only)?;
-    let peers = peers(&options.peers)?;
+    let peers = peers(options.nats_server.as_deref(), &options.peers)?;
     let ours = shell::server_binary(options.server.as_deref(), MEASURED)?;
     let settings = Settings {
         generator: shell::build("seaway-bench", MEASURED)?.join("seaway-bench"),
@@ -135,10 +141,14 @@ fn chosen(only: &[String]) -> anyhow::Result<Vec<Trial>> {
     Ok(TRIALS.iter().filter(wanted).copied().collect())
 }
 
-/// The usual peer, if it is installed, and those that were given.
-fn peers(given: &[String]) -> anyhow::Result<Vec<Peer>> {
+/// The usual peer, as it is installed or in the version asked for, and those that were given.
+fn peers(version: Option<&str>, given: &[String]) -> anyhow::Result<Vec<Peer>> {
     let mut peers = Vec::new();
-    match installed(USUAL_PEER) {
+    let usual = match version {
+        Some(version) => Some(built_peer(version)?),
+        None => installed(USUAL_PEER),
+    };
+    match usual {
         Some(binary) => peers.push(Peer {
             name: USUAL_PEER.to_owned(),
             binary,
@@ -161,6 +171,29 @@ fn peers(given: &[String]) -> anyhow::Result<Vec<Peer>> {
         });
     }
     Ok(peers)
+}
+
+/// Builds a version of the usual peer from its Go module, unless it was built before. It lies in the user's cache: it is no part
+/// of this work tree.
+fn built_peer(version: &str) -> anyhow::Result<PathBuf> {
+    let folder = match (std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME")) {
+        (Some(cache), _) if Path::new(&cache).is_absolute() => PathBuf::from(cache),
+        (_, Some(home)) => Path::new(&home).join(".cache"),
+        (_, None) => std::env::temp_dir(),
+    };
+    let folder = folder.join("seaway/peers").join(version);
+    let binary = folder.join(USUAL_PEER);
+    if !binary.is_file() {
+        println!("=== building {USUAL_PEER} {version}");
+        std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        let mut install = Command::new("go");
+        install
+            .args(["install", &format!("{USUAL_PEER_MODULE}@{version}")])
+            .current_dir(&folder)
+            .env("GOBIN", &folder);
+        shell::run_quietly(&mut install).with_context(|| format!("build {USUAL_PEER} {version} with Go"))?;
+    }
+    Ok(binary)
 }
 
 fn installed(program: &str) -> Option<PathBuf> {

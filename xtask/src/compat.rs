@@ -217,10 +217,8 @@ fn run_one(language: Language, suite: Suite, binary: &Path, scenarios: &[String]
     let title = format!("{} {}", language.name(), suite.name());
     let start = Instant::now();
     let outcome = watch(&mut command, SUITE_DEADLINE)?;
-    let wanted: Vec<&str> = suite
-        .scenarios()
-        .iter()
-        .copied()
+    let wanted: Vec<&str> = language
+        .scenarios(suite)
         .filter(|name| scenarios.is_empty() || scenarios.iter().any(|one| one == name))
         .collect();
     let report = judge(title, &outcome, &wanted);

@@ -50,8 +50,8 @@ cargo xtask COMMAND
   idle [--server PATH]              ten thousand connections that send nothing
   recovery [--channels N] [--messages N] [--server PATH]
                                     how long a restart takes with many channels of so many messages each
-  compare [--only ROW]... [--pairs N] [--seconds N] [--warm-up N] [--peer NAME=PATH]... [--server PATH] [--directory DIR]
-          [--wait-for-quiet N] [--strict] [--long] [--json FILE] [--markdown FILE]
+  compare [--only ROW]... [--pairs N] [--seconds N] [--warm-up N] [--nats-server VERSION] [--peer NAME=PATH]...
+          [--server PATH] [--directory DIR] [--wait-for-quiet N] [--strict] [--long] [--json FILE] [--markdown FILE]
                                     the targets of docs/performance.md, against peers on the same machine
   fuzz [--seconds N] [--target NAME]...
                                     coverage-guided fuzzing of everything that reads foreign bytes
@@ -185,6 +185,7 @@ fn compare(arguments: &mut Arguments) -> anyhow::Result<()> {
         pairs: arguments.number("--pairs")?.unwrap_or(compare::DEFAULT_PAIRS),
         seconds: arguments.value("--seconds")?,
         warm_up: arguments.value("--warm-up")?,
+        nats_server: arguments.value("--nats-server")?,
         peers: arguments.all("--peer")?,
         server: arguments.value("--server")?.map(Into::into),
         directory: arguments.value("--directory")?.map(Into::into),

@@ -13,7 +13,7 @@ use crate::guest::Host;
 use crate::machine::{self, Machine};
 use crate::monitoring;
 use crate::outcome::Outcome;
-use crate::point::{Length, Point};
+use crate::point::{Length, Point, UNLIMITED};
 use crate::progress::Progress;
 use crate::report::{Report, outcome_text};
 use crate::server::{Launch, Limits, Program, Server};
@@ -101,8 +101,8 @@ pub struct Parameters {
     /// Payload bytes.
     #[arg(long, value_delimiter = ',', value_parser = count)]
     pub size: Vec<u64>,
-    /// Publishes in flight of each publisher.
-    #[arg(long, value_delimiter = ',', value_parser = count)]
+    /// Publishes in flight of each publisher; `unlimited` holds nothing back, for core workloads.
+    #[arg(long, value_delimiter = ',', value_parser = window)]
     pub window: Vec<u64>,
     /// Channels.
     #[arg(long, value_delimiter = ',', value_parser = count)]
@@ -158,6 +158,14 @@ fn count(text: &str) -> Result<u64, String> {
         .parse()
         .map_err(|error| format!("{error}; say a number such as 500, 100k or 10m"))?;
     number.checked_mul(factor).ok_or_else(|| "that is too large".to_owned())
+}
+
+/// A count, or no bound.
+fn window(text: &str) -> Result<u64, String> {
+    match text {
+        "unlimited" => Ok(UNLIMITED),
+        text => count(text),
+    }
 }
 
 /// Runs the workloads and reports.

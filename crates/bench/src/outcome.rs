@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use crate::histogram::{Latencies, Summary};
 use crate::machine::Noise;
-use crate::point::{PARAMETERS, Point};
+use crate::point::{PARAMETERS, Point, UNLIMITED};
 use crate::watch::{Look, Measured};
 
 /// Named numbers, in the order in which they were said.
@@ -157,7 +157,12 @@ impl Outcome {
 
     /// `S1 size=128 window=1024`
     pub fn title(&self) -> String {
-        let parameters = self.parameters.iter().map(|(name, value)| format!(" {name}={value}"));
+        let shown = |value: f64| match value >= UNLIMITED as f64 {
+            true => "unlimited".to_owned(),
+            false => value.to_string(),
+        };
+        let parameters = self.parameters.iter();
+        let parameters = parameters.map(|(name, value)| format!(" {name}={}", shown(value)));
         std::iter::once(self.workload.clone()).chain(parameters).collect()
     }
 }

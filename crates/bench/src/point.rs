@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// A window that holds nothing back.
+pub const UNLIMITED: u64 = u64::MAX;
+
 /// The parameters of one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {

@@ -151,6 +151,39 @@ pub(super) const TRIALS: &[Trial] = &[
         &[row("core-1024", "core 1:1, 1 KB", RATES, at_least(1.3, 1.8), TIMES)],
     ),
     rates(
+        ours("C1 --size 1024 --window unlimited"),
+        peer("C1 --size 1024 --window unlimited"),
+        &[row(
+            "core-unlimited-1024",
+            "core 1:1, 1 KB, the publisher never held back",
+            RATES,
+            at_least(1.3, 1.8),
+            TIMES,
+        )],
+    ),
+    rates(
+        ours("C1 --size 4096 --window unlimited"),
+        peer("C1 --size 4096 --window unlimited"),
+        &[row(
+            "core-unlimited-4096",
+            "core 1:1, 4 KB, the publisher never held back",
+            RATES,
+            at_least(1.3, 1.8),
+            TIMES,
+        )],
+    ),
+    rates(
+        ours("C1 --size 16384 --window unlimited"),
+        peer("C1 --size 16384 --window unlimited"),
+        &[row(
+            "core-unlimited-16384",
+            "core 1:1, 16 KB, the publisher never held back",
+            RATES,
+            at_least(1.3, 1.8),
+            TIMES,
+        )],
+    ),
+    rates(
         ours("C2 --subscribers 4"),
         peer("C2 --subscribers 4"),
         &[row(
