@@ -133,6 +133,8 @@ pub(crate) struct Checkpoints {
     running: Option<Running>,
     /// An unfinished file to be removed.
     abandoned: Option<String>,
+    /// Files of others, to be removed when the next one counts.
+    obsolete: Vec<String>,
 }
 
 impl Checkpoints {
@@ -148,6 +150,7 @@ impl Checkpoints {
             asked: false,
             running: None,
             abandoned: None,
+            obsolete: Vec::new(),
         }
     }
 
@@ -303,11 +306,12 @@ impl Checkpoints {
         }
         running.publishing = true;
         let (file, to) = (running.file.clone()?, running.name.clone());
-        let newest = self.newest.iter().map(|newest| newest.name.clone());
+        let newest = self.newest.iter().map(|newest| &newest.name);
+        let others = newest.chain(&self.obsolete).filter(|name| **name != to);
         Some(JobKind::PublishCheckpoint {
             file,
             from: running.unfinished_name(),
-            obsolete: newest.filter(|name| *name != to).collect(),
+            obsolete: others.cloned().collect(),
             to,
         })
     }
@@ -330,22 +334,40 @@ impl Checkpoints {
                 Ok(())
             }
             Err(error) => {
-                self.abandoned = Some(running.unfinished_name());
-                self.running = None;
-                // Not asked for again before as much came in as usually lies between two.
-                self.not_before_bytes = committed + self.distance();
-                self.asked = false;
+                self.give_up(committed);
                 Err(error.to_string())
             }
         }
     }
 
-    /// What became of publishing it: the new one, or the reason in words.
-    pub(crate) fn published(&mut self, result: io::Result<()>) -> Option<Result<&Published, String>> {
-        let running = self.running.take()?;
-        if let Err(error) = result {
-            return Some(Err(format!("publishing {}: {error}", running.name)));
+    fn give_up(&mut self, committed: u64) {
+        let Some(running) = self.running.take() else { return };
+        self.abandoned = Some(running.unfinished_name());
+        if running.publishing {
+            // It may have its final name, durably or not. It is whole, so a start may use it.
+            self.obsolete.push(running.name);
         }
+        // Not asked for again before as much came in as usually lies between two.
+        self.not_before_bytes = committed + self.distance();
+        self.asked = false;
+    }
+
+    /// What became of publishing it: the new one, or the reason why it is given up in words.
+    pub(crate) fn published(
+        &mut self,
+        result: io::Result<Vec<String>>,
+        committed: u64,
+    ) -> Option<Result<&Published, String>> {
+        let left = match result {
+            Ok(left) => left,
+            Err(error) => {
+                let name = self.running.as_ref().map(|running| running.name.clone())?;
+                self.give_up(committed);
+                return Some(Err(format!("{name} cannot be published: {error}")));
+            }
+        };
+        let running = self.running.take()?;
+        self.obsolete = left;
         self.begun_at_bytes = running.begun_at_bytes;
         self.inherited_bytes = 0;
         self.asked = false;

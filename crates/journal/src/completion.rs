@@ -40,8 +40,8 @@ pub enum Completion {
     CheckpointAbandoned(String),
     /// A write or sync failed: nothing appended after `durable()` will ever be durable. Comes once.
     Poisoned(String),
-    /// The disk has no room for the next segment: publishes are refused from now on or soon.
-    SpaceLow,
+    /// There is no room for the next segment, for this reason: publishes are refused from now on or soon.
+    SpaceLow(String),
     /// Room was prepared after a refusal: admission may succeed again.
     SpaceBack,
     /// Something an operator should read in the log; nothing is lost by it.

@@ -61,6 +61,9 @@ pub enum Refusal {
     /// The disk is full; `Completion::SpaceBack` follows when it no longer is.
     #[error("no space left for new messages")]
     NoSpace,
+    /// A file cannot be made for another reason, which may pass; `Completion::SpaceBack` follows when one can.
+    #[error("no room for new messages: {0}")]
+    NoRoom(String),
     /// A write or sync failed; the journal takes nothing more until it is opened again.
     #[error("the journal takes no more writes: {0}")]
     Poisoned(String),
@@ -90,16 +93,21 @@ pub struct ReadError {
 
 impl ReadError {
     pub(crate) fn new(log: LogId, sequence: u64, error: &io::Error) -> ReadError {
-        let kinds = [
-            io::ErrorKind::InvalidData,
-            io::ErrorKind::UnexpectedEof,
-            io::ErrorKind::NotFound,
-        ];
         ReadError {
             log,
             sequence,
-            damaged: kinds.contains(&error.kind()),
+            damaged: is_damage(error),
             reason: error.to_string(),
         }
     }
+}
+
+/// Whether an error says that what was written is no longer there; others may pass.
+pub(crate) fn is_damage(error: &io::Error) -> bool {
+    let kinds = [
+        io::ErrorKind::InvalidData,
+        io::ErrorKind::UnexpectedEof,
+        io::ErrorKind::NotFound,
+    ];
+    kinds.contains(&error.kind())
 }

@@ -135,18 +135,19 @@ pub(crate) enum OutcomeKind {
         result: io::Result<Arc<dyn DiskFile>>,
     },
     Seal {
-        shortened: Option<u64>,
+        /// The new length of the segment's file.
+        shortened: io::Result<Option<u64>>,
         directory: Arc<Directory>,
-        result: io::Result<u64>,
+        /// Length of the directory's file.
+        written: io::Result<u64>,
     },
     WriteCheckpoint {
         bytes: u64,
         result: io::Result<Arc<dyn DiskFile>>,
     },
-    PublishCheckpoint(io::Result<()>),
-    Remove {
-        result: io::Result<()>,
-    },
+    /// Whether it counts, and obsolete files that could not be removed.
+    PublishCheckpoint(io::Result<Vec<String>>),
+    Remove(Removed),
     Runs(io::Result<Vec<Run>>),
     Gather(io::Result<Fetched>),
     Continue,
@@ -162,6 +163,16 @@ pub(crate) enum OutcomeKind {
         result: io::Result<u64>,
     },
     Windows(Vec<FetchedWindow>),
+}
+
+/// What became of a removal.
+pub(crate) struct Removed {
+    /// Files that are still there.
+    pub(crate) left: Vec<String>,
+    /// Whether the file to be set aside was, durably.
+    pub(crate) is_set_aside: bool,
+    /// The first thing that failed.
+    pub(crate) error: Option<io::Error>,
 }
 
 pub(crate) struct FetchedWindow {
@@ -224,10 +235,8 @@ impl Job {
                 from,
                 to,
                 obsolete,
-            } => OutcomeKind::PublishCheckpoint(publish(disk, file.as_ref(), &from, &to, &obsolete)),
-            JobKind::Remove { names, set_aside } => OutcomeKind::Remove {
-                result: remove(disk, &names, set_aside.as_ref()),
-            },
+            } => OutcomeKind::PublishCheckpoint(publish(disk, file.as_ref(), &from, &to, obsolete)),
+            JobKind::Remove { names, set_aside } => OutcomeKind::Remove(remove(disk, names, set_aside)),
             JobKind::Runs { identity, id, source } => OutcomeKind::Runs(runs(disk, &identity, id, &source)),
             JobKind::Gather {
                 identity,
@@ -293,11 +302,7 @@ pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn D
     }
     let unfinished = format!("{name}.preparing");
     // What an earlier attempt, stopped by a full disk, may have left.
-    match disk.remove(&unfinished) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
+    remove_if_there(disk, &unfinished)?;
     let file = disk.create(&unfinished)?;
     let written = (|| {
         file.write_at(&header, 0)?;
@@ -321,21 +326,19 @@ pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn D
 }
 
 fn seal(disk: &dyn Disk, identity: &Identity, directory: Directory, shorten: Option<Arc<dyn DiskFile>>) -> OutcomeKind {
-    let (extent, directory) = (directory.extent, Arc::new(directory));
-    let mut shortened = None;
-    let result = (|| {
-        if let Some(file) = shorten {
-            let length = extent.end.next_multiple_of(4_096);
-            file.set_length(length)?;
-            file.sync_data()?;
-            shortened = Some(length);
+    let directory = Arc::new(directory);
+    let shortened = shorten.map_or(Ok(None), |file| {
+        let length = directory.extent.end.next_multiple_of(4_096);
+        // Not cutting it costs space. What is in it must stay durable.
+        if file.set_length(length).is_err() {
+            return Ok(None);
         }
-        write_directory(disk, identity, &directory)
-    })();
+        file.sync_data().map(|()| Some(length))
+    });
     OutcomeKind::Seal {
         shortened,
+        written: write_directory(disk, identity, &directory),
         directory,
-        result,
     }
 }
 
@@ -355,11 +358,7 @@ fn write_piece(file: &dyn DiskFile, piece: &[u8], offset: u64) -> io::Result<()>
 /// Writes a file that is complete under its name, durably.
 pub(crate) fn write_whole(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
     let unfinished = format!("{name}.writing");
-    match disk.remove(&unfinished) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
+    remove_if_there(disk, &unfinished)?;
     let file = disk.create(&unfinished)?;
     let written = bytes
         .chunks(PIECE_BYTES)
@@ -373,27 +372,59 @@ pub(crate) fn write_whole(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Resu
     disk.sync_directory()
 }
 
-fn publish(disk: &dyn Disk, file: &dyn DiskFile, from: &str, to: &str, obsolete: &[String]) -> io::Result<()> {
+fn publish(
+    disk: &dyn Disk,
+    file: &dyn DiskFile,
+    from: &str,
+    to: &str,
+    obsolete: Vec<String>,
+) -> io::Result<Vec<String>> {
     file.sync_data()?;
     disk.rename(from, to)?;
     disk.sync_directory()?;
-    for name in obsolete {
-        disk.remove(name)?;
-    }
-    Ok(())
+    Ok(obsolete
+        .into_iter()
+        .filter(|name| remove_if_there(disk, name).is_err())
+        .collect())
 }
 
-fn remove(disk: &dyn Disk, names: &[String], set_aside: Option<&(String, String)>) -> io::Result<()> {
+fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
+    match disk.remove(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn remove(disk: &dyn Disk, names: Vec<String>, set_aside: Option<(String, String)>) -> Removed {
+    let mut removed = Removed {
+        left: Vec::new(),
+        is_set_aside: false,
+        error: None,
+    };
     for name in names {
-        match disk.remove(name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        if let Err(error) = remove_if_there(disk, &name) {
+            removed.left.push(name);
+            removed.error.get_or_insert(error);
         }
     }
-    if let Some((from, to)) = set_aside {
-        disk.rename(from, to)?;
+    let aside = set_aside.map(|(from, to)| match disk.rename(&from, &to) {
+        Ok(()) => Ok(to),
+        Err(error) => {
+            removed.error.get_or_insert(error);
+            Err(from)
+        }
+    });
+    let synced = disk.sync_directory();
+    match aside {
+        None => {}
+        // Before its new name is durable nothing may be written to it: it might come back under the old one.
+        Some(Ok(_)) if synced.is_ok() => removed.is_set_aside = true,
+        Some(Ok(name) | Err(name)) => removed.left.push(name),
     }
-    disk.sync_directory()
+    if let Err(error) = synced {
+        removed.error.get_or_insert(error);
+    }
+    removed
 }
 
 fn runs(disk: &dyn Disk, identity: &Identity, id: SegmentId, source: &Source) -> io::Result<Vec<Run>> {

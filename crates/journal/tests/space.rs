@@ -139,7 +139,7 @@ fn a_full_disk_refuses_publishes_and_lets_trims_free_it() {
     }
     machine.settle();
     assert_eq!(refusal, Some(Refusal::NoSpace));
-    assert!(machine.completions.iter().any(|c| matches!(c, Completion::SpaceLow)));
+    assert!(machine.completions.iter().any(|c| matches!(c, Completion::SpaceLow(_))));
     assert!(!machine.poisoned(), "no write met the full disk");
     // Acks and facts go on within the reserve.
     for _ in 0..20 {
@@ -315,4 +315,112 @@ fn a_start_on_a_full_disk_serves_what_is_there_and_can_be_trimmed() {
                 .unwrap_or_else(|error| panic!("{free} bytes free, start {round}: {error}"));
         }
     }
+}
+
+/// No file can be made or removed: descriptors, quota, a read-only moment. Nothing promised is in such a file, so nothing is given
+/// up: publishers wait, are refused in words, and are served again.
+#[test]
+fn files_that_cannot_be_made_or_removed_refuse_publishes_and_poison_nothing() {
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    const EDQUOT: i32 = 122;
+    const EIO: i32 = 5;
+    let making = [Operation::Create, Operation::Open];
+    let naming = [Operation::Rename, Operation::Remove, Operation::SyncDirectory];
+    let cases: [(&[Operation], i32); 6] = [
+        (&making, EMFILE),
+        (&making, ENFILE),
+        (&[Operation::Create], EDQUOT),
+        (&naming, EDQUOT),
+        (&naming, EIO),
+        (&[Operation::Remove], EIO),
+    ];
+    for (seed, (operations, error)) in (20..).zip(cases) {
+        let disk = SimulatedDisk::new(seed);
+        let mut machine = Machine::open(&disk, options(), seed).unwrap();
+        for round in 0..3 {
+            disk.refuse(operations, error);
+            let (mut published, mut refusal) = (0, None);
+            // More than is prepared; the log stays short, so that segments die, too.
+            while published < 8_000 && refusal.is_none() {
+                match machine.journal.admission(200, Class::Publish) {
+                    Ok(()) => {
+                        machine.append(1, 200);
+                        published += 1;
+                        if published % 500 == 0 {
+                            machine.trim(1, machine.state.logs[&1].last);
+                            machine.settle();
+                        }
+                    }
+                    Err(Refusal::Busy) => {
+                        machine.settle();
+                        while machine.step() {}
+                    }
+                    Err(other) => refusal = Some(other),
+                }
+            }
+            let stops = operations != [Operation::Remove];
+            assert_eq!(
+                refusal.is_some(),
+                stops,
+                "{operations:?} {error}: {published}, {refusal:?}"
+            );
+            if let Some(refusal) = &refusal {
+                assert!(matches!(refusal, Refusal::NoRoom(_)), "{refusal:?}");
+                assert!(refusal.to_string().contains("os error"), "{refusal}");
+            }
+            // What needs no new file goes on.
+            assert_eq!(machine.journal.admission(100, Class::Essential), Ok(()));
+            machine.fact(1, &[round; 100]);
+            machine.settle();
+            assert!(!machine.poisoned(), "{:?}", machine.journal.poison_reason());
+            disk.allow_all();
+            // Whoever was refused is told, after somebody asked.
+            machine.completions.clear();
+            let again = machine.journal.admission(200, Class::Publish);
+            assert!(again.is_ok() || stops);
+            machine.settle();
+            while machine.step() {}
+            let told = machine.completions.iter().any(|c| matches!(c, Completion::SpaceBack));
+            assert_eq!(told, stops, "{:?}", machine.completions);
+            for _ in 0..500 {
+                assert_eq!(machine.journal.admission(200, Class::Publish), Ok(()));
+                machine.append(1, 200);
+                machine.settle();
+            }
+        }
+        machine.trim(1, machine.state.logs[&1].last);
+        machine.checkpoint();
+        assert_given_back(&mut machine);
+        disk.restart();
+        machine.reopen(options(), seed).unwrap();
+    }
+}
+
+/// After a failed sync nobody waits for the disk any more.
+#[test]
+fn nothing_is_left_in_the_backlog_of_a_poisoned_journal() {
+    let disk = SimulatedDisk::new(31);
+    let mut machine = Machine::open(&disk, options(), 31).unwrap();
+    disk.fail(Operation::SyncData, 0, ErrorKind::Other);
+    machine.append(1, 100);
+    machine.journal.submit();
+    let commit = machine.journal.next_job().unwrap();
+    // The disk stalls, and more comes in.
+    for _ in 0..100 {
+        machine.append(1, 1_000);
+    }
+    assert!(machine.journal.backlog_bytes() > 100_000 && machine.journal.has_urgent());
+    let outcome = commit.run(machine.port.as_ref());
+    machine.journal.completed(outcome);
+    assert!(machine.poisoned());
+    let journal = &machine.journal;
+    assert_eq!(journal.backlog_bytes(), 0);
+    assert!(!journal.has_urgent() && !journal.has_unsubmitted());
+    machine.append(1, 1_000);
+    machine.fact(1, b"late");
+    assert_eq!(
+        (machine.journal.backlog_bytes(), machine.journal.has_urgent()),
+        (0, false)
+    );
 }

@@ -467,9 +467,9 @@ fn completion(finished: Finished, full: &mut bool) -> Option<Completion> {
         Finished::CheckpointNeeded => Completion::CheckpointNeeded,
         Finished::CheckpointAbandoned(reason) => Completion::CheckpointAbandoned(reason),
         Finished::Poisoned(reason) => Completion::Poisoned(reason),
-        Finished::SpaceLow => {
+        Finished::SpaceLow(reason) => {
             *full = true;
-            Completion::Warning("No space is left for new messages: publishes are refused".to_owned())
+            Completion::Warning(format!("Publishes are refused: {reason}"))
         }
         Finished::SpaceBack if std::mem::take(full) => {
             Completion::Warning("There is space for new messages again".to_owned())

@@ -1,6 +1,6 @@
 //! A disk in memory, deterministic from a seed, that does to its user what real ones may (docs/journal-format.md §10): what was
 //! not synced is lost, kept, torn between sectors or kept out of order at a crash; names are durable only after the directory's
-//! sync; writes and syncs fail on demand; space runs out.
+//! sync; writes and syncs fail on demand, and what a failed sync left behind is gone with the next crash; space runs out.
 
 use super::{DirectoryEntry, Disk, DiskFile, DiskLock, LockError};
 use std::collections::BTreeMap;
@@ -29,6 +29,8 @@ pub enum Operation {
     SyncDirectory,
     /// Bytes are read; not counted, and no crash happens here.
     Read,
+    /// A file is opened; not counted, and no crash happens here.
+    Open,
 }
 
 /// Whether syncs do what they promise.
@@ -79,6 +81,8 @@ struct State {
     crash_at: Option<u64>,
     crashed: bool,
     faults: Vec<Fault>,
+    /// Operations that fail until this is taken back, with the error of the operating system.
+    refused: Vec<(Operation, i32)>,
     capacity: u64,
     sync_mode: SyncMode,
 }
@@ -105,6 +109,7 @@ impl SimulatedDisk {
             crash_at: None,
             crashed: false,
             faults: Vec::new(),
+            refused: Vec::new(),
             capacity: u64::MAX,
             sync_mode: SyncMode::Honest,
         };
@@ -137,6 +142,17 @@ impl SimulatedDisk {
     /// Lets an operation fail once, after `after` more of its kind have succeeded.
     pub fn fail(&self, operation: Operation, after: u64, kind: ErrorKind) {
         self.state().faults.push(Fault { operation, after, kind });
+    }
+
+    /// Lets all these operations fail with an error of the operating system (`EMFILE`, `EDQUOT`), until they are allowed again.
+    pub fn refuse(&self, operations: &[Operation], raw_os_error: i32) {
+        let refused = operations.iter().map(|operation| (*operation, raw_os_error));
+        self.state().refused.extend(refused);
+    }
+
+    /// Takes back every [`SimulatedDisk::refuse`].
+    pub fn allow_all(&self) {
+        self.state().refused.clear();
     }
 
     /// Bytes all files together may take.
@@ -243,6 +259,9 @@ impl State {
 
     /// Fails when an operation of its kind was asked to fail now.
     fn fault(&mut self, operation: Operation) -> io::Result<()> {
+        if let Some((_, error)) = self.refused.iter().find(|(refused, _)| *refused == operation) {
+            return Err(io::Error::from_raw_os_error(*error));
+        }
         if let Some(index) = self
             .faults
             .iter()
@@ -407,7 +426,16 @@ impl DiskFile for SimulatedFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.with(|state, number| {
-            let last = state.begin(Operation::SyncData, self.boot)?;
+            let last = match state.begin(Operation::SyncData, self.boot) {
+                Ok(last) => last,
+                Err(error) if state.crashed || state.boot != self.boot => return Err(error),
+                Err(error) => {
+                    // As file systems do: the pages count as clean now, can be read as long as the machine runs, and no later
+                    // sync brings them to the medium.
+                    inode(state, number)?.pending.clear();
+                    return Err(error);
+                }
+            };
             let honest = state.sync_mode == SyncMode::Honest;
             if !last && honest {
                 let inode = inode(state, number)?;
@@ -514,10 +542,11 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let state = self.state();
+        let mut state = self.state();
         if state.crashed {
             return Err(crashed());
         }
+        state.fault(Operation::Open)?;
         let inode = *state.live_names.get(name).ok_or(ErrorKind::NotFound)?;
         Ok(Arc::new(SimulatedFile {
             disk: self.clone(),

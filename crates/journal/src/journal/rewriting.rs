@@ -4,6 +4,7 @@
 use super::Journal;
 use crate::completion::Completion;
 use crate::directory::{Run, Span};
+use crate::error::is_damage;
 use crate::job::JobKind;
 use crate::limits::{REWRITE_BYTES, REWRITE_ENTRIES, STEP_LOGS_MAX};
 use crate::messages::Fetched;
@@ -195,6 +196,12 @@ impl Journal {
     }
 
     fn give_up_victim(&mut self, error: &io::Error) {
+        if !is_damage(error) {
+            // It may pass: the segment is chosen again, but not before something else was written.
+            self.rewriter.victim = None;
+            self.rewriter.wait_for = self.records.durable() + 1;
+            return;
+        }
         self.completions
             .push(Completion::Warning(format!("a segment cannot be rewritten: {error}")));
         self.end_victim();

@@ -5,7 +5,7 @@ use super::Journal;
 use crate::completion::Completion;
 use crate::directory::Directory;
 use crate::disk::DiskFile;
-use crate::job::{JobKind, OutcomeKind};
+use crate::job::{JobKind, OutcomeKind, Removed};
 use crate::limits::STEP_LOGS_MAX;
 use crate::record::MESSAGE_OVERHEAD_BYTES;
 use crate::record_log::{Prepared, Spare};
@@ -27,6 +27,15 @@ pub(super) struct Upkeep {
     becoming_spare: Option<Spare>,
     /// The operator was told that there is no room.
     no_room_told: bool,
+    left: Left,
+}
+
+/// Files that should be gone and could not be removed.
+#[derive(Default)]
+struct Left {
+    names: Vec<String>,
+    /// They are tried again when more than this is durable.
+    retry_after: u64,
 }
 
 /// Where the space of the journal goes, in bytes.
@@ -92,8 +101,8 @@ impl Journal {
             OutcomeKind::Seal {
                 shortened,
                 directory,
-                result,
-            } => self.seal_completed(shortened, &directory, result),
+                written,
+            } => self.seal_completed(shortened, &directory, written),
             OutcomeKind::WriteCheckpoint { bytes, result } => {
                 let committed = self.statistics.committed_bytes;
                 if let Err(reason) = self.checkpoints.written(bytes, result, committed) {
@@ -101,7 +110,7 @@ impl Journal {
                 }
             }
             OutcomeKind::PublishCheckpoint(result) => self.checkpoint_published(result),
-            OutcomeKind::Remove { result } => self.remove_completed(result),
+            OutcomeKind::Remove(removed) => self.remove_completed(removed),
             OutcomeKind::Runs(result) => self.rewrite_runs_read(result),
             OutcomeKind::Gather(result) => self.rewrite_gathered(result),
             OutcomeKind::Continue => {}
@@ -126,12 +135,12 @@ impl Journal {
                     self.completions.push(Completion::SpaceBack);
                 }
             }
-            Some(Prepared::NoRoom(error)) if error.kind() == io::ErrorKind::StorageFull => {
+            Some(Prepared::NoRoom) => {
+                let reason = self.records.no_room().map(ToString::to_string).unwrap_or_default();
                 if !std::mem::replace(&mut self.upkeep.no_room_told, true) {
-                    self.completions.push(Completion::SpaceLow);
+                    self.completions.push(Completion::SpaceLow(reason));
                 }
             }
-            Some(Prepared::NoRoom(error)) => self.poison(format!("preparing a segment: {error}")),
         }
     }
 
@@ -151,18 +160,23 @@ impl Journal {
         })
     }
 
-    fn seal_completed(&mut self, shortened: Option<u64>, directory: &Arc<Directory>, result: io::Result<u64>) {
-        let name = directory.id.directory_name();
-        let file = match result {
-            Ok(length) => Some(length),
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                // It stays in memory; the next start writes it.
-                self.completions
-                    .push(Completion::Warning(format!("no space for {name}")));
-                None
-            }
-            Err(error) => return self.poison(format!("writing {name}: {error}")),
+    fn seal_completed(
+        &mut self,
+        shortened: io::Result<Option<u64>>,
+        directory: &Arc<Directory>,
+        written: io::Result<u64>,
+    ) {
+        let id = directory.id;
+        let shortened = match shortened {
+            Ok(shortened) => shortened,
+            Err(error) => return self.poison(format!("cutting off what {} does not use: {error}", id.file_name())),
         };
+        if let Err(error) = &written {
+            // It stays in memory; the next start writes it.
+            let text = format!("{} cannot be written: {error}", id.directory_name());
+            self.completions.push(Completion::Warning(text));
+        }
+        let file = written.ok();
         self.segments.set_directory(directory, file, shortened);
         let directory = Arc::clone(directory);
         self.upkeep.absorption = Some(Absorption { directory, next_run: 0 });
@@ -189,24 +203,32 @@ impl Journal {
         self.upkeep.sealing = false;
     }
 
-    fn checkpoint_published(&mut self, result: io::Result<()>) {
-        match self.checkpoints.published(result) {
+    fn checkpoint_published(&mut self, result: io::Result<Vec<String>>) {
+        let committed = self.statistics.committed_bytes;
+        match self.checkpoints.published(result, committed) {
             None => {}
             Some(Ok(newest)) => {
                 self.segments.cover(newest.begin_segment);
                 self.statistics.checkpoints += 1;
                 self.completions.push(Completion::CheckpointDone(newest.begin));
             }
-            Some(Err(reason)) => self.poison(reason),
+            Some(Err(reason)) => self.completions.push(Completion::CheckpointAbandoned(reason)),
         }
     }
 
     fn next_removal(&mut self) -> Option<JobKind> {
-        let going = self.segments.take_dead(self.records.durable());
-        if going.is_empty() {
+        let durable = self.records.durable();
+        let going = self.segments.take_dead(durable);
+        let left = &mut self.upkeep.left;
+        left.names.append(&mut self.records.take_unusable());
+        let mut names = if durable > left.retry_after {
+            std::mem::take(&mut left.names)
+        } else {
+            Vec::new()
+        };
+        if going.is_empty() && names.is_empty() {
             return None;
         }
-        let mut names = Vec::new();
         let mut set_aside = None;
         let usage = self.usage();
         let segment_bytes = self.options.segment_bytes_max;
@@ -235,16 +257,22 @@ impl Journal {
         dead.id.epoch == self.scope.epoch && dead.is_uncut && (usual..=2 * usual).contains(&dead.length)
     }
 
-    fn remove_completed(&mut self, result: io::Result<()>) {
+    /// Files that stay although they should go cost space and nothing else: they are tried again.
+    fn remove_completed(&mut self, mut removed: Removed) {
         let spare = self.upkeep.becoming_spare.take();
-        match result {
-            Ok(()) => {
-                if let Some(spare) = spare {
-                    self.records.set_spare(spare);
-                }
-                self.records.try_again();
+        if let Some(spare) = spare.filter(|_| removed.is_set_aside) {
+            self.records.set_spare(spare);
+        }
+        self.records.try_again();
+        let left = &mut self.upkeep.left;
+        if let Some(error) = removed.error {
+            let is_new = left.names.is_empty();
+            left.retry_after = self.records.durable();
+            left.names.append(&mut removed.left);
+            if is_new {
+                let text = format!("Files that are not needed any more cannot be removed yet: {error}");
+                self.completions.push(Completion::Warning(text));
             }
-            Err(error) => self.poison(format!("removing dead segments: {error}")),
         }
     }
 
@@ -267,7 +295,7 @@ impl Journal {
 
     fn ask_for_checkpoint(&mut self) {
         let usage = self.usage();
-        let wants_space = usage.segments.sealed > self.sealed_allowance(&usage) || self.records.has_no_room();
+        let wants_space = usage.segments.sealed > self.sealed_allowance(&usage) || self.records.no_room().is_some();
         let frees_space = usage.segments.held_by_checkpoint > 0 && wants_space;
         if self.checkpoints.is_due(self.statistics.committed_bytes, frees_space) {
             self.completions.push(Completion::CheckpointNeeded);

@@ -371,11 +371,7 @@ impl RecordLog {
             return Ok(());
         }
         self.supply.plan_for(self.open.capacity, needed, reserve, largest);
-        if self.supply.has_no_room() {
-            Err(Refusal::NoSpace)
-        } else {
-            Err(Refusal::Busy)
-        }
+        Err(self.supply.no_room().cloned().unwrap_or(Refusal::Busy))
     }
 
     /// Whether `bytes` more fit into what is prepared.
@@ -383,9 +379,14 @@ impl RecordLog {
         self.room().0 >= bytes
     }
 
-    /// Whether the last attempt to prepare a segment found no room.
-    pub(crate) fn has_no_room(&self) -> bool {
-        self.supply.has_no_room()
+    /// Why there is no room for more, if the last attempt to make some failed.
+    pub(crate) fn no_room(&self) -> Option<&Refusal> {
+        self.supply.no_room()
+    }
+
+    /// Files that are good for nothing any more.
+    pub(crate) fn take_unusable(&mut self) -> Vec<String> {
+        self.supply.take_unusable()
     }
 
     pub(crate) fn has_spare(&self) -> bool {

@@ -2,13 +2,14 @@
 //! room for more.
 
 use crate::disk::DiskFile;
+use crate::error::Refusal;
 use crate::format::SegmentId;
 use crate::job::PrepareJob;
 use crate::limits::{SEGMENT_BYTES_CEILING, SEGMENT_BYTES_FIRST, SEGMENT_HEADER_BYTES};
 use crate::scope::Scope;
 use crate::segments::SegmentSet;
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 /// A segment that is, or shall be, prepared.
@@ -37,8 +38,8 @@ pub(crate) enum Prepared {
     Ready(u64, Arc<dyn DiskFile>),
     /// Smaller files are tried.
     Smaller,
-    /// There is no room, for this reason.
-    NoRoom(io::Error),
+    /// There is no room.
+    NoRoom,
 }
 
 pub(crate) struct Supply {
@@ -49,8 +50,12 @@ pub(crate) struct Supply {
     preparations: VecDeque<Preparation>,
     next_number: u64,
     spare: Option<Spare>,
-    /// The last attempt to prepare found no room.
-    no_room: bool,
+    /// Why the last attempt to prepare failed.
+    no_room: Option<Refusal>,
+    /// The dead segment's file that is being made the next one.
+    recycling: Option<String>,
+    /// Of those, the ones that could not be used; they are to be removed.
+    unusable: Vec<String>,
     /// Somebody asks again although there was none.
     retry: bool,
     /// Somebody was refused for lack of a prepared segment.
@@ -66,7 +71,9 @@ impl Supply {
             preparations: VecDeque::new(),
             next_number,
             spare: None,
-            no_room: false,
+            no_room: None,
+            recycling: None,
+            unusable: Vec::new(),
             retry: false,
             refused: false,
         }
@@ -129,7 +136,7 @@ impl Supply {
 
     /// The next file to make. `headroom` are bytes that must stay free beside it. Also whether it is made of a dead segment's.
     pub(crate) fn next_prepare(&mut self, headroom: u64) -> Option<(PrepareJob, bool)> {
-        if self.no_room && !self.retry {
+        if self.no_room.is_some() && !self.retry {
             return None;
         }
         let preparation = self.preparations.front_mut()?;
@@ -152,18 +159,21 @@ impl Supply {
             headroom,
             recycled: spare.map(|spare| spare.name),
         };
+        self.recycling.clone_from(&job.recycled);
         Some((job, recycles))
     }
 
-    /// What became of the file that was to be made last.
+    /// What became of the file that was to be made last. Nothing was promised of it: when it could not be made, for whatever
+    /// reason, it is tried again when somebody needs it.
     pub(crate) fn prepared(&mut self, result: io::Result<Arc<dyn DiskFile>>) -> Option<Prepared> {
         let preparation = self.preparations.front_mut()?;
         preparation.running = false;
         let id = preparation.id;
+        let recycling = self.recycling.take();
         let error = match result {
             Ok(file) => {
                 self.preparations.pop_front();
-                self.no_room = false;
+                self.no_room = None;
                 if let Some(planned) = self.planned.iter_mut().find(|planned| planned.id == id) {
                     planned.file = Some(Arc::clone(&file));
                 }
@@ -173,16 +183,20 @@ impl Supply {
         };
         let smaller = preparation.capacity / 2;
         let planned = self.planned.iter_mut().find(|planned| planned.id == id);
-        let full = error.kind() == io::ErrorKind::StorageFull;
+        let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        self.unusable.extend(recycling);
         Some(match planned {
-            Some(planned) if full && smaller >= SEGMENT_BYTES_FIRST.min(self.segment_bytes_max) => {
+            Some(planned) if is_full && smaller >= SEGMENT_BYTES_FIRST.min(self.segment_bytes_max) => {
                 preparation.capacity = smaller;
                 planned.capacity = smaller;
                 Prepared::Smaller
             }
             _ => {
-                self.no_room = true;
-                Prepared::NoRoom(error)
+                self.no_room = Some(match error.kind() {
+                    ErrorKind::StorageFull => Refusal::NoSpace,
+                    _ => Refusal::NoRoom(error.to_string()),
+                });
+                Prepared::NoRoom
             }
         })
     }
@@ -200,13 +214,19 @@ impl Supply {
         })
     }
 
-    pub(crate) fn has_no_room(&self) -> bool {
-        self.no_room
+    /// Why there is no room for more, if the last attempt to make some failed.
+    pub(crate) fn no_room(&self) -> Option<&Refusal> {
+        self.no_room.as_ref()
+    }
+
+    /// Files that are good for nothing any more.
+    pub(crate) fn take_unusable(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.unusable)
     }
 
     /// Space may have come back: what failed for lack of it is tried again.
     pub(crate) fn try_again(&mut self) {
-        self.retry |= self.no_room;
+        self.retry |= self.no_room.is_some();
     }
 
     /// Whether somebody was refused who may be served now.

@@ -54,7 +54,7 @@ impl Recovery<'_> {
         }
         let index = built.unwrap_or(self.built.len() - 1);
         let directory = self.built.swap_remove(index);
-        let (source, directory_length, directory) = self.keep_directory(directory)?;
+        let (source, directory_length, directory) = self.keep_directory(directory);
         self.segments.add_found(
             id,
             length,
@@ -68,23 +68,22 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Writes a directory; keeps it in memory when the disk is full.
-    fn keep_directory(&mut self, directory: Directory) -> Result<(Source, u64, Arc<Directory>), OpenError> {
+    /// Writes a directory; keeps it in memory when that fails.
+    fn keep_directory(&mut self, directory: Directory) -> (Source, u64, Arc<Directory>) {
         let directory = Arc::new(directory);
         match write_directory(self.disk, &self.identity, &directory) {
-            Ok(length) => Ok((
+            Ok(length) => (
                 Source::File {
                     runs: directory.runs.len(),
                 },
                 length,
                 directory,
-            )),
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            ),
+            Err(error) => {
                 self.remarks
-                    .push(format!("no space for {}", directory.id.directory_name()));
-                Ok((Source::Memory(Arc::clone(&directory)), 0, directory))
+                    .push(format!("{} cannot be written: {error}", directory.id.directory_name()));
+                (Source::Memory(Arc::clone(&directory)), 0, directory)
             }
-            Err(error) => Err(io_error(format!("write {}", directory.id.directory_name()))(error)),
         }
     }
 

@@ -176,6 +176,14 @@ impl Journal {
         replay.tail_begins(position);
         let tail = recovery.read_tail(checkpoint.as_ref(), replay)?;
         replay.verify().map_err(OpenError::Refused)?;
+        if let Some(last) = &tail.last {
+            recovery
+                .when_full(tail.end, |disk| Recovery::write_again(disk, last))
+                .map_err(io_error(format!(
+                    "write the last batch of {} again",
+                    last.id.file_name()
+                )))?;
+        }
         let epoch = recovery.open_epoch(tail.end)?;
         // Before directories are written: they can wait in memory when the disk is full, records cannot.
         let first = recovery.first_segment(epoch, tail.end)?;

@@ -3,6 +3,7 @@
 use super::checkpoint::CheckpointRead;
 use super::{CutReport, ENCRYPTED_ALONE, Recovery, Replay, damaged, io_error};
 use crate::directory::{Detail, Directory, Extent, read_summary};
+use crate::disk::Disk;
 use crate::encryption::FileCipher;
 use crate::error::OpenError;
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Cut, SegmentHeader, SegmentId};
@@ -10,6 +11,7 @@ use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::options::DamagePolicy;
 use crate::record::{self, Record};
 use crate::verdict::{BodySeen, ChainSeen, CutKnown, HeaderSeen, LaterSeen, Observation, Verdict, decide};
+use std::io;
 
 /// What the tail held.
 pub(crate) struct TailRead {
@@ -17,6 +19,15 @@ pub(crate) struct TailRead {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) report: Option<CutReport>,
+    /// The last batch, when its epoch is the newest: nobody has said yet that it counts.
+    pub(crate) last: Option<LastBatch>,
+}
+
+/// A batch as it lies in its segment.
+pub(crate) struct LastBatch {
+    pub(crate) id: SegmentId,
+    offset: u64,
+    bytes: Vec<u8>,
 }
 
 /// Where the reader is.
@@ -27,6 +38,9 @@ struct Reader {
     end: Cut,
     records: u64,
     bytes: u64,
+    /// Where the batch taken last begins.
+    last_offset: u64,
+    last: Option<LastBatch>,
 }
 
 /// A segment's bytes, and what is read of it.
@@ -37,6 +51,22 @@ struct Loaded {
     cipher: Option<FileCipher>,
     /// Where an epoch file cuts it, `u64::MAX` further on; `None` in the newest epoch.
     cut: Option<u64>,
+}
+
+impl Loaded {
+    /// The whole batch at `offset`, when the segment's epoch is the newest.
+    fn last_batch(&self, offset: u64) -> Option<LastBatch> {
+        if self.cut.is_some() {
+            return None;
+        }
+        let rest = self.bytes.get(offset as usize..)?;
+        let header = BatchHeader::decode(rest, self.seed)?;
+        Some(LastBatch {
+            id: self.id,
+            offset,
+            bytes: rest.get(..header.length as usize)?.to_vec(),
+        })
+    }
 }
 
 enum SegmentEnd {
@@ -66,6 +96,8 @@ impl Recovery<'_> {
             end: start,
             records: 0,
             bytes: 0,
+            last_offset: 0,
+            last: None,
         };
         let mut report = None;
         for (index, id) in ids.iter().enumerate() {
@@ -77,7 +109,12 @@ impl Recovery<'_> {
             let loaded = self.load(*id)?;
             self.make_durable(&loaded)?;
             self.work.done += loaded.bytes.len() as u64;
-            match self.read_segment(&loaded, start, &ids[index + 1..], &mut reader, replay)? {
+            let before = reader.end;
+            let end = self.read_segment(&loaded, start, &ids[index + 1..], &mut reader, replay)?;
+            if reader.end != before {
+                reader.last = loaded.last_batch(reader.last_offset);
+            }
+            match end {
                 SegmentEnd::Next => {}
                 SegmentEnd::Stop(cut) => {
                     report = cut;
@@ -91,7 +128,17 @@ impl Recovery<'_> {
             records: reader.records,
             bytes: reader.bytes,
             report,
+            last: reader.last,
         })
+    }
+
+    /// Writes the last batch again, the same bytes in place, and syncs it. A sync that failed leaves pages that can be read and that
+    /// no later sync writes: a start that believed them would put its cut behind what is gone after a loss of power. Every batch
+    /// before this one was synced before its successor was written.
+    pub(crate) fn write_again(disk: &dyn Disk, last: &LastBatch) -> io::Result<()> {
+        let file = disk.open(&last.id.file_name())?;
+        file.write_at(&last.bytes, last.offset)?;
+        file.sync_data()
     }
 
     /// The tail begins where it must.
@@ -232,6 +279,7 @@ impl Recovery<'_> {
                     let header = header.expect("only a valid header is accepted");
                     let records = header.records(rest);
                     self.replay_batch(loaded, offset, &header, records, reader, details.as_mut(), replay)?;
+                    reader.last_offset = offset as u64;
                     offset += header.length as usize;
                     reader.bytes += u64::from(header.length);
                     self.work.records += u64::from(header.count);
