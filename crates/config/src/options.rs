@@ -183,6 +183,8 @@ pub struct StreamingOptions {
     pub replace_durable: bool,
     /// Whether what is acknowledged is synced to disk first.
     pub file_sync: bool,
+    /// Whether a start gives up what is damaged instead of refusing (`-file_truncate_bad_eof`).
+    pub give_up_damage: bool,
     /// Name used in the system log, when it is not the usual one.
     pub syslog_name: Option<String>,
     /// Credentials for the server's own connections.
@@ -330,6 +332,7 @@ impl Options {
                 encryption: None,
                 replace_durable: false,
                 file_sync: false,
+                give_up_damage: false,
                 syslog_name: None,
                 own_credentials: OwnCredentials::default(),
                 debug: false,

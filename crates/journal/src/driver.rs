@@ -118,7 +118,8 @@ impl Driver {
             journal.completed(outcome);
         }
         self.stop();
-        drop(journal.take_lock());
+        journal.mark_end(self.disk.as_ref());
+        journal.release_claim();
         if let Some(reason) = journal.poison_reason() {
             return Err(reason.to_owned());
         }

@@ -38,6 +38,15 @@ pub enum OpenError {
     /// The journal is encrypted with another key than the one given.
     #[error("the encryption key is not the one with which the journal is encrypted; nothing was changed")]
     WrongKey,
+    /// Damage was to be given up, as at the start before: whatever is wrong comes again, and each time something is lost.
+    #[error(
+        "the start before this one gave up what was damaged ({witness} says so), and this one should again: \
+         start once without that, and read what was lost"
+    )]
+    GaveUpBefore {
+        /// The file that says so.
+        witness: String,
+    },
     /// Whoever was given the state does not take it; the directory is as it was.
     #[error("{0}")]
     Refused(String),
@@ -65,7 +74,7 @@ pub enum Refusal {
     #[error("no room for new messages: {0}")]
     NoRoom(String),
     /// A write or sync failed; the journal takes nothing more until it is opened again.
-    #[error("the journal takes no more writes: {0}")]
+    #[error("the journal takes no more writes, and the outcome of what was not acknowledged is unknown: {0}")]
     Poisoned(String),
     /// The disk is behind; `Completion::SpaceBack` or `Completion::Durable` follows.
     #[error("the journal is behind")]
@@ -92,6 +101,16 @@ pub struct ReadError {
 }
 
 impl ReadError {
+    /// Of a message that a start gave up.
+    pub(crate) fn lost(log: LogId, sequence: u64) -> ReadError {
+        ReadError {
+            log,
+            sequence,
+            damaged: true,
+            reason: "it was lost, and given up at a start".to_owned(),
+        }
+    }
+
     pub(crate) fn new(log: LogId, sequence: u64, error: &io::Error) -> ReadError {
         ReadError {
             log,

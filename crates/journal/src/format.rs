@@ -13,6 +13,12 @@ pub(crate) const ENCRYPTED_FLAG: u32 = 2;
 /// Where a file header has its encryption header.
 const ENCRYPTION_AT: usize = 76;
 pub(crate) const LOCK_NAME: &str = "journal.lock";
+/// The file that says that the last start gave something up.
+pub(crate) const GIVEN_UP_NAME: &str = "journal.givenup";
+/// Flags of epoch files, besides the one for encryption.
+const UNSYNCED_FLAG: u32 = 1;
+const GAP_FLAG: u32 = 4;
+const HOLES_FLAG: u32 = 8;
 pub(crate) const BATCH_HEADER_BYTES: usize = 64;
 pub(crate) const FILE_HEADER_BYTES: usize = 128;
 const BATCH_MAGIC: u32 = u32::from_le_bytes(*b"SWBT");
@@ -46,6 +52,10 @@ pub(crate) fn epoch_name(epoch: u64) -> String {
     format!("epoch-{epoch:08x}.epoch")
 }
 
+pub(crate) fn end_name(epoch: u64) -> String {
+    format!("epoch-{epoch:08x}.end")
+}
+
 pub(crate) fn checkpoint_name(position: u64, epoch: u64) -> String {
     format!("checkpoint-{position:016x}-{epoch:08x}.checkpoint")
 }
@@ -65,7 +75,10 @@ fn seed(identity: &Identity, epoch: u64, number: u64, suffix: &[u8]) -> u32 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FileName {
     Lock,
+    GivenUp,
     Epoch(u64),
+    /// Where an epoch was ended in an orderly way.
+    End(u64),
     Segment(SegmentId),
     Directory(SegmentId),
     Checkpoint {
@@ -84,10 +97,15 @@ impl FileName {
         if name == LOCK_NAME {
             return FileName::Lock;
         }
+        if name == GIVEN_UP_NAME {
+            return FileName::GivenUp;
+        }
         for suffix in [".preparing", ".writing"] {
             if let Some(rest) = name.strip_suffix(suffix) {
                 return match FileName::parse(rest) {
                     FileName::Epoch(_)
+                    | FileName::End(_)
+                    | FileName::Cut
                     | FileName::Segment(_)
                     | FileName::Directory(_)
                     | FileName::Checkpoint { .. } => FileName::Unfinished,
@@ -105,6 +123,9 @@ impl FileName {
         let (stem, kind) = name.rsplit_once('.')?;
         if kind == "epoch" {
             return Some(FileName::Epoch(hexadecimal(stem.strip_prefix("epoch-")?, 8)?));
+        }
+        if kind == "end" {
+            return Some(FileName::End(hexadecimal(stem.strip_prefix("epoch-")?, 8)?));
         }
         let (prefix, rest) = stem.split_once('-')?;
         let (number, epoch) = rest.split_once('-')?;
@@ -273,21 +294,23 @@ pub(crate) struct EpochFile {
     pub(crate) identity: Identity,
     pub(crate) epoch: u64,
     pub(crate) synced: bool,
+    /// What was between the data before the cut and the cut's position was given up.
+    pub(crate) gap: bool,
+    /// Messages that logs should have may be in no segment: they were given up.
+    pub(crate) holes: bool,
     pub(crate) cut: Cut,
     pub(crate) encryption: Option<EncryptionHeader>,
 }
 
 impl EpochFile {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![0; FILE_HEADER_BYTES];
         let encryption = self.encryption.as_ref();
-        let flags = u32::from(!self.synced) | encryption_flag(encryption);
-        write_preamble(&mut bytes, b"SEAWAYEP", flags, &self.identity);
-        bytes[32..40].copy_from_slice(&self.epoch.to_le_bytes());
-        bytes[40..48].copy_from_slice(&self.cut.segment.to_le_bytes());
-        bytes[48..56].copy_from_slice(&self.cut.offset.to_le_bytes());
-        bytes[56..64].copy_from_slice(&self.cut.position.to_le_bytes());
-        bytes[64..68].copy_from_slice(&self.cut.checksum.to_le_bytes());
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        let flags = flag(!self.synced, UNSYNCED_FLAG)
+            | flag(self.gap, GAP_FLAG)
+            | flag(self.holes, HOLES_FLAG)
+            | encryption_flag(encryption);
+        let mut bytes = encode_cut(b"SEAWAYEP", flags, &self.identity, self.epoch, self.cut);
         write_encryption(&mut bytes, encryption);
         seal_header(&mut bytes, 0);
         bytes
@@ -295,19 +318,53 @@ impl EpochFile {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<EpochFile, String> {
         check_header(bytes, 0, "epoch file")?;
-        check_preamble(bytes, b"SEAWAYEP", 1)?;
+        check_preamble(bytes, b"SEAWAYEP", UNSYNCED_FLAG | GAP_FLAG | HOLES_FLAG)?;
+        let flags = u32_at(bytes, 12);
         Ok(EpochFile {
             identity: identity_at(bytes, 16),
             epoch: u64_at(bytes, 32),
-            synced: u32_at(bytes, 12) & 1 == 0,
-            cut: Cut {
-                segment: u64_at(bytes, 40),
-                offset: u64_at(bytes, 48),
-                position: u64_at(bytes, 56),
-                checksum: u32_at(bytes, 64),
-            },
+            synced: flags & UNSYNCED_FLAG == 0,
+            gap: flags & GAP_FLAG != 0,
+            holes: flags & HOLES_FLAG != 0,
+            cut: cut_at(bytes),
             encryption: read_encryption(bytes)?,
         })
+    }
+}
+
+/// Content of an end file (§3): where an epoch was ended in an orderly way.
+pub(crate) fn encode_end(identity: &Identity, epoch: u64, end: Cut) -> Vec<u8> {
+    let mut bytes = encode_cut(b"SEAWAYEN", 0, identity, epoch, end);
+    seal_header(&mut bytes, 0);
+    bytes
+}
+
+pub(crate) fn decode_end(bytes: &[u8], identity: &Identity, epoch: u64) -> Result<Cut, String> {
+    check_header(bytes, 0, "end file")?;
+    check_preamble(bytes, b"SEAWAYEN", 0)?;
+    if identity_at(bytes, 16) != *identity || u64_at(bytes, 32) != epoch {
+        return Err("the file is about another epoch".to_owned());
+    }
+    Ok(cut_at(bytes))
+}
+
+fn encode_cut(magic: &[u8; 8], flags: u32, identity: &Identity, epoch: u64, cut: Cut) -> Vec<u8> {
+    let mut bytes = vec![0; FILE_HEADER_BYTES];
+    write_preamble(&mut bytes, magic, flags, identity);
+    bytes[32..40].copy_from_slice(&epoch.to_le_bytes());
+    bytes[40..48].copy_from_slice(&cut.segment.to_le_bytes());
+    bytes[48..56].copy_from_slice(&cut.offset.to_le_bytes());
+    bytes[56..64].copy_from_slice(&cut.position.to_le_bytes());
+    bytes[64..68].copy_from_slice(&cut.checksum.to_le_bytes());
+    bytes
+}
+
+fn cut_at(bytes: &[u8]) -> Cut {
+    Cut {
+        segment: u64_at(bytes, 40),
+        offset: u64_at(bytes, 48),
+        position: u64_at(bytes, 56),
+        checksum: u32_at(bytes, 64),
     }
 }
 

@@ -2,10 +2,10 @@
 //! nothing else; what follows from its outcome is decided in `Journal::completed`.
 
 use crate::directory::{Detail, Directory, Entry, Extent, Run, Source, Span, damaged, read_summary};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, DiskLock};
 use crate::encryption::{EncryptionHeader, Keys};
 use crate::fetch::{ReadJob, gather, read};
-use crate::format::{Identity, SegmentHeader, SegmentId};
+use crate::format::{Identity, LOCK_NAME, SegmentHeader, SegmentId};
 use crate::limits::PIECE_BYTES;
 use crate::messages::{Fetched, Ticket};
 use crate::names::LogId;
@@ -33,6 +33,7 @@ pub(crate) enum JobKind {
         offset: u64,
         bytes: Arc<Vec<u8>>,
         sync: bool,
+        claim: Arc<Claim>,
     },
     Prepare(PrepareJob),
     Seal {
@@ -78,6 +79,28 @@ pub(crate) enum JobKind {
         identity: Identity,
         parts: Vec<WindowPart>,
     },
+}
+
+/// What shows that the directory is still this start's: its lock, and the file that opened its epoch.
+pub(crate) struct Claim {
+    pub(crate) lock: Box<dyn DiskLock>,
+    pub(crate) epoch_name: String,
+}
+
+impl Claim {
+    /// `Err` when it is not: what is written now, nobody will find, or somebody else writes, too.
+    fn check(&self, disk: &dyn Disk) -> io::Result<()> {
+        if !self.lock.is_in_place() {
+            return Err(io::Error::other(format!(
+                "{LOCK_NAME} was removed or replaced by somebody"
+            )));
+        }
+        // What cannot be told is no reason to stop.
+        if matches!(disk.exists(&self.epoch_name), Ok(false)) {
+            return Err(io::Error::other(format!("{} was removed by somebody", self.epoch_name)));
+        }
+        Ok(())
+    }
 }
 
 pub(crate) struct PrepareJob {
@@ -201,9 +224,11 @@ impl Job {
                 offset,
                 bytes,
                 sync,
+                claim,
             } => OutcomeKind::Commit(
                 file.write_at(&bytes, offset)
-                    .and_then(|()| if sync { file.sync_data() } else { Ok(()) }),
+                    .and_then(|()| if sync { file.sync_data() } else { Ok(()) })
+                    .and_then(|()| claim.check(disk)),
             ),
             JobKind::Prepare(job) => OutcomeKind::Prepare {
                 result: prepare(disk, &job),

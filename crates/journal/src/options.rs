@@ -10,7 +10,8 @@ pub enum DamagePolicy {
     /// Refuse to start and say where it is.
     #[default]
     Stop,
-    /// Give up everything from the damage on: cut there, set later segments aside.
+    /// Give up everything from the damage on: cut there, keep copies, set later segments aside, and do without messages that are in no
+    /// segment. Refused at the next start after one that did so.
     CutThere,
 }
 

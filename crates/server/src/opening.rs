@@ -81,6 +81,7 @@ fn open_store(
     let waker = Arc::clone(inbox);
     let file = FileOptions {
         synced: streaming.file_sync,
+        give_up_damage: streaming.give_up_damage,
         encryption: encryption(streaming)?,
         progress,
     };
@@ -122,6 +123,14 @@ fn explain(directory: &Path, error: &FileStoreError) -> anyhow::Error {
         FileStoreError::Journal(OpenError::WrongKey) => {
             ": give the key that this store was created with; \
              the environment variable NATS_STREAMING_ENCRYPTION_KEY goes before -encryption_key"
+        }
+        FileStoreError::Journal(OpenError::Damaged { .. }) => {
+            "; nothing was changed. To give up what is damaged, and be told what that is, \
+             start once with -file_truncate_bad_eof: copies of what is cut stay in the directory"
+        }
+        FileStoreError::Journal(OpenError::GaveUpBefore { .. }) => {
+            ": file store should not be opened consecutively with the TruncateUnexpectedEOF option set to true \
+             (-file_truncate_bad_eof)"
         }
         _ => "",
     };

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use seaway_journal::disk::{Disk, real::RealDisk};
 use seaway_journal::{
-    Class, Completion as Finished, Driver, Encryption, Identity, Journal, LogId, MESSAGE_OVERHEAD_BYTES, OpenError,
-    Opened, Options, RecoveredLog, Replay,
+    Class, Completion as Finished, DamagePolicy, Driver, Encryption, Identity, Journal, LogId, MESSAGE_OVERHEAD_BYTES,
+    OpenError, Opened, Options, RecoveredLog, Replay,
 };
 use seaway_streaming::{
     Admission, ChannelId, Head, Lookup, Need, Position, ReadRequest, Records, Refusal, Seek, Ticket, Urgency,
@@ -47,6 +47,8 @@ enum Jobs {
 pub struct FileOptions {
     /// Whether what is acknowledged is synced first (`-file_sync`).
     pub synced: bool,
+    /// Whether what is damaged is given up instead of refused (`-file_truncate_bad_eof`).
+    pub give_up_damage: bool,
     /// How what is written is encrypted; needed for a store that is encrypted.
     pub encryption: Option<Encryption>,
     /// Filled while the store recovers.
@@ -57,6 +59,7 @@ impl Default for FileOptions {
     fn default() -> FileOptions {
         FileOptions {
             synced: true,
+            give_up_damage: false,
             encryption: None,
             progress: Arc::default(),
         }
@@ -114,6 +117,11 @@ impl FileStore {
         let progress = options.progress;
         let options = Options {
             sync: options.synced,
+            damage: if options.give_up_damage {
+                DamagePolicy::CutThere
+            } else {
+                DamagePolicy::Stop
+            },
             encryption: options.encryption,
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             ..Options::new(fresh_identity())

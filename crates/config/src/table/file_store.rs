@@ -189,8 +189,8 @@ pub(super) static ENTRIES: &[Entry] = &[
         &["file_truncate_bad_eof"],
         Bool,
         "false",
-        "Cut a damaged end of a file on recovery",
-        Nothing("a torn end of the journal is always cut and reported"),
+        "Give up what is damaged at a start, keep copies and say what is lost; not twice in a row",
+        Sets(file_truncate_bad_eof),
     ),
 ];
 
@@ -211,5 +211,10 @@ fn crc_polynomial(value: &Value) -> Result<(), String> {
 
 fn file_sync(options: &mut Draft, value: &Value) -> Result<(), String> {
     options.streaming.file_sync = value.is_true();
+    Ok(())
+}
+
+fn file_truncate_bad_eof(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.streaming.give_up_damage = value.is_true();
     Ok(())
 }

@@ -34,7 +34,11 @@ pub trait DiskFile: Send + Sync {
 }
 
 /// Keeps a lock until dropped.
-pub trait DiskLock: Send + Sync {}
+pub trait DiskLock: Send + Sync {
+    /// Whether the file that is locked is still the one under its name: others would otherwise take a lock of their own. True when
+    /// that cannot be told.
+    fn is_in_place(&self) -> bool;
+}
 
 /// Why a lock was not obtained.
 #[derive(Debug)]
@@ -53,6 +57,14 @@ pub trait Disk: Send + Sync {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Whether a file has this name.
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        match self.open(name) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
     /// Renames a file, replacing `to` if it exists. Durable only after [`Disk::sync_directory`].
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file. Durable only after [`Disk::sync_directory`].

@@ -1,37 +1,66 @@
 //! A directory of the operating system: positioned reads and writes, `fdatasync`, `fsync` of the directory, `flock`.
 
 use super::{DirectoryEntry, Disk, DiskFile, DiskLock, LockError};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Modes of what is created: nobody else's business. In a directory that its group may write to, as the members of a
+/// fault-tolerance group with different users share it, the group may read and write the files, too.
+const FILE_MODE: u32 = 0o600;
+const SHARED_FILE_MODE: u32 = 0o660;
+const FOLDER_MODE: u32 = 0o700;
+const GROUP_WRITES: u32 = 0o020;
 
 /// A directory on a local file system.
 pub struct RealDisk {
     path: PathBuf,
     directory: File,
+    file_mode: u32,
 }
 
 impl RealDisk {
-    /// Uses `path`, creating it (and its parents) when it does not exist.
+    /// Uses `path`. When it does not exist it is created, and its parents, durably, for nobody but this user; one that exists keeps
+    /// its modes and its group.
     pub fn new(path: impl Into<PathBuf>) -> io::Result<RealDisk> {
         let path = path.into();
-        if !path.is_dir() {
-            std::fs::create_dir_all(&path)?;
-            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                File::open(parent)?.sync_all()?;
-            }
-        }
+        create_durably(&path)?;
         let directory = File::open(&path)?;
-        Ok(RealDisk { path, directory })
+        let is_shared = directory.metadata()?.mode() & GROUP_WRITES != 0;
+        Ok(RealDisk {
+            path,
+            directory,
+            file_mode: if is_shared { SHARED_FILE_MODE } else { FILE_MODE },
+        })
     }
 
     /// Where the directory is.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Creates a directory and those above it that are missing; each is there after a loss of power.
+fn create_durably(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(Path::new("."));
+    create_durably(parent)?;
+    match DirBuilder::new().mode(FOLDER_MODE).create(path) {
+        // Somebody else was quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        created => created?,
+    }
+    let parent = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    };
+    File::open(parent)?.sync_all()
 }
 
 /// Describes this process for a lock file: `pid 4711, started 2026-11-23T10:00:00Z` (the time of the call).
@@ -83,10 +112,21 @@ impl DiskFile for RealFile {
 }
 
 struct RealLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
-impl DiskLock for RealLock {}
+impl DiskLock for RealLock {
+    fn is_in_place(&self) -> bool {
+        let (Ok(locked), named) = (self.file.metadata(), std::fs::metadata(&self.path)) else {
+            return true;
+        };
+        match named {
+            Ok(named) => (locked.dev(), locked.ino()) == (named.dev(), named.ino()),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+}
 
 impl Disk for RealDisk {
     fn list(&self, folder: &str) -> io::Result<Vec<DirectoryEntry>> {
@@ -112,6 +152,7 @@ impl Disk for RealDisk {
             .read(true)
             .write(true)
             .create_new(true)
+            .mode(self.file_mode)
             .open(self.path.join(name))?;
         Ok(Arc::new(RealFile(file)))
     }
@@ -120,6 +161,10 @@ impl Disk for RealDisk {
         Ok(Arc::new(RealFile(
             OpenOptions::new().read(true).write(true).open(self.path.join(name))?,
         )))
+    }
+
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        self.path.join(name).try_exists()
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -146,6 +191,7 @@ impl Disk for RealDisk {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(self.file_mode)
             .open(self.path.join(name))
             .map_err(LockError::Io)?;
         match file.try_lock() {
@@ -165,13 +211,58 @@ impl Disk for RealDisk {
             file.write_all(b"\n")
         };
         write(&mut file).map_err(LockError::Io)?;
-        Ok(Box::new(RealLock { _file: file }))
+        let path = self.path.join(name);
+        Ok(Box::new(RealLock { file, path }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).map_or(0, |metadata| metadata.mode() & 0o7777)
+    }
+
+    #[test]
+    fn what_is_created_is_nobody_elses_business_and_what_is_there_stays_as_it_is() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("x/y/z");
+        let disk = RealDisk::new(&path)?;
+        drop(disk.create("a")?);
+        assert!(disk.lock("l", "me").is_ok());
+        for created in ["x", "x/y", "x/y/z"] {
+            assert_eq!(mode(&folder.path().join(created)), 0o700, "{created}");
+        }
+        assert_eq!((mode(&path.join("a")), mode(&path.join("l"))), (0o600, 0o600));
+        // A directory for a group.
+        let shared = folder.path().join("shared");
+        std::fs::create_dir(&shared)?;
+        std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o2770))?;
+        drop(RealDisk::new(&shared)?.create("a")?);
+        assert_eq!(mode(&shared), 0o2770);
+        assert_eq!(mode(&shared.join("a")) & 0o600, 0o600);
+        assert_eq!(mode(&shared.join("a")) & 0o007, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_lock_whose_file_was_removed_or_replaced_is_not_in_place() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let disk = RealDisk::new(folder.path().join("data"))?;
+        let Ok(lock) = disk.lock("l", "me") else {
+            return Err(io::Error::other("not locked"));
+        };
+        assert!(lock.is_in_place() && disk.exists("l")?);
+        std::fs::remove_file(disk.path().join("l"))?;
+        assert!(!lock.is_in_place() && !disk.exists("l")?);
+        std::fs::write(disk.path().join("l"), b"another")?;
+        assert!(!lock.is_in_place());
+        std::fs::remove_dir_all(disk.path())?;
+        assert!(!lock.is_in_place());
+        Ok(())
+    }
 
     #[test]
     fn civil_times() {

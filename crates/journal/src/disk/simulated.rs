@@ -217,6 +217,11 @@ impl SimulatedDisk {
         state.durable_names.remove(name);
     }
 
+    /// Removes a lock's file under the process that holds it.
+    pub fn unlock(&self, name: &str) {
+        self.state().locks.remove(name);
+    }
+
     /// An independent copy of this disk as it is now, with other luck.
     pub fn fork(&self, seed: u64) -> SimulatedDisk {
         let copy = SimulatedDisk::new(seed);
@@ -475,7 +480,14 @@ struct SimulatedLock {
     boot: u64,
 }
 
-impl DiskLock for SimulatedLock {}
+impl DiskLock for SimulatedLock {
+    fn is_in_place(&self) -> bool {
+        let state = self.disk.state();
+        let is_held = state.locks.get(&self.name).is_some_and(|(boot, _)| *boot == self.boot);
+        // A machine without power tells nothing.
+        is_held || state.crashed || state.boot != self.boot
+    }
+}
 
 impl Drop for SimulatedLock {
     fn drop(&mut self) {
@@ -553,6 +565,14 @@ impl Disk for SimulatedDisk {
             inode,
             boot: state.boot,
         }))
+    }
+
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        let state = self.state();
+        if state.crashed {
+            return Err(crashed());
+        }
+        Ok(state.live_names.contains_key(name))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -109,19 +109,24 @@ impl Index {
                 break;
             };
             let Some(state) = self.logs.get_mut(log) else { continue };
+            let (first, recent_first) = (state.first, state.recent_first());
             let Some(window) = state.window.as_mut() else { continue };
-            if window.next() < state.first {
+            if window.next() < first {
                 // A trim went past all that was read ahead.
                 window.entries.clear();
             }
             if window.entries.is_empty() {
-                window.first = state.first;
+                window.first = first;
             }
             let (from, wanted) = (window.next(), window.wanted);
             let wanted_for = WindowUse::Head(window.generation);
             let Some(range) = state.range_index(from).map(|index| state.ranges[index]) else {
-                // Everything from here on is in memory.
-                self.finish_window(log, completions);
+                // Everything from here on is in memory, or was given up.
+                if from < recent_first {
+                    self.lose_window(log, from, completions);
+                } else {
+                    self.finish_window(log, completions);
+                }
                 continue;
             };
             let count = u64::from(wanted).min(range.last - from + 1) as u32;
@@ -192,6 +197,15 @@ impl Index {
         state.bytes -= gone;
         segments.release(range.segment, gone, 0, at);
         self.logs.bytes -= gone;
+    }
+
+    /// The message with which the window begins was given up.
+    fn lose_window(&mut self, log: LogId, from: u64, completions: &mut Vec<Completion>) {
+        if let Some(window) = self.logs.get_mut(log).and_then(|state| state.window.as_mut()) {
+            window.awaited = false;
+        }
+        completions.push(Completion::HeadUnreadable(log, ReadError::lost(log, from)));
+        self.finish_window(log, completions);
     }
 
     fn finish_window(&mut self, log: LogId, completions: &mut Vec<Completion>) {

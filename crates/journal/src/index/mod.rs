@@ -19,6 +19,8 @@ use std::collections::vec_deque;
 pub(crate) enum Located<'a> {
     /// There are none.
     Nowhere,
+    /// They were given up: the first of them.
+    Lost(u64),
     /// In segments without a directory: their ordinals in the record log.
     Recent(vec_deque::Iter<'a, u32>),
     /// In a sealed segment: its number, and which entries of its directory.
@@ -43,6 +45,13 @@ pub(crate) enum Found {
     /// Its ordinal in the record log.
     Recent(u32),
     Stored,
+}
+
+/// Messages that a log should have and that are in no segment.
+pub(crate) struct Hole {
+    pub(crate) log: LogId,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
 }
 
 /// See the module's documentation.
@@ -135,7 +144,7 @@ impl Index {
             return Located::Recent(state.recent.range(start as usize..));
         }
         let Some(index) = state.range_index(from) else {
-            return Located::Nowhere;
+            return Located::Lost(from);
         };
         let range = &state.ranges[index];
         let span = Span {
@@ -305,19 +314,23 @@ impl Index {
         }
     }
 
-    /// Counts what is live. `Err` names the first message that is in no segment.
-    pub(crate) fn restored(&mut self) -> Result<(), (LogId, u64)> {
+    /// Counts what is live; the messages that are in no segment.
+    pub(crate) fn restored(&mut self) -> Vec<Hole> {
         let (mut total, mut messages) = (0, 0);
+        let mut holes = Vec::new();
         for log in self.logs.iter_mut() {
             let mut next = log.first;
-            for range in &log.ranges {
-                if range.first > next {
-                    break;
+            let end = log.last + 1;
+            let starts = log.ranges.iter().map(|range| (range.first, range.last + 1));
+            for (first, behind) in starts.chain([(end, end)]) {
+                if first > next {
+                    holes.push(Hole {
+                        log: log.id,
+                        from: next,
+                        to: first - 1,
+                    });
                 }
-                next = range.last + 1;
-            }
-            if next <= log.last {
-                return Err((log.id, next));
+                next = next.max(behind);
             }
             log.bytes = log.ranges.iter().map(logs::Range::live_bytes).sum();
             total += log.bytes;
@@ -325,6 +338,6 @@ impl Index {
         }
         self.logs.bytes = total;
         self.logs.messages = messages;
-        Ok(())
+        holes
     }
 }

@@ -7,11 +7,11 @@ mod upkeep;
 
 use crate::checkpoints::{CheckpointError, Checkpoints};
 use crate::completion::Completion;
-use crate::disk::DiskLock;
+use crate::disk::{Disk, DiskLock};
 use crate::error::Refusal;
-use crate::format::Identity;
+use crate::format::{Identity, encode_end, end_name, epoch_name};
 use crate::index::Index;
-use crate::job::{Job, JobKind, Outcome, OutcomeKind};
+use crate::job::{Claim, Job, JobKind, Outcome, OutcomeKind, write_whole};
 use crate::names::{LogId, Position};
 use crate::options::{Class, Options, Urgency};
 use crate::reads::Reads;
@@ -21,6 +21,7 @@ use crate::scope::Scope;
 use crate::segments::SegmentSet;
 use crate::statistics::Statistics;
 use rewriting::Rewriter;
+use std::sync::Arc;
 use upkeep::Upkeep;
 
 /// A write-ahead log shared by many message logs. See the crate's documentation for how it is driven.
@@ -39,7 +40,8 @@ pub struct Journal {
     statistics: Statistics,
     /// Only what is appended still goes to the disk.
     closing: bool,
-    lock: Option<Box<dyn DiskLock>>,
+    /// What shows that the directory is this start's; none once it was closed.
+    claim: Option<Arc<Claim>>,
 }
 
 /// What a start found, of which a journal is made.
@@ -55,6 +57,10 @@ pub(crate) struct Parts {
 
 impl Journal {
     pub(crate) fn assemble(parts: Parts) -> Journal {
+        let claim = Arc::new(Claim {
+            lock: parts.lock,
+            epoch_name: epoch_name(parts.scope.epoch),
+        });
         let mut journal = Journal {
             scope: parts.scope,
             options: parts.options,
@@ -69,7 +75,7 @@ impl Journal {
             poisoned: None,
             statistics: Statistics::default(),
             closing: false,
-            lock: Some(parts.lock),
+            claim: Some(claim),
         };
         journal.maintain();
         journal
@@ -202,7 +208,7 @@ impl Journal {
             let open = self.records.open_number();
             let kind = self
                 .records
-                .next_commit()
+                .next_commit(self.claim.as_ref())
                 .or_else(|| self.next_upkeep())
                 .or_else(|| self.next_reader_job());
             match kind {
@@ -341,8 +347,22 @@ impl Journal {
         self.closing = true;
     }
 
-    /// Takes the lock out of the journal, so that it can outlive jobs that still run.
-    pub(crate) fn take_lock(&mut self) -> Option<Box<dyn DiskLock>> {
-        self.lock.take()
+    /// Leaves word of where everything ends, so that the next start can tell damage there from an interrupted write. For an orderly
+    /// stop, when nothing is under way any more; says whether there was anything to be sure of.
+    pub fn mark_end(&mut self, disk: &dyn Disk) -> bool {
+        let is_sure = self.poisoned.is_none() && self.options.sync && self.durable() == self.appended();
+        if !is_sure {
+            return false;
+        }
+        self.closing = true;
+        let end = self.records.fill_start();
+        let bytes = encode_end(&self.scope.identity, self.scope.epoch, end);
+        // Without it an interrupted write is what damage at the end is taken for, as after a kill.
+        write_whole(disk, &end_name(self.scope.epoch), &bytes).is_ok()
+    }
+
+    /// Gives the directory up: nothing is written any more, and others may open it.
+    pub(crate) fn release_claim(&mut self) {
+        self.claim = None;
     }
 }

@@ -15,7 +15,7 @@ use crate::reads::SeekRequest;
 use std::io;
 
 enum Resolved {
-    Now(Messages),
+    Now(Result<Messages, ReadError>),
     /// In a segment with this number.
     Job(u64, Locate, u64),
 }
@@ -52,7 +52,7 @@ impl Journal {
     /// Asks for messages; `Completion::Read` answers.
     pub fn read(&mut self, request: ReadRequest) {
         match self.resolve(&request) {
-            Resolved::Now(messages) => self.answer(&request, Ok(messages)),
+            Resolved::Now(messages) => self.answer(&request, messages),
             Resolved::Job(..) => self.reads.push(request),
         }
     }
@@ -80,7 +80,8 @@ impl Journal {
         let count = request.messages_max.clamp(1, READ_MESSAGES_MAX);
         let bytes_max = request.bytes_max.min(READ_BYTES_MAX) as u64;
         match self.index.locate(request.log, request.from, count as u64) {
-            Located::Nowhere => Resolved::Now(Messages::whole(Fetched::default())),
+            Located::Nowhere => Resolved::Now(Ok(Messages::whole(Fetched::default()))),
+            Located::Lost(sequence) => Resolved::Now(Err(ReadError::lost(request.log, sequence))),
             Located::Recent(ordinals) => self.resolve_recent(request.log, ordinals.take(count), bytes_max),
             Located::Stored(segment, span) => {
                 let source = self.segments.source(segment);
@@ -127,7 +128,7 @@ impl Journal {
             }
         }
         if places.is_empty() {
-            return Resolved::Now(Messages::whole(fetched));
+            return Resolved::Now(Ok(Messages::whole(fetched)));
         }
         Resolved::Job(places_segment, Locate::Known(places), bytes_max)
     }
@@ -143,7 +144,7 @@ impl Journal {
     pub(super) fn next_read(&mut self) -> Option<JobKind> {
         while let Some(mut request) = self.reads.pop() {
             match self.resolve(&request) {
-                Resolved::Now(messages) => self.answer(&request, Ok(messages)),
+                Resolved::Now(messages) => self.answer(&request, messages),
                 Resolved::Job(segment, locate, bytes_max) => {
                     let first = self.index.bounds(request.log).map_or(0, |bounds| bounds.first);
                     request.from = request.from.max(first);

@@ -3,7 +3,7 @@
 use super::RecordLog;
 use crate::disk::DiskFile;
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader};
-use crate::job::JobKind;
+use crate::job::{Claim, JobKind};
 use crate::limits::BATCH_BYTES_MAX;
 use crate::names::Position;
 use crate::options::Options;
@@ -150,11 +150,12 @@ impl RecordLog {
         sealing.file.as_ref()
     }
 
-    /// The next write and sync; one at a time.
-    pub(crate) fn next_commit(&mut self) -> Option<JobKind> {
+    /// The next write and sync; one at a time. Without a claim to the directory there is none.
+    pub(crate) fn next_commit(&mut self, claim: Option<&Arc<Claim>>) -> Option<JobKind> {
         if self.stopped || self.batches.in_flight.is_some() {
             return None;
         }
+        let claim = Arc::clone(claim?);
         if self.batches.closed.is_empty() && self.batches.submit_wanted {
             self.close_batch();
             self.batches.submit_wanted = false;
@@ -169,6 +170,7 @@ impl RecordLog {
             offset,
             bytes,
             sync: self.batches.sync,
+            claim,
         })
     }
 

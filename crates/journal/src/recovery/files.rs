@@ -3,7 +3,7 @@
 use super::{damaged, io_error};
 use crate::disk::{DirectoryEntry, Disk};
 use crate::error::OpenError;
-use crate::format::{EpochFile, FileName, SegmentId, epoch_name};
+use crate::format::{Cut, EpochFile, FileName, SegmentId, decode_end, end_name, epoch_name};
 use std::collections::BTreeMap;
 
 /// The journal's files by kind.
@@ -19,6 +19,14 @@ pub(crate) struct Files {
     pub(crate) checkpoints: Vec<(u64, u64)>,
     /// Length of the largest checkpoint.
     checkpoint_bytes: u64,
+    /// Where the newest epoch was ended in an orderly way, if it was.
+    pub(crate) end: Option<Cut>,
+    /// Files that say where some epoch was ended.
+    pub(crate) ends: Vec<String>,
+    /// Segments that were set aside, and copies of what was cut.
+    pub(crate) cut: Vec<String>,
+    /// The last start gave something up.
+    pub(crate) given_up: bool,
     /// Unfinished files.
     pub(crate) obsolete: Vec<String>,
     pub(crate) remarks: Vec<String>,
@@ -82,6 +90,8 @@ impl Files {
             match FileName::parse(&name) {
                 _ if entry.is_folder => files.remarks.push(format!("{name} is not part of the journal")),
                 FileName::Lock => {}
+                FileName::GivenUp => files.given_up = true,
+                FileName::End(_) => files.ends.push(name),
                 FileName::Epoch(epoch) => epochs.push(epoch),
                 FileName::Segment(id) => {
                     files.note(id);
@@ -97,7 +107,10 @@ impl Files {
                     files.checkpoints.push((position, epoch));
                 }
                 FileName::Unfinished => files.obsolete.push(name),
-                FileName::Cut => files.remarks.push(format!("{name} was set aside earlier")),
+                FileName::Cut => {
+                    files.remarks.push(format!("{name} was set aside earlier"));
+                    files.cut.push(name);
+                }
                 FileName::Unknown => files.remarks.push(format!("{name} is not part of the journal")),
             }
         }
@@ -120,6 +133,7 @@ impl Files {
         }
         files.checkpoints.sort_unstable();
         files.check()?;
+        files.read_end(disk)?;
         Ok(files)
     }
 
@@ -138,6 +152,23 @@ impl Files {
         let without = |(id, _): &(&SegmentId, &u64)| !self.directories.contains_key(id);
         let segments: u64 = self.segments.iter().filter(without).map(|(_, length)| length).sum();
         self.checkpoint_bytes + directories + segments
+    }
+
+    /// Reads where the newest epoch was ended. A file that is damaged says nothing.
+    fn read_end(&mut self, disk: &dyn Disk) -> Result<(), OpenError> {
+        let Some((identity, epoch)) = self.newest_epoch().map(|epoch| (epoch.identity, epoch.epoch)) else {
+            return Ok(());
+        };
+        let name = end_name(epoch);
+        if !self.ends.contains(&name) {
+            return Ok(());
+        }
+        let bytes = read_small(disk, &name)?;
+        match decode_end(&bytes, &identity, epoch) {
+            Ok(end) => self.end = Some(end),
+            Err(reason) => self.remarks.push(format!("{name}: {reason}; it counts for nothing")),
+        }
+        Ok(())
     }
 
     /// Every file belongs to an epoch that was opened, and all to one journal.
@@ -185,13 +216,19 @@ impl Files {
 
 fn read_epoch(disk: &dyn Disk, epoch: u64) -> Result<EpochFile, OpenError> {
     let name = epoch_name(epoch);
-    let file = disk.open(&name).map_err(io_error(format!("open {name}")))?;
-    let length = file.length().map_err(io_error(format!("read {name}")))?;
-    let mut bytes = vec![0; length.min(4_096) as usize];
-    file.read_at(&mut bytes, 0).map_err(io_error(format!("read {name}")))?;
+    let bytes = read_small(disk, &name)?;
     let content = EpochFile::decode(&bytes).map_err(|reason| damaged(&name, 0, reason))?;
     if content.epoch != epoch {
         return Err(damaged(name, 32, format!("the file opens epoch {}", content.epoch)));
     }
     Ok(content)
+}
+
+/// The content of a small file, or the beginning of one that should be small.
+fn read_small(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, OpenError> {
+    let file = disk.open(name).map_err(io_error(format!("open {name}")))?;
+    let length = file.length().map_err(io_error(format!("read {name}")))?;
+    let mut bytes = vec![0; length.min(4_096) as usize];
+    file.read_at(&mut bytes, 0).map_err(io_error(format!("read {name}")))?;
+    Ok(bytes)
 }

@@ -6,6 +6,7 @@ use crate::directory::{Directory, Run, Source, read_summary};
 use crate::error::OpenError;
 use crate::format::{Cut, SegmentId};
 use crate::job::write_directory;
+use crate::limits::HOLES_TOLD_MAX;
 use std::io;
 use std::sync::Arc;
 
@@ -18,10 +19,22 @@ impl Recovery<'_> {
             self.work.done += self.files.directories.get(&id).copied().unwrap_or(0);
             self.work.tell(replay);
         }
-        self.index.restored().map_err(|(log, missing)| {
-            let reason = format!("message {missing} of log {} is in no segment", log.0);
-            damaged("the journal", 0, reason)
-        })
+        let missing = self.index.restored();
+        if let Some(first) = missing.first().filter(|_| !self.tolerates_holes()) {
+            let (log, from) = (first.log.0, first.from);
+            let reason = format!("message {from} of log {log} is in no segment");
+            return Err(damaged("the journal", 0, reason));
+        }
+        let shown = missing.iter().take(HOLES_TOLD_MAX);
+        self.remarks.extend(shown.map(|hole| {
+            let (log, from, to) = (hole.log.0, hole.from, hole.to);
+            format!("messages {from} to {to} of log {log} are lost")
+        }));
+        if missing.len() > HOLES_TOLD_MAX {
+            let more = missing.len() - HOLES_TOLD_MAX;
+            self.remarks.push(format!("messages are lost at {more} more places"));
+        }
+        Ok(())
     }
 
     fn index_segment(&mut self, id: SegmentId, cut: Cut) -> Result<(), OpenError> {

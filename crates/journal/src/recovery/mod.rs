@@ -11,13 +11,14 @@ use crate::directory::Directory;
 use crate::disk::{Disk, DiskLock, LockError};
 use crate::encryption::{KeyError, Keys};
 use crate::error::OpenError;
-use crate::format::{Cut, EpochFile, Identity, LOCK_NAME, SegmentId, epoch_name};
+use crate::format::{Cut, EpochFile, GIVEN_UP_NAME, Identity, LOCK_NAME, SegmentId, epoch_name};
 use crate::index::Index;
 use crate::job::{PrepareJob, prepare, write_whole};
 use crate::journal::{Journal, Parts};
+use crate::limits::PIECE_BYTES;
 use crate::limits::{SEGMENT_BYTES_FIRST, SEGMENT_BYTES_FULL_DISK, SEGMENT_BYTES_MIN};
 use crate::names::{LogId, Position};
-use crate::options::Options;
+use crate::options::{DamagePolicy, Options};
 use crate::record_log::{FirstSegment, RecordLog};
 use crate::scope::Scope;
 use crate::segments::SegmentSet;
@@ -135,6 +136,19 @@ pub(crate) struct Recovery<'a> {
     pub(crate) keys: Option<Arc<Keys>>,
     /// The readable body of the record that is being replayed.
     pub(crate) body: Vec<u8>,
+    /// What lies behind damage that is given up: nothing is touched before all was read.
+    pub(crate) given_up: GivenUp,
+}
+
+/// What a start gives up.
+#[derive(Default)]
+pub(crate) struct GivenUp {
+    /// The segment that is cut, of which a copy is kept.
+    pub(crate) cut: Option<SegmentId>,
+    /// Segments that are set aside.
+    pub(crate) segments: Vec<SegmentId>,
+    /// Records between what was read and the next position are missing.
+    pub(crate) gap: bool,
 }
 
 /// What is wrong with an encrypted file in a journal that is not.
@@ -184,6 +198,7 @@ impl Journal {
                     last.id.file_name()
                 )))?;
         }
+        recovery.keep_what_is_given_up()?;
         let epoch = recovery.open_epoch(tail.end)?;
         // Before directories are written: they can wait in memory when the disk is full, records cannot.
         let first = recovery.first_segment(epoch, tail.end)?;
@@ -249,6 +264,11 @@ impl<'a> Recovery<'a> {
             LockError::Io(error) => io_error("lock the journal")(error),
         })?;
         let files = Files::list(disk)?;
+        if files.given_up && options.damage == DamagePolicy::CutThere {
+            return Err(OpenError::GaveUpBefore {
+                witness: GIVEN_UP_NAME.to_owned(),
+            });
+        }
         let identity = files.newest_epoch().map_or(options.identity, |epoch| epoch.identity);
         let keys = if files.newest_epoch() == peeked.as_ref() {
             early_keys
@@ -267,6 +287,7 @@ impl<'a> Recovery<'a> {
             work: Work::default(),
             keys,
             body: Vec::new(),
+            given_up: GivenUp::default(),
         };
         recovery.work.total = recovery.files.bytes_to_read();
         Ok((recovery, lock))
@@ -281,9 +302,17 @@ impl Recovery<'_> {
             identity: self.identity,
             epoch,
             synced: self.options.sync,
+            gap: self.given_up.gap,
+            // Once some are missing they stay so; a start without them is the exception that the operator asked for.
+            holes: self.tolerates_holes(),
             cut,
             encryption: self.keys.as_ref().map(|keys| keys.header),
         };
+        let gives_up = self.options.damage == DamagePolicy::CutThere;
+        if gives_up {
+            // Durable with the epoch.
+            write_whole(self.disk, GIVEN_UP_NAME, b"").map_err(io_error("note what is given up"))?;
+        }
         let mut changed = !self.files.obsolete.is_empty();
         // They never counted, and may be all the space there is.
         for name in &self.files.obsolete {
@@ -295,6 +324,12 @@ impl Recovery<'_> {
             changed = true;
             self.disk.remove(name).map_err(io_error(format!("remove {name}")))
         };
+        if self.files.given_up && !gives_up {
+            remove(GIVEN_UP_NAME)?;
+        }
+        for name in &self.files.ends {
+            remove(name)?;
+        }
         let beyond: Vec<SegmentId> = self
             .files
             .segments
@@ -330,6 +365,53 @@ impl Recovery<'_> {
             self.disk.sync_directory().map_err(io_error("sync the directory"))?;
         }
         Ok(epoch)
+    }
+
+    /// Whether a start goes on although messages are in no segment.
+    pub(crate) fn tolerates_holes(&self) -> bool {
+        let before = self.files.newest_epoch().is_some_and(|epoch| epoch.holes);
+        before || self.options.damage == DamagePolicy::CutThere
+    }
+
+    /// Sets segments behind the damage aside and keeps a copy of the one that is cut.
+    fn keep_what_is_given_up(&mut self) -> Result<(), OpenError> {
+        if let Some(id) = self.given_up.cut {
+            self.copy_cut(id)?;
+        }
+        if self.given_up.segments.is_empty() {
+            return Ok(());
+        }
+        for id in std::mem::take(&mut self.given_up.segments) {
+            let name = id.file_name();
+            let aside = format!("{name}.cut");
+            self.disk
+                .rename(&name, &aside)
+                .map_err(io_error(format!("set {name} aside")))?;
+            self.remarks
+                .push(format!("{name} lies behind the damage and was set aside as {aside}"));
+        }
+        self.disk.sync_directory().map_err(io_error("sync the directory"))
+    }
+
+    fn copy_cut(&mut self, id: SegmentId) -> Result<(), OpenError> {
+        let name = id.file_name();
+        let copy = format!("{name}.cut");
+        if self.files.cut.contains(&copy) {
+            // What an earlier start kept holds more.
+            return Ok(());
+        }
+        let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
+        let length = file.length().map_err(io_error(format!("read {name}")))?;
+        let mut pieces = Vec::new();
+        for offset in (0..length).step_by(PIECE_BYTES) {
+            let start = pieces.len();
+            pieces.resize(start + (length - offset).min(PIECE_BYTES as u64) as usize, 0);
+            file.read_at(&mut pieces[start..], offset)
+                .map_err(io_error(format!("read {name}")))?;
+        }
+        write_whole(self.disk, &copy, &pieces).map_err(io_error(format!("write {copy}")))?;
+        self.remarks.push(format!("{name} as it was is kept as {copy}"));
+        Ok(())
     }
 
     fn tell_logs(&self, replay: &mut dyn Replay) {

@@ -99,14 +99,26 @@ impl Recovery<'_> {
             last_offset: 0,
             last: None,
         };
-        let mut report = None;
+        let (mut report, mut jumped_to) = (None, None);
         for (index, id) in ids.iter().enumerate() {
             let start = if start.segment == id.number {
                 start.offset
             } else {
                 u64::from(SEGMENT_HEADER_BYTES)
             };
-            let loaded = self.load(*id)?;
+            let end = self.end_before(*id, reader.end);
+            if end != reader.end {
+                jumped_to = Some(end.position);
+                reader.end = end;
+            }
+            let loaded = match self.load(*id) {
+                Err(OpenError::Damaged { file, offset, reason }) if !self.stops_at_damage() => {
+                    self.give_up_segments(&ids[index..]);
+                    report = Some(CutReport { file, offset, reason });
+                    break;
+                }
+                loaded => loaded?,
+            };
             self.make_durable(&loaded)?;
             self.work.done += loaded.bytes.len() as u64;
             let before = reader.end;
@@ -122,7 +134,9 @@ impl Recovery<'_> {
                 }
             }
         }
-        self.check_end(checkpoint, &reader, known, report.as_ref())?;
+        // Nothing came after what an earlier start gave up: the next epoch has to say it again.
+        self.given_up.gap = jumped_to == Some(reader.end.position);
+        self.check_end(checkpoint, &mut reader, known, report.as_ref())?;
         Ok(TailRead {
             end: reader.end,
             records: reader.records,
@@ -141,6 +155,19 @@ impl Recovery<'_> {
         file.sync_data()
     }
 
+    /// The end of everything before a segment: what was read, unless the start that began its epoch gave up what is missing.
+    fn end_before(&self, id: SegmentId, read: Cut) -> Cut {
+        let epochs = &self.files.epochs;
+        let opened = epochs.iter().find(|epoch| epoch.epoch == id.epoch && epoch.gap);
+        match opened {
+            Some(epoch) if epoch.cut.position > read.position => Cut {
+                position: epoch.cut.position,
+                ..read
+            },
+            _ => read,
+        }
+    }
+
     /// The tail begins where it must.
     fn check_first(&self, checkpoint: Option<&CheckpointRead>, first: Option<&SegmentId>) -> Result<(), OpenError> {
         let Some(checkpoint) = checkpoint else { return Ok(()) };
@@ -156,23 +183,40 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// The tail reached as far as others recorded that it did.
+    /// The tail reached as far as others recorded that it did; or it goes on behind what is given up.
     fn check_end(
-        &self,
+        &mut self,
         checkpoint: Option<&CheckpointRead>,
-        reader: &Reader,
+        reader: &mut Reader,
         known: Cut,
         report: Option<&CutReport>,
     ) -> Result<(), OpenError> {
         let end = reader.end.position;
+        let ended = self.files.end.map_or(0, |end| end.position);
         let requires = checkpoint
             .map_or(0, |checkpoint| checkpoint.requires)
-            .max(known.position);
-        if end < requires && self.stops_at_damage() {
+            .max(known.position)
+            .max(ended);
+        if end >= requires {
+            return Ok(());
+        }
+        if self.stops_at_damage() {
             let (file, offset) = report.map_or(("the journal".to_owned(), 0), |cut| (cut.file.clone(), cut.offset));
-            let reason = format!("the records from position {end} to {requires} are missing");
+            let so = if ended == requires {
+                "the server was stopped in an orderly way, so this was no interrupted write: "
+            } else {
+                ""
+            };
+            let reason = format!("{so}the records from position {end} to {requires} are missing or damaged");
             return Err(damaged(file, offset, reason));
         }
+        let lost = requires - end;
+        self.remarks.push(format!(
+            "{lost} records, from position {end} on, are lost and were given up"
+        ));
+        // Positions are never used twice: the checkpoint may know of these.
+        self.given_up.gap = true;
+        reader.end.position = requires;
         Ok(())
     }
 
@@ -303,6 +347,7 @@ impl Recovery<'_> {
                 }
                 Verdict::TornTail => {
                     self.finish_segment(loaded, offset, first_position, reader, details);
+                    self.keep_cut(loaded.id);
                     let reason = "the last write was interrupted".to_owned();
                     return Ok(SegmentEnd::Stop(Some(CutReport {
                         file: name,
@@ -315,7 +360,8 @@ impl Recovery<'_> {
                         return Err(damaged(name, offset as u64, reason));
                     }
                     self.finish_segment(loaded, offset, first_position, reader, details);
-                    self.set_aside(later)?;
+                    self.give_up_segments(later);
+                    self.keep_cut(loaded.id);
                     let reason = format!("{reason}; everything from here on was given up");
                     return Ok(SegmentEnd::Stop(Some(CutReport {
                         file: name,
@@ -557,18 +603,20 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn set_aside(&mut self, later: &[SegmentId]) -> Result<(), OpenError> {
-        for id in later {
-            let name = id.file_name();
-            let aside = format!("{name}.cut");
-            self.disk
-                .rename(&name, &aside)
-                .map_err(io_error(format!("set {name} aside")))?;
+    /// Leaves segments out of everything; they are set aside when all was read.
+    fn give_up_segments(&mut self, ids: &[SegmentId]) {
+        for id in ids {
             self.files.segments.remove(id);
-            self.remarks
-                .push(format!("{name} lies behind the damage and was set aside as {aside}"));
+            self.files.numbers_seen = self.files.numbers_seen.max(id.number);
         }
-        self.disk.sync_directory().map_err(io_error("sync the directory"))
+        self.given_up.segments.extend_from_slice(ids);
+    }
+
+    /// When the operator gives up what is damaged, a copy of it stays.
+    fn keep_cut(&mut self, id: SegmentId) {
+        if self.options.damage == DamagePolicy::CutThere {
+            self.given_up.cut = Some(id);
+        }
     }
 }
 
