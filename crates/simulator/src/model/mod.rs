@@ -31,7 +31,8 @@ use answers::Expected;
 use state::State;
 
 /// What a refusal says after the store has failed for good.
-pub(crate) const POISONED: &str = "the store failed and takes nothing more";
+pub(crate) const POISONED: &str =
+    "the store failed and takes nothing more; the outcome of what waited for it is unknown";
 
 /// What the input at hand is about.
 #[derive(Debug, Default)]
