@@ -38,6 +38,11 @@ class Subscriptions:
             self.log.add(ACK, sub_update(sub_id, sequence), ("ack", sub_id, sequence))
         elif choice < 0.95:
             self.update()
+        elif random.random() < 0.2:
+            # Of one whose other records are gone; its ID is still never given out again.
+            self.next_id += random.randrange(1, 4)
+            self.log.add(DELETE, number(1, self.next_id), ("delete", self.next_id))
+            self.next_id += 1
         else:
             sub_id = random.choice(list(self.live))
             del self.live[sub_id]
@@ -72,7 +77,11 @@ class Subscriptions:
             # The group stays when its last member has gone.
             sub["client_id"] = ""
         sub["last_sent"] = max(sub["last_sent"], self.random.randrange(0, self.last_sequence + 1))
-        self.log.add(UPDATE, sub_state(sub), ("update", dict(sub)))
+        written = dict(sub)
+        if self.random.random() < 0.2:
+            # A position that was passed since: the highest counts.
+            written["last_sent"] = self.random.randrange(0, sub["last_sent"] + 1)
+        self.log.add(UPDATE, sub_state(written), ("update", written))
 
     # What must be found.
 
