@@ -48,6 +48,18 @@ struct Left {
 }
 
 impl Left {
+    fn in_words(self, of: &str) -> String {
+        let one = |count: u64| if count == 1 { "" } else { "s" };
+        format!(
+            "{} channel{} of {of}, with {} message{} and {} bytes",
+            self.channels,
+            one(self.channels),
+            self.messages,
+            one(self.messages),
+            self.bytes
+        )
+    }
+
     fn add(&mut self, channel: &Value) {
         let number = |name: &str| channel[name].as_u64().unwrap_or(0);
         self.channels += 1;
@@ -164,24 +176,17 @@ impl Host {
 }
 
 fn told(address: &str, ours: Left, earlier: Left, room: Room) -> String {
-    let mut text = format!(
-        "Left on {address}: {} channels of this load, with {} messages and {} bytes",
-        ours.channels, ours.messages, ours.bytes
-    );
+    let mut text = format!("Left on {address}: {}", ours.in_words("this load"));
     if earlier.channels > 0 {
-        let _ = write!(
-            text,
-            "; {} channels of earlier loads, with {} messages and {} bytes",
-            earlier.channels, earlier.messages, earlier.bytes
-        );
+        let _ = write!(text, "; {}", earlier.in_words("earlier loads"));
     }
     let _ = match room.channels_max {
         0 => write!(text, ". "),
         most => write!(
             text,
-            ". They are {} of the {} channels that count against its limit of {most}. ",
-            ours.channels + earlier.channels,
-            room.channels
+            ". Of its channels, at most {most}, {} are there, and {} of them the loads' own. ",
+            room.channels,
+            ours.channels + earlier.channels
         ),
     };
     text += &match room.inactivity {
@@ -218,7 +223,7 @@ mod tests {
         for part in [
             "Left on a:1: 3 channels of this load, with 1000 messages and 128000 bytes",
             "2 channels of earlier loads",
-            "5 of the 9 channels that count against its limit of 100",
+            "Of its channels, at most 100, 9 are there, and 5 of them the loads' own",
             "\"bench.>\" in its configuration",
         ] {
             assert!(text.contains(part), "{part:?} in {text}");
@@ -226,7 +231,7 @@ mod tests {
         room.channels_max = 0;
         room.inactivity = Duration::from_secs(60);
         let text = told("a:1", ours, Left::default(), room);
-        assert!(!text.contains("limit of") && !text.contains("earlier"), "{text}");
+        assert!(!text.contains("at most") && !text.contains("earlier"), "{text}");
         assert!(
             text.ends_with("The server removes channels that are idle for 60s."),
             "{text}"
