@@ -116,6 +116,8 @@ func dueAtRestart() {
 	publish(client, channel, "1")
 	expect(received, 1, "1", false)
 	due := time.Now().Add(wait)
+	// What was delivered is recorded at the latest with the commit after the one under way.
+	publish(client, "due.go.barrier", "one", "two")
 	serverControl("kill")
 	waitFor("the message to fall due", func() bool { return time.Now().After(due) })
 	serverControl("start")
