@@ -184,7 +184,7 @@ fn told(address: &str, ours: Left, earlier: Left, room: Room) -> String {
         0 => write!(text, ". "),
         most => write!(
             text,
-            ". Of its channels, at most {most}, {} are there, and {} of them the loads' own. ",
+            ". The server has {} channels of at most {most}; {} of them are the loads' own. ",
             room.channels,
             ours.channels + earlier.channels
         ),
@@ -223,7 +223,7 @@ mod tests {
         for part in [
             "Left on a:1: 3 channels of this load, with 1000 messages and 128000 bytes",
             "2 channels of earlier loads",
-            "Of its channels, at most 100, 9 are there, and 5 of them the loads' own",
+            "The server has 9 channels of at most 100; 5 of them are the loads' own",
             "\"bench.>\" in its configuration",
         ] {
             assert!(text.contains(part), "{part:?} in {text}");

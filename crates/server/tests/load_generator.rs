@@ -223,7 +223,7 @@ fn a_load_of_somebody_elses_server_says_what_it_leaves_and_makes_no_more_than_th
     let (succeeded, said) = bench(&server, "S1 --channels 1,2");
     assert!(succeeded && said.contains("3 channels of this load, with 2"), "{said}");
     assert!(
-        said.contains("Of its channels, at most 5, 3 are there, and 3 of them the loads' own"),
+        said.contains("The server has 3 channels of at most 5; 3 of them are the loads' own"),
         "{said}"
     );
     assert!(said.contains("max_inactivity for \"bench.>\""), "{said}");
