@@ -302,8 +302,8 @@ fn decode_run(bytes: &[u8]) -> Run {
 /// Where the entries of a directory are found.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    /// In the directory file, whose run table has this many runs.
-    File { runs: usize },
+    /// In the directory file, whose run table has this many runs. The batches of its segment end at `end`.
+    File { runs: usize, end: u64 },
     /// In memory, because the disk had no room for the file.
     Memory(Arc<Directory>),
 }
@@ -323,7 +323,7 @@ impl Source {
                 .get(range.start as usize..range.end as usize)
                 .map(<[Entry]>::to_vec)
                 .ok_or_else(|| damaged(id, "the directory has fewer entries than its runs say")),
-            Source::File { runs } => read_entries(disk, identity, id, *runs, range),
+            Source::File { runs, .. } => read_entries(disk, identity, id, *runs, range),
         }
     }
 

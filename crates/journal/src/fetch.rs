@@ -2,6 +2,7 @@
 //! should be. Runs on reader and maintenance threads; decides nothing.
 
 use crate::directory::{Entry, Source, Span, damaged};
+use crate::directory_file::read_or_mend;
 use crate::disk::{Disk, DiskFile};
 use crate::encryption::{FileCipher, Keys};
 use crate::format::{Identity, SegmentId};
@@ -70,22 +71,27 @@ pub(crate) fn gather(
     id: SegmentId,
     source: &Source,
     parts: &[(LogId, Span)],
+    repaired: &mut Vec<String>,
 ) -> io::Result<Fetched> {
     let segment = OpenedSegment::open(disk, identity, keys, id)?;
     let mut fetched = Fetched::default();
     for (log, span) in parts {
-        let (before, entries) = source.span(disk, identity, id, span)?;
+        let (before, entries) = read_or_mend(disk, identity, id, source, repaired, |source| {
+            source.span(disk, identity, id, span)
+        })?;
         let places: Vec<Place> = places(before, &entries).collect();
         fetch(&segment, *log, &places, &mut fetched)?;
     }
     Ok(fetched)
 }
 
-pub(crate) fn read(disk: &dyn Disk, job: &ReadJob) -> io::Result<Fetched> {
+pub(crate) fn read(disk: &dyn Disk, job: &ReadJob, repaired: &mut Vec<String>) -> io::Result<Fetched> {
     let mut places: Vec<Place> = match &job.locate {
         Locate::Known(places) => places.clone(),
         Locate::Directory(source, span) => {
-            let (before, entries) = source.span(disk, &job.identity, job.id, span)?;
+            let (before, entries) = read_or_mend(disk, &job.identity, job.id, source, repaired, |source| {
+                source.span(disk, &job.identity, job.id, span)
+            })?;
             places(before, &entries).collect()
         }
     };

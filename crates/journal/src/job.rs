@@ -2,6 +2,7 @@
 //! nothing else; what follows from its outcome is decided in `Journal::completed`.
 
 use crate::directory::{Detail, Directory, Entry, Extent, Run, Source, Span, damaged, read_summary};
+use crate::directory_file::{read_or_mend, write_directory};
 use crate::disk::{Disk, DiskFile, DiskLock};
 use crate::encryption::{EncryptionHeader, Keys};
 use crate::fetch::{ReadJob, gather, read};
@@ -9,6 +10,7 @@ use crate::format::{Identity, LOCK_NAME, SegmentHeader, SegmentId};
 use crate::limits::PIECE_BYTES;
 use crate::messages::{Fetched, Ticket};
 use crate::names::LogId;
+use crate::whole_file::{remove_if_there, write_piece};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,6 +150,8 @@ pub(crate) struct WindowPart {
 /// What became of a job.
 pub struct Outcome {
     pub(crate) kind: OutcomeKind,
+    /// Directories that were damaged and made again, in words.
+    pub(crate) repaired: Vec<String>,
     /// How long it took; zero unless whoever ran it measured.
     pub elapsed: Duration,
 }
@@ -218,6 +222,7 @@ impl Job {
 
     /// Does the work. Never panics on what the disk holds; errors are part of the outcome.
     pub fn run(self, disk: &dyn Disk) -> Outcome {
+        let mut repaired = Vec::new();
         let kind = match self.0 {
             JobKind::Commit {
                 file,
@@ -262,25 +267,37 @@ impl Job {
                 obsolete,
             } => OutcomeKind::PublishCheckpoint(publish(disk, file.as_ref(), &from, &to, obsolete)),
             JobKind::Remove { names, set_aside } => OutcomeKind::Remove(remove(disk, names, set_aside)),
-            JobKind::Runs { identity, id, source } => OutcomeKind::Runs(runs(disk, &identity, id, &source)),
+            JobKind::Runs { identity, id, source } => {
+                OutcomeKind::Runs(read_or_mend(disk, &identity, id, &source, &mut repaired, |source| {
+                    runs(disk, &identity, id, source)
+                }))
+            }
             JobKind::Gather {
                 identity,
                 keys,
                 id,
                 source,
                 parts,
-            } => OutcomeKind::Gather(gather(disk, &identity, keys.as_deref(), id, &source, &parts)),
+            } => OutcomeKind::Gather(gather(
+                disk,
+                &identity,
+                keys.as_deref(),
+                id,
+                &source,
+                &parts,
+                &mut repaired,
+            )),
             JobKind::Continue => OutcomeKind::Continue,
             JobKind::Read(job) => OutcomeKind::Read {
                 read: job.read,
                 id: job.id,
-                result: read(disk, &job),
+                result: read(disk, &job, &mut repaired),
             },
             JobKind::Seek(job) => OutcomeKind::Seek {
                 id: job.id,
                 ticket: job.ticket,
                 log: job.log,
-                result: seek(disk, &job),
+                result: seek(disk, &job, &mut repaired),
             },
             JobKind::Windows { identity, parts } => OutcomeKind::Windows(
                 parts
@@ -290,13 +307,16 @@ impl Job {
                         id: part.id,
                         log: part.log,
                         from: part.from,
-                        result: part.source.span(disk, &identity, part.id, &part.span),
+                        result: read_or_mend(disk, &identity, part.id, &part.source, &mut repaired, |source| {
+                            source.span(disk, &identity, part.id, &part.span)
+                        }),
                     })
                     .collect(),
             ),
         };
         Outcome {
             kind,
+            repaired,
             elapsed: Duration::ZERO,
         }
     }
@@ -367,36 +387,6 @@ fn seal(disk: &dyn Disk, identity: &Identity, directory: Directory, shorten: Opt
     }
 }
 
-/// Writes a directory file durably; returns its length.
-pub(crate) fn write_directory(disk: &dyn Disk, identity: &Identity, directory: &Directory) -> io::Result<u64> {
-    let bytes = directory.encode(identity);
-    write_whole(disk, &directory.id.directory_name(), &bytes)?;
-    Ok(bytes.len() as u64)
-}
-
-/// Writes a piece of a large file, durably: a sync of the whole would hold up the commits behind it.
-fn write_piece(file: &dyn DiskFile, piece: &[u8], offset: u64) -> io::Result<()> {
-    file.write_at(piece, offset)?;
-    file.sync_data()
-}
-
-/// Writes a file that is complete under its name, durably.
-pub(crate) fn write_whole(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = format!("{name}.writing");
-    remove_if_there(disk, &unfinished)?;
-    let file = disk.create(&unfinished)?;
-    let written = bytes
-        .chunks(PIECE_BYTES)
-        .zip((0..).step_by(PIECE_BYTES))
-        .try_for_each(|(piece, offset)| write_piece(file.as_ref(), piece, offset));
-    if let Err(error) = written {
-        let _ = disk.remove(&unfinished);
-        return Err(error);
-    }
-    disk.rename(&unfinished, name)?;
-    disk.sync_directory()
-}
-
 fn publish(
     disk: &dyn Disk,
     file: &dyn DiskFile,
@@ -411,13 +401,6 @@ fn publish(
         .into_iter()
         .filter(|name| remove_if_there(disk, name).is_err())
         .collect())
-}
-
-fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
-    match disk.remove(name) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 fn remove(disk: &dyn Disk, names: Vec<String>, set_aside: Option<(String, String)>) -> Removed {
@@ -463,9 +446,15 @@ fn runs(disk: &dyn Disk, identity: &Identity, id: SegmentId, source: &Source) ->
 }
 
 /// First sequence whose time is not before the one sought.
-fn seek(disk: &dyn Disk, job: &SeekJob) -> io::Result<u64> {
+fn seek(disk: &dyn Disk, job: &SeekJob, repaired: &mut Vec<String>) -> io::Result<u64> {
+    read_or_mend(disk, &job.identity, job.id, &job.source, repaired, |source| {
+        seek_in(disk, job, source)
+    })
+}
+
+fn seek_in(disk: &dyn Disk, job: &SeekJob, source: &Source) -> io::Result<u64> {
     let entry = |index: u32| -> io::Result<Entry> {
-        let entries = job.source.entries(disk, &job.identity, job.id, index..index + 1)?;
+        let entries = source.entries(disk, &job.identity, job.id, index..index + 1)?;
         entries
             .first()
             .copied()

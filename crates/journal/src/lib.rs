@@ -16,6 +16,7 @@ mod checkpoint_file;
 mod checkpoints;
 mod completion;
 mod directory;
+mod directory_file;
 pub mod disk;
 mod driver;
 mod encryption;
@@ -37,6 +38,7 @@ mod scope;
 mod segments;
 mod statistics;
 mod verdict;
+mod whole_file;
 
 pub use checkpoints::CheckpointError;
 pub use completion::Completion;

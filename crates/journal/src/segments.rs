@@ -54,7 +54,7 @@ impl Segment {
             capacity,
             directory_length: 0,
             end: 0,
-            source: Source::File { runs: 0 },
+            source: Source::File { runs: 0, end: 0 },
             content: Content::default(),
             live_bytes: 0,
             references: 0,
@@ -295,6 +295,7 @@ impl SegmentSet {
             segment.source = match file {
                 Some(_) => Source::File {
                     runs: directory.runs.len(),
+                    end: directory.extent.end,
                 },
                 None => Source::Memory(Arc::clone(directory)),
             };
@@ -446,7 +447,7 @@ mod tests {
     fn full(count: u64) -> SegmentSet {
         let mut set = SegmentSet::default();
         for number in 1..=count {
-            let source = Source::File { runs: 1 };
+            let source = Source::File { runs: 1, end: 0 };
             set.add_found(id(number), SEGMENT, extent(), 1 << 20, source, Content::default());
             set.refer(number, SEGMENT / 4 * 3);
         }

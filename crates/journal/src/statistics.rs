@@ -119,6 +119,8 @@ pub struct Statistics {
     pub rewritten_segments: u64,
     /// Segment files used again since the start.
     pub recycled: u64,
+    /// Directories that were damaged and were made again since the start.
+    pub directories_rebuilt: u64,
     /// Checkpoints published since the start.
     pub checkpoints: u64,
     /// Position at which the newest checkpoint begins; 0 without one.
@@ -149,6 +151,7 @@ impl Default for Statistics {
             rewritten_bytes: 0,
             rewritten_segments: 0,
             recycled: 0,
+            directories_rebuilt: 0,
             checkpoints: 0,
             checkpoint_position: 0,
             checkpoint_bytes: 0,

@@ -288,3 +288,98 @@ fn one_damaged_message_costs_only_itself_and_the_error_says_which() {
     assert_eq!((ticket, messages.unwrap().len()), (2, 20));
     assert_eq!(answers.count(), 0);
 }
+
+/// Damage in a directory's pages costs nothing while its segment is whole: it is made again, on the disk, too
+/// (docs/journal-format.md §7).
+#[test]
+fn a_directory_damaged_under_a_running_journal_is_made_again_from_its_segment() {
+    for encryption in [false, true] {
+        let options = || match encryption {
+            false => options(),
+            true => support::encrypted(Cipher::Aes256Gcm, b"key"),
+        };
+        let disk = SimulatedDisk::new(41);
+        let mut machine = Machine::open(&disk, options(), 41).unwrap();
+        for round in 0..600 {
+            machine.append(1 + round % 3, 300);
+            if round % 10 == 0 {
+                machine.settle();
+            }
+        }
+        machine.settle();
+        while machine.step() {}
+        // Of this process and, after a start, of an earlier one.
+        for start in 0..2 {
+            let directories: Vec<String> = disk.names();
+            let directories = directories.iter().filter(|name| name.ends_with(".directory"));
+            let mut mended = 0;
+            for name in directories {
+                let good = disk.content(name).unwrap();
+                for at in [Some(4_096 + 5), Some(4_096 + 4_081), None] {
+                    let mut bad = good.clone();
+                    match at {
+                        Some(at) => {
+                            bad[at] ^= 1;
+                            disk.plant(name, &bad);
+                        }
+                        None => disk.unplant(name),
+                    }
+                    for (id, log) in machine.state.clone().logs {
+                        machine
+                            .check_log(id, &log)
+                            .unwrap_or_else(|error| panic!("{name} at {at:?}: {error}"));
+                    }
+                    let now = disk.content(name);
+                    // One that a start wrote may name another first position, which nobody needs.
+                    let is_mended = now.is_some() && (at.is_none() || now.as_ref() != Some(&bad));
+                    assert!(
+                        is_mended && (start == 1 || now.as_ref() == Some(&good)),
+                        "{name} at {at:?}"
+                    );
+                    mended += u64::from(is_mended);
+                    disk.plant(name, &good);
+                }
+            }
+            assert!(mended > 3, "{mended}");
+            assert_eq!(machine.journal.statistics().directories_rebuilt, mended);
+            let told = |c: &&Completion| matches!(c, Completion::Warning(text) if text.contains("made again"));
+            assert_eq!(machine.completions.iter().filter(told).count() as u64, mended);
+            machine.completions.clear();
+            if start == 0 {
+                disk.restart_process();
+                machine = machine.reopen(options(), 42).unwrap();
+                while machine.step() {}
+                machine.completions.clear();
+            }
+        }
+    }
+}
+
+/// When the segment is damaged as well, only what cannot be found is an error, and it names both.
+#[test]
+fn a_directory_and_its_segment_damaged_at_once_are_an_error_that_names_both() {
+    let disk = SimulatedDisk::new(43);
+    let mut machine = Machine::open(&disk, options(), 43).unwrap();
+    for round in 0..400 {
+        machine.append(1, 300);
+        if round % 10 == 0 {
+            machine.settle();
+        }
+    }
+    machine.settle();
+    while machine.step() {}
+    let name = "segment-0000000000000001-00000001";
+    for (suffix, at) in [(".directory", 4_096 + 5), (".log", 4_096 + 100)] {
+        let mut content = disk.content(&format!("{name}{suffix}")).unwrap();
+        content[at] ^= 1;
+        disk.plant(&format!("{name}{suffix}"), &content);
+    }
+    let error = machine.read(1, 1, 10, 10_000).unwrap_err();
+    assert!(
+        error.contains(".directory") && error.contains(".log") && error.contains("made again"),
+        "{error}"
+    );
+    // What other directories have is served.
+    let last = machine.state.logs[&1].last;
+    assert!(machine.read(1, last - 1, 2, 10_000).is_ok());
+}

@@ -164,7 +164,7 @@ mod tests {
             };
             let details: Vec<Detail> = sequences.map(detail).collect();
             let directory = Directory::build(id, Extent::default(), &details, false);
-            let source = Source::File { runs: 1 };
+            let source = Source::File { runs: 1, end: 0 };
             let (extent, content) = (Extent::default(), directory.content());
             self.segments.add_found(id, 1 << 16, extent, 0, source, content);
             for run in &directory.runs {

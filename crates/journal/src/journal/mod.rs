@@ -11,7 +11,7 @@ use crate::disk::{Disk, DiskLock};
 use crate::error::Refusal;
 use crate::format::{Identity, encode_end, end_name, epoch_name};
 use crate::index::Index;
-use crate::job::{Claim, Job, JobKind, Outcome, OutcomeKind, write_whole};
+use crate::job::{Claim, Job, JobKind, Outcome, OutcomeKind};
 use crate::names::{LogId, Position};
 use crate::options::{Class, Options, Urgency};
 use crate::reads::Reads;
@@ -20,6 +20,7 @@ use crate::record_log::RecordLog;
 use crate::scope::Scope;
 use crate::segments::SegmentSet;
 use crate::statistics::Statistics;
+use crate::whole_file::write_whole;
 use rewriting::Rewriter;
 use std::sync::Arc;
 use upkeep::Upkeep;
@@ -237,6 +238,9 @@ impl Journal {
 
     /// Takes back what became of a job. Outcomes may come in any order.
     pub fn completed(&mut self, outcome: Outcome) {
+        self.statistics.directories_rebuilt += outcome.repaired.len() as u64;
+        self.completions
+            .extend(outcome.repaired.into_iter().map(Completion::Warning));
         let elapsed = u64::try_from(outcome.elapsed.as_nanos()).unwrap_or(u64::MAX);
         match outcome.kind {
             OutcomeKind::Commit(result) => self.commit_completed(result, elapsed),

@@ -3,9 +3,9 @@
 
 use super::{Recovery, Replay, damaged, io_error};
 use crate::directory::{Directory, Run, Source, read_summary};
+use crate::directory_file::write_directory;
 use crate::error::OpenError;
 use crate::format::{Cut, SegmentId};
-use crate::job::write_directory;
 use crate::limits::HOLES_TOLD_MAX;
 use std::io;
 use std::sync::Arc;
@@ -51,6 +51,7 @@ impl Recovery<'_> {
                         summary.length,
                         Source::File {
                             runs: summary.runs.len(),
+                            end: summary.extent.end,
                         },
                         summary.content,
                     );
@@ -88,6 +89,7 @@ impl Recovery<'_> {
             Ok(length) => (
                 Source::File {
                     runs: directory.runs.len(),
+                    end: directory.extent.end,
                 },
                 length,
                 directory,
@@ -101,7 +103,14 @@ impl Recovery<'_> {
     }
 
     fn absorb_from_file(&mut self, id: SegmentId, runs: &[Run], at: u64) {
-        let (disk, identity, source) = (self.disk, self.identity, Source::File { runs: runs.len() });
+        let (disk, identity, source) = (
+            self.disk,
+            self.identity,
+            Source::File {
+                runs: runs.len(),
+                end: 0,
+            },
+        );
         for run in runs {
             // Only a run whose front was trimmed asks; when its page cannot be read, too much counts as live.
             let base_before = |sequence: u64| {

@@ -3,6 +3,7 @@
 use super::checkpoint::CheckpointRead;
 use super::{CutReport, ENCRYPTED_ALONE, Recovery, Replay, damaged, io_error};
 use crate::directory::{Detail, Directory, Extent, read_summary};
+use crate::directory_file::walk;
 use crate::disk::Disk;
 use crate::encryption::FileCipher;
 use crate::error::OpenError;
@@ -548,7 +549,8 @@ impl Recovery<'_> {
         }
         let mut details = Vec::new();
         let end = start.min(loaded.bytes.len() as u64) as usize;
-        walk(loaded, end, &mut details)?;
+        let walked = walk(loaded.seed, loaded.cipher.is_some(), &loaded.bytes[..end], &mut details);
+        walked.map_err(|(offset, reason)| damaged(loaded.id.file_name(), offset, reason))?;
         Ok(Some(details))
     }
 
@@ -579,7 +581,10 @@ impl Recovery<'_> {
             .cut
             .map_or(loaded.bytes.len(), |cut| loaded.bytes.len().min(cut as usize));
         let mut details = Vec::new();
-        let (end, last) = walk(&loaded, limit, &mut details)?;
+        let encrypted = loaded.cipher.is_some();
+        let walked = walk(loaded.seed, encrypted, &loaded.bytes[..limit], &mut details)
+            .map_err(|(offset, reason)| damaged(id.file_name(), offset, reason))?;
+        let end = walked.end;
         for at in (end + 8..limit).step_by(8) {
             let rest = &loaded.bytes[at..limit];
             if BatchHeader::decode(rest, loaded.seed).is_some_and(|header| header.is_whole(rest, loaded.seed)) {
@@ -590,16 +595,8 @@ impl Recovery<'_> {
                 ));
             }
         }
-        let next_position = last.map_or(0, |header| header.first_position + u64::from(header.count));
-        let checksum = last.map_or(0, |header| header.checksum);
-        let extent = Extent {
-            end: end as u64,
-            first_position: 0,
-            next_position,
-            checksum,
-        };
-        let encrypted = loaded.cipher.is_some();
-        self.built.push(Directory::build(id, extent, &details, encrypted));
+        self.built
+            .push(Directory::build(id, walked.extent(), &details, encrypted));
         Ok(())
     }
 
@@ -623,45 +620,4 @@ impl Recovery<'_> {
 /// Whether a batch continues exactly what was read.
 fn follows(header: &BatchHeader, reader: &Reader) -> bool {
     header.first_position == reader.end.position && header.predecessor == reader.end.checksum
-}
-
-/// Collects the details of all whole batches in the first `limit` bytes of a segment; returns where they end and the last one.
-fn walk(loaded: &Loaded, limit: usize, details: &mut Vec<Detail>) -> Result<(usize, Option<BatchHeader>), OpenError> {
-    let (id, seed, bytes) = (loaded.id, loaded.seed, &loaded.bytes[..limit]);
-    let mut offset = SEGMENT_HEADER_BYTES as usize;
-    let mut last = None;
-    while let Some(rest) = bytes.get(offset..) {
-        let Some(header) = BatchHeader::decode(rest, seed).filter(|header| header.is_whole(rest, seed)) else {
-            break;
-        };
-        let records = header.records(rest);
-        let mut at = 0;
-        while at < records.len() {
-            let place = offset + BATCH_HEADER_BYTES + at;
-            let parsed = record::parse(&records[at..], seed)
-                .and_then(|parsed| parsed.expect_encrypted(loaded.cipher.is_some()))
-                .map_err(|error| damaged(id.file_name(), place as u64, error.to_string()))?;
-            if let Record::Message {
-                log,
-                sequence,
-                timestamp,
-                moved,
-                ..
-            } = parsed.record
-            {
-                details.push(Detail::new(
-                    log,
-                    sequence,
-                    timestamp,
-                    place as u32,
-                    parsed.plain_length(),
-                    moved,
-                ));
-            }
-            at += parsed.length;
-        }
-        offset += header.length as usize;
-        last = Some(header);
-    }
-    Ok((offset, last))
 }
