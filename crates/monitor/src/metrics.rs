@@ -90,6 +90,7 @@ async fn survey(source: &dyn Source, query: &Query) -> Result<Survey, Unavailabl
         total.stalled += part.stalled;
         total.pending += part.pending;
         total.oldest_unacknowledged = total.oldest_unacknowledged.max(part.oldest_unacknowledged);
+        total.times_ahead = total.times_ahead.max(part.times_ahead);
         total.channels.extend(part.channels);
         total.channels_omitted += part.channels_omitted;
         total.subscriptions_omitted += part.subscriptions_omitted;
@@ -352,6 +353,12 @@ fn streaming(text: &mut Text, server: &StreamingServer, figures: &Figures, surve
         gauge,
         "Time since the oldest unacknowledged message was first sent.",
         seconds(survey.oldest_unacknowledged),
+    );
+    text.single(
+        "seaway_message_times_ahead_seconds",
+        gauge,
+        "How far the times of a channel's messages are ahead of the clock, the most of all channels.",
+        survey.times_ahead.as_secs_f64(),
     );
     if let Some(figures) = &figures.journal {
         journal(text, figures);

@@ -38,7 +38,7 @@ impl Engine {
         let (group, phase) = (subscription.group, subscription.phase);
         self.update_standing(holder);
         self.end_hold_if_idle(holder);
-        self.note_unsettled(holder, effects, |unsettled| unsettled.acked.push(ack.sequence));
+        self.note_dirty(holder, effects, |dirty| dirty.acked.push(ack.sequence));
         match group {
             _ if phase == Phase::Departing => self.queue_cursor(holder.into()),
             Some(group) if freed => self.advance(now, group.into(), None, effects),

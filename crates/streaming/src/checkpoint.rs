@@ -3,8 +3,8 @@
 //! The store replays a checkpoint first and then everything appended since its *begin*. Each entity is written as it is when
 //! its slice comes; what happened to it since the begin is replayed over that. This ends in the right state because facts
 //! are absolute, cursors never go back, and for every (subscription, sequence) the last fact that names it decides. It
-//! also needs that nothing is in a slice, or missing from one, because of a change that is not on record: so everything
-//! unsettled is written before each slice.
+//! also needs that nothing is in a slice, or missing from one, because of a change that is not on record: so what happened to a
+//! subscription, or to its group, is written down before each of its facts.
 
 use std::ops::Bound;
 
@@ -37,7 +37,6 @@ impl Engine {
     }
 
     pub(crate) fn checkpoint_step(&mut self, effects: &mut Effects<'_>) {
-        while self.settle_next(effects) {}
         let mut room = self.options.slices.facts.max(1);
         let mut cursor = match self.checkpoint.take() {
             Some(cursor) => cursor,
@@ -100,7 +99,7 @@ impl Engine {
     }
 
     fn checkpoint_subscription(
-        &self,
+        &mut self,
         from: u64,
         pending_from: Option<u64>,
         effects: &mut Effects<'_>,
@@ -109,6 +108,7 @@ impl Engine {
         if self.channels[self.subscriptions[key.0].channel.0].deletion != Deletion::None {
             return Some(Cursor::Subscriptions(number + 1, None));
         }
+        self.persist_subscription(key, effects);
         // The one that was begun may have gone meanwhile.
         let pending_from = match pending_from.filter(|_| number == from) {
             Some(pending_from) => pending_from,

@@ -9,7 +9,7 @@ use seaway_stan_protocol::messages::{
 use seaway_stan_protocol::{errors, validate};
 
 use crate::effects::Effects;
-use crate::engine::{Engine, POISONED, Probe, Work};
+use crate::engine::{Engine, POISONED, Probe};
 use crate::event::Event;
 use crate::facts::{CLIENT, CLIENT_REMOVED, ClientFact, ClientRemovedFact};
 use crate::input::ProbeId;
@@ -21,6 +21,7 @@ use crate::release::{Confirmation, Outcome};
 use crate::state::{Client, Closing, Contender};
 use crate::time::Now;
 use crate::timers::Timer;
+use crate::work::Work;
 
 /// The protocol version of every ConnectResponse (§2.3).
 const PROTOCOL: i32 = 1;
@@ -223,7 +224,7 @@ impl Engine {
         while let Some((&number, &member)) = self.clients[key.0].subscriptions.range(from..).next() {
             if !self.spend() {
                 let client = self.clients[key.0].number;
-                self.work.push_back(Work::Health(key, client, from));
+                self.work.push(Work::Health(key, client, from));
                 return;
             }
             self.update_standing(member);
@@ -382,7 +383,7 @@ impl Engine {
         while let Some((_, &subscription)) = self.clients[key.0].subscriptions.first_key_value() {
             if !self.spend() {
                 let number = self.clients[key.0].number;
-                self.work.push_back(Work::Close(key, number));
+                self.work.push(Work::Close(key, number));
                 return;
             }
             self.leave(now, subscription, Leave::Keep, effects);

@@ -8,15 +8,17 @@ use crate::bus::{Delivery, Destination};
 use crate::congestion::Pause;
 use crate::cursor::{Cursor, Reading};
 use crate::effects::{Delivered, Effects, Source};
-use crate::engine::{Engine, Work};
+use crate::engine::Engine;
 use crate::event::Event;
 use crate::input::{StoredMessage, Ticket};
 use crate::keys::{ChannelKey, CursorKey, SubscriptionKey};
 use crate::limits::{READ_BYTES_MAX, READ_MESSAGES_MAX, READ_RETRY_NS};
+use crate::offers::Turn;
 use crate::records::ReadRequest;
 use crate::state::{Hold, Phase};
 use crate::time::Now;
 use crate::timers::Timer;
+use crate::work::Work;
 
 /// An answered read: what there is of `from..=to`.
 #[derive(Clone, Copy, Debug)]
@@ -69,19 +71,44 @@ pub(crate) enum Progress {
 }
 
 impl Engine {
-    /// Offers new durable messages to everyone on the channel: plain subscriptions first, then queue groups (§5.3).
-    pub(crate) fn deliver_channel(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
-        let mut keys = std::mem::take(&mut self.keys);
-        keys.clear();
-        keys.extend(self.channels[key.0].plain.values());
-        for subscription in keys.drain(..) {
-            self.advance(now, subscription.into(), None, effects);
-        }
-        self.keys = keys;
-        let mut number = 0;
-        while let Some((&next, &group)) = self.channels[key.0].groups.range(number..).next() {
-            self.advance(now, group.into(), None, effects);
-            number = next + 1;
+    /// Offers new durable messages to everyone on the channel: plain subscriptions first, then queue groups (§5.3). When that
+    /// was not finished for earlier ones it goes on where it was, so that everyone has a turn.
+    pub(crate) fn offer(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
+        self.channels[key.0].offers.begin();
+        self.continue_offer(now, key, effects);
+    }
+
+    /// Goes on with offering what is new, as far as this call may.
+    pub(crate) fn continue_offer(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
+        loop {
+            let channel = &mut self.channels[key.0];
+            let next = match channel.offers.next() {
+                Some(Turn::Plain(from)) => match channel.plain.at_or_after(from) {
+                    Some((number, subscription)) => Some((Turn::Plain(number + 1), subscription.into())),
+                    None => {
+                        channel.offers.go_on(Turn::Group(0));
+                        continue;
+                    }
+                },
+                Some(Turn::Group(from)) => {
+                    let group = channel.groups.range(from..).next();
+                    group.map(|(number, &group)| (Turn::Group(number + 1), group.into()))
+                }
+                None => return,
+            };
+            let Some((turn, cursor)) = next else {
+                self.channels[key.0].offers.end_round();
+                continue;
+            };
+            if !self.spend() {
+                let channel = &mut self.channels[key.0];
+                if channel.offers.enqueue() {
+                    self.work.push(Work::Offer(key, channel.id));
+                }
+                return;
+            }
+            self.channels[key.0].offers.go_on(turn);
+            self.advance(now, cursor, None, effects);
         }
     }
 
@@ -228,7 +255,7 @@ impl Engine {
                 .set(&mut subscription.timer, Timer::Redelivery(key), Some(deadline));
         }
         self.update_standing(key);
-        self.note_unsettled(key, effects, |unsettled| unsettled.sent.push(sequence));
+        self.note_dirty(key, effects, |dirty| dirty.sent.push(sequence));
     }
 
     /// Tries to send one message to a subscription; `count` is 0 for the first time.
@@ -395,9 +422,7 @@ impl Engine {
 
     pub(crate) fn bus_is_up(&mut self, now: Now, effects: &mut Effects<'_>) {
         self.bus_up = true;
-        for work in std::mem::take(&mut self.stranded) {
-            self.work.push_back(work);
-        }
+        self.work.bus_is_up();
         self.work_off(now, effects);
     }
 
@@ -406,7 +431,7 @@ impl Engine {
         if let Some(number) = self.number_of(key)
             && self.cursor_mut(key).enqueue()
         {
-            self.work.push_back(Work::Advance(key, number));
+            self.work.push(Work::Advance(key, number));
         }
     }
 
@@ -415,7 +440,7 @@ impl Engine {
         if let Some(number) = self.number_of(key)
             && self.cursor_mut(key).enqueue()
         {
-            self.stranded.push(Work::Advance(key, number));
+            self.work.strand(Work::Advance(key, number));
         }
     }
 }

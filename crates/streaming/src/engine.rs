@@ -11,10 +11,11 @@ use slab::Slab;
 
 use crate::checkpoint::Cursor;
 use crate::congestion::Congestion;
+use crate::dirty::DirtyList;
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::input::{ChannelId, Input, ProbeId, Service, Ticket};
-use crate::keys::{ChannelKey, ClientKey, CursorKey, GroupKey, SubscriptionKey};
+use crate::keys::{ChannelKey, ClientKey, CursorKey, SubscriptionKey};
 use crate::limits_table::LimitsTable;
 use crate::options::Options;
 use crate::partition::Unregistered;
@@ -25,26 +26,12 @@ use crate::state::{Channel, Client, Group, Subscription};
 use crate::subscribe::WaitingSubscribe;
 use crate::time::Now;
 use crate::timers::{Timer, Timers};
-use crate::unsettled::UnsettledList;
+use crate::wall_clock::WallClock;
+use crate::work::WorkQueue;
 
 /// What a refusal after the failure of the store says.
 pub(crate) const POISONED: &str =
     "the store failed and takes nothing more; the outcome of what waited for it is unknown";
-
-/// Work that was left over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Work {
-    /// A cursor that can be moved on; its owner's number.
-    Advance(CursorKey, u64),
-    /// A client whose heartbeats began to fail, or to be answered again: its queue members from this number on.
-    Health(ClientKey, u64, u64),
-    /// A client whose subscriptions are being closed.
-    Close(ClientKey, u64),
-    /// A group whose last record takes over what earlier leavers held.
-    Absorb(GroupKey, u64),
-    /// A deleted channel whose subscriptions are being forgotten.
-    Delete(ChannelKey, ChannelId),
-}
 
 /// Who asked a client to show that it is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +92,6 @@ pub struct Engine {
     pub(crate) reads: BTreeMap<Ticket, CursorKey>,
     pub(crate) seeks: BTreeMap<Ticket, WaitingSubscribe>,
     pub(crate) congestion: Congestion,
-    /// Work that found the bus down.
-    pub(crate) stranded: Vec<Work>,
     pub(crate) bus_up: bool,
 
     /// In partitioning mode, requests that overtook their client's connect.
@@ -117,13 +102,14 @@ pub struct Engine {
     pub(crate) durable: Position,
     pub(crate) poisoned: bool,
 
-    pub(crate) work: VecDeque<Work>,
+    pub(crate) work: WorkQueue,
     /// Subscriptions with something to write down.
-    pub(crate) unsettled: UnsettledList,
+    pub(crate) dirty: DirtyList,
     /// Channels whose limits are to be looked at.
-    pub(crate) retention: Vec<(ChannelKey, ChannelId)>,
+    pub(crate) retention: VecDeque<(ChannelKey, ChannelId)>,
     /// Where the look at the ages of all channels goes on, after the wall clock was set.
     pub(crate) ages_from: Option<ChannelId>,
+    pub(crate) wall_clock: WallClock,
     /// Wall clock less monotonic clock, as of the last look at all ages.
     pub(crate) clock_offset: i64,
     /// Channels with new durable messages.
@@ -142,7 +128,6 @@ pub struct Engine {
     pub(crate) recovered: Option<Box<Recovered>>,
     pub(crate) scratch: Vec<u8>,
     pub(crate) scratch_tail: Vec<u8>,
-    pub(crate) keys: Vec<SubscriptionKey>,
     pub(crate) settled: crate::facts::SettledFact,
 }
 
@@ -171,7 +156,6 @@ impl Engine {
             reads: BTreeMap::new(),
             seeks: BTreeMap::new(),
             congestion: Congestion::default(),
-            stranded: Vec::new(),
             bus_up: true,
             unregistered: Unregistered::default(),
             timers: Timers::default(),
@@ -179,10 +163,11 @@ impl Engine {
             appended: Position(0),
             durable: Position(0),
             poisoned: false,
-            work: VecDeque::new(),
-            unsettled: UnsettledList::default(),
-            retention: Vec::new(),
+            work: WorkQueue::default(),
+            dirty: DirtyList::default(),
+            retention: VecDeque::new(),
             ages_from: None,
+            wall_clock: WallClock::default(),
             clock_offset: 0,
             touched: Vec::new(),
             budget: 0,
@@ -195,7 +180,6 @@ impl Engine {
             recovered: Some(Box::default()),
             scratch: Vec::new(),
             scratch_tail: Vec::new(),
-            keys: Vec::new(),
             settled: crate::facts::SettledFact::default(),
             options,
         }
@@ -237,7 +221,7 @@ impl Engine {
     pub fn wants_settle(&self) -> bool {
         !self.work.is_empty()
             || self.congestion.has_drained()
-            || !self.unsettled.is_empty()
+            || !self.dirty.is_empty()
             || !self.retention.is_empty()
             || self.ages_from.is_some()
     }
@@ -245,6 +229,7 @@ impl Engine {
     /// Takes one input; everything that follows from it leaves through `effects`, in order.
     pub fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut Effects<'_>) {
         self.budget = self.options.slices.work.max(1);
+        let now = self.wall_clock.believe(now, &mut self.timers);
         self.watch_clock(now);
         match input {
             Input::Request {
@@ -264,7 +249,7 @@ impl Engine {
             Input::BusUp => self.bus_is_up(now, effects),
             Input::BusDown => self.bus_up = false,
             Input::Tick => self.tick(now, effects),
-            Input::Settle => self.settle(now, effects),
+            Input::Settle => self.end_pass(now, effects),
             Input::CheckpointStep => self.checkpoint_step(effects),
         }
     }
@@ -296,6 +281,8 @@ impl Engine {
                     self.queue_retention(key);
                 }
                 Timer::Inactivity(key) => self.inactivity_due(now, key, effects),
+                // The reading that came with the tick counts.
+                Timer::WallClock => self.wall_clock.timer_fired(),
                 Timer::Unregistered => self.unregistered_due(now, effects),
             }
         }

@@ -104,6 +104,13 @@ pub enum Event<'a> {
         /// At most; 0 is unlimited.
         bytes_max: u64,
     },
+    /// The clock was set back, or was ahead for a moment: times of a channel, which never decrease, are ahead of it.
+    ChannelAhead {
+        /// The channel.
+        channel: &'a [u8],
+        /// By so much.
+        nanoseconds: u64,
+    },
     /// Stored messages could not be read; tried again later.
     ReadFailed {
         /// The channel.
@@ -229,7 +236,10 @@ impl Event<'_> {
     pub fn level(&self) -> Level {
         match self {
             Event::ChannelCreated { .. } | Event::ChannelDeleted { .. } | Event::TimedOut { .. } => Level::Info,
-            Event::LimitsReached { .. } | Event::GhostMember { .. } | Event::SeveralShadows { .. } => Level::Warning,
+            Event::LimitsReached { .. }
+            | Event::ChannelAhead { .. }
+            | Event::GhostMember { .. }
+            | Event::SeveralShadows { .. } => Level::Warning,
             Event::ReadFailed { .. } | Event::AckForUnknownChannel { .. } | Event::Refused { .. } => Level::Error,
             Event::Connected { .. }
             | Event::Replaced { .. }
@@ -283,6 +293,13 @@ impl Display for Event<'_> {
                 "Reached limits for store \"{}\" (msgs={messages}/{messages_max} bytes={bytes}/{bytes_max}), \
                  dropping old messages to make room for new ones",
                 Text(channel)
+            ),
+            Event::ChannelAhead { channel, nanoseconds } => write!(
+                f,
+                "Message times of channel \"{}\" are {} seconds ahead of the clock, and go on by a nanosecond a message until it \
+                 has caught up",
+                Text(channel),
+                nanoseconds / 1_000_000_000
             ),
             Event::ReadFailed {
                 channel,

@@ -46,10 +46,10 @@ impl Engine {
         count: u32,
         effects: &mut Effects<'_>,
     ) {
-        let unsettled = self.unsettled.get(self.subscriptions[from.0].unsettled);
-        if unsettled.is_some_and(|unsettled| !unsettled.sent.is_empty() || !unsettled.taken.is_empty()) {
+        let dirty = self.dirty.get(self.subscriptions[from.0].dirty);
+        if dirty.is_some_and(|dirty| !dirty.sent.is_empty() || !dirty.taken.is_empty()) {
             // That it got the message must be on record before that it gave it away.
-            self.settle_subscription(from, effects);
+            self.persist_subscription(from, effects);
         }
         let giver = &mut self.subscriptions[from.0];
         giver.pending.remove(sequence);
@@ -73,10 +73,10 @@ impl Engine {
         count: u32,
         effects: &mut Effects<'_>,
     ) {
-        let unsettled = self.unsettled.get(self.subscriptions[key.0].unsettled);
-        if unsettled.is_some_and(|unsettled| unsettled.acked.contains(sequence)) {
+        let dirty = self.dirty.get(self.subscriptions[key.0].dirty);
+        if dirty.is_some_and(|dirty| dirty.acked.contains(sequence)) {
             // It had it before, and gave it up: in this order on record too.
-            self.settle_subscription(key, effects);
+            self.persist_subscription(key, effects);
         }
         let subscription = &mut self.subscriptions[key.0];
         subscription.pending.insert(sequence);
@@ -86,7 +86,7 @@ impl Engine {
                 .set(&mut subscription.timer, Timer::Redelivery(key), Some(deadline));
         }
         self.update_standing(key);
-        self.note_unsettled(key, effects, |unsettled| unsettled.taken.push((from, sequence)));
+        self.note_dirty(key, effects, |dirty| dirty.taken.push((from, sequence)));
     }
 
     /// A member can take more: the group's new messages, and whatever others (also those that left) wait to pass on.

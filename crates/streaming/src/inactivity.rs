@@ -4,7 +4,7 @@
 //! gone publishes and subscriptions are refused, so nothing can be told of a channel that a crash would bring back.
 
 use crate::effects::Effects;
-use crate::engine::{Engine, Work};
+use crate::engine::Engine;
 use crate::event::Event;
 use crate::input::ChannelId;
 use crate::keys::{ChannelKey, GroupKey, SubscriptionKey};
@@ -14,6 +14,7 @@ use crate::release::Outcome;
 use crate::state::Deletion;
 use crate::time::Now;
 use crate::timers::Timer;
+use crate::work::Work;
 
 impl Engine {
     /// Stops the timer of a channel that is used, starts it for one that is not and whose timer does not run.
@@ -94,7 +95,7 @@ impl Engine {
                 break;
             }
             if !self.spend() {
-                self.work.push_back(Work::Delete(key, id));
+                self.work.push(Work::Delete(key, id));
                 return;
             }
             match (durable, group) {

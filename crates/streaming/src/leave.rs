@@ -7,7 +7,7 @@ use seaway_stan_protocol::errors;
 use seaway_stan_protocol::messages::{SubscriptionResponse, UnsubscribeRequest};
 
 use crate::effects::Effects;
-use crate::engine::{Engine, Work};
+use crate::engine::Engine;
 use crate::event::{Event, StartLine, SubscriptionVerb};
 use crate::facts::{
     STATE_ACTIVE, STATE_DEPARTING, STATE_OFFLINE, SUBSCRIPTION, SUBSCRIPTION_REMOVED, SubscriptionFact,
@@ -19,6 +19,7 @@ use crate::release::{Confirmation, Outcome};
 use crate::state::{Hold, Phase};
 use crate::time::Now;
 use crate::timers::Timer;
+use crate::work::Work;
 
 /// Members of a group that are looked at for one unit of work.
 const MEMBERS_PER_WORK: usize = 16;
@@ -129,7 +130,7 @@ impl Engine {
         leave: Leave,
         effects: &mut Effects<'_>,
     ) -> Position {
-        self.settle_subscription(key, effects);
+        self.persist_subscription(key, effects);
         self.detach(key);
         if let Some(group) = self.subscriptions[key.0].group {
             // Leaving writes down the whole group: a large one counts for more.
@@ -217,7 +218,7 @@ impl Engine {
             // The group's cursor is the highest of its members': it must not leave with this one.
             self.subscriptions[heir.0].cursor.advance(last_sent);
             self.mark_cursor(heir);
-            self.settle_subscription(heir, effects);
+            self.persist_subscription(heir, effects);
             self.log_subscription(SubscriptionVerb::MemberRemoved, key, StartLine::None, effects);
             let position = self.depart(now, key, group_key, effects);
             self.queue_cursor(group_key.into());
@@ -226,7 +227,7 @@ impl Engine {
         if self.subscriptions[key.0].is_durable() && leave == Leave::Keep {
             let number = group.number;
             if !group.departing.is_empty() {
-                self.work.push_back(Work::Absorb(group_key, number));
+                self.work.push(Work::Absorb(group_key, number));
             }
             self.subscriptions[key.0].cursor.advance(last_sent);
             self.groups[group_key.0].shadow = Some(key);
@@ -269,7 +270,7 @@ impl Engine {
 
     /// A departed member holds nothing any more. What the others took over is written before it is forgotten.
     pub(crate) fn finish_departing(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
-        self.settle_subscription(key, effects);
+        self.persist_subscription(key, effects);
         if let Some(group) = self.subscriptions[key.0].group {
             self.groups[group.0].departing.remove(&key);
         }
@@ -286,11 +287,11 @@ impl Engine {
                 return;
             };
             // That it was sent a message must be on record before that it gave it away.
-            self.settle_subscription(departed, effects);
+            self.persist_subscription(departed, effects);
             let number = self.subscriptions[departed.0].number;
             while let Some(sequence) = self.subscriptions[departed.0].pending.first() {
                 if !self.spend() {
-                    self.work.push_back(Work::Absorb(key, self.groups[key.0].number));
+                    self.work.push(Work::Absorb(key, self.groups[key.0].number));
                     return;
                 }
                 let (deadline, count) = self.subscriptions[departed.0].deadlines.get(sequence);
@@ -312,7 +313,7 @@ impl Engine {
         if self.poisoned {
             return Position(0);
         }
-        self.settle_subscription(key, effects);
+        self.persist_subscription(key, effects);
         let fact = self.subscription_fact(key);
         self.fact(SUBSCRIPTION, &fact, urgency, effects)
     }

@@ -1,7 +1,7 @@
 //! The engine's bounds: every queue and every slice of work is bounded by one of these.
 
 /// Sends (and skipped messages, trims, moved entries) done in one call of `handle` before the rest waits for the next
-/// `Settle`: about a millisecond of work.
+/// `Settle`: about a millisecond of work. Each of the three kinds of work there has as much of its own.
 pub(crate) const HANDLE_WORK_MAX: usize = 4096;
 
 /// Messages asked for in one read.
@@ -28,6 +28,15 @@ pub(crate) const HEARTBEAT_AFTER_PING_NS: u64 = 1_000_000;
 
 /// A step of the wall clock against the monotonic one by more than this makes the ages of messages be looked at again.
 pub(crate) const CLOCK_STEP_NS: i64 = 1_000_000_000;
+
+/// A wall clock that is ahead of monotonic progress by more than this counts only when it stays so.
+pub(crate) const CLOCK_JUMP_NS: i64 = 3_600_000_000_000;
+
+/// For so long.
+pub(crate) const CLOCK_AGREEMENT_NS: u64 = 60_000_000_000;
+
+/// A channel whose times are ahead of the clock by more than this is told of.
+pub(crate) const CHANNEL_AHEAD_NS: u64 = 1_000_000_000;
 
 /// A channel whose deletion could not be recorded is tried again after its own limit, but not before this.
 pub(crate) const DELETE_RETRY_NS: u64 = 100_000_000;
@@ -60,7 +69,10 @@ pub(crate) const CHECKPOINT_FACTS_MAX: usize = 256;
 pub(crate) const RUNS_PER_FACT_MAX: usize = 4096;
 
 /// Runs of sent or acknowledged sequences kept before they are written although the pass is not over.
-pub(crate) const UNSETTLED_RUNS_MAX: usize = 4096;
+pub(crate) const DIRTY_RUNS_MAX: usize = 4096;
+
+/// Entries of subscriptions with nothing more to write down that are kept to be used again.
+pub(crate) const DIRTY_SPARE_MAX: usize = 4096;
 
 /// Bytes of refused publishes' answers that may queue behind earlier answers; beyond, they overtake.
 pub(crate) const RELEASE_ERRORS_BYTES_MAX: usize = 1024 * 1024;

@@ -59,6 +59,9 @@ impl Rank {
 #[derive(Debug, Default)]
 struct Tournament {
     nodes: Vec<Rank>,
+    /// Nodes looked at, to tell what a change costs.
+    #[cfg(test)]
+    steps: usize,
 }
 
 impl Tournament {
@@ -73,6 +76,10 @@ impl Tournament {
         self.nodes[node] = rank;
         while node > 1 {
             node /= 2;
+            #[cfg(test)]
+            {
+                self.steps += 1;
+            }
             let winner = self.nodes[2 * node].min(self.nodes[2 * node + 1]);
             if self.nodes[node] == winner {
                 return;
@@ -368,6 +375,38 @@ mod tests {
             .filter(|member| wanted(&member.2))
             .min_by_key(|member| member.2.pending);
         best.or(able.first()).map(|member| member.0)
+    }
+
+    /// A message that goes to one of many members and is acknowledged costs the logarithm of their number.
+    #[test]
+    fn a_change_costs_the_logarithm() {
+        const ROUNDS: usize = 1_000;
+        for count in [10usize, 100, 1_000, 10_000] {
+            let mut members = Members::default();
+            let places: Vec<MemberPlace> = (0..count).map(|number| members.push(SubscriptionKey(number))).collect();
+            let standing = |pending| Standing {
+                pending,
+                room: 10 - pending as u64,
+                is_healthy: true,
+                takes_new: true,
+                takes_again: true,
+            };
+            for place in &places {
+                members.set(*place, standing(0));
+            }
+            members.for_new.steps = 0;
+            for round in 0..ROUNDS {
+                let chosen = members.choose_for_new().expect("somebody has room");
+                members.set(places[chosen.0], standing(1));
+                members.rotate(places[chosen.0]);
+                if round % 2 == 1 {
+                    members.set(places[chosen.0], standing(0));
+                }
+            }
+            let each = members.for_new.steps / ROUNDS;
+            let most = 3 * (count.next_power_of_two().trailing_zeros() as usize + 1);
+            assert!(each <= most, "{count} members: {each} steps for a message");
+        }
     }
 
     proptest! {

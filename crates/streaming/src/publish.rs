@@ -12,7 +12,8 @@ use crate::event::Event;
 use crate::facts::{CHANNEL, ChannelFact};
 use crate::input::ChannelId;
 use crate::keys::ChannelKey;
-use crate::limits::RELEASE_ERRORS_BYTES_MAX;
+use crate::limits::{CHANNEL_AHEAD_NS, RELEASE_ERRORS_BYTES_MAX};
+use crate::offers::Offers;
 use crate::partition::Early;
 use crate::records::{Need, Position, Urgency};
 use crate::release::{Confirmation, Outcome};
@@ -99,8 +100,17 @@ impl Engine {
     ) {
         let channel = &mut self.channels[key.0];
         let sequence = channel.last + 1;
-        // Timestamps of a channel never decrease, whatever the clock does.
-        let timestamp = now.wall.0.max(channel.last_timestamp);
+        // Times of a channel never decrease, whatever the clock does: one that is ahead goes on by as little as possible.
+        let timestamp = match channel.last_timestamp.saturating_sub(now.wall.0) {
+            ..=0 => {
+                channel.ahead_logged = false;
+                now.wall.0
+            }
+            ahead => {
+                report_ahead(channel, ahead, effects);
+                channel.last_timestamp.saturating_add(1)
+            }
+        };
         let (head, tail) = (&mut self.scratch, &mut self.scratch_tail);
         encode_around_data(head, tail, sequence, publish, timestamp);
         let size = head.len() + publish.data.len() + tail.len();
@@ -224,6 +234,8 @@ impl Engine {
             retention_queued: false,
             touched: false,
             limits_reached_logged: false,
+            ahead_logged: false,
+            offers: Offers::default(),
         }));
         self.channel_hashes.insert(self.hash_of(&name), key);
         self.channel_order.insert(name, key);
@@ -267,16 +279,24 @@ impl Engine {
             }
         }
         let mut touched = std::mem::take(&mut self.touched);
-        for key in touched.drain(..) {
+        for key in &touched {
             self.channels[key.0].touched = false;
-            self.deliver_channel(now, key, effects);
-            self.consider_retention(key);
+            self.offer(now, *key, effects);
         }
-        self.touched = touched;
         for _ in 0..ready {
             self.release_one(now, effects);
         }
         self.release.reclaim();
+        // What came in by this much must go out again by as much, whatever there is to deliver.
+        self.budget = self.budget.max(2 * ready);
+        for key in touched.drain(..) {
+            // Its deletion may have been recorded just now.
+            if self.channels.contains(key.0) {
+                self.consider_retention(key);
+                self.enforce_first(now, key, effects);
+            }
+        }
+        self.touched = touched;
     }
 
     fn release_one(&mut self, now: Now, effects: &mut Effects<'_>) {
@@ -339,9 +359,22 @@ impl Engine {
             effects.reply(Position(0), released.subject, &self.scratch);
         }
         self.release.reclaim();
+        self.refuse_seeking(effects);
         effects.event(Event::Refused {
             request: "everything that changes state",
             reason: POISONED,
+        });
+    }
+}
+
+/// Says once, until the clock has caught up, that the times of a channel are ahead of it.
+fn report_ahead(channel: &mut Channel, ahead: i64, effects: &mut Effects<'_>) {
+    let ahead = ahead.unsigned_abs();
+    if ahead > CHANNEL_AHEAD_NS && !channel.ahead_logged {
+        channel.ahead_logged = true;
+        effects.event(Event::ChannelAhead {
+            channel: &channel.name,
+            nanoseconds: ahead,
         });
     }
 }

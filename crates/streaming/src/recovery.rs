@@ -12,7 +12,7 @@ use seaway_stan_protocol::{quote, validate};
 
 use crate::deadlines::{Run, UNKNOWN};
 use crate::effects::Effects;
-use crate::engine::{Engine, Work};
+use crate::engine::Engine;
 use crate::event::Event;
 use crate::facts::{
     CHANNEL, CLIENT, CLIENT_REMOVED, ChannelFact, ClientFact, ClientRemovedFact, GROUP_SETTLED, SERVER, SETTLED,
@@ -25,6 +25,7 @@ use crate::pending::Pending;
 use crate::records::{Position, Urgency};
 use crate::state::{Hold, Phase};
 use crate::time::Now;
+use crate::work::Work;
 
 /// Longest run of sequences in one fact: MaxInflight is an int32.
 const RUN_LENGTH_MAX: u64 = i32::MAX as u64;
@@ -313,6 +314,7 @@ impl Engine {
     /// # Errors
     /// When the store belongs to another cluster; nothing was appended then.
     pub fn start(&mut self, now: Now, effects: &mut Effects<'_>) -> Result<StartSummary, StartError> {
+        self.wall_clock.begin(now);
         self.clock_offset = now.offset();
         let recovered = *self.recovered.take().expect("an engine starts once");
         let known = recovered.server.is_some();
@@ -538,7 +540,7 @@ impl Engine {
             if !group.members.is_empty() || group.shadow.is_some() {
                 if group.shadow.is_some() && !group.departing.is_empty() {
                     // The process ended before the group's record had taken over everything.
-                    self.work.push_back(Work::Absorb(key, group.number));
+                    self.work.push(Work::Absorb(key, group.number));
                 }
                 self.queue_cursor(key.into());
                 continue;

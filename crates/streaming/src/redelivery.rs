@@ -245,7 +245,7 @@ impl Engine {
         let subscription = &mut self.subscriptions[key.0];
         if subscription.pending.remove(sequence) {
             self.update_standing(key);
-            self.note_unsettled(key, effects, |unsettled| unsettled.acked.push(sequence));
+            self.note_dirty(key, effects, |dirty| dirty.acked.push(sequence));
         }
     }
 

@@ -53,7 +53,7 @@ impl Engine {
         let channel = &mut self.channels[key.0];
         if !channel.retention_queued {
             channel.retention_queued = true;
-            self.retention.push((key, channel.id));
+            self.retention.push_back((key, channel.id));
         }
     }
 
@@ -94,17 +94,27 @@ impl Engine {
 
     pub(crate) fn enforce_retention(&mut self, now: Now, effects: &mut Effects<'_>) {
         self.look_at_ages();
-        let mut queued = std::mem::take(&mut self.retention);
-        while self.budget > 0
-            && let Some((key, id)) = queued.pop()
-        {
+        // What goes back to the queue waits for its next turn.
+        for _ in 0..self.retention.len() {
+            if self.budget == 0 {
+                return;
+            }
+            let Some((key, id)) = self.retention.pop_front() else {
+                return;
+            };
             if let Some(channel) = self.channels.get_mut(key.0).filter(|channel| channel.id == id) {
                 channel.retention_queued = false;
                 self.enforce_limits(now, key, effects);
             }
         }
-        queued.append(&mut self.retention);
-        self.retention = queued;
+    }
+
+    /// Looks at the limits of a channel that waits for it, without waiting for its turn.
+    pub(crate) fn enforce_first(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
+        // It stays in the queue: the look there costs little.
+        if self.channels[key.0].retention_queued && self.budget > 0 {
+            self.enforce_limits(now, key, effects);
+        }
     }
 
     /// Trims one channel until it fits, and arms the timer for the age of what is then the oldest message.

@@ -46,6 +46,15 @@ impl Roster {
         }
     }
 
+    /// The subscription with that number, or the next one.
+    pub(crate) fn at_or_after(&self, number: u64) -> Option<(u64, SubscriptionKey)> {
+        match self {
+            Roster::Empty => None,
+            &Roster::One(other, key) => (other >= number).then_some((other, key)),
+            Roster::Many(all) => all.range(number..).next().map(|(number, key)| (*number, *key)),
+        }
+    }
+
     /// In the order of their numbers.
     pub(crate) fn values(&self) -> impl Iterator<Item = &SubscriptionKey> {
         let (one, many) = match self {
@@ -78,6 +87,10 @@ mod tests {
                     roster.remove(number);
                 }
                 prop_assert!(roster.values().eq(model.values()));
+                for number in 0..6 {
+                    let next = model.range(number..).next().map(|(number, key)| (*number, *key));
+                    prop_assert_eq!(roster.at_or_after(number), next);
+                }
             }
         }
     }

@@ -166,6 +166,8 @@ pub struct Survey {
     pub pending: u64,
     /// Nanoseconds since the oldest of them was first sent, as far as is known.
     pub oldest_unacknowledged: Option<u64>,
+    /// Nanoseconds by which the times of a channel are ahead of the clock, the most of all channels.
+    pub times_ahead_ns: u64,
     /// The channels that were wanted, with their subscriptions.
     pub details: Vec<SurveyedChannel>,
     /// Wanted channels that `details` has no room for.
@@ -354,6 +356,8 @@ impl Engine {
             visits += 1 + channel.records;
             survey.channels += 1;
             survey.messages += channel.messages();
+            let ahead = u64::try_from(channel.last_timestamp.saturating_sub(now.wall.0)).unwrap_or(0);
+            survey.times_ahead_ns = survey.times_ahead_ns.max(ahead);
             survey.bytes = survey.bytes.saturating_add(self.counted_bytes(key));
             survey.subscriptions += channel.records;
             for key in self.records(channel) {

@@ -9,14 +9,15 @@ use bytes::Bytes;
 use crate::congestion::Pause;
 use crate::cursor::Cursor;
 use crate::deadlines::Deadlines;
+use crate::dirty::DirtyPlace;
 use crate::input::{ChannelId, ProbeId};
 use crate::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
 use crate::limits_table::LimitsKey;
 use crate::members::{MemberPlace, Members, Standing};
+use crate::offers::Offers;
 use crate::pending::Pending;
 use crate::roster::Roster;
 use crate::time::Now;
-use crate::unsettled::UnsettledPlace;
 
 /// A registered client (`streaming-protocol.md` §1, §2.7).
 #[derive(Debug)]
@@ -103,6 +104,10 @@ pub(crate) struct Channel {
     /// In the list of channels that got new durable messages.
     pub(crate) touched: bool,
     pub(crate) limits_reached_logged: bool,
+    /// It was told that its times are ahead of the clock.
+    pub(crate) ahead_logged: bool,
+    /// How far its new messages were offered.
+    pub(crate) offers: Offers,
 }
 
 impl Channel {
@@ -205,7 +210,7 @@ pub(crate) struct Subscription {
     pub(crate) healthy_since: u64,
     pub(crate) timer: Option<u64>,
     /// What is to be written down about it, if anything.
-    pub(crate) unsettled: Option<UnsettledPlace>,
+    pub(crate) dirty: Option<DirtyPlace>,
 }
 
 impl Subscription {
@@ -272,5 +277,5 @@ pub(crate) struct Group {
     /// Who has something to pass on and found nobody that could take it.
     pub(crate) givers: BTreeSet<SubscriptionKey>,
     /// Members, also those that left, about which something is to be written down.
-    pub(crate) unsettled: Vec<SubscriptionKey>,
+    pub(crate) dirty: Vec<SubscriptionKey>,
 }

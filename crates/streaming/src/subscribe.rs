@@ -8,7 +8,7 @@ use seaway_stan_protocol::{errors, validate};
 
 use crate::cursor::Cursor;
 use crate::effects::Effects;
-use crate::engine::Engine;
+use crate::engine::{Engine, POISONED};
 use crate::event::{Event, StartLine, SubscriptionVerb};
 use crate::facts::SubscriptionFact;
 use crate::input::{ChannelId, Ticket};
@@ -277,6 +277,14 @@ impl Engine {
         }
     }
 
+    /// The store failed: whoever waits for a start time will not get a subscription.
+    pub(crate) fn refuse_seeking(&mut self, effects: &mut Effects<'_>) {
+        for (_, waiting) in std::mem::take(&mut self.seeks) {
+            self.channels[waiting.channel.0].subscribing -= 1;
+            self.refuse_subscribe(&waiting.reply, POISONED.to_owned(), effects);
+        }
+    }
+
     /// Everything but the start may have changed while it was sought.
     #[expect(clippy::too_many_arguments, reason = "the parts of one waiting request")]
     fn subscribe_sought(
@@ -475,7 +483,7 @@ impl Engine {
             redeliveries: 0,
             healthy_since: 0,
             timer: None,
-            unsettled: None,
+            dirty: None,
         }));
         self.subscription_numbers.insert(number, key);
         self.channels[channel.0].records += 1;
@@ -506,7 +514,7 @@ impl Engine {
             shadow: None,
             departing: Default::default(),
             givers: Default::default(),
-            unsettled: Vec::new(),
+            dirty: Vec::new(),
         }));
         let channel = &mut self.channels[channel.0];
         channel.groups.insert(number, group);

@@ -22,6 +22,8 @@ pub(crate) enum Timer {
     Age(ChannelKey),
     /// A channel may have been idle for too long.
     Inactivity(ChannelKey),
+    /// A clock that is far ahead has said so for long enough.
+    WallClock,
     /// Requests waited long enough for their client's connect.
     Unregistered,
 }

@@ -131,6 +131,8 @@ pub struct Survey {
     pub pending: u64,
     /// Age of the oldest of them.
     pub oldest_unacknowledged: Option<Duration>,
+    /// How far the times of a channel are ahead of the clock, the most of all channels.
+    pub times_ahead: Duration,
     /// Details.
     pub channels: Vec<SurveyedChannel>,
     /// Wanted channels that there was no room for.

@@ -315,6 +315,7 @@ pub(super) fn survey(survey: Survey) -> monitor::Survey {
         stalled: survey.stalled as u64,
         pending: survey.pending,
         oldest_unacknowledged: survey.oldest_unacknowledged.map(Duration::from_nanos),
+        times_ahead: Duration::from_nanos(survey.times_ahead_ns),
         channels: survey.details.into_iter().map(surveyed_channel).collect(),
         channels_omitted: survey.channels_omitted as u64,
         subscriptions_omitted: survey.subscriptions_omitted as u64,

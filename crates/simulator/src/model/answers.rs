@@ -113,6 +113,17 @@ impl Model {
             let channel = std::rc::Rc::make_mut(channel);
             channel.deleted_at.take_if(|position| *position > self.told);
         }
+        // Whoever waits for a start time will not get a subscription.
+        let now = self.now.monotonic;
+        for (_, seeking) in std::mem::take(&mut self.seeking) {
+            if let Some(answer) = self.answer(seeking.expected) {
+                POISONED.clone_into(&mut answer.error);
+                answer.owed = Owed::Now;
+            }
+            if let Some(channel) = self.state.channel(&text(&seeking.request.subject)) {
+                channel.idle_since = now;
+            }
+        }
         for expected in &mut self.expected {
             if matches!(expected.owed, Owed::At(_)) {
                 if expected.error.is_empty() {

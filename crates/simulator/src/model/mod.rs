@@ -23,7 +23,7 @@ mod subscriptions;
 use std::collections::{BTreeMap, VecDeque};
 
 use seaway_stan_protocol::messages::{ConnectRequest, SubscriptionRequest};
-use seaway_streaming::{Event, Input, Now, Options};
+use seaway_streaming::{Event, Input, Now, Options, Timestamp};
 
 use crate::settings::ChosenLimits;
 
@@ -111,6 +111,9 @@ pub struct Model {
     now: Now,
     /// Greatest distance of the wall clock from the monotonic one in this life.
     wall_lead: i64,
+    /// Distance of the wall clock from the monotonic one that counts, and one that does not count yet, since when it is claimed.
+    believed_lead: i64,
+    claimed_lead: Option<(i64, u64)>,
     life_began: u64,
     /// When the server first came to rest in this life.
     rested_at: Option<u64>,
@@ -153,6 +156,8 @@ impl Model {
             told: 0,
             now: Now::default(),
             wall_lead: i64::MIN,
+            believed_lead: 0,
+            claimed_lead: None,
             life_began: 0,
             rested_at: None,
             inbox_prefix: String::new(),
@@ -268,6 +273,7 @@ impl Model {
     }
 
     fn see_time(&mut self, now: Now) {
+        let now = self.believe(now);
         let lead = now.wall.0 - i64::try_from(now.monotonic).unwrap_or(i64::MAX);
         let before = self.now.wall.0 - i64::try_from(self.now.monotonic).unwrap_or(i64::MAX);
         if lead < before {
@@ -275,6 +281,29 @@ impl Model {
         }
         self.wall_lead = self.wall_lead.max(lead);
         self.now = now;
+    }
+
+    /// A clock that is suddenly more than an hour ahead counts when it says the same for a minute.
+    fn believe(&mut self, now: Now) -> Now {
+        let lead = now.wall.0 - i64::try_from(now.monotonic).unwrap_or(i64::MAX);
+        if lead - self.believed_lead <= 3600 * 1_000_000_000 {
+            (self.believed_lead, self.claimed_lead) = (lead, None);
+            return now;
+        }
+        let since = match self.claimed_lead {
+            Some((claimed, since)) if (claimed - lead).abs() <= 1_000_000_000 => since,
+            _ => now.monotonic,
+        };
+        self.claimed_lead = Some((lead, since));
+        if now.monotonic - since >= 60 * 1_000_000_000 {
+            (self.believed_lead, self.claimed_lead) = (lead, None);
+            return now;
+        }
+        self.count("clocks not believed");
+        Now {
+            monotonic: now.monotonic,
+            wall: Timestamp(self.believed_lead + i64::try_from(now.monotonic).unwrap_or(i64::MAX)),
+        }
     }
 
     /// What was past its deadline when the server started may not be any more.

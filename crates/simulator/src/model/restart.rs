@@ -47,6 +47,7 @@ impl Model {
         self.history.clear();
         self.now = now;
         self.wall_lead = now.wall.0 - i64::try_from(now.monotonic).unwrap_or(i64::MAX);
+        (self.believed_lead, self.claimed_lead) = (self.wall_lead, None);
         self.life_began = now.monotonic;
         inbox_prefix.clone_into(&mut self.inbox_prefix);
         self.poisoned = false;
