@@ -20,6 +20,7 @@ pub mod signal_command;
 mod signals;
 mod standalone;
 pub mod start;
+mod token;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Write as _};

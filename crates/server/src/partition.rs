@@ -82,7 +82,7 @@ impl Partition {
         let attachment = broker.attach("partitioning", Arc::clone(&mail) as Arc<dyn Sink>);
         mail.set_gate(attachment.shared_gate());
         let subject = format!("_STAN.part.{cluster_id}");
-        let inbox = format!("_INBOX.{}", crate::start::token());
+        let inbox = format!("_INBOX.{}", crate::token::token());
         attachment.subscribe(&subject, LISTS, true)?;
         attachment.subscribe(&inbox, ANSWERS, true)?;
         let publisher = attachment.publisher();

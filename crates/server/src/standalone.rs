@@ -107,7 +107,7 @@ async fn ask(
 }
 
 fn inbox() -> String {
-    format!("_INBOX.{}", crate::start::token())
+    format!("_INBOX.{}", crate::token::token())
 }
 
 #[cfg(test)]

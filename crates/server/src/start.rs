@@ -27,6 +27,7 @@ use crate::partition::{Conflict, Partition};
 use crate::phase::{Phase, Stage, Told};
 use crate::reload::{Reloading, Reread};
 use crate::signals::{Ended, Signals};
+use crate::token::token;
 
 /// Serves until a signal ends it; `reread` reads the options again, for a reload.
 #[allow(clippy::print_stderr, reason = "there is no log yet, or it cannot be written")]
@@ -236,11 +237,6 @@ async fn open_services(
         .await
         .context("the engine threads ended while they started")?;
     Ok(thread)
-}
-
-/// 22 random base-62 characters.
-pub(crate) fn token() -> String {
-    (0..22).map(|_| fastrand::alphanumeric()).collect()
 }
 
 /// The commit this was built from, when the build names it.

@@ -507,3 +507,31 @@ fn messages_that_went_while_they_were_pending_make_room() {
         "1 has gone: its place is taken"
     );
 }
+
+/// §5.3: one connection has many subscriptions and large messages, and reads only later: its queue is known to be full before each of
+/// them adds to it, so it is not closed as a slow consumer, and gets everything.
+#[test]
+fn many_subscriptions_of_one_connection_share_its_room() {
+    const SUBSCRIPTIONS: usize = 300;
+    const MESSAGES: u64 = 3;
+    const SIZE: usize = 400_000;
+    let server = Server::in_memory(&["-hbi", "1h"]);
+    let mut reader = server.session("reader");
+    let mut inboxes = std::collections::BTreeMap::new();
+    for _ in 0..SUBSCRIPTIONS {
+        let subscribed = reader.subscribe(seaway_bench::stan::subscription("large")).unwrap();
+        inboxes.insert(subscribed.inbox, 0);
+    }
+    let mut publisher = server.session("publisher");
+    for _ in 0..MESSAGES {
+        publisher.publish("large", &[b'x'; SIZE]).unwrap();
+    }
+    for _ in 0..SUBSCRIPTIONS as u64 * MESSAGES {
+        let message = reader.next_message(PATIENCE).expect("the connection lives");
+        assert_eq!((message.data.len(), message.redelivered), (SIZE, false));
+        let last = inboxes.get_mut(&message.inbox).unwrap();
+        *last += 1;
+        assert_eq!(message.sequence, *last, "each subscription gets all, in order");
+    }
+    assert!(inboxes.values().all(|last| *last == MESSAGES));
+}

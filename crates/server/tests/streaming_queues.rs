@@ -471,6 +471,7 @@ fn a_member_that_does_not_read_holds_only_itself() {
     for _ in 0..HELD {
         publisher.publish_async("foo", &payload);
     }
+    publisher.connection.flush().unwrap();
     assert_eq!(take(&mut first, HELD).last(), Some(&(HELD as u64, 0)));
     first.close_subscription(&held).unwrap();
     // More than sockets and the server's queue hold is to be sent again to a client that never reads.

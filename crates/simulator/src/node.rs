@@ -1,7 +1,7 @@
 //! One life of a server: engine and store on the simulated disk, with a bus that ends at the simulated clients, and the
 //! model that watches every input and every effect.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,8 +31,6 @@ enum Backing {
 struct Witness {
     model: Rc<RefCell<Model>>,
     lines: Rc<RefCell<Vec<String>>>,
-    /// What was just sent filled a queue.
-    filled: Rc<Cell<Option<Destination>>>,
 }
 
 impl Witness {
@@ -199,6 +197,11 @@ impl Bus for Wire {
         if !self.is_up {
             return Carried::Unreachable;
         }
+        let destination = destination(delivery.inbox).filter(|destination| self.congested.contains(destination));
+        if let Some(destination) = destination {
+            self.witness.model().congested(delivery.subscription, destination);
+            return Carried::Congested(Destination(destination));
+        }
         let payload = parts.concat();
         self.witness.model().delivered(
             delivery.channel.0,
@@ -208,11 +211,7 @@ impl Bus for Wire {
             &payload,
         );
         self.send(delivery.inbox, String::new(), payload);
-        let congested = destination(delivery.inbox)
-            .filter(|destination| self.congested.contains(destination))
-            .map(Destination);
-        self.witness.filled.set(congested);
-        Carried::Sent { congested }
+        Carried::Sent
     }
 
     fn probe(&mut self, inbox: &[u8], probe: ProbeId) {
@@ -224,11 +223,6 @@ impl Bus for Wire {
 impl Events for Witness {
     fn event(&mut self, event: Event<'_>) {
         self.model().event(event);
-        if let Event::Delivering { number, .. } = event
-            && let Some(destination) = self.filled.take()
-        {
-            self.model().congested(number, destination.0);
-        }
         self.line(event.to_string());
     }
 }
@@ -289,7 +283,6 @@ impl Node {
         let witness = Witness {
             model,
             lines: Rc::default(),
-            filled: Rc::default(),
         };
         let mut world = World {
             store: Shelf {

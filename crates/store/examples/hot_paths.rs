@@ -92,7 +92,7 @@ impl Bus for Copying {
             self.wire.extend_from_slice(part);
         }
         self.deliveries += 1;
-        Carried::Sent { congested: None }
+        Carried::Sent
     }
     fn probe(&mut self, _: &[u8], _: ProbeId) {}
 }

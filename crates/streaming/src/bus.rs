@@ -15,7 +15,9 @@ pub struct Delivery<'a> {
     pub channel: ChannelId,
     /// Its sequence.
     pub sequence: u64,
-    /// The subscription's delivery inbox.
+    /// The subscription's number, unique for the life of the store.
+    pub subscription: u64,
+    /// Its delivery inbox.
     pub inbox: &'a [u8],
     /// 0 for a first delivery, else the redelivery count to append (`streaming-protocol.md` §2.3 MsgProto 6, 7).
     pub redelivery_count: u32,
@@ -24,12 +26,11 @@ pub struct Delivery<'a> {
 /// What the bus made of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carried {
-    /// It is on its way. When the destination is `congested` nothing more should be sent to this subscription until
+    /// It is on its way.
+    Sent,
+    /// Nothing was sent: the receiver's queue has no room. Nothing should be sent to this subscription until
     /// [`Input::Drained`](crate::Input::Drained) names that destination.
-    Sent {
-        /// Set when the receiver's queue is filling up.
-        congested: Option<Destination>,
-    },
+    Congested(Destination),
     /// Nothing was sent: the bus is down.
     Unreachable,
 }

@@ -57,6 +57,8 @@ impl<'a> Batch<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
     Sent,
+    /// Nothing was sent, and the subscription is paused.
+    Congested,
     Cold,
     Missing,
     Unreachable,
@@ -177,6 +179,8 @@ impl Engine {
                         self.rotate(receiver);
                     }
                 }
+                // Another member may have room.
+                Attempt::Congested => {}
                 Attempt::Missing => {
                     self.cursor_mut(key).advance(next);
                     if let CursorKey::Subscription(key) = key {
@@ -284,11 +288,12 @@ impl Engine {
         let delivery = Delivery {
             channel: channel.id,
             sequence,
+            subscription: subscription.number,
             inbox: &subscription.inbox,
             redelivery_count: count,
         };
         match effects.deliver(self.durable, delivery, source) {
-            Delivered::Sent { bytes, congested } => {
+            Delivered::Sent(bytes) => {
                 self.totals.out_messages += 1;
                 self.totals.out_bytes += u64::from(bytes);
                 if count > 0 {
@@ -304,15 +309,14 @@ impl Engine {
                         redelivery_count: count,
                     });
                 }
-                if let Some(destination) = congested
-                    && subscription.paused.is_none()
-                {
-                    let since = now.monotonic;
-                    subscription.paused = Some(Box::new(Pause { destination, since }));
-                    self.congestion.add(destination, subscription.number, key);
-                    self.update_standing(key);
-                }
                 Attempt::Sent
+            }
+            Delivered::Congested(destination) => {
+                let since = now.monotonic;
+                subscription.paused = Some(Box::new(Pause { destination, since }));
+                self.congestion.add(destination, subscription.number, key);
+                self.update_standing(key);
+                Attempt::Congested
             }
             Delivered::Cold => Attempt::Cold,
             Delivered::Missing => Attempt::Missing,

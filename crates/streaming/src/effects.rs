@@ -22,14 +22,11 @@ pub enum Source<'a> {
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivered {
-    /// It is on its way. When the destination is `congested` nothing more should be sent to this subscription until
+    /// It is on its way: so many bytes of an encoded MsgProto.
+    Sent(u32),
+    /// Nothing was sent: the receiver's queue has no room. Nothing should be sent to this subscription until
     /// [`Input::Drained`](crate::Input::Drained) names that destination.
-    Sent {
-        /// Bytes of the encoded MsgProto that was sent.
-        bytes: u32,
-        /// Set when the receiver's queue is filling up.
-        congested: Option<Destination>,
-    },
+    Congested(Destination),
     /// Nothing was sent: the message is not in memory, use [`Records::read`](crate::Records::read).
     Cold,
     /// Nothing was sent: the message does not exist (any more).
@@ -97,10 +94,8 @@ impl<'a> Effects<'a> {
         let mut buffer = [0; REDELIVERY_LEN_MAX];
         let redelivery = redelivery_fields(delivery.redelivery_count, &mut buffer);
         match self.bus.deliver(delivery, [body, redelivery]) {
-            Carried::Sent { congested } => Delivered::Sent {
-                bytes: u32::try_from(body.len() + redelivery.len()).unwrap_or(u32::MAX),
-                congested,
-            },
+            Carried::Sent => Delivered::Sent(u32::try_from(body.len() + redelivery.len()).unwrap_or(u32::MAX)),
+            Carried::Congested(destination) => Delivered::Congested(destination),
             Carried::Unreachable => Delivered::Unreachable,
         }
     }

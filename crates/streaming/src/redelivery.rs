@@ -109,6 +109,7 @@ impl Engine {
                     self.rotate(key);
                 }
                 Attempt::Sent => self.move_pending(now, key, receiver, sequence, count, effects),
+                Attempt::Congested => continue,
                 Attempt::Missing => self.drop_pending(key, sequence, effects),
                 Attempt::Cold => {
                     let to = read_end(&self.subscriptions[key.0].pending, sequence).min(run.last.max(sequence));
@@ -181,6 +182,7 @@ impl Engine {
                         .deadlines
                         .insert(sequence, deadline, count.saturating_add(1));
                 }
+                Attempt::Congested => continue,
                 Attempt::Missing => self.drop_pending(key, sequence, effects),
                 Attempt::Cold => {
                     let to = read_end(&self.subscriptions[key.0].pending, sequence);

@@ -75,7 +75,7 @@ impl Bus for Counting {
     }
     fn deliver(&mut self, _: Delivery<'_>, _: [&[u8]; 2]) -> Carried {
         self.deliveries += 1;
-        Carried::Sent { congested: None }
+        Carried::Sent
     }
     fn probe(&mut self, _: &[u8], _: ProbeId) {}
 }

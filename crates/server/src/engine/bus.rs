@@ -22,7 +22,7 @@ impl LocalBus {
     pub(crate) fn new(publisher: Publisher) -> LocalBus {
         LocalBus {
             publisher,
-            probe_prefix: format!("_INBOX.{}.", crate::start::token()),
+            probe_prefix: format!("_INBOX.{}.", crate::token::token()),
             probe_tokens: ProbeTokens::new(),
             awaiting: false,
             kept_back: false,
@@ -75,14 +75,15 @@ impl Bus for LocalBus {
     }
 
     fn deliver(&mut self, delivery: Delivery<'_>, parts: [&[u8]; 2]) -> Carried {
-        let published = self.publisher.publish(delivery.inbox, None, &parts);
-        if self.awaiting && published.receivers == 0 {
+        let receivers = match self.publisher.publish_if_room(delivery.inbox, None, &parts) {
+            Ok(receivers) => receivers,
+            Err(destination) => return Carried::Congested(Destination(destination.0)),
+        };
+        if self.awaiting && receivers == 0 {
             self.kept_back = true;
             return Carried::Unreachable;
         }
-        Carried::Sent {
-            congested: published.congested.map(|destination| Destination(destination.0)),
-        }
+        Carried::Sent
     }
 
     fn probe(&mut self, inbox: &[u8], probe: ProbeId) {

@@ -95,8 +95,10 @@ pub struct World {
     /// Not even what frees space is taken.
     pub stuck: bool,
     pub bus_down: bool,
-    /// Inboxes whose receiver is slow: each delivery to them reports congestion.
+    /// Inboxes whose receiver is slow: there is room for one delivery to them.
     pub slow: BTreeSet<Vec<u8>>,
+    /// Those of them that have got it.
+    pub filled: BTreeSet<Vec<u8>>,
     /// Whether `head_from` knows more than the head.
     pub sizes_known: bool,
     /// Outputs per pass are large in some tests.
@@ -193,9 +195,12 @@ impl World {
         let before = self.outputs.len();
         let outputs = RefCell::new(std::mem::take(&mut self.outputs));
         let slow = std::mem::take(&mut self.slow);
+        let mut filled = std::mem::take(&mut self.filled);
+        filled.retain(|inbox| slow.contains(inbox));
         let mut wire = Wire {
             down: self.bus_down,
             slow: &slow,
+            filled: &mut filled,
             outputs: &outputs,
         };
         let is_recorded = self.record_events;
@@ -209,6 +214,7 @@ impl World {
         };
         let result = call(&mut Effects::new(self, &mut wire, &mut log));
         self.slow = slow;
+        self.filled = filled;
         self.outputs = outputs.into_inner();
         for output in &self.outputs[before..] {
             if let Output::Message { channel, sequence, .. } = output {
@@ -443,6 +449,7 @@ impl Records for World {
 struct Wire<'a> {
     down: bool,
     slow: &'a BTreeSet<Vec<u8>>,
+    filled: &'a mut BTreeSet<Vec<u8>>,
     outputs: &'a RefCell<Vec<Output>>,
 }
 
@@ -458,6 +465,9 @@ impl Bus for Wire<'_> {
         if self.down {
             return Carried::Unreachable;
         }
+        if self.slow.contains(delivery.inbox) && !self.filled.insert(delivery.inbox.to_vec()) {
+            return Carried::Congested(Destination(1));
+        }
         self.outputs.borrow_mut().push(Output::Message {
             inbox: delivery.inbox.to_vec(),
             channel: delivery.channel,
@@ -465,8 +475,7 @@ impl Bus for Wire<'_> {
             count: delivery.redelivery_count,
             body: body.to_vec(),
         });
-        let congested = self.slow.contains(delivery.inbox).then_some(Destination(1));
-        Carried::Sent { congested }
+        Carried::Sent
     }
 
     fn probe(&mut self, inbox: &[u8], probe: ProbeId) {
