@@ -271,6 +271,18 @@ fn the_pid_file_stays_and_the_ports_file_goes() {
     assert!(!ports.exists());
 }
 
+/// nats-core.md §5.6: the file has the name under which the server was started, whatever binary that is.
+#[test]
+fn the_ports_file_has_the_name_that_was_called() {
+    use std::os::unix::process::CommandExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(support::Binary::NatsStreamingServer.path());
+    command.arg0("some/where/stan");
+    command.args(["-p", "-1", "-m", "-1", "-a", "127.0.0.1", "-ports_file_dir"]);
+    let server = Server::spawn(command.arg(folder.path())).unwrap_or_else(|log| panic!("{log:#?}"));
+    assert!(folder.path().join(format!("stan_{}.ports", server.pid())).exists());
+}
+
 #[test]
 fn what_cannot_start_says_why_and_exits_with_1() {
     // §7.4, §9.6, §3.
