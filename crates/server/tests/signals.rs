@@ -277,10 +277,15 @@ fn the_ports_file_has_the_name_that_was_called() {
     use std::os::unix::process::CommandExt as _;
     let folder = tempfile::tempdir().unwrap();
     let mut command = std::process::Command::new(support::Binary::NatsStreamingServer.path());
-    command.arg0("some/where/stan");
+    command.arg0("some/where/nats-streaming-server-0.25.6");
     command.args(["-p", "-1", "-m", "-1", "-a", "127.0.0.1", "-ports_file_dir"]);
     let server = Server::spawn(command.arg(folder.path())).unwrap_or_else(|log| panic!("{log:#?}"));
-    assert!(folder.path().join(format!("stan_{}.ports", server.pid())).exists());
+    assert!(
+        folder
+            .path()
+            .join(format!("nats-streaming-server-0.25.6_{}.ports", server.pid()))
+            .exists()
+    );
 }
 
 #[test]
