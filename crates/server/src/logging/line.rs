@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-
-use super::queue::Line;
 
 /// The level of a line as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +28,16 @@ impl Label {
             Label::Trace => ("TRC", 33),
         }
     }
+}
+
+/// One line, not formatted yet.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) at: Timestamp,
+    pub(super) label: Label,
+    /// What comes before the text.
+    pub(super) prefix: &'static str,
+    pub(super) text: String,
 }
 
 /// What all lines of a log have in common.

@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::line::{Label, push_escaped};
-use super::queue::Line;
+use super::line::{Label, Line, push_escaped};
 use crate::limits::SYSTEM_LOG_TEXT_BYTES_MAX;
 
 /// Where daemons of this machine listen.
