@@ -281,7 +281,7 @@ impl Site {
             "/jsz" => features::jsz(source.broker().await?, moment),
             "/ipqueuesz" | "/raftz" | "/debug/vars" => Reply::json(&features::Nothing {}),
             "/stacksz" => features::stacksz(),
-            "/metrics" => metrics::metrics(source, query, ProcessUse::now()).await?,
+            "/metrics" => metrics::metrics(source, moment, query, ProcessUse::now()).await?,
             _ => Reply::not_found("404 page not found\n".to_owned()),
         })
     }
