@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use crate::lex::{self, CommandLine, Malformed};
 use crate::nearest::nearest;
 use crate::options::{Options, Personality};
-use crate::resolve::resolve;
+use crate::resolve::{resolve, resolve_as_far};
 use crate::surroundings::{Surroundings, System};
 use crate::table::{self, Effect, Information};
 use crate::usage::{self, usage};
@@ -29,6 +29,13 @@ pub enum Action {
     Signal(String),
     /// Look whether a start could use what the options name (`-t`, `check-config`), report, and exit.
     Check(Box<Check>),
+    /// Do not start, for these reasons; the log is to say so.
+    Refuse {
+        /// Why, at least one; texts of one line or more.
+        problems: Vec<String>,
+        /// The options as far as they make sense: they say where the log is.
+        options: Box<Options>,
+    },
     /// Print and exit, the standard error first.
     Exit {
         /// Text for the standard error, with its final newline; may be empty.
@@ -113,13 +120,15 @@ where
     {
         return Action::Signal(command);
     }
-    let result = resolve(personality, &line, surroundings);
     if is_given(&line, "t") {
-        return test(personality, result);
+        return test(personality, resolve(personality, &line, surroundings));
     }
-    match result {
-        Ok(options) => Action::Run(Box::new(options)),
-        Err(problems) => fail(personality, &problems),
+    let (options, problems) = resolve_as_far(personality, &line, surroundings);
+    let options = Box::new(options);
+    if problems.is_empty() {
+        Action::Run(options)
+    } else {
+        Action::Refuse { problems, options }
     }
 }
 

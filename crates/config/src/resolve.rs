@@ -60,6 +60,20 @@ pub(crate) fn resolve(
     line: &CommandLine,
     surroundings: &dyn Surroundings,
 ) -> Result<Options, Vec<String>> {
+    let (options, problems) = resolve_as_far(personality, line, surroundings);
+    if problems.is_empty() {
+        Ok(options)
+    } else {
+        Err(problems)
+    }
+}
+
+/// The options as far as they make sense, and why the server cannot start with what was given, if it cannot.
+pub(crate) fn resolve_as_far(
+    personality: Personality,
+    line: &CommandLine,
+    surroundings: &dyn Surroundings,
+) -> (Options, Vec<String>) {
     let mut draft = Draft::new(Options::blank(personality));
     let mut problems = Vec::new();
     let given = gather(line, surroundings, &mut draft, &mut problems);
@@ -101,15 +115,12 @@ pub(crate) fn resolve(
     if is_sound {
         problems = together;
     }
-    if problems.is_empty() {
-        return Ok(options);
-    }
     let more = problems.len().saturating_sub(PROBLEMS_LISTED_MAX);
     problems.truncate(PROBLEMS_LISTED_MAX);
     if more > 0 {
         problems.push(format!("and {more} more problems"));
     }
-    Err(problems)
+    (options, problems)
 }
 
 /// The value that counts for every option that is given one, by its place in the table.

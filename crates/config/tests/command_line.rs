@@ -26,6 +26,10 @@ fn check_fails(personality: Personality, line: &str, text: &str, code: u8) {
             assert!(stderr.ends_with('\n'));
             assert_eq!(exit, code, "{line}");
         }
+        Action::Refuse { problems, .. } => {
+            assert!(problems.join("\n").contains(text), "{line}: {problems:?}");
+            assert_eq!(code, 1, "{line}");
+        }
         action => panic!("{line}: {action:?}"),
     }
 }

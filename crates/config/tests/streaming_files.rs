@@ -613,6 +613,7 @@ proptest! {
             let fake = Fake::with_files(&[("f", text)]);
             match fake.parse(Personality::NatsStreamingServer, "-c f") {
                 Action::Run(options) => prop_assert!(options.broker.max_payload <= options.broker.max_pending),
+                Action::Refuse { problems, .. } => prop_assert!(problems.iter().all(|text| !text.trim().is_empty())),
                 Action::Exit { stderr, code, .. } => prop_assert!(code == 1 && !stderr.trim().is_empty()),
                 Action::Signal(_) | Action::Check(_) => prop_assert!(false, "{text}"),
             }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::broker::{is_false, plain_number, utc};
-use crate::json::span;
+use crate::accounts::GLOBAL_ACCOUNT;
+use crate::json::{is_false, plain_number, span, utc};
 use crate::limits::CONNECTION_SUBSCRIPTIONS_MAX;
+use crate::moment::Moment;
 use crate::query::{Query, effective_limit};
-use crate::site::{Moment, Reply};
+use crate::reply::Reply;
 use crate::snapshot::{Connection, ConnectionState, ConnectionSubscription, Source, Unavailable};
 
 /// Order of `/connz`.
@@ -453,9 +454,6 @@ pub(crate) async fn subsz(source: &dyn Source, moment: &Moment, query: &Query) -
         subscriptions_list,
     }))
 }
-
-/// The only account there is.
-pub const GLOBAL_ACCOUNT: &str = "$G";
 
 /// Whether a message can be published to it.
 fn is_literal(subject: &str) -> bool {

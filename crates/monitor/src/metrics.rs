@@ -13,9 +13,10 @@ use text::{Kind, Text};
 pub(crate) use text::CONTENT_TYPE;
 
 use crate::limits::{METRICS_CHANNELS_MAX, METRICS_SUBSCRIPTIONS_MAX};
+use crate::moment::Moment;
 use crate::process::ProcessUse;
 use crate::query::Query;
-use crate::site::{Content, Moment, Reply};
+use crate::reply::{Content, Reply};
 use crate::snapshot::{
     Broker, ChannelFilter, EngineFigures, Figures, Health, JournalFigures, Source, StreamingServer, Survey,
     SurveyRequest, SurveyedChannel, SurveyedSubscription, Unavailable,
@@ -482,7 +483,7 @@ fn channels(text: &mut Text, channels: &[SurveyedChannel]) {
     ];
     for (name, kind, help, value) in of_subscriptions {
         text.family(name, kind, help);
-        for (channel, all) in subscriptions(channels) {
+        for (channel, all) in former::subscriptions(channels) {
             let subscription = &all.subscription;
             let labels = [
                 ("channel", channel),
@@ -494,15 +495,6 @@ fn channels(text: &mut Text, channels: &[SurveyedChannel]) {
             text.sample(name, &labels, value(all));
         }
     }
-}
-
-fn subscriptions(channels: &[SurveyedChannel]) -> impl Iterator<Item = (&str, &SurveyedSubscription)> {
-    channels.iter().flat_map(|channel| {
-        channel
-            .subscriptions
-            .iter()
-            .map(|all| (channel.channel.name.as_str(), all))
-    })
 }
 
 fn seconds(span: Option<Duration>) -> f64 {

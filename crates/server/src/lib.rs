@@ -74,6 +74,13 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Action::Refuse { problems, options } => {
+            let exit = start::refuse(&options, &problems);
+            if personality == Personality::Seaway {
+                eprint!("{}", misplaced_command());
+            }
+            exit
+        }
         Action::Run(options) => start::serve(&options, &|| reread(personality)),
         Action::Check(_) => unreachable!("the report of a check is an exit"),
     }
@@ -131,6 +138,7 @@ impl Purpose {
 fn reread(personality: Personality) -> Result<Options, String> {
     match seaway_config::parse(personality, std::env::args_os().skip(1)) {
         Action::Run(options) => Ok(*options),
+        Action::Refuse { problems, .. } => Err(problems.join("\n")),
         Action::Exit { stderr, .. } => Err(stderr),
         Action::Signal(_) | Action::Check(_) => Err("the command line asks for no server".to_owned()),
     }

@@ -187,7 +187,11 @@ fn max_pending(options: &mut Draft, value: &Value) -> Result<(), String> {
 }
 
 fn max_subscriptions(options: &mut Draft, value: &Value) -> Result<(), String> {
-    options.broker.max_subscriptions = unlimited_below_one(value);
+    // What says "none" is kept apart from what says nothing: monitoring shows it.
+    options.broker.max_subscriptions = match value.number() {
+        0 => 0,
+        number => usize::try_from(number).unwrap_or(usize::MAX),
+    };
     Ok(())
 }
 

@@ -5,17 +5,16 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::subscriptions;
 use super::text::{Kind, Text};
 use crate::limits::LIST_LIMIT_DEFAULT;
+use crate::moment::Moment;
 use crate::process::ProcessUse;
 use crate::query::Query;
-use crate::site::Moment;
 use crate::snapshot::{
     Broker, Source, StreamingIdentity, StreamingServer, StreamingState, SurveyedChannel, SurveyedSubscription,
     Unavailable,
 };
-use crate::{broker, connections, features};
+use crate::{broker, connections, features, json};
 
 /// What it took from serverz and isFTActive.
 pub(super) fn server(text: &mut Text, identity: &StreamingIdentity, server: &StreamingServer) {
@@ -27,7 +26,7 @@ pub(super) fn server(text: &mut Text, identity: &StreamingIdentity, server: &Str
         ("go_version", &server.runtime),
         ("state", identity.state.name()),
         ("server_role", server.role.map_or("", |role| role.name())),
-        ("start_time", &broker::utc(server.start_ns)),
+        ("start_time", &json::utc(server.start_ns)),
     ];
     text.family("nss_server_info", Kind::Gauge, "The streaming server.");
     text.sample("nss_server_info", &labels, 1);
@@ -197,4 +196,14 @@ pub(super) fn channels(text: &mut Text, id: &str, channels: &[SurveyedChannel]) 
 
 fn flag(set: bool) -> &'static str {
     if set { "true" } else { "false" }
+}
+
+/// Each subscription with the name of its channel.
+pub(super) fn subscriptions(channels: &[SurveyedChannel]) -> impl Iterator<Item = (&str, &SurveyedSubscription)> {
+    channels.iter().flat_map(|channel| {
+        channel
+            .subscriptions
+            .iter()
+            .map(|all| (channel.channel.name.as_str(), all))
+    })
 }

@@ -393,13 +393,16 @@ fn absent_features_of_core_section_6_4() {
 {
   "server_id": "NB",
   "now": "2023-11-14T22:14:22.123456789Z",
+  "system_account": "$SYS",
   "accounts": [
-    "$G"
+    "$G",
+    "$SYS"
   ]
 }"#,
     );
     for (url, text) in [
         ("/accountz?acc=$G", "\"account_name\": \"$G\","),
+        ("/accountz?acc=$SYS", "\"is_system\": true,"),
         ("/accstatz", "\"acc\": \"$G\","),
         ("/jsz", "\"disabled\": true,"),
         ("/ipqueuesz", "{}"),
@@ -456,16 +459,52 @@ fn base_paths() {
 #[test]
 fn the_streaming_page_links_what_there_is() {
     let page = ask(Fake::default(), "/streaming").body;
+    let root = ask(Fake::default(), "/").body;
     for path in [
         "/streaming/serverz",
         "/streaming/storez",
         "/streaming/clientsz",
-        "/streaming/channelsz",
-        "/streaming/why?channel=",
+        "/streaming/channelsz?subs=1",
+        "/streaming/why?channel=&amp;format=text",
         "/metrics",
         "/healthz/ready",
         "/healthz/live",
     ] {
-        assert!(page.contains(&format!("href=\"{path}\"")), "{path}");
+        for page in [&page, &root] {
+            assert!(page.contains(&format!("href=\"{path}\"")), "{path}");
+        }
+    }
+}
+
+#[test]
+fn the_start_page_says_what_runs_and_how_it_is() {
+    let page = ask(Fake::default(), "/").body;
+    for text in [
+        "<dt>status</dt><dd class=\"state\">ready</dd>",
+        "<dt>version</dt>",
+        "href=\"/varz\"",
+        "1m2s",
+    ] {
+        assert!(page.contains(text), "{text} is missing in {page}");
+    }
+    let stuck = Fake {
+        engine_broken: true,
+        ..Fake::default()
+    };
+    let reply = ask(stuck, "/");
+    assert_eq!(reply.status, 200);
+    assert!(reply.body.contains(">not ready: "), "{}", reply.body);
+}
+
+/// A limit that says "none" is -1, whatever it is inside: readers decode signed integers.
+#[test]
+fn no_limit_is_shown_as_a_number_that_readers_can_hold() {
+    let fake = Fake {
+        unlimited: true,
+        ..Fake::default()
+    };
+    let varz = ask(fake, "/varz").body;
+    for line in ["\"max_connections\": -1,", "\"max_subscriptions\": -1,"] {
+        assert!(varz.contains(line), "{line} is missing in {varz}");
     }
 }
