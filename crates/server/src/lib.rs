@@ -3,7 +3,6 @@
 mod administration;
 pub mod banner;
 mod broker_options;
-mod check;
 mod descriptors;
 pub mod engine;
 mod engine_options;
@@ -54,11 +53,7 @@ pub fn main() -> ExitCode {
             Purpose::Server => {}
         }
     }
-    let action = match seaway_config::parse(personality, arguments) {
-        Action::Check(check) => check.report(&check::problems(&check.options)),
-        action => action,
-    };
-    match action {
+    match seaway_config::parse(personality, arguments) {
         Action::Exit { stderr, stdout, code } => {
             eprint!("{stderr}");
             print!("{stdout}");
@@ -74,15 +69,7 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Action::Refuse { problems, options } => {
-            let exit = start::refuse(&options, &problems);
-            if personality == Personality::Seaway {
-                eprint!("{}", misplaced_command());
-            }
-            exit
-        }
         Action::Run(options) => start::serve(&options, &|| reread(personality)),
-        Action::Check(_) => unreachable!("the report of a check is an exit"),
     }
 }
 
@@ -138,9 +125,8 @@ impl Purpose {
 fn reread(personality: Personality) -> Result<Options, String> {
     match seaway_config::parse(personality, std::env::args_os().skip(1)) {
         Action::Run(options) => Ok(*options),
-        Action::Refuse { problems, .. } => Err(problems.join("\n")),
         Action::Exit { stderr, .. } => Err(stderr),
-        Action::Signal(_) | Action::Check(_) => Err("the command line asks for no server".to_owned()),
+        Action::Signal(_) => Err("the command line asks for no server".to_owned()),
     }
 }
 

@@ -13,8 +13,17 @@ use prost::Message;
 
 use crate::effects::Effects;
 use crate::engine::Engine;
-use crate::facts::{CHANNEL, CLIENT, ChannelFact, ClientFact, PROGRESS, ProgressFact, SERVER, SUBSCRIPTION, push_run};
-use crate::state::{CheckpointProgress, Deletion};
+use crate::facts::{CHANNEL, CLIENT, ChannelFact, ClientFact, SERVER, SETTLED, SUBSCRIPTION, SettledFact, push_run};
+use crate::state::Deletion;
+
+/// How far a checkpoint has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cursor {
+    Clients(Bound<Bytes>),
+    Channels(u64),
+    /// Subscriptions from this number on; of the first one the pending messages from this sequence on, when it was begun.
+    Subscriptions(u64, Option<u64>),
+}
 
 impl Engine {
     /// Gives up a checkpoint that was begun; the next [`Input::CheckpointStep`](crate::Input::CheckpointStep) begins anew.
@@ -34,19 +43,17 @@ impl Engine {
             None => {
                 emit(effects, SERVER, &self.server_fact());
                 room -= 1;
-                CheckpointProgress::Clients(Bound::Unbounded)
+                Cursor::Clients(Bound::Unbounded)
             }
         };
         while room > 0 {
             let next = match cursor {
-                CheckpointProgress::Clients(after) => self.checkpoint_client(after, effects),
-                CheckpointProgress::Channels(from) => self.checkpoint_channel(from, effects),
-                CheckpointProgress::Subscriptions(from, pending) => {
-                    match self.checkpoint_subscription(from, pending, effects) {
-                        Some(next) => next,
-                        None => return effects.records.finish_checkpoint(),
-                    }
-                }
+                Cursor::Clients(after) => self.checkpoint_client(after, effects),
+                Cursor::Channels(from) => self.checkpoint_channel(from, effects),
+                Cursor::Subscriptions(from, pending) => match self.checkpoint_subscription(from, pending, effects) {
+                    Some(next) => next,
+                    None => return effects.records.finish_checkpoint(),
+                },
             };
             cursor = next;
             room -= 1;
@@ -54,9 +61,9 @@ impl Engine {
         self.checkpoint = Some(cursor);
     }
 
-    fn checkpoint_client(&self, after: Bound<Bytes>, effects: &mut Effects<'_>) -> CheckpointProgress {
+    fn checkpoint_client(&self, after: Bound<Bytes>, effects: &mut Effects<'_>) -> Cursor {
         let Some((name, key)) = self.client_names.range((after, Bound::Unbounded)).next() else {
-            return CheckpointProgress::Channels(0);
+            return Cursor::Channels(0);
         };
         let client = &self.clients[key.0];
         let fact = ClientFact {
@@ -68,17 +75,17 @@ impl Engine {
             ping_max_out: client.ping_max_out,
         };
         emit(effects, CLIENT, &fact);
-        CheckpointProgress::Clients(Bound::Excluded(name.clone()))
+        Cursor::Clients(Bound::Excluded(name.clone()))
     }
 
-    fn checkpoint_channel(&self, from: u64, effects: &mut Effects<'_>) -> CheckpointProgress {
+    fn checkpoint_channel(&self, from: u64, effects: &mut Effects<'_>) -> Cursor {
         let Some((id, key)) = self.channel_ids.range(crate::input::ChannelId(from)..).next() else {
-            return CheckpointProgress::Subscriptions(0, None);
+            return Cursor::Subscriptions(0, None);
         };
         let channel = &self.channels[key.0];
         if channel.deletion != Deletion::None {
             // Its deletion is on record already: the checkpoint must not bring it back.
-            return CheckpointProgress::Channels(id.0 + 1);
+            return Cursor::Channels(id.0 + 1);
         }
         let fact = ChannelFact {
             id: id.0,
@@ -88,7 +95,7 @@ impl Engine {
             last_timestamp: channel.last_timestamp,
         };
         emit(effects, CHANNEL, &fact);
-        CheckpointProgress::Channels(id.0 + 1)
+        Cursor::Channels(id.0 + 1)
     }
 
     fn checkpoint_subscription(
@@ -96,10 +103,10 @@ impl Engine {
         from: u64,
         pending_from: Option<u64>,
         effects: &mut Effects<'_>,
-    ) -> Option<CheckpointProgress> {
+    ) -> Option<Cursor> {
         let (&number, &key) = self.subscription_numbers.range(from..).next()?;
         if self.channels[self.subscriptions[key.0].channel.0].deletion != Deletion::None {
-            return Some(CheckpointProgress::Subscriptions(number + 1, None));
+            return Some(Cursor::Subscriptions(number + 1, None));
         }
         self.persist_subscription(key, effects);
         // The one that was begun may have gone meanwhile.
@@ -107,7 +114,7 @@ impl Engine {
             Some(pending_from) => pending_from,
             None => {
                 emit(effects, SUBSCRIPTION, &self.subscription_fact(key));
-                return Some(CheckpointProgress::Subscriptions(number, Some(0)));
+                return Some(Cursor::Subscriptions(number, Some(0)));
             }
         };
         let subscription = &self.subscriptions[key.0];
@@ -120,16 +127,16 @@ impl Engine {
             push_run(&mut sent, &mut end, run);
         }
         if sent.is_empty() {
-            return Some(CheckpointProgress::Subscriptions(number + 1, None));
+            return Some(Cursor::Subscriptions(number + 1, None));
         }
-        let fact = ProgressFact {
+        let fact = SettledFact {
             number,
             last_sent: subscription.cursor.last_sent(),
             sent,
-            ..ProgressFact::default()
+            ..SettledFact::default()
         };
-        emit(effects, PROGRESS, &fact);
-        Some(CheckpointProgress::Subscriptions(number, Some(end + 1)))
+        emit(effects, SETTLED, &fact);
+        Some(Cursor::Subscriptions(number, Some(end + 1)))
     }
 }
 

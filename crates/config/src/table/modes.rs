@@ -78,8 +78,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         "Key, which turns encryption on; NATS_STREAMING_ENCRYPTION_KEY wins over it",
         Sets(encryption_key),
     )
-    .keys(Section::Streaming, &["encryption_key"])
-    .secret(),
+    .keys(Section::Streaming, &["encryption_key"]),
     Entry::new(
         FaultTolerance,
         &["ft_group"],

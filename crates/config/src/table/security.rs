@@ -23,8 +23,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         "",
         "User that clients must name",
         Sets(user),
-    )
-    .secret(),
+    ),
     Entry::new(
         Group::Security,
         &["pass"],
@@ -32,8 +31,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         "",
         "Password of that user",
         Sets(password),
-    )
-    .secret(),
+    ),
     Entry::new(
         Group::Security,
         &["auth"],
@@ -41,8 +39,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         "",
         "Token that clients must present",
         Sets(token),
-    )
-    .secret(),
+    ),
     Entry::new(Group::Security, &["tls"], Bool, "false", "Require TLS", Overrides(tls)),
     Entry::new(
         Group::Security,
@@ -376,16 +373,16 @@ fn tls_verify(options: &mut Draft, value: &Value) -> Result<(), String> {
 }
 
 fn tls_cert(options: &mut Draft, value: &Value) -> Result<(), String> {
-    options.tls_flags.cert = Some(PathBuf::from(value.text()));
+    options.tls_flags.cert = value.present().map(PathBuf::from);
     Ok(())
 }
 
 fn tls_key(options: &mut Draft, value: &Value) -> Result<(), String> {
-    options.tls_flags.key = Some(PathBuf::from(value.text()));
+    options.tls_flags.key = value.present().map(PathBuf::from);
     Ok(())
 }
 
 fn tls_ca(options: &mut Draft, value: &Value) -> Result<(), String> {
-    options.tls_flags.ca = Some(PathBuf::from(value.text()));
+    options.tls_flags.ca = value.present().map(PathBuf::from);
     Ok(())
 }
