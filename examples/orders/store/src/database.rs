@@ -2,23 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::migration::{self, Schema};
+use crate::migration;
 use crate::postgres::Postgres;
-use crate::sql::Backend;
+use crate::sql::{Backend, Schema};
 use crate::sqlite::Sqlite;
-use crate::transaction::Transaction;
+use crate::transaction::{Access, Transaction, Work};
 use crate::url::Address;
 use crate::{DatabaseUrl, Error, retry};
-
-/// The work of a transaction. It may be run several times, even after it was committed.
-pub(crate) type Work<T> = Arc<dyn Fn(&mut Transaction<'_>) -> Result<T, Error> + Send + Sync>;
-
-/// What a transaction does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    Read,
-    Write,
-}
 
 /// A database with the tables of one schema; clones share its connections.
 #[derive(Clone, Debug)]

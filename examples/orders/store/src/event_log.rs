@@ -9,8 +9,7 @@ use std::time::Duration;
 use seaway_orders_pb::messages::Event;
 
 use crate::database::Database;
-use crate::migration::Schema;
-use crate::sql::Statement;
+use crate::sql::{Schema, Statement};
 use crate::transaction::Transaction;
 use crate::value::Row;
 use crate::{DatabaseUrl, Error};

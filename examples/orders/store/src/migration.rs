@@ -2,26 +2,8 @@
 
 use crate::Error;
 use crate::database::Database;
-use crate::sql::{Backend, Statement};
+use crate::sql::{Backend, Schema, Statement};
 use crate::transaction::Transaction;
-
-/// A set of tables with one owner. Several may live in one database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Schema {
-    EventLog,
-    ReadModel,
-    Tickets,
-}
-
-impl Schema {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::EventLog => "event_log",
-            Self::ReadModel => "read_model",
-            Self::Tickets => "tickets",
-        }
-    }
-}
 
 pub(crate) async fn run(database: &Database, schema: Schema) -> Result<(), Error> {
     database

@@ -11,9 +11,8 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::Error;
-use crate::database::{Access, Work};
 use crate::sql::{Backend, Statement};
-use crate::transaction::Transaction;
+use crate::transaction::{Access, Transaction, Work};
 use crate::value::{Row, Value};
 
 /// Connections that one store has open at most.

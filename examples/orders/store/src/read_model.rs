@@ -11,9 +11,8 @@ use seaway_orders_pb::Message as _;
 use seaway_orders_pb::messages::{Event, Order, OrderStatus};
 
 use crate::database::Database;
-use crate::migration::Schema;
 use crate::order_state::{OrderEvent, OrderState};
-use crate::sql::Statement;
+use crate::sql::{Schema, Statement};
 use crate::transaction::Transaction;
 use crate::value::{Row, Value};
 use crate::{DatabaseUrl, Error};

@@ -2,56 +2,17 @@
 
 mod postgres;
 mod sqlite;
+mod statement;
 
-use crate::migration::Schema;
+#[cfg(test)]
+pub(crate) use statement::STATEMENTS;
+pub(crate) use statement::{Schema, Statement};
 
 /// A kind of database, as far as its SQL goes. CockroachDB takes the texts of PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     Sqlite,
     Postgres,
-}
-
-macro_rules! statements {
-    ($($name:ident,)*) => {
-        /// A statement. The comments beside the texts say what they are for.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub(crate) enum Statement {
-            $($name,)*
-        }
-
-        #[cfg(test)]
-        pub(crate) const STATEMENTS: &[Statement] = &[$(Statement::$name,)*];
-    };
-}
-
-statements! {
-    DefineSchemaVersions,
-    AddSchemaVersion,
-    LatestSchemaVersion,
-    LockLog,
-    AdvanceLog,
-    EventById,
-    AggregateVersion,
-    InsertEvent,
-    EventsOfAggregate,
-    InsertOutbox,
-    OldestOutbox,
-    DeleteOutbox,
-    TakeOutboxLease,
-    InsertOrderEvents,
-    EnsureOrder,
-    LockOrder,
-    EventsOfOrder,
-    UpdateOrder,
-    OrderById,
-    NewestOrders,
-    NewestOrdersOfStatus,
-    CountOrders,
-    DeleteOrders,
-    DeleteOrderEvents,
-    InsertTicket,
-    TicketOfOrder,
 }
 
 impl Backend {

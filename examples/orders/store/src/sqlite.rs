@@ -10,9 +10,8 @@ use rusqlite::{CachedStatement, Connection, OpenFlags, TransactionBehavior, para
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::Error;
-use crate::database::{Access, Work};
 use crate::sql::{Backend, Statement};
-use crate::transaction::Transaction;
+use crate::transaction::{Access, Transaction, Work};
 use crate::value::{Row, Value};
 
 /// Transactions that may wait for the writing thread; more wait where they come from.

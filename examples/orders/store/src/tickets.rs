@@ -1,8 +1,7 @@
 //! The restaurant's own table: what it has decided about each order.
 
 use crate::database::Database;
-use crate::migration::Schema;
-use crate::sql::Statement;
+use crate::sql::{Schema, Statement};
 use crate::{DatabaseUrl, Error};
 
 /// The table; clones share its connections.

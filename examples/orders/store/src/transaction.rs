@@ -1,9 +1,21 @@
 //! A transaction, the same for every database.
 
+use std::sync::Arc;
+
 use crate::Error;
 use crate::sql::{Backend, Statement};
 use crate::value::{Row, Value};
 use crate::{postgres, sqlite};
+
+/// The work of a transaction. It may be run several times, even after it was committed.
+pub(crate) type Work<T> = Arc<dyn Fn(&mut Transaction<'_>) -> Result<T, Error> + Send + Sync>;
+
+/// What a transaction does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
 
 /// A transaction that has begun. Whoever made it commits it when its work succeeds and takes it back otherwise.
 pub(crate) enum Transaction<'a> {

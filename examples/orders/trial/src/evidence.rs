@@ -26,11 +26,6 @@ const SETTLE_DEADLINE: Duration = Duration::from_secs(180);
 /// How long reading a channel or rebuilding a read model may take.
 const READ_DEADLINE: Duration = Duration::from_secs(60);
 
-/// The order in an event.
-pub(crate) fn order_of(data: &[u8]) -> messages::Order {
-    messages::Order::decode(data).unwrap_or_default()
-}
-
 /// Waits until the read model shows every order in a final state and the outbox is empty, and returns how long that took.
 pub(crate) fn settle(system: &System, orders: usize) -> anyhow::Result<Duration> {
     let start = Instant::now();

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use seaway_orders_pb::{Message as _, messages};
+
 use crate::load::Accepted;
 
 /// Findings shown at most.
@@ -197,7 +199,7 @@ fn expected_rows(evidence: &Evidence) -> Vec<Row> {
 fn fold(log: &[Event]) -> Vec<Row> {
     let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
     for event in log {
-        let order = crate::evidence::order_of(&event.data);
+        let order = order_of(&event.data);
         let row = Row {
             id: event.order.clone(),
             customer: order.customer,
@@ -229,6 +231,11 @@ fn compare_rows(name: &str, rows: &[Row], expected: &[Row], all: &mut Vec<String
         let instead: Vec<&Row> = rows.iter().filter(|row| row.id == missing.id).collect();
         all.push(format!("{name}: {missing:?} is missing, there is {instead:?}"));
     }
+}
+
+/// The order in an event.
+pub(crate) fn order_of(data: &[u8]) -> messages::Order {
+    messages::Order::decode(data).unwrap_or_default()
 }
 
 #[cfg(test)]

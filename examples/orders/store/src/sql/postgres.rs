@@ -1,8 +1,7 @@
 //! The texts for PostgreSQL and CockroachDB: no sequences, advisory locks, notifications or binary copies, BIGINT for every
 //! number, and every parameter used.
 
-use super::Statement;
-use crate::migration::Schema;
+use super::statement::{Schema, Statement};
 
 pub(super) fn text(statement: Statement) -> &'static str {
     match statement {

@@ -1,7 +1,6 @@
 //! The texts for SQLite. A transaction that writes has the file for itself from its beginning, so nothing locks rows here.
 
-use super::Statement;
-use crate::migration::Schema;
+use super::statement::{Schema, Statement};
 
 pub(super) fn text(statement: Statement) -> &'static str {
     match statement {
