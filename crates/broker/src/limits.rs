@@ -92,8 +92,6 @@ const _: () = assert!(LITERAL_SHARDS.is_power_of_two());
 const _: () = assert!(PATTERN_SHARDS.is_power_of_two());
 const _: () = assert!(GENERATIONS.is_power_of_two() && GENERATIONS <= 1 << 16);
 const _: () = assert!(GATHER_BYTES <= KEPT_CAPACITY_BYTES);
-/// Bytes of what could not be parsed that the log shows.
-pub(crate) const RECEIVED_SHOWN_BYTES: usize = 32;
 /// Subscriptions listed for a connection that has ended.
 pub(crate) const CLOSED_SUBSCRIPTIONS_KEPT: usize = 32;
 /// Subjects whose publish permission a connection remembers. A power of two.
@@ -115,6 +113,8 @@ pub(crate) const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(2);
 
 const _: () = assert!(VERDICT_SLOTS.is_power_of_two());
 const _: () = assert!(RESPONSE_RIGHTS_MAX >= 2 * RESPONSE_SWEEP_ADDITIONS);
+/// Bytes of a file of certificates or keys; the authorities of a whole system have less than a megabyte.
+pub(crate) const TLS_FILE_BYTES_MAX: usize = 16 << 20;
 /// Time for a TLS handshake when nothing else is configured (core specification §3.8).
 pub(crate) const TLS_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the time for authentication exceeds that for the TLS handshake by, when nothing else is configured.

@@ -29,6 +29,14 @@ impl Requester {
         }
     }
 
+    /// Whether its permissions say nothing, or [`Requester::is_named`]: what reaches around other permissions takes more than
+    /// a pattern that was written without it in mind.
+    #[must_use]
+    pub fn is_unrestricted_or_named(&self, subject: &[u8]) -> bool {
+        let is_unrestricted = |grant: &Arc<Grant>| grant.rules.is_none();
+        self.grant.as_ref().is_some_and(is_unrestricted) || self.is_named(subject)
+    }
+
     /// Whether it was given the right to publish to `subject` by name: an allowed pattern begins with the same first
     /// token. A wildcard in its place, no permissions at all, and a right to answer are not enough. Where nobody has to
     /// authenticate, everybody may.

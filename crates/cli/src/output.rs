@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 
+use seaway_nats_protocol::harmless::escaped_json;
 use serde::Serialize;
 
 use crate::failure::{Failure, Outcome};
@@ -64,11 +65,8 @@ impl Output {
 
     /// One JSON document on one line.
     pub(crate) fn json(&mut self, document: &impl Serialize) -> Outcome {
-        serde_json::to_writer(&mut self.stdout, document).map_err(|error| match error.io_error_kind() {
-            Some(kind) => Failure::from(io::Error::from(kind)),
-            None => Failure::failed(error.to_string()),
-        })?;
-        self.bytes(b"\n")
+        let text = serde_json::to_string(document).map_err(|error| Failure::failed(error.to_string()))?;
+        self.line(&escaped_json(&text))
     }
 
     /// What was done, as a sentence or as a document.

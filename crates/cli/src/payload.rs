@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use seaway_nats_protocol::harmless::is_harmful;
+
 /// Bytes of a binary payload that are shown.
 const HEX_BYTES_MAX: usize = 512;
 const HEX_BYTES_PER_LINE: usize = 16;
@@ -75,7 +77,7 @@ pub(crate) fn show(payload: &[u8], colour: Colour) -> Shown {
 /// The payload as text, if it is UTF-8 and cannot do anything to a terminal.
 fn as_text(payload: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(payload).ok()?;
-    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    let harmless = |c: char| !is_harmful(c) || matches!(c, '\n' | '\t');
     text.chars().all(harmless).then_some(text)
 }
 

@@ -116,17 +116,9 @@ pub(crate) fn parse_time(text: &str) -> Result<SystemTime, String> {
     })
 }
 
-/// A name from a server without the characters that would move a terminal's cursor or break a table's line.
+/// A name from a server without the characters that would move a terminal's cursor, break a table's line or turn it round.
 pub(crate) fn printable(name: &str) -> Cow<'_, str> {
-    if name.contains(char::is_control) {
-        let escape = |c: char| match c.is_control() {
-            true => c.escape_default().to_string(),
-            false => c.to_string(),
-        };
-        Cow::Owned(name.chars().map(escape).collect())
-    } else {
-        Cow::Borrowed(name)
-    }
+    seaway_nats_protocol::harmless::escaped(name)
 }
 
 #[cfg(test)]
@@ -200,5 +192,6 @@ mod tests {
     fn names_cannot_move_the_cursor() {
         assert_eq!(printable("orders.né"), "orders.né");
         assert_eq!(printable("a\u{1b}[2J\nb"), "a\\u{1b}[2J\\nb");
+        assert_eq!(printable("a\u{202e}b\u{9b}c"), "a\\u{202e}b\\u{9b}c");
     }
 }

@@ -8,4 +8,4 @@ mod fields;
 mod permissions;
 pub(crate) mod tls;
 
-pub(crate) use fields::{duration, is_turned_off, wrong_type};
+pub(crate) use fields::{EMPTY_SECRET, duration, holds_nothing, is_turned_off, wrong_type};

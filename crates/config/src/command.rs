@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use crate::lex::{self, CommandLine, Malformed};
 use crate::nearest::nearest;
 use crate::options::{Options, Personality};
-use crate::resolve::resolve;
+use crate::resolve::{resolve, resolve_as_far};
 use crate::surroundings::{Surroundings, System};
 use crate::table::{self, Effect, Information};
 use crate::usage::{self, usage};
@@ -27,6 +27,15 @@ pub enum Action {
     Run(Box<Options>),
     /// Send a signal to another server and exit (specification §7.7): the flag's argument, `<command>[=<pid or pid file>]`.
     Signal(String),
+    /// Look whether a start could use what the options name (`-t`, `check-config`), report, and exit.
+    Check(Box<Check>),
+    /// Do not start, for these reasons; the log is to say so.
+    Refuse {
+        /// Why, at least one; texts of one line or more.
+        problems: Vec<String>,
+        /// The options as far as they make sense: they say where the log is.
+        options: Box<Options>,
+    },
     /// Print and exit, the standard error first.
     Exit {
         /// Text for the standard error, with its final newline; may be empty.
@@ -36,6 +45,34 @@ pub enum Action {
         /// Exit code; 0 also for complaints where the original has it so.
         code: u8,
     },
+}
+
+/// Options that make sense by themselves. What they name, such as files of certificates, is for the server to look at: with
+/// its findings [`Check::report`] says how the check ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The options.
+    pub options: Options,
+    /// The report when nothing is found.
+    valid: String,
+    /// Whether the report goes to the standard output.
+    is_report_output: bool,
+}
+
+impl Check {
+    /// The end of the check: what to print, given the problems that were found, one text each.
+    pub fn report(&self, problems: &[String]) -> Action {
+        let (report, code) = match problems {
+            [] => (format!("{}{}", warnings(&self.options), self.valid), 0),
+            _ if self.is_report_output => (format!("{}\n", problems.join("\n")), EXIT_FAILURE),
+            _ => return fail(self.options.personality, problems),
+        };
+        let (stderr, stdout) = match self.is_report_output {
+            true => (String::new(), report),
+            false => (report, String::new()),
+        };
+        Action::Exit { stderr, stdout, code }
+    }
 }
 
 /// Decides what the process shall do; `arguments` are those after the program name. Reads configuration files and the
@@ -83,13 +120,15 @@ where
     {
         return Action::Signal(command);
     }
-    let result = resolve(personality, &line, surroundings);
     if is_given(&line, "t") {
-        return test(personality, result);
+        return test(personality, resolve(personality, &line, surroundings));
     }
-    match result {
-        Ok(options) => Action::Run(Box::new(options)),
-        Err(problems) => fail(personality, &problems),
+    let (options, problems) = resolve_as_far(personality, &line, surroundings);
+    let options = Box::new(options);
+    if problems.is_empty() {
+        Action::Run(options)
+    } else {
+        Action::Refuse { problems, options }
     }
 }
 
@@ -209,11 +248,11 @@ fn test(personality: Personality, result: Result<Options, Vec<String>>) -> Actio
             &["-t needs a configuration file: name it with -c or -sc".to_owned()],
         );
     }
-    Action::Exit {
-        stderr: format!("{}{valid}", warnings(&options)),
-        stdout: String::new(),
-        code: 0,
-    }
+    Action::Check(Box::new(Check {
+        options,
+        valid,
+        is_report_output: false,
+    }))
 }
 
 /// `seaway check-config FILE [flags]`: the same with the report on the standard output.
@@ -235,14 +274,17 @@ fn check_config(arguments: &[String], surroundings: &dyn Surroundings) -> Action
     if let Some(word) = &line.word {
         return fail(personality, &[format!("check-config takes one file, found {word:?}")]);
     }
-    let (report, code) = match resolve(personality, &line, surroundings) {
-        Ok(options) => (format!("{}{file}: valid\n", warnings(&options)), 0),
-        Err(problems) => (format!("{}\n", problems.join("\n")), EXIT_FAILURE),
-    };
-    Action::Exit {
-        stderr: String::new(),
-        stdout: report,
-        code,
+    match resolve(personality, &line, surroundings) {
+        Ok(options) => Action::Check(Box::new(Check {
+            options,
+            valid: format!("{file}: valid\n"),
+            is_report_output: true,
+        })),
+        Err(problems) => Action::Exit {
+            stderr: String::new(),
+            stdout: format!("{}\n", problems.join("\n")),
+            code: EXIT_FAILURE,
+        },
     }
 }
 

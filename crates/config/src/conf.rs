@@ -45,7 +45,12 @@ pub struct ConfError {
 impl fmt::Display for ConfError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.position {
-            Some(position) => write!(formatter, "{position}: {}", self.text),
+            // The words of the original, which scripts look for (core specification §5.3).
+            Some(position) => write!(
+                formatter,
+                "{position}: Parse error on line {}: {}",
+                position.line, self.text
+            ),
             None => formatter.write_str(&self.text),
         }
     }

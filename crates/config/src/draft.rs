@@ -23,6 +23,8 @@ pub(crate) struct Draft {
     pub(crate) encryption: EncryptionDraft,
     pub(crate) login: LoginFlags,
     pub(crate) tls_flags: TlsFlags,
+    /// A password of the file's authorization that belongs to no user there.
+    pub(crate) password_alone: Option<Secret>,
     pub(crate) is_trace_verbose_in_file: bool,
 }
 
@@ -73,6 +75,7 @@ impl Draft {
             encryption: EncryptionDraft::default(),
             login: LoginFlags::default(),
             tls_flags: TlsFlags::default(),
+            password_alone: None,
             is_trace_verbose_in_file: false,
         }
     }
@@ -158,7 +161,10 @@ impl Draft {
             (None, Some(password), Some(single)) => single.password = password,
             (None, Some(_), None) => return Err("a password needs a user: -user names it".to_owned()),
             (Some(user), password, single) => {
-                let before = single.take().map(|single| single.password);
+                let before = single
+                    .take()
+                    .map(|single| single.password)
+                    .or(self.password_alone.take());
                 *single = Some(Credentials {
                     user,
                     password: password.or(before).unwrap_or_default(),
@@ -169,6 +175,10 @@ impl Draft {
             return Err("Cannot have a user/pass and token".to_owned());
         }
         authorization.check_costs()?;
+        if self.password_alone.take().is_some() && !authorization.is_required() {
+            let notice = "authorization lets everybody in: a password without a user protects nothing";
+            self.options.notices.push(notice.to_owned());
+        }
         let Some(wanted) = &self.options.broker.no_auth_user else {
             return Ok(());
         };
@@ -191,8 +201,12 @@ impl Draft {
         if flags.is_on == Some(false) || !is_wanted {
             return Ok(());
         }
-        let cert_file = flags.cert.ok_or("TLS Server certificate must be present and valid")?;
-        let key_file = flags.key.ok_or("TLS Server private key must be present and valid")?;
+        let given = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
+        let cert_file = given(flags.cert).ok_or("TLS Server certificate must be present and valid")?;
+        let key_file = given(flags.key).ok_or("TLS Server private key must be present and valid")?;
+        if flags.ca.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            return Err("-tlscacert is empty: name the authorities that verify clients, or leave it out".to_owned());
+        }
         self.options.broker.tls = Some(TlsOptions {
             cert_file,
             key_file,

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::blocks::{duration, wrong_type};
 use crate::conf::{Data, Map, Node, Pair, parse_file, shown};
-use crate::nearest::nearest;
+use crate::limits::{PROBLEMS_LISTED_MAX, UNKNOWN_BLOCKS_MAX};
+use crate::nearest::{is_within, nearest};
 use crate::surroundings::Surroundings;
 use crate::table::{self, Entry, Section};
 use crate::value::{Kind, Value};
@@ -44,7 +45,16 @@ pub(crate) struct Reading {
     pub(crate) problems: Vec<String>,
     /// What an operator should know.
     pub(crate) warnings: Vec<String>,
+    /// Keys that nobody knows.
+    unknown_keys: usize,
+    /// Blocks among them.
+    unknown_blocks: usize,
 }
+
+/// Blocks that protect something: one that is misspelt must not be ignored.
+const PROTECTING: [&str; 4] = ["authorization", "tls", "accounts", "encryption"];
+/// Letters by which a name may differ from one of those and still be taken for it.
+const MISSPELT_LETTERS_MAX: usize = 2;
 
 impl Reading {
     /// Reads a file and everything it includes.
@@ -78,11 +88,27 @@ impl Reading {
                 self.section(Section::Broker, &map);
             }
         }
+        let more = self.unknown_keys.saturating_sub(PROBLEMS_LISTED_MAX);
+        if more > 0 {
+            self.unknown_keys = PROBLEMS_LISTED_MAX;
+            self.warnings
+                .push(format!("{}: and {more} more unknown fields", path.display()));
+        }
     }
 
     fn streaming_block(&mut self, block: &Pair) {
         match &block.node.data {
-            Data::Map(streaming) => self.section(Section::Streaming, streaming),
+            Data::Map(streaming) => {
+                // The original ignores them here, which leaves the server open.
+                for pair in streaming.iter().filter(|pair| is_misplaced(pair)) {
+                    let text = format!(
+                        "{} protects nothing inside of the streaming block: put it at the top",
+                        pair.key
+                    );
+                    self.problems.push(format!("{}: {text}", pair.position));
+                }
+                self.section(Section::Streaming, streaming);
+            }
             data => {
                 let text = format!("expected streaming section to be a map/struct, got {}", data.kind());
                 self.problem(&block.node, &text);
@@ -194,11 +220,51 @@ impl Reading {
         if pair.is_used {
             return;
         }
+        if matches!(pair.node.data, Data::Map(_) | Data::List(_)) && self.unknown_block(pair) {
+            return;
+        }
+        self.unknown_keys += 1;
+        if self.unknown_keys > PROBLEMS_LISTED_MAX {
+            return;
+        }
         let hint = nearest(&pair.key, known)
             .map(|near| format!(", did you mean {near:?}?"))
             .unwrap_or_default();
         self.warnings
             .push(format!("{}: unknown field {}{hint}", pair.position, shown(&pair.key)));
+    }
+
+    /// Refuses a block whose name is nearly one that protects something; whether it is.
+    fn unknown_block(&mut self, pair: &Pair) -> bool {
+        self.unknown_blocks += 1;
+        if self.unknown_blocks > UNKNOWN_BLOCKS_MAX {
+            if self.unknown_blocks == UNKNOWN_BLOCKS_MAX + 1 {
+                let text = format!("{}: more than {UNKNOWN_BLOCKS_MAX} unknown blocks", pair.position);
+                self.problems.push(text);
+            }
+            return true;
+        }
+        let is_map = matches!(pair.node.data, Data::Map(_));
+        let meant = PROTECTING
+            .into_iter()
+            // Accounts can be a mere list of names.
+            .filter(|name| is_map || *name == "accounts")
+            .find(|name| is_within(MISSPELT_LETTERS_MAX, &pair.key, name));
+        let Some(meant) = meant else {
+            return false;
+        };
+        let key = shown(&pair.key);
+        let hint = match meant {
+            // There is no such block at all.
+            "encryption" => "encrypt and encryption_key of the streaming block turn encryption on".to_owned(),
+            _ => format!("did you mean {meant:?}?"),
+        };
+        let text = format!(
+            "{}: unknown block {key}, which would protect nothing: {hint}",
+            pair.position
+        );
+        self.problems.push(text);
+        true
     }
 
     fn problem(&mut self, node: &Node, text: &str) {
@@ -237,6 +303,13 @@ impl Reading {
     }
 }
 
+/// Whether a block of the broker that protects something stands where the streaming engine's keys stand.
+fn is_misplaced(pair: &Pair) -> bool {
+    let protects = |name: &&str| name.eq_ignore_ascii_case(&pair.key);
+    let is_of_broker = is_known(Section::Broker, &pair.key) && !is_known(Section::Streaming, &pair.key);
+    PROTECTING.iter().any(protects) && is_of_broker && !pair.is_used
+}
+
 fn is_known(section: Section, key: &str) -> bool {
     table::find_key(section, key).is_some() || (section == Section::Streaming && block_of(key).is_some())
 }
@@ -256,5 +329,29 @@ fn type_name(kind: Kind) -> &'static str {
         Kind::Text | Kind::Duration => "string",
         Kind::List => "slice",
         Kind::Block => "map",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::parse_text;
+    use crate::nearest::STEPS;
+    use crate::surroundings::System;
+
+    /// Letters compared while so many unknown keys are read.
+    fn steps(keys: usize) -> usize {
+        let text: String = (0..keys).map(|number| format!("max_paylod{number}: 1\n")).collect();
+        let map = parse_text(Path::new("f"), &text, &System).unwrap();
+        let before = STEPS.get();
+        Reading::default().both(&map);
+        STEPS.get() - before
+    }
+
+    #[test]
+    fn unknown_keys_cost_no_comparison_beyond_those_listed() {
+        let few = steps(PROBLEMS_LISTED_MAX);
+        assert!(few > 0);
+        assert_eq!(steps(100 * PROBLEMS_LISTED_MAX), few);
     }
 }

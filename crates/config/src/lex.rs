@@ -108,6 +108,18 @@ pub(crate) fn read(kind: Kind, text: &str) -> Result<Value, ValueError> {
     })
 }
 
+/// A value as messages show it.
+pub(crate) fn show(value: &Value) -> String {
+    match value {
+        Value::Bool(value) => value.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::Nanos(nanos) => go::format_duration_nanos(*nanos),
+        Value::Text(text) => text.clone(),
+        Value::List(items) => items.join(","),
+        Value::Block(node) => node.data.kind().to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

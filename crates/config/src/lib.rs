@@ -24,7 +24,7 @@ mod table;
 mod usage;
 mod value;
 
-pub use command::{Action, parse, parse_within};
+pub use command::{Action, Check, parse, parse_within};
 pub use documentation::markdown;
 pub use go::{format_duration, format_size, parse_duration};
 pub use options::{

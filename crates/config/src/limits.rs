@@ -19,5 +19,8 @@ pub const VARIABLE_DEPTH_MAX: usize = 16;
 /// Problems of one configuration that are listed; the rest is counted.
 pub const PROBLEMS_LISTED_MAX: usize = 50;
 
+/// Unknown blocks of one configuration; each may be a misspelt one that protects something, and is compared with those.
+pub const UNKNOWN_BLOCKS_MAX: usize = 1_000;
+
 /// Characters of a key that a message shows.
 pub const KEY_SHOWN_CHARS_MAX: usize = 80;

@@ -15,8 +15,15 @@ pub(crate) fn nearest<'n>(unknown: &str, known: impl Iterator<Item = &'n str>) -
         .map(|(_, name)| name)
 }
 
+/// Whether a name becomes another by so many single-byte edits at most.
+pub(crate) fn is_within(edits: usize, left: &str, right: &str) -> bool {
+    left.len().abs_diff(right.len()) <= edits && distance(left.as_bytes(), right.as_bytes()) <= edits
+}
+
 /// Number of single-byte edits between two names.
 fn distance(left: &[u8], right: &[u8]) -> usize {
+    #[cfg(test)]
+    STEPS.set(STEPS.get() + left.len() * right.len());
     let same = |a: u8, b: u8| a.eq_ignore_ascii_case(&b) || (a == b'-' && b == b'_');
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (i, &a) in left.iter().enumerate() {
@@ -29,6 +36,12 @@ fn distance(left: &[u8], right: &[u8]) -> usize {
         }
     }
     row[right.len()]
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Pairs of letters that were compared on this thread.
+    pub(crate) static STEPS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use crate::blocks::holds_nothing;
 use crate::draft::Draft;
 use crate::file::{Reading, Scope};
 use crate::go;
@@ -35,6 +36,14 @@ struct Given {
 }
 
 impl Given {
+    /// Where it stands, for the middle of a sentence; nothing when that is no file.
+    fn place(&self) -> String {
+        match &self.origin {
+            Origin::File { place, .. } => format!(" ({place})"),
+            Origin::Variable(_) | Origin::Flag => String::new(),
+        }
+    }
+
     /// What a problem or notice begins with, and what the option is called there.
     fn subject(&self, entry: &Entry) -> (String, String) {
         match &self.origin {
@@ -51,6 +60,20 @@ pub(crate) fn resolve(
     line: &CommandLine,
     surroundings: &dyn Surroundings,
 ) -> Result<Options, Vec<String>> {
+    let (options, problems) = resolve_as_far(personality, line, surroundings);
+    if problems.is_empty() {
+        Ok(options)
+    } else {
+        Err(problems)
+    }
+}
+
+/// The options as far as they make sense, and why the server cannot start with what was given, if it cannot.
+pub(crate) fn resolve_as_far(
+    personality: Personality,
+    line: &CommandLine,
+    surroundings: &dyn Surroundings,
+) -> (Options, Vec<String>) {
     let mut draft = Draft::new(Options::blank(personality));
     let mut problems = Vec::new();
     let given = gather(line, surroundings, &mut draft, &mut problems);
@@ -92,15 +115,12 @@ pub(crate) fn resolve(
     if is_sound {
         problems = together;
     }
-    if problems.is_empty() {
-        return Ok(options);
-    }
     let more = problems.len().saturating_sub(PROBLEMS_LISTED_MAX);
     problems.truncate(PROBLEMS_LISTED_MAX);
     if more > 0 {
         problems.push(format!("and {more} more problems"));
     }
-    Err(problems)
+    (options, problems)
 }
 
 /// The value that counts for every option that is given one, by its place in the table.
@@ -207,18 +227,31 @@ fn variables(
 /// Puts one value into the options.
 fn apply(personality: Personality, draft: &mut Draft, entry: &Entry, given: &Given) -> Result<(), String> {
     let (prefix, name) = given.subject(entry);
+    if entry.is_secret && matches!(&given.value, Value::Text(text) if text.is_empty()) {
+        return Err(format!("{prefix}{name} {}", crate::blocks::EMPTY_SECRET));
+    }
+    if entry.is_positive && is_non_positive(&given.value) {
+        let (value, default) = (lex::show(&given.value), entry.default(personality));
+        let place = given.place();
+        let notice = format!("{}{place} of {value} means the default, {default}", capitalised(&name));
+        draft.notices.push(notice);
+    }
     let value = effective(personality, entry, Some(&given.value)).map_err(|text| format!("{prefix}{text}"))?;
     match entry.effect {
         // Blocks name the place of each problem themselves.
         Effect::Sets(set) if entry.kind == Kind::Block => set(draft, &value),
         Effect::Sets(set) => set(draft, &value).map_err(|text| format!("{prefix}{text}")),
         Effect::Nothing(reason) | Effect::Tuning(reason, _) => {
-            let place = match &given.origin {
-                Origin::File { place, .. } => format!(" ({place})"),
-                Origin::Variable(_) | Origin::Flag => String::new(),
-            };
-            let mut notice = format!("{name}{place} has no effect: {reason}");
-            notice[..1].make_ascii_uppercase();
+            let notice = format!("{}{} has no effect: {reason}", capitalised(&name), given.place());
+            draft.notices.push(notice);
+            Ok(())
+        }
+        Effect::NotBuilt(what) if matches!(&value, Value::Block(node) if holds_nothing(&node.data)) => {
+            let subject = capitalised(&name);
+            let notice = format!(
+                "{subject}{} has no effect: it is empty, and this build does not have {what} yet",
+                given.place()
+            );
             draft.notices.push(notice);
             Ok(())
         }
@@ -229,6 +262,16 @@ fn apply(personality: Personality, draft: &mut Draft, entry: &Entry, given: &Giv
     }
 }
 
+fn capitalised(text: &str) -> String {
+    let mut text = text.to_owned();
+    text[..1].make_ascii_uppercase();
+    text
+}
+
+fn is_non_positive(value: &Value) -> bool {
+    matches!(value, Value::Int(number) | Value::Nanos(number) if *number <= 0)
+}
+
 /// Whether a value asks for nothing beyond what is there anyway.
 fn says_the_default(personality: Personality, entry: &Entry, value: &Value) -> bool {
     match value {
@@ -237,11 +280,15 @@ fn says_the_default(personality: Personality, entry: &Entry, value: &Value) -> b
     }
 }
 
-/// The value that counts for an option: the given one or the default. An empty text means the default.
+/// The value that counts for an option: the given one or the default. An empty text means the default, and zero and below
+/// where nothing but what is above makes sense.
 fn effective(personality: Personality, entry: &Entry, given: Option<&Value>) -> Result<Value, String> {
     let default = entry.default(personality);
     let value = match given {
         Some(Value::Text(text)) if text.is_empty() && entry.kind == Kind::Text => Value::Text(default.to_owned()),
+        Some(value) if entry.is_positive && is_non_positive(value) => {
+            lex::read(entry.kind, default).map_err(|error| error.text().to_owned())?
+        }
         Some(value) => value.clone(),
         None => lex::read(entry.kind, default).map_err(|error| error.text().to_owned())?,
     };

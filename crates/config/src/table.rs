@@ -11,12 +11,18 @@ mod modes;
 mod security;
 mod streaming;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 pub(crate) use entry::{Effect, Entry, Group, Information, Section, VARIABLE_PREFIX};
 
 /// Whether a variable belongs to the client commands of the binary (`seaway pub` and its like), which know nothing of options.
 pub(crate) fn is_of_commands(variable: &str) -> bool {
     variable == "SEAWAY_CONTEXT" || variable.starts_with("SEAWAY_CLI_")
 }
+
+/// Longest key that is looked up; none of the table is longer.
+const KEY_LEN_MAX: usize = 64;
 
 /// The parts of the table, in the order in which options are applied.
 const PARTS: [&[Entry]; 7] = [
@@ -44,11 +50,27 @@ pub(crate) fn find(flag: &str) -> Option<(usize, &'static Entry)> {
     all().enumerate().find(|(_, entry)| entry.flags.contains(&flag))
 }
 
+/// From a key in its section to the place of its option and the option.
+type KeyIndex = HashMap<(Section, &'static str), (usize, &'static Entry)>;
+
+/// Every key with its option: files can have very many keys, so that none may cost a walk over the table.
+static KEYS: LazyLock<KeyIndex> = LazyLock::new(|| {
+    let options = all().enumerate();
+    options
+        .flat_map(|(place, entry)| {
+            entry
+                .keys
+                .iter()
+                .map(move |key| ((entry.section, *key), (place, entry)))
+        })
+        .collect()
+});
+
 /// An option by one of its keys in a section, with its place in the table; keys are not case sensitive.
 pub(crate) fn find_key(section: Section, key: &str) -> Option<(usize, &'static Entry)> {
-    all()
-        .enumerate()
-        .find(|(_, entry)| entry.section == section && entry.keys.iter().any(|known| known.eq_ignore_ascii_case(key)))
+    let is_short = key.len() <= KEY_LEN_MAX;
+    KEYS.get(&(section, is_short.then(|| key.to_ascii_lowercase())?.as_str()))
+        .copied()
 }
 
 /// All keys of a section, names of its blocks included.
@@ -82,6 +104,7 @@ mod tests {
             for key in entry.keys {
                 assert!(keys.insert((entry.section.prefix(), *key)), "{key} twice");
                 assert_eq!(*key, key.to_lowercase());
+                assert!(key.len() <= KEY_LEN_MAX);
             }
             if let Some(variable) = entry.variable() {
                 assert!(

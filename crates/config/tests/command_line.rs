@@ -26,6 +26,10 @@ fn check_fails(personality: Personality, line: &str, text: &str, code: u8) {
             assert!(stderr.ends_with('\n'));
             assert_eq!(exit, code, "{line}");
         }
+        Action::Refuse { problems, .. } => {
+            assert!(problems.join("\n").contains(text), "{line}: {problems:?}");
+            assert_eq!(code, 1, "{line}");
+        }
         action => panic!("{line}: {action:?}"),
     }
 }
@@ -185,7 +189,7 @@ fn options_with_which_the_server_cannot_start() {
         ("-file_buffer_size x", "file_buffer_size should be a size, got 'x'"),
         ("-store foo", "unsupported store type: FOO"),
         ("-store file", "for FILE stores, root directory must be specified"),
-        ("-hbi 0s", "heartbeat interval must be positive (0s)"),
+        ("-hbf 9999999999", "invalid heartbeat fail count (9999999999)"),
         ("-cid a..b", "invalid cluster ID \"a..b\""),
         ("-cid >", "invalid cluster ID \">\""),
         ("-encrypt", "encryption key required"),
@@ -229,7 +233,6 @@ fn what_is_not_built_is_refused() {
         "-routes nats://h:1",
         "-cluster nats://h:1",
         "-js",
-        "-profile 1",
         "-file_slice_archive_script s",
     ] {
         check_fails(ORIGINAL, line, "this build does not have", 1);

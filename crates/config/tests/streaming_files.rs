@@ -521,15 +521,19 @@ fn files_can_be_checked_without_a_start() {
         stdout: String::new(),
         code: 0,
     };
+    let checked = |personality, line| match fake.parse(personality, line) {
+        Action::Check(check) => check.report(&[]),
+        action => action,
+    };
     let warning = "warning: good:2:1: unknown field \"prot\", did you mean \"port\"?\n";
     assert_eq!(
-        fake.parse(Personality::NatsStreamingServer, "-t -c good"),
+        checked(Personality::NatsStreamingServer, "-t -c good"),
         valid(&format!(
             "{warning}nats-streaming-server: configuration file good is valid\n"
         ))
     );
     assert_eq!(
-        fake.parse(Personality::Seaway, "-sc good -t"),
+        checked(Personality::Seaway, "-sc good -t"),
         valid(&format!("{warning}seaway: configuration file good is valid\n"))
     );
     let complaint = fake.complaint("-t -c bad");
@@ -539,11 +543,32 @@ fn files_can_be_checked_without_a_start() {
     );
     assert!(fake.complaint("-t -c good -mc -1").contains("max channels limit"));
     assert_eq!(
-        fake.parse(Personality::Seaway, "check-config good"),
+        checked(Personality::Seaway, "check-config good"),
         Action::Exit {
             stderr: String::new(),
             stdout: format!("{warning}good: valid\n"),
             code: 0
+        }
+    );
+    // What a start would stumble over is in the report, where the caller looks for it.
+    let unusable = |personality, line| match fake.parse(personality, line) {
+        Action::Check(check) => check.report(&["no.pem is missing".to_owned()]),
+        action => action,
+    };
+    assert_eq!(
+        unusable(Personality::Seaway, "check-config good"),
+        Action::Exit {
+            stderr: String::new(),
+            stdout: "no.pem is missing\n".to_owned(),
+            code: 1
+        }
+    );
+    assert_eq!(
+        unusable(Personality::Seaway, "-t -c good"),
+        Action::Exit {
+            stderr: "seaway: no.pem is missing\n".to_owned(),
+            stdout: String::new(),
+            code: 1
         }
     );
     assert!(matches!(
@@ -588,8 +613,9 @@ proptest! {
             let fake = Fake::with_files(&[("f", text)]);
             match fake.parse(Personality::NatsStreamingServer, "-c f") {
                 Action::Run(options) => prop_assert!(options.broker.max_payload <= options.broker.max_pending),
+                Action::Refuse { problems, .. } => prop_assert!(problems.iter().all(|text| !text.trim().is_empty())),
                 Action::Exit { stderr, code, .. } => prop_assert!(code == 1 && !stderr.trim().is_empty()),
-                Action::Signal(_) => prop_assert!(false, "{text}"),
+                Action::Signal(_) | Action::Check(_) => prop_assert!(false, "{text}"),
             }
         }
     }

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use crate::durables::{DurableRow, Durables, durables};
 use crate::json;
+use crate::moment::Moment;
 use crate::process::ProcessUse;
-use crate::site::Moment;
 use crate::snapshot::{
     Channel, ChannelLimits, Detail, Health, PageRequest, Source, Subscription, Unavailable, WhyQuestion,
 };

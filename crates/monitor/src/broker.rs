@@ -2,44 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use crate::features::Nothing;
-use crate::json::{self, span, timestamp};
+use crate::accounts::SYSTEM_ACCOUNT;
+use crate::json::{Nothing, is_false, plain_number, span, utc};
+use crate::moment::Moment;
 use crate::process::{self, ProcessUse};
 use crate::query::Query;
-use crate::site::{Moment, Reply};
+use crate::reply::Reply;
 use crate::snapshot::{Broker, Health, SlowConsumers, Unavailable};
-
-/// `/`; links go to `base_path`.
-pub(crate) fn index(base_path: &str) -> String {
-    let mut page = "<!DOCTYPE html>\n<html lang=\"en\">\n\
-         <head><meta charset=\"utf-8\"><title>Seaway</title></head>\n<body>\n<h1>Seaway</h1>\n<ul>\n"
-        .to_owned();
-    let of_broker = [
-        ("/varz", "general"),
-        ("/connz", "connections"),
-        ("/connz?state=closed", "closed connections"),
-        ("/subsz", "subscriptions"),
-        ("/routez", "routes"),
-        ("/gatewayz", "gateways"),
-        ("/leafz", "leaf nodes"),
-        ("/accountz", "accounts"),
-        ("/accstatz", "account statistics"),
-        ("/jsz", "jetstream"),
-        ("/healthz", "health"),
-    ];
-    let base = base_path.replace(['"', '<', '>', '&'], "");
-    for (path, name) in of_broker {
-        page.push_str(&format!("<li><a href=\"{base}{path}\">{name}</a></li>\n"));
-    }
-    page.push_str(
-        "<li><a href=\"/streaming\">streaming</a></li>\n<li><a href=\"/metrics\">metrics</a></li>\n\
-         </ul>\n</body>\n</html>\n",
-    );
-    page
-}
 
 #[derive(Serialize)]
 struct Healthz<'a> {
@@ -93,9 +64,9 @@ struct Varz<'a> {
     tls_required: bool,
     #[serde(skip_serializing_if = "is_false")]
     tls_verify: bool,
-    max_connections: u64,
+    max_connections: i64,
     #[serde(skip_serializing_if = "is_zero")]
-    max_subscriptions: u64,
+    max_subscriptions: i64,
     ping_interval: u128,
     ping_max: u32,
     http_host: String,
@@ -139,27 +110,13 @@ struct Varz<'a> {
     config_load_time: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
+    system_account: &'static str,
     slow_consumer_stats: SlowConsumers,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
-pub(crate) fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
-fn is_zero(count: &u64) -> bool {
+fn is_zero(count: &i64) -> bool {
     *count == 0
-}
-
-/// Whole numbers without a decimal point, as readers that expect integers need them.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
-pub(crate) fn plain_number<S: serde::Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    if number.fract() == 0.0 {
-        serializer.serialize_i64(*number as i64)
-    } else {
-        serializer.serialize_f64(*number)
-    }
 }
 
 /// `/varz`
@@ -177,8 +134,8 @@ pub(crate) fn varz(broker: Broker, moment: &Moment, used: ProcessUse, requests: 
         auth_required: broker.auth_required,
         tls_required: broker.tls_required,
         tls_verify: broker.tls_verify,
-        max_connections: broker.max_connections,
-        max_subscriptions: broker.max_subscriptions,
+        max_connections: limit(broker.max_connections),
+        max_subscriptions: limit(broker.max_subscriptions),
         ping_interval: broker.ping_interval.as_nanos(),
         ping_max: broker.ping_max,
         http_host: broker.http_host,
@@ -218,11 +175,12 @@ pub(crate) fn varz(broker: Broker, moment: &Moment, used: ProcessUse, requests: 
         http_req_stats: requests,
         config_load_time: utc(broker.config_load_ns),
         tags: broker.tags,
+        system_account: SYSTEM_ACCOUNT,
         slow_consumer_stats: broker.slow_consumers,
     })
 }
 
-/// A time as the broker's endpoints show it.
-pub(crate) fn utc(ns: i64) -> String {
-    json::time(timestamp(ns), &TimeZone::UTC)
+/// A limit as it was configured: one that says "none" is -1, and not a number that readers' integers cannot hold.
+fn limit(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(-1)
 }

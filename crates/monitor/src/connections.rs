@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::broker::{is_false, plain_number, utc};
-use crate::json::span;
-use crate::limits::{CONNECTION_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_TURN};
+use crate::accounts::GLOBAL_ACCOUNT;
+use crate::json::{is_false, plain_number, span, utc};
+use crate::limits::CONNECTION_SUBSCRIPTIONS_MAX;
+use crate::moment::Moment;
 use crate::query::{Query, effective_limit};
-use crate::site::{Moment, Reply};
+use crate::reply::Reply;
 use crate::snapshot::{Connection, ConnectionState, ConnectionSubscription, Source, Unavailable};
 
 /// Order of `/connz`.
@@ -415,7 +416,6 @@ pub(crate) async fn subsz(source: &dyn Source, moment: &Moment, query: &Query) -
     let broker = source.broker().await?;
     let wanted = query.text("acc").is_none_or(|account| account == GLOBAL_ACCOUNT);
     let (mut total, mut subscriptions_list) = (0, Vec::new());
-    let mut looked_at = 0_usize;
     if listed && wanted {
         let mut connections = source.connections(ConnectionState::Open).await?;
         connections.sort_by_key(|connection| connection.cid);
@@ -429,10 +429,6 @@ pub(crate) async fn subsz(source: &dyn Source, moment: &Moment, query: &Query) -
                         subscriptions_list.push(SubscriptionEntry::new(one, cid));
                     }
                     total += 1;
-                }
-                looked_at += 1;
-                if looked_at.is_multiple_of(SUBSCRIPTIONS_PER_TURN) {
-                    tokio::task::yield_now().await;
                 }
             }
         }
@@ -458,9 +454,6 @@ pub(crate) async fn subsz(source: &dyn Source, moment: &Moment, query: &Query) -
         subscriptions_list,
     }))
 }
-
-/// The only account there is.
-pub const GLOBAL_ACCOUNT: &str = "$G";
 
 /// Whether a message can be published to it.
 fn is_literal(subject: &str) -> bool {

@@ -7,15 +7,12 @@ use std::fs;
 
 use serde::Serialize;
 
-use crate::broker::utc;
-use crate::connections::GLOBAL_ACCOUNT;
+use crate::accounts::{GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+use crate::json::{Nothing, is_false, utc};
+use crate::moment::Moment;
 use crate::query::Query;
-use crate::site::{Moment, Reply};
+use crate::reply::Reply;
 use crate::snapshot::{Broker, SlowConsumers};
-
-/// An object without keys.
-#[derive(Serialize)]
-pub(crate) struct Nothing {}
 
 #[derive(Serialize)]
 struct Routez {
@@ -77,6 +74,7 @@ pub(crate) fn leafz(broker: Broker, moment: &Moment) -> Reply {
 struct Accountz {
     server_id: String,
     now: String,
+    system_account: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     accounts: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +85,8 @@ struct Accountz {
 struct AccountDetail {
     account_name: &'static str,
     update_time: String,
+    #[serde(skip_serializing_if = "is_false")]
+    is_system: bool,
     expired: bool,
     complete: bool,
     jetstream_enabled: bool,
@@ -97,28 +97,31 @@ struct AccountDetail {
 
 /// `/accountz`
 pub(crate) fn accountz(broker: Broker, moment: &Moment, query: &Query) -> Reply {
-    let wanted = query.text("acc");
-    if wanted.as_ref().is_some_and(|account| account != GLOBAL_ACCOUNT) {
-        return Reply::bad_request("account missing".to_owned());
-    }
-    let account_detail = wanted.is_some().then(|| AccountDetail {
-        account_name: GLOBAL_ACCOUNT,
+    let detail = |account_name: &'static str, client_connections, subscriptions| AccountDetail {
+        account_name,
         update_time: utc(broker.config_load_ns),
+        is_system: account_name == SYSTEM_ACCOUNT,
         expired: false,
         complete: true,
         jetstream_enabled: false,
         leafnode_connections: 0,
-        client_connections: broker.connections,
-        subscriptions: broker.subscriptions,
-    });
-    let accounts = if account_detail.is_none() {
-        vec![GLOBAL_ACCOUNT]
-    } else {
-        Vec::new()
+        client_connections,
+        subscriptions,
+    };
+    let (accounts, account_detail) = match query.text("acc").as_deref() {
+        None => (vec![GLOBAL_ACCOUNT, SYSTEM_ACCOUNT], None),
+        Some(GLOBAL_ACCOUNT) => (
+            Vec::new(),
+            Some(detail(GLOBAL_ACCOUNT, broker.connections, broker.subscriptions)),
+        ),
+        // Nobody is in it.
+        Some(SYSTEM_ACCOUNT) => (Vec::new(), Some(detail(SYSTEM_ACCOUNT, 0, 0))),
+        Some(_) => return Reply::bad_request("account missing".to_owned()),
     };
     Reply::json(&Accountz {
         server_id: broker.server_id,
         now: utc(moment.now_ns()),
+        system_account: SYSTEM_ACCOUNT,
         accounts,
         account_detail,
     })

@@ -81,6 +81,30 @@ pub(crate) fn uptime(span: Duration) -> String {
         .collect()
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+pub(crate) fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Whole numbers without a decimal point, as readers that expect integers need them.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+pub(crate) fn plain_number<S: serde::Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if number.fract() == 0.0 {
+        serializer.serialize_i64(*number as i64)
+    } else {
+        serializer.serialize_f64(*number)
+    }
+}
+
+/// A time as the broker's endpoints show it.
+pub(crate) fn utc(ns: i64) -> String {
+    time(timestamp(ns), &TimeZone::UTC)
+}
+
+/// An object without keys.
+#[derive(Serialize)]
+pub(crate) struct Nothing {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@
 
 pub mod limits;
 
+mod accounts;
 mod answers;
 mod broker;
 mod connections;
@@ -16,16 +17,19 @@ mod durables;
 mod features;
 mod json;
 mod metrics;
+mod moment;
+mod pages;
 mod process;
 mod query;
+mod reply;
 mod serve;
 mod site;
 mod snapshot;
 mod streaming;
 mod why;
 
+pub use accounts::GLOBAL_ACCOUNT;
 pub use answers::{Answers, Refusal};
-pub use connections::GLOBAL_ACCOUNT;
 pub use serve::{TlsSource, router, serve};
 pub use snapshot::{
     Answer, Broker, Channel, ChannelFilter, ChannelLimits, Client, Connection, ConnectionState, ConnectionSubscription,

@@ -32,6 +32,8 @@ pub const HEAD_TIME_MAX: Duration = Duration::from_secs(13);
 pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(5);
 /// Time a source may take for a snapshot.
 pub const SNAPSHOT_TIME_MAX: Duration = Duration::from_secs(10);
+/// Time that the start page waits for what to say of the engine.
+pub const PAGE_STATUS_TIME_MAX: Duration = Duration::from_millis(250);
 /// Time after which a connection is asked to end; the request in progress is finished.
 pub const CONNECTION_TIME_MAX: Duration = Duration::from_secs(600);
 /// Time that a connection which was asked to end has for it.
@@ -56,5 +58,3 @@ pub const METRICS_LABEL_LEN_MAX: usize = 256;
 pub const CONNECTION_SUBSCRIPTIONS_MAX: usize = 65_536;
 
 const _: () = assert!(WHY_LIMIT_DEFAULT <= WHY_LIMIT_MAX);
-/// Subscriptions looked at before others are served.
-pub(crate) const SUBSCRIPTIONS_PER_TURN: usize = 1024;

@@ -1,8 +1,9 @@
-//! `/metrics` for Prometheus: the names that the exporter of the original used (`nss_*`), and new ones (`seaway_*`).
+//! `/metrics` for Prometheus: the names that the exporter of the original used (`nss_*`, `gnatsd_*`), and new ones (`seaway_*`).
 //!
 //! Everything is derived from snapshots when somebody asks, so that no series outlives what it tells of. Channels are
 //! walked part by part. How many of them get series of their own is bounded; what is left out is counted.
 
+mod former;
 mod text;
 
 use std::time::Duration;
@@ -12,9 +13,10 @@ use text::{Kind, Text};
 pub(crate) use text::CONTENT_TYPE;
 
 use crate::limits::{METRICS_CHANNELS_MAX, METRICS_SUBSCRIPTIONS_MAX};
+use crate::moment::Moment;
 use crate::process::ProcessUse;
 use crate::query::Query;
-use crate::site::{Content, Reply};
+use crate::reply::{Content, Reply};
 use crate::snapshot::{
     Broker, ChannelFilter, EngineFigures, Figures, Health, JournalFigures, Source, StreamingServer, Survey,
     SurveyRequest, SurveyedChannel, SurveyedSubscription, Unavailable,
@@ -24,7 +26,12 @@ use crate::snapshot::{
 const SECONDS: f64 = 1e-9;
 
 /// `/metrics`; what the server cannot tell at present, because it starts or its engine is busy, is left out.
-pub(crate) async fn metrics(source: &dyn Source, query: &Query, used: ProcessUse) -> Result<Reply, Unavailable> {
+pub(crate) async fn metrics(
+    source: &dyn Source,
+    moment: &Moment,
+    query: &Query,
+    used: ProcessUse,
+) -> Result<Reply, Unavailable> {
     let identity = source.streaming_identity();
     let mut text = Text::default();
     process(&mut text, used);
@@ -37,25 +44,15 @@ pub(crate) async fn metrics(source: &dyn Source, query: &Query, used: ProcessUse
     );
     let broker = source.broker().await?;
     self::broker(&mut text, &broker);
+    former::broker(&mut text, source, moment, broker, used).await?;
     // An engine that does not answer is asked once: waiting for it again would leave no time for the rest.
     if let Ok(server) = source.streaming_server().await
         && let Ok(figures) = source.figures().await
         && let Ok(survey) = survey(source, query).await
     {
-        let id = identity.server_id.as_str();
-        let labels = [
-            ("server_id", id),
-            ("cluster_id", &identity.cluster_id),
-            ("version", &server.version),
-            ("go_version", &server.runtime),
-            ("state", identity.state.name()),
-            ("role", server.role.map_or("", |role| role.name())),
-        ];
-        text.family("nss_server_info", Kind::Gauge, "The streaming server.");
-        text.sample("nss_server_info", &labels, 1);
-        former_server(&mut text, id, &server);
+        former::server(&mut text, &identity, &server);
         streaming(&mut text, &server, &figures, &survey);
-        former_channels(&mut text, id, &survey.channels);
+        former::channels(&mut text, &identity.server_id, &survey.channels);
         channels(&mut text, &survey.channels);
     }
     Ok(Reply {
@@ -206,26 +203,6 @@ fn broker(text: &mut Text, broker: &Broker) {
         ),
     ] {
         text.single(name, kind, help, value);
-    }
-}
-
-/// What the former exporter took from serverz and isFTActive.
-fn former_server(text: &mut Text, id: &str, server: &StreamingServer) {
-    for (name, help, value) in [
-        ("nss_server_bytes_total", "Bytes in all channels.", server.total_bytes),
-        ("nss_server_msgs_total", "Messages in all channels.", server.total_msgs),
-        ("nss_server_channels", "Channels.", server.channels),
-        (
-            "nss_server_subscriptions",
-            "Subscriptions, offline ones included.",
-            server.subscriptions,
-        ),
-        ("nss_server_clients", "Registered clients.", server.clients),
-        // Whoever answers serves: a standby would not.
-        ("nss_server_active", "Whether the server is the one that serves.", 1),
-    ] {
-        text.family(name, Kind::Gauge, help);
-        text.sample(name, &[("server_id", id)], value);
     }
 }
 
@@ -467,66 +444,6 @@ fn journal(text: &mut Text, figures: &JournalFigures) {
     );
 }
 
-/// What the former exporter took from channelsz: everything is a gauge there, whatever the name says.
-fn former_channels(text: &mut Text, id: &str, channels: &[SurveyedChannel]) {
-    type OfChannel = fn(&SurveyedChannel) -> u64;
-    type OfSubscription = fn(&SurveyedSubscription) -> u64;
-    let of_channels: [(&str, &str, OfChannel); 3] = [
-        ("nss_chan_bytes_total", "Bytes in the channel.", |all| all.channel.bytes),
-        ("nss_chan_msgs_total", "Messages in the channel.", |all| {
-            all.channel.msgs
-        }),
-        ("nss_chan_last_seq", "Last sequence of the channel.", |all| {
-            all.channel.last_seq
-        }),
-    ];
-    for (name, help, value) in of_channels {
-        text.family(name, Kind::Gauge, help);
-        for channel in channels {
-            let labels = [("server_id", id), ("channel", channel.channel.name.as_str())];
-            text.sample(name, &labels, value(channel));
-        }
-    }
-    let max_inflight: OfSubscription = |all| u64::try_from(all.subscription.max_inflight).unwrap_or(0);
-    let of_subscriptions: [(&str, &str, OfSubscription); 4] = [
-        ("nss_chan_subs_last_sent", "Last sequence sent.", |all| {
-            all.subscription.last_sent
-        }),
-        (
-            "nss_chan_subs_pending_count",
-            "Messages sent and not acknowledged.",
-            |all| all.subscription.pending_count,
-        ),
-        (
-            "nss_chan_subs_max_inflight",
-            "Messages it may leave unacknowledged.",
-            max_inflight,
-        ),
-        (
-            "nss_chan_subs_max_in_flight",
-            "The same, in another spelling.",
-            max_inflight,
-        ),
-    ];
-    for (name, help, value) in of_subscriptions {
-        text.family(name, Kind::Gauge, help);
-        for (channel, all) in subscriptions(channels) {
-            let subscription = &all.subscription;
-            let labels = [
-                ("server_id", id),
-                ("channel", channel),
-                ("client_id", &subscription.client_id),
-                ("inbox", &subscription.inbox),
-                ("queue_name", &subscription.queue_name),
-                ("is_durable", flag(subscription.is_durable)),
-                ("is_offline", flag(subscription.is_offline)),
-                ("durable_name", &subscription.durable_name),
-            ];
-            text.sample(name, &labels, value(all));
-        }
-    }
-}
-
 fn channels(text: &mut Text, channels: &[SurveyedChannel]) {
     let name = "seaway_channel_first_sequence";
     text.family(name, Kind::Gauge, "First sequence of the channel.");
@@ -566,7 +483,7 @@ fn channels(text: &mut Text, channels: &[SurveyedChannel]) {
     ];
     for (name, kind, help, value) in of_subscriptions {
         text.family(name, kind, help);
-        for (channel, all) in subscriptions(channels) {
+        for (channel, all) in former::subscriptions(channels) {
             let subscription = &all.subscription;
             let labels = [
                 ("channel", channel),
@@ -578,19 +495,6 @@ fn channels(text: &mut Text, channels: &[SurveyedChannel]) {
             text.sample(name, &labels, value(all));
         }
     }
-}
-
-fn subscriptions(channels: &[SurveyedChannel]) -> impl Iterator<Item = (&str, &SurveyedSubscription)> {
-    channels.iter().flat_map(|channel| {
-        channel
-            .subscriptions
-            .iter()
-            .map(|all| (channel.channel.name.as_str(), all))
-    })
-}
-
-fn flag(set: bool) -> &'static str {
-    if set { "true" } else { "false" }
 }
 
 fn seconds(span: Option<Duration>) -> f64 {

@@ -30,7 +30,8 @@ use crate::limits::{
     UNREAD_ANSWERS_LEN_MAX, UNREAD_TIME_MAX,
 };
 use crate::metrics;
-use crate::site::{Accept, Content, Reply, Site};
+use crate::reply::{Accept, Content, Reply};
+use crate::site::Site;
 use crate::snapshot::Source;
 use patient::Patient;
 use seats::{Seat, Seats};

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use serde::Serialize;
 use tokio::sync::Semaphore;
 
+use crate::json::Nothing;
 use crate::limits::{LISTS_AT_A_TIME, QUERY_LEN_MAX, SNAPSHOT_TIME_MAX};
+use crate::moment::Moment;
 use crate::process::ProcessUse;
 use crate::query::Query;
+use crate::reply::{Accept, Content, Reply};
 use crate::snapshot::{Source, StreamingState, Unavailable};
-use crate::{broker, connections, features, json, metrics, streaming, why};
+use crate::{broker, connections, features, metrics, pages, streaming, why};
 
 /// Paths of the broker, whose requests `/varz` counts (core specification §6.1).
 const COUNTED_PATHS: [&str; 14] = [
@@ -43,137 +43,6 @@ const LIST_PATHS: [&str; 7] = [
     "/streaming/clientsz",
     "/streaming/why",
 ];
-
-/// Kind of an answer's content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// No content.
-    Empty,
-    Json,
-    JavaScript,
-    Html,
-    Text,
-    /// The text format of Prometheus.
-    Metrics,
-}
-
-/// What an asker prefers where there is a choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Accept {
-    /// Says nothing about it, or wants JSON.
-    Any,
-    /// Wants plain text.
-    Text,
-}
-
-/// An answer.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) content: Content,
-    pub(crate) body: String,
-}
-
-impl Reply {
-    /// JSON over several lines.
-    pub(crate) fn json(value: &impl Serialize) -> Self {
-        Reply {
-            status: 200,
-            content: Content::Json,
-            body: json::pretty(value),
-        }
-    }
-
-    /// JSON in one line.
-    pub(crate) fn compact_json(value: &impl Serialize) -> Self {
-        Reply {
-            status: 200,
-            content: Content::Json,
-            body: json::compact(value),
-        }
-    }
-
-    pub(crate) fn not_found(text: String) -> Self {
-        Reply {
-            status: 404,
-            content: Content::Text,
-            body: text,
-        }
-    }
-
-    pub(crate) fn bad_request(text: String) -> Self {
-        Reply {
-            status: 400,
-            content: Content::Text,
-            body: text,
-        }
-    }
-
-    /// In place of an answer of `len` bytes.
-    pub(crate) fn too_much(len: usize) -> Self {
-        let text = format!("no room for an answer of {len} bytes: ask for less with limit=, or later\n");
-        Reply::text(text).status(503)
-    }
-
-    /// The same answer with another status.
-    pub(crate) fn status(mut self, status: u16) -> Self {
-        self.status = status;
-        self
-    }
-
-    pub(crate) fn text(text: String) -> Self {
-        Reply {
-            status: 200,
-            content: Content::Text,
-            body: text,
-        }
-    }
-
-    fn html(page: String) -> Self {
-        Reply {
-            status: 200,
-            content: Content::Html,
-            body: page,
-        }
-    }
-
-    /// JSON as the argument of a call (streaming specification §8.1).
-    fn called(mut self, callback: Option<String>) -> Self {
-        if let (Content::Json, Some(callback)) = (self.content, callback) {
-            self.body = format!("{callback}({})", self.body);
-            self.content = Content::JavaScript;
-        }
-        self
-    }
-}
-
-/// When a request is answered, and the zone of the times that are shown local.
-#[derive(Debug, Clone)]
-pub(crate) struct Moment {
-    pub(crate) now: Timestamp,
-    pub(crate) zone: TimeZone,
-}
-
-impl Moment {
-    pub(crate) fn now() -> Self {
-        Moment {
-            now: Timestamp::now(),
-            zone: TimeZone::system(),
-        }
-    }
-
-    pub(crate) fn now_ns(&self) -> i64 {
-        i64::try_from(self.now.as_nanosecond()).unwrap_or(i64::MAX)
-    }
-
-    pub(crate) fn local(&self, at: Timestamp) -> String {
-        json::time(at, &self.zone)
-    }
-
-    pub(crate) fn local_now(&self) -> String {
-        self.local(self.now)
-    }
-}
 
 /// All endpoints over one source.
 pub(crate) struct Site {
@@ -267,7 +136,7 @@ impl Site {
             return Ok(Reply::bad_request(text));
         }
         Ok(match path {
-            "/" => Reply::html(broker::index(&self.base_path)),
+            "/" => Reply::html(pages::root(source, moment, &self.base_path).await?),
             "/healthz" | "/healthz/ready" => broker::healthz(source.readiness().await),
             "/healthz/live" => broker::healthz(source.liveness().await),
             "/varz" => broker::varz(source.broker().await?, moment, ProcessUse::now(), self.request_counts()),
@@ -279,9 +148,9 @@ impl Site {
             "/accountz" => features::accountz(source.broker().await?, moment, query),
             "/accstatz" => features::accstatz(source.broker().await?, moment, query),
             "/jsz" => features::jsz(source.broker().await?, moment),
-            "/ipqueuesz" | "/raftz" | "/debug/vars" => Reply::json(&features::Nothing {}),
+            "/ipqueuesz" | "/raftz" | "/debug/vars" => Reply::json(&Nothing {}),
             "/stacksz" => features::stacksz(),
-            "/metrics" => metrics::metrics(source, query, ProcessUse::now()).await?,
+            "/metrics" => metrics::metrics(source, moment, query, ProcessUse::now()).await?,
             _ => Reply::not_found("404 page not found\n".to_owned()),
         })
     }
@@ -296,7 +165,7 @@ impl Site {
     ) -> Result<Reply, Unavailable> {
         let source = &*self.source;
         match path {
-            "" => Ok(Reply::html(streaming::INDEX.to_owned())),
+            "" => Ok(Reply::html(pages::streaming())),
             "/serverz" => streaming::serverz(source, moment, ProcessUse::now()).await,
             "/storez" => streaming::storez(source, moment).await,
             "/clientsz" => streaming::clientsz(source, moment, query).await,

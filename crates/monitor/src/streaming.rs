@@ -5,24 +5,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::json::{span, timestamp};
+use crate::moment::Moment;
 use crate::process::ProcessUse;
 use crate::query::Query;
-use crate::site::{Moment, Reply};
+use crate::reply::Reply;
 use crate::snapshot::{
     Channel, ChannelLimits, Client, Detail, PageRequest, Role, Source, StoreLimits, StreamingIdentity, StreamingState,
     Unavailable,
 };
-
-/// `/streaming`
-pub(crate) const INDEX: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n\
-    <head><meta charset=\"utf-8\"><title>Streaming</title></head>\n<body>\n<h1>Streaming</h1>\n<ul>\n\
-    <li><a href=\"/streaming/serverz\">server</a></li>\n<li><a href=\"/streaming/storez\">store</a></li>\n\
-    <li><a href=\"/streaming/clientsz\">clients</a></li>\n<li><a href=\"/streaming/channelsz\">channels</a></li>\n\
-    <li><a href=\"/streaming/why?channel=\">why a channel's subscriptions receive nothing</a></li>\n\
-    <li><a href=\"/metrics\">metrics</a></li>\n<li><a href=\"/healthz/ready\">ready</a></li>\n\
-    <li><a href=\"/healthz/live\">live</a></li>\n\
-    <li><a href=\"https://docs.nats.io/legacy/stan/intro/monitoring/endpoints\">help</a></li>\n\
-    </ul>\n</body>\n</html>\n";
 
 #[derive(Serialize)]
 pub(crate) struct Serverz {

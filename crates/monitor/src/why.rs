@@ -6,8 +6,9 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::json::timestamp;
 use crate::limits::{WHY_LIMIT_DEFAULT, WHY_LIMIT_MAX};
+use crate::moment::Moment;
 use crate::query::Query;
-use crate::site::{Accept, Moment, Reply};
+use crate::reply::{Accept, Reply};
 use crate::snapshot::{Fact, Source, StreamingIdentity, Unavailable, Why, WhyQuestion, WhySubscription};
 
 /// `/streaming/why`: 404 when what is asked for does not exist, with the same content otherwise.

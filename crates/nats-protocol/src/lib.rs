@@ -5,6 +5,7 @@
 
 pub mod connect;
 pub mod error_text;
+pub mod harmless;
 pub mod header;
 pub mod limits;
 pub mod parse;

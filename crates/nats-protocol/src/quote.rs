@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use crate::harmless::is_harmful;
+
 /// Quotes `text` in the manner of Go's `%q`: double quotes around it, `"` and `\` escaped, control characters as
-/// `\n`, `\t` or `\x..`, printable Unicode unchanged, bytes that are not UTF-8 as `\x..`.
+/// `\n`, `\t` or `\x..`, invisible ones as `\u....`, printable Unicode unchanged, bytes that are not UTF-8 as `\x..`.
 #[must_use]
 pub fn quote(text: &[u8]) -> String {
     let mut out = String::with_capacity(text.len() + 2);
@@ -32,8 +34,10 @@ fn push_character(out: &mut String, character: char) {
         '\t' => out.push_str("\\t"),
         '\u{0b}' => out.push_str("\\v"),
         control if control.is_ascii_control() => push_hexadecimal(out, control as u8),
-        control if control.is_control() => {
-            write!(out, "\\u{:04x}", u32::from(control)).expect("writing to a string cannot fail");
+        harmful if is_harmful(harmful) => {
+            let (code, digits) = (u32::from(harmful), if harmful.len_utf16() == 1 { 4 } else { 8 });
+            let letter = if digits == 4 { 'u' } else { 'U' };
+            write!(out, "\\{letter}{code:0digits$x}").expect("writing to a string cannot fail");
         }
         printable => out.push(printable),
     }
@@ -56,6 +60,10 @@ mod tests {
             (b"a\x01b", r#""a\x01b""#),
             (b"a\x7fb", r#""a\x7fb""#),
             (b"a\xffb", r#""a\xffb""#),
+            (
+                "a\u{9b}b\u{202e}c\u{e0001}".as_bytes(),
+                r#""a\u009bb\u202ec\U000e0001""#,
+            ),
             ("grün.日本".as_bytes(), "\"grün.日本\""),
             (b"", "\"\""),
         ];

@@ -1,6 +1,7 @@
 //! The administration service: requests under `$SEAWAY.api.<cluster ID>.`, answered through the broker.
 //!
-//! It shows what the monitoring shows, and messages; whoever may publish a request may have the answer. Requests wait in
+//! It shows what the monitoring shows, and messages; whoever may publish a request may have the answer, but messages, which
+//! other permissions keep from a user, only by name. Requests wait in
 //! a bounded mail box, a bounded number of them is worked on, and nobody gets more of that than others by not reading.
 
 mod answer;
@@ -107,7 +108,10 @@ impl Service {
             return;
         }
         if request.is_change() && !requester.is_named(&request.subject) {
-            return self.refuse(&request.reply, &Failure::not_permitted(&self.prefix));
+            return self.refuse(&request.reply, &Failure::change_not_permitted(&self.prefix));
+        }
+        if request.is_for_messages() && !requester.is_unrestricted_or_named(&request.subject) {
+            return self.refuse(&request.reply, &Failure::messages_not_permitted(&self.prefix));
         }
         match request.operation() {
             Err(failure) => self.refuse(&request.reply, &failure),

@@ -6,8 +6,8 @@
 
 mod arrivals;
 mod bus;
+mod deferred;
 mod health;
-mod hold;
 mod inbox;
 mod look;
 mod pass;
@@ -16,8 +16,8 @@ mod tokens;
 mod world;
 
 pub(crate) use bus::LocalBus;
+pub(crate) use deferred::Tag;
 pub use health::Health;
-pub(crate) use hold::Tag;
 pub use inbox::{Glance, Inbox, Query};
 pub use look::{Look, LookError, LookStart, Looked};
 pub(crate) use pass::Clock;

@@ -1,6 +1,7 @@
 //! Files that tell others of this process: its id and its ports (`nats-core.md` §5.6). Both are complete whenever they are
 //! seen.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -92,18 +93,28 @@ pub struct PortsFile {
 }
 
 impl PortsFile {
-    /// Writes `<directory>/<name>_<process id>.ports`. The name is the one that the process was started under: a link has its own.
+    /// Writes `<directory>/<program>_<process id>.ports`, with the name under which the program was called: a link keeps
+    /// its own.
     ///
     /// # Errors
     /// With the directory, when it cannot be written.
     pub fn write(directory: &Path, ports: &Ports) -> Result<PortsFile> {
-        let program = std::env::args_os().next().unwrap_or_default();
-        let name = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
-        let path = directory.join(format!("{name}_{}.ports", std::process::id()));
+        let program = program_name(std::env::args_os().next(), std::env::current_exe().ok());
+        let path = directory.join(format!("{program}_{}.ports", std::process::id()));
         replace(&path, ports.json().as_bytes())
             .with_context(|| format!("could not write the ports file into {}", directory.display()))?;
         Ok(PortsFile { path })
     }
+}
+
+/// The last part of what a program was called as; of the file it is when it was called as nothing.
+fn program_name(called: Option<OsString>, file: Option<PathBuf>) -> String {
+    let called = called.map(PathBuf::from);
+    let names = [&called, &file]
+        .into_iter()
+        .flatten()
+        .filter_map(|path| path.file_name());
+    { names }.next().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 impl Drop for PortsFile {
@@ -146,6 +157,24 @@ mod tests {
         let missing = folder.path().join("nowhere").join("pid");
         let error = write_pid_file(&missing).unwrap_err();
         assert!(format!("{error:#}").contains(missing.to_str().unwrap()), "{error:#}");
+    }
+
+    /// `nats-core.md` §5.6: harnesses look for the name under which they started the program.
+    #[test]
+    fn a_program_is_called_what_it_was_started_as() {
+        for (called, file, name) in [
+            (
+                "./bin/nats-streaming-server",
+                "/usr/bin/seaway",
+                "nats-streaming-server",
+            ),
+            ("seaway", "/usr/bin/other", "seaway"),
+            ("", "/usr/bin/seaway", "seaway"),
+            ("..", "/usr/bin/seaway", "seaway"),
+        ] {
+            assert_eq!(program_name(Some(called.into()), Some(file.into())), name, "{called}");
+        }
+        assert_eq!(program_name(None, None), "");
     }
 
     #[test]

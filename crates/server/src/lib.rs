@@ -3,6 +3,7 @@
 mod administration;
 pub mod banner;
 mod broker_options;
+mod check;
 mod descriptors;
 pub mod engine;
 mod engine_options;
@@ -53,7 +54,11 @@ pub fn main() -> ExitCode {
             Purpose::Server => {}
         }
     }
-    match seaway_config::parse(personality, arguments) {
+    let action = match seaway_config::parse(personality, arguments) {
+        Action::Check(check) => check.report(&check::problems(&check.options)),
+        action => action,
+    };
+    match action {
         Action::Exit { stderr, stdout, code } => {
             eprint!("{stderr}");
             print!("{stdout}");
@@ -69,7 +74,15 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Action::Refuse { problems, options } => {
+            let exit = start::refuse(&options, &problems);
+            if personality == Personality::Seaway {
+                eprint!("{}", misplaced_command());
+            }
+            exit
+        }
         Action::Run(options) => start::serve(&options, &|| reread(personality)),
+        Action::Check(_) => unreachable!("the report of a check is an exit"),
     }
 }
 
@@ -125,8 +138,9 @@ impl Purpose {
 fn reread(personality: Personality) -> Result<Options, String> {
     match seaway_config::parse(personality, std::env::args_os().skip(1)) {
         Action::Run(options) => Ok(*options),
+        Action::Refuse { problems, .. } => Err(problems.join("\n")),
         Action::Exit { stderr, .. } => Err(stderr),
-        Action::Signal(_) => Err("the command line asks for no server".to_owned()),
+        Action::Signal(_) | Action::Check(_) => Err("the command line asks for no server".to_owned()),
     }
 }
 

@@ -28,9 +28,9 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{Interest, Subscriber};
 use tracing::{Event, Level, Metadata};
 
-use line::{Label, LineStyle};
+use line::{Label, Line, LineStyle};
 use output::Output;
-use queue::{Line, Order, Queue};
+use queue::{Order, Queue};
 use system::SystemLog;
 pub use system::SystemTarget;
 use writer::Writer;

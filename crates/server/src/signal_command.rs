@@ -2,9 +2,13 @@
 //!
 //! Processes are found in `/proc` by the name of their program, so that nothing but the system itself is needed.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use rustix::process::{Pid, Signal, kill_process};
+
+/// Bytes of a pid file that are read; a number and a line end are less.
+const PID_FILE_BYTES_MAX: u64 = 64;
 
 /// Where processes are listed.
 const PROCESSES: &str = "/proc";
@@ -53,7 +57,10 @@ fn pid(target: &str) -> Result<i32, String> {
     if let Some(pid) = positive(target) {
         return Ok(pid);
     }
-    let text = std::fs::read_to_string(target).map_err(|_| format!("invalid pid: {target}"))?;
+    let mut text = String::new();
+    std::fs::File::open(target)
+        .and_then(|file| file.take(PID_FILE_BYTES_MAX).read_to_string(&mut text))
+        .map_err(|_| format!("invalid pid: {target}"))?;
     positive(&text).ok_or_else(|| format!("invalid pid: {}", text.trim()))
 }
 

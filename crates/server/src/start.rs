@@ -20,7 +20,7 @@ use crate::descriptors::Shares;
 use crate::engine::{EngineThreads, Health, Inbox};
 use crate::files::{Ports, PortsFile, write_pid_file};
 use crate::limits::{LOG_FLUSH_PATIENCE, RECOVERY_TOLD_EVERY, TURNS_PER_LOOK_AT_SOCKETS};
-use crate::logging::{self, LogHandle, LoggingOptions};
+use crate::logging::{self, LogHandle, LogTarget, LoggingOptions};
 use crate::monitoring::{MonitoredPorts, Monitoring};
 use crate::opening::{self, Opened};
 use crate::partition::{Conflict, Partition};
@@ -54,6 +54,26 @@ pub fn serve(options: &Options, reread: &dyn Fn() -> Result<Options, String>) ->
     runtime.shutdown_background();
     log.flush(LOG_FLUSH_PATIENCE);
     exit
+}
+
+/// Says why the server does not start with these options, where its log is; on the standard error too when that is elsewhere.
+#[allow(clippy::print_stderr, reason = "whoever typed the options looks there")]
+pub fn refuse(options: &Options, problems: &[String]) -> ExitCode {
+    let log = LoggingOptions::try_from(options).and_then(|wanted| {
+        let is_elsewhere = !matches!(wanted.target, LogTarget::StandardError);
+        logging::init(wanted).map(|log| (log, is_elsewhere))
+    });
+    let is_elsewhere = log.as_ref().map_or(true, |(_, is_elsewhere)| *is_elsewhere);
+    for problem in problems {
+        if is_elsewhere {
+            eprintln!("{}: {problem}", options.personality.program());
+        }
+        fatal(&anyhow!("{problem}"));
+    }
+    if let Ok((log, _)) = log {
+        log.flush(LOG_FLUSH_PATIENCE);
+    }
+    ExitCode::FAILURE
 }
 
 /// Start-up failures end with this line and exit code 1 (§7.4).
@@ -170,6 +190,7 @@ async fn stop(thread: EngineThreads, broker: Broker, monitoring: Vec<MonitoringT
     let outcome = tokio::task::spawn_blocking(move || thread.stop())
         .await
         .context("stop the engine")?;
+    tracing::info!("Initiating Shutdown...");
     broker.shutdown().await;
     for monitoring in monitoring {
         monitoring.stop().await;
@@ -177,6 +198,7 @@ async fn stop(thread: EngineThreads, broker: Broker, monitoring: Vec<MonitoringT
     if let Err(reason) = &outcome {
         tracing::error!(target: "stream", "The store could not be closed: {reason}");
     }
+    tracing::info!("Server Exiting..");
     Ok(outcome.is_ok())
 }
 

@@ -362,6 +362,8 @@ authorization {
     { user: "wide", password: "p", permissions: { publish: ">", subscribe: ">" } }
     { user: "reader", password: "p", permissions: {
         publish: "$SEAWAY.api.*.read.>", subscribe: "_INBOX.reader.>" } }
+    { user: "curious", password: "p", permissions: { publish: [">", "$SEAWAY.api.*.read.messages"], subscribe: ">" } }
+    { user: "hearer", password: "p", permissions: { subscribe: ">" } }
     { user: "changer", password: "p", permissions: {
         publish: { allow: [">", "$SEAWAY.api.*.change.>"], deny: "$SEAWAY.api.*.change.wipe" } } }
     { user: "partly", password: "p", permissions: {
@@ -414,6 +416,52 @@ fn permissions_decide_who_may_look_and_who_may_change() {
     }
 }
 
+/// `publish: ">"` minus `_STAN.>` would read every channel around its permissions: a user who has some reads messages only
+/// when they name that.
+#[test]
+fn messages_are_read_by_name_where_there_are_permissions() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::configured(directory.path(), USERS, &[]).unwrap();
+    let mut session = Session::over(connect(&server, "all"), "test-cluster", "publisher").unwrap();
+    session.publish("secrets", b"swordfish").unwrap();
+    for user in ["all", "reader", "curious"] {
+        let mut asker = Asker::with_inbox(connect(&server, user), &format!("_INBOX.{user}"));
+        let peeked = asker.peek("secrets", "");
+        assert_eq!(peeked.messages, [(1, b"swordfish".to_vec())], "{user}");
+    }
+    for user in ["wide", "changer", "partly", "hearer"] {
+        let mut asker = Asker::over(connect(&server, user));
+        let (code, message) = asker.error("read.messages", r#"{"channel":"secrets"}"#);
+        assert_eq!(code, 403, "{user}: {message}");
+        let text = "must allow publishing to \"$SEAWAY.api.test-cluster.read.messages\" by name";
+        assert!(message.contains(text) && !message.contains("swordfish"), "{message}");
+        // The rest of what it may look at is as before.
+        assert_eq!(
+            asker.json("read.channel", r#"{"channel":"secrets"}"#)["msgs"],
+            1,
+            "{user}"
+        );
+    }
+}
+
+/// A single user and a token have no permissions, and see everything.
+#[test]
+fn messages_are_read_by_a_single_user_and_a_token() {
+    let directory = tempfile::tempdir().unwrap();
+    for (block, options) in [
+        ("user: one, password: p", r#""user":"one","pass":"p""#),
+        ("token: t", r#""auth_token":"t""#),
+    ] {
+        let text = format!("authorization {{ {block} }}");
+        let server = Server::configured(directory.path(), &text, &[]).unwrap();
+        let connect = || Connection::open_with(&server.address, options).unwrap();
+        let mut session = Session::over(connect(), "test-cluster", "publisher").unwrap();
+        session.publish("letters", b"x").unwrap();
+        let peeked = Asker::over(connect()).peek("letters", "");
+        assert_eq!(peeked.messages, [(1, b"x".to_vec())], "{block}");
+    }
+}
+
 /// A reader chooses where answers go, but not to whom: neither to inboxes of others nor to the services of this process.
 #[test]
 fn answers_go_nowhere_that_the_asker_may_not_listen() {
@@ -435,7 +483,7 @@ fn answers_go_nowhere_that_the_asker_may_not_listen() {
     let forged = b"\x0a\x08innocent";
     session.publish("letters", forged).unwrap();
     let closing = String::from_utf8(session.response.close_requests.to_vec()).unwrap();
-    let mut wide = Asker::over(connect(&server, "wide"));
+    let mut wide = Asker::over(connect(&server, "curious"));
     let subject = "$SEAWAY.api.test-cluster.read.messages";
     wide.connection.publish(subject, &closing, br#"{"channel":"letters"}"#);
     assert_eq!(wide.peek("letters", "").messages, [(1, forged.to_vec())]);

@@ -5,10 +5,11 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use support::{Binary, Server, files, run};
+use support::{Binary, PATIENCE, Server, files, run};
 
 const ORIGINAL: Binary = Binary::NatsStreamingServer;
 const SEAWAY: Binary = Binary::Seaway;
@@ -136,11 +137,17 @@ fn mistakes_in_files_are_named_with_their_places() {
         "-c types.conf",
         "types.conf:7:7: parameter \"port\" value is expected to be int64",
     );
-    folder.check_refused("-c syntax.conf", "syntax.conf:3:10: expected ','");
-    folder.check_refused("-c include.conf", "syntax.conf:3:10: expected ','");
+    folder.check_refused(
+        "-c syntax.conf",
+        "syntax.conf:3:10: Parse error on line 3: expected ','",
+    );
+    folder.check_refused(
+        "-c include.conf",
+        "syntax.conf:3:10: Parse error on line 3: expected ','",
+    );
     folder.check_refused(
         "-c variable.conf",
-        "variable.conf:1:7: variable reference for 'NO_SUCH_VARIABLE_ANYWHERE'",
+        "variable.conf:1:7: Parse error on line 1: variable reference for 'NO_SUCH_VARIABLE_ANYWHERE'",
     );
     folder.check_refused(
         "-c modes.conf",
@@ -355,4 +362,102 @@ fn the_example_of_the_documentation_works() {
     );
     assert!(log.contains("STREAM: Message store is FILE"), "{log}");
     assert!(!files(&folder.path("seaway-data")).is_empty());
+}
+
+/// nats-core.md §3.7, §5.3: a check finds what a start would stumble over, and a start stumbles over the same.
+#[test]
+fn a_check_looks_at_the_files_that_are_named() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let folder = Folder::with(&[
+        ("cert.pem", &made.cert.pem()),
+        ("key.pem", &made.signing_key.serialize_pem()),
+        ("text.pem", "no certificate"),
+    ]);
+    std::fs::create_dir(folder.path("inside")).unwrap();
+    let good = "cert_file: cert.pem, key_file: key.pem";
+    for (text, expected) in [
+        (
+            "tls { cert_file: none.pem, key_file: key.pem }".to_owned(),
+            "TLS: cannot read the certificate none.pem",
+        ),
+        (
+            "tls { cert_file: cert.pem, key_file: inside }".to_owned(),
+            "TLS: cannot read the key inside",
+        ),
+        (
+            format!("tls {{ {good}, ca_file: none.pem }}"),
+            "cannot read the certificate of an authority none.pem",
+        ),
+        (
+            format!("tls {{ {good}, ca_file: text.pem }}"),
+            "text.pem holds no usable",
+        ),
+        (
+            "tls { cert_file: \"/dev/zero\", key_file: key.pem }".to_owned(),
+            "/dev/zero holds no usable certificate: it has more than",
+        ),
+        ("log_file: inside".to_owned(), "inside"),
+        ("log_file: nowhere/log".to_owned(), "nowhere"),
+        ("pid_file: inside".to_owned(), "inside"),
+        ("pid_file: nowhere/pid".to_owned(), "nowhere"),
+        ("ports_file_dir: cert.pem".to_owned(), "cert.pem"),
+        ("streaming { store: file, dir: cert.pem }".to_owned(), "cert.pem"),
+    ] {
+        std::fs::write(folder.path("f.conf"), format!("{PORTS}{text}")).unwrap();
+        let before = files(folder.0.path());
+        let (code, stdout, stderr) = folder.run(SEAWAY, "check-config f.conf");
+        assert!(code == 1 && stdout.contains(expected), "{text}: {stdout}{stderr}");
+        let (code, _, stderr) = folder.run(ORIGINAL, "-t -c f.conf");
+        assert!(code == 1 && stderr.contains(expected), "{text}: {stderr}");
+        let (code, stdout, stderr) = folder.run(ORIGINAL, "-c f.conf");
+        assert!(
+            code == 1 && format!("{stdout}{stderr}").contains(expected),
+            "{text}: {stderr}"
+        );
+        assert_eq!(files(folder.0.path()), before, "{text}: nothing is written");
+    }
+    let text = format!("{PORTS}tls {{ {good}, ca_file: cert.pem }}\nlog_file: inside/log\npid_file: inside/pid");
+    std::fs::write(folder.path("f.conf"), text).unwrap();
+    let (code, stdout, _) = folder.run(SEAWAY, "check-config f.conf");
+    assert_eq!((code, stdout.as_str()), (0, "f.conf: valid\n"));
+    assert!(files(&folder.path("inside")).is_empty(), "a check writes nothing");
+}
+
+/// stores-and-clustering.md §5.1, nats-core.md §3.2: what protects nothing does not start, on the real binary.
+#[test]
+fn what_protects_nothing_does_not_start() {
+    for (text, expected) in [
+        (
+            "streaming { store: file, dir: data, encryption_key: \"\" }",
+            "f.conf:3:37: key encryption_key is empty",
+        ),
+        ("authorization { token: \"\" }", "f.conf:3:17: token is empty"),
+        ("authorization { users: [] }", "f.conf:3:17: users is empty"),
+        ("authorization {}", "f.conf:3:15: authorization is empty"),
+        (
+            "authorisation { token: t }",
+            "f.conf:3:1: unknown block \"authorisation\"",
+        ),
+    ] {
+        let folder = Folder::with(&[("f.conf", &format!("{PORTS}{text}"))]);
+        folder.check_refused("-c f.conf", expected);
+    }
+}
+
+/// nats-core.md §9.5, §5.4: with a `ping_max` of zero a silent client is still asked more than once.
+#[test]
+fn a_ping_max_of_zero_is_the_default() {
+    let text = format!("{PORTS}ping_max: 0\nping_interval: \"100ms\"");
+    let folder = Folder::with(&[("f.conf", &text)]);
+    let server = start(&folder, ORIGINAL, &[]);
+    let mut socket = std::net::TcpStream::connect(&server.address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(b"CONNECT {\"verbose\":false}\r\n").unwrap();
+    // It answers none: the default tolerates two, and cuts the client behind them.
+    let mut said = String::new();
+    socket.read_to_string(&mut said).unwrap();
+    assert!(said.matches("PING\r\n").count() >= 2, "{said}");
+    assert!(said.ends_with("-ERR 'Stale Connection'\r\n"), "{said}");
+    let log = server.log.join("\n");
+    assert!(log.contains("of 0 means the default, 2"), "{log}");
 }

@@ -54,8 +54,16 @@ fn interrupt_and_terminate_end_the_server_with_their_codes() {
     for (signal, code) in [(Signal::INT, 0), (Signal::TERM, 143)] {
         let (status, log) = Server::in_memory(&[]).signal_and_wait(signal);
         assert_eq!(status.code(), Some(code), "{log:#?}");
-        let last = log.last().unwrap();
-        assert!(last.ends_with("[INF] STREAM: Shutting down."), "{log:#?}");
+        let said: Vec<&str> = log[log.len() - 3..]
+            .iter()
+            .map(|line| &line[line.find("[INF] ").unwrap_or(0)..])
+            .collect();
+        let expected = [
+            "[INF] STREAM: Shutting down.",
+            "[INF] Initiating Shutdown...",
+            "[INF] Server Exiting..",
+        ];
+        assert_eq!(said, expected, "nats-core.md §7");
     }
 }
 
@@ -269,6 +277,23 @@ fn the_pid_file_stays_and_the_ports_file_goes() {
     server.signal_and_wait(Signal::INT);
     assert_eq!(std::fs::read_to_string(&pid_file).unwrap(), pid);
     assert!(!ports.exists());
+}
+
+/// nats-core.md §5.6: the file has the name under which the server was started, whatever binary that is.
+#[test]
+fn the_ports_file_has_the_name_that_was_called() {
+    use std::os::unix::process::CommandExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(support::Binary::NatsStreamingServer.path());
+    command.arg0("some/where/nats-streaming-server-0.25.6");
+    command.args(["-p", "-1", "-m", "-1", "-a", "127.0.0.1", "-ports_file_dir"]);
+    let server = Server::spawn(command.arg(folder.path())).unwrap_or_else(|log| panic!("{log:#?}"));
+    assert!(
+        folder
+            .path()
+            .join(format!("nats-streaming-server-0.25.6_{}.ports", server.pid()))
+            .exists()
+    );
 }
 
 #[test]

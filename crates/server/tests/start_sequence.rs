@@ -283,3 +283,20 @@ fn a_recovery_can_be_interrupted() {
     let server = Server::with_files(folder.path(), &[]);
     assert!(server.log.iter().any(|line| line.contains("Recovered 2 channel(s)")));
 }
+
+/// §7.4: refused options are told like any other reason not to start, in the log file too.
+#[test]
+fn refused_options_are_told_in_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("server.log");
+    let arguments = ["-store", "nothing", "-l", file.to_str().unwrap()];
+    let (status, _, stderr) = support::run(Binary::NatsStreamingServer, &arguments, directory.path());
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    let log = std::fs::read_to_string(&file).unwrap();
+    let said = "[FTL] STREAM: Failed to start: unsupported store type: NOTHING";
+    assert!(log.lines().any(|line| line.ends_with(said)), "{log}");
+    assert!(stderr.contains("unsupported store type: NOTHING"), "{stderr}");
+    let (status, _, stderr) = support::run(Binary::NatsStreamingServer, &arguments[..2], directory.path());
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.lines().any(|line| line.ends_with(said)), "{stderr}");
+}

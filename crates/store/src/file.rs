@@ -13,7 +13,7 @@ use seaway_streaming::{
     Admission, ChannelId, Head, Lookup, Need, Position, ReadRequest, Records, Refusal, Seek, Ticket, Urgency,
 };
 
-use crate::port::{Commit, Completion, Pressure, ReadMessages, Recovery, Statistics, Store};
+use crate::port::{Commit, Completion, Histogram, Pressure, ReadMessages, Recovery, Statistics, Store};
 use crate::progress::Progress;
 
 /// Bytes that may wait for the disk before the journal itself refuses; the owner holds publishes back long before.
@@ -421,9 +421,9 @@ impl Store for FileStore {
             segments: journal.segments,
             batches: journal.commits,
             records: journal.records,
-            batch_bytes: journal.batch_bytes,
-            batch_records: journal.batch_records,
-            sync_nanoseconds: journal.commit_nanoseconds,
+            batch_bytes: histogram(&journal.batch_bytes),
+            batch_records: histogram(&journal.batch_records),
+            sync_nanoseconds: histogram(&journal.commit_nanoseconds),
             checkpoints: journal.checkpoints,
             checkpoint_age_nanoseconds: self
                 .checkpoint_at
@@ -443,6 +443,14 @@ impl Store for FileStore {
             Jobs::Threads(driver) => driver.close(&mut self.journal),
             Jobs::Steps(_) | Jobs::Closed => Ok(()),
         }
+    }
+}
+
+fn histogram(histogram: &seaway_journal::Histogram) -> Histogram {
+    Histogram {
+        cumulative: histogram.cumulative().collect(),
+        count: histogram.count(),
+        sum: histogram.sum(),
     }
 }
 

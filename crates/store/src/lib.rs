@@ -15,6 +15,6 @@ mod progress;
 pub use feed::Recovering;
 pub use file::{FileOptions, FileStore, FileStoreError, Sizes};
 pub use memory::MemoryStore;
-pub use port::{Commit, Completion, Pressure, ReadMessages, Recovery, Statistics, Store};
+pub use port::{Commit, Completion, Histogram, Pressure, ReadMessages, Recovery, Statistics, Store};
 pub use progress::Progress;
-pub use seaway_journal::{Cipher, Encryption, Histogram, OpenError};
+pub use seaway_journal::{Cipher, Encryption, OpenError};

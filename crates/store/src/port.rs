@@ -1,6 +1,5 @@
 //! The port between the engine and what keeps its state.
 
-use seaway_journal::Histogram;
 use seaway_streaming::{ChannelId, Position, Records, StoredMessage, Ticket};
 
 /// Messages read for one ticket, owned in one buffer.
@@ -89,8 +88,19 @@ pub struct Pressure {
     pub backlog_bytes: usize,
 }
 
+/// How often values fell between fixed bounds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
+    /// Upper bound of each bucket, ascending, and how many values are not above it. Values above all bounds are only in `count`.
+    pub cumulative: Vec<(u64, u64)>,
+    /// How many values there were.
+    pub count: u64,
+    /// Their sum.
+    pub sum: u64,
+}
+
 /// Figures for monitoring. Counters run from the start of the process; what does not exist in memory is 0 or empty there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Bytes of all files.
     pub disk_bytes: u64,

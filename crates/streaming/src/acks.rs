@@ -37,7 +37,7 @@ impl Engine {
         let freed = was_stalled && !subscription.is_stalled();
         let (group, phase) = (subscription.group, subscription.phase);
         self.update_standing(holder);
-        self.end_hold_if_idle(holder);
+        self.end_resend_if_idle(holder);
         self.note_dirty(holder, effects, |dirty| dirty.acked.push(ack.sequence));
         match group {
             _ if phase == Phase::Departing => self.queue_cursor(holder.into()),

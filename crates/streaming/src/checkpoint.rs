@@ -13,17 +13,8 @@ use prost::Message;
 
 use crate::effects::Effects;
 use crate::engine::Engine;
-use crate::facts::{CHANNEL, CLIENT, ChannelFact, ClientFact, SERVER, SETTLED, SUBSCRIPTION, SettledFact, push_run};
-use crate::state::Deletion;
-
-/// How far a checkpoint has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Cursor {
-    Clients(Bound<Bytes>),
-    Channels(u64),
-    /// Subscriptions from this number on; of the first one the pending messages from this sequence on, when it was begun.
-    Subscriptions(u64, Option<u64>),
-}
+use crate::facts::{CHANNEL, CLIENT, ChannelFact, ClientFact, PROGRESS, ProgressFact, SERVER, SUBSCRIPTION, push_run};
+use crate::state::{CheckpointProgress, Deletion};
 
 impl Engine {
     /// Gives up a checkpoint that was begun; the next [`Input::CheckpointStep`](crate::Input::CheckpointStep) begins anew.
@@ -43,17 +34,19 @@ impl Engine {
             None => {
                 emit(effects, SERVER, &self.server_fact());
                 room -= 1;
-                Cursor::Clients(Bound::Unbounded)
+                CheckpointProgress::Clients(Bound::Unbounded)
             }
         };
         while room > 0 {
             let next = match cursor {
-                Cursor::Clients(after) => self.checkpoint_client(after, effects),
-                Cursor::Channels(from) => self.checkpoint_channel(from, effects),
-                Cursor::Subscriptions(from, pending) => match self.checkpoint_subscription(from, pending, effects) {
-                    Some(next) => next,
-                    None => return effects.records.finish_checkpoint(),
-                },
+                CheckpointProgress::Clients(after) => self.checkpoint_client(after, effects),
+                CheckpointProgress::Channels(from) => self.checkpoint_channel(from, effects),
+                CheckpointProgress::Subscriptions(from, pending) => {
+                    match self.checkpoint_subscription(from, pending, effects) {
+                        Some(next) => next,
+                        None => return effects.records.finish_checkpoint(),
+                    }
+                }
             };
             cursor = next;
             room -= 1;
@@ -61,9 +54,9 @@ impl Engine {
         self.checkpoint = Some(cursor);
     }
 
-    fn checkpoint_client(&self, after: Bound<Bytes>, effects: &mut Effects<'_>) -> Cursor {
+    fn checkpoint_client(&self, after: Bound<Bytes>, effects: &mut Effects<'_>) -> CheckpointProgress {
         let Some((name, key)) = self.client_names.range((after, Bound::Unbounded)).next() else {
-            return Cursor::Channels(0);
+            return CheckpointProgress::Channels(0);
         };
         let client = &self.clients[key.0];
         let fact = ClientFact {
@@ -75,17 +68,17 @@ impl Engine {
             ping_max_out: client.ping_max_out,
         };
         emit(effects, CLIENT, &fact);
-        Cursor::Clients(Bound::Excluded(name.clone()))
+        CheckpointProgress::Clients(Bound::Excluded(name.clone()))
     }
 
-    fn checkpoint_channel(&self, from: u64, effects: &mut Effects<'_>) -> Cursor {
+    fn checkpoint_channel(&self, from: u64, effects: &mut Effects<'_>) -> CheckpointProgress {
         let Some((id, key)) = self.channel_ids.range(crate::input::ChannelId(from)..).next() else {
-            return Cursor::Subscriptions(0, None);
+            return CheckpointProgress::Subscriptions(0, None);
         };
         let channel = &self.channels[key.0];
         if channel.deletion != Deletion::None {
             // Its deletion is on record already: the checkpoint must not bring it back.
-            return Cursor::Channels(id.0 + 1);
+            return CheckpointProgress::Channels(id.0 + 1);
         }
         let fact = ChannelFact {
             id: id.0,
@@ -95,7 +88,7 @@ impl Engine {
             last_timestamp: channel.last_timestamp,
         };
         emit(effects, CHANNEL, &fact);
-        Cursor::Channels(id.0 + 1)
+        CheckpointProgress::Channels(id.0 + 1)
     }
 
     fn checkpoint_subscription(
@@ -103,10 +96,10 @@ impl Engine {
         from: u64,
         pending_from: Option<u64>,
         effects: &mut Effects<'_>,
-    ) -> Option<Cursor> {
+    ) -> Option<CheckpointProgress> {
         let (&number, &key) = self.subscription_numbers.range(from..).next()?;
         if self.channels[self.subscriptions[key.0].channel.0].deletion != Deletion::None {
-            return Some(Cursor::Subscriptions(number + 1, None));
+            return Some(CheckpointProgress::Subscriptions(number + 1, None));
         }
         self.persist_subscription(key, effects);
         // The one that was begun may have gone meanwhile.
@@ -114,7 +107,7 @@ impl Engine {
             Some(pending_from) => pending_from,
             None => {
                 emit(effects, SUBSCRIPTION, &self.subscription_fact(key));
-                return Some(Cursor::Subscriptions(number, Some(0)));
+                return Some(CheckpointProgress::Subscriptions(number, Some(0)));
             }
         };
         let subscription = &self.subscriptions[key.0];
@@ -127,16 +120,16 @@ impl Engine {
             push_run(&mut sent, &mut end, run);
         }
         if sent.is_empty() {
-            return Some(Cursor::Subscriptions(number + 1, None));
+            return Some(CheckpointProgress::Subscriptions(number + 1, None));
         }
-        let fact = SettledFact {
+        let fact = ProgressFact {
             number,
             last_sent: subscription.cursor.last_sent(),
             sent,
-            ..SettledFact::default()
+            ..ProgressFact::default()
         };
-        emit(effects, SETTLED, &fact);
-        Some(Cursor::Subscriptions(number, Some(end + 1)))
+        emit(effects, PROGRESS, &fact);
+        Some(CheckpointProgress::Subscriptions(number, Some(end + 1)))
     }
 }
 

@@ -14,11 +14,10 @@ use crate::event::Event;
 use crate::facts::{CLIENT, CLIENT_REMOVED, ClientFact, ClientRemovedFact};
 use crate::input::ProbeId;
 use crate::keys::ClientKey;
-use crate::leave::Leave;
 use crate::limits::{DUPLICATE_CHECK_NS, HEARTBEAT_AFTER_PING_NS};
 use crate::records::{Need, Urgency};
-use crate::release::{Confirmation, Outcome};
-use crate::state::{Client, Closing, Contender};
+use crate::replies::{Confirmation, Outcome};
+use crate::state::{Client, Closing, Contender, Leave};
 use crate::time::Now;
 use crate::timers::Timer;
 use crate::work::Work;
@@ -119,7 +118,7 @@ impl Engine {
             effects,
         );
         let response = self.connect_response(&fact).encode_to_vec();
-        self.release
+        self.replies
             .push(position, Outcome::Confirmed(Confirmation::Connect), reply, &response);
         let key = self.insert_client(now, fact);
         self.serve_early(now, key, effects);
@@ -411,7 +410,7 @@ impl Engine {
         } else {
             let position = self.fact(CLIENT_REMOVED, &fact, Urgency::Sync, effects);
             if let Some(Closing::Requested(reply)) = client.closing {
-                self.release
+                self.replies
                     .push(position, Outcome::Confirmed(Confirmation::Close), &reply, b"");
             }
         }

@@ -15,7 +15,7 @@ use crate::keys::{ChannelKey, CursorKey, SubscriptionKey};
 use crate::limits::{READ_BYTES_MAX, READ_MESSAGES_MAX, READ_RETRY_NS};
 use crate::offers::Turn;
 use crate::records::ReadRequest;
-use crate::state::{Hold, Phase};
+use crate::state::{Phase, Resend};
 use crate::time::Now;
 use crate::timers::Timer;
 use crate::work::Work;
@@ -147,7 +147,7 @@ impl Engine {
         if matches!(subscription.phase, Phase::Unconfirmed | Phase::Offline) {
             return Progress::Waiting;
         }
-        if subscription.hold != Hold::Released && self.hold_pass(now, key, batch, effects) == Progress::Waiting {
+        if subscription.resend != Resend::Nothing && self.resend_pass(now, key, batch, effects) == Progress::Waiting {
             return Progress::Waiting;
         }
         if self.subscriptions[key.0].due {

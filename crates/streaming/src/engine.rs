@@ -9,7 +9,6 @@ use foldhash::fast::FixedState;
 use seaway_stan_protocol::Subjects;
 use slab::Slab;
 
-use crate::checkpoint::Cursor;
 use crate::congestion::Congestion;
 use crate::dirty::DirtyList;
 use crate::effects::Effects;
@@ -18,14 +17,13 @@ use crate::input::{ChannelId, Input, ProbeId, Service, Ticket};
 use crate::keys::{ChannelKey, ClientKey, CursorKey, SubscriptionKey};
 use crate::limits_table::LimitsTable;
 use crate::options::Options;
-use crate::partition::Unregistered;
 use crate::records::{Need, Position, Urgency};
-use crate::recovery::Recovered;
-use crate::release::ReleaseQueue;
-use crate::state::{Channel, Client, Group, Subscription};
-use crate::subscribe::WaitingSubscribe;
+use crate::replay::Recovered;
+use crate::replies::ReplyQueue;
+use crate::state::{Channel, CheckpointProgress, Client, Group, Leave, Subscription, WaitingSubscribe};
 use crate::time::Now;
 use crate::timers::{Timer, Timers};
+use crate::unregistered::Unregistered;
 use crate::wall_clock::WallClock;
 use crate::work::WorkQueue;
 
@@ -97,7 +95,7 @@ pub struct Engine {
     /// In partitioning mode, requests that overtook their client's connect.
     pub(crate) unregistered: Unregistered,
     pub(crate) timers: Timers,
-    pub(crate) release: ReleaseQueue,
+    pub(crate) replies: ReplyQueue,
     pub(crate) appended: Position,
     pub(crate) durable: Position,
     pub(crate) poisoned: bool,
@@ -124,11 +122,11 @@ pub struct Engine {
     pub(crate) next_number: u64,
 
     pub(crate) totals: Totals,
-    pub(crate) checkpoint: Option<Cursor>,
+    pub(crate) checkpoint: Option<CheckpointProgress>,
     pub(crate) recovered: Option<Box<Recovered>>,
     pub(crate) scratch: Vec<u8>,
     pub(crate) scratch_tail: Vec<u8>,
-    pub(crate) settled: crate::facts::SettledFact,
+    pub(crate) progress: crate::facts::ProgressFact,
 }
 
 impl Engine {
@@ -159,7 +157,7 @@ impl Engine {
             bus_up: true,
             unregistered: Unregistered::default(),
             timers: Timers::default(),
-            release: ReleaseQueue::default(),
+            replies: ReplyQueue::default(),
             appended: Position(0),
             durable: Position(0),
             poisoned: false,
@@ -180,7 +178,7 @@ impl Engine {
             recovered: Some(Box::default()),
             scratch: Vec::new(),
             scratch_tail: Vec::new(),
-            settled: crate::facts::SettledFact::default(),
+            progress: crate::facts::ProgressFact::default(),
             options,
         }
     }
@@ -240,7 +238,7 @@ impl Engine {
             Input::Ack { ack_inbox, payload } => self.ack(now, ack_inbox, payload, effects),
             Input::ProbeAnswered(probe) => self.probe_answered(now, probe, effects),
             Input::ProbeUnheard(probe) => self.probe_failed(now, probe, effects),
-            Input::Durable(position) => self.release_durable(now, position, effects),
+            Input::Durable(position) => self.became_durable(now, position, effects),
             Input::Poisoned => self.poison(effects),
             Input::Read { ticket, messages } => self.read_answered(now, ticket, messages, effects),
             Input::Sought { ticket, sequence } => self.sought(now, ticket, sequence, effects),
@@ -260,8 +258,8 @@ impl Engine {
             Service::Ping => self.ping(now, reply, payload, effects),
             Service::Publish => self.publish(now, reply, payload, effects),
             Service::Subscribe => self.subscribe(now, reply, payload, effects),
-            Service::Unsubscribe => self.unsubscribe(now, crate::leave::Leave::Forget, reply, payload, effects),
-            Service::SubscriptionClose => self.unsubscribe(now, crate::leave::Leave::Keep, reply, payload, effects),
+            Service::Unsubscribe => self.unsubscribe(now, Leave::Forget, reply, payload, effects),
+            Service::SubscriptionClose => self.unsubscribe(now, Leave::Keep, reply, payload, effects),
             Service::Close => self.close(now, reply, payload, effects),
         }
     }
@@ -283,7 +281,10 @@ impl Engine {
                 Timer::Inactivity(key) => self.inactivity_due(now, key, effects),
                 // The reading that came with the tick counts.
                 Timer::WallClock => self.wall_clock.timer_fired(),
-                Timer::Unregistered => self.unregistered_due(now, effects),
+                Timer::Unregistered => {
+                    self.unregistered.timer_fired();
+                    self.unregistered_due(now, effects);
+                }
             }
         }
     }
@@ -317,7 +318,7 @@ impl Engine {
 
     /// How many answers wait for the store.
     pub fn waiting_answers(&self) -> usize {
-        self.release.len()
+        self.replies.len()
     }
 
     /// The last position appended.

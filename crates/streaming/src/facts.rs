@@ -20,9 +20,9 @@ pub(crate) const SUBSCRIPTION: u8 = 5;
 /// A subscription is gone.
 pub(crate) const SUBSCRIPTION_REMOVED: u8 = 6;
 /// A subscription's cursor, and which messages were sent, taken over and acknowledged.
-pub(crate) const SETTLED: u8 = 7;
-/// The same for members of one queue group: bodies of [`SETTLED`], each behind its length, that count together.
-pub(crate) const GROUP_SETTLED: u8 = 8;
+pub(crate) const PROGRESS: u8 = 7;
+/// The same for members of one queue group: bodies of [`PROGRESS`], each behind its length, that count together.
+pub(crate) const GROUP_PROGRESS: u8 = 8;
 
 /// Body of [`SERVER`].
 #[derive(Clone, PartialEq, Message)]
@@ -134,10 +134,10 @@ pub(crate) struct SubscriptionRemovedFact {
     pub(crate) number: u64,
 }
 
-/// Body of [`SETTLED`]. Applied in this order: taken, sent, acked. A taken message leaves the member that held it and
+/// Body of [`PROGRESS`]. Applied in this order: taken, sent, acked. A taken message leaves the member that held it and
 /// becomes pending here in one record, so that no crash can lose it between the two.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct SettledFact {
+pub(crate) struct ProgressFact {
     #[prost(uint64, tag = "1")]
     pub(crate) number: u64,
     #[prost(uint64, tag = "2")]
@@ -252,7 +252,7 @@ mod tests {
 
         #[test]
         fn any_bytes_decode_or_are_refused(body in proptest::collection::vec(any::<u8>(), 0..64)) {
-            if let Ok(fact) = SettledFact::decode(&body[..]) {
+            if let Ok(fact) = ProgressFact::decode(&body[..]) {
                 let _ = decode_runs(&fact.sent);
             }
         }

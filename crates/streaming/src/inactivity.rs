@@ -10,7 +10,7 @@ use crate::input::ChannelId;
 use crate::keys::{ChannelKey, GroupKey, SubscriptionKey};
 use crate::limits::DELETE_RETRY_NS;
 use crate::records::Need;
-use crate::release::Outcome;
+use crate::replies::Outcome;
 use crate::state::Deletion;
 use crate::time::Now;
 use crate::timers::Timer;
@@ -71,7 +71,7 @@ impl Engine {
         self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
         let id = channel.id;
         self.appended = effects.records.delete_channel(id);
-        self.release
+        self.replies
             .push(self.appended, Outcome::Deleted { channel: key, id }, b"", b"");
     }
 

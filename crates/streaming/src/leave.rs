@@ -15,23 +15,14 @@ use crate::facts::{
 };
 use crate::keys::{ChannelKey, GroupKey, SubscriptionKey};
 use crate::records::{Need, Position, Urgency};
-use crate::release::{Confirmation, Outcome};
-use crate::state::{Hold, Phase};
+use crate::replies::{Confirmation, Outcome};
+use crate::state::{Leave, Phase, Resend};
 use crate::time::Now;
 use crate::timers::Timer;
 use crate::work::Work;
 
 /// Members of a group that are looked at for one unit of work.
 const MEMBERS_PER_WORK: usize = 16;
-
-/// What happens to the state of a durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leave {
-    /// Unsubscribe: it is forgotten.
-    Forget,
-    /// Close: it waits for its next owner.
-    Keep,
-}
 
 impl Engine {
     pub(crate) fn unsubscribe(
@@ -53,7 +44,7 @@ impl Engine {
             Ok(None) => {}
             Ok(Some(key)) => {
                 let position = self.leave(now, key, leave, effects);
-                self.release
+                self.replies
                     .push(position, Outcome::Confirmed(Confirmation::Unsubscribe), reply, b"");
             }
             Err(text) => {
@@ -164,7 +155,7 @@ impl Engine {
         if let Some(pause) = subscription.paused.take() {
             self.congestion.remove(pause.destination, subscription.number);
         }
-        subscription.hold = Hold::Released;
+        subscription.resend = Resend::Nothing;
         subscription.due = false;
         if let Some(client) = subscription.client.take() {
             self.clients[client.0].subscriptions.remove(&subscription.number);

@@ -39,12 +39,14 @@ mod persist;
 mod publish;
 mod recovery;
 mod redelivery;
-mod release;
+mod replay;
+mod replies;
 mod retention;
 mod roster;
 mod state;
 mod subscribe;
 mod timers;
+mod unregistered;
 mod wall_clock;
 mod work;
 
@@ -56,7 +58,8 @@ pub use input::{ChannelId, Input, ProbeId, Service, StoredMessage, Ticket};
 pub use limits_table::{ChannelLimits, LimitsEntry, LimitsError, LimitsTable};
 pub use options::{Limits, Options, Slices};
 pub use records::{Admission, Head, Lookup, Need, Position, ReadRequest, Records, Refusal, Seek, Urgency};
-pub use recovery::{RecoverError, StartError, StartSummary};
+pub use recovery::{StartError, StartSummary};
+pub use replay::RecoverError;
 pub use snapshot::{
     ChannelSnapshot, ClientSnapshot, Counters, Page, ServerSnapshot, Stored, SubscriptionSnapshot, Survey, SurveySlice,
     SurveyedChannel, SurveyedSubscription,

@@ -75,7 +75,7 @@ pub(crate) const DIRTY_RUNS_MAX: usize = 4096;
 pub(crate) const DIRTY_SPARE_MAX: usize = 4096;
 
 /// Bytes of refused publishes' answers that may queue behind earlier answers; beyond, they overtake.
-pub(crate) const RELEASE_ERRORS_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const REFUSALS_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(INVALID_CLIENTS_PRUNED <= INVALID_CLIENTS_MAX);
 const _: () = assert!(DEADLINE_WINDOW_NS < REDELIVERY_SLACK_NS);

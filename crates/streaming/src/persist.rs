@@ -5,7 +5,7 @@ use prost::Message;
 use crate::dirty::Dirty;
 use crate::effects::Effects;
 use crate::engine::Engine;
-use crate::facts::{GROUP_SETTLED, SETTLED};
+use crate::facts::{GROUP_PROGRESS, PROGRESS};
 use crate::keys::SubscriptionKey;
 use crate::limits::DIRTY_RUNS_MAX;
 use crate::records::Urgency;
@@ -79,8 +79,8 @@ impl Engine {
         self.scratch.clear();
         let Some(group) = self.subscriptions[key.0].group else {
             if self.collect_dirty(key) {
-                self.settled.encode_raw(&mut self.scratch);
-                self.appended = effects.records.append_fact(SETTLED, &self.scratch, Urgency::Lazy);
+                self.progress.encode_raw(&mut self.scratch);
+                self.appended = effects.records.append_fact(PROGRESS, &self.scratch, Urgency::Lazy);
             }
             return;
         };
@@ -97,13 +97,15 @@ impl Engine {
         }
         self.groups[group.0].dirty = members;
         if !self.scratch.is_empty() {
-            self.appended = effects.records.append_fact(GROUP_SETTLED, &self.scratch, Urgency::Lazy);
+            self.appended = effects
+                .records
+                .append_fact(GROUP_PROGRESS, &self.scratch, Urgency::Lazy);
         }
     }
 
     fn add_dirty_part(&mut self, key: SubscriptionKey) {
         if self.collect_dirty(key) {
-            self.settled
+            self.progress
                 .encode_length_delimited(&mut self.scratch)
                 .expect("a vector has room for what is appended to it");
         }
@@ -117,7 +119,7 @@ impl Engine {
             return false;
         };
         dirty.cursor = false;
-        let fact = &mut self.settled;
+        let fact = &mut self.progress;
         fact.number = subscription.number;
         fact.last_sent = subscription.cursor.last_sent();
         fact.sent.clear();

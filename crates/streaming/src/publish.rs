@@ -1,4 +1,4 @@
-//! Publishing (`streaming-protocol.md` §2.8), the creation of channels, and the release of what became durable.
+//! Publishing (`streaming-protocol.md` §2.8), the creation of channels, and what follows from durability.
 
 use std::borrow::Cow;
 use std::hash::BuildHasher;
@@ -12,13 +12,13 @@ use crate::event::Event;
 use crate::facts::{CHANNEL, ChannelFact};
 use crate::input::ChannelId;
 use crate::keys::ChannelKey;
-use crate::limits::{CHANNEL_AHEAD_NS, RELEASE_ERRORS_BYTES_MAX};
+use crate::limits::{CHANNEL_AHEAD_NS, REFUSALS_BYTES_MAX};
 use crate::offers::Offers;
-use crate::partition::Early;
 use crate::records::{Need, Position, Urgency};
-use crate::release::{Confirmation, Outcome};
+use crate::replies::{Confirmation, Outcome};
 use crate::state::{Channel, Deletion};
 use crate::time::Now;
+use crate::unregistered::Early;
 
 /// What a record costs the store beyond its body, roughly, when it is asked for admission.
 const RECORD_OVERHEAD: usize = 128;
@@ -132,7 +132,7 @@ impl Engine {
             id: channel.id,
             sequence,
         };
-        self.release.push(position, outcome, reply, publish.guid);
+        self.replies.push(position, outcome, reply, publish.guid);
     }
 
     /// A refused publish changed nothing; its PubAck keeps its place behind earlier ones unless too many wait.
@@ -142,10 +142,10 @@ impl Engine {
         }
         self.scratch.clear();
         encode_pub_ack(&mut self.scratch, guid, Some(text));
-        if self.release.is_empty() || self.poisoned || self.release.bytes() > RELEASE_ERRORS_BYTES_MAX {
+        if self.replies.is_empty() || self.poisoned || self.replies.bytes() > REFUSALS_BYTES_MAX {
             effects.reply(Position(0), reply, &self.scratch);
         } else {
-            self.release.push(self.appended, Outcome::Refused, reply, &self.scratch);
+            self.replies.push(self.appended, Outcome::Refused, reply, &self.scratch);
         }
     }
 
@@ -257,10 +257,10 @@ impl Engine {
 
     /// Everything up to `position` is durable: messages are offered to subscribers, then answers leave in order (§2.6 rule
     /// 5). A subscription confirmed here takes messages from here on (§2.6 rule 1).
-    pub(crate) fn release_durable(&mut self, now: Now, position: Position, effects: &mut Effects<'_>) {
+    pub(crate) fn became_durable(&mut self, now: Now, position: Position, effects: &mut Effects<'_>) {
         self.durable = self.durable.max(position);
-        let ready = self.release.ready(self.durable);
-        for outcome in self.release.outcomes(ready) {
+        let ready = self.replies.ready(self.durable);
+        for outcome in self.replies.outcomes(ready) {
             let Outcome::Stored {
                 channel: key,
                 id,
@@ -284,9 +284,9 @@ impl Engine {
             self.offer(now, *key, effects);
         }
         for _ in 0..ready {
-            self.release_one(now, effects);
+            self.send_reply(now, effects);
         }
-        self.release.reclaim();
+        self.replies.reclaim();
         // What came in by this much must go out again by as much, whatever there is to deliver.
         self.budget = self.budget.max(2 * ready);
         for key in touched.drain(..) {
@@ -299,11 +299,11 @@ impl Engine {
         self.touched = touched;
     }
 
-    fn release_one(&mut self, now: Now, effects: &mut Effects<'_>) {
-        let Some((position, released)) = self.release.pop() else {
+    fn send_reply(&mut self, now: Now, effects: &mut Effects<'_>) {
+        let Some((position, reply)) = self.replies.pop() else {
             return;
         };
-        let (outcome, subject) = (released.outcome, released.subject);
+        let (outcome, subject) = (reply.outcome, reply.subject);
         match outcome {
             Outcome::Stored { channel, id, .. } => {
                 if self.options.trace
@@ -311,19 +311,19 @@ impl Engine {
                 {
                     effects.event(Event::PublishAcked {
                         channel: &channel.name,
-                        guid: released.payload,
+                        guid: reply.payload,
                     });
                 }
                 if !subject.is_empty() {
                     self.scratch.clear();
-                    encode_pub_ack(&mut self.scratch, released.payload, None);
+                    encode_pub_ack(&mut self.scratch, reply.payload, None);
                     effects.reply(position, subject, &self.scratch);
                 }
             }
             Outcome::Deleted { channel, id } => return self.deletion_recorded(channel, id, effects),
             Outcome::Refused | Outcome::Confirmed(_) => {
                 if !subject.is_empty() {
-                    effects.reply(position, subject, released.payload);
+                    effects.reply(position, subject, reply.payload);
                 }
             }
         }
@@ -342,23 +342,23 @@ impl Engine {
             return;
         }
         self.poisoned = true;
-        while let Some((_, released)) = self.release.pop() {
-            if let Outcome::Deleted { channel, .. } = released.outcome {
+        while let Some((_, reply)) = self.replies.pop() {
+            if let Outcome::Deleted { channel, .. } = reply.outcome {
                 self.deletion_failed(channel);
                 continue;
             }
-            if released.subject.is_empty() {
+            if reply.subject.is_empty() {
                 continue;
             }
             self.scratch.clear();
-            match released.outcome {
-                Outcome::Stored { .. } => encode_pub_ack(&mut self.scratch, released.payload, Some(POISONED)),
-                Outcome::Refused | Outcome::Deleted { .. } => self.scratch.extend_from_slice(released.payload),
+            match reply.outcome {
+                Outcome::Stored { .. } => encode_pub_ack(&mut self.scratch, reply.payload, Some(POISONED)),
+                Outcome::Refused | Outcome::Deleted { .. } => self.scratch.extend_from_slice(reply.payload),
                 Outcome::Confirmed(confirmation) => crate::clients::encode_refusal(&mut self.scratch, confirmation),
             }
-            effects.reply(Position(0), released.subject, &self.scratch);
+            effects.reply(Position(0), reply.subject, &self.scratch);
         }
-        self.release.reclaim();
+        self.replies.reclaim();
         self.refuse_seeking(effects);
         effects.event(Event::Refused {
             request: "everything that changes state",

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::keys::SubscriptionKey;
 use crate::limits::{READ_MESSAGES_MAX, REDELIVERY_SLACK_NS};
 use crate::pending::Pending;
-use crate::state::Hold;
+use crate::state::Resend;
 use crate::time::Now;
 use crate::timers::Timer;
 
@@ -125,8 +125,8 @@ impl Engine {
         }
     }
 
-    /// Re-sends what is pending before anything new goes out; ends with the hold released.
-    pub(crate) fn hold_pass(
+    /// Re-sends what is pending before anything new goes out; ends with nothing left of that.
+    pub(crate) fn resend_pass(
         &mut self,
         now: Now,
         key: SubscriptionKey,
@@ -135,13 +135,13 @@ impl Engine {
     ) -> Progress {
         loop {
             let subscription = &self.subscriptions[key.0];
-            let (cursor, restarted) = match subscription.hold {
-                Hold::Released => return Progress::Done,
-                Hold::Resume(cursor) => (cursor, false),
-                Hold::Restart(cursor) => (cursor, true),
+            let (cursor, restarted) = match subscription.resend {
+                Resend::Nothing => return Progress::Done,
+                Resend::AfterResume(cursor) => (cursor, false),
+                Resend::AfterRestart(cursor) => (cursor, true),
             };
             let Some(sequence) = subscription.pending.next_from(cursor) else {
-                self.end_hold(key);
+                self.end_resend(key);
                 return Progress::Done;
             };
             if subscription.paused.is_some() {
@@ -154,7 +154,7 @@ impl Engine {
             let (mut deadline, count) = self.subscriptions[key.0].deadlines.get(sequence);
             if restarted && deadline != UNKNOWN {
                 // Sent since the start: taken over from a member that left.
-                self.subscriptions[key.0].hold = Hold::Restart(sequence + 1);
+                self.subscriptions[key.0].resend = Resend::AfterRestart(sequence + 1);
                 continue;
             }
             if restarted {
@@ -162,7 +162,7 @@ impl Engine {
                     Some(Known::At(at)) if at > now.monotonic => {
                         let subscription = &mut self.subscriptions[key.0];
                         subscription.deadlines.insert(sequence, at, count);
-                        subscription.hold = Hold::Restart(sequence + 1);
+                        subscription.resend = Resend::AfterRestart(sequence + 1);
                         continue;
                     }
                     Some(Known::At(at)) => deadline = at,
@@ -194,29 +194,28 @@ impl Engine {
                     return Progress::Waiting;
                 }
             }
-            let hold = &mut self.subscriptions[key.0].hold;
-            *hold = if restarted {
-                Hold::Restart(sequence + 1)
+            self.subscriptions[key.0].resend = if restarted {
+                Resend::AfterRestart(sequence + 1)
             } else {
-                Hold::Resume(sequence + 1)
+                Resend::AfterResume(sequence + 1)
             };
         }
     }
 
     /// Everything it held was sent again or acknowledged: new messages may follow.
-    fn end_hold(&mut self, key: SubscriptionKey) {
-        self.subscriptions[key.0].hold = Hold::Released;
+    fn end_resend(&mut self, key: SubscriptionKey) {
+        self.subscriptions[key.0].resend = Resend::Nothing;
         self.update_standing(key);
         self.arm_redelivery(key);
     }
 
-    /// Ends the hold of a subscription that has acknowledged what was still to be sent again.
-    pub(crate) fn end_hold_if_idle(&mut self, key: SubscriptionKey) {
+    /// Nothing is to be sent again to a subscription that has acknowledged the rest of it.
+    pub(crate) fn end_resend_if_idle(&mut self, key: SubscriptionKey) {
         let subscription = &self.subscriptions[key.0];
-        if let Hold::Resume(from) | Hold::Restart(from) = subscription.hold
+        if let Resend::AfterResume(from) | Resend::AfterRestart(from) = subscription.resend
             && subscription.pending.next_from(from).is_none()
         {
-            self.end_hold(key);
+            self.end_resend(key);
         }
     }
 

@@ -3,8 +3,10 @@
 //! They live in slabs and refer to each other by key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use bytes::Bytes;
+use seaway_stan_protocol::messages::SubscriptionRequest;
 
 use crate::congestion::Pause;
 use crate::cursor::Cursor;
@@ -17,7 +19,7 @@ use crate::members::{MemberPlace, Members, Standing};
 use crate::offers::Offers;
 use crate::pending::Pending;
 use crate::roster::Roster;
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 
 /// A registered client (`streaming-protocol.md` §1, §2.7).
 #[derive(Debug)]
@@ -145,15 +147,15 @@ pub(crate) enum Phase {
     Departing,
 }
 
-/// Re-sending of everything pending before anything new (`streaming-protocol.md` §5.7, §5.9); the subscription is on hold.
+/// What is to be sent again before anything new (`streaming-protocol.md` §5.7, §5.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hold {
+pub(crate) enum Resend {
     /// Nothing to do.
-    Released,
+    Nothing,
     /// After a resume: all pending messages, from this sequence on.
-    Resume(u64),
+    AfterResume(u64),
     /// After a restart: those past their deadline, from this sequence on.
-    Restart(u64),
+    AfterRestart(u64),
 }
 
 /// What a durable or a queue member is called.
@@ -195,7 +197,7 @@ pub(crate) struct Subscription {
     pub(crate) pending: Pending,
     pub(crate) deadlines: Deadlines,
     pub(crate) phase: Phase,
-    pub(crate) hold: Hold,
+    pub(crate) resend: Resend,
     /// A redelivery pass is under way.
     pub(crate) due: bool,
     /// Set while its receiver does not keep up.
@@ -239,7 +241,7 @@ impl Subscription {
             room: self.room(),
             is_healthy,
             // What it holds goes out again before anything new.
-            takes_new: takes_again && self.hold == Hold::Released,
+            takes_new: takes_again && self.resend == Resend::Nothing,
             takes_again,
         }
     }
@@ -278,4 +280,32 @@ pub(crate) struct Group {
     pub(crate) givers: BTreeSet<SubscriptionKey>,
     /// Members, also those that left, about which something is to be written down.
     pub(crate) dirty: Vec<SubscriptionKey>,
+}
+
+/// What happens to the state of a durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// Unsubscribe: it is forgotten.
+    Forget,
+    /// Close: it waits for its next owner.
+    Keep,
+}
+
+/// A subscription request whose start waits for a seek.
+#[derive(Debug)]
+pub(crate) struct WaitingSubscribe {
+    pub(crate) request: SubscriptionRequest,
+    pub(crate) reply: Bytes,
+    pub(crate) channel: ChannelKey,
+    pub(crate) id: ChannelId,
+    pub(crate) time: Timestamp,
+}
+
+/// How far a checkpoint has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CheckpointProgress {
+    Clients(Bound<Bytes>),
+    Channels(u64),
+    /// Subscriptions from this number on; of the first one the pending messages from this sequence on, when it was begun.
+    Subscriptions(u64, Option<u64>),
 }

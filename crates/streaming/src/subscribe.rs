@@ -11,25 +11,14 @@ use crate::effects::Effects;
 use crate::engine::{Engine, POISONED};
 use crate::event::{Event, StartLine, SubscriptionVerb};
 use crate::facts::SubscriptionFact;
-use crate::input::{ChannelId, Ticket};
+use crate::input::Ticket;
 use crate::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
-use crate::leave::Leave;
 use crate::limits::SEEKS_MAX;
-use crate::partition::Early;
 use crate::records::{Need, Seek, Urgency};
-use crate::release::{Confirmation, Outcome};
-use crate::state::{Group, Hold, Names, Phase, Subscription};
+use crate::replies::{Confirmation, Outcome};
+use crate::state::{Group, Leave, Names, Phase, Resend, Subscription, WaitingSubscribe};
 use crate::time::{Now, Timestamp};
-
-/// A subscription request whose start waits for a seek.
-#[derive(Debug)]
-pub(crate) struct WaitingSubscribe {
-    request: SubscriptionRequest,
-    reply: Bytes,
-    channel: ChannelKey,
-    id: ChannelId,
-    time: Timestamp,
-}
+use crate::unregistered::Early;
 
 /// Where a new subscription begins.
 #[derive(Clone, Copy, Debug)]
@@ -406,7 +395,7 @@ impl Engine {
             subscription: key,
             ack_inbox: number,
         });
-        self.release.push(position, outcome, reply, &response);
+        self.replies.push(position, outcome, reply, &response);
         self.update_inactivity(now, channel);
     }
 
@@ -429,7 +418,7 @@ impl Engine {
         subscription.phase = Phase::Active;
         subscription.stalled_since = Some(now.monotonic);
         if !subscription.pending.is_empty() {
-            subscription.hold = Hold::Resume(0);
+            subscription.resend = Resend::AfterResume(0);
         }
         let group = subscription.group;
         self.update_standing(key);
@@ -475,7 +464,7 @@ impl Engine {
             pending: Default::default(),
             deadlines: Default::default(),
             phase: Phase::Unconfirmed,
-            hold: Hold::Released,
+            resend: Resend::Nothing,
             due: false,
             paused: None,
             stalled_since: None,

@@ -5,18 +5,20 @@ use std::fmt::Write as _;
 use super::contents::Report;
 use super::growth;
 use super::plot::{Line, Plot, Scale, escape};
-use super::quantity::{bytes, number, quantity, time};
+use super::quantity::{TimeUnit, bytes, number, quantity};
 use crate::outcome::Outcome;
 use crate::watch::Look;
 
 const STYLE: &str = "\
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1320px; padding: 0 1em; color: #222; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 2200px; padding: 0 2em; color: #222; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.2em; margin-top: 2em; border-top: 1px solid #ccc; padding-top: 1em; }
 table { border-collapse: collapse; margin: .7em 0; font-variant-numeric: tabular-nums; }
 td, th { padding: .15em 1em .15em 0; text-align: left; font-weight: normal; }
 td.n, th.n { text-align: right; white-space: nowrap; } th { color: #666; }
-.plots { display: flex; flex-wrap: wrap; gap: 1em; }
-svg { width: 620px; max-width: 100%; background: #fafafa; border: 1px solid #ddd; font: 12px system-ui, sans-serif; }
+.run { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0 2em; align-items: start; }
+@media (max-width: 1100px) { .run { display: block; } }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 1em; }
+svg { width: 100%; background: #fafafa; border: 1px solid #ddd; font: 12px system-ui, sans-serif; }
 svg polyline { fill: none; stroke-width: 2; } svg text { fill: #444; } svg text.title { font-size: 14px; fill: #222; }
 svg .grid { stroke: #e2e2e2; } svg .axis { stroke: #888; }
 .warning { color: #a00; } .verified { color: #175c1e; } code { background: #f2f2f2; padding: .1em .3em; }
@@ -57,37 +59,55 @@ fn draw(page: &mut String, plots: &[Plot]) {
     page.push_str("</div>\n");
 }
 
-/// One line per run.
+/// One line per run. Columns in which no run has anything are left out; the times of all runs have one unit.
 fn overview(page: &mut String, outcomes: &[Outcome]) {
-    page.push_str(
-        "<table>\n<tr><th>run</th><th class=\"n\">per second</th><th class=\"n\">server CPU per million</th>\
-         <th class=\"n\">p50</th><th class=\"n\">p99</th><th class=\"n\">p99.9</th><th></th></tr>\n",
-    );
-    for outcome in outcomes {
-        let figure = |name: &str| {
+    let figure = |name: &'static str| {
+        move |outcome: &Outcome| {
             outcome
                 .figures
                 .get(name)
-                .map_or_else(String::new, |value| quantity(name, value))
-        };
-        let latency = |pick: fn(&crate::histogram::Summary) -> f64| {
-            outcome
-                .latencies
-                .first()
-                .map_or_else(String::new, |latencies| time(pick(&latencies.summary)))
-        };
-        let _ = writeln!(
-            page,
-            "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td><td class=\"warning\">{}</td></tr>",
-            escape(&outcome.title()),
-            figure("rate_per_second"),
-            figure("server_cpu_seconds_per_million"),
-            latency(|summary| summary.p50_us),
-            latency(|summary| summary.p99_us),
-            latency(|summary| summary.p999_us),
-            if outcome.warnings.is_empty() { "" } else { "noisy" },
-        );
+                .map(|value| quantity(name, value))
+                .unwrap_or_default()
+        }
+    };
+    let latencies = outcomes.iter().filter_map(|outcome| outcome.latencies.first());
+    let unit = TimeUnit::for_values(latencies.map(|latencies| latencies.summary.p999_us));
+    let latency = |pick: fn(&crate::histogram::Summary) -> f64| {
+        move |outcome: &Outcome| {
+            let first = outcome.latencies.first();
+            first
+                .map(|latencies| unit.show(pick(&latencies.summary)))
+                .unwrap_or_default()
+        }
+    };
+    let noise = |outcome: &Outcome| if outcome.warnings.is_empty() { "" } else { "noisy" }.to_owned();
+    type Column<'a> = (&'a str, &'a str, Box<dyn Fn(&Outcome) -> String + 'a>);
+    let columns: [Column<'_>; 7] = [
+        ("run", "", Box::new(|outcome| outcome.title())),
+        ("per second", "n", Box::new(figure("rate_per_second"))),
+        (
+            "server CPU per million",
+            "n",
+            Box::new(figure("server_cpu_seconds_per_million")),
+        ),
+        ("p50", "n", Box::new(latency(|summary| summary.p50_us))),
+        ("p99", "n", Box::new(latency(|summary| summary.p99_us))),
+        ("p99.9", "n", Box::new(latency(|summary| summary.p999_us))),
+        ("", "warning", Box::new(noise)),
+    ];
+    let used = |(_, _, cell): &&Column<'_>| outcomes.iter().any(|outcome| !cell(outcome).is_empty());
+    let columns: Vec<_> = columns.iter().filter(used).collect();
+    page.push_str("<table>\n<tr>");
+    for (head, class, _) in &columns {
+        let _ = write!(page, "<th class=\"{class}\">{head}</th>");
+    }
+    page.push_str("</tr>\n");
+    for outcome in outcomes {
+        page.push_str("<tr>");
+        for (_, class, cell) in &columns {
+            let _ = write!(page, "<td class=\"{class}\">{}</td>", escape(&cell(outcome)));
+        }
+        page.push_str("</tr>\n");
     }
     page.push_str("</table>\n");
 }
@@ -105,13 +125,14 @@ fn run(page: &mut String, outcome: &Outcome) {
     for warning in &outcome.warnings {
         let _ = writeln!(page, "<p class=\"warning\">{}</p>", escape(warning));
     }
-    page.push_str("<table>\n");
+    page.push_str("<div class=\"run\">\n<div>\n<table>\n");
     for (name, value) in outcome.figures.iter() {
         let (label, value) = (escape(&name.replace('_', " ")), quantity(name, value));
         let _ = writeln!(page, "<tr><td>{label}</td><td class=\"n\">{value}</td></tr>");
     }
     page.push_str("</table>\n");
     latency_table(page, outcome);
+    page.push_str("</div>\n");
     let mut plots = Vec::new();
     if outcome.series.len() > 1 {
         plots.push(rate_plot(outcome));
@@ -123,12 +144,15 @@ fn run(page: &mut String, outcome: &Outcome) {
         plots.extend(server_plots(outcome));
     }
     draw(page, &plots);
+    page.push_str("</div>\n");
 }
 
 fn latency_table(page: &mut String, outcome: &Outcome) {
     if outcome.latencies.is_empty() {
         return;
     }
+    let all = outcome.latencies.iter();
+    let unit = TimeUnit::for_values(all.map(|latencies| latencies.summary.max_us));
     page.push_str("<table>\n<tr><th>latency</th><th class=\"n\">count</th>");
     for name in ["mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"] {
         let _ = write!(page, "<th class=\"n\">{name}</th>");
@@ -138,7 +162,7 @@ fn latency_table(page: &mut String, outcome: &Outcome) {
         let summary = &latencies.summary;
         let (name, count) = (escape(&latencies.name), number(summary.count as f64));
         let _ = write!(page, "<tr><td>{name}</td><td class=\"n\">{count}</td>");
-        for value in [
+        let values = [
             summary.mean_us,
             summary.p50_us,
             summary.p90_us,
@@ -146,8 +170,9 @@ fn latency_table(page: &mut String, outcome: &Outcome) {
             summary.p999_us,
             summary.p9999_us,
             summary.max_us,
-        ] {
-            let _ = write!(page, "<td class=\"n\">{}</td>", time(value));
+        ];
+        for value in values {
+            let _ = write!(page, "<td class=\"n\">{}</td>", unit.show(value));
         }
         page.push_str("</tr>\n");
     }
@@ -198,12 +223,14 @@ fn server_plots(outcome: &Outcome) -> [Plot; 3] {
 
 /// Latency against the share that is above, so that the end of the distribution has as much room as its middle.
 fn latency_plot(outcome: &Outcome) -> Plot {
+    let all = outcome.latencies.iter();
+    let unit = TimeUnit::for_values(all.map(|latencies| latencies.summary.max_us));
     let lines = outcome.latencies.iter().map(|latencies| {
         let points = latencies.summary.distribution.iter().filter(|(share, _)| *share < 1.0);
         Line {
             name: latencies.name.clone(),
             points: points
-                .map(|(share, microseconds)| (1.0 / (1.0 - share), *microseconds))
+                .map(|(share, microseconds)| (1.0 / (1.0 - share), *microseconds / unit.microseconds))
                 .collect(),
         }
     });
@@ -224,7 +251,7 @@ fn latency_plot(outcome: &Outcome) -> Plot {
     Plot {
         title: "latency by quantile".to_owned(),
         x_label: "quantile".to_owned(),
-        y_label: "microseconds".to_owned(),
+        y_label: unit.name.to_owned(),
         x_scale: Scale::Logarithmic,
         y_scale: Scale::Logarithmic,
         x_marks: marks

@@ -27,7 +27,10 @@ pub(super) fn number(value: f64) -> String {
         size if size >= 1.0 => 2,
         _ => 4,
     };
-    let text = format!("{value:.digits$}");
+    let mut text = format!("{value:.digits$}");
+    if digits > 0 {
+        text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+    }
     let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
     let (sign, whole) = if let Some(whole) = whole.strip_prefix('-') {
         ("-", whole)
@@ -57,12 +60,33 @@ pub(super) fn bytes(value: f64) -> String {
 
 /// Microseconds, or more when that reads better.
 pub(super) fn time(microseconds: f64) -> String {
-    if microseconds < 10_000.0 {
-        format!("{} us", number(microseconds))
-    } else if microseconds < 10_000_000.0 {
-        format!("{} ms", number(microseconds / 1e3))
-    } else {
-        format!("{} s", number(microseconds / 1e6))
+    TimeUnit::for_values([microseconds]).show(microseconds)
+}
+
+/// The unit in which times that stand beside each other are shown, so that they can be compared at a glance.
+#[derive(Clone, Copy)]
+pub(super) struct TimeUnit {
+    pub(super) name: &'static str,
+    /// Microseconds of one.
+    pub(super) microseconds: f64,
+}
+
+impl TimeUnit {
+    /// One in which the largest of these, in microseconds, reads well.
+    pub(super) fn for_values(values: impl IntoIterator<Item = f64>) -> Self {
+        let largest = values.into_iter().filter(|value| value.is_finite()).fold(0.0, f64::max);
+        let (name, microseconds) = if largest < 10_000.0 {
+            ("us", 1.0)
+        } else if largest < 10_000_000.0 {
+            ("ms", 1e3)
+        } else {
+            ("s", 1e6)
+        };
+        TimeUnit { name, microseconds }
+    }
+
+    pub(super) fn show(self, microseconds: f64) -> String {
+        format!("{} {}", number(microseconds / self.microseconds), self.name)
     }
 }
 
@@ -78,6 +102,9 @@ mod tests {
             (12.34, "12.3"),
             (1.234, "1.23"),
             (0.000_25, "0.0003"),
+            (0.5, "0.5"),
+            (0.000_01, "0"),
+            (2.001, "2"),
             (-1_000.0, "-1,000"),
             (0.0, "0"),
         ] {
@@ -88,7 +115,7 @@ mod tests {
     #[test]
     fn names_carry_units() {
         assert_eq!(quantity("server_resident_bytes", 123_456_789.0), "123 MB");
-        assert_eq!(quantity("server_cpu_seconds_per_million", 0.75), "0.7500 s");
+        assert_eq!(quantity("server_cpu_seconds_per_million", 0.75), "0.75 s");
         assert_eq!(quantity("rate_per_second", 1e6), "1,000,000");
         assert_eq!(quantity("server_written_bytes_per_message", 170.5), "170");
         assert_eq!(

@@ -5,6 +5,7 @@ mod certificate;
 mod stream;
 mod suites;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub(crate) use certificate::{names, public_key_digest};
 pub use stream::TlsDetails;
 pub(crate) use stream::{Incoming, Outgoing, plain, secured};
 
-use crate::limits::TLS_TIMEOUT;
+use crate::limits::{TLS_FILE_BYTES_MAX, TLS_TIMEOUT};
 
 /// TLS of a listener, as an operator wrote it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -146,9 +147,14 @@ impl Tls {
             kx_groups: suites::curves(&options.curve_preferences)?,
             ..aws_lc_rs::default_provider()
         });
+        // Authorities that are named must be there, also while nobody is verified by them yet.
+        let named = options.ca_file.as_deref();
+        let named = named
+            .map(|path| authorities(path).map(|roots| (path, roots)))
+            .transpose()?;
         let verifier = if options.verify {
-            let path = options.ca_file.as_deref().ok_or(TlsError::NoAuthorities)?;
-            let builder = WebPkiClientVerifier::builder_with_provider(authorities(path)?, Arc::clone(&provider));
+            let (path, roots) = named.ok_or(TlsError::NoAuthorities)?;
+            let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
             let verifier = builder.build();
             Some(verifier.map_err(|error| unusable("certificate of an authority", path, &error.to_string()))?)
         } else {
@@ -240,9 +246,29 @@ fn pem_error(what: &'static str, path: &Path, error: pem::Error, marker: &str) -
     }
 }
 
+/// The content of a file, which may be a device that never ends.
+fn content(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    let mut content = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| {
+        let one_more = TLS_FILE_BYTES_MAX as u64 + 1;
+        file.take(one_more).read_to_end(&mut content)
+    });
+    read.map_err(|source| TlsError::Unreadable {
+        what,
+        path: path.to_owned(),
+        source,
+    })?;
+    if content.len() > TLS_FILE_BYTES_MAX {
+        let hint = format!("it has more than {TLS_FILE_BYTES_MAX} bytes");
+        return Err(unusable(what, path, &hint));
+    }
+    Ok(content)
+}
+
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let failed = |error| pem_error(what, path, error, "CERTIFICATE");
-    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(failed)?.collect();
+    let content = content(what, path)?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
     let all = all.map_err(failed)?;
     if all.is_empty() {
         return Err(failed(pem::Error::NoItemsFound));
@@ -262,12 +288,10 @@ fn authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
 }
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| {
-        let encrypted = std::fs::read(path).is_ok_and(|text| {
-            let marker = b"ENCRYPTED";
-            text.windows(marker.len()).any(|window| window == marker)
-        });
-        if encrypted {
+    let content = content("key", path)?;
+    PrivateKeyDer::from_pem_slice(&content).map_err(|error| {
+        let marker = b"ENCRYPTED";
+        if content.windows(marker.len()).any(|window| window == marker) {
             let hint = "it is encrypted; write it without a passphrase, for instance with openssl pkey";
             return unusable("key", path, hint);
         }

@@ -95,6 +95,54 @@ fn faults_name_the_file_and_what_to_do() {
     assert!(failure(&alone).contains("ca_file"));
 }
 
+/// Core specification §3.7: authorities that are named are read, whether or not they verify anybody yet.
+#[test]
+fn authorities_that_are_not_used_must_be_there_too() {
+    let files = files("authorities");
+    for (ca_file, expected) in [
+        (
+            files.directory.join("none.pem"),
+            "cannot read the certificate of an authority",
+        ),
+        (files.options.key_file.clone(), "-----BEGIN CERTIFICATE-----"),
+        (files.directory.clone(), "cannot read the certificate of an authority"),
+    ] {
+        let options = TlsOptions {
+            ca_file: Some(ca_file),
+            ..files.options.clone()
+        };
+        assert!(!options.verify);
+        let text = failure(&options);
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+/// A device that never ends is read up to a bound, whichever file it stands for.
+#[test]
+fn files_without_an_end_are_refused() {
+    let files = files("endless");
+    let endless = PathBuf::from("/dev/zero");
+    let certificate = TlsOptions {
+        cert_file: endless.clone(),
+        ..files.options.clone()
+    };
+    let key = TlsOptions {
+        key_file: endless.clone(),
+        ..files.options.clone()
+    };
+    let authorities = TlsOptions {
+        ca_file: Some(endless),
+        ..files.options.clone()
+    };
+    for options in [certificate, key, authorities] {
+        let text = failure(&options);
+        assert!(
+            text.contains("/dev/zero") && text.contains("more than 16777216 bytes"),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn names_of_suites_and_curves() {
     let files = files("suites");

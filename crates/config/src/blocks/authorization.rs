@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::fields::{Block, at};
+use super::fields::{Block, EMPTY_SECRET, at};
 use super::permissions;
-use crate::conf::Node;
+use crate::conf::{Data, Node};
 use crate::draft::Draft;
 use crate::options::{Authorization, ConnectionType, Credentials, Login, Secret, User};
 use crate::value::Value;
@@ -24,12 +24,19 @@ const CONNECTION_TYPES: &[&str] = &["allowed_connection_types", "connection_type
 /// Reads the block.
 pub(crate) fn set(options: &mut Draft, value: &Value) -> Result<(), String> {
     if let Value::Block(node) = value {
-        options.broker.authorization = authorization(node)?;
+        let mut notices = Vec::new();
+        options.broker.authorization = authorization(node, &mut options.password_alone, &mut notices)?;
+        options.notices.append(&mut notices);
     }
     Ok(())
 }
 
-fn authorization(node: &Node) -> Result<Authorization, String> {
+/// Reads the block, and a password in it that has no user: a flag may name that.
+fn authorization(
+    node: &Node,
+    password_alone: &mut Option<Secret>,
+    notices: &mut Vec<String>,
+) -> Result<Authorization, String> {
     let known = [
         USER,
         PASSWORD,
@@ -42,19 +49,32 @@ fn authorization(node: &Node) -> Result<Authorization, String> {
     ]
     .concat();
     let block = Block::of(node, "authorization", &known)?;
+    if matches!(&node.data, Data::Map(map) if map.is_empty()) {
+        return Err(at(&node.position, format!("authorization {EMPTY_SECRET}")));
+    }
     block.refuse(CALLOUT, "authentication by another service")?;
     block.refuse(PROXY, "trusted proxies")?;
-    let users = block.list(USERS)?.unwrap_or_default();
+    let users = block.filled_list(USERS)?.unwrap_or_default();
+    let (name, password) = (block.secret(USER)?, block.secret(PASSWORD)?);
+    if name.is_none() {
+        *password_alone = password.map(Secret::new);
+    }
     let authorization = Authorization {
-        single: credentials(block, node)?,
-        token: block.text(TOKEN)?.filter(|token| !token.is_empty()).map(Secret::new),
+        single: name.map(|name| credentials(name, password)),
+        token: block.secret(TOKEN)?.map(Secret::new),
         users: users.iter().map(user).collect::<Result<_, _>>()?,
         default_permissions: block
             .find(DEFAULT_PERMISSIONS)
             .map(|pair| permissions::read(&pair.node))
             .transpose()?,
-        timeout: block.time(TIMEOUT)?,
+        timeout: block.time(TIMEOUT, notices)?,
     };
+    if !authorization.is_required() && password_alone.is_none() {
+        notices.push(at(
+            &node.position,
+            "authorization lets everybody in: it names no user and no token",
+        ));
+    }
     let conflict = match (
         &authorization.single,
         &authorization.token,
@@ -84,17 +104,11 @@ fn authorization(node: &Node) -> Result<Authorization, String> {
     Ok(authorization)
 }
 
-/// User and password of a block; a user needs no password, a password needs a user.
-fn credentials(block: Block<'_>, node: &Node) -> Result<Option<Credentials>, String> {
-    let user = block.text(USER)?.filter(|user| !user.is_empty());
-    let password = block.text(PASSWORD)?;
-    match (user, password) {
-        (None, None | Some("")) => Ok(None),
-        (None, Some(_)) => Err(at(&node.position, "a password needs a user")),
-        (Some(user), password) => Ok(Some(Credentials {
-            user: user.to_owned(),
-            password: Secret::new(password.unwrap_or_default()),
-        })),
+/// A user needs no password.
+fn credentials(user: &str, password: Option<&str>) -> Credentials {
+    Credentials {
+        user: user.to_owned(),
+        password: Secret::new(password.unwrap_or_default()),
     }
 }
 
@@ -102,12 +116,15 @@ fn user(node: &Node) -> Result<User, String> {
     let known = [USER, PASSWORD, NKEY, PERMISSIONS, CONNECTION_TYPES, PROXY].concat();
     let block = Block::of(node, "users", &known)?;
     block.refuse(PROXY, "trusted proxies")?;
-    let login = match (credentials(block, node)?, block.text(NKEY)?) {
-        (Some(_), Some(_)) => return Err(at(&node.position, "Nkey users do not take usernames or passwords")),
-        (Some(credentials), None) => Login::Password(credentials),
-        (None, Some(key)) if is_public_user_key(key) => Login::Nkey(key.to_owned()),
-        (None, Some(_)) => return Err(at(&node.position, "Not a valid public nkey for a user")),
-        (None, None) => return Err(at(&node.position, "User entry requires a user")),
+    let login = match (block.secret(USER)?, block.secret(PASSWORD)?, block.text(NKEY)?) {
+        (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+            return Err(at(&node.position, "Nkey users do not take usernames or passwords"));
+        }
+        (Some(user), password, None) => Login::Password(credentials(user, password)),
+        (None, Some(_), None) => return Err(at(&node.position, "a password needs a user")),
+        (None, None, Some(key)) if is_public_user_key(key) => Login::Nkey(key.to_owned()),
+        (None, None, Some(_)) => return Err(at(&node.position, "Not a valid public nkey for a user")),
+        (None, None, None) => return Err(at(&node.position, "User entry requires a user")),
     };
     Ok(User {
         login,

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::fields::{duration, wrong_type};
-use crate::conf::{Data, Map, Node};
+use crate::conf::{Data, Map, Node, shown};
 use crate::draft::Draft;
+use crate::limits::PROBLEMS_LISTED_MAX;
 use crate::nearest::nearest;
 use crate::options::ChannelLimits;
 use crate::value::Value;
@@ -27,6 +28,7 @@ pub(crate) fn set(options: &mut Draft, value: &Value) -> Result<(), String> {
         return Err(format!("{}: {text}", node.position));
     };
     let mut problems = Vec::new();
+    let mut warnings = Vec::new();
     for pair in map.iter() {
         if !is_channel_or_pattern(&pair.key) {
             problems.push(format!("{}: invalid channel name {:?}", pair.position, pair.key));
@@ -40,8 +42,16 @@ pub(crate) fn set(options: &mut Draft, value: &Value) -> Result<(), String> {
             problems.push(format!("{}: {text}", pair.node.position));
             continue;
         };
-        let limits = one(&pair.key, limits, &mut options.options.notices, &mut problems);
+        let limits = one(&pair.key, limits, &mut warnings, &mut problems);
         options.streaming.channel_limits.push(limits);
+    }
+    let more = warnings.len().saturating_sub(PROBLEMS_LISTED_MAX);
+    warnings.truncate(PROBLEMS_LISTED_MAX);
+    options.notices.append(&mut warnings);
+    if more > 0 {
+        options
+            .notices
+            .push(format!("{}: and {more} more unknown fields of channels", node.position));
     }
     match problems.is_empty() {
         true => Ok(()),
@@ -64,9 +74,15 @@ fn one(pattern: &str, map: &Map, warnings: &mut Vec<String>, problems: &mut Vec<
             Some(INACTIVITY) => time(&pair.key, &pair.node).map(|limit| limits.max_inactivity = Some(limit)),
             _ if pair.is_used => Ok(()),
             _ => {
-                let near = nearest(&pair.key, ALL.into_iter().flatten().copied());
+                // Comparing with what is known costs work, which is bounded with what is listed.
+                let known = ALL
+                    .into_iter()
+                    .flatten()
+                    .copied()
+                    .filter(|_| warnings.len() < PROBLEMS_LISTED_MAX);
+                let near = nearest(&pair.key, known);
                 let hint = near.map(|near| format!(", did you mean {near:?}?")).unwrap_or_default();
-                warnings.push(format!("{}: unknown field {:?}{hint}", pair.position, pair.key));
+                warnings.push(format!("{}: unknown field {}{hint}", pair.position, shown(&pair.key)));
                 Ok(())
             }
         };

@@ -91,24 +91,49 @@ impl<'n> Block<'n> {
         texts.collect()
     }
 
-    /// A time above zero: a number of seconds, or a duration in quotes.
-    pub(super) fn time(self, keys: &[&str]) -> Result<Option<Duration>, String> {
+    /// A text that protects something; that it is empty is no way to leave it out.
+    pub(super) fn secret(self, keys: &[&str]) -> Result<Option<&'n str>, String> {
+        match (self.text(keys)?, self.find(keys)) {
+            (Some(""), Some(pair)) => Err(at(&pair.position, format!("{} {EMPTY_SECRET}", pair.key))),
+            (text, _) => Ok(text),
+        }
+    }
+
+    /// An array that protects something, and holds something when it is there.
+    pub(super) fn filled_list(self, keys: &[&str]) -> Result<Option<&'n [Node]>, String> {
+        match (self.list(keys)?, self.find(keys)) {
+            (Some([]), Some(pair)) => Err(at(&pair.position, format!("{} {EMPTY_SECRET}", pair.key))),
+            (list, _) => Ok(list),
+        }
+    }
+
+    /// A time above zero: a number of seconds, or a duration in quotes. Zero and below mean the default, and that is said.
+    pub(super) fn time(self, keys: &[&str], notices: &mut Vec<String>) -> Result<Option<Duration>, String> {
         let Some(pair) = self.find(keys) else {
             return Ok(None);
         };
         let duration = match &pair.node.data {
             Data::Int(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
-            Data::Float(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
+            Data::Float(seconds) => match Duration::try_from_secs_f64(*seconds) {
+                Err(_) if *seconds > 0.0 => {
+                    return Err(at(&pair.node.position, format!("{} is out of range", pair.key)));
+                }
+                duration => duration.ok(),
+            },
             Data::Text(text) => {
                 let nanos = duration(text).map_err(|text| at(&pair.node.position, text))?;
                 u64::try_from(nanos).ok().map(Duration::from_nanos)
             }
             data => return Err(at(&pair.node.position, wrong_type(&pair.key, "string", data))),
         };
-        match duration.filter(|duration| !duration.is_zero()) {
-            Some(duration) => Ok(Some(duration)),
-            None => Err(at(&pair.node.position, format!("{} must be positive", pair.key))),
+        let duration = duration.filter(|duration| !duration.is_zero());
+        if duration.is_none() {
+            notices.push(at(
+                &pair.position,
+                format!("{} {} is not above zero: the default holds", self.name, pair.key),
+            ));
         }
+        Ok(duration)
     }
 
     fn read<T>(self, keys: &[&str], expected: &str, read: impl Fn(&'n Data) -> Option<T>) -> Result<Option<T>, String> {
@@ -125,6 +150,10 @@ impl<'n> Block<'n> {
     }
 }
 
+/// What is wrong with something that protects and is empty.
+pub(crate) const EMPTY_SECRET: &str =
+    "is empty: it would protect nothing. Give it a value (was a secret not mounted?), or leave it out";
+
 /// An error and where it is.
 pub(super) fn at(position: &Position, text: impl std::fmt::Display) -> String {
     format!("{position}: {text}")
@@ -137,6 +166,19 @@ pub(crate) fn is_turned_off(data: &Data) -> bool {
         Data::Int(value) => *value == 0,
         Data::Text(text) => text.is_empty() || text.eq_ignore_ascii_case("disabled"),
         Data::Float(_) | Data::Time(_) | Data::List(_) | Data::Map(_) => false,
+    }
+}
+
+/// Whether a value is a block or list without anything in it, or a block that says itself that it is off.
+pub(crate) fn holds_nothing(data: &Data) -> bool {
+    match data {
+        Data::List(items) => items.is_empty(),
+        Data::Map(map) => {
+            let says_off =
+                |pair: &Pair| pair.key.to_lowercase().starts_with("enable") && is_turned_off(&pair.node.data);
+            map.is_empty() || map.iter().any(says_off)
+        }
+        Data::Bool(_) | Data::Int(_) | Data::Float(_) | Data::Text(_) | Data::Time(_) => false,
     }
 }
 

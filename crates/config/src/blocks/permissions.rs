@@ -8,8 +8,9 @@ use crate::conf::{Data, Node, Position};
 use crate::options::{Permissions, ResponsePermission, SubjectRules};
 use std::time::Duration;
 
-const PUBLISH: &[&str] = &["publish", "pub"];
-const SUBSCRIBE: &[&str] = &["subscribe", "sub"];
+/// What comes in from a client is published by it, what goes out to it is subscribed.
+const PUBLISH: &[&str] = &["publish", "pub", "import"];
+const SUBSCRIBE: &[&str] = &["subscribe", "sub", "export"];
 const RESPONSES: &[&str] = &["allow_responses", "publish_allow_responses", "allow_response"];
 const ALLOW: &[&str] = &["allow"];
 const DENY: &[&str] = &["deny"];

@@ -62,12 +62,14 @@ const PIN_LEN: usize = 64;
 /// Reads the block.
 pub(crate) fn set(options: &mut Draft, value: &Value) -> Result<(), String> {
     if let Value::Block(node) = value {
-        options.broker.tls = Some(tls(node)?);
+        let mut notices = Vec::new();
+        options.broker.tls = Some(tls(node, &mut notices)?);
+        options.notices.append(&mut notices);
     }
     Ok(())
 }
 
-fn tls(node: &Node) -> Result<TlsOptions, String> {
+fn tls(node: &Node, notices: &mut Vec<String>) -> Result<TlsOptions, String> {
     let known = [
         CERT,
         KEY,
@@ -92,23 +94,26 @@ fn tls(node: &Node) -> Result<TlsOptions, String> {
     for (keys, what) in [
         (CHECK_URLS, "checks of known URLs, which concern other servers,"),
         (INSECURE_SUITES, "insecure cipher suites"),
-        (INSECURE, "connections that do not verify other servers"),
         (RATE, "a limit on the rate of TLS connections"),
         (OCSP, "certificate status checks"),
         (STORE, "certificates from the store of the system"),
     ] {
         block.refuse(keys, what)?;
     }
+    if let Some(pair) = block.find(INSECURE) {
+        let text = "tls insecure has no effect: it concerns connections to other servers only";
+        notices.push(at(&pair.position, text));
+    }
     let (cert, key) = pair(block, node)?;
     let verify_and_map = block.bool(VERIFY_AND_MAP)?.unwrap_or(false);
     Ok(TlsOptions {
         cert_file: cert,
         key_file: key,
-        ca_file: block.text(CA)?.map(PathBuf::from),
+        ca_file: block.secret(CA)?.map(PathBuf::from),
         verify: block.bool(VERIFY)?.unwrap_or(false) || verify_and_map,
         verify_and_map,
-        timeout: block.time(TIMEOUT)?,
-        handshake_first: handshake_first(block)?,
+        timeout: block.time(TIMEOUT, notices)?,
+        handshake_first: handshake_first(block, notices)?,
         min_version: min_version(block)?,
         cipher_suites: suites(block)?,
         curve_preferences: known_names(block, CURVES, &KNOWN_CURVES, "unrecognized curve preference")?,
@@ -138,7 +143,7 @@ fn pair(block: Block<'_>, node: &Node) -> Result<(PathBuf, PathBuf), String> {
     Ok((file(CERT)?, file(KEY)?))
 }
 
-fn handshake_first(block: Block<'_>) -> Result<HandshakeFirst, String> {
+fn handshake_first(block: Block<'_>, notices: &mut Vec<String>) -> Result<HandshakeFirst, String> {
     let Some(pair) = block.find(FIRST) else {
         return Ok(HandshakeFirst::No);
     };
@@ -146,7 +151,10 @@ fn handshake_first(block: Block<'_>) -> Result<HandshakeFirst, String> {
         Data::Bool(false) => Ok(HandshakeFirst::No),
         Data::Bool(true) => Ok(HandshakeFirst::Yes),
         Data::Text(text) if text.eq_ignore_ascii_case("auto") => Ok(HandshakeFirst::For(HANDSHAKE_FIRST_AUTO)),
-        Data::Text(_) => Ok(block.time(FIRST)?.map_or(HandshakeFirst::No, HandshakeFirst::For)),
+        Data::Text(_) => {
+            let patience = block.time(FIRST, notices)?;
+            Ok(patience.map_or(HandshakeFirst::No, HandshakeFirst::For))
+        }
         data => Err(at(&pair.node.position, wrong_type(&pair.key, "bool", data))),
     }
 }
@@ -191,6 +199,7 @@ fn known_names(block: Block<'_>, keys: &[&str], known: &[&str], refusal: &str) -
 }
 
 fn pins(block: Block<'_>) -> Result<Vec<String>, String> {
+    block.filled_list(PINNED)?;
     let pins = block.texts(PINNED)?.into_iter().map(|(position, pin)| {
         let is_pin = pin.len() == PIN_LEN && pin.bytes().all(|byte| byte.is_ascii_hexdigit());
         match is_pin {

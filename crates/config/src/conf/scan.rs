@@ -164,6 +164,9 @@ mod tests {
             let position = source.position_of(text.find(at).unwrap());
             assert_eq!((position.line, position.column), (line, column), "{at}");
         }
-        assert_eq!(source.error_at(text.len(), "x").to_string(), "f:5:2: x");
+        assert_eq!(
+            source.error_at(text.len(), "x").to_string(),
+            "f:5:2: Parse error on line 5: x"
+        );
     }
 }

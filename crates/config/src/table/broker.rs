@@ -118,7 +118,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         Int,
         "0",
         "Profiling port",
-        NotBuilt("a profiling port"),
+        Nothing("there is no profiling port"),
     )
     .keys(Section::Broker, &["prof_port"]),
     Entry::new(
@@ -257,10 +257,11 @@ fn listen_port(what: &str, value: &Value) -> Result<Option<u16>, String> {
 
 fn name(options: &mut Draft, value: &Value) -> Result<(), String> {
     if value.text().contains(char::is_whitespace) {
-        return Err(format!(
-            "invalid server name {:?}, should be without spaces",
+        let notice = format!(
+            "The server name {:?} has blanks, which other servers refuse",
             value.text()
-        ));
+        );
+        options.notices.push(notice);
     }
     options.broker.name = value.present();
     Ok(())

@@ -34,7 +34,8 @@ pub(super) static ENTRIES: &[Entry] = &[
         "Largest message in bytes, headers included",
         Sets(max_payload),
     )
-    .keys(Section::Broker, &["max_payload"]),
+    .keys(Section::Broker, &["max_payload"])
+    .positive(),
     Entry::new(
         BrokerLimits,
         &[],
@@ -43,7 +44,8 @@ pub(super) static ENTRIES: &[Entry] = &[
         "Longest line of the protocol in bytes",
         Sets(max_control_line),
     )
-    .keys(Section::Broker, &["max_control_line"]),
+    .keys(Section::Broker, &["max_control_line"])
+    .positive(),
     Entry::new(
         BrokerLimits,
         &[],
@@ -52,7 +54,8 @@ pub(super) static ENTRIES: &[Entry] = &[
         "Bytes that wait for one client before it is closed as too slow",
         Sets(max_pending),
     )
-    .keys(Section::Broker, &["max_pending"]),
+    .keys(Section::Broker, &["max_pending"])
+    .positive(),
     Entry::new(
         BrokerLimits,
         &[],
@@ -86,9 +89,10 @@ pub(super) static ENTRIES: &[Entry] = &[
         Time,
         "10s",
         "Time in which a client must take what is offered to it",
-        Sets(|options, value| positive("write_deadline", value, &mut options.broker.write_deadline)),
+        Sets(write_deadline),
     )
-    .keys(Section::Broker, &["write_deadline"]),
+    .keys(Section::Broker, &["write_deadline"])
+    .positive(),
     Entry::new(
         BrokerLimits,
         &[],
@@ -105,9 +109,10 @@ pub(super) static ENTRIES: &[Entry] = &[
         Time,
         "2m0s",
         "Time between PINGs to a silent client",
-        Sets(|options, value| positive("ping_interval", value, &mut options.broker.ping_interval)),
+        Sets(ping_interval),
     )
-    .keys(Section::Broker, &["ping_interval"]),
+    .keys(Section::Broker, &["ping_interval"])
+    .positive(),
     Entry::new(
         BrokerLimits,
         &[],
@@ -116,7 +121,8 @@ pub(super) static ENTRIES: &[Entry] = &[
         "Unanswered PINGs tolerated",
         Sets(ping_max),
     )
-    .keys(Section::Broker, &["ping_max"]),
+    .keys(Section::Broker, &["ping_max"])
+    .positive(),
     Entry::new(
         BrokerLimits,
         &[],
@@ -141,23 +147,15 @@ pub(super) static ENTRIES: &[Entry] = &[
         Time,
         "10s",
         "Time before the first client is closed in lame duck mode",
-        Sets(|options, value| {
-            positive(
-                "lame_duck_grace_period",
-                value,
-                &mut options.broker.lame_duck_grace_period,
-            )
-        }),
+        Sets(lame_duck_grace_period),
     )
-    .keys(Section::Broker, &["lame_duck_grace_period"]),
+    .keys(Section::Broker, &["lame_duck_grace_period"])
+    .positive(),
 ];
 
-/// A number above zero.
+/// A number; it is above zero, because the option has its default otherwise.
 fn count(key: &str, value: &Value) -> Result<usize, String> {
-    match usize::try_from(value.number()) {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err(format!("{key} must be positive ({})", value.number())),
-    }
+    usize::try_from(value.number()).map_err(|_| format!("invalid {key} ({})", value.number()))
 }
 
 /// A limit of which zero and below mean none.
@@ -189,7 +187,11 @@ fn max_pending(options: &mut Draft, value: &Value) -> Result<(), String> {
 }
 
 fn max_subscriptions(options: &mut Draft, value: &Value) -> Result<(), String> {
-    options.broker.max_subscriptions = unlimited_below_one(value);
+    // What says "none" is kept apart from what says nothing: monitoring shows it.
+    options.broker.max_subscriptions = match value.number() {
+        0 => 0,
+        number => usize::try_from(number).unwrap_or(usize::MAX),
+    };
     Ok(())
 }
 
@@ -215,7 +217,7 @@ fn no_fast_producer_stall(options: &mut Draft, value: &Value) -> Result<(), Stri
 }
 
 fn lame_duck_duration(options: &mut Draft, value: &Value) -> Result<(), String> {
-    positive("lame_duck_duration", value, &mut options.broker.lame_duck_duration)?;
+    options.broker.lame_duck_duration = duration(value);
     if options.broker.lame_duck_duration < LAME_DUCK_MIN {
         return Err(format!(
             "invalid lame_duck_duration of {}, minimum is 30 seconds",
@@ -225,16 +227,22 @@ fn lame_duck_duration(options: &mut Draft, value: &Value) -> Result<(), String> 
     Ok(())
 }
 
-/// A duration above zero.
-fn positive(key: &str, value: &Value, target: &mut Duration) -> Result<(), String> {
-    match u64::try_from(value.number()) {
-        Ok(nanos) if nanos > 0 => *target = Duration::from_nanos(nanos),
-        _ => {
-            return Err(format!(
-                "{key} must be positive ({})",
-                format_duration_nanos(value.number())
-            ));
-        }
-    }
+fn lame_duck_grace_period(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.broker.lame_duck_grace_period = duration(value);
     Ok(())
+}
+
+fn write_deadline(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.broker.write_deadline = duration(value);
+    Ok(())
+}
+
+fn ping_interval(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.broker.ping_interval = duration(value);
+    Ok(())
+}
+
+/// A duration; it is above zero, because the option has its default otherwise.
+fn duration(value: &Value) -> Duration {
+    Duration::from_nanos(u64::try_from(value.number()).unwrap_or(0))
 }

@@ -106,7 +106,7 @@ impl Group {
 }
 
 /// Where in a file a key stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Section {
     /// At the top, for the broker.
     Broker,
@@ -181,6 +181,10 @@ pub(crate) struct Entry {
     pub(super) seaway: &'static str,
     pub(crate) help: &'static str,
     pub(crate) effect: Effect,
+    /// Whether zero and below mean the default.
+    pub(crate) is_positive: bool,
+    /// Whether it protects something, so that an empty text is no way to leave it out.
+    pub(crate) is_secret: bool,
     has_variable: bool,
 }
 
@@ -203,6 +207,8 @@ impl Entry {
             seaway: default,
             help,
             effect,
+            is_positive: false,
+            is_secret: false,
             has_variable: !matches!(kind, Kind::Block) && !matches!(effect, Effect::Prints(_)),
         }
     }
@@ -217,6 +223,18 @@ impl Entry {
     pub(super) const fn keys(mut self, section: Section, keys: &'static [&'static str]) -> Self {
         self.section = section;
         self.keys = keys;
+        self
+    }
+
+    /// The same option, for which zero and below mean the default, as in the original.
+    pub(super) const fn positive(mut self) -> Self {
+        self.is_positive = true;
+        self
+    }
+
+    /// The same option, which is refused when it is given and empty: a secret that was not filled in protects nothing.
+    pub(super) const fn secret(mut self) -> Self {
+        self.is_secret = true;
         self
     }
 

@@ -78,7 +78,8 @@ pub(super) static ENTRIES: &[Entry] = &[
         "Key, which turns encryption on; NATS_STREAMING_ENCRYPTION_KEY wins over it",
         Sets(encryption_key),
     )
-    .keys(Section::Streaming, &["encryption_key"]),
+    .keys(Section::Streaming, &["encryption_key"])
+    .secret(),
     Entry::new(
         FaultTolerance,
         &["ft_group"],

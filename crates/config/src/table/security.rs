@@ -23,7 +23,8 @@ pub(super) static ENTRIES: &[Entry] = &[
         "",
         "User that clients must name",
         Sets(user),
-    ),
+    )
+    .secret(),
     Entry::new(
         Group::Security,
         &["pass"],
@@ -31,7 +32,8 @@ pub(super) static ENTRIES: &[Entry] = &[
         "",
         "Password of that user",
         Sets(password),
-    ),
+    )
+    .secret(),
     Entry::new(
         Group::Security,
         &["auth"],
@@ -39,7 +41,8 @@ pub(super) static ENTRIES: &[Entry] = &[
         "",
         "Token that clients must present",
         Sets(token),
-    ),
+    )
+    .secret(),
     Entry::new(Group::Security, &["tls"], Bool, "false", "Require TLS", Overrides(tls)),
     Entry::new(
         Group::Security,
@@ -373,16 +376,16 @@ fn tls_verify(options: &mut Draft, value: &Value) -> Result<(), String> {
 }
 
 fn tls_cert(options: &mut Draft, value: &Value) -> Result<(), String> {
-    options.tls_flags.cert = value.present().map(PathBuf::from);
+    options.tls_flags.cert = Some(PathBuf::from(value.text()));
     Ok(())
 }
 
 fn tls_key(options: &mut Draft, value: &Value) -> Result<(), String> {
-    options.tls_flags.key = value.present().map(PathBuf::from);
+    options.tls_flags.key = Some(PathBuf::from(value.text()));
     Ok(())
 }
 
 fn tls_ca(options: &mut Draft, value: &Value) -> Result<(), String> {
-    options.tls_flags.ca = value.present().map(PathBuf::from);
+    options.tls_flags.ca = Some(PathBuf::from(value.text()));
     Ok(())
 }

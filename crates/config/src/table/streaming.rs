@@ -110,24 +110,26 @@ pub(super) static ENTRIES: &[Entry] = &[
         Time,
         "30s",
         "Interval of the heartbeats to clients",
-        Sets(|options, value| positive("heartbeat interval", value, &mut options.streaming.heartbeats.interval)),
+        Sets(hb_interval),
     )
     .keys(
         Section::Streaming,
         &["hb_interval", "hbi", "server_to_client_hb_interval"],
-    ),
+    )
+    .positive(),
     Entry::new(
         Group::Streaming,
         &["hbt", "hb_timeout"],
         Time,
         "10s",
         "Time to wait for the answer to a heartbeat",
-        Sets(|options, value| positive("heartbeat timeout", value, &mut options.streaming.heartbeats.timeout)),
+        Sets(hb_timeout),
     )
     .keys(
         Section::Streaming,
         &["hb_timeout", "hbt", "server_to_client_hb_timeout"],
-    ),
+    )
+    .positive(),
     Entry::new(
         Group::Streaming,
         &["hbf", "hb_fail_count"],
@@ -418,23 +420,30 @@ fn limit(what: &str, value: &Value) -> Result<u64, String> {
     })
 }
 
-/// A duration above zero.
-fn positive(what: &str, value: &Value, target: &mut Duration) -> Result<(), String> {
-    match u64::try_from(value.number()) {
-        Ok(nanos) if nanos > 0 => *target = Duration::from_nanos(nanos),
-        _ => {
-            return Err(format!(
-                "{what} must be positive ({})",
-                format_duration_nanos(value.number())
-            ));
-        }
-    }
+/// A duration; it is above zero, because the option has its default otherwise.
+fn duration(value: &Value) -> Duration {
+    Duration::from_nanos(u64::try_from(value.number()).unwrap_or(0))
+}
+
+fn hb_interval(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.streaming.heartbeats.interval = duration(value);
     Ok(())
 }
 
+fn hb_timeout(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.streaming.heartbeats.timeout = duration(value);
+    Ok(())
+}
+
+/// Below zero, the first failure is one too many already, as with zero (specification §2.10).
 fn hb_fail_count(options: &mut Draft, value: &Value) -> Result<(), String> {
+    let count = u32::try_from(value.number().max(0));
     options.streaming.heartbeats.fail_count =
-        u32::try_from(value.number()).map_err(|_| format!("invalid heartbeat fail count ({})", value.number()))?;
+        count.map_err(|_| format!("invalid heartbeat fail count ({})", value.number()))?;
+    if value.number() < 0 {
+        let notice = format!("A heartbeat fail count of {} means 0", value.number());
+        options.notices.push(notice);
+    }
     Ok(())
 }
 

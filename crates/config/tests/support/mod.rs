@@ -45,6 +45,7 @@ impl Fake {
     #[track_caller]
     pub fn complaint(&self, line: &str) -> String {
         match self.parse(Personality::NatsStreamingServer, line) {
+            Action::Refuse { problems, .. } => problems.join("\n") + "\n",
             Action::Exit {
                 stderr,
                 code: 1,

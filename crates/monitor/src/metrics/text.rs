@@ -30,7 +30,7 @@ pub(super) struct Text {
 
 impl Text {
     /// Begins a family; its samples follow.
-    pub(super) fn family(&mut self, name: &'static str, kind: Kind, help: &str) {
+    pub(super) fn family(&mut self, name: &str, kind: Kind, help: &str) {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -40,7 +40,7 @@ impl Text {
     }
 
     /// A sample of the current family, which is called `name`. One whose labels another has is left out.
-    pub(super) fn sample(&mut self, name: &'static str, labels: &Labels<'_>, value: impl Display) {
+    pub(super) fn sample(&mut self, name: &str, labels: &Labels<'_>, value: impl Display) {
         self.labels.clear();
         for (key, value) in labels {
             self.labels.push(if self.labels.is_empty() { '{' } else { ',' });

@@ -18,6 +18,8 @@ pub(crate) struct Fake {
     pub(crate) engine_broken: bool,
     /// The engine's part of `/metrics` fails only after as long as an engine is waited for.
     pub(crate) engine_slow: bool,
+    /// Limits of the broker say "none".
+    pub(crate) unlimited: bool,
     pub(crate) base_path: &'static str,
 }
 
@@ -131,7 +133,8 @@ impl Source for Fake {
             runtime: "rust".into(),
             host: "127.0.0.1".into(),
             port: 4222,
-            max_connections: 65536,
+            max_connections: if self.unlimited { u64::MAX } else { 65536 },
+            max_subscriptions: if self.unlimited { u64::MAX } else { 0 },
             ping_interval: Duration::from_secs(120),
             ping_max: 2,
             http_host: "127.0.0.1".into(),

@@ -87,7 +87,7 @@ fn metrics_of_channels_and_subscriptions() {
     let reply = ask(Fake::default(), "/metrics");
     assert_eq!((reply.status, reply.content), (200, Content::Metrics));
     for line in [
-        "# TYPE nss_server_msgs_total gauge",
+        "# TYPE nss_server_msgs_total counter",
         "nss_server_msgs_total{server_id=\"SERVER\"} 12",
         "nss_chan_last_seq{server_id=\"SERVER\",channel=\"a<b\"} 12",
         "nss_chan_subs_pending_count{server_id=\"SERVER\",channel=\"orders\",client_id=\"billing\",inbox=\"_INBOX.aaa\",\
@@ -119,6 +119,122 @@ fn metrics_of_channels_and_subscriptions() {
         filtered.contains("seaway_stalled_subscriptions 3"),
         "sums are of all channels"
     );
+}
+
+/// The series of the former exporter, with their kinds and the names of their labels.
+const FORMER: &[(&str, &str, &[&str])] = &[
+    ("nss_server_bytes_total", "counter", &["server_id"]),
+    ("nss_server_msgs_total", "counter", &["server_id"]),
+    ("nss_server_bytes_in", "counter", &["server_id"]),
+    ("nss_server_bytes_out", "counter", &["server_id"]),
+    ("nss_server_msgs_in", "counter", &["server_id"]),
+    ("nss_server_msgs_out", "counter", &["server_id"]),
+    ("nss_server_channels", "gauge", &["server_id"]),
+    ("nss_server_subscriptions", "gauge", &["server_id"]),
+    ("nss_server_clients", "gauge", &["server_id"]),
+    ("nss_server_active", "gauge", &["server_id"]),
+    (
+        "nss_server_info",
+        "gauge",
+        &[
+            "server_id",
+            "cluster_id",
+            "version",
+            "go_version",
+            "state",
+            "server_role",
+            "start_time",
+        ],
+    ),
+    ("nss_chan_bytes_total", "gauge", &["server_id", "channel"]),
+    ("nss_chan_msgs_total", "gauge", &["server_id", "channel"]),
+    ("nss_chan_last_seq", "gauge", &["server_id", "channel"]),
+    ("nss_chan_subs_last_sent", "gauge", OF_SUBSCRIPTIONS),
+    ("nss_chan_subs_pending_count", "gauge", OF_SUBSCRIPTIONS),
+    ("nss_chan_subs_max_inflight", "gauge", OF_SUBSCRIPTIONS),
+    ("gnatsd_varz_auth_timeout", "gauge", &["server_id"]),
+    ("gnatsd_varz_connections", "gauge", &["server_id"]),
+    ("gnatsd_varz_cores", "gauge", &["server_id"]),
+    ("gnatsd_varz_cpu", "gauge", &["server_id"]),
+    ("gnatsd_varz_gomaxprocs", "gauge", &["server_id"]),
+    ("gnatsd_varz_http_port", "gauge", &["server_id"]),
+    ("gnatsd_varz_https_port", "gauge", &["server_id"]),
+    ("gnatsd_varz_in_bytes", "gauge", &["server_id"]),
+    ("gnatsd_varz_in_msgs", "gauge", &["server_id"]),
+    ("gnatsd_varz_leafnodes", "gauge", &["server_id"]),
+    ("gnatsd_varz_max_connections", "gauge", &["server_id"]),
+    ("gnatsd_varz_max_control_line", "gauge", &["server_id"]),
+    ("gnatsd_varz_max_payload", "gauge", &["server_id"]),
+    ("gnatsd_varz_max_pending", "gauge", &["server_id"]),
+    ("gnatsd_varz_mem", "gauge", &["server_id"]),
+    ("gnatsd_varz_out_bytes", "gauge", &["server_id"]),
+    ("gnatsd_varz_out_msgs", "gauge", &["server_id"]),
+    ("gnatsd_varz_ping_interval", "gauge", &["server_id"]),
+    ("gnatsd_varz_ping_max", "gauge", &["server_id"]),
+    ("gnatsd_varz_port", "gauge", &["server_id"]),
+    ("gnatsd_varz_proto", "gauge", &["server_id"]),
+    ("gnatsd_varz_remotes", "gauge", &["server_id"]),
+    ("gnatsd_varz_routes", "gauge", &["server_id"]),
+    ("gnatsd_varz_slow_consumers", "gauge", &["server_id"]),
+    ("gnatsd_varz_subscriptions", "gauge", &["server_id"]),
+    ("gnatsd_varz_tls_timeout", "gauge", &["server_id"]),
+    ("gnatsd_varz_total_connections", "gauge", &["server_id"]),
+    ("gnatsd_varz_write_deadline", "gauge", &["server_id"]),
+    ("gnatsd_connz_limit", "gauge", &["server_id"]),
+    ("gnatsd_connz_num_connections", "gauge", &["server_id"]),
+    ("gnatsd_connz_offset", "gauge", &["server_id"]),
+    ("gnatsd_connz_total", "gauge", &["server_id"]),
+    ("gnatsd_subsz_avg_fanout", "gauge", &["server_id"]),
+    ("gnatsd_subsz_cache_hit_rate", "gauge", &["server_id"]),
+    ("gnatsd_subsz_max_fanout", "gauge", &["server_id"]),
+    ("gnatsd_subsz_num_cache", "gauge", &["server_id"]),
+    ("gnatsd_subsz_num_inserts", "gauge", &["server_id"]),
+    ("gnatsd_subsz_num_matches", "gauge", &["server_id"]),
+    ("gnatsd_subsz_num_removes", "gauge", &["server_id"]),
+    ("gnatsd_subsz_num_subscriptions", "gauge", &["server_id"]),
+    ("gnatsd_routez_num_routes", "gauge", &["server_id"]),
+];
+
+const OF_SUBSCRIPTIONS: &[&str] = &[
+    "server_id",
+    "channel",
+    "client_id",
+    "inbox",
+    "queue_name",
+    "is_durable",
+    "is_offline",
+    "durable_name",
+];
+
+#[test]
+fn every_series_of_the_former_exporter_is_there() {
+    let body = ask(Fake::default(), "/metrics").body;
+    for (name, kind, labels) in FORMER {
+        let family = format!("# TYPE {name} {kind}");
+        assert!(body.lines().any(|line| line == family), "{family} is missing in {body}");
+        let begin = format!("{name}{{");
+        let sample = body.lines().find(|line| line.starts_with(&begin));
+        let sample = sample.unwrap_or_else(|| panic!("{name} has no sample: {body}"));
+        let mut after = 0;
+        for label in *labels {
+            let place = sample
+                .find(&format!("{label}=\""))
+                .unwrap_or_else(|| panic!("{label} in {sample}"));
+            assert!(place >= after, "{label} in {sample}");
+            after = place;
+        }
+        assert_eq!(sample.matches("=\"").count(), labels.len(), "{sample}");
+    }
+    assert!(
+        body.contains("nss_server_active{server_id=\"SERVER\"} 0\n"),
+        "it stands alone"
+    );
+    // Whatever number /varz shows has its series.
+    let varz: serde_json::Value = serde_json::from_str(&ask(Fake::default(), "/varz").body).unwrap();
+    for (key, value) in varz.as_object().unwrap() {
+        let begin = format!("gnatsd_varz_{key}{{");
+        assert!(!value.is_number() || body.contains(&begin), "{begin} is missing");
+    }
 }
 
 /// Dashboards must see that a server starts, or that its engine is stuck, instead of nothing.
@@ -277,13 +393,16 @@ fn absent_features_of_core_section_6_4() {
 {
   "server_id": "NB",
   "now": "2023-11-14T22:14:22.123456789Z",
+  "system_account": "$SYS",
   "accounts": [
-    "$G"
+    "$G",
+    "$SYS"
   ]
 }"#,
     );
     for (url, text) in [
         ("/accountz?acc=$G", "\"account_name\": \"$G\","),
+        ("/accountz?acc=$SYS", "\"is_system\": true,"),
         ("/accstatz", "\"acc\": \"$G\","),
         ("/jsz", "\"disabled\": true,"),
         ("/ipqueuesz", "{}"),
@@ -340,16 +459,52 @@ fn base_paths() {
 #[test]
 fn the_streaming_page_links_what_there_is() {
     let page = ask(Fake::default(), "/streaming").body;
+    let root = ask(Fake::default(), "/").body;
     for path in [
         "/streaming/serverz",
         "/streaming/storez",
         "/streaming/clientsz",
-        "/streaming/channelsz",
-        "/streaming/why?channel=",
+        "/streaming/channelsz?subs=1",
+        "/streaming/why?channel=&amp;format=text",
         "/metrics",
         "/healthz/ready",
         "/healthz/live",
     ] {
-        assert!(page.contains(&format!("href=\"{path}\"")), "{path}");
+        for page in [&page, &root] {
+            assert!(page.contains(&format!("href=\"{path}\"")), "{path}");
+        }
+    }
+}
+
+#[test]
+fn the_start_page_says_what_runs_and_how_it_is() {
+    let page = ask(Fake::default(), "/").body;
+    for text in [
+        "<dt>status</dt><dd class=\"state\">ready</dd>",
+        "<dt>version</dt>",
+        "href=\"/varz\"",
+        "1m2s",
+    ] {
+        assert!(page.contains(text), "{text} is missing in {page}");
+    }
+    let stuck = Fake {
+        engine_broken: true,
+        ..Fake::default()
+    };
+    let reply = ask(stuck, "/");
+    assert_eq!(reply.status, 200);
+    assert!(reply.body.contains(">not ready: "), "{}", reply.body);
+}
+
+/// A limit that says "none" is -1, whatever it is inside: readers decode signed integers.
+#[test]
+fn no_limit_is_shown_as_a_number_that_readers_can_hold() {
+    let fake = Fake {
+        unlimited: true,
+        ..Fake::default()
+    };
+    let varz = ask(fake, "/varz").body;
+    for line in ["\"max_connections\": -1,", "\"max_subscriptions\": -1,"] {
+        assert!(varz.contains(line), "{line} is missing in {varz}");
     }
 }

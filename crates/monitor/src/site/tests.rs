@@ -1,5 +1,8 @@
 //! Every endpoint against its specified text (streaming specification §8, core specification §6).
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use super::fake::{Fake, START_NS};
 use super::*;
 
@@ -411,6 +414,7 @@ fn varz_of_core_section_6_2() {
     "/varz": 1
   },
   "config_load_time": "2023-11-14T22:13:20Z",
+  "system_account": "$SYS",
   "slow_consumer_stats": {
     "clients": 1,
     "routes": 0,

@@ -27,13 +27,24 @@ impl Failure {
         Failure::new(400, message)
     }
 
-    /// Whoever asks may not; `prefix` is what the subjects begin with.
-    pub(super) fn not_permitted(prefix: &str) -> Failure {
+    /// Whoever asks may not change anything; `prefix` is what the subjects begin with.
+    pub(super) fn change_not_permitted(prefix: &str) -> Failure {
         Failure::new(
             403,
             &format!(
                 "not permitted: the user's permissions must allow publishing to \"{prefix}change.>\", \
                  or to a part of it, by name; \">\" and having no permissions do not count"
+            ),
+        )
+    }
+
+    /// Whoever asks may not see messages; `prefix` is what the subjects begin with.
+    pub(super) fn messages_not_permitted(prefix: &str) -> Failure {
+        Failure::new(
+            403,
+            &format!(
+                "not permitted: the user has permissions, and they must allow publishing to \"{prefix}read.messages\" by \
+                 name (\"$SEAWAY.api.*.read.>\" does); \">\" does not count"
             ),
         )
     }

@@ -143,6 +143,11 @@ impl Request {
         self.name().split(|byte| *byte == b'.').next() == Some(b"change")
     }
 
+    /// Whether it asks for messages.
+    pub(super) fn is_for_messages(&self) -> bool {
+        self.name() == b"read.messages"
+    }
+
     /// What it asks for.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use seaway_broker::{Batch, Destination, Gate, Interest, Sink};
 use seaway_store::{Commit, Store};
 use seaway_streaming::{Engine, Now};
 
-use super::hold::batch_bytes;
+use super::deferred::batch_bytes;
 use super::look::Look;
 use crate::limits::{INBOX_BYTES_HIGH, INBOX_BYTES_LOW, INBOX_BYTES_MAX};
 
@@ -277,7 +277,7 @@ impl Inbox {
     }
 
     /// A batch was processed: its bytes no longer count.
-    pub(super) fn release(&self, bytes: usize) {
+    pub(super) fn served(&self, bytes: usize) {
         let before = self.bytes.fetch_sub(bytes, Ordering::AcqRel);
         if before >= INBOX_BYTES_LOW
             && before - bytes < INBOX_BYTES_LOW

@@ -10,8 +10,8 @@ use seaway_streaming::{Engine, Input, Now, Position, Timestamp};
 use tokio::sync::oneshot;
 
 use super::arrivals::Arrivals;
+use super::deferred::{Deferred, Part, batch_bytes, deferred_from, entry, is_repeated};
 use super::health::{Health, Stall};
-use super::hold::{Held, Part, batch_bytes, entry, held_from, is_repeated};
 use super::inbox::{Glance, Inbox, Item};
 use super::look::Looks;
 use super::tokens::ProbeTokens;
@@ -53,7 +53,7 @@ pub(super) struct Pass {
     inbox: Arc<Inbox>,
     clock: Clock,
     health: Health,
-    held: Held,
+    deferred: Deferred,
     probes: ProbeTokens,
     arrivals: Arrivals,
     looks: Looks,
@@ -95,7 +95,7 @@ impl Pass {
             inbox,
             clock,
             health: health.clone(),
-            held: Held::default(),
+            deferred: Deferred::default(),
             arrivals: Arrivals::default(),
             looks: Looks::default(),
             started_at,
@@ -126,7 +126,7 @@ impl Pass {
                 Item::Stop => stopping = true,
             }
         }
-        self.release_held();
+        self.serve_deferred();
         self.greet();
         self.deadlines();
         // Before the commit that ends the pass, so that acks ride it instead of waiting for the next.
@@ -165,7 +165,7 @@ impl Pass {
             store: &*self.world.store,
             now: self.clock.now(),
             refusing: self.world.store.refusing(),
-            held_batches: self.held.len(),
+            held_batches: self.deferred.len(),
             inbox_bytes: self.inbox.bytes(),
         }
     }
@@ -214,7 +214,7 @@ impl Pass {
 
     /// Whether something is held that need not be: the store caught up, or failed, while nobody looked.
     fn may_go_on(&mut self) -> bool {
-        self.held.first_bytes().is_some_and(|bytes| !self.must_wait(bytes))
+        self.deferred.first_bytes().is_some_and(|bytes| !self.must_wait(bytes))
     }
 
     /// Whether a publish or a change of state of so many bytes has to wait for the journal. A request may become two
@@ -239,7 +239,7 @@ impl Pass {
     }
 
     fn batch(&mut self, batch: Batch) {
-        let served = if self.held.is_empty() {
+        let served = if self.deferred.is_empty() {
             self.serve(&batch, 0, Part::All)
         } else {
             0
@@ -249,15 +249,15 @@ impl Pass {
         }
         let bytes = batch_bytes(&batch);
         // What has passed is not kept: a disk that stalls would fill the memory with pings.
-        let kept = match held_from(batch, served, self.overlapping) {
+        let kept = match deferred_from(batch, served, self.overlapping) {
             Some((batch, from)) => {
                 let kept = batch_bytes(&batch);
-                self.held.push(batch, from);
+                self.deferred.push(batch, from);
                 kept
             }
             None => 0,
         };
-        self.inbox.release(bytes - kept);
+        self.inbox.served(bytes - kept);
         self.commit();
         if self.inbox.is_woken() {
             self.complete();
@@ -286,14 +286,14 @@ impl Pass {
         served
     }
 
-    fn release_held(&mut self) {
-        while let Some((batch, from)) = self.held.pop() {
-            let served = self.serve(&batch, from, Part::Held);
+    fn serve_deferred(&mut self) {
+        while let Some((batch, from)) = self.deferred.pop() {
+            let served = self.serve(&batch, from, Part::Deferred);
             if served < batch.len() {
-                self.held.put_back(batch, served);
+                self.deferred.put_back(batch, served);
                 return;
             }
-            self.inbox.release(batch_bytes(&batch));
+            self.inbox.served(batch_bytes(&batch));
             self.commit();
         }
     }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-
-use super::queue::Line;
+use seaway_nats_protocol::harmless::escaped;
 
 /// The level of a line as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,16 @@ impl Label {
     }
 }
 
+/// One line, not formatted yet.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) at: Timestamp,
+    pub(super) label: Label,
+    /// What comes before the text.
+    pub(super) prefix: &'static str,
+    pub(super) text: String,
+}
+
 /// What all lines of a log have in common.
 #[derive(Debug, Clone)]
 pub(super) struct LineStyle {
@@ -49,7 +59,7 @@ impl LineStyle {
         }
     }
 
-    /// Appends a line with its end. Control characters of the text are escaped: names that clients choose end up in the log,
+    /// Appends a line with its end. What is harmful in the text is escaped: names that clients choose end up in the log,
     /// and must not be able to forge lines or to steer a terminal.
     pub(super) fn append(&self, buffer: &mut String, line: &Line) {
         // Writing to a string does not fail.
@@ -75,21 +85,7 @@ impl LineStyle {
         } else {
             write!(buffer, "[{letters}] {prefix}")
         };
-        push_escaped(buffer, &line.text);
+        buffer.push_str(&escaped(&line.text));
         buffer.push('\n');
-    }
-}
-
-/// Appends `text` with its control characters escaped.
-pub(super) fn push_escaped(line: &mut String, text: &str) {
-    if !text.contains(char::is_control) {
-        return line.push_str(text);
-    }
-    for character in text.chars() {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
     }
 }

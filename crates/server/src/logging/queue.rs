@@ -7,21 +7,9 @@
 use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
-
-use super::line::{Label, LineStyle};
+use super::line::{Label, Line, LineStyle};
 use super::output::Output;
 use crate::limits::{LOG_LINE_OVERHEAD_BYTES, LOG_QUEUE_BYTES_MAX};
-
-/// One line, not formatted yet.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) at: Timestamp,
-    pub(super) label: Label,
-    /// What comes before the text.
-    pub(super) prefix: &'static str,
-    pub(super) text: String,
-}
 
 /// Something the writer does between two lines.
 #[derive(Debug)]
@@ -112,6 +100,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
 
     fn line(label: Label, text: String) -> Line {
         Line {

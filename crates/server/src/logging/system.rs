@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use seaway_nats_protocol::harmless::escaped;
 
-use super::line::{Label, push_escaped};
-use super::queue::Line;
+use super::line::{Label, Line};
 use crate::limits::SYSTEM_LOG_TEXT_BYTES_MAX;
 
 /// Where daemons of this machine listen.
@@ -171,7 +171,7 @@ impl SystemLog {
             let _ = write!(packet, "{host} ");
         }
         let _ = write!(packet, "{}[{}]: {}", self.name, self.process, line.prefix);
-        push_escaped(packet, &line.text);
+        packet.push_str(&escaped(&line.text));
         let end = (0..=SYSTEM_LOG_TEXT_BYTES_MAX.min(packet.len()))
             .rev()
             .find(|end| packet.is_char_boundary(*end));

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::line::{Label, LineStyle};
+use super::line::{Label, Line, LineStyle};
 use super::output::{Output, Reopened};
-use super::queue::{Entry, Line, Order, Queue};
+use super::queue::{Entry, Order, Queue};
 use crate::limits::LOG_WRITE_BYTES;
 
 /// The writer's state.

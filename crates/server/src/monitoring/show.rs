@@ -303,9 +303,9 @@ fn journal(statistics: &Statistics) -> monitor::JournalFigures {
 
 fn histogram(histogram: &seaway_store::Histogram) -> monitor::Histogram {
     monitor::Histogram {
-        buckets: histogram.cumulative().collect(),
-        count: histogram.count(),
-        sum: histogram.sum(),
+        buckets: histogram.cumulative.clone(),
+        count: histogram.count,
+        sum: histogram.sum,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::deadlines::UNKNOWN;
 use crate::engine::Engine;
 use crate::keys::SubscriptionKey;
 use crate::limits::WHY_RANGES_MAX;
-use crate::state::{Channel, Client, Group, Hold, Phase, Subscription};
+use crate::state::{Channel, Client, Group, Phase, Resend, Subscription};
 use crate::time::{Now, Timestamp};
 
 /// Unacknowledged neighbours with one deadline, in monotonic time.
@@ -130,8 +130,8 @@ impl<'a> Case<'a> {
         let subscription = self.subscription;
         let active = subscription.phase == Phase::Active;
         let read_fails = subscription.cursor.is_retrying() || self.position().is_retrying();
-        let (waiting, released) = (self.waiting(), subscription.hold == Hold::Released);
-        let moves = active && released && subscription.paused.is_none() && !subscription.is_stalled();
+        let (waiting, takes_new) = (self.waiting(), subscription.resend == Resend::Nothing);
+        let moves = active && takes_new && subscription.paused.is_none() && !subscription.is_stalled();
         let caught_up = waiting == 0;
         let pending = !subscription.pending.is_empty();
         let redelivered = self.redelivered().is_some();
@@ -147,10 +147,13 @@ impl<'a> Case<'a> {
             (Verdict::ClientFailing, self.failed_heartbeats() > 0),
             (Verdict::ConnectionCongested, subscription.paused.is_some()),
             (Verdict::Starting, subscription.phase == Phase::Unconfirmed),
-            (Verdict::OnHoldAfterResume, matches!(subscription.hold, Hold::Resume(_))),
+            (
+                Verdict::OnHoldAfterResume,
+                matches!(subscription.resend, Resend::AfterResume(_)),
+            ),
             (
                 Verdict::OnHoldAfterRestart,
-                matches!(subscription.hold, Hold::Restart(_)),
+                matches!(subscription.resend, Resend::AfterRestart(_)),
             ),
             (Verdict::Stalled, active && subscription.is_stalled()),
             (Verdict::Departing, subscription.phase == Phase::Departing),

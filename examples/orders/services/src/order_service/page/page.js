@@ -152,6 +152,7 @@ function fillCard(order) {
   if (details) find(".customer", card).title = details.customer;
   setText(find(".restaurant", card), details ? details.restaurant : "");
   setText(find(".amount", card), details ? money(details.amount_cents) : "");
+  setText(find(".reason", card), order.shown === "rejected" && details ? details.rejection_reason : "");
 }
 
 // The read model's numbers, with orders whose cards are still on their way counted where the cards are.
@@ -203,9 +204,10 @@ async function loadNewest() {
   showCounts();
 }
 
-// Orders that have a card on the board and nothing to write on it.
+// Orders that have a card on the board and nothing to write on it, or were rejected and do not say why yet.
 function undescribed() {
-  return Array.from(orders.values()).filter((order) => !order.details && order.card?.isConnected);
+  const lacks = ({ details, shown, version }) => !details || (shown === "rejected" && details.version < version);
+  return Array.from(orders.values()).filter((order) => order.card?.isConnected && lacks(order));
 }
 
 async function getJson(path) {
@@ -231,6 +233,7 @@ async function showDetails(id) {
     ["status", order.status],
     ["amount", money(order.amount_cents)],
   ];
+  if (order.rejection_reason) facts.push(["rejected because", order.rejection_reason]);
   find("dl", dialog).replaceChildren(...facts.flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
   const row = (cells) => {
     const made = element("tr");

@@ -9,7 +9,7 @@ use crate::input::ChannelId;
 use crate::keys::{ChannelKey, SubscriptionKey};
 use crate::records::Position;
 
-/// What an entry does when it is released.
+/// What an entry does when it leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// A message was stored: payload is its GUID.
@@ -30,7 +30,7 @@ pub(crate) enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Confirmation {
     Connect,
-    /// The subscription takes messages once this is released.
+    /// The subscription takes messages once this has left.
     Subscribe {
         subscription: SubscriptionKey,
         ack_inbox: u64,
@@ -49,7 +49,7 @@ struct Entry {
 
 /// One entry with its bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Released<'a> {
+pub(crate) struct Reply<'a> {
     pub(crate) outcome: Outcome,
     pub(crate) subject: &'a [u8],
     pub(crate) payload: &'a [u8],
@@ -57,14 +57,14 @@ pub(crate) struct Released<'a> {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct ReleaseQueue {
+pub(crate) struct ReplyQueue {
     entries: VecDeque<Entry>,
     bytes: Vec<u8>,
     /// Start of the oldest entry's bytes.
     head: usize,
 }
 
-impl ReleaseQueue {
+impl ReplyQueue {
     pub(crate) fn push(&mut self, position: Position, outcome: Outcome, subject: &[u8], payload: &[u8]) {
         assert!(
             self.entries.back().is_none_or(|last| last.position <= position),
@@ -91,22 +91,22 @@ impl ReleaseQueue {
         self.entries.iter().take(count).map(|entry| entry.outcome)
     }
 
-    /// Removes the oldest entry; its bytes stay readable until the next [`ReleaseQueue::push`].
-    pub(crate) fn pop(&mut self) -> Option<(Position, Released<'_>)> {
+    /// Removes the oldest entry; its bytes stay readable until the next [`ReplyQueue::push`].
+    pub(crate) fn pop(&mut self) -> Option<(Position, Reply<'_>)> {
         let entry = self.entries.pop_front()?;
         let start = self.head;
         let middle = start + entry.subject_len;
         let end = middle + entry.payload_len;
         self.head = end;
-        let released = Released {
+        let reply = Reply {
             outcome: entry.outcome,
             subject: &self.bytes[start..middle],
             payload: &self.bytes[middle..end],
         };
-        Some((entry.position, released))
+        Some((entry.position, reply))
     }
 
-    /// Reclaims the bytes of released entries; cheap when called after each release.
+    /// Reclaims the bytes of entries that have left; cheap when called each time.
     pub(crate) fn reclaim(&mut self) {
         if self.entries.is_empty() {
             self.bytes.clear();
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn entries_leave_in_order_with_their_bytes() {
-        let mut queue = ReleaseQueue::default();
+        let mut queue = ReplyQueue::default();
         for round in 0..100u64 {
             for index in 0..10u64 {
                 let position = Position(round * 10 + index);
@@ -151,9 +151,9 @@ mod tests {
             }
             let ready = queue.ready(Position(round * 10 + 6));
             for _ in 0..ready {
-                let (position, released) = queue.pop().expect("entries that are ready exist");
-                assert_eq!(released.subject, format!("s{}", position.0).as_bytes());
-                assert_eq!(released.payload, b"payload");
+                let (position, reply) = queue.pop().expect("entries that are ready exist");
+                assert_eq!(reply.subject, format!("s{}", position.0).as_bytes());
+                assert_eq!(reply.payload, b"payload");
             }
             queue.reclaim();
         }

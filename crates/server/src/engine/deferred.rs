@@ -1,7 +1,7 @@
-//! What is held back while the journal is behind: publishes and changes of state, in the order in which they came.
+//! What is deferred while the journal is behind: publishes and changes of state, in the order in which they came.
 //!
 //! Acks, pings and answers to probes pass by, because a slow disk must not make clients look dead. A request that is
-//! held holds everything of its kind behind it, so the order between a client's publishes and its close stays.
+//! deferred defers everything of its kind behind it, so the order between a client's publishes and its close stays.
 
 use std::collections::VecDeque;
 
@@ -69,8 +69,8 @@ pub(super) enum Part {
     All,
     /// Those that pass while the journal is behind.
     Passing,
-    /// Those that were held.
-    Held,
+    /// Those that were deferred.
+    Deferred,
 }
 
 impl Part {
@@ -79,7 +79,7 @@ impl Part {
         match self {
             Part::All => true,
             Part::Passing => passes,
-            Part::Held => !passes,
+            Part::Deferred => !passes,
         }
     }
 }
@@ -122,25 +122,27 @@ pub(super) fn entry<'a>(batch: &'a Batch, index: usize, probes: &ProbeTokens) ->
     })
 }
 
-fn is_holdable(batch: &Batch, index: usize) -> bool {
+fn is_deferrable(batch: &Batch, index: usize) -> bool {
     let tag = batch.get(index).and_then(|message| Tag::from_number(message.tag));
     tag.is_some_and(|tag| !tag.passes())
 }
 
-/// What of a batch is to be held from `from` on, if there is anything, and where it begins. A batch of which most has passed is
-/// copied, so that only what is held takes memory.
-pub(super) fn held_from(batch: Batch, from: usize, overlapping: bool) -> Option<(Batch, usize)> {
-    let is_held = |index: &usize| is_holdable(&batch, *index);
-    let first = (from..batch.len()).find(is_held)?;
-    let held = (first..batch.len())
-        .filter(is_held)
+/// What of a batch is to be deferred from `from` on, if there is anything, and where it begins. A batch of which most has passed is
+/// copied, so that only what is deferred takes memory.
+pub(super) fn deferred_from(batch: Batch, from: usize, overlapping: bool) -> Option<(Batch, usize)> {
+    let is_deferred = |index: &usize| is_deferrable(&batch, *index);
+    let first = (from..batch.len()).find(is_deferred)?;
+    let deferred = (first..batch.len())
+        .filter(is_deferred)
         .filter_map(|index| batch.get(index));
-    let bytes: usize = held.map(|message| message.payload.len() + message.subject.len()).sum();
+    let bytes: usize = deferred
+        .map(|message| message.payload.len() + message.subject.len())
+        .sum();
     if 2 * bytes >= batch.data_len() {
         return Some((batch, first));
     }
     let mut copy = Batch::from_origin(batch.origin);
-    for index in (first..batch.len()).filter(is_held) {
+    for index in (first..batch.len()).filter(is_deferred) {
         if let Some(message) = batch
             .get(index)
             .filter(|_| !(overlapping && is_repeated(&batch, index)))
@@ -168,13 +170,13 @@ fn last_token_number(subject: &[u8]) -> Option<u64> {
     })
 }
 
-/// Batches whose held part waits from some message on, oldest first.
+/// Batches whose deferred part waits from some message on, oldest first.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct Deferred {
     batches: VecDeque<(Batch, usize)>,
 }
 
-impl Held {
+impl Deferred {
     pub(super) fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
@@ -183,7 +185,7 @@ impl Held {
         self.batches.len()
     }
 
-    /// Payload bytes of the first message that is held.
+    /// Payload bytes of the first message that is deferred.
     pub(super) fn first_bytes(&self) -> Option<usize> {
         let (batch, from) = self.batches.front()?;
         Some(batch.get(*from)?.payload.len())
@@ -224,18 +226,18 @@ mod tests {
     #[test]
     fn what_has_passed_is_not_kept() {
         let pings = batch_of(&[Service::Ping; 20]);
-        assert!(held_from(pings, 0, false).is_none());
+        assert!(deferred_from(pings, 0, false).is_none());
         let mut services = [Service::Ping; 20];
         services[3] = Service::Publish;
         services[7] = Service::Close;
-        let (copy, from) = held_from(batch_of(&services), 0, false).expect("two are held");
+        let (copy, from) = deferred_from(batch_of(&services), 0, false).expect("two are held");
         let kept: Vec<_> = copy.iter().map(|message| message.tag).collect();
         let expected = [services[3], services[7]].map(|service| Tag::Service(service).number());
         assert_eq!((kept, from), (expected.to_vec(), 0));
         // What is mostly held stays where it is.
         services = [Service::Publish; 20];
         services[5] = Service::Ping;
-        let (whole, from) = held_from(batch_of(&services), 5, false).expect("most is held");
+        let (whole, from) = deferred_from(batch_of(&services), 5, false).expect("most is held");
         assert_eq!((whole.len(), from), (20, 6));
     }
 

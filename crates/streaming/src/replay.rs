@@ -1,0 +1,204 @@
+//! What the store recovered, fact after fact, as plain maps.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use prost::Message;
+use seaway_stan_protocol::{quote, validate};
+
+use crate::facts::{
+    CHANNEL, CLIENT, CLIENT_REMOVED, ChannelFact, ClientFact, ClientRemovedFact, GROUP_PROGRESS, PROGRESS,
+    ProgressFact, SERVER, SUBSCRIPTION, SUBSCRIPTION_REMOVED, ServerFact, SubscriptionFact, SubscriptionRemovedFact,
+    decode_runs,
+};
+use crate::pending::Pending;
+
+/// Longest run of sequences in one fact: MaxInflight is an int32.
+const RUN_LENGTH_MAX: u64 = i32::MAX as u64;
+
+/// A fact that cannot be understood. The start must stop: nothing that is not understood may be dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoverError {
+    /// The fact's kind.
+    pub kind: u8,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl fmt::Display for RecoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.kind {
+            SERVER => "server",
+            CLIENT => "client",
+            CLIENT_REMOVED => "client removal",
+            CHANNEL => "channel",
+            SUBSCRIPTION => "subscription",
+            SUBSCRIPTION_REMOVED => "subscription removal",
+            PROGRESS => "delivery state",
+            GROUP_PROGRESS => "delivery state of a group",
+            _ => "unknown",
+        };
+        write!(
+            f,
+            "cannot recover a fact of kind {} ({name}): {}",
+            self.kind, self.reason
+        )
+    }
+}
+
+impl std::error::Error for RecoverError {}
+
+/// What has been replayed so far.
+#[derive(Debug, Default)]
+pub(crate) struct Recovered {
+    pub(crate) server: Option<ServerFact>,
+    pub(crate) clients: BTreeMap<Bytes, ClientFact>,
+    pub(crate) channels: BTreeMap<u64, ChannelFact>,
+    pub(crate) logs: BTreeMap<u64, Log>,
+    pub(crate) subscriptions: BTreeMap<u64, Record>,
+    pub(crate) last_channel: u64,
+    pub(crate) last_subscription: u64,
+    pub(crate) last_ack_inbox: u64,
+}
+
+/// Bounds of a live log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) bytes: u64,
+    pub(crate) last_timestamp: i64,
+}
+
+/// A subscription and what it holds.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) fact: SubscriptionFact,
+    pub(crate) pending: Pending,
+}
+
+impl Recovered {
+    /// Replays one fact.
+    pub(crate) fn replay(&mut self, kind: u8, body: &[u8]) -> Result<(), RecoverError> {
+        match kind {
+            SERVER => self.server(decode(kind, body)?),
+            CLIENT => {
+                let fact: ClientFact = decode(kind, body)?;
+                self.clients.insert(fact.name.clone(), fact);
+            }
+            CLIENT_REMOVED => {
+                let fact: ClientRemovedFact = decode(kind, body)?;
+                self.clients.remove(&fact.name);
+            }
+            CHANNEL => {
+                let fact: ChannelFact = decode(kind, body)?;
+                if !validate::is_channel_name(&fact.name) {
+                    return Err(RecoverError {
+                        kind,
+                        reason: format!("invalid channel name {}", quote(&fact.name)),
+                    });
+                }
+                self.last_channel = self.last_channel.max(fact.id);
+                self.channels.insert(fact.id, fact);
+            }
+            SUBSCRIPTION => self.subscription(decode(kind, body)?),
+            SUBSCRIPTION_REMOVED => {
+                let fact: SubscriptionRemovedFact = decode(kind, body)?;
+                self.last_subscription = self.last_subscription.max(fact.number);
+                self.subscriptions.remove(&fact.number);
+            }
+            PROGRESS => self.progress(kind, decode(kind, body)?)?,
+            GROUP_PROGRESS => {
+                let mut rest = body;
+                while !rest.is_empty() {
+                    let part = ProgressFact::decode_length_delimited(&mut rest);
+                    self.progress(
+                        kind,
+                        part.map_err(|error| RecoverError {
+                            kind,
+                            reason: error.to_string(),
+                        })?,
+                    )?;
+                }
+            }
+            _ => {
+                return Err(RecoverError {
+                    kind,
+                    reason: "written by a later version".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn server(&mut self, fact: ServerFact) {
+        self.last_channel = self.last_channel.max(fact.next_channel.saturating_sub(1));
+        self.last_subscription = self.last_subscription.max(fact.next_subscription.saturating_sub(1));
+        self.last_ack_inbox = self.last_ack_inbox.max(fact.next_ack_inbox.saturating_sub(1));
+        self.server = Some(fact);
+    }
+
+    fn subscription(&mut self, mut fact: SubscriptionFact) {
+        self.last_subscription = self.last_subscription.max(fact.number);
+        self.last_ack_inbox = self.last_ack_inbox.max(fact.ack_inbox);
+        match self.subscriptions.get_mut(&fact.number) {
+            Some(record) => {
+                // The cursor never goes back, also when an older fact is replayed over a newer checkpoint.
+                fact.last_sent = fact.last_sent.max(record.fact.last_sent);
+                record.fact = fact;
+            }
+            None => {
+                self.subscriptions.insert(
+                    fact.number,
+                    Record {
+                        fact,
+                        pending: Pending::default(),
+                    },
+                );
+            }
+        }
+    }
+
+    /// A subscription that is not there (any more) was removed after this fact was written.
+    fn progress(&mut self, kind: u8, fact: ProgressFact) -> Result<(), RecoverError> {
+        let invalid = |reason: &str| RecoverError {
+            kind,
+            reason: reason.to_owned(),
+        };
+        let runs = |pairs: &[u64]| match decode_runs(pairs) {
+            Some(runs) if runs.iter().all(|(first, last)| last - first < RUN_LENGTH_MAX) => Ok(runs),
+            _ => Err(invalid("a run of sequences is out of range")),
+        };
+        let (sent, acked) = (runs(&fact.sent)?, runs(&fact.acked)?);
+        if !fact.taken.len().is_multiple_of(2) {
+            return Err(invalid("half a pair"));
+        }
+        for pair in fact.taken.chunks_exact(2) {
+            if let Some(giver) = self.subscriptions.get_mut(&pair[0]) {
+                giver.pending.remove(pair[1]);
+            }
+        }
+        let Some(record) = self.subscriptions.get_mut(&fact.number) else {
+            return Ok(());
+        };
+        record.fact.last_sent = record.fact.last_sent.max(fact.last_sent);
+        for pair in fact.taken.chunks_exact(2) {
+            record.pending.insert(pair[1]);
+        }
+        for (first, last) in sent {
+            record.pending.insert_run(first, last);
+        }
+        for (first, last) in acked {
+            record.pending.remove_run(first, last);
+        }
+        Ok(())
+    }
+}
+
+fn decode<F: Message + Default>(kind: u8, body: &[u8]) -> Result<F, RecoverError> {
+    F::decode(body).map_err(|error| RecoverError {
+        kind,
+        reason: error.to_string(),
+    })
+}
