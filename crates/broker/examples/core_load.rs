@@ -11,6 +11,9 @@ use std::time::Instant;
 
 use seaway_broker::{Broker, BrokerOptions};
 
+/// Large messages are fewer.
+const BYTES_PER_RUN: usize = 2 << 30;
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
@@ -38,11 +41,14 @@ fn main() -> Result<(), Failure> {
         ("1:1", 1, 1, 16),
         ("1:1", 1, 1, 128),
         ("1:1", 1, 1, 1024),
+        ("1:1", 1, 1, 4096),
+        ("1:1", 1, 1, 16_384),
         ("1:4", 1, 4, 128),
         ("4:4", 4, 4, 128),
     ] {
         for (label, address) in &addresses {
-            let per_publisher = messages / publishers / subscribers.max(1) * if size > 512 { 1 } else { 2 } / 2;
+            let per_publisher = (messages / publishers / subscribers.max(1) * if size > 512 { 1 } else { 2 } / 2)
+                .min(BYTES_PER_RUN / size);
             let rate = throughput(*address, publishers, subscribers, size, per_publisher)?;
             println!("{name:>12} {size:>5} B  {label:>20}  {rate:>12.0} messages/s");
         }

@@ -92,6 +92,8 @@ const _: () = assert!(LITERAL_SHARDS.is_power_of_two());
 const _: () = assert!(PATTERN_SHARDS.is_power_of_two());
 const _: () = assert!(GENERATIONS.is_power_of_two() && GENERATIONS <= 1 << 16);
 const _: () = assert!(GATHER_BYTES <= KEPT_CAPACITY_BYTES);
+/// Bytes of what could not be parsed that the log shows.
+pub(crate) const RECEIVED_SHOWN_BYTES: usize = 32;
 /// Subscriptions listed for a connection that has ended.
 pub(crate) const CLOSED_SUBSCRIPTIONS_KEPT: usize = 32;
 /// Subjects whose publish permission a connection remembers. A power of two.

@@ -5,9 +5,12 @@ use std::sync::atomic::Ordering;
 
 use crate::broker::Broker;
 use crate::connection::Connection;
+use crate::limits::SUBSCRIPTIONS_PER_TURN;
 use crate::lock::lock;
+use crate::owner::Subscription;
 use crate::snapshot::{
-    BrokerSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, SubscriptionDetail, TlsSnapshot,
+    BrokerSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, SubscriptionDetail, SubscriptionSnapshot,
+    TlsSnapshot,
 };
 
 impl Broker {
@@ -91,5 +94,37 @@ impl Broker {
         snapshots.extend(live.iter().map(|connection| connection.snapshot(kept)));
         snapshots.sort_by_key(|snapshot| snapshot.id);
         snapshots
+    }
+
+    /// The subscriptions of one connection, open or remembered, at most `max`, each as `show` makes of it. Others are served while a
+    /// long list is made.
+    pub async fn subscriptions_of<T>(
+        &self,
+        connection_id: u64,
+        max: usize,
+        show: impl Fn(SubscriptionSnapshot) -> T,
+    ) -> Vec<T> {
+        let live = lock(&self.shared.registry).find(connection_id).cloned();
+        let Some(connection) = live else {
+            let registry = lock(&self.shared.registry);
+            let closed = registry.closed.iter().find(|closed| closed.id == connection_id);
+            let list = closed
+                .map(|closed| closed.subscription_list.clone())
+                .unwrap_or_default();
+            return list.into_iter().take(max).map(show).collect();
+        };
+        let known: Vec<Arc<Subscription>> = lock(&connection.subscriptions)
+            .iter()
+            .take(max)
+            .map(|known| Arc::clone(&known.0))
+            .collect();
+        let mut shown = Vec::with_capacity(known.len());
+        for (index, subscription) in known.into_iter().enumerate() {
+            if index % SUBSCRIPTIONS_PER_TURN == SUBSCRIPTIONS_PER_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            shown.push(show(SubscriptionSnapshot::of(&subscription)));
+        }
+        shown
     }
 }

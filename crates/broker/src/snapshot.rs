@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::connection::Connection;
 use crate::limits::CLOSED_SUBSCRIPTIONS_KEPT;
 use crate::lock::lock;
+use crate::owner::Subscription;
 use crate::reason::CloseReason;
 use crate::tls::TlsDetails;
 
@@ -176,6 +177,19 @@ pub struct ConnectionSnapshot {
     pub version: String,
 }
 
+impl SubscriptionSnapshot {
+    pub(crate) fn of(subscription: &Subscription) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            subject: text(subscription.subject()),
+            queue: subscription.queue().map(text),
+            sid: text(subscription.sid()),
+            messages: subscription.delivered.load(Ordering::Relaxed),
+            max: subscription.limit.load(Ordering::Relaxed),
+        }
+    }
+}
+
 impl Connection {
     /// The last picture of a connection.
     pub(crate) fn snapshot_at_end(&self, reason: CloseReason) -> ConnectionSnapshot {
@@ -191,17 +205,8 @@ impl Connection {
         let details = lock(&self.details).clone();
         let (subscriptions, subscription_list) = {
             let subscriptions = lock(&self.subscriptions);
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let list = subscriptions
-                .iter()
-                .take(subscriptions_kept)
-                .map(|known| SubscriptionSnapshot {
-                    subject: text(known.0.subject()),
-                    queue: known.0.queue().map(text),
-                    sid: text(known.0.sid()),
-                    messages: known.0.delivered.load(Ordering::Relaxed),
-                    max: known.0.limit.load(Ordering::Relaxed),
-                });
+            let kept = subscriptions.iter().take(subscriptions_kept);
+            let list = kept.map(|known| SubscriptionSnapshot::of(&known.0));
             (subscriptions.len(), list.collect())
         };
         let round_trip = self.round_trip.load(Ordering::Relaxed);

@@ -78,7 +78,7 @@ fn section_5_7_lines_of_a_client() {
         format!("TRACE {prefix}->> [MSG foo 7 re 2]"),
         format!("TRACE {prefix}<<- [PING]"),
         format!("TRACE {prefix}->> [PONG]"),
-        format!("ERROR {prefix}Unknown Protocol Operation"),
+        format!("ERROR {prefix}Unknown Protocol Operation - received \"ZZZ\\r\\n\""),
         format!("TRACE {prefix}->> [-ERR 'Unknown Protocol Operation']"),
         format!("DEBUG {prefix}Client connection closed: Protocol Violation"),
     ];

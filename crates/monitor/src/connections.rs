@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::accounts::GLOBAL_ACCOUNT;
 use crate::json::{is_false, plain_number, span, utc};
-use crate::limits::CONNECTION_SUBSCRIPTIONS_MAX;
+use crate::limits::{CONNECTION_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_TURN};
 use crate::moment::Moment;
 use crate::query::{Query, effective_limit};
 use crate::reply::Reply;
@@ -416,6 +416,7 @@ pub(crate) async fn subsz(source: &dyn Source, moment: &Moment, query: &Query) -
     let broker = source.broker().await?;
     let wanted = query.text("acc").is_none_or(|account| account == GLOBAL_ACCOUNT);
     let (mut total, mut subscriptions_list) = (0, Vec::new());
+    let mut looked_at = 0_usize;
     if listed && wanted {
         let mut connections = source.connections(ConnectionState::Open).await?;
         connections.sort_by_key(|connection| connection.cid);
@@ -429,6 +430,10 @@ pub(crate) async fn subsz(source: &dyn Source, moment: &Moment, query: &Query) -
                         subscriptions_list.push(SubscriptionEntry::new(one, cid));
                     }
                     total += 1;
+                }
+                looked_at += 1;
+                if looked_at.is_multiple_of(SUBSCRIPTIONS_PER_TURN) {
+                    tokio::task::yield_now().await;
                 }
             }
         }

@@ -58,3 +58,5 @@ pub const METRICS_LABEL_LEN_MAX: usize = 256;
 pub const CONNECTION_SUBSCRIPTIONS_MAX: usize = 65_536;
 
 const _: () = assert!(WHY_LIMIT_DEFAULT <= WHY_LIMIT_MAX);
+/// Subscriptions looked at before others are served.
+pub(crate) const SUBSCRIPTIONS_PER_TURN: usize = 1024;

@@ -213,15 +213,10 @@ impl Source for Monitoring {
     }
 
     fn connection_subscriptions(&self, cid: u64, max: usize) -> Answer<'_, Vec<monitor::ConnectionSubscription>> {
-        let filter = ConnectionFilter {
-            state: seaway_broker::ConnectionState::All,
-            connection_id: Some(cid),
-            subscriptions: SubscriptionDetail::List,
-        };
-        let found = self.broker.connections(&filter).into_iter();
-        let subscriptions = found.flat_map(|connection| connection.subscription_list).take(max);
-        let subscriptions = subscriptions.map(show::connection_subscription).collect();
-        Box::pin(async move { Ok(subscriptions) })
+        Box::pin(async move {
+            let found = self.broker.subscriptions_of(cid, max, show::connection_subscription);
+            Ok(found.await)
+        })
     }
 
     fn streaming_identity(&self) -> StreamingIdentity {

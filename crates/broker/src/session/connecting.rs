@@ -114,6 +114,9 @@ impl Client {
             // That is done before anything behind it counts.
             turn.gatherer.charge(TURN_WORK);
         }
+        if !self.connected {
+            turn.timers.introduced(turn.connection);
+        }
         self.verbose = connect.verbose;
         self.pedantic = connect.pedantic;
         self.echo = connect.echo;

@@ -15,7 +15,7 @@ use crate::access::Verdicts;
 use crate::connection::Connection;
 use crate::frame::Message;
 use crate::gather::{Aftermath, Delivered, Gatherer, Unfinished};
-use crate::limits::{TURN_WORK, WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION};
+use crate::limits::{RECEIVED_SHOWN_BYTES, TURN_WORK, WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION};
 use crate::lock::lock;
 use crate::outlets::{Audience, Origin};
 use crate::owner::{Owner, Subscription};
@@ -110,11 +110,35 @@ impl Turn<'_> {
         write_error(self.own(), error);
     }
 
+    /// Refuses what ends the connection; the log has the details.
+    fn failure(&mut self, error: &ErrorText<'_>, detail: &str) {
+        let text = error.text();
+        self.log_failure(&text, detail);
+        self.trace_out(&format!("-ERR '{text}'"));
+        write_error(self.own(), error);
+    }
+
+    fn log_failure(&self, text: &str, detail: &str) {
+        tracing::error!(
+            "{} - cid:{} - {text} - {detail}",
+            self.connection.peer,
+            self.connection.id
+        );
+    }
+
     /// Refuses for want of permission. A client that goes on trying fills its own connection, not the log.
     fn violation(&mut self, error: &ErrorText<'_>, describe: impl FnOnce() -> String) {
         self.violations += 1;
         if self.violations == 1 {
-            tracing::error!("{} - cid:{} - {}", self.connection.peer, self.connection.id, describe());
+            let grant = self.connection.admission.grant();
+            let user = grant.map(|grant| format!(", User {}", quote(grant.shown().as_bytes())));
+            tracing::error!(
+                "{} - cid:{} - {}{}",
+                self.connection.peer,
+                self.connection.id,
+                describe(),
+                user.unwrap_or_default()
+            );
         }
         if self.trace {
             self.trace_out(&format!("-ERR '{}'", error.text()));
@@ -227,7 +251,7 @@ impl Client {
                     needed = length;
                     break None;
                 }
-                Err(error) => break Some(refuse(&mut turn, error).into()),
+                Err(error) => break Some(refuse(&mut turn, error, &data[consumed_all..], &self.limits).into()),
             }
         };
         if turn.messages > 0 {
@@ -466,38 +490,47 @@ fn refuse_subscription(turn: &mut Turn<'_>, text: &[u8], queue: Option<&[u8]>, s
     });
 }
 
-/// Answers a parse error as §1.2 and §1.12 say.
-fn refuse(turn: &mut Turn<'_>, error: ParseError) -> CloseReason {
+/// Answers a parse error as §1.2 and §1.12 say; the log shows what it was about.
+fn refuse(turn: &mut Turn<'_>, error: ParseError, received: &[u8], limits: &ParseLimits) -> CloseReason {
     match error {
         ParseError::UnknownOperation => {
-            turn.error(&ErrorText::UnknownProtocolOperation);
+            turn.failure(&ErrorText::UnknownProtocolOperation, &shown(received));
             CloseReason::ProtocolViolation
         }
         ParseError::ControlLineExceeded => {
-            turn.error(&ErrorText::MaximumControlLineExceeded);
+            let detail = format!("more than {} bytes, {}", limits.max_control_line, shown(received));
+            turn.failure(&ErrorText::MaximumControlLineExceeded, &detail);
             CloseReason::MaximumControlLineExceeded
         }
         ParseError::PayloadExceeded => {
-            turn.error(&ErrorText::MaximumPayloadViolation);
+            let size = announced_size(received).map_or_else(|| "more".to_owned(), |size| size.to_string());
+            let detail = format!("{size} bytes, at most {} are taken", limits.max_payload);
+            turn.failure(&ErrorText::MaximumPayloadViolation, &detail);
             CloseReason::MaximumPayloadExceeded
         }
         ParseError::Arguments => {
-            tracing::error!(
-                "{} - cid:{} - malformed arguments",
-                turn.connection.peer,
-                turn.connection.id
-            );
+            turn.log_failure("malformed arguments", &shown(received));
             CloseReason::ParseError
         }
         ParseError::HeadersNotSupported => {
-            tracing::error!(
-                "{} - cid:{} - message headers not supported",
-                turn.connection.peer,
-                turn.connection.id
-            );
+            turn.log_failure("message headers not supported", &shown(received));
             CloseReason::MessageHeaderViolation
         }
     }
+}
+
+/// The first bytes of what the parser could not make sense of; what may be a CONNECT's credentials is left out.
+fn shown(received: &[u8]) -> String {
+    let bytes = &received[..received.len().min(RECEIVED_SHOWN_BYTES)];
+    let public = bytes.split(|byte| *byte == b'{').next().unwrap_or_default();
+    format!("received {}", quote(public))
+}
+
+/// The size that ends the control line in front.
+fn announced_size(received: &[u8]) -> Option<u64> {
+    let line = received.split(|byte| *byte == b'\r' || *byte == b'\n').next()?;
+    let last = line.split(u8::is_ascii_whitespace).rfind(|word| !word.is_empty())?;
+    std::str::from_utf8(last).ok()?.parse().ok()
 }
 
 fn describe(operation: &Operation<'_>) -> String {
@@ -540,6 +573,17 @@ fn describe(operation: &Operation<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_show_sizes_and_no_credentials() {
+        assert_eq!(announced_size(b"PUB foo reply 99999999\r\nabc"), Some(99_999_999));
+        assert_eq!(announced_size(b"HPUB foo 12 1048577 "), Some(1_048_577));
+        assert_eq!(announced_size(b"PUB foo many\r\n"), None);
+        assert_eq!(announced_size(b""), None);
+        assert_eq!(shown(b"ZZZ\r\n"), r#"received "ZZZ\r\n""#);
+        assert_eq!(shown(br#"CONECT {"pass":"secret"}"#), r#"received "CONECT ""#);
+        assert_eq!(shown(&[b'x'; 1000]).len(), "received \"\"".len() + RECEIVED_SHOWN_BYTES);
+    }
 
     #[test]
     fn trace_lines_show_the_operation() {

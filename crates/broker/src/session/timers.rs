@@ -73,14 +73,20 @@ impl Timers {
         self.next_ping = self.last_read + first_ping(shared);
     }
 
+    /// The first CONNECT was among them. From INFO to there is a round trip with the client's own pace in it: an estimate until the
+    /// first PONG. Behind a TLS handshake it would be half of one.
+    pub(super) fn introduced(&self, connection: &Connection) {
+        if connection.tls.is_none() {
+            let took = self.last_read.saturating_duration_since(connection.started);
+            store_round_trip(connection, took);
+        }
+    }
+
     /// A PONG was among them.
     pub(super) fn answered(&mut self, connection: &Connection) {
         self.outstanding = 0;
         if let Some(sent) = self.ping_sent.take() {
-            let nanoseconds = self.last_read.saturating_duration_since(sent).as_nanos();
-            connection
-                .round_trip
-                .store(u64::try_from(nanoseconds).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+            store_round_trip(connection, self.last_read.saturating_duration_since(sent));
             self.round_trip_measured = Some(self.last_read);
         }
     }
@@ -132,6 +138,12 @@ impl Timers {
         tracing::trace!("{} - cid:{} - ->> [PING]", connection.peer, connection.id);
         connection.outbound.send(&mut PING.to_vec(), 0, 0);
     }
+}
+
+/// Zero means unknown.
+fn store_round_trip(connection: &Connection, took: Duration) {
+    let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
+    connection.round_trip.store(nanoseconds, Ordering::Relaxed);
 }
 
 /// The first PING comes early, to learn the round-trip time, and spread over clients that connected together.

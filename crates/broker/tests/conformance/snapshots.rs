@@ -92,3 +92,41 @@ fn kicking_closes_one_connection() {
     other.expect_nothing_more();
     assert!(!server.broker.kick(9_999));
 }
+
+/// §6.2: a connection that has just introduced itself has a round-trip time already.
+#[test]
+fn a_new_connection_has_a_round_trip_time() {
+    let server = Server::start();
+    let client = server.quiet();
+    let all = server.broker.connections(&ConnectionFilter::default());
+    assert_eq!(all[0].id, client.id());
+    assert!(all[0].round_trip.is_some());
+}
+
+/// §6.4: the subscriptions of one connection, open or closed, as many as are wanted.
+#[test]
+fn subscriptions_of_one_connection_are_listed() {
+    let server = Server::start();
+    let mut client = server.quiet();
+    let subscriptions: String = (0..2_000)
+        .map(|number| format!("SUB foo.{number} q {number}\r\n"))
+        .collect();
+    client.flush(subscriptions);
+    let of = |id, max| {
+        let listed = server
+            .broker
+            .subscriptions_of(id, max, |shown| (shown.subject, shown.queue, shown.sid));
+        let mut listed = server.runtime.block_on(listed);
+        listed.sort_by_key(|(_, _, sid)| sid.parse::<u32>().unwrap());
+        listed
+    };
+    let id = client.id();
+    let all = of(id, usize::MAX);
+    assert_eq!(all.len(), 2_000);
+    assert_eq!(all[1_999], ("foo.1999".into(), Some("q".into()), "1999".into()));
+    assert_eq!(of(id, 700).len(), 700);
+    assert_eq!(of(id + 1, 700).len(), 0);
+    drop(client);
+    server.wait_until("it is gone", |broker| broker.snapshot().connections == 0);
+    assert!(!of(id, 10).is_empty(), "the first few of a closed one are remembered");
+}
