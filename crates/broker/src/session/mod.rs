@@ -30,6 +30,7 @@ use crate::limits::{LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER
 use crate::outbound::{Bounds, Outbound};
 use crate::owner::AttachmentShared;
 use crate::reason::CloseReason;
+use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::tls::Incoming;
 use crate::workspace::Workspace;
@@ -95,12 +96,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         })
         .is_ok();
     tracing::debug!("{peer} - cid:{id} - Client connection created");
-    let mut info = shared.info(id, peer.ip().to_string());
-    if settings.access.wants_nonce() {
-        info.nonce = nkey::nonce();
-    }
-    let mut first = Vec::new();
-    write_info(&mut first, &info);
+    let (mut first, nonce) = greeting(&shared, &settings, id, peer);
     let opened = if admitted {
         let mut stopping = shared.stopping.subscribe();
         tokio::select! {
@@ -117,11 +113,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         Ok(opened) => opened,
         Err(error) => {
             tracing::error!("{peer} - cid:{id} - TLS handshake error: {error}");
-            let connection =
-                shared.register(|slot| Connection::new(shared.clock, id, slot, peer, outbound(None), None));
-            let ended = connection.snapshot_at_end(CloseReason::TlsHandshakeFailure);
-            shared.unregister(&connection, ended);
-            shared.connections.fetch_sub(1, Ordering::AcqRel);
+            remember_failed_handshake(&shared, |slot| {
+                Connection::new(shared.clock, id, slot, peer, outbound(None), None)
+            });
             return;
         }
     };
@@ -145,7 +139,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     let authentication = required.then(|| settings.authentication_time());
     let session = Session {
         shared: Arc::clone(&shared),
-        client: Client::new(&settings, info.nonce, names),
+        client: Client::new(&settings, nonce, names),
         timers: Timers::new(&shared, connection.started, authentication),
         connection,
         reader,
@@ -184,6 +178,25 @@ async fn compare(shared: &Shared, verification: Box<Verification>) -> Verified {
         passed: comparison.await.unwrap_or(false),
         verification,
     }
+}
+
+/// Shows monitoring a connection that never was one.
+fn remember_failed_handshake(shared: &Shared, make: impl FnOnce(u32) -> Connection) {
+    let connection = shared.register(make);
+    let ended = connection.snapshot_at_end(CloseReason::TlsHandshakeFailure);
+    shared.unregister(&connection, ended);
+    shared.connections.fetch_sub(1, Ordering::AcqRel);
+}
+
+/// INFO as the client reads it, and what it asks the client to sign.
+fn greeting(shared: &Shared, settings: &Settings, id: u64, peer: SocketAddr) -> (Vec<u8>, String) {
+    let mut info = shared.info(id, peer.ip().to_string());
+    if settings.access.wants_nonce() {
+        info.nonce = nkey::nonce();
+    }
+    let mut bytes = Vec::new();
+    write_info(&mut bytes, &info);
+    (bytes, info.nonce)
 }
 
 impl Session {
