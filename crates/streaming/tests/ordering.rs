@@ -3,7 +3,7 @@
 mod world;
 
 use seaway_stan_protocol::Message as _;
-use seaway_stan_protocol::messages::{Ack, ConnectRequest, PubMsg, SubscriptionRequest, UnsubscribeRequest};
+use seaway_stan_protocol::messages::{Ack, ConnectRequest, Ping, PubMsg, SubscriptionRequest, UnsubscribeRequest};
 use seaway_streaming::{Engine, Input, Now, Options, Position, Service, Slices, Timestamp};
 use world::{Output, World};
 
@@ -422,4 +422,68 @@ fn a_member_that_joins_right_after_a_delivery_hides_nothing_from_a_crash() {
         let got: usize = ["one", "two"].iter().map(|inbox| messages(&world, inbox).len()).sum();
         assert!(got > 0, "the message is gone after a crash that kept {durable} records");
     }
+}
+
+/// While the disk does not answer, what passes by it leaves nothing behind: pings, and acks of what is not pending.
+#[test]
+fn what_passes_a_stalled_disk_leaves_nothing_behind() {
+    let (mut world, mut engine) = start();
+    subscribe(&mut world, &mut engine, "one", 10);
+    publish(&mut world, &mut engine);
+    let waiting = engine.waiting_answers();
+    world.handle(&mut engine, NOW, Input::Settle);
+    let records = world.records.len();
+    let ping = Ping::default().encode_to_vec();
+    let ack = Ack {
+        subject: "foo".into(),
+        sequence: 9,
+    }
+    .encode_to_vec();
+    for _ in 0..1_000 {
+        request_now(&mut world, &mut engine, Service::Ping, &ping);
+        let input = Input::Ack {
+            ack_inbox: 1,
+            payload: &ack,
+        };
+        world.handle(&mut engine, NOW, input);
+        world.handle(&mut engine, NOW, Input::Settle);
+    }
+    assert_eq!((world.records.len(), engine.waiting_answers()), (records, waiting));
+    assert!(!engine.wants_settle(), "nothing is left to do");
+}
+
+/// §2.9: once the store has failed nobody is left without an answer, a request that waits for a start time included.
+#[test]
+fn a_failed_store_leaves_nobody_without_an_answer() {
+    let (mut world, mut engine) = start();
+    publish(&mut world, &mut engine);
+    world.quiesce(&mut engine, NOW);
+    world.slow_seeks = true;
+    let request = SubscriptionRequest {
+        client_id: "me".into(),
+        subject: "foo".into(),
+        inbox: "late".into(),
+        max_in_flight: 1,
+        ack_wait_in_secs: 30,
+        start_position: 2,
+        ..SubscriptionRequest::default()
+    };
+    request_now(&mut world, &mut engine, Service::Subscribe, &request.encode_to_vec());
+    publish(&mut world, &mut engine);
+    assert_eq!(world.seeks.len(), 1, "the start is being looked up");
+    world.outputs.clear();
+    world.handle(&mut engine, NOW, Input::Poisoned);
+    let refused = |output: &&Output| match output {
+        Output::Reply { payload, .. } => String::from_utf8_lossy(payload).contains("the store failed"),
+        _ => false,
+    };
+    assert_eq!(
+        world.outputs.iter().filter(refused).count(),
+        2,
+        "the publish and the subscribe"
+    );
+    // The answer to the seek comes too late for anybody.
+    world.outputs.clear();
+    world.answer(&mut engine, NOW);
+    assert!(world.outputs.is_empty());
 }
