@@ -371,7 +371,9 @@ impl Node {
                 Completion::Warning(text) if text.contains("cannot be read") => {
                     self.world.model().head_unreadable(now);
                 }
-                Completion::Warning(text) if text.contains("No space") => self.world.model().count("full disks"),
+                Completion::Warning(text) if text.contains("no room for new messages") => {
+                    self.world.model().count("full disks");
+                }
                 Completion::Warning(text) if text.contains("space for new") => {
                     self.world.model().count("disks with space again");
                 }
