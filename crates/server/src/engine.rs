@@ -1,7 +1,7 @@
 //! The engine threads: one owner of the streaming state at a time, fed by the broker and the store.
 //!
 //! One pass: take everything that waits, let the engine handle it, start the next commit, release what became durable,
-//! fire deadlines, settle, and hand what is to be sent to the broker in one go. Deadlines fire after the inputs that
+//! fire deadlines, end the pass, and hand what is to be sent to the broker in one go. Deadlines fire after the inputs that
 //! waited, so a stalled disk or a stopped process loses no client and redelivers nothing whose ack was waiting.
 
 mod arrivals;

@@ -85,12 +85,12 @@ impl Simulation {
             }
             let now = self.now;
             let node = self.node.as_mut().expect("the server runs");
-            node.input(now, Input::Settle);
+            node.input(now, Input::EndOfPass);
             node.submit();
             let worked = node.job();
             node.complete(now);
             node.checkpoint_step(now);
-            let busy = worked || node.has_backlog() || node.wants_settle();
+            let busy = worked || node.has_backlog() || node.wants_end_of_pass();
             self.carry()?;
             self.judge()?;
             // Heartbeats come and go for ever.

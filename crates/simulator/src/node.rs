@@ -326,7 +326,7 @@ impl Node {
         let durable = self.world.store.durable().0;
         self.world.model().begin(now, &input, durable);
         self.engine.handle(now, input, &mut self.world.effects());
-        let unrecorded = self.engine.wants_settle();
+        let unrecorded = self.engine.wants_end_of_pass();
         self.world.model().end(unrecorded);
     }
 
@@ -424,11 +424,11 @@ impl Node {
     /// Works until nothing is left to do; false when that does not come.
     pub fn come_to_rest(&mut self, now: Now) -> bool {
         // A jump of the clock is noticed at the next input.
-        self.input(now, Input::Settle);
+        self.input(now, Input::EndOfPass);
         for _ in 0..REST_STEPS_MAX {
             let mut busy = self.deadlines(now);
-            if self.engine.wants_settle() {
-                self.input(now, Input::Settle);
+            if self.engine.wants_end_of_pass() {
+                self.input(now, Input::EndOfPass);
                 busy = true;
             }
             self.submit();
@@ -442,8 +442,8 @@ impl Node {
     }
 
     /// Whether work is left over.
-    pub fn wants_settle(&self) -> bool {
-        self.engine.wants_settle()
+    pub fn wants_end_of_pass(&self) -> bool {
+        self.engine.wants_end_of_pass()
     }
 
     /// Whether anything appended is not durable.

@@ -172,7 +172,7 @@ impl Simulation {
             760..880 => self.with_node(|node, _| {
                 node.job();
             }),
-            880..930 => self.with_node(|node, now| node.input(now, Input::Settle)),
+            880..930 => self.with_node(|node, now| node.input(now, Input::EndOfPass)),
             930..960 => self.time_passes(),
             960..970 => self.with_node(Node::checkpoint_step),
             970..973 => self.with_node(|node, _| node.begin_checkpoint()),

@@ -229,7 +229,7 @@ impl Run {
                 });
             }
         }
-        self.input(Input::Settle);
+        self.input(Input::EndOfPass);
     }
 
     fn finish_pass(&mut self) {

@@ -215,8 +215,8 @@ impl Engine {
         self.timers.next()
     }
 
-    /// Whether work was left over, or something waits to be written down: [`Input::Settle`] is wanted soon.
-    pub fn wants_settle(&self) -> bool {
+    /// Whether work was left over, or something waits to be written down: [`Input::EndOfPass`] is wanted soon.
+    pub fn wants_end_of_pass(&self) -> bool {
         !self.work.is_empty()
             || self.congestion.has_drained()
             || !self.dirty.is_empty()
@@ -247,7 +247,7 @@ impl Engine {
             Input::BusUp => self.bus_is_up(now, effects),
             Input::BusDown => self.bus_up = false,
             Input::Tick => self.tick(now, effects),
-            Input::Settle => self.end_pass(now, effects),
+            Input::EndOfPass => self.end_pass(now, effects),
             Input::CheckpointStep => self.checkpoint_step(effects),
         }
     }

@@ -89,7 +89,7 @@ pub enum Input<'a> {
     Tick,
     /// The end of one pass over everything that waited: sent and acknowledged ranges are written down now, and bounded
     /// work that was left over continues.
-    Settle,
+    EndOfPass,
     /// Write the next slice of the running checkpoint.
     CheckpointStep,
 }

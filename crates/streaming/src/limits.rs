@@ -1,7 +1,7 @@
 //! The engine's bounds: every queue and every slice of work is bounded by one of these.
 
 /// Sends (and skipped messages, trims, moved entries) done in one call of `handle` before the rest waits for the next
-/// `Settle`: about a millisecond of work. Each of the three kinds of work there has as much of its own.
+/// `EndOfPass`: about a millisecond of work. Each of the three kinds of work there has as much of its own.
 pub(crate) const HANDLE_WORK_MAX: usize = 4096;
 
 /// Messages asked for in one read.

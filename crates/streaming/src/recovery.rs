@@ -118,7 +118,7 @@ impl Engine {
     }
 
     /// Ends recovery and begins service. Appends the server's fact when the store is new; work that follows from recovery
-    /// (re-sending, limits that were lowered) waits for [`Input::Settle`](crate::Input::Settle).
+    /// (re-sending, limits that were lowered) waits for [`Input::EndOfPass`](crate::Input::EndOfPass).
     ///
     /// # Errors
     /// When the store belongs to another cluster; nothing was appended then.

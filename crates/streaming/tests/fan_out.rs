@@ -83,8 +83,8 @@ fn limits_hold_while_deliveries_do_not_keep_up() {
     for _ in 0..PASSES {
         publish(&mut world, &mut engine, BATCH);
         world.sync(&mut engine, NOW);
-        world.handle(&mut engine, NOW, Input::Settle);
-        left_over += usize::from(engine.wants_settle());
+        world.handle(&mut engine, NOW, Input::EndOfPass);
+        left_over += usize::from(engine.wants_end_of_pass());
         let channel = engine.channel(b"foo", false).expect("the channel");
         assert!(channel.messages <= 100, "{} messages are kept", channel.messages);
         for output in world.outputs.drain(..) {
@@ -114,8 +114,8 @@ fn deliveries_are_recorded_while_others_wait() {
     publish(&mut world, &mut engine, 100);
     world.sync(&mut engine, NOW);
     let before = world.records.len();
-    world.handle(&mut engine, NOW, Input::Settle);
-    assert!(engine.wants_settle(), "deliveries are left over");
+    world.handle(&mut engine, NOW, Input::EndOfPass);
+    assert!(engine.wants_end_of_pass(), "deliveries are left over");
     let messages = world
         .outputs
         .iter()

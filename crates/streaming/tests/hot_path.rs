@@ -1,4 +1,4 @@
-//! The hot path: publish, commit, deliver, ack, settle. It allocates nothing per message (architecture, invariant 8).
+//! The hot path: publish, commit, deliver, ack, end of the pass. It allocates nothing per message (architecture, invariant 8).
 //!
 //! `cargo test --release --test hot_path -- --nocapture` prints what a message costs the engine alone.
 
@@ -163,7 +163,7 @@ impl Bench {
             self.now,
             Input::Durable(Position(self.world.store.appended)),
         );
-        self.world.handle(&mut self.engine, self.now, Input::Settle);
+        self.world.handle(&mut self.engine, self.now, Input::EndOfPass);
     }
 
     /// Passes of `batch` publishes, each acknowledged by `subscriptions` subscriptions.
@@ -203,7 +203,7 @@ impl Bench {
                 }
             }
             *sequence += batch;
-            self.world.handle(&mut self.engine, self.now, Input::Settle);
+            self.world.handle(&mut self.engine, self.now, Input::EndOfPass);
         }
     }
 }

@@ -169,8 +169,8 @@ fn no_call_works_for_long() {
     let mut sizes = Vec::new();
     let mut seen = messages(&world, "one").len();
     while seen < 100 {
-        assert!(engine.wants_settle(), "what is left over is announced");
-        world.handle(&mut engine, NOW, Input::Settle);
+        assert!(engine.wants_end_of_pass(), "what is left over is announced");
+        world.handle(&mut engine, NOW, Input::EndOfPass);
         let now_seen = messages(&world, "one").len();
         sizes.push(now_seen - seen);
         seen = now_seen;
@@ -210,7 +210,7 @@ fn acks_of_a_pass_are_one_fact() {
         );
     }
     assert_eq!(world.records.len(), before);
-    world.handle(&mut engine, NOW, Input::Settle);
+    world.handle(&mut engine, NOW, Input::EndOfPass);
     assert_eq!(world.records.len(), before + 1);
     let world::Record::Fact { body, urgency, .. } = &world.records[before] else {
         panic!("a fact")
@@ -362,8 +362,8 @@ fn a_group_without_members_loses_nothing_wherever_a_crash_cuts() {
             &close.encode_to_vec(),
         );
     }
-    while engine.wants_settle() {
-        world.handle(&mut engine, NOW, Input::Settle);
+    while engine.wants_end_of_pass() {
+        world.handle(&mut engine, NOW, Input::EndOfPass);
     }
     let later = Now {
         monotonic: NOW.monotonic + 40_000_000_000,
@@ -431,7 +431,7 @@ fn what_passes_a_stalled_disk_leaves_nothing_behind() {
     subscribe(&mut world, &mut engine, "one", 10);
     publish(&mut world, &mut engine);
     let waiting = engine.waiting_answers();
-    world.handle(&mut engine, NOW, Input::Settle);
+    world.handle(&mut engine, NOW, Input::EndOfPass);
     let records = world.records.len();
     let ping = Ping::default().encode_to_vec();
     let ack = Ack {
@@ -446,10 +446,10 @@ fn what_passes_a_stalled_disk_leaves_nothing_behind() {
             payload: &ack,
         };
         world.handle(&mut engine, NOW, input);
-        world.handle(&mut engine, NOW, Input::Settle);
+        world.handle(&mut engine, NOW, Input::EndOfPass);
     }
     assert_eq!((world.records.len(), engine.waiting_answers()), (records, waiting));
-    assert!(!engine.wants_settle(), "nothing is left to do");
+    assert!(!engine.wants_end_of_pass(), "nothing is left to do");
 }
 
 /// §2.9: once the store has failed nobody is left without an answer, a request that waits for a start time included.

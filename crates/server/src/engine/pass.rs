@@ -130,11 +130,11 @@ impl Pass {
         self.greet();
         self.deadlines();
         // Before the commit that ends the pass, so that acks ride it instead of waiting for the next.
-        self.input(Input::Settle);
+        self.input(Input::EndOfPass);
         self.commit();
         self.complete();
-        if self.engine.wants_settle() {
-            self.input(Input::Settle);
+        if self.engine.wants_end_of_pass() {
+            self.input(Input::EndOfPass);
         }
         self.checkpoint();
         self.lazy();
@@ -186,7 +186,7 @@ impl Pass {
     /// When the next pass is due although nothing comes in.
     pub(super) fn deadline(&mut self) -> Option<Instant> {
         let now = Instant::now();
-        let is_left_over = self.engine.wants_settle() || self.unfinished || !self.reads.is_empty();
+        let is_left_over = self.engine.wants_end_of_pass() || self.unfinished || !self.reads.is_empty();
         if is_left_over || self.checkpoint_running || self.may_go_on() {
             return Some(now);
         }
@@ -304,7 +304,7 @@ impl Pass {
     fn commit(&mut self) {
         if self.world.store.pressure().urgent {
             if self.world.store.durable() >= self.submitted {
-                self.input(Input::Settle);
+                self.input(Input::EndOfPass);
             }
             self.submit();
         }

@@ -246,7 +246,7 @@ impl Model {
                 self.members_change = true;
                 self.current = Current::Tick;
             }
-            Input::HeadKnown(_) | Input::Settle | Input::CheckpointStep => {}
+            Input::HeadKnown(_) | Input::EndOfPass | Input::CheckpointStep => {}
         }
     }
 

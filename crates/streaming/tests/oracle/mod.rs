@@ -199,7 +199,7 @@ impl Play {
                 self.world.durable += (waiting * share).div_ceil(4).min(waiting);
                 self.input(Input::Durable(Position(self.world.durable as u64)));
             }
-            Step::Settle => self.input(Input::Settle),
+            Step::EndOfPass => self.input(Input::EndOfPass),
             Step::Checkpoint => self.checkpoint_step(),
             Step::Cold { channel } => {
                 let _ = channel;
@@ -360,7 +360,7 @@ impl Play {
             .client(format!("client{client}").as_bytes(), false)
             .is_some()
         {
-            self.input(Input::Settle);
+            self.input(Input::EndOfPass);
         }
         while let Some(place) = self.subscriptions.iter().position(|known| known.client == client) {
             self.end(place, false);
@@ -426,10 +426,10 @@ impl Play {
         for _ in 0..100_000 {
             self.world.durable = self.world.records.len();
             self.input(Input::Durable(Position(self.world.durable as u64)));
-            self.input(Input::Settle);
+            self.input(Input::EndOfPass);
             let answered = self.world.answer(&mut self.engine, self.now);
             self.watch();
-            if !answered && !self.engine.wants_settle() && self.world.durable == self.world.records.len() {
+            if !answered && !self.engine.wants_end_of_pass() && self.world.durable == self.world.records.len() {
                 return;
             }
         }

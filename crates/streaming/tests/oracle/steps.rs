@@ -42,7 +42,7 @@ pub(crate) enum Step {
     Commit {
         share: usize,
     },
-    Settle,
+    EndOfPass,
     Checkpoint,
     Cold {
         channel: usize,
@@ -73,7 +73,7 @@ pub(crate) fn step(crashes: bool) -> impl Strategy<Value = Step> {
         1 => (0..CLIENTS).prop_map(|client| Step::Close { client }),
         4 => (1u64..3000).prop_map(|milliseconds| Step::Advance { milliseconds }),
         6 => share.clone().prop_map(|share| Step::Commit { share }),
-        4 => Just(Step::Settle),
+        4 => Just(Step::EndOfPass),
         4 => Just(Step::Checkpoint),
         1 => (0..CHANNELS).prop_map(|channel| Step::Cold { channel }),
         3 => Just(Step::Answer),

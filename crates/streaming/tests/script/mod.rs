@@ -160,7 +160,7 @@ impl Session {
             if !self.slow_disk {
                 self.world.sync(engine, self.now);
             }
-            self.world.handle(engine, self.now, Input::Settle);
+            self.world.handle(engine, self.now, Input::EndOfPass);
             if self.fail_reads {
                 // Nobody tells of a head that could not be read.
                 self.world.heads.clear();
@@ -189,7 +189,7 @@ impl Session {
             busy |= self.answer_probes();
             let engine = self.engine.as_ref().expect("the engine runs");
             let committed = self.slow_disk || self.world.durable == self.world.records.len();
-            if !busy && !engine.wants_settle() && committed {
+            if !busy && !engine.wants_end_of_pass() && committed {
                 return;
             }
         }

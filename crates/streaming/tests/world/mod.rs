@@ -304,7 +304,7 @@ impl World {
             .map_or(log.last + 1, |(sequence, _)| *sequence)
     }
 
-    /// Handles an input, then everything that follows from it: answers, commits, settles, until it is quiet.
+    /// Handles an input, then everything that follows from it: answers, commits, ends of passes, until it is quiet.
     pub fn run(&mut self, engine: &mut Engine, now: Now, input: Input<'_>) {
         self.handle(engine, now, input);
         self.quiesce(engine, now);
@@ -313,9 +313,9 @@ impl World {
     pub fn quiesce(&mut self, engine: &mut Engine, now: Now) {
         for _ in 0..100_000 {
             self.sync(engine, now);
-            self.handle(engine, now, Input::Settle);
+            self.handle(engine, now, Input::EndOfPass);
             let answered = self.answer(engine, now);
-            if !answered && !engine.wants_settle() && self.durable == self.records.len() {
+            if !answered && !engine.wants_end_of_pass() && self.durable == self.records.len() {
                 return;
             }
         }
