@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::stan::token;
@@ -80,8 +80,9 @@ impl Host {
     /// Takes note of a run that makes so many channels, unless the server says that it has no room for them.
     ///
     /// # Errors
-    /// When it has not: before anything was made.
+    /// When it has not, or cannot be reached: before anything was made.
     pub(crate) fn admit(&mut self, run: &str, channels: u64) -> Result<()> {
+        Connection::open(&self.address).with_context(|| format!("connect to {}", self.address))?;
         if let Some(room) = self.room() {
             let free = room.channels_max.saturating_sub(room.channels);
             if room.channels_max > 0 && channels > free {
@@ -202,6 +203,15 @@ fn told(address: &str, ours: Left, earlier: Left, room: Room) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_is_not_there_is_left_nothing() {
+        let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut host = Host::new(&unused.to_string(), "test-cluster");
+        let refused = host.admit("run", 3).unwrap_err();
+        assert!(refused.to_string().contains(&unused.to_string()), "{refused:#}");
+        assert_eq!(host.farewell(), None);
+    }
 
     #[test]
     fn what_is_left_is_told_with_what_becomes_of_it() {

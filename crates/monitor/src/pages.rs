@@ -87,8 +87,9 @@ const HEAD: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"u
     :root { color-scheme: light dark; }\n\
     body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }\n\
     h1 { margin-bottom: 0; } h2 { margin: 2rem 0 .5rem; font-size: 1.1rem; }\n\
-    dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .35rem 1.5rem; margin: 0; }\n\
-    dd { margin: 0; } .state { font-weight: bold; }\n\
+    dl { display: grid; grid-template-columns: 10rem minmax(0, 1fr); gap: .35rem 1.5rem; margin: 0; }\n\
+    dd { margin: 0; overflow-wrap: anywhere; } .state { font-weight: bold; }\n\
+    @media (max-width: 32rem) { dl { display: block; } dt { margin-top: .6rem; opacity: .8; } }\n\
     </style></head>\n<body>\n<h1>Seaway</h1>\n";
 
 /// `/`; links to the broker's endpoints go to `base_path`.

@@ -16,7 +16,7 @@ table { border-collapse: collapse; margin: .7em 0; font-variant-numeric: tabular
 td, th { padding: .15em 1em .15em 0; text-align: left; font-weight: normal; }
 td.n, th.n { text-align: right; white-space: nowrap; } th { color: #666; }
 .run { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0 2em; align-items: start; }
-@media (max-width: 1100px) { .run { display: block; } }
+@media (max-width: 1100px) { .run { display: block; } table { display: block; overflow-x: auto; } }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 1em; }
 svg { width: 100%; background: #fafafa; border: 1px solid #ddd; font: 12px system-ui, sans-serif; }
 svg polyline { fill: none; stroke-width: 2; } svg text { fill: #444; } svg text.title { font-size: 14px; fill: #222; }
@@ -28,7 +28,8 @@ svg .grid { stroke: #e2e2e2; } svg .axis { stroke: #888; }
 pub(super) fn page(report: &Report) -> String {
     let machine = &report.machine;
     let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>seaway bench</title>\n\
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>seaway bench</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n<h1>seaway bench</h1>\n\
          <p><code>seaway bench {}</code></p>\n\
          <p>{} cores, {}, {} of memory, kernel {}, clock {}; version {}</p>\n",
