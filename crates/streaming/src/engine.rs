@@ -1,6 +1,25 @@
 //! The engine: its state, and the one entry through which everything reaches it.
 //!
-//! The other modules of this crate are its organs; each holds the methods that decide one thing.
+//! The modules below this one are its organs; each holds the methods that decide one thing. What the engine holds are closed types
+//! of other rooms: an organ sees their faces, and nothing below them.
+
+mod acks;
+mod checkpoint;
+mod clients;
+mod delivery;
+mod groups;
+mod inactivity;
+mod leave;
+mod monitoring;
+mod partition;
+mod pass;
+mod persist;
+mod publish;
+mod recovery;
+mod redelivery;
+mod retention;
+mod subscribe;
+mod why;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -9,51 +28,51 @@ use foldhash::fast::FixedState;
 use seaway_stan_protocol::Subjects;
 use slab::Slab;
 
-use crate::congestion::Congestion;
-use crate::dirty::DirtyList;
+pub use self::recovery::{StartError, StartSummary};
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::input::{ChannelId, Input, ProbeId, Service, Ticket};
-use crate::keys::{ChannelKey, ClientKey, CursorKey, SubscriptionKey};
 use crate::limits_table::LimitsTable;
 use crate::options::Options;
 use crate::records::{Need, Position, Urgency};
+use crate::registry::keys::{ChannelKey, ClientKey, CursorKey, SubscriptionKey};
 use crate::replay::Recovered;
-use crate::replies::ReplyQueue;
 use crate::state::{Channel, CheckpointProgress, Client, Group, Leave, Subscription, WaitingSubscribe};
 use crate::time::Now;
-use crate::timers::{Timer, Timers};
-use crate::unregistered::Unregistered;
-use crate::wall_clock::WallClock;
-use crate::work::WorkQueue;
+use crate::time::wall_clock::WallClock;
+use crate::waiting::congestion::Congestion;
+use crate::waiting::dirty::DirtyList;
+use crate::waiting::replies::ReplyQueue;
+use crate::waiting::timers::{Timer, Timers};
+use crate::waiting::unregistered::Unregistered;
+use crate::waiting::work::WorkQueue;
 
 /// What a refusal after the failure of the store says.
-pub(crate) const POISONED: &str =
-    "the store failed and takes nothing more; the outcome of what waited for it is unknown";
+const POISONED: &str = "the store failed and takes nothing more; the outcome of what waited for it is unknown";
 
 /// Who asked a client to show that it is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Probe {
+enum Probe {
     Heartbeat(ClientKey),
     DuplicateCheck(ClientKey),
 }
 
 /// Counters for monitoring: what passed since the start, and running sums over all channels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    pub(crate) in_messages: u64,
-    pub(crate) in_bytes: u64,
-    pub(crate) out_messages: u64,
-    pub(crate) out_bytes: u64,
+struct Totals {
+    in_messages: u64,
+    in_bytes: u64,
+    out_messages: u64,
+    out_bytes: u64,
     /// Live messages.
-    pub(crate) messages: u64,
+    messages: u64,
     /// Bytes of their bodies.
-    pub(crate) bytes: u64,
+    bytes: u64,
     /// Stored subscription records.
-    pub(crate) records: usize,
-    pub(crate) redelivered: u64,
-    pub(crate) heartbeats_failed: u64,
-    pub(crate) clients_lost: u64,
+    records: usize,
+    redelivered: u64,
+    heartbeats_failed: u64,
+    clients_lost: u64,
 }
 
 /// The streaming engine; see the crate's documentation.
@@ -62,71 +81,71 @@ pub(crate) struct Totals {
 /// [`Engine::start`], then [`Engine::handle`] for ever.
 #[derive(Debug)]
 pub struct Engine {
-    pub(crate) options: Options,
-    pub(crate) subjects: Subjects,
-    pub(crate) inbox_prefix: String,
+    options: Options,
+    subjects: Subjects,
+    inbox_prefix: String,
 
-    pub(crate) clients: Slab<Client>,
-    pub(crate) client_names: BTreeMap<Bytes, ClientKey>,
+    clients: Slab<Client>,
+    client_names: BTreeMap<Bytes, ClientKey>,
     /// Looked up, never walked.
-    pub(crate) conn_ids: HashMap<Bytes, ClientKey, FixedState>,
-    pub(crate) channels: Slab<Channel>,
+    conn_ids: HashMap<Bytes, ClientKey, FixedState>,
+    channels: Slab<Channel>,
     /// By the hash of the name: a short way to most of them. Where two names have one hash it leads to one of them, and
     /// `channel_order` to both. Looked up, never walked.
-    pub(crate) channel_hashes: HashMap<u64, ChannelKey, FixedState>,
+    channel_hashes: HashMap<u64, ChannelKey, FixedState>,
     /// By name without case: what makes names unique. Looked up, never walked.
-    pub(crate) channel_folds: HashMap<Bytes, ChannelKey, FixedState>,
+    channel_folds: HashMap<Bytes, ChannelKey, FixedState>,
     /// By name: what decides, and the order of monitoring pages.
-    pub(crate) channel_order: BTreeMap<Bytes, ChannelKey>,
-    pub(crate) channel_ids: BTreeMap<ChannelId, ChannelKey>,
-    pub(crate) subscriptions: Slab<Subscription>,
-    pub(crate) subscription_numbers: BTreeMap<u64, SubscriptionKey>,
+    channel_order: BTreeMap<Bytes, ChannelKey>,
+    channel_ids: BTreeMap<ChannelId, ChannelKey>,
+    subscriptions: Slab<Subscription>,
+    subscription_numbers: BTreeMap<u64, SubscriptionKey>,
     /// Looked up, never walked.
-    pub(crate) ack_inboxes: HashMap<u64, SubscriptionKey, FixedState>,
-    pub(crate) groups: Slab<Group>,
+    ack_inboxes: HashMap<u64, SubscriptionKey, FixedState>,
+    groups: Slab<Group>,
 
-    pub(crate) probes: BTreeMap<ProbeId, Probe>,
+    probes: BTreeMap<ProbeId, Probe>,
     /// Who waits for which read.
-    pub(crate) reads: BTreeMap<Ticket, CursorKey>,
-    pub(crate) seeks: BTreeMap<Ticket, WaitingSubscribe>,
-    pub(crate) congestion: Congestion,
-    pub(crate) bus_up: bool,
+    reads: BTreeMap<Ticket, CursorKey>,
+    seeks: BTreeMap<Ticket, WaitingSubscribe>,
+    congestion: Congestion,
+    bus_up: bool,
 
     /// In partitioning mode, requests that overtook their client's connect.
-    pub(crate) unregistered: Unregistered,
-    pub(crate) timers: Timers,
-    pub(crate) replies: ReplyQueue,
-    pub(crate) appended: Position,
-    pub(crate) durable: Position,
-    pub(crate) poisoned: bool,
+    unregistered: Unregistered,
+    timers: Timers,
+    replies: ReplyQueue,
+    appended: Position,
+    durable: Position,
+    poisoned: bool,
 
-    pub(crate) work: WorkQueue,
+    work: WorkQueue,
     /// Subscriptions with something to write down.
-    pub(crate) dirty: DirtyList,
+    dirty: DirtyList,
     /// Channels whose limits are to be looked at.
-    pub(crate) retention: VecDeque<(ChannelKey, ChannelId)>,
+    retention: VecDeque<(ChannelKey, ChannelId)>,
     /// Where the look at the ages of all channels goes on, after the wall clock was set.
-    pub(crate) ages_from: Option<ChannelId>,
-    pub(crate) wall_clock: WallClock,
+    ages_from: Option<ChannelId>,
+    wall_clock: WallClock,
     /// Wall clock less monotonic clock, as of the last look at all ages.
-    pub(crate) clock_offset: i64,
+    clock_offset: i64,
     /// Channels with new durable messages.
-    pub(crate) touched: Vec<ChannelKey>,
+    touched: Vec<ChannelKey>,
     /// What this call may still do.
-    pub(crate) budget: usize,
+    budget: usize,
 
-    pub(crate) next_channel: u64,
-    pub(crate) next_subscription: u64,
-    pub(crate) next_ack_inbox: u64,
+    next_channel: u64,
+    next_subscription: u64,
+    next_ack_inbox: u64,
     /// For clients, groups, probes and tickets: numbers that live as long as the process.
-    pub(crate) next_number: u64,
+    next_number: u64,
 
-    pub(crate) totals: Totals,
-    pub(crate) checkpoint: Option<CheckpointProgress>,
-    pub(crate) recovered: Option<Box<Recovered>>,
-    pub(crate) scratch: Vec<u8>,
-    pub(crate) scratch_tail: Vec<u8>,
-    pub(crate) progress: crate::facts::ProgressFact,
+    totals: Totals,
+    checkpoint: Option<CheckpointProgress>,
+    recovered: Option<Box<Recovered>>,
+    scratch: Vec<u8>,
+    scratch_tail: Vec<u8>,
+    progress: crate::facts::ProgressFact,
 }
 
 impl Engine {
@@ -290,14 +309,14 @@ impl Engine {
     }
 
     /// A number that is unique in the process lifetime.
-    pub(crate) fn number(&mut self) -> u64 {
+    fn number(&mut self) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         number
     }
 
     /// Spends one unit of this call's work; false when there is none left.
-    pub(crate) fn spend(&mut self) -> bool {
+    fn spend(&mut self) -> bool {
         if self.budget == 0 {
             return false;
         }
@@ -306,7 +325,7 @@ impl Engine {
     }
 
     /// Whether an append would be taken.
-    pub(crate) fn admit(&self, need: Need, bytes: usize, effects: &mut Effects<'_>) -> Result<(), String> {
+    fn admit(&self, need: Need, bytes: usize, effects: &mut Effects<'_>) -> Result<(), String> {
         if self.poisoned {
             return Err(POISONED.to_owned());
         }
@@ -327,13 +346,7 @@ impl Engine {
     }
 
     /// Appends a fact.
-    pub(crate) fn fact(
-        &mut self,
-        kind: u8,
-        fact: &impl prost::Message,
-        urgency: Urgency,
-        effects: &mut Effects<'_>,
-    ) -> Position {
+    fn fact(&mut self, kind: u8, fact: &impl prost::Message, urgency: Urgency, effects: &mut Effects<'_>) -> Position {
         self.scratch.clear();
         fact.encode_raw(&mut self.scratch);
         self.appended = effects.records.append_fact(kind, &self.scratch, urgency);
@@ -341,21 +354,21 @@ impl Engine {
     }
 
     /// Answers at once: nothing was changed that could be lost.
-    pub(crate) fn answer(&self, reply: &[u8], response: &impl prost::Message, effects: &mut Effects<'_>) {
+    fn answer(&self, reply: &[u8], response: &impl prost::Message, effects: &mut Effects<'_>) {
         if !reply.is_empty() {
             effects.reply(Position(0), reply, &response.encode_to_vec());
         }
     }
 
     /// A debug line.
-    pub(crate) fn debug(&self, event: Event<'_>, effects: &mut Effects<'_>) {
+    fn debug(&self, event: Event<'_>, effects: &mut Effects<'_>) {
         if self.options.debug {
             effects.event(event);
         }
     }
 
     /// A trace line.
-    pub(crate) fn trace(&self, event: Event<'_>, effects: &mut Effects<'_>) {
+    fn trace(&self, event: Event<'_>, effects: &mut Effects<'_>) {
         if self.options.trace {
             effects.event(event);
         }

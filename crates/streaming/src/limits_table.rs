@@ -11,36 +11,7 @@ use std::fmt;
 
 use seaway_stan_protocol::{quote, validate};
 
-use crate::options::Limits;
-
-/// What one entry sets itself. `None` inherits, `Some(0)` is unlimited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ChannelLimits {
-    /// Subscription records.
-    pub max_subscriptions: Option<usize>,
-    /// Messages.
-    pub max_messages: Option<u64>,
-    /// Bytes, counted as §6.1 says.
-    pub max_bytes: Option<u64>,
-    /// Nanoseconds after which a message is removed.
-    pub max_age_ns: Option<u64>,
-    /// Nanoseconds without activity after which the channel is deleted.
-    pub max_inactivity_ns: Option<u64>,
-}
-
-impl ChannelLimits {
-    /// The limits of whoever inherits from `parent` and sets these.
-    fn over(&self, parent: Limits) -> Limits {
-        Limits {
-            max_channels: parent.max_channels,
-            max_subscriptions: self.max_subscriptions.unwrap_or(parent.max_subscriptions),
-            max_messages: self.max_messages.unwrap_or(parent.max_messages),
-            max_bytes: self.max_bytes.unwrap_or(parent.max_bytes),
-            max_age_ns: self.max_age_ns.unwrap_or(parent.max_age_ns),
-            max_inactivity_ns: self.max_inactivity_ns.unwrap_or(parent.max_inactivity_ns),
-        }
-    }
-}
+use crate::channel_limits::{ChannelLimits, Limits};
 
 /// One configured entry with what it inherited.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,24 +1,8 @@
 //! What an operator decides about the engine.
 
+use crate::channel_limits::Limits;
 use crate::limits::{CHECKPOINT_FACTS_MAX, HANDLE_WORK_MAX, RUNS_PER_FACT_MAX};
 use crate::limits_table::LimitsTable;
-
-/// Limits per channel and on channels (`streaming-protocol.md` §6.1); 0 means unlimited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Limits {
-    /// Channels that may exist at once.
-    pub max_channels: usize,
-    /// Subscription records per channel: plain, durable (offline too), every queue member, a group's shadow.
-    pub max_subscriptions: usize,
-    /// Messages per channel.
-    pub max_messages: u64,
-    /// Bytes per channel, counted as §6.1 says.
-    pub max_bytes: u64,
-    /// Nanoseconds after which a message is removed.
-    pub max_age_ns: u64,
-    /// Nanoseconds without activity after which a channel is deleted.
-    pub max_inactivity_ns: u64,
-}
 
 /// How much is done at a time; the defaults suit servers, tests use small ones to meet every boundary. All at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::facts::{
     ProgressFact, SERVER, SUBSCRIPTION, SUBSCRIPTION_REMOVED, ServerFact, SubscriptionFact, SubscriptionRemovedFact,
     decode_runs,
 };
-use crate::pending::Pending;
+use crate::position::pending::Pending;
 
 /// Longest run of sequences in one fact: MaxInflight is an int32.
 const RUN_LENGTH_MAX: u64 = i32::MAX as u64;

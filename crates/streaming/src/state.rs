@@ -8,18 +8,18 @@ use std::ops::Bound;
 use bytes::Bytes;
 use seaway_stan_protocol::messages::SubscriptionRequest;
 
-use crate::congestion::Pause;
-use crate::cursor::Cursor;
-use crate::deadlines::Deadlines;
-use crate::dirty::DirtyPlace;
 use crate::input::{ChannelId, ProbeId};
-use crate::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
 use crate::limits_table::LimitsKey;
-use crate::members::{MemberPlace, Members, Standing};
-use crate::offers::Offers;
-use crate::pending::Pending;
-use crate::roster::Roster;
+use crate::position::cursor::Cursor;
+use crate::position::deadlines::Deadlines;
+use crate::position::pending::Pending;
+use crate::registry::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
+use crate::registry::members::{MemberPlace, Members, Standing};
+use crate::registry::roster::Roster;
 use crate::time::{Now, Timestamp};
+use crate::waiting::congestion::Pause;
+use crate::waiting::dirty::DirtyPlace;
+use crate::waiting::offers::Offers;
 
 /// A registered client (`streaming-protocol.md` §1, §2.7).
 #[derive(Debug)]

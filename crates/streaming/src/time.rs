@@ -1,5 +1,7 @@
 //! Time as the engine sees it: always an input, never read from a clock.
 
+pub(crate) mod wall_clock;
+
 /// Nanoseconds since the Unix epoch, as clients see them in messages. May be set back by an operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);

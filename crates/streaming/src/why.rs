@@ -4,11 +4,6 @@
 //! operator should look at them, and puts the first into sentences. It decides nothing that delivery decides: each verdict
 //! names the condition at which delivery stops. What an answer may cost is bounded by the constants in `limits`.
 
-mod assess;
-mod nearest;
-mod report;
-mod words;
-
 use crate::time::Timestamp;
 
 /// What is asked: a channel, and which of its subscriptions. What is `None` selects nothing away.

@@ -1,0 +1,68 @@
+//! Acknowledgements from subscribers (`streaming-protocol.md` §5.4, §5.6).
+
+use seaway_stan_protocol::AckView;
+
+use super::Engine;
+use crate::effects::Effects;
+use crate::event::Event;
+use crate::registry::keys::SubscriptionKey;
+use crate::state::Phase;
+use crate::time::Now;
+
+impl Engine {
+    /// An ack for an unknown inbox, or of a message that is not pending, is harmless.
+    pub(super) fn ack(&mut self, now: Now, ack_inbox: u64, payload: &[u8], effects: &mut Effects<'_>) {
+        let Ok(ack) = AckView::decode(payload) else { return };
+        let Some(&key) = self.ack_inboxes.get(&ack_inbox) else {
+            return self.report_unknown_channel(ack, effects);
+        };
+        let subscription = &self.subscriptions[key.0];
+        let channel = &self.channels[subscription.channel.0];
+        if ack.subject != &channel.name[..] {
+            return self.report_unknown_channel(ack, effects);
+        }
+        if self.options.trace {
+            effects.event(Event::Ack {
+                number: subscription.number,
+                channel: ack.subject,
+                sequence: ack.sequence,
+            });
+        }
+        let Some(holder) = self.holder(key, ack.sequence) else {
+            return;
+        };
+        let subscription = &mut self.subscriptions[holder.0];
+        let was_stalled = subscription.is_stalled();
+        subscription.pending.remove(ack.sequence);
+        let freed = was_stalled && !subscription.is_stalled();
+        let (group, phase) = (subscription.group, subscription.phase);
+        self.update_standing(holder);
+        self.end_resend_if_idle(holder);
+        self.note_dirty(holder, effects, |dirty| dirty.acked.push(ack.sequence));
+        match group {
+            _ if phase == Phase::Departing => self.queue_cursor(holder.into()),
+            Some(group) if freed => self.advance(now, group.into(), None, effects),
+            None if freed => self.advance(now, holder.into(), None, effects),
+            _ => {}
+        }
+    }
+
+    /// Who holds the message: the subscription itself, or the member of its group to which it was moved.
+    fn holder(&self, key: SubscriptionKey, sequence: u64) -> Option<SubscriptionKey> {
+        let holds = |key: &SubscriptionKey| self.subscriptions[key.0].pending.contains(sequence);
+        if holds(&key) {
+            return Some(key);
+        }
+        let group = &self.groups[self.subscriptions[key.0].group?.0];
+        group.members.iter().chain(group.departing.iter().copied()).find(holds)
+    }
+
+    fn report_unknown_channel(&self, ack: AckView<'_>, effects: &mut Effects<'_>) {
+        if self.find_channel(ack.subject).is_none() {
+            effects.event(Event::AckForUnknownChannel {
+                channel: ack.subject,
+                sequence: ack.sequence,
+            });
+        }
+    }
+}

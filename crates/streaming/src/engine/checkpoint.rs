@@ -1,0 +1,138 @@
+//! Checkpoints: the whole state as facts, written in slices beside running traffic.
+//!
+//! The store replays a checkpoint first and then everything appended since its *begin*. Each entity is written as it is when
+//! its slice comes; what happened to it since the begin is replayed over that. This ends in the right state because facts
+//! are absolute, cursors never go back, and for every (subscription, sequence) the last fact that names it decides. It
+//! also needs that nothing is in a slice, or missing from one, because of a change that is not on record: so what happened to a
+//! subscription, or to its group, is written down before each of its facts.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::Engine;
+use crate::effects::Effects;
+use crate::facts::{CHANNEL, CLIENT, ChannelFact, ClientFact, PROGRESS, ProgressFact, SERVER, SUBSCRIPTION, push_run};
+use crate::state::{CheckpointProgress, Deletion};
+
+impl Engine {
+    /// Gives up a checkpoint that was begun; the next [`Input::CheckpointStep`](crate::Input::CheckpointStep) begins anew.
+    pub fn abandon_checkpoint(&mut self) {
+        self.checkpoint = None;
+    }
+
+    /// Whether a checkpoint was begun and lacks facts.
+    pub fn is_checkpointing(&self) -> bool {
+        self.checkpoint.is_some()
+    }
+
+    pub(super) fn checkpoint_step(&mut self, effects: &mut Effects<'_>) {
+        let mut room = self.options.slices.facts.max(1);
+        let mut cursor = match self.checkpoint.take() {
+            Some(cursor) => cursor,
+            None => {
+                emit(effects, SERVER, &self.server_fact());
+                room -= 1;
+                CheckpointProgress::Clients(Bound::Unbounded)
+            }
+        };
+        while room > 0 {
+            let next = match cursor {
+                CheckpointProgress::Clients(after) => self.checkpoint_client(after, effects),
+                CheckpointProgress::Channels(from) => self.checkpoint_channel(from, effects),
+                CheckpointProgress::Subscriptions(from, pending) => {
+                    match self.checkpoint_subscription(from, pending, effects) {
+                        Some(next) => next,
+                        None => return effects.records.finish_checkpoint(),
+                    }
+                }
+            };
+            cursor = next;
+            room -= 1;
+        }
+        self.checkpoint = Some(cursor);
+    }
+
+    fn checkpoint_client(&self, after: Bound<Bytes>, effects: &mut Effects<'_>) -> CheckpointProgress {
+        let Some((name, key)) = self.client_names.range((after, Bound::Unbounded)).next() else {
+            return CheckpointProgress::Channels(0);
+        };
+        let client = &self.clients[key.0];
+        let fact = ClientFact {
+            name: client.name.clone(),
+            heartbeat_inbox: client.heartbeat_inbox.clone(),
+            conn_id: client.conn_id.clone(),
+            protocol: client.protocol,
+            ping_interval: client.ping_interval,
+            ping_max_out: client.ping_max_out,
+        };
+        emit(effects, CLIENT, &fact);
+        CheckpointProgress::Clients(Bound::Excluded(name.clone()))
+    }
+
+    fn checkpoint_channel(&self, from: u64, effects: &mut Effects<'_>) -> CheckpointProgress {
+        let Some((id, key)) = self.channel_ids.range(crate::input::ChannelId(from)..).next() else {
+            return CheckpointProgress::Subscriptions(0, None);
+        };
+        let channel = &self.channels[key.0];
+        if channel.deletion != Deletion::None {
+            // Its deletion is on record already: the checkpoint must not bring it back.
+            return CheckpointProgress::Channels(id.0 + 1);
+        }
+        let fact = ChannelFact {
+            id: id.0,
+            name: channel.name.clone(),
+            first: channel.first,
+            last: channel.last,
+            last_timestamp: channel.last_timestamp,
+        };
+        emit(effects, CHANNEL, &fact);
+        CheckpointProgress::Channels(id.0 + 1)
+    }
+
+    fn checkpoint_subscription(
+        &mut self,
+        from: u64,
+        pending_from: Option<u64>,
+        effects: &mut Effects<'_>,
+    ) -> Option<CheckpointProgress> {
+        let (&number, &key) = self.subscription_numbers.range(from..).next()?;
+        if self.channels[self.subscriptions[key.0].channel.0].deletion != Deletion::None {
+            return Some(CheckpointProgress::Subscriptions(number + 1, None));
+        }
+        self.persist_subscription(key, effects);
+        // The one that was begun may have gone meanwhile.
+        let pending_from = match pending_from.filter(|_| number == from) {
+            Some(pending_from) => pending_from,
+            None => {
+                emit(effects, SUBSCRIPTION, &self.subscription_fact(key));
+                return Some(CheckpointProgress::Subscriptions(number, Some(0)));
+            }
+        };
+        let subscription = &self.subscriptions[key.0];
+        let (mut sent, mut end) = (Vec::new(), 0);
+        for run in subscription
+            .pending
+            .runs_from(pending_from)
+            .take(self.options.slices.runs.max(1))
+        {
+            push_run(&mut sent, &mut end, run);
+        }
+        if sent.is_empty() {
+            return Some(CheckpointProgress::Subscriptions(number + 1, None));
+        }
+        let fact = ProgressFact {
+            number,
+            last_sent: subscription.cursor.last_sent(),
+            sent,
+            ..ProgressFact::default()
+        };
+        emit(effects, PROGRESS, &fact);
+        Some(CheckpointProgress::Subscriptions(number, Some(end + 1)))
+    }
+}
+
+fn emit(effects: &mut Effects<'_>, kind: u8, fact: &impl Message) {
+    effects.records.checkpoint_fact(kind, &fact.encode_to_vec());
+}

@@ -1,0 +1,450 @@
+//! First deliveries (`streaming-protocol.md` §5.3), and what all deliveries share: sending, cold reads, congestion.
+//!
+//! A cursor is moved along by [`Engine::advance`]: what its subscription has to be sent again first, then what is new. It
+//! stops when it waits for something (a read, an ack, a drained destination, the bus) and whatever ends that wait calls it
+//! again.
+
+use super::Engine;
+use crate::bus::{Delivery, Destination};
+use crate::effects::{Delivered, Effects, Source};
+use crate::event::Event;
+use crate::input::{StoredMessage, Ticket};
+use crate::limits::{READ_BYTES_MAX, READ_MESSAGES_MAX, READ_RETRY_NS};
+use crate::position::cursor::{Cursor, Reading};
+use crate::records::ReadRequest;
+use crate::registry::keys::{ChannelKey, CursorKey, SubscriptionKey};
+use crate::state::{Phase, Resend};
+use crate::time::Now;
+use crate::waiting::congestion::Pause;
+use crate::waiting::offers::Turn;
+use crate::waiting::timers::Timer;
+use crate::waiting::work::Work;
+
+/// An answered read: what there is of `from..=to`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Batch<'a> {
+    messages: &'a [StoredMessage<'a>],
+    from: u64,
+    to: u64,
+}
+
+impl<'a> Batch<'a> {
+    fn new(reading: Reading, messages: &'a [StoredMessage<'a>]) -> Batch<'a> {
+        // A short answer says nothing about what comes after its last message, an empty one says it all.
+        let to = messages.last().map_or(reading.to, |last| last.sequence);
+        Batch {
+            messages,
+            from: reading.from,
+            to,
+        }
+    }
+
+    /// `None`: the read does not cover it. `Some(None)`: it does not exist.
+    pub(super) fn lookup(&self, sequence: u64) -> Option<Option<&StoredMessage<'a>>> {
+        if sequence < self.from || sequence > self.to {
+            return None;
+        }
+        Some(
+            self.messages
+                .binary_search_by_key(&sequence, |message| message.sequence)
+                .ok()
+                .map(|at| &self.messages[at]),
+        )
+    }
+}
+
+/// What became of an attempt to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    Sent,
+    /// Nothing was sent, and the subscription is paused.
+    Congested,
+    Cold,
+    Missing,
+    Unreachable,
+}
+
+/// Whether a step went to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Done,
+    /// It waits, or continues later; whatever ends that comes back.
+    Waiting,
+}
+
+impl Engine {
+    /// Offers new durable messages to everyone on the channel: plain subscriptions first, then queue groups (§5.3). When that
+    /// was not finished for earlier ones it goes on where it was, so that everyone has a turn.
+    pub(super) fn offer(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
+        self.channels[key.0].offers.begin();
+        self.continue_offer(now, key, effects);
+    }
+
+    /// Goes on with offering what is new, as far as this call may.
+    pub(super) fn continue_offer(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
+        loop {
+            let channel = &mut self.channels[key.0];
+            let next = match channel.offers.next() {
+                Some(Turn::Plain(from)) => match channel.plain.at_or_after(from) {
+                    Some((number, subscription)) => Some((Turn::Plain(number + 1), subscription.into())),
+                    None => {
+                        channel.offers.go_on(Turn::Group(0));
+                        continue;
+                    }
+                },
+                Some(Turn::Group(from)) => {
+                    let group = channel.groups.range(from..).next();
+                    group.map(|(number, &group)| (Turn::Group(number + 1), group.into()))
+                }
+                None => return,
+            };
+            let Some((turn, cursor)) = next else {
+                self.channels[key.0].offers.end_round();
+                continue;
+            };
+            if !self.spend() {
+                let channel = &mut self.channels[key.0];
+                if channel.offers.enqueue() {
+                    self.work.push(Work::Offer(key, channel.id));
+                }
+                return;
+            }
+            self.channels[key.0].offers.go_on(turn);
+            self.advance(now, cursor, None, effects);
+        }
+    }
+
+    /// Moves a cursor along as far as it goes.
+    pub(super) fn advance(&mut self, now: Now, key: CursorKey, batch: Option<&Batch<'_>>, effects: &mut Effects<'_>) {
+        if self.cursor(key).is_waiting() {
+            return;
+        }
+        if let CursorKey::Subscription(subscription) = key {
+            if self.send_again(now, subscription, batch, effects) == Progress::Waiting {
+                return;
+            }
+            if let Some(group) = self.subscriptions[subscription.0].group {
+                let subscription_state = &self.subscriptions[subscription.0];
+                if subscription_state.phase == Phase::Departing && subscription_state.pending.is_empty() {
+                    self.finish_departing(subscription, effects);
+                }
+                // New messages are the group's matter; it may have waited for this member.
+                return self.queue_cursor(group.into());
+            }
+        }
+        self.send_new(now, key, batch, effects);
+    }
+
+    /// Sends what a subscription has to be sent again.
+    fn send_again(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        batch: Option<&Batch<'_>>,
+        effects: &mut Effects<'_>,
+    ) -> Progress {
+        let subscription = &self.subscriptions[key.0];
+        if matches!(subscription.phase, Phase::Unconfirmed | Phase::Offline) {
+            return Progress::Waiting;
+        }
+        if subscription.resend != Resend::Nothing && self.resend_pass(now, key, batch, effects) == Progress::Waiting {
+            return Progress::Waiting;
+        }
+        if self.subscriptions[key.0].due {
+            return self.redelivery_pass(now, key, batch, effects);
+        }
+        Progress::Done
+    }
+
+    /// Sends new messages while somebody can take one: the subscription, or a member of the group.
+    fn send_new(&mut self, now: Now, key: CursorKey, batch: Option<&Batch<'_>>, effects: &mut Effects<'_>) {
+        loop {
+            let (first, last) = {
+                let channel = &self.channels[self.channel_of(key).0];
+                (channel.first, channel.durable_last)
+            };
+            let next = self.cursor(key).next(first);
+            if next > last {
+                return self.cursor_mut(key).has_caught_up();
+            }
+            let Some(receiver) = self.receiver(key) else { return };
+            if !self.spend() {
+                return self.queue_cursor(key);
+            }
+            match self.send(now, receiver, next, 0, batch, effects) {
+                Attempt::Sent => {
+                    self.record_first(now, receiver, next, effects);
+                    if let CursorKey::Group(_) = key {
+                        self.cursor_mut(key).advance(next);
+                        self.rotate(receiver);
+                    }
+                }
+                // Another member may have room.
+                Attempt::Congested => {}
+                Attempt::Missing => {
+                    self.cursor_mut(key).advance(next);
+                    if let CursorKey::Subscription(key) = key {
+                        self.mark_cursor(key);
+                    }
+                }
+                Attempt::Cold => {
+                    let to = last.min(next.saturating_add(self.room(key).saturating_sub(1)));
+                    self.cursor_mut(key).falls_behind(now.monotonic, next);
+                    return self.read(key, next, to, effects);
+                }
+                Attempt::Unreachable => return self.strand_cursor(key),
+            }
+        }
+    }
+
+    /// Who takes the next new message; none when nobody can.
+    fn receiver(&self, key: CursorKey) -> Option<SubscriptionKey> {
+        match key {
+            CursorKey::Subscription(key) => {
+                let subscription = &self.subscriptions[key.0];
+                (!subscription.is_stalled() && subscription.paused.is_none()).then_some(key)
+            }
+            CursorKey::Group(key) => self.groups[key.0].members.choose_for_new(),
+        }
+    }
+
+    /// How many new messages can be taken now.
+    fn room(&self, key: CursorKey) -> u64 {
+        match key {
+            CursorKey::Subscription(key) => self.subscriptions[key.0].room(),
+            CursorKey::Group(key) => self.groups[key.0].members.room(),
+        }
+    }
+
+    pub(super) fn cursor(&self, key: CursorKey) -> &Cursor {
+        match key {
+            CursorKey::Subscription(key) => &self.subscriptions[key.0].cursor,
+            CursorKey::Group(key) => &self.groups[key.0].cursor,
+        }
+    }
+
+    pub(super) fn cursor_mut(&mut self, key: CursorKey) -> &mut Cursor {
+        match key {
+            CursorKey::Subscription(key) => &mut self.subscriptions[key.0].cursor,
+            CursorKey::Group(key) => &mut self.groups[key.0].cursor,
+        }
+    }
+
+    fn channel_of(&self, key: CursorKey) -> ChannelKey {
+        match key {
+            CursorKey::Subscription(key) => self.subscriptions[key.0].channel,
+            CursorKey::Group(key) => self.groups[key.0].channel,
+        }
+    }
+
+    /// The unique number of whose cursor it is; none when it has gone.
+    pub(super) fn number_of(&self, key: CursorKey) -> Option<u64> {
+        match key {
+            CursorKey::Subscription(key) => self.subscriptions.get(key.0).map(|subscription| subscription.number),
+            CursorKey::Group(key) => self.groups.get(key.0).map(|group| group.number),
+        }
+    }
+
+    /// A message was sent for the first time: it is pending from now on.
+    pub(super) fn record_first(&mut self, now: Now, key: SubscriptionKey, sequence: u64, effects: &mut Effects<'_>) {
+        let subscription = &mut self.subscriptions[key.0];
+        let deadline = now.monotonic.saturating_add(subscription.ack_wait);
+        subscription.pending.insert(sequence);
+        subscription.note_stall(now);
+        subscription.deadlines.push(sequence, deadline, &subscription.pending);
+        subscription.cursor.advance(sequence);
+        // What a resumed durable was sent again keeps its cadence, and may be due later than this.
+        if subscription.timer.is_none_or(|timer| deadline < timer) {
+            self.timers
+                .set(&mut subscription.timer, Timer::Redelivery(key), Some(deadline));
+        }
+        self.update_standing(key);
+        self.note_dirty(key, effects, |dirty| dirty.sent.push(sequence));
+    }
+
+    /// Tries to send one message to a subscription; `count` is 0 for the first time.
+    pub(super) fn send(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        sequence: u64,
+        count: u32,
+        batch: Option<&Batch<'_>>,
+        effects: &mut Effects<'_>,
+    ) -> Attempt {
+        let subscription = &mut self.subscriptions[key.0];
+        let channel = &self.channels[subscription.channel.0];
+        if sequence < channel.first || sequence > channel.last {
+            return Attempt::Missing;
+        }
+        if !self.bus_up {
+            return Attempt::Unreachable;
+        }
+        let source = match batch.and_then(|batch| batch.lookup(sequence)) {
+            None => Source::Store,
+            Some(None) => return Attempt::Missing,
+            Some(Some(message)) => Source::Body(message.body),
+        };
+        let delivery = Delivery {
+            channel: channel.id,
+            sequence,
+            subscription: subscription.number,
+            inbox: &subscription.inbox,
+            redelivery_count: count,
+        };
+        match effects.deliver(self.durable, delivery, source) {
+            Delivered::Sent(bytes) => {
+                self.totals.out_messages += 1;
+                self.totals.out_bytes += u64::from(bytes);
+                if count > 0 {
+                    self.totals.redelivered += 1;
+                    subscription.redeliveries += 1;
+                }
+                if self.options.trace {
+                    let (number, channel) = (subscription.number, &channel.name[..]);
+                    effects.event(Event::Delivering {
+                        number,
+                        channel,
+                        sequence,
+                        redelivery_count: count,
+                    });
+                }
+                Attempt::Sent
+            }
+            Delivered::Congested(destination) => {
+                let since = now.monotonic;
+                subscription.paused = Some(Box::new(Pause { destination, since }));
+                self.congestion.add(destination, subscription.number, key);
+                self.update_standing(key);
+                Attempt::Congested
+            }
+            Delivered::Cold => Attempt::Cold,
+            Delivered::Missing => Attempt::Missing,
+            Delivered::Unreachable => Attempt::Unreachable,
+        }
+    }
+
+    /// Asks for messages from disk, as many as one read may bring.
+    pub(super) fn read(&mut self, key: CursorKey, from: u64, to: u64, effects: &mut Effects<'_>) {
+        let ticket = Ticket(self.number());
+        let messages_max = u32::try_from(to.saturating_sub(from).saturating_add(1))
+            .unwrap_or(u32::MAX)
+            .min(READ_MESSAGES_MAX);
+        self.reads.insert(ticket, key);
+        effects.records.read(ReadRequest {
+            ticket,
+            channel: self.channels[self.channel_of(key).0].id,
+            from,
+            messages_max,
+            bytes_max: READ_BYTES_MAX,
+        });
+        let to = from.saturating_add(u64::from(messages_max) - 1);
+        self.cursor_mut(key).begin_read(Reading { ticket, from, to });
+    }
+
+    /// An answer counts only for the cursor that asked: one that closed, or was resumed, has no ticket any more.
+    pub(super) fn read_answered(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        messages: Result<&[StoredMessage<'_>], &str>,
+        effects: &mut Effects<'_>,
+    ) {
+        let Some(key) = self.reads.remove(&ticket) else {
+            return;
+        };
+        let Some(reading) = self.cursor_mut(key).end_read(ticket) else {
+            return;
+        };
+        match messages {
+            Ok(messages) => self.advance(now, key, Some(&Batch::new(reading, messages)), effects),
+            Err(reason) => {
+                effects.event(Event::ReadFailed {
+                    channel: &self.channels[self.channel_of(key).0].name,
+                    sequence: reading.from,
+                    reason,
+                });
+                let deadline = now.monotonic + READ_RETRY_NS;
+                let cursor = match key {
+                    CursorKey::Subscription(key) => &mut self.subscriptions[key.0].cursor,
+                    CursorKey::Group(key) => &mut self.groups[key.0].cursor,
+                };
+                cursor.retry_at(key, deadline, &mut self.timers);
+            }
+        }
+    }
+
+    /// A failed read is tried again.
+    pub(super) fn retry_due(&mut self, now: Now, key: CursorKey, effects: &mut Effects<'_>) {
+        self.cursor_mut(key).end_retry();
+        self.advance(now, key, None, effects);
+    }
+
+    /// A cursor waits for nothing any more.
+    pub(super) fn cancel_waits(&mut self, key: CursorKey) {
+        let cursor = match key {
+            CursorKey::Subscription(key) => &mut self.subscriptions[key.0].cursor,
+            CursorKey::Group(key) => &mut self.groups[key.0].cursor,
+        };
+        if let Some(ticket) = cursor.cancel(key, &mut self.timers) {
+            self.reads.remove(&ticket);
+        }
+    }
+
+    /// Everyone who was paused by that destination goes on.
+    pub(super) fn drained(&mut self, now: Now, destination: Destination, effects: &mut Effects<'_>) {
+        self.congestion.drain(destination);
+        self.resume_drained(now, effects);
+    }
+
+    /// Lets those go on whose destination has drained, as far as this call may; a queue member makes room for its whole
+    /// group.
+    pub(super) fn resume_drained(&mut self, now: Now, effects: &mut Effects<'_>) {
+        while self.congestion.has_drained() && self.spend() {
+            let Some((destination, number, key)) = self.congestion.next() else {
+                return;
+            };
+            let Some(subscription) = self.subscriptions.get_mut(key.0) else {
+                continue;
+            };
+            let waits = subscription
+                .paused
+                .as_ref()
+                .is_some_and(|pause| pause.destination == destination);
+            if subscription.number != number || !waits {
+                continue;
+            }
+            subscription.paused = None;
+            let group = subscription.group;
+            self.update_standing(key);
+            self.advance(now, key.into(), None, effects);
+            if let Some(group) = group {
+                self.wake_group(group);
+            }
+        }
+    }
+
+    pub(super) fn bus_is_up(&mut self, now: Now, effects: &mut Effects<'_>) {
+        self.bus_up = true;
+        self.work.bus_is_up();
+        self.work_off(now, effects);
+    }
+
+    /// Goes on with a cursor later.
+    pub(super) fn queue_cursor(&mut self, key: CursorKey) {
+        if let Some(number) = self.number_of(key)
+            && self.cursor_mut(key).enqueue()
+        {
+            self.work.push(Work::Advance(key, number));
+        }
+    }
+
+    /// The bus took nothing: tried again when it is up.
+    pub(super) fn strand_cursor(&mut self, key: CursorKey) {
+        if let Some(number) = self.number_of(key)
+            && self.cursor_mut(key).enqueue()
+        {
+            self.work.strand(Work::Advance(key, number));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Queue groups (`streaming-protocol.md` §5.6): who gets the next message, and how pending messages change hands.
+
+use super::Engine;
+use crate::effects::Effects;
+use crate::registry::keys::{GroupKey, SubscriptionKey};
+use crate::state::Phase;
+use crate::time::Now;
+use crate::waiting::timers::Timer;
+
+impl Engine {
+    /// What a member of a group can take may have changed: the group chooses by that.
+    pub(super) fn update_standing(&mut self, key: SubscriptionKey) {
+        let subscription = &self.subscriptions[key.0];
+        if let (Some(group), Some(member)) = (subscription.group, subscription.member) {
+            let standing = subscription.standing(!self.is_failing(key));
+            self.groups[group.0].members.set(member, standing);
+        }
+    }
+
+    /// Who takes a message that `giver` has to pass on. When there is nobody the giver is remembered: whoever becomes able to
+    /// take something brings it along.
+    pub(super) fn choose_for_again(&mut self, key: GroupKey, giver: SubscriptionKey) -> Option<SubscriptionKey> {
+        let group = &mut self.groups[key.0];
+        let chosen = group.members.choose_for_again();
+        if chosen.is_none() {
+            group.givers.insert(giver);
+        }
+        chosen
+    }
+
+    /// A member at the head that got a message goes to the tail.
+    pub(super) fn rotate(&mut self, key: SubscriptionKey) {
+        let subscription = &self.subscriptions[key.0];
+        if let (Some(group), Some(member)) = (subscription.group, subscription.member) {
+            self.groups[group.0].members.rotate(member);
+        }
+    }
+
+    /// A redelivered message goes from one member to another: pending there, implicitly acknowledged here.
+    pub(super) fn move_pending(
+        &mut self,
+        now: Now,
+        from: SubscriptionKey,
+        to: SubscriptionKey,
+        sequence: u64,
+        count: u32,
+        effects: &mut Effects<'_>,
+    ) {
+        let dirty = self.dirty.get(self.subscriptions[from.0].dirty);
+        if dirty.is_some_and(|dirty| !dirty.sent.is_empty() || !dirty.taken.is_empty()) {
+            // That it got the message must be on record before that it gave it away.
+            self.persist_subscription(from, effects);
+        }
+        let giver = &mut self.subscriptions[from.0];
+        giver.pending.remove(sequence);
+        let number = giver.number;
+        self.update_standing(from);
+        let deadline = now.monotonic.saturating_add(self.subscriptions[to.0].ack_wait);
+        self.take_over(to, number, sequence, deadline, count, effects);
+        let taker = &mut self.subscriptions[to.0];
+        taker.cursor.advance(sequence);
+        taker.note_stall(now);
+        self.rotate(to);
+    }
+
+    /// Makes a message pending that subscription number `from` held.
+    pub(super) fn take_over(
+        &mut self,
+        key: SubscriptionKey,
+        from: u64,
+        sequence: u64,
+        deadline: u64,
+        count: u32,
+        effects: &mut Effects<'_>,
+    ) {
+        let dirty = self.dirty.get(self.subscriptions[key.0].dirty);
+        if dirty.is_some_and(|dirty| dirty.acked.contains(sequence)) {
+            // It had it before, and gave it up: in this order on record too.
+            self.persist_subscription(key, effects);
+        }
+        let subscription = &mut self.subscriptions[key.0];
+        subscription.pending.insert(sequence);
+        subscription.deadlines.insert(sequence, deadline, count);
+        if subscription.phase == Phase::Active && subscription.timer.is_none_or(|timer| deadline < timer) {
+            self.timers
+                .set(&mut subscription.timer, Timer::Redelivery(key), Some(deadline));
+        }
+        self.update_standing(key);
+        self.note_dirty(key, effects, |dirty| dirty.taken.push((from, sequence)));
+    }
+
+    /// A member can take more: the group's new messages, and whatever others (also those that left) wait to pass on.
+    pub(super) fn wake_group(&mut self, key: GroupKey) {
+        for giver in std::mem::take(&mut self.groups[key.0].givers) {
+            self.queue_cursor(giver.into());
+        }
+        self.queue_cursor(key.into());
+    }
+}

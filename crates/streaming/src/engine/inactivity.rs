@@ -1,0 +1,136 @@
+//! The deletion of channels that nobody uses (`streaming-protocol.md` §6.4).
+//!
+//! A deletion takes two steps: its record becomes durable, then the channel is forgotten, a slice at a time. Until it is
+//! gone publishes and subscriptions are refused, so nothing can be told of a channel that a crash would bring back.
+
+use super::Engine;
+use crate::effects::Effects;
+use crate::event::Event;
+use crate::input::ChannelId;
+use crate::limits::DELETE_RETRY_NS;
+use crate::records::Need;
+use crate::registry::keys::{ChannelKey, GroupKey, SubscriptionKey};
+use crate::state::Deletion;
+use crate::time::Now;
+use crate::waiting::replies::Outcome;
+use crate::waiting::timers::Timer;
+use crate::waiting::work::Work;
+
+impl Engine {
+    /// Stops the timer of a channel that is used, starts it for one that is not and whose timer does not run.
+    pub(super) fn update_inactivity(&mut self, now: Now, key: ChannelKey) {
+        let limit = self.limits_of(key).max_inactivity_ns;
+        let channel = &mut self.channels[key.0];
+        if limit == 0 || channel.deletion != Deletion::None {
+            return;
+        }
+        let idle = channel.active == 0 && channel.subscribing == 0;
+        let deadline = match channel.inactivity_timer {
+            Some(running) if idle => Some(running),
+            None if idle => Some(now.monotonic.saturating_add(limit)),
+            _ => None,
+        };
+        self.timers
+            .set(&mut channel.inactivity_timer, Timer::Inactivity(key), deadline);
+    }
+
+    /// As [`Engine::update_inactivity`], but a running timer starts again.
+    pub(super) fn restart_inactivity(&mut self, now: Now, key: ChannelKey) {
+        let channel = &mut self.channels[key.0];
+        self.timers
+            .set(&mut channel.inactivity_timer, Timer::Inactivity(key), None);
+        self.update_inactivity(now, key);
+    }
+
+    pub(super) fn inactivity_due(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
+        let limit = self.limits_of(key).max_inactivity_ns;
+        let channel = &mut self.channels[key.0];
+        channel.inactivity_timer = None;
+        if channel.active > 0 || channel.subscribing > 0 {
+            return;
+        }
+        let idle_since = channel.last_activity.saturating_add(limit);
+        let unsaved = channel.durable_last < channel.last;
+        let deadline = if idle_since > now.monotonic {
+            idle_since
+        } else if unsaved || self.admit(Need::Essential, 64, effects).is_err() {
+            now.monotonic.saturating_add(limit.max(DELETE_RETRY_NS))
+        } else {
+            return self.begin_deletion(key, effects);
+        };
+        self.timers.set(
+            &mut self.channels[key.0].inactivity_timer,
+            Timer::Inactivity(key),
+            Some(deadline),
+        );
+    }
+
+    fn begin_deletion(&mut self, key: ChannelKey, effects: &mut Effects<'_>) {
+        let channel = &mut self.channels[key.0];
+        channel.deletion = Deletion::Recording;
+        self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
+        let id = channel.id;
+        self.appended = effects.records.delete_channel(id);
+        self.replies
+            .push(self.appended, Outcome::Deleted { channel: key, id }, b"", b"");
+    }
+
+    /// The record is durable: what belonged to the channel is forgotten, offline durables with it.
+    pub(super) fn deletion_recorded(&mut self, key: ChannelKey, id: ChannelId, effects: &mut Effects<'_>) {
+        self.channels[key.0].deletion = Deletion::Forgetting;
+        self.continue_deletion(key, id, effects);
+    }
+
+    /// The store takes nothing any more: the channel stays.
+    pub(super) fn deletion_failed(&mut self, key: ChannelKey) {
+        self.channels[key.0].deletion = Deletion::None;
+    }
+
+    pub(super) fn continue_deletion(&mut self, key: ChannelKey, id: ChannelId, effects: &mut Effects<'_>) {
+        loop {
+            let channel = &mut self.channels[key.0];
+            let durable = channel.durables.first_key_value().map(|(_, &durable)| durable);
+            let group = channel.groups.first_key_value().map(|(_, &group)| group);
+            if durable.is_none() && group.is_none() {
+                break;
+            }
+            if !self.spend() {
+                self.work.push(Work::Delete(key, id));
+                return;
+            }
+            match (durable, group) {
+                (Some(durable), _) => {
+                    self.channels[key.0].durables.pop_first();
+                    self.forget_with_channel(durable);
+                }
+                (None, Some(group)) => self.forget_of_group(key, group),
+                (None, None) => {}
+            }
+        }
+        let channel = self.channels.remove(key.0);
+        self.totals.records -= channel.records;
+        self.totals.messages -= channel.messages();
+        self.totals.bytes -= channel.bytes;
+        self.forget_channel(key, &channel);
+        effects.event(Event::ChannelDeleted { channel: &channel.name });
+    }
+
+    /// Forgets one record of an offline group, or the group when it has none left.
+    fn forget_of_group(&mut self, channel: ChannelKey, key: GroupKey) {
+        let group = &mut self.groups[key.0];
+        if let Some(record) = group.departing.pop_first().or_else(|| group.shadow.take()) {
+            return self.forget_with_channel(record);
+        }
+        self.cancel_waits(key.into());
+        let group = self.groups.remove(key.0);
+        let channel = &mut self.channels[channel.0];
+        channel.groups.remove(&group.number);
+        channel.group_names.remove(&group.name);
+    }
+
+    fn forget_with_channel(&mut self, key: SubscriptionKey) {
+        self.detach(key);
+        let subscription = self.subscriptions.remove(key.0);
+        self.subscription_numbers.remove(&subscription.number);
+    }
+}

@@ -1,0 +1,367 @@
+//! How subscriptions end: unsubscribe, close, and the loss of their client (`streaming-protocol.md` §2.12, §2.13, §5.6,
+//! §5.7).
+
+use bytes::Bytes;
+use prost::Message;
+use seaway_stan_protocol::errors;
+use seaway_stan_protocol::messages::{SubscriptionResponse, UnsubscribeRequest};
+
+use super::Engine;
+use crate::effects::Effects;
+use crate::event::{Event, StartLine, SubscriptionVerb};
+use crate::facts::{
+    STATE_ACTIVE, STATE_DEPARTING, STATE_OFFLINE, SUBSCRIPTION, SUBSCRIPTION_REMOVED, SubscriptionFact,
+    SubscriptionRemovedFact,
+};
+use crate::records::{Need, Position, Urgency};
+use crate::registry::keys::{ChannelKey, GroupKey, SubscriptionKey};
+use crate::state::{Leave, Phase, Resend};
+use crate::time::Now;
+use crate::waiting::replies::{Confirmation, Outcome};
+use crate::waiting::timers::Timer;
+use crate::waiting::work::Work;
+
+/// Members of a group that are looked at for one unit of work.
+const MEMBERS_PER_WORK: usize = 16;
+
+impl Engine {
+    pub(super) fn unsubscribe(
+        &mut self,
+        now: Now,
+        leave: Leave,
+        reply: &[u8],
+        payload: &[u8],
+        effects: &mut Effects<'_>,
+    ) {
+        let found = self
+            .find_to_unsubscribe(payload)
+            .map_err(str::to_owned)
+            .and_then(|key| {
+                self.admit(Need::Essential, 256, effects)?;
+                Ok(key)
+            });
+        match found {
+            Ok(None) => {}
+            Ok(Some(key)) => {
+                let position = self.leave(now, key, leave, effects);
+                self.replies
+                    .push(position, Outcome::Confirmed(Confirmation::Unsubscribe), reply, b"");
+            }
+            Err(text) => {
+                let response = SubscriptionResponse {
+                    error: Bytes::from(text),
+                    ..SubscriptionResponse::default()
+                };
+                self.answer(reply, &response, effects);
+            }
+        }
+    }
+
+    /// The checks of §2.12, in their order. None: another server may serve the channel, nothing is said (§10).
+    fn find_to_unsubscribe(&self, payload: &[u8]) -> Result<Option<SubscriptionKey>, &'static str> {
+        let request = UnsubscribeRequest::decode(payload).map_err(|_| errors::INVALID_UNSUBSCRIBE_REQUEST)?;
+        if self.is_elsewhere(&request.subject) {
+            return Ok(None);
+        }
+        let channel = self.find_channel(&request.subject).ok_or(errors::UNKNOWN_CHANNEL)?;
+        let key = self
+            .find_by_ack_inbox(channel, &request.inbox)
+            .or_else(|| self.find_by_inbox(channel, &request.inbox))
+            .ok_or(errors::INVALID_SUBSCRIPTION)?;
+        match self.client_names.get(&request.client_id) {
+            Some(&client)
+                if self.clients[client.0].closing.is_none() && self.subscriptions[key.0].client == Some(client) =>
+            {
+                Ok(Some(key))
+            }
+            _ => Err(errors::UNKNOWN_CLIENT_ID),
+        }
+    }
+
+    fn find_by_ack_inbox(&self, channel: ChannelKey, inbox: &[u8]) -> Option<SubscriptionKey> {
+        let number = self.ack_inbox_number(inbox)?;
+        let key = *self.ack_inboxes.get(&number)?;
+        (self.subscriptions[key.0].channel == channel).then_some(key)
+    }
+
+    /// The number in `_INBOX.<prefix>.<number>`, written as the engine writes it.
+    fn ack_inbox_number(&self, inbox: &[u8]) -> Option<u64> {
+        let rest = inbox
+            .strip_prefix(b"_INBOX.")?
+            .strip_prefix(self.inbox_prefix.as_bytes())?
+            .strip_prefix(b".")?;
+        let plain = rest.iter().all(u8::is_ascii_digit) && (rest.first() != Some(&b'0') || rest.len() == 1);
+        if !plain {
+            return None;
+        }
+        std::str::from_utf8(rest).ok()?.parse().ok()
+    }
+
+    /// The fallback to the delivery inbox is rare (a subscribe that timed out), so it may search.
+    fn find_by_inbox(&self, channel: ChannelKey, inbox: &[u8]) -> Option<SubscriptionKey> {
+        let channel = &self.channels[channel.0];
+        let members = channel
+            .groups
+            .values()
+            .flat_map(|group| self.groups[group.0].members.iter());
+        channel
+            .plain
+            .values()
+            .copied()
+            .chain(members)
+            .find(|key| *self.subscriptions[key.0].inbox == *inbox)
+    }
+
+    /// Ends an active subscription; the position is that of the fact which says so. What it was sent and what it
+    /// acknowledged is written before.
+    pub(super) fn leave(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        leave: Leave,
+        effects: &mut Effects<'_>,
+    ) -> Position {
+        self.persist_subscription(key, effects);
+        self.detach(key);
+        if let Some(group) = self.subscriptions[key.0].group {
+            // Leaving writes down the whole group: a large one counts for more.
+            let members = self.groups[group.0].members.len();
+            self.budget = self.budget.saturating_sub(members / MEMBERS_PER_WORK);
+        }
+        let channel = self.subscriptions[key.0].channel;
+        self.channels[channel.0].active -= 1;
+        let position = match self.subscriptions[key.0].group {
+            Some(group) => self.leave_group(now, key, group, leave, effects),
+            None => {
+                let subscription = &self.subscriptions[key.0];
+                self.channels[channel.0].plain.remove(subscription.number);
+                if subscription.is_durable() && leave == Leave::Keep {
+                    self.suspend(now, key, effects)
+                } else {
+                    self.log_subscription(SubscriptionVerb::Removed, key, StartLine::None, effects);
+                    self.remove_subscription(key, effects)
+                }
+            }
+        };
+        self.update_inactivity(now, channel);
+        position
+    }
+
+    /// Takes away the owner, the timers and whatever is under way.
+    pub(super) fn detach(&mut self, key: SubscriptionKey) {
+        let subscription = &mut self.subscriptions[key.0];
+        self.timers.set(&mut subscription.timer, Timer::Redelivery(key), None);
+        self.ack_inboxes.remove(&subscription.ack_inbox);
+        if let Some(pause) = subscription.paused.take() {
+            self.congestion.remove(pause.destination, subscription.number);
+        }
+        subscription.resend = Resend::Nothing;
+        subscription.due = false;
+        if let Some(client) = subscription.client.take() {
+            self.clients[client.0].subscriptions.remove(&subscription.number);
+        }
+        if let Some(group) = subscription.group {
+            let group = &mut self.groups[group.0];
+            group.givers.remove(&key);
+            if let Some(member) = subscription.member.take() {
+                group.members.remove(member);
+            }
+        }
+        self.cancel_waits(key.into());
+    }
+
+    fn suspend(&mut self, now: Now, key: SubscriptionKey, effects: &mut Effects<'_>) -> Position {
+        self.log_subscription(SubscriptionVerb::Suspended, key, StartLine::None, effects);
+        let subscription = &mut self.subscriptions[key.0];
+        subscription.phase = Phase::Offline;
+        subscription.offline_since = Some(now.monotonic);
+        self.write_subscription(key, Urgency::Sync, effects)
+    }
+
+    /// Forgets a subscription that is in no list of members and not in `plain` any more.
+    fn remove_subscription(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) -> Position {
+        let position = self.write_removed(self.subscriptions[key.0].number, Urgency::Sync, effects);
+        let subscription = self.subscriptions.remove(key.0);
+        self.subscription_numbers.remove(&subscription.number);
+        let channel = &mut self.channels[subscription.channel.0];
+        if subscription.phase != Phase::Departing {
+            channel.records -= 1;
+            self.totals.records -= 1;
+        }
+        if subscription.group.is_none() && subscription.is_durable() {
+            let durable = subscription.durable().clone();
+            channel.durables.remove(&(subscription.client_name, durable));
+        }
+        position
+    }
+
+    fn leave_group(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        group_key: GroupKey,
+        leave: Leave,
+        effects: &mut Effects<'_>,
+    ) -> Position {
+        let group = &mut self.groups[group_key.0];
+        let last_sent = group.cursor.last_sent();
+        if let Some(heir) = group.members.first() {
+            // The group's cursor is the highest of its members': it must not leave with this one.
+            self.subscriptions[heir.0].cursor.advance(last_sent);
+            self.mark_cursor(heir);
+            self.persist_subscription(heir, effects);
+            self.log_subscription(SubscriptionVerb::MemberRemoved, key, StartLine::None, effects);
+            let position = self.depart(now, key, group_key, effects);
+            self.queue_cursor(group_key.into());
+            return position;
+        }
+        if self.subscriptions[key.0].is_durable() && leave == Leave::Keep {
+            let number = group.number;
+            if !group.departing.is_empty() {
+                self.work.push(Work::Absorb(group_key, number));
+            }
+            self.subscriptions[key.0].cursor.advance(last_sent);
+            self.groups[group_key.0].shadow = Some(key);
+            self.cancel_waits(group_key.into());
+            // Whoever comes next takes it over. Its last owner's ID stays to be shown until a restart (§8.6).
+            return self.suspend(now, key, effects);
+        }
+        let departing = std::mem::take(&mut group.departing);
+        self.log_subscription(SubscriptionVerb::Removed, key, StartLine::None, effects);
+        // First this one: were a crash to leave it behind, it must find what the departed held.
+        let position = self.remove_subscription(key, effects);
+        for other in departing {
+            self.detach(other);
+            self.remove_subscription(other, effects);
+        }
+        self.cancel_waits(group_key.into());
+        let group = self.groups.remove(group_key.0);
+        let channel = &mut self.channels[group.channel.0];
+        channel.groups.remove(&group.number);
+        channel.group_names.remove(&group.name);
+        position
+    }
+
+    /// A member that leaves others behind: what it holds is due at once, and goes to them (§5.6).
+    fn depart(&mut self, now: Now, key: SubscriptionKey, group: GroupKey, effects: &mut Effects<'_>) -> Position {
+        if self.subscriptions[key.0].pending.is_empty() {
+            return self.remove_subscription(key, effects);
+        }
+        let subscription = &mut self.subscriptions[key.0];
+        let channel = subscription.channel;
+        subscription.phase = Phase::Departing;
+        subscription.due = true;
+        subscription.deadlines.expire_all(now.monotonic);
+        self.channels[channel.0].records -= 1;
+        self.totals.records -= 1;
+        self.groups[group.0].departing.insert(key);
+        self.queue_cursor(key.into());
+        self.write_subscription(key, Urgency::Sync, effects)
+    }
+
+    /// A departed member holds nothing any more. What the others took over is written before it is forgotten.
+    pub(super) fn finish_departing(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
+        self.persist_subscription(key, effects);
+        if let Some(group) = self.subscriptions[key.0].group {
+            self.groups[group.0].departing.remove(&key);
+        }
+        self.detach(key);
+        self.remove_subscription(key, effects);
+    }
+
+    /// The record of a durable group without members takes over what earlier leavers still hold, a slice at a time. When
+    /// somebody joins before the end the rest goes to them as it goes to any member that stays.
+    pub(super) fn continue_absorb(&mut self, key: GroupKey, effects: &mut Effects<'_>) {
+        loop {
+            let group = &self.groups[key.0];
+            let (Some(shadow), Some(&departed)) = (group.shadow, group.departing.first()) else {
+                return;
+            };
+            // That it was sent a message must be on record before that it gave it away.
+            self.persist_subscription(departed, effects);
+            let number = self.subscriptions[departed.0].number;
+            while let Some(sequence) = self.subscriptions[departed.0].pending.first() {
+                if !self.spend() {
+                    self.work.push(Work::Absorb(key, self.groups[key.0].number));
+                    return;
+                }
+                let (deadline, count) = self.subscriptions[departed.0].deadlines.get(sequence);
+                self.subscriptions[departed.0].pending.remove(sequence);
+                self.take_over(shadow, number, sequence, deadline, count, effects);
+            }
+            self.finish_departing(departed, effects);
+        }
+    }
+
+    /// Writes down a subscription as it is. Its fact carries a cursor, a queue member's that of the whole group: what was
+    /// sent below it goes on record first.
+    pub(super) fn write_subscription(
+        &mut self,
+        key: SubscriptionKey,
+        urgency: Urgency,
+        effects: &mut Effects<'_>,
+    ) -> Position {
+        if self.poisoned {
+            return Position(0);
+        }
+        self.persist_subscription(key, effects);
+        let fact = self.subscription_fact(key);
+        self.fact(SUBSCRIPTION, &fact, urgency, effects)
+    }
+
+    pub(super) fn subscription_fact(&self, key: SubscriptionKey) -> SubscriptionFact {
+        let subscription = &self.subscriptions[key.0];
+        SubscriptionFact {
+            number: subscription.number,
+            channel: self.channels[subscription.channel.0].id.0,
+            client: subscription.client_name.clone(),
+            inbox: Bytes::copy_from_slice(&subscription.inbox),
+            ack_inbox: subscription.ack_inbox,
+            durable: subscription.durable().clone(),
+            queue: subscription.queue().clone(),
+            max_in_flight: i32::try_from(subscription.max_in_flight).unwrap_or(i32::MAX),
+            ack_wait_units: subscription.ack_wait_units,
+            last_sent: subscription.cursor.last_sent(),
+            state: match subscription.phase {
+                Phase::Unconfirmed | Phase::Active => STATE_ACTIVE,
+                Phase::Offline => STATE_OFFLINE,
+                Phase::Departing => STATE_DEPARTING,
+            },
+        }
+    }
+
+    pub(super) fn write_removed(&mut self, number: u64, urgency: Urgency, effects: &mut Effects<'_>) -> Position {
+        if self.poisoned {
+            return Position(0);
+        }
+        self.fact(
+            SUBSCRIPTION_REMOVED,
+            &SubscriptionRemovedFact { number },
+            urgency,
+            effects,
+        )
+    }
+
+    pub(super) fn log_subscription(
+        &self,
+        verb: SubscriptionVerb,
+        key: SubscriptionKey,
+        start: StartLine,
+        effects: &mut Effects<'_>,
+    ) {
+        if !self.options.debug {
+            return;
+        }
+        let subscription = &self.subscriptions[key.0];
+        effects.event(Event::Subscription {
+            verb,
+            client: &subscription.client_name,
+            channel: &self.channels[subscription.channel.0].name,
+            inbox: &subscription.inbox,
+            queue: subscription.group.map_or(&b""[..], |group| &self.groups[group.0].name),
+            durable: subscription.durable(),
+            number: subscription.number,
+            start,
+        });
+    }
+}

@@ -1,0 +1,64 @@
+//! The end of a pass. Three kinds of work wait for it, each in a queue of its own and each with a share of its own, so that
+//! none can keep another waiting: what was left over (mostly deliveries), limits of channels, and what is to be written down.
+
+use super::Engine;
+use crate::effects::Effects;
+use crate::time::Now;
+use crate::waiting::work::Work;
+
+impl Engine {
+    pub(super) fn end_pass(&mut self, now: Now, effects: &mut Effects<'_>) {
+        let share = self.budget;
+        self.work_off(now, effects);
+        self.budget = share;
+        self.enforce_retention(now, effects);
+        self.budget = share;
+        self.persist(effects);
+    }
+
+    /// Goes on with work that was left over, as far as this call may.
+    pub(super) fn work_off(&mut self, now: Now, effects: &mut Effects<'_>) {
+        self.resume_drained(now, effects);
+        // What goes back to the queue waits for its next turn.
+        for _ in 0..self.work.len() {
+            if self.budget == 0 {
+                return;
+            }
+            let Some(work) = self.work.next() else { return };
+            match work {
+                Work::Advance(key, number) => {
+                    if self.number_of(key) == Some(number) {
+                        self.cursor_mut(key).dequeue();
+                        self.advance(now, key, None, effects);
+                    }
+                }
+                Work::Offer(key, id) => {
+                    if self.channels.get(key.0).is_some_and(|channel| channel.id == id) {
+                        self.channels[key.0].offers.dequeue();
+                        self.continue_offer(now, key, effects);
+                    }
+                }
+                Work::Health(key, number, from) => {
+                    if self.clients.get(key.0).is_some_and(|client| client.number == number) {
+                        self.update_health(key, from);
+                    }
+                }
+                Work::Absorb(key, number) => {
+                    if self.groups.get(key.0).is_some_and(|group| group.number == number) {
+                        self.continue_absorb(key, effects);
+                    }
+                }
+                Work::Delete(key, id) => {
+                    if self.channels.get(key.0).is_some_and(|channel| channel.id == id) {
+                        self.continue_deletion(key, id, effects);
+                    }
+                }
+                Work::Close(key, number) => {
+                    if self.clients.get(key.0).is_some_and(|client| client.number == number) {
+                        self.continue_close(now, key, effects);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Building the state from what the store recovered (`streaming-protocol.md` §5.9).
+//!
+//! Facts are first replayed into plain maps, because they may come in an order in which they make sense only at the end (a
+//! checkpoint is written beside running traffic); [`Engine::start`] turns the result into the engine's state.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use seaway_stan_protocol::quote;
+
+use super::Engine;
+use crate::effects::Effects;
+use crate::event::Event;
+use crate::facts::{ChannelFact, SERVER, STATE_ACTIVE, STATE_DEPARTING, ServerFact};
+use crate::input::ChannelId;
+use crate::position::deadlines::{Run, UNKNOWN};
+use crate::records::{Position, Urgency};
+use crate::registry::keys::{ChannelKey, GroupKey, SubscriptionKey};
+use crate::replay::{Log, Record, RecoverError, Recovered};
+use crate::state::{Phase, Resend};
+use crate::time::Now;
+use crate::waiting::work::Work;
+
+/// Why an engine cannot start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// The store belongs to another cluster (`streaming-protocol.md` §9.4).
+    ClusterMismatch {
+        /// As configured.
+        configured: String,
+        /// As recovered.
+        recovered: String,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::ClusterMismatch { configured, recovered } => write!(
+                f,
+                "cluster ID {} does not match recovered value of {}",
+                quote(configured.as_bytes()),
+                quote(recovered.as_bytes())
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// What a start found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StartSummary {
+    /// Whether the store held a server's state.
+    pub recovered: bool,
+    /// Channels.
+    pub channels: usize,
+    /// Registered clients.
+    pub clients: usize,
+    /// Subscription records, offline ones included.
+    pub subscriptions: usize,
+    /// Logs of which no fact tells the channel; they are left alone.
+    pub unknown_logs: usize,
+}
+
+impl Engine {
+    /// Replays one fact: a checkpoint's first, then those after it, in stored order.
+    ///
+    /// # Errors
+    /// When the fact cannot be understood.
+    pub fn recover_fact(&mut self, kind: u8, body: &[u8]) -> Result<(), RecoverError> {
+        self.recovering().replay(kind, body)
+    }
+
+    /// Replays the deletion of a channel, in stored order among the facts.
+    pub fn recover_channel_deleted(&mut self, channel: ChannelId) {
+        let recovered = self.recovering();
+        recovered.last_channel = recovered.last_channel.max(channel.0);
+        recovered.channels.remove(&channel.0);
+    }
+
+    /// Tells the bounds of a live log, after all facts: `bytes` sums the bodies of `first..=last`, `last_timestamp` is that of
+    /// `last`. A log whose messages have all gone has `first == last + 1`.
+    pub fn recover_channel(&mut self, channel: ChannelId, first: u64, last: u64, bytes: u64, last_timestamp: i64) {
+        self.recovering().logs.insert(
+            channel.0,
+            Log {
+                first,
+                last,
+                bytes,
+                last_timestamp,
+            },
+        );
+    }
+
+    /// Whether [`Engine::start`] will take what was recovered so far; asked before anything is changed.
+    ///
+    /// # Errors
+    /// When the store belongs to another cluster.
+    pub fn check_recovered(&self) -> Result<(), StartError> {
+        let server = self.recovered.as_ref().and_then(|recovered| recovered.server.as_ref());
+        server.map_or(Ok(()), |server| self.check_server(server))
+    }
+
+    fn check_server(&self, server: &ServerFact) -> Result<(), StartError> {
+        if server.cluster_id == self.options.cluster_id.as_bytes() {
+            return Ok(());
+        }
+        Err(StartError::ClusterMismatch {
+            configured: self.options.cluster_id.clone(),
+            recovered: String::from_utf8_lossy(&server.cluster_id).into_owned(),
+        })
+    }
+
+    fn recovering(&mut self) -> &mut Recovered {
+        self.recovered.as_mut().expect("recovery ends with the start")
+    }
+
+    /// Ends recovery and begins service. Appends the server's fact when the store is new; work that follows from recovery
+    /// (re-sending, limits that were lowered) waits for [`Input::EndOfPass`](crate::Input::EndOfPass).
+    ///
+    /// # Errors
+    /// When the store belongs to another cluster; nothing was appended then.
+    pub fn start(&mut self, now: Now, effects: &mut Effects<'_>) -> Result<StartSummary, StartError> {
+        self.wall_clock.begin(now);
+        self.clock_offset = now.offset();
+        let recovered = *self.recovered.take().expect("an engine starts once");
+        let known = recovered.server.is_some();
+        self.next_channel = recovered.last_channel + 1;
+        self.next_subscription = recovered.last_subscription + 1;
+        self.next_ack_inbox = recovered.last_ack_inbox + 1;
+        match recovered.server {
+            Some(server) => self.adopt_server(server)?,
+            None => {
+                let fact = self.server_fact();
+                self.fact(SERVER, &fact, Urgency::Sync, effects);
+            }
+        }
+        let unknown_logs = self.adopt_channels(now, recovered.channels, recovered.logs);
+        for (_, client) in recovered.clients {
+            self.insert_client(now, client);
+        }
+        let mut shadows = Vec::new();
+        for (_, record) in recovered.subscriptions {
+            self.adopt_subscription(now, record, &mut shadows, effects);
+        }
+        for shadow in shadows {
+            self.adopt_shadow(shadow, effects);
+        }
+        self.adopt_groups(effects);
+        let channels: Vec<ChannelKey> = self.channel_ids.values().copied().collect();
+        for key in channels {
+            self.restart_inactivity(now, key);
+            self.consider_retention(key);
+        }
+        Ok(StartSummary {
+            recovered: known,
+            channels: self.channels.len(),
+            clients: self.clients.len(),
+            subscriptions: self.subscriptions.len(),
+            unknown_logs,
+        })
+    }
+
+    /// Stored subjects are used verbatim (§2.5).
+    fn adopt_server(&mut self, server: ServerFact) -> Result<(), StartError> {
+        self.check_server(&server)?;
+        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+        self.subjects.discover = text(&server.discover);
+        self.subjects.pings = text(&server.pings);
+        self.subjects.publish_prefix = text(&server.publish_prefix);
+        self.subjects.subscribe = text(&server.subscribe);
+        self.subjects.unsubscribe = text(&server.unsubscribe);
+        self.subjects.subscription_close = text(&server.subscription_close);
+        self.subjects.close = text(&server.close);
+        self.inbox_prefix = text(&server.inbox_prefix);
+        Ok(())
+    }
+
+    /// The server as of now.
+    pub(super) fn server_fact(&self) -> ServerFact {
+        let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        ServerFact {
+            cluster_id: text(&self.options.cluster_id),
+            discover: text(&self.subjects.discover),
+            pings: text(&self.subjects.pings),
+            publish_prefix: text(&self.subjects.publish_prefix),
+            subscribe: text(&self.subjects.subscribe),
+            unsubscribe: text(&self.subjects.unsubscribe),
+            subscription_close: text(&self.subjects.subscription_close),
+            close: text(&self.subjects.close),
+            inbox_prefix: text(&self.inbox_prefix),
+            next_channel: self.next_channel,
+            next_subscription: self.next_subscription,
+            next_ack_inbox: self.next_ack_inbox,
+        }
+    }
+
+    /// Gives back how many logs belong to no known channel.
+    fn adopt_channels(&mut self, now: Now, facts: BTreeMap<u64, ChannelFact>, mut logs: BTreeMap<u64, Log>) -> usize {
+        for (id, fact) in facts {
+            let log = logs.remove(&id);
+            let key = self.insert_channel(now, ChannelId(id), fact.name);
+            let channel = &mut self.channels[key.0];
+            // The store's bounds count; a checkpoint's for a channel of which the store holds nothing.
+            let (first, last, bytes, timestamp) = match log {
+                Some(log) if log.last >= fact.last => (log.first, log.last, log.bytes, log.last_timestamp),
+                _ => (fact.last.saturating_add(1), fact.last, 0, fact.last_timestamp),
+            };
+            channel.last = last;
+            channel.durable_last = last;
+            channel.first = if last == 0 {
+                0
+            } else {
+                first.clamp(1, last.saturating_add(1))
+            };
+            channel.bytes = bytes;
+            self.totals.messages += channel.messages();
+            self.totals.bytes += bytes;
+            channel.last_timestamp = timestamp.max(fact.last_timestamp);
+        }
+        logs.len()
+    }
+
+    fn adopt_subscription(
+        &mut self,
+        now: Now,
+        record: Record,
+        shadows: &mut Vec<SubscriptionKey>,
+        effects: &mut Effects<'_>,
+    ) {
+        let Record { mut fact, mut pending } = record;
+        let number = fact.number;
+        let Some(&channel) = self.channel_ids.get(&ChannelId(fact.channel)) else {
+            self.write_removed(number, Urgency::Lazy, effects);
+            return;
+        };
+        let owner = self.client_names.get(&fact.client).copied();
+        let orphaned = fact.state == STATE_ACTIVE && owner.is_none();
+        if orphaned && !fact.queue.is_empty() {
+            let channel = &self.channels[channel.0].name;
+            effects.event(Event::GhostMember {
+                client: &fact.client,
+                channel,
+                queue: &fact.queue,
+            });
+        }
+        if orphaned && (fact.durable.is_empty() || !fact.queue.is_empty()) {
+            self.write_removed(number, Urgency::Lazy, effects);
+            return;
+        }
+        // What was never durable was never delivered; a store that lost more must not make the cursor run ahead.
+        let last = self.channels[channel.0].last;
+        fact.last_sent = fact.last_sent.min(last);
+        pending.truncate_after(last);
+        let state = fact.state;
+        let key = self.insert_subscription(channel, fact);
+        let subscription = &mut self.subscriptions[key.0];
+        if let Some(first) = pending.first() {
+            subscription.deadlines.put_back(Run {
+                first,
+                last,
+                deadline: UNKNOWN,
+                count: 0,
+            });
+            subscription.pending = pending;
+        }
+        match state {
+            STATE_ACTIVE if owner.is_some() => {
+                subscription.client = owner;
+                subscription.phase = Phase::Active;
+                if !subscription.pending.is_empty() {
+                    subscription.resend = Resend::AfterRestart(0);
+                }
+                self.attach(key);
+                self.queue_cursor(key.into());
+            }
+            STATE_DEPARTING if subscription.group.is_some() => {
+                subscription.phase = Phase::Departing;
+                subscription.due = true;
+                subscription.deadlines.expire_all(now.monotonic);
+                if let Some(group) = subscription.group {
+                    self.groups[group.0].departing.insert(key);
+                }
+                self.channels[channel.0].records -= 1;
+                self.totals.records -= 1;
+                self.queue_cursor(key.into());
+            }
+            _ => {
+                subscription.phase = Phase::Offline;
+                if subscription.group.is_some() {
+                    shadows.push(key);
+                } else if orphaned {
+                    self.write_subscription(key, Urgency::Lazy, effects);
+                }
+            }
+        }
+    }
+
+    /// The record of a durable group without owner. Of several the one with the highest cursor counts (§5.9).
+    fn adopt_shadow(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
+        let Some(group_key) = self.subscriptions[key.0].group else {
+            return;
+        };
+        self.subscriptions[key.0].client_name = Bytes::new();
+        let group = &mut self.groups[group_key.0];
+        let loser = match group.shadow {
+            None if group.members.is_empty() => {
+                group.shadow = Some(key);
+                return;
+            }
+            Some(other)
+                if self.subscriptions[other.0].cursor.last_sent() < self.subscriptions[key.0].cursor.last_sent() =>
+            {
+                group.shadow = Some(key);
+                other
+            }
+            _ => key,
+        };
+        let channel = &self.channels[group.channel.0].name;
+        effects.event(Event::SeveralShadows {
+            channel,
+            queue: &group.name,
+        });
+        self.drop_record(loser, effects);
+    }
+
+    fn drop_record(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) -> Position {
+        let subscription = self.subscriptions.remove(key.0);
+        self.subscription_numbers.remove(&subscription.number);
+        if subscription.phase != Phase::Departing {
+            self.channels[subscription.channel.0].records -= 1;
+            self.totals.records -= 1;
+        }
+        self.write_removed(subscription.number, Urgency::Lazy, effects)
+    }
+
+    /// Settles the cursors of groups, and drops groups of which only departed members are left.
+    fn adopt_groups(&mut self, effects: &mut Effects<'_>) {
+        let keys: Vec<GroupKey> = self.groups.iter().map(|(key, _)| GroupKey(key)).collect();
+        for (_, subscription) in &self.subscriptions {
+            if let Some(group) = subscription.group {
+                self.groups[group.0].cursor.advance(subscription.cursor.last_sent());
+            }
+        }
+        for key in keys {
+            let group = &mut self.groups[key.0];
+            if !group.members.is_empty() || group.shadow.is_some() {
+                if group.shadow.is_some() && !group.departing.is_empty() {
+                    // The process ended before the group's record had taken over everything.
+                    self.work.push(Work::Absorb(key, group.number));
+                }
+                self.queue_cursor(key.into());
+                continue;
+            }
+            for departed in std::mem::take(&mut group.departing) {
+                self.drop_record(departed, effects);
+            }
+            let group = self.groups.remove(key.0);
+            let channel = &mut self.channels[group.channel.0];
+            channel.groups.remove(&group.number);
+            channel.group_names.remove(&group.name);
+        }
+    }
+}

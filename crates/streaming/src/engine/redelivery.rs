@@ -1,0 +1,327 @@
+//! Sending again: what is past its deadline (`streaming-protocol.md` §5.5), what a resumed durable still holds (§5.7), and
+//! what was pending before a restart (§5.9).
+
+use super::Engine;
+use super::delivery::{Attempt, Batch, Progress};
+use crate::effects::Effects;
+use crate::limits::{READ_MESSAGES_MAX, REDELIVERY_SLACK_NS};
+use crate::position::deadlines::{Run, UNKNOWN};
+use crate::position::pending::Pending;
+use crate::registry::keys::SubscriptionKey;
+use crate::state::Resend;
+use crate::time::Now;
+use crate::waiting::timers::Timer;
+
+/// Pending sequences that are at most this far apart are read together, with what lies between them.
+const READ_GAP_MAX: u64 = 32;
+
+impl Engine {
+    pub(super) fn redelivery_due(&mut self, now: Now, key: SubscriptionKey, effects: &mut Effects<'_>) {
+        let subscription = &mut self.subscriptions[key.0];
+        subscription.timer = None;
+        if subscription.pending.is_empty() {
+            subscription.deadlines.clear();
+            return;
+        }
+        if subscription.group.is_none() && self.is_failing(key) {
+            // §5.5: a client whose heartbeats fail gets nothing again until it is back.
+            let subscription = &mut self.subscriptions[key.0];
+            let deadline = now.monotonic.saturating_add(subscription.ack_wait);
+            self.timers
+                .set(&mut subscription.timer, Timer::Redelivery(key), Some(deadline));
+            return;
+        }
+        self.subscriptions[key.0].due = true;
+        self.advance(now, key.into(), None, effects);
+    }
+
+    /// Whether the owner's heartbeats fail since the subscription was created or resumed (§2.10).
+    pub(super) fn is_failing(&self, key: SubscriptionKey) -> bool {
+        let subscription = &self.subscriptions[key.0];
+        subscription.client.is_some_and(|client| {
+            let client = &self.clients[client.0];
+            client.failed > 0 && client.failures > subscription.healthy_since
+        })
+    }
+
+    /// Re-sends everything past its deadline, earliest first; ends with the timer set for what remains.
+    pub(super) fn redelivery_pass(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        batch: Option<&Batch<'_>>,
+        effects: &mut Effects<'_>,
+    ) -> Progress {
+        let limit = now.monotonic.saturating_add(REDELIVERY_SLACK_NS);
+        while let Some(mut run) = self.subscriptions[key.0].deadlines.take_due(limit) {
+            let progress = self.redeliver_run(now, key, &mut run, batch, effects);
+            if progress == Progress::Waiting {
+                self.subscriptions[key.0].deadlines.put_back(run);
+                return progress;
+            }
+        }
+        self.subscriptions[key.0].due = false;
+        self.arm_redelivery(key);
+        Progress::Done
+    }
+
+    /// Re-sends what is pending of a run, and moves its first sequence past what it dealt with.
+    fn redeliver_run(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        run: &mut Run,
+        batch: Option<&Batch<'_>>,
+        effects: &mut Effects<'_>,
+    ) -> Progress {
+        loop {
+            let subscription = &self.subscriptions[key.0];
+            let Some(sequence) = subscription
+                .pending
+                .next_from(run.first)
+                .filter(|next| *next <= run.last)
+            else {
+                return Progress::Done;
+            };
+            run.first = sequence;
+            let receiver = match subscription.group {
+                None => key,
+                // Nobody can take it: whoever becomes able to brings the whole group along.
+                Some(group) => match self.choose_for_again(group, key) {
+                    Some(member) => member,
+                    None => return Progress::Waiting,
+                },
+            };
+            if self.subscriptions[receiver.0].paused.is_some() {
+                return Progress::Waiting;
+            }
+            if !self.spend() {
+                self.queue_cursor(key.into());
+                return Progress::Waiting;
+            }
+            let count = run.count.saturating_add(1);
+            match self.send(now, receiver, sequence, count, batch, effects) {
+                Attempt::Sent if receiver == key => {
+                    let subscription = &mut self.subscriptions[key.0];
+                    let deadline = next_deadline(now, run.deadline, subscription.ack_wait);
+                    subscription.deadlines.insert(sequence, deadline, count);
+                    // Else a tie would always fall to the one that did not acknowledge it.
+                    self.rotate(key);
+                }
+                Attempt::Sent => self.move_pending(now, key, receiver, sequence, count, effects),
+                Attempt::Congested => continue,
+                Attempt::Missing => self.drop_pending(key, sequence, effects),
+                Attempt::Cold => {
+                    let to = read_end(&self.subscriptions[key.0].pending, sequence).min(run.last.max(sequence));
+                    self.read(key.into(), sequence, to, effects);
+                    return Progress::Waiting;
+                }
+                Attempt::Unreachable => {
+                    self.strand_cursor(key.into());
+                    return Progress::Waiting;
+                }
+            }
+            run.first = sequence + 1;
+        }
+    }
+
+    /// Re-sends what is pending before anything new goes out; ends with nothing left of that.
+    pub(super) fn resend_pass(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        batch: Option<&Batch<'_>>,
+        effects: &mut Effects<'_>,
+    ) -> Progress {
+        loop {
+            let subscription = &self.subscriptions[key.0];
+            let (cursor, restarted) = match subscription.resend {
+                Resend::Nothing => return Progress::Done,
+                Resend::AfterResume(cursor) => (cursor, false),
+                Resend::AfterRestart(cursor) => (cursor, true),
+            };
+            let Some(sequence) = subscription.pending.next_from(cursor) else {
+                self.end_resend(key);
+                return Progress::Done;
+            };
+            if subscription.paused.is_some() {
+                return Progress::Waiting;
+            }
+            if !self.spend() {
+                self.queue_cursor(key.into());
+                return Progress::Waiting;
+            }
+            let (mut deadline, count) = self.subscriptions[key.0].deadlines.get(sequence);
+            if restarted && deadline != UNKNOWN {
+                // Sent since the start: taken over from a member that left.
+                self.subscriptions[key.0].resend = Resend::AfterRestart(sequence + 1);
+                continue;
+            }
+            if restarted {
+                match self.restart_deadline(now, key, sequence, batch) {
+                    Some(Known::At(at)) if at > now.monotonic => {
+                        let subscription = &mut self.subscriptions[key.0];
+                        subscription.deadlines.insert(sequence, at, count);
+                        subscription.resend = Resend::AfterRestart(sequence + 1);
+                        continue;
+                    }
+                    Some(Known::At(at)) => deadline = at,
+                    Some(Known::Missing) => {}
+                    None => {
+                        let to = read_end(&self.subscriptions[key.0].pending, sequence);
+                        self.read(key.into(), sequence, to, effects);
+                        return Progress::Waiting;
+                    }
+                }
+            }
+            match self.send(now, key, sequence, count.saturating_add(1), batch, effects) {
+                Attempt::Sent => {
+                    let subscription = &mut self.subscriptions[key.0];
+                    let deadline = next_deadline(now, deadline, subscription.ack_wait);
+                    subscription
+                        .deadlines
+                        .insert(sequence, deadline, count.saturating_add(1));
+                }
+                Attempt::Congested => continue,
+                Attempt::Missing => self.drop_pending(key, sequence, effects),
+                Attempt::Cold => {
+                    let to = read_end(&self.subscriptions[key.0].pending, sequence);
+                    self.read(key.into(), sequence, to, effects);
+                    return Progress::Waiting;
+                }
+                Attempt::Unreachable => {
+                    self.strand_cursor(key.into());
+                    return Progress::Waiting;
+                }
+            }
+            self.subscriptions[key.0].resend = if restarted {
+                Resend::AfterRestart(sequence + 1)
+            } else {
+                Resend::AfterResume(sequence + 1)
+            };
+        }
+    }
+
+    /// Everything it held was sent again or acknowledged: new messages may follow.
+    fn end_resend(&mut self, key: SubscriptionKey) {
+        self.subscriptions[key.0].resend = Resend::Nothing;
+        self.update_standing(key);
+        self.arm_redelivery(key);
+    }
+
+    /// Nothing is to be sent again to a subscription that has acknowledged the rest of it.
+    pub(super) fn end_resend_if_idle(&mut self, key: SubscriptionKey) {
+        let subscription = &self.subscriptions[key.0];
+        if let Resend::AfterResume(from) | Resend::AfterRestart(from) = subscription.resend
+            && subscription.pending.next_from(from).is_none()
+        {
+            self.end_resend(key);
+        }
+    }
+
+    /// §5.9: after a restart a message is due at its timestamp plus AckWait. `None`: it has to be read first.
+    fn restart_deadline(
+        &self,
+        now: Now,
+        key: SubscriptionKey,
+        sequence: u64,
+        batch: Option<&Batch<'_>>,
+    ) -> Option<Known> {
+        let subscription = &self.subscriptions[key.0];
+        let channel = &self.channels[subscription.channel.0];
+        if sequence < channel.first || sequence > channel.last {
+            return Some(Known::Missing);
+        }
+        let Some(message) = batch?.lookup(sequence)? else {
+            return Some(Known::Missing);
+        };
+        let age = now.wall.0.saturating_sub(message.timestamp);
+        // A clock that was set back must not keep a message for longer than AckWait.
+        let left = subscription.ack_wait.saturating_sub(u64::try_from(age).unwrap_or(0));
+        Some(Known::At(now.monotonic.saturating_add(left)))
+    }
+
+    /// The message does not exist any more: treated as acknowledged (§5.5, §5.8).
+    pub(super) fn drop_pending(&mut self, key: SubscriptionKey, sequence: u64, effects: &mut Effects<'_>) {
+        let subscription = &mut self.subscriptions[key.0];
+        if subscription.pending.remove(sequence) {
+            self.update_standing(key);
+            self.note_dirty(key, effects, |dirty| dirty.acked.push(sequence));
+        }
+    }
+
+    /// Sets the timer for the earliest deadline of what is pending.
+    pub(super) fn arm_redelivery(&mut self, key: SubscriptionKey) {
+        let subscription = &mut self.subscriptions[key.0];
+        if subscription.pending.is_empty() {
+            subscription.deadlines.clear();
+        }
+        let deadline = subscription.deadlines.earliest(&subscription.pending);
+        self.timers
+            .set(&mut subscription.timer, Timer::Redelivery(key), deadline);
+    }
+}
+
+/// A deadline found after a restart.
+enum Known {
+    At(u64),
+    Missing,
+}
+
+/// A re-sent message keeps its cadence: previous deadline plus AckWait (§5.5), unless that has passed as well.
+fn next_deadline(now: Now, previous: u64, ack_wait: u64) -> u64 {
+    let fresh = now.monotonic.saturating_add(ack_wait);
+    if previous == UNKNOWN {
+        return fresh;
+    }
+    let kept = previous.saturating_add(ack_wait);
+    if kept > now.monotonic.saturating_add(REDELIVERY_SLACK_NS) {
+        kept
+    } else {
+        fresh
+    }
+}
+
+/// Last sequence of a read that begins at a pending one: neighbours ride along, far ones do not.
+fn read_end(pending: &Pending, from: u64) -> u64 {
+    let limit = from.saturating_add(u64::from(READ_MESSAGES_MAX) - 1);
+    let mut end = from;
+    for (first, last) in pending.runs_from(from) {
+        if first > end.saturating_add(READ_GAP_MAX) || first > limit {
+            break;
+        }
+        end = last.min(limit);
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    /// `streaming-protocol.md` §5.5: previous deadline + AckWait.
+    #[test]
+    fn deadlines_keep_their_cadence_but_not_in_the_past() {
+        let now = Now {
+            monotonic: 1_000_000_000_000,
+            wall: Timestamp(0),
+        };
+        let second = 1_000_000_000;
+        let ago = |seconds: u64| now.monotonic - seconds * second;
+        assert_eq!(next_deadline(now, ago(1), 30 * second), ago(1) + 30 * second);
+        assert_eq!(next_deadline(now, ago(100), 30 * second), now.monotonic + 30 * second);
+        assert_eq!(next_deadline(now, UNKNOWN, 30 * second), now.monotonic + 30 * second);
+    }
+
+    #[test]
+    fn reads_take_neighbours_along() {
+        let mut pending = Pending::default();
+        pending.insert_run(10, 20);
+        pending.insert(40);
+        pending.insert(500);
+        assert_eq!(read_end(&pending, 10), 40);
+        pending.insert_run(1000, 5000);
+        assert_eq!(read_end(&pending, 1000), 1000 + u64::from(READ_MESSAGES_MAX) - 1);
+    }
+}

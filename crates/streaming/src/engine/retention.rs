@@ -1,0 +1,212 @@
+//! Limits on messages, bytes and age (`streaming-protocol.md` §6.1): the oldest go, the newest stays.
+//!
+//! Sizes and timestamps of the oldest messages come from the store, which reads them ahead; what has to be read first is
+//! waited for. Only durable messages are trimmed, so that whoever keeps up is offered each message before it goes.
+//!
+//! Age is timestamp against wall clock, as it was when the message was stored. One timer per channel, for its oldest
+//! message, on the monotonic clock: a wall clock that is set forward (or a machine that slept) makes all ages be looked at
+//! again at the next input; one that is set back keeps messages longer by as much.
+
+use super::Engine;
+use crate::effects::Effects;
+use crate::event::Event;
+use crate::input::ChannelId;
+use crate::limits::{CLOCK_STEP_NS, READ_RETRY_NS};
+use crate::channel_limits::Limits;
+use crate::records::Head;
+use crate::registry::keys::ChannelKey;
+use crate::state::Deletion;
+use crate::time::Now;
+use crate::waiting::timers::Timer;
+
+impl Engine {
+    /// The limits that count for a channel.
+    pub(super) fn limits_of(&self, key: ChannelKey) -> &Limits {
+        self.options.limits.get(self.channels[key.0].limits)
+    }
+
+    /// Bytes of a channel as they count (§6.1).
+    pub(super) fn counted_bytes(&self, key: ChannelKey) -> u64 {
+        let channel = &self.channels[key.0];
+        let overhead = u64::from(self.options.message_overhead).saturating_mul(channel.messages());
+        channel.bytes.saturating_add(overhead)
+    }
+
+    fn is_over_limits(&self, key: ChannelKey) -> bool {
+        let limits = self.limits_of(key);
+        let messages = self.channels[key.0].messages();
+        messages > 1
+            && ((limits.max_messages > 0 && messages > limits.max_messages)
+                || (limits.max_bytes > 0 && self.counted_bytes(key) > limits.max_bytes))
+    }
+
+    /// Queues a channel whose limits may ask for something.
+    pub(super) fn consider_retention(&mut self, key: ChannelKey) {
+        let channel = &self.channels[key.0];
+        let ages = self.limits_of(key).max_age_ns > 0 && channel.age_timer.is_none() && channel.messages() > 0;
+        if ages || self.is_over_limits(key) {
+            self.queue_retention(key);
+        }
+    }
+
+    pub(super) fn queue_retention(&mut self, key: ChannelKey) {
+        let channel = &mut self.channels[key.0];
+        if !channel.retention_queued {
+            channel.retention_queued = true;
+            self.retention.push_back((key, channel.id));
+        }
+    }
+
+    pub(super) fn head_known(&mut self, now: Now, id: ChannelId, effects: &mut Effects<'_>) {
+        if let Some(&key) = self.channel_ids.get(&id) {
+            self.enforce_limits(now, key, effects);
+        }
+    }
+
+    /// Notices that the wall clock was set forward.
+    pub(super) fn watch_clock(&mut self, now: Now) {
+        let step = now.offset().wrapping_sub(self.clock_offset);
+        if (-CLOCK_STEP_NS..=CLOCK_STEP_NS).contains(&step) {
+            return;
+        }
+        self.clock_offset = now.offset();
+        if step > 0 {
+            self.ages_from = Some(ChannelId(0));
+        }
+    }
+
+    /// Queues the channels that wait for an age, a slice at a time.
+    fn look_at_ages(&mut self) {
+        while let Some(from) = self.ages_from {
+            let Some((&id, &key)) = self.channel_ids.range(from..).next() else {
+                self.ages_from = None;
+                return;
+            };
+            if !self.spend() {
+                return;
+            }
+            self.ages_from = Some(ChannelId(id.0 + 1));
+            if self.channels[key.0].age_timer.is_some() {
+                self.queue_retention(key);
+            }
+        }
+    }
+
+    pub(super) fn enforce_retention(&mut self, now: Now, effects: &mut Effects<'_>) {
+        self.look_at_ages();
+        // What goes back to the queue waits for its next turn.
+        for _ in 0..self.retention.len() {
+            if self.budget == 0 {
+                return;
+            }
+            let Some((key, id)) = self.retention.pop_front() else {
+                return;
+            };
+            if let Some(channel) = self.channels.get_mut(key.0).filter(|channel| channel.id == id) {
+                channel.retention_queued = false;
+                self.enforce_limits(now, key, effects);
+            }
+        }
+    }
+
+    /// Looks at the limits of a channel that waits for it, without waiting for its turn.
+    pub(super) fn enforce_first(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
+        // It stays in the queue: the look there costs little.
+        if self.channels[key.0].retention_queued && self.budget > 0 {
+            self.enforce_limits(now, key, effects);
+        }
+    }
+
+    /// Trims one channel until it fits, and arms the timer for the age of what is then the oldest message.
+    fn enforce_limits(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
+        if self.poisoned || self.channels[key.0].deletion != Deletion::None {
+            return;
+        }
+        let id = self.channels[key.0].id;
+        let mut trimmed = false;
+        loop {
+            let channel = &self.channels[key.0];
+            if channel.messages() == 0 || channel.first > channel.durable_last {
+                break;
+            }
+            let over = self.is_over_limits(key);
+            let max_age = self.limits_of(key).max_age_ns;
+            if !over && max_age == 0 {
+                break;
+            }
+            if !self.spend() {
+                self.queue_retention(key);
+                break;
+            }
+            let first = self.channels[key.0].first;
+            let mut head = effects.records.head_from(id, first);
+            if head == Head::Reading && trimmed {
+                // What comes after the messages just counted out is known once they are gone.
+                self.appended = effects.records.trim(id, first);
+                trimmed = false;
+                head = effects.records.head_from(id, first);
+            }
+            let Head::Known {
+                sequence,
+                size,
+                timestamp,
+            } = head
+            else {
+                if head == Head::Reading {
+                    // Nobody tells of a read that failed: it is asked for again.
+                    let deadline = now.monotonic.saturating_add(READ_RETRY_NS);
+                    self.timers
+                        .set(&mut self.channels[key.0].age_timer, Timer::Age(key), Some(deadline));
+                }
+                break;
+            };
+            let age = u64::try_from(now.wall.0.saturating_sub(timestamp)).unwrap_or(0);
+            if !over && age < max_age {
+                let deadline = now.monotonic.saturating_add(max_age - age);
+                self.timers
+                    .set(&mut self.channels[key.0].age_timer, Timer::Age(key), Some(deadline));
+                break;
+            }
+            if over {
+                self.report_limits_reached(key, effects);
+            }
+            let channel = &mut self.channels[key.0];
+            channel.first = sequence.saturating_add(1).max(first + 1);
+            let gone = u64::from(size).min(channel.bytes);
+            channel.bytes -= gone;
+            let dropped = channel.first - first;
+            self.totals.bytes -= gone;
+            self.totals.messages -= dropped;
+            trimmed = true;
+        }
+        if trimmed {
+            self.appended = effects.records.trim(id, self.channels[key.0].first);
+        }
+        let channel = &mut self.channels[key.0];
+        if channel.messages() == 0 {
+            self.totals.bytes -= channel.bytes;
+            channel.bytes = 0;
+        }
+        if channel.first > channel.durable_last {
+            // The timer was for what has gone; what becomes durable asks for its own.
+            self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
+        }
+    }
+
+    fn report_limits_reached(&mut self, key: ChannelKey, effects: &mut Effects<'_>) {
+        if self.channels[key.0].limits_reached_logged {
+            return;
+        }
+        self.channels[key.0].limits_reached_logged = true;
+        let bytes = self.counted_bytes(key);
+        let limits = self.limits_of(key);
+        let channel = &self.channels[key.0];
+        effects.event(Event::LimitsReached {
+            channel: &channel.name,
+            messages: channel.messages(),
+            messages_max: limits.max_messages,
+            bytes,
+            bytes_max: limits.max_bytes,
+        });
+    }
+}

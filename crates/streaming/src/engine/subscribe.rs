@@ -1,0 +1,584 @@
+//! Subscription requests (`streaming-protocol.md` §2.9, §4, §5.1, §5.6, §5.7): validation, start positions, new
+//! subscriptions, joining a group, resuming a durable.
+
+use bytes::Bytes;
+use prost::Message;
+use seaway_stan_protocol::messages::{SubscriptionRequest, SubscriptionResponse};
+use seaway_stan_protocol::{errors, validate};
+
+use super::{Engine, POISONED};
+use crate::effects::Effects;
+use crate::event::{Event, StartLine, SubscriptionVerb};
+use crate::facts::SubscriptionFact;
+use crate::input::Ticket;
+use crate::limits::SEEKS_MAX;
+use crate::position::cursor::Cursor;
+use crate::records::{Need, Seek, Urgency};
+use crate::registry::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
+use crate::state::{Group, Leave, Names, Phase, Resend, Subscription, WaitingSubscribe};
+use crate::time::{Now, Timestamp};
+use crate::waiting::replies::{Confirmation, Outcome};
+use crate::waiting::unregistered::Early;
+
+/// Where a new subscription begins.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    last_sent: u64,
+    line: StartLine,
+}
+
+/// What a request asks for, once names are looked up.
+enum Target {
+    /// A new plain or durable subscription, or the first member of a group.
+    New,
+    /// A further member of a group.
+    Join(GroupKey),
+    /// A durable, or the record of a durable group, without owner.
+    Resume(SubscriptionKey),
+}
+
+impl Engine {
+    pub(super) fn subscribe(&mut self, now: Now, reply: &[u8], payload: &[u8], effects: &mut Effects<'_>) {
+        let outcome = match SubscriptionRequest::decode(payload) {
+            Ok(request) => self.subscribe_request(now, reply, payload, request, effects),
+            Err(_) => Err(errors::INVALID_SUBSCRIPTION_REQUEST.to_owned()),
+        };
+        if let Err(text) = outcome {
+            self.refuse_subscribe(reply, text, effects);
+        }
+    }
+
+    pub(super) fn refuse_subscribe(&self, reply: &[u8], text: String, effects: &mut Effects<'_>) {
+        let response = SubscriptionResponse {
+            error: Bytes::from(text),
+            ..SubscriptionResponse::default()
+        };
+        self.answer(reply, &response, effects);
+    }
+
+    /// The checks of §4 in their order; a request refused at a later one may have created the channel.
+    fn subscribe_request(
+        &mut self,
+        now: Now,
+        reply: &[u8],
+        payload: &[u8],
+        request: SubscriptionRequest,
+        effects: &mut Effects<'_>,
+    ) -> Result<(), String> {
+        check_fields(&request)?;
+        if self.is_elsewhere(&request.subject) {
+            return Ok(());
+        }
+        if let Err(unknown) = self.subscribing_client(&request) {
+            let sender = (&request.client_id[..], &b""[..]);
+            return match self.wait_for_registration(now, Early::Subscribe, sender, reply, payload) {
+                true => Ok(()),
+                false if self.options.partitioning => Err(errors::INVALID_SUBSCRIPTION_REQUEST.to_owned()),
+                false => Err(unknown),
+            };
+        }
+        let channel = self.find_or_create_channel(now, &request.subject, effects)?;
+        let outcome = self.subscribe_to(now, channel, reply, request, effects);
+        if outcome.is_err() {
+            // Even a failed request counts as use of the channel (§6.4).
+            self.restart_inactivity(now, channel);
+        }
+        outcome
+    }
+
+    fn subscribing_client(&self, request: &SubscriptionRequest) -> Result<ClientKey, String> {
+        match self.client_names.get(&request.client_id) {
+            Some(&client) if self.clients[client.0].closing.is_none() => Ok(client),
+            _ => Err(errors::UNKNOWN_CLIENT_ID.to_owned()),
+        }
+    }
+
+    fn subscribe_to(
+        &mut self,
+        now: Now,
+        channel: ChannelKey,
+        reply: &[u8],
+        request: SubscriptionRequest,
+        effects: &mut Effects<'_>,
+    ) -> Result<(), String> {
+        match self.target(now, channel, &request, effects)? {
+            Target::Resume(key) => self.resume(now, key, reply, &request, effects),
+            Target::Join(group) => {
+                self.check_room(channel)?;
+                // Nothing was sent to it yet; the record of a durable group's member tells where the group is.
+                let last_sent = match request.durable_name.is_empty() {
+                    true => 0,
+                    false => self.groups[group.0].cursor.last_sent(),
+                };
+                let start = Start {
+                    last_sent,
+                    line: StartLine::None,
+                };
+                self.create(now, channel, Some(group), start, reply, request, effects)
+            }
+            Target::New => match self.find_start(now, channel, &request, effects)? {
+                Started::At(start) => {
+                    self.check_room(channel)?;
+                    self.create(now, channel, None, start, reply, request, effects)
+                }
+                Started::Seeking { ticket, time } => {
+                    let id = self.channels[channel.0].id;
+                    let reply = Bytes::copy_from_slice(reply);
+                    self.seeks.insert(
+                        ticket,
+                        WaitingSubscribe {
+                            request,
+                            reply,
+                            channel,
+                            id,
+                            time,
+                        },
+                    );
+                    self.channels[channel.0].subscribing += 1;
+                    self.update_inactivity(now, channel);
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// What the request names: something new, a group to join, a durable to resume.
+    fn target(
+        &mut self,
+        now: Now,
+        channel: ChannelKey,
+        request: &SubscriptionRequest,
+        effects: &mut Effects<'_>,
+    ) -> Result<Target, String> {
+        if !request.q_group.is_empty() {
+            if !validate::is_durable_queue_name(&request.durable_name) {
+                return Err(errors::INVALID_DURABLE_QUEUE_NAME.to_owned());
+            }
+            let name = group_name(&request.durable_name, &request.q_group);
+            return Ok(match self.channels[channel.0].group_names.get(&name) {
+                None => Target::New,
+                Some(&group) => match self.groups[group.0].shadow {
+                    Some(shadow) => Target::Resume(shadow),
+                    None => Target::Join(group),
+                },
+            });
+        }
+        if request.durable_name.is_empty() {
+            return Ok(Target::New);
+        }
+        let name = (request.client_id.clone(), request.durable_name.clone());
+        let Some(&key) = self.channels[channel.0].durables.get(&name) else {
+            return Ok(Target::New);
+        };
+        if self.subscriptions[key.0].client.is_some() {
+            if !self.options.replace_durable {
+                return Err(errors::DUPLICATE_DURABLE.to_owned());
+            }
+            self.admit(Need::Ordinary, 256, effects)?;
+            self.leave(now, key, Leave::Keep, effects);
+        }
+        Ok(Target::Resume(key))
+    }
+
+    fn check_room(&self, channel: ChannelKey) -> Result<(), String> {
+        let limit = self.limits_of(channel).max_subscriptions;
+        if limit > 0 && self.channels[channel.0].records >= limit {
+            return Err(errors::TOO_MANY_SUBSCRIPTIONS.to_owned());
+        }
+        Ok(())
+    }
+
+    /// §5.1.
+    fn find_start(
+        &mut self,
+        now: Now,
+        channel: ChannelKey,
+        request: &SubscriptionRequest,
+        effects: &mut Effects<'_>,
+    ) -> Result<Started, String> {
+        let (first, last) = (self.channels[channel.0].first, self.channels[channel.0].last);
+        // Of an empty channel everything is new, of one whose messages all expired too: `first` is `last + 1` then.
+        let before_first = first.saturating_sub(1);
+        let started = |last_sent: u64, line: fn(u64) -> StartLine| {
+            Ok(Started::At(Start {
+                last_sent,
+                line: line(last_sent + 1),
+            }))
+        };
+        match request.start_position {
+            0 => started(last, |sequence| StartLine::NewOnly { sequence }),
+            1 => started(last.saturating_sub(1).max(before_first), |sequence| StartLine::Last {
+                sequence,
+            }),
+            2 => {
+                let time = Timestamp(now.wall.0.saturating_sub(request.start_time_delta));
+                if last == 0 || first > last {
+                    return Ok(Started::At(time_start(last, time)));
+                }
+                if self.seeks.len() >= SEEKS_MAX {
+                    return Err("too many subscription requests wait for a start time".to_owned());
+                }
+                let ticket = Ticket(self.number());
+                match effects.records.seek(ticket, self.channels[channel.0].id, time.0) {
+                    Seek::Found(sequence) => Ok(Started::At(time_start(
+                        sequence.saturating_sub(1).clamp(before_first, last),
+                        time,
+                    ))),
+                    Seek::Reading => Ok(Started::Seeking { ticket, time }),
+                }
+            }
+            3 => {
+                let last_sent = request.start_sequence.saturating_sub(1).clamp(before_first, last);
+                let line = StartLine::Sequence {
+                    asked: request.start_sequence,
+                    actual: last_sent + 1,
+                };
+                Ok(Started::At(Start { last_sent, line }))
+            }
+            _ => started(before_first, |sequence| StartLine::First { sequence }),
+        }
+    }
+
+    pub(super) fn sought(&mut self, now: Now, ticket: Ticket, sequence: Result<u64, &str>, effects: &mut Effects<'_>) {
+        let Some(WaitingSubscribe {
+            request,
+            reply,
+            channel,
+            id,
+            time,
+        }) = self.seeks.remove(&ticket)
+        else {
+            return;
+        };
+        // A channel with a waiting request is not deleted.
+        assert_eq!(
+            self.channels[channel.0].id, id,
+            "the channel of a waiting request stays"
+        );
+        self.channels[channel.0].subscribing -= 1;
+        let outcome = match sequence {
+            Ok(sequence) => self.subscribe_sought(now, channel, &reply, request, sequence, time, effects),
+            Err(reason) => Err(reason.to_owned()),
+        };
+        if let Err(text) = outcome {
+            self.refuse_subscribe(&reply, text, effects);
+            self.restart_inactivity(now, channel);
+        }
+    }
+
+    /// The store failed: whoever waits for a start time will not get a subscription.
+    pub(super) fn refuse_seeking(&mut self, effects: &mut Effects<'_>) {
+        for (_, waiting) in std::mem::take(&mut self.seeks) {
+            self.channels[waiting.channel.0].subscribing -= 1;
+            self.refuse_subscribe(&waiting.reply, POISONED.to_owned(), effects);
+        }
+    }
+
+    /// Everything but the start may have changed while it was sought.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one waiting request")]
+    fn subscribe_sought(
+        &mut self,
+        now: Now,
+        channel: ChannelKey,
+        reply: &[u8],
+        request: SubscriptionRequest,
+        sequence: u64,
+        time: Timestamp,
+        effects: &mut Effects<'_>,
+    ) -> Result<(), String> {
+        self.subscribing_client(&request)?;
+        match self.target(now, channel, &request, effects)? {
+            Target::New => {
+                self.check_room(channel)?;
+                let state = &self.channels[channel.0];
+                let last_sent = sequence
+                    .saturating_sub(1)
+                    .clamp(state.first.saturating_sub(1), state.last);
+                self.create(now, channel, None, time_start(last_sent, time), reply, request, effects)
+            }
+            Target::Join(_) | Target::Resume(_) => self.subscribe_to(now, channel, reply, request, effects),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    fn create(
+        &mut self,
+        now: Now,
+        channel: ChannelKey,
+        group: Option<GroupKey>,
+        start: Start,
+        reply: &[u8],
+        request: SubscriptionRequest,
+        effects: &mut Effects<'_>,
+    ) -> Result<(), String> {
+        let client = self.subscribing_client(&request)?;
+        self.admit(Need::Ordinary, request.encoded_len() + 256, effects)
+            .inspect_err(|text| {
+                effects.event(Event::Refused {
+                    request: "subscribe",
+                    reason: text,
+                });
+            })?;
+        let number = self.next_subscription;
+        self.next_subscription += 1;
+        let verb = if group.is_some() {
+            SubscriptionVerb::Joined
+        } else {
+            SubscriptionVerb::Started
+        };
+        let fact = SubscriptionFact {
+            number,
+            channel: self.channels[channel.0].id.0,
+            client: request.client_id,
+            inbox: request.inbox,
+            ack_inbox: 0,
+            durable: request.durable_name,
+            queue: request.q_group,
+            max_in_flight: request.max_in_flight,
+            ack_wait_units: request.ack_wait_in_secs,
+            last_sent: start.last_sent,
+            state: 0,
+        };
+        let key = self.insert_subscription(channel, fact);
+        self.own(key, client);
+        self.attach(key);
+        if group.is_none()
+            && let Some(group) = self.subscriptions[key.0].group
+        {
+            self.groups[group.0].cursor = Cursor::behind(start.last_sent);
+        }
+        self.log_subscription(verb, key, start.line, effects);
+        self.confirm_later(now, key, reply, effects);
+        Ok(())
+    }
+
+    fn resume(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        reply: &[u8],
+        request: &SubscriptionRequest,
+        effects: &mut Effects<'_>,
+    ) -> Result<(), String> {
+        let client = self.subscribing_client(request)?;
+        self.admit(Need::Ordinary, request.encoded_len() + 256, effects)?;
+        let ack_wait = self.ack_wait(request.ack_wait_in_secs);
+        let subscription = &mut self.subscriptions[key.0];
+        subscription.client_name = request.client_id.clone();
+        subscription.inbox = request.inbox[..].into();
+        subscription.max_in_flight = usize::try_from(request.max_in_flight).unwrap_or(1);
+        subscription.ack_wait_units = request.ack_wait_in_secs;
+        subscription.ack_wait = ack_wait;
+        subscription.phase = Phase::Unconfirmed;
+        if let Some(group) = subscription.group {
+            self.groups[group.0].shadow = None;
+        }
+        self.own(key, client);
+        self.attach(key);
+        self.log_subscription(SubscriptionVerb::Resumed, key, StartLine::None, effects);
+        self.confirm_later(now, key, reply, effects);
+        Ok(())
+    }
+
+    /// Writes the subscription down; its response leaves, and it takes messages, once that is durable.
+    fn confirm_later(&mut self, now: Now, key: SubscriptionKey, reply: &[u8], effects: &mut Effects<'_>) {
+        let position = self.write_subscription(key, Urgency::Sync, effects);
+        let subscription = &self.subscriptions[key.0];
+        let (channel, number) = (subscription.channel, subscription.ack_inbox);
+        let ack_inbox = Bytes::from(format!("_INBOX.{}.{}", self.inbox_prefix, subscription.ack_inbox));
+        let response = SubscriptionResponse {
+            ack_inbox,
+            ..SubscriptionResponse::default()
+        }
+        .encode_to_vec();
+        let outcome = Outcome::Confirmed(Confirmation::Subscribe {
+            subscription: key,
+            ack_inbox: number,
+        });
+        self.replies.push(position, outcome, reply, &response);
+        self.update_inactivity(now, channel);
+    }
+
+    /// The response is on its way: pending messages first, then new ones.
+    pub(super) fn confirm_subscription(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        ack_inbox: u64,
+        effects: &mut Effects<'_>,
+    ) {
+        // An ack inbox is new with each resume: an earlier response must not open the way for a later one.
+        let found = self
+            .subscriptions
+            .get_mut(key.0)
+            .filter(|subscription| subscription.ack_inbox == ack_inbox);
+        let Some(subscription) = found.filter(|subscription| subscription.phase == Phase::Unconfirmed) else {
+            return;
+        };
+        subscription.phase = Phase::Active;
+        subscription.stalled_since = Some(now.monotonic);
+        if !subscription.pending.is_empty() {
+            subscription.resend = Resend::AfterResume(0);
+        }
+        let group = subscription.group;
+        self.update_standing(key);
+        self.advance(now, key.into(), None, effects);
+        if let Some(group) = group {
+            self.wake_group(group);
+            self.advance(now, group.into(), None, effects);
+        }
+    }
+
+    pub(super) fn ack_wait(&self, units: i32) -> u64 {
+        u64::try_from(units)
+            .unwrap_or(1)
+            .max(1)
+            .saturating_mul(self.options.ack_wait_unit_ns)
+    }
+
+    /// Adds a record without owner to the maps. It is in no list of active subscriptions yet.
+    pub(super) fn insert_subscription(&mut self, channel: ChannelKey, fact: SubscriptionFact) -> SubscriptionKey {
+        let ack_wait = self.ack_wait(fact.ack_wait_units);
+        let number = fact.number;
+        let is_named = !fact.durable.is_empty() || !fact.queue.is_empty();
+        let names = is_named.then(|| {
+            Box::new(Names {
+                durable: fact.durable,
+                queue: fact.queue,
+            })
+        });
+        let key = SubscriptionKey(self.subscriptions.insert(Subscription {
+            number,
+            channel,
+            client: None,
+            client_name: fact.client,
+            inbox: fact.inbox[..].into(),
+            ack_inbox: fact.ack_inbox,
+            names,
+            group: None,
+            member: None,
+            max_in_flight: usize::try_from(fact.max_in_flight).unwrap_or(1).max(1),
+            ack_wait_units: fact.ack_wait_units,
+            ack_wait,
+            cursor: Cursor::behind(fact.last_sent),
+            pending: Default::default(),
+            deadlines: Default::default(),
+            phase: Phase::Unconfirmed,
+            resend: Resend::Nothing,
+            due: false,
+            paused: None,
+            stalled_since: None,
+            offline_since: None,
+            redeliveries: 0,
+            healthy_since: 0,
+            timer: None,
+            dirty: None,
+        }));
+        self.subscription_numbers.insert(number, key);
+        self.channels[channel.0].records += 1;
+        self.totals.records += 1;
+        let subscription = &self.subscriptions[key.0];
+        if !subscription.queue().is_empty() {
+            let name = group_name(subscription.durable(), subscription.queue());
+            let group = self.find_or_create_group(channel, name);
+            self.subscriptions[key.0].group = Some(group);
+        } else if subscription.is_durable() {
+            let name = (subscription.client_name.clone(), subscription.durable().clone());
+            self.channels[channel.0].durables.insert(name, key);
+        }
+        key
+    }
+
+    fn find_or_create_group(&mut self, channel: ChannelKey, name: Bytes) -> GroupKey {
+        if let Some(&group) = self.channels[channel.0].group_names.get(&name) {
+            return group;
+        }
+        let number = self.number();
+        let group = GroupKey(self.groups.insert(Group {
+            number,
+            channel,
+            name: name.clone(),
+            cursor: Cursor::behind(0),
+            members: Default::default(),
+            shadow: None,
+            departing: Default::default(),
+            givers: Default::default(),
+            dirty: Vec::new(),
+        }));
+        let channel = &mut self.channels[channel.0];
+        channel.groups.insert(number, group);
+        channel.group_names.insert(name, group);
+        group
+    }
+
+    /// Gives a subscription an owner and a new ack inbox.
+    fn own(&mut self, key: SubscriptionKey, client: ClientKey) {
+        self.subscriptions[key.0].ack_inbox = self.next_ack_inbox;
+        self.next_ack_inbox += 1;
+        self.subscriptions[key.0].client = Some(client);
+        self.subscriptions[key.0].client_name = self.clients[client.0].name.clone();
+    }
+
+    /// Enters an owned subscription in the lists of the active ones.
+    pub(super) fn attach(&mut self, key: SubscriptionKey) {
+        let subscription = &mut self.subscriptions[key.0];
+        self.ack_inboxes.insert(subscription.ack_inbox, key);
+        if let Some(client) = subscription.client {
+            let client = &mut self.clients[client.0];
+            client.subscriptions.insert(subscription.number, key);
+            // Only failures that begin from now on mark it (§2.10).
+            subscription.healthy_since = client.failures;
+        }
+        let channel = &mut self.channels[subscription.channel.0];
+        channel.active += 1;
+        match subscription.group {
+            Some(group) => {
+                subscription.member = Some(self.groups[group.0].members.push(key));
+                self.update_standing(key);
+            }
+            None => channel.plain.insert(subscription.number, key),
+        }
+    }
+}
+
+/// How a start position was resolved.
+enum Started {
+    At(Start),
+    Seeking { ticket: Ticket, time: Timestamp },
+}
+
+fn time_start(last_sent: u64, time: Timestamp) -> Start {
+    Start {
+        last_sent,
+        line: StartLine::Time {
+            time,
+            sequence: last_sent + 1,
+        },
+    }
+}
+
+/// The checks that need nothing but the request, in the order of §4.
+fn check_fields(request: &SubscriptionRequest) -> Result<(), String> {
+    let text = if request.client_id.is_empty() {
+        errors::CLIENT_ID_MISSING
+    } else if request.ack_wait_in_secs <= 0 {
+        errors::INVALID_ACK_WAIT
+    } else if request.max_in_flight <= 0 {
+        errors::INVALID_MAX_INFLIGHT
+    } else if !(0..=4).contains(&request.start_position) {
+        errors::INVALID_START_POSITION
+    } else if !validate::is_channel_name(&request.subject) {
+        errors::INVALID_SUBJECT
+    } else {
+        return Ok(());
+    };
+    Err(text.to_owned())
+}
+
+/// A durable group is addressed as `<durable>:<group>` (§5.6, and §4 on group names with a colon).
+pub(super) fn group_name(durable: &Bytes, queue: &Bytes) -> Bytes {
+    if durable.is_empty() {
+        return queue.clone();
+    }
+    Bytes::from([&durable[..], b":", &queue[..]].concat())
+}

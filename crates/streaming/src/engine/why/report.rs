@@ -1,0 +1,245 @@
+//! From a question to an answer: selection, facts, and the verdict over all.
+
+use std::collections::BTreeSet;
+
+use super::assess::Case;
+use super::nearest::nearest;
+use super::words;
+use crate::engine::Engine;
+use crate::limits::WHY_NAMES_MAX;
+use crate::registry::keys::{ChannelKey, SubscriptionKey};
+use crate::state::Subscription;
+use crate::time::Now;
+use crate::why::{Fact, FactValue, SequenceRange, Verdict, WhyQuestion, WhyReport, WhySubscription};
+
+impl Engine {
+    /// Says why the subscriptions that a question names are, or are not, receiving. Reads only.
+    pub fn why(&self, now: Now, question: &WhyQuestion) -> WhyReport {
+        let Some(channel) = self.find_channel(&question.channel) else {
+            let names = nearest(&question.channel, &self.channel_order);
+            return self.unknown(question, Verdict::ChannelUnknown, names, None);
+        };
+        let all = self.channel_records(channel);
+        let matching: Vec<SubscriptionKey> = all.iter().copied().filter(|key| self.matches(*key, question)).collect();
+        if matching.is_empty() {
+            return self.nothing_matches(question, channel, &all);
+        }
+        let store_full = question.store_full.as_deref();
+        let case = |key: &SubscriptionKey| Case::new(self, now, store_full, *key);
+        let mut counts = [0usize; Verdict::ALL.len()];
+        for verdict in matching.iter().filter_map(|key| case(key).verdicts().first().copied()) {
+            counts[verdict as usize] += 1;
+        }
+        let gravest = Verdict::ALL.into_iter().find(|verdict| counts[*verdict as usize] > 0);
+        let verdict = gravest.unwrap_or(Verdict::NothingNew);
+        let page = matching.iter().skip(question.offset).take(question.limit);
+        let subscriptions: Vec<WhySubscription> = page.map(|key| explain(&case(key))).collect();
+        let (words, advice) = match (&subscriptions[..], matching.len()) {
+            ([only], 1) => (only.words.clone(), only.advice.clone()),
+            _ => words::several(&text(&question.channel), &counts),
+        };
+        WhyReport {
+            channel: text(&question.channel),
+            verdict,
+            words,
+            advice,
+            facts: self.channel_facts(channel),
+            total: matching.len(),
+            subscriptions,
+        }
+    }
+
+    /// Every record of a channel, in the order of monitoring; members that left come last.
+    fn channel_records(&self, key: ChannelKey) -> Vec<SubscriptionKey> {
+        let channel = &self.channels[key.0];
+        let groups = channel.groups.values().map(|group| &self.groups[group.0]);
+        let departing = groups.flat_map(|group| group.departing.iter().copied());
+        let all = self.records(channel).chain(departing);
+        // A durable whose owner goes while its request is recorded is in two lists.
+        let mut seen = BTreeSet::new();
+        all.filter(|key| seen.insert(*key)).collect()
+    }
+
+    fn matches(&self, key: SubscriptionKey, question: &WhyQuestion) -> bool {
+        let subscription = &self.subscriptions[key.0];
+        let group = subscription.group.map(|group| &self.groups[group.0].name);
+        let is = |wanted: &Option<Vec<u8>>, value: &[u8]| wanted.as_ref().is_none_or(|wanted| wanted == value);
+        let queue = |wanted: &Vec<u8>| {
+            !subscription.queue().is_empty()
+                && (subscription.queue() == wanted || group.is_some_and(|name| name == wanted))
+        };
+        is(&question.durable, subscription.durable())
+            && is(&question.client, &subscription.client_name)
+            && question.queue.as_ref().is_none_or(queue)
+    }
+
+    fn nothing_matches(&self, question: &WhyQuestion, channel: ChannelKey, all: &[SubscriptionKey]) -> WhyReport {
+        let known = |name: fn(&Subscription) -> &[u8]| -> Vec<String> {
+            let names = all.iter().map(|key| name(&self.subscriptions[key.0]));
+            let names: BTreeSet<&[u8]> = names.filter(|name| !name.is_empty()).collect();
+            names.into_iter().take(WHY_NAMES_MAX).map(text).collect()
+        };
+        let (verdict, names) = if all.is_empty() {
+            (Verdict::NoSubscriptions, Vec::new())
+        } else if question.durable.is_some() {
+            (Verdict::DurableUnknown, known(|subscription| subscription.durable()))
+        } else if question.queue.is_some() {
+            (Verdict::QueueUnknown, known(|subscription| subscription.queue()))
+        } else {
+            (Verdict::ClientUnknown, known(|subscription| &subscription.client_name))
+        };
+        self.unknown(question, verdict, names, Some(channel))
+    }
+
+    fn unknown(
+        &self,
+        question: &WhyQuestion,
+        verdict: Verdict,
+        names: Vec<String>,
+        channel: Option<ChannelKey>,
+    ) -> WhyReport {
+        let registered = question
+            .client
+            .as_ref()
+            .map(|client| self.client_names.contains_key(&client[..]));
+        let (words, advice) = words::unknown(question, verdict, &names, registered);
+        let mut facts = channel.map_or_else(Vec::new, |channel| self.channel_facts(channel));
+        if channel.is_none() {
+            facts.push(number("channels", self.channels.len() as u64));
+        }
+        if let Some(registered) = registered {
+            facts.push(Fact {
+                name: "client_registered",
+                value: FactValue::Flag(registered),
+            });
+        }
+        facts.push(Fact {
+            name: "known",
+            value: FactValue::Names(names),
+        });
+        WhyReport {
+            channel: text(&question.channel),
+            verdict,
+            words,
+            advice,
+            facts,
+            total: 0,
+            subscriptions: Vec::new(),
+        }
+    }
+
+    fn channel_facts(&self, key: ChannelKey) -> Vec<Fact> {
+        let channel = &self.channels[key.0];
+        vec![
+            number("messages", channel.messages()),
+            number("first_sequence", channel.first),
+            number("last_sequence", channel.last),
+            number("last_durable_sequence", channel.durable_last),
+            number("subscriptions", channel.records as u64),
+        ]
+    }
+}
+
+fn explain(case: &Case<'_>) -> WhySubscription {
+    let verdicts = case.verdicts();
+    let verdict = verdicts.first().copied().unwrap_or(Verdict::NothingNew);
+    let (words, advice) = words::sentences(case, verdict);
+    let subscription = case.subscription;
+    WhySubscription {
+        client_id: text(&subscription.client_name),
+        inbox: text(&subscription.inbox),
+        durable_name: if case.group.is_none() {
+            text(subscription.durable())
+        } else {
+            String::new()
+        },
+        queue_name: case.group.map_or(String::new(), |group| text(&group.name)),
+        verdict,
+        also: verdicts.into_iter().skip(1).collect(),
+        words,
+        advice,
+        facts: facts(case),
+    }
+}
+
+fn facts(case: &Case<'_>) -> Vec<Fact> {
+    let subscription = case.subscription;
+    let time = |name, at| Fact {
+        name,
+        value: FactValue::Time(case.wall(at)),
+    };
+    let mut facts = vec![
+        number("last_sent", subscription.cursor.last_sent()),
+        number("messages_waiting", case.waiting()),
+        number("messages_missed", case.expired()),
+        number("pending_count", subscription.pending.len() as u64),
+        number("max_inflight", subscription.max_in_flight as u64),
+        Fact {
+            name: "ack_wait_seconds",
+            value: FactValue::Span(subscription.ack_wait),
+        },
+        number("redeliveries", subscription.redeliveries),
+    ];
+    if subscription.is_stalled() {
+        facts.extend(subscription.stalled_since.map(|at| time("stalled_since", at)));
+    }
+    if !subscription.pending.is_empty() {
+        facts.push(unacknowledged(case));
+        facts.extend(case.next_redelivery().map(|at| time("next_redelivery", at)));
+        let oldest = case.engine.oldest_unacknowledged(case.now, subscription);
+        facts.extend(oldest.map(|age| Fact {
+            name: "oldest_unacknowledged_seconds",
+            value: FactValue::Span(age),
+        }));
+    }
+    if let Some(client) = case.client.filter(|client| client.failed > 0) {
+        facts.push(number("failed_heartbeats", u64::from(client.failed)));
+        let tolerated = u64::from(case.engine.options.heartbeat_fail_count);
+        facts.push(number("failed_heartbeats_tolerated", tolerated));
+        facts.push(time("failing_since", client.failing_since));
+    }
+    if case.is_offline() {
+        facts.extend(subscription.offline_since.map(|at| time("offline_since", at)));
+    }
+    if let Some(pause) = &subscription.paused {
+        facts.push(time("congested_since", pause.since));
+    }
+    if let Some(reading) = case.reading() {
+        facts.push(number("reading_from", reading.from));
+    }
+    if let Some((since, from)) = case.catching_up() {
+        facts.push(time("catching_up_since", since));
+        facts.extend(case.rate(since, from).map(|rate| number("messages_per_second", rate)));
+    }
+    if let Some(group) = case.group {
+        facts.push(number("group_last_sent", group.cursor.last_sent()));
+        facts.push(number("group_members", group.members.len() as u64));
+        facts.push(number("group_members_stalled", case.stalled_members()));
+        facts.push(number("group_members_departing", group.departing.len() as u64));
+    }
+    facts
+}
+
+fn unacknowledged(case: &Case<'_>) -> Fact {
+    let ranges = case.unacknowledged.iter().map(|range| SequenceRange {
+        first: range.first,
+        last: range.last,
+        redeliveries: range.count,
+        due: range.deadline.map(|at| case.wall(at)),
+    });
+    Fact {
+        name: "unacknowledged",
+        value: FactValue::Sequences(ranges.collect()),
+    }
+}
+
+fn number(name: &'static str, value: u64) -> Fact {
+    Fact {
+        name,
+        value: FactValue::Number(value),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

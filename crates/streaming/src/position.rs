@@ -1,0 +1,5 @@
+//! Where a subscription or a group is in a channel's log: what it was sent, what it holds, when that is due again.
+
+pub(crate) mod cursor;
+pub(crate) mod deadlines;
+pub(crate) mod pending;

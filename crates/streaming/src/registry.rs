@@ -1,0 +1,5 @@
+//! Who there is, and how they find each other.
+
+pub(crate) mod keys;
+pub(crate) mod members;
+pub(crate) mod roster;

@@ -1,0 +1,89 @@
+//! Subscriptions whose receiver does not keep up, by the queue they share.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::bus::Destination;
+use crate::registry::keys::SubscriptionKey;
+
+/// That a subscription is paused until its destination has drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pause {
+    pub(crate) destination: Destination,
+    /// Monotonic time.
+    pub(crate) since: u64,
+}
+
+/// By number, which is unique for the life of the store.
+type Paused = BTreeMap<u64, SubscriptionKey>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Congestion {
+    paused: BTreeMap<Destination, Paused>,
+    /// Those that may go on and whose turn has not come yet.
+    drained: VecDeque<(Destination, Paused)>,
+}
+
+impl Congestion {
+    /// A subscription waits for a destination.
+    pub(crate) fn add(&mut self, destination: Destination, number: u64, key: SubscriptionKey) {
+        self.paused.entry(destination).or_default().insert(number, key);
+    }
+
+    /// It waits no longer.
+    pub(crate) fn remove(&mut self, destination: Destination, number: u64) {
+        if let Some(paused) = self.paused.get_mut(&destination) {
+            paused.remove(&number);
+            if paused.is_empty() {
+                self.paused.remove(&destination);
+            }
+        }
+    }
+
+    /// Everyone who waits for a destination may go on, one after the other: see [`Congestion::next`].
+    pub(crate) fn drain(&mut self, destination: Destination) {
+        if let Some(paused) = self.paused.remove(&destination) {
+            self.drained.push_back((destination, paused));
+        }
+    }
+
+    /// Whether some may go on.
+    pub(crate) fn has_drained(&self) -> bool {
+        !self.drained.is_empty()
+    }
+
+    /// Who may go on next: what it waited for, its number and its place. It may have left meanwhile.
+    pub(crate) fn next(&mut self) -> Option<(Destination, u64, SubscriptionKey)> {
+        let (destination, paused) = self.drained.front_mut()?;
+        let destination = *destination;
+        let next = paused.pop_first();
+        if paused.is_empty() {
+            self.drained.pop_front();
+        }
+        next.map(|(number, key)| (destination, number, key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_for_what_drained_goes_on_once() {
+        let mut congestion = Congestion::default();
+        for number in 1..=4 {
+            congestion.add(Destination(number % 2), number, SubscriptionKey(number as usize));
+        }
+        congestion.remove(Destination(1), 3);
+        congestion.drain(Destination(1));
+        congestion.add(Destination(1), 1, SubscriptionKey(1));
+        assert_eq!(congestion.next(), Some((Destination(1), 1, SubscriptionKey(1))));
+        assert_eq!(congestion.next(), None);
+        assert!(!congestion.has_drained());
+        congestion.drain(Destination(1));
+        congestion.drain(Destination(0));
+        let order: Vec<u64> = std::iter::from_fn(|| congestion.next()).map(|next| next.1).collect();
+        assert_eq!(order, [1, 2, 4]);
+        assert!(congestion.paused.is_empty());
+    }
+}

@@ -1,0 +1,139 @@
+//! What happened to subscriptions since they were last written down.
+//!
+//! Only a subscription with something to write down has an entry. Entries are used again with the room that they grew to: a
+//! message allocates nothing, and a subscription at rest holds nothing.
+
+use std::collections::VecDeque;
+
+use crate::facts::Runs;
+use crate::limits::DIRTY_SPARE_MAX;
+use crate::registry::keys::SubscriptionKey;
+
+/// What is to be written down about one subscription.
+#[derive(Debug, Default)]
+pub(crate) struct Dirty {
+    /// The cursor moved.
+    pub(crate) cursor: bool,
+    pub(crate) sent: Runs,
+    pub(crate) acked: Runs,
+    /// Taken over from other members of the group: their number, and the sequence.
+    pub(crate) taken: Vec<(u64, u64)>,
+}
+
+impl Dirty {
+    /// Whether there is nothing to write down.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.cursor && self.sent.is_empty() && self.acked.is_empty() && self.taken.is_empty()
+    }
+
+    /// The longest of its lists.
+    pub(crate) fn runs(&self) -> usize {
+        self.sent.len().max(self.acked.len()).max(self.taken.len())
+    }
+
+    fn clear(&mut self) {
+        self.cursor = false;
+        self.sent.clear();
+        self.acked.clear();
+        self.taken.clear();
+    }
+}
+
+/// Place of an entry, as its subscription remembers it: unique among those in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DirtyPlace(u32);
+
+/// The subscriptions to write down, first come first served.
+#[derive(Debug, Default)]
+pub(crate) struct DirtyList {
+    entries: VecDeque<(SubscriptionKey, Dirty)>,
+    /// Place of the first entry; places wrap around.
+    first: u32,
+    /// Entries that wait to be used again.
+    spare: Vec<Dirty>,
+}
+
+impl DirtyList {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The entry of a subscription that remembers its place in `slot`; a new one if it has none.
+    #[inline]
+    pub(crate) fn entry(&mut self, key: SubscriptionKey, slot: &mut Option<DirtyPlace>) -> &mut Dirty {
+        let place = *slot.get_or_insert_with(|| self.begin(key));
+        let index = self.index(place);
+        &mut self.entries[index].1
+    }
+
+    fn index(&self, DirtyPlace(place): DirtyPlace) -> usize {
+        place.wrapping_sub(self.first) as usize
+    }
+
+    /// A new entry at the end.
+    fn begin(&mut self, key: SubscriptionKey) -> DirtyPlace {
+        let length = u32::try_from(self.entries.len()).expect("memory ends before 2^32 subscriptions");
+        self.entries.push_back((key, self.spare.pop().unwrap_or_default()));
+        DirtyPlace(self.first.wrapping_add(length))
+    }
+
+    /// The entry of a subscription that has one.
+    pub(crate) fn get(&self, slot: Option<DirtyPlace>) -> Option<&Dirty> {
+        slot.map(|place| &self.entries[self.index(place)].1)
+    }
+
+    /// As [`DirtyList::get`].
+    pub(crate) fn get_mut(&mut self, slot: Option<DirtyPlace>) -> Option<&mut Dirty> {
+        let index = self.index(slot?);
+        Some(&mut self.entries[index].1)
+    }
+
+    /// The subscription whose turn it is, and its place. It may have gone meanwhile; one that came later in its stead
+    /// remembers another place.
+    pub(crate) fn first(&self) -> Option<(SubscriptionKey, DirtyPlace)> {
+        let (key, _) = self.entries.front()?;
+        Some((*key, DirtyPlace(self.first)))
+    }
+
+    /// Gives up the entry whose turn it was.
+    pub(crate) fn pop(&mut self) {
+        if let Some((_, mut entry)) = self.entries.pop_front() {
+            self.first = self.first.wrapping_add(1);
+            entry.clear();
+            if self.spare.len() < DIRTY_SPARE_MAX {
+                self.spare.push(entry);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_came_first_is_first_and_its_room_is_used_again() {
+        let mut list = DirtyList {
+            first: u32::MAX,
+            ..DirtyList::default()
+        };
+        let (mut first, mut second) = (None, None);
+        list.entry(SubscriptionKey(1), &mut first).acked.push(7);
+        list.entry(SubscriptionKey(2), &mut second).cursor = true;
+        list.entry(SubscriptionKey(1), &mut first).acked.push(8);
+        assert_eq!(list.first(), first.map(|place| (SubscriptionKey(1), place)));
+        assert!(
+            list.get(first)
+                .is_some_and(|entry| entry.acked.contains(7) && entry.acked.contains(8))
+        );
+        list.pop();
+        assert_eq!(list.first(), second.map(|place| (SubscriptionKey(2), place)));
+        let mut third = None;
+        assert!(list.entry(SubscriptionKey(3), &mut third).is_empty());
+        assert!(list.get(second).is_some_and(|entry| entry.cursor));
+        list.pop();
+        list.pop();
+        assert!(list.is_empty() && list.first().is_none());
+        assert_eq!(list.spare.len(), 2);
+    }
+}
