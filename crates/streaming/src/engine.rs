@@ -21,7 +21,7 @@ mod retention;
 mod subscribe;
 mod why;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
@@ -31,48 +31,37 @@ use slab::Slab;
 pub use self::recovery::{StartError, StartSummary};
 use crate::effects::Effects;
 use crate::event::Event;
-use crate::input::{ChannelId, Input, ProbeId, Service, Ticket};
+use crate::input::{ChannelId, Input, Service};
+use crate::ledger::Ledger;
 use crate::limits_table::LimitsTable;
 use crate::options::Options;
-use crate::records::{Need, Position, Urgency};
-use crate::registry::keys::{ChannelKey, ClientKey, CursorKey, SubscriptionKey};
+use crate::records::Position;
+use crate::registry::keys::{ChannelKey, ClientKey, SubscriptionKey};
 use crate::replay::Recovered;
-use crate::state::{Channel, CheckpointProgress, Client, Group, Leave, Subscription, WaitingSubscribe};
+use crate::state::{Channel, CheckpointProgress, Client, Group, Leave, Subscription};
+use crate::tally::Tally;
 use crate::time::Now;
 use crate::time::wall_clock::WallClock;
+use crate::waiting::budget::Budget;
 use crate::waiting::congestion::Congestion;
 use crate::waiting::dirty::DirtyList;
+use crate::waiting::questions::Questions;
 use crate::waiting::replies::ReplyQueue;
+use crate::waiting::retention::RetentionQueue;
 use crate::waiting::timers::{Timer, Timers};
+use crate::waiting::touched::Touched;
 use crate::waiting::unregistered::Unregistered;
 use crate::waiting::work::WorkQueue;
 
-/// What a refusal after the failure of the store says.
-const POISONED: &str = "the store failed and takes nothing more; the outcome of what waited for it is unknown";
-
-/// Who asked a client to show that it is alive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Probe {
-    Heartbeat(ClientKey),
-    DuplicateCheck(ClientKey),
-}
-
-/// Counters for monitoring: what passed since the start, and running sums over all channels.
+/// Running sums over all channels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Totals {
-    in_messages: u64,
-    in_bytes: u64,
-    out_messages: u64,
-    out_bytes: u64,
+struct Sums {
     /// Live messages.
     messages: u64,
     /// Bytes of their bodies.
     bytes: u64,
     /// Stored subscription records.
     records: usize,
-    redelivered: u64,
-    heartbeats_failed: u64,
-    clients_lost: u64,
 }
 
 /// The streaming engine; see the crate's documentation.
@@ -104,10 +93,7 @@ pub struct Engine {
     ack_inboxes: HashMap<u64, SubscriptionKey, FixedState>,
     groups: Slab<Group>,
 
-    probes: BTreeMap<ProbeId, Probe>,
-    /// Who waits for which read.
-    reads: BTreeMap<Ticket, CursorKey>,
-    seeks: BTreeMap<Ticket, WaitingSubscribe>,
+    questions: Questions,
     congestion: Congestion,
     bus_up: bool,
 
@@ -115,37 +101,28 @@ pub struct Engine {
     unregistered: Unregistered,
     timers: Timers,
     replies: ReplyQueue,
-    appended: Position,
-    durable: Position,
-    poisoned: bool,
+    ledger: Ledger,
 
     work: WorkQueue,
     /// Subscriptions with something to write down.
     dirty: DirtyList,
-    /// Channels whose limits are to be looked at.
-    retention: VecDeque<(ChannelKey, ChannelId)>,
-    /// Where the look at the ages of all channels goes on, after the wall clock was set.
-    ages_from: Option<ChannelId>,
-    wall_clock: WallClock,
-    /// Wall clock less monotonic clock, as of the last look at all ages.
-    clock_offset: i64,
-    /// Channels with new durable messages.
-    touched: Vec<ChannelKey>,
-    /// What this call may still do.
-    budget: usize,
+    retention: RetentionQueue,
+    touched: Touched,
+    budget: Budget,
+    clock: WallClock,
 
     next_channel: u64,
     next_subscription: u64,
     next_ack_inbox: u64,
-    /// For clients, groups, probes and tickets: numbers that live as long as the process.
+    /// For clients and groups: numbers that live as long as the process.
     next_number: u64,
 
-    totals: Totals,
+    tally: Tally,
+    sums: Sums,
     checkpoint: Option<CheckpointProgress>,
     recovered: Option<Box<Recovered>>,
+    /// Where answers are encoded.
     scratch: Vec<u8>,
-    scratch_tail: Vec<u8>,
-    progress: crate::facts::ProgressFact,
 }
 
 impl Engine {
@@ -169,35 +146,28 @@ impl Engine {
             subscription_numbers: BTreeMap::new(),
             ack_inboxes: HashMap::with_hasher(hasher),
             groups: Slab::new(),
-            probes: BTreeMap::new(),
-            reads: BTreeMap::new(),
-            seeks: BTreeMap::new(),
+            questions: Questions::default(),
             congestion: Congestion::default(),
             bus_up: true,
             unregistered: Unregistered::default(),
             timers: Timers::default(),
             replies: ReplyQueue::default(),
-            appended: Position(0),
-            durable: Position(0),
-            poisoned: false,
+            ledger: Ledger::default(),
             work: WorkQueue::default(),
             dirty: DirtyList::default(),
-            retention: VecDeque::new(),
-            ages_from: None,
-            wall_clock: WallClock::default(),
-            clock_offset: 0,
-            touched: Vec::new(),
-            budget: 0,
+            retention: RetentionQueue::default(),
+            touched: Touched::default(),
+            budget: Budget::default(),
+            clock: WallClock::default(),
             next_channel: 1,
             next_subscription: 1,
             next_ack_inbox: 1,
             next_number: 1,
-            totals: Totals::default(),
+            tally: Tally::default(),
+            sums: Sums::default(),
             checkpoint: None,
             recovered: Some(Box::default()),
             scratch: Vec::new(),
-            scratch_tail: Vec::new(),
-            progress: crate::facts::ProgressFact::default(),
             options,
         }
     }
@@ -236,18 +206,16 @@ impl Engine {
 
     /// Whether work was left over, or something waits to be written down: [`Input::EndOfPass`] is wanted soon.
     pub fn wants_end_of_pass(&self) -> bool {
-        !self.work.is_empty()
-            || self.congestion.has_drained()
-            || !self.dirty.is_empty()
-            || !self.retention.is_empty()
-            || self.ages_from.is_some()
+        !self.work.is_empty() || self.congestion.has_drained() || !self.dirty.is_empty() || !self.retention.is_empty()
     }
 
     /// Takes one input; everything that follows from it leaves through `effects`, in order.
     pub fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut Effects<'_>) {
-        self.budget = self.options.slices.work.max(1);
-        let now = self.wall_clock.believe(now, &mut self.timers);
-        self.watch_clock(now);
+        self.budget.begin(self.options.slices.work.max(1));
+        let now = self.clock.believe(now, &mut self.timers);
+        if self.clock.was_set_forward(now) {
+            self.retention.begin_ages();
+        }
         match input {
             Input::Request {
                 service,
@@ -284,22 +252,22 @@ impl Engine {
     }
 
     fn tick(&mut self, now: Now, effects: &mut Effects<'_>) {
-        while self.budget > 0
+        while !self.budget.is_spent()
             && let Some(timer) = self.timers.take_due(now.monotonic)
         {
-            self.budget -= 1;
+            self.budget.charge(1);
             match timer {
                 Timer::Heartbeat(key) => self.heartbeat_due(now, key, effects),
                 Timer::DuplicateCheck(key) => self.duplicate_check_over(now, key, effects),
                 Timer::Redelivery(key) => self.redelivery_due(now, key, effects),
                 Timer::Retry(key) => self.retry_due(now, key, effects),
                 Timer::Age(key) => {
-                    self.channels[key.0].age_timer = None;
+                    self.channels[key.0].age_timer.fired();
                     self.queue_retention(key);
                 }
                 Timer::Inactivity(key) => self.inactivity_due(now, key, effects),
                 // The reading that came with the tick counts.
-                Timer::WallClock => self.wall_clock.timer_fired(),
+                Timer::WallClock => self.clock.timer_fired(),
                 Timer::Unregistered => {
                     self.unregistered.timer_fired();
                     self.unregistered_due(now, effects);
@@ -315,26 +283,6 @@ impl Engine {
         number
     }
 
-    /// Spends one unit of this call's work; false when there is none left.
-    fn spend(&mut self) -> bool {
-        if self.budget == 0 {
-            return false;
-        }
-        self.budget -= 1;
-        true
-    }
-
-    /// Whether an append would be taken.
-    fn admit(&self, need: Need, bytes: usize, effects: &mut Effects<'_>) -> Result<(), String> {
-        if self.poisoned {
-            return Err(POISONED.to_owned());
-        }
-        effects
-            .records
-            .admission(need, bytes)
-            .map_err(|refusal| refusal.to_string())
-    }
-
     /// How many answers wait for the store.
     pub fn waiting_answers(&self) -> usize {
         self.replies.len()
@@ -342,15 +290,7 @@ impl Engine {
 
     /// The last position appended.
     pub fn appended(&self) -> Position {
-        self.appended
-    }
-
-    /// Appends a fact.
-    fn fact(&mut self, kind: u8, fact: &impl prost::Message, urgency: Urgency, effects: &mut Effects<'_>) -> Position {
-        self.scratch.clear();
-        fact.encode_raw(&mut self.scratch);
-        self.appended = effects.records.append_fact(kind, &self.scratch, urgency);
-        self.appended
+        self.ledger.appended()
     }
 
     /// Answers at once: nothing was changed that could be lost.

@@ -17,12 +17,14 @@ mod channel_limits;
 mod engine;
 mod facts;
 mod ids;
+mod ledger;
 mod limits;
 mod limits_table;
 mod position;
 mod registry;
 mod replay;
 mod state;
+mod tally;
 mod waiting;
 
 pub use bus::{Bus, Carried, Delivery, Destination};

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use bytes::Bytes;
-use seaway_stan_protocol::messages::SubscriptionRequest;
 
 use crate::input::{ChannelId, ProbeId};
 use crate::limits_table::LimitsKey;
@@ -16,10 +15,12 @@ use crate::position::pending::Pending;
 use crate::registry::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
 use crate::registry::members::{MemberPlace, Members, Standing};
 use crate::registry::roster::Roster;
-use crate::time::{Now, Timestamp};
+use crate::time::Now;
 use crate::waiting::congestion::Pause;
 use crate::waiting::dirty::DirtyPlace;
+use crate::waiting::mark::Mark;
 use crate::waiting::offers::Offers;
+use crate::waiting::timers::TimerSlot;
 
 /// A registered client (`streaming-protocol.md` §1, §2.7).
 #[derive(Debug)]
@@ -42,10 +43,10 @@ pub(crate) struct Client {
     pub(crate) failing_since: u64,
     /// The heartbeat that waits for its answer.
     pub(crate) heartbeat: Option<ProbeId>,
-    pub(crate) heartbeat_timer: Option<u64>,
+    pub(crate) heartbeat_timer: TimerSlot,
     /// A new connection of the same name that waits for the outcome of the duplicate check, or for the end of a close.
     pub(crate) contender: Option<Box<Contender>>,
-    pub(crate) check_timer: Option<u64>,
+    pub(crate) check_timer: TimerSlot,
     /// Set while its subscriptions are being closed; nothing else is accepted from it.
     pub(crate) closing: Option<Closing>,
 }
@@ -53,7 +54,8 @@ pub(crate) struct Client {
 /// A connect request that waits.
 #[derive(Debug)]
 pub(crate) struct Contender {
-    pub(crate) probe: ProbeId,
+    /// None when it waits for the end of a close.
+    pub(crate) probe: Option<ProbeId>,
     pub(crate) request: seaway_stan_protocol::messages::ConnectRequest,
     pub(crate) reply: Bytes,
 }
@@ -98,16 +100,16 @@ pub(crate) struct Channel {
     pub(crate) active: usize,
     /// Subscribe requests that wait for a seek.
     pub(crate) subscribing: usize,
-    pub(crate) age_timer: Option<u64>,
-    pub(crate) inactivity_timer: Option<u64>,
+    pub(crate) age_timer: TimerSlot,
+    pub(crate) inactivity_timer: TimerSlot,
     pub(crate) deletion: Deletion,
     /// In the list of channels whose limits are to be looked at.
-    pub(crate) retention_queued: bool,
+    pub(crate) in_retention: Mark,
     /// In the list of channels that got new durable messages.
-    pub(crate) touched: bool,
-    pub(crate) limits_reached_logged: bool,
+    pub(crate) touched: Mark,
+    pub(crate) limits_reached_told: Mark,
     /// It was told that its times are ahead of the clock.
-    pub(crate) ahead_logged: bool,
+    pub(crate) ahead_told: Mark,
     /// How far its new messages were offered.
     pub(crate) offers: Offers,
 }
@@ -210,7 +212,7 @@ pub(crate) struct Subscription {
     pub(crate) redeliveries: u64,
     /// The owner's count of failures when it was created or resumed: only later ones mark it.
     pub(crate) healthy_since: u64,
-    pub(crate) timer: Option<u64>,
+    pub(crate) timer: TimerSlot,
     /// What is to be written down about it, if anything.
     pub(crate) dirty: Option<DirtyPlace>,
 }
@@ -289,16 +291,6 @@ pub(crate) enum Leave {
     Forget,
     /// Close: it waits for its next owner.
     Keep,
-}
-
-/// A subscription request whose start waits for a seek.
-#[derive(Debug)]
-pub(crate) struct WaitingSubscribe {
-    pub(crate) request: SubscriptionRequest,
-    pub(crate) reply: Bytes,
-    pub(crate) channel: ChannelKey,
-    pub(crate) id: ChannelId,
-    pub(crate) time: Timestamp,
 }
 
 /// How far a checkpoint has come.

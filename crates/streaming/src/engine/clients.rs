@@ -8,18 +8,20 @@ use seaway_stan_protocol::messages::{
 };
 use seaway_stan_protocol::{errors, validate};
 
-use super::{Engine, POISONED, Probe};
+use super::Engine;
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::facts::{CLIENT, CLIENT_REMOVED, ClientFact, ClientRemovedFact};
 use crate::input::ProbeId;
+use crate::ledger::POISONED;
 use crate::limits::{DUPLICATE_CHECK_NS, HEARTBEAT_AFTER_PING_NS};
 use crate::records::{Need, Urgency};
 use crate::registry::keys::ClientKey;
 use crate::state::{Client, Closing, Contender, Leave};
 use crate::time::Now;
+use crate::waiting::questions::Probe;
 use crate::waiting::replies::{Confirmation, Outcome};
-use crate::waiting::timers::Timer;
+use crate::waiting::timers::{Timer, TimerSlot};
 use crate::waiting::work::Work;
 
 /// The protocol version of every ConnectResponse (§2.3).
@@ -67,14 +69,14 @@ impl Engine {
             );
             return self.refuse_connect(&reply, errors::CLIENT_ID_REGISTERED, effects);
         }
-        let probe = ProbeId(self.number());
         let client = &mut self.clients[key.0];
+        // When it is leaving the new one waits for the end of that, not for a probe.
+        let probe = match client.closing {
+            Some(_) => None,
+            None => Some(self.questions.probe(Probe::DuplicateCheck(key))),
+        };
         client.contender = Some(Box::new(Contender { probe, request, reply }));
-        if client.closing.is_some() {
-            // It is leaving: the new one waits for the end of that, not for a probe.
-            return;
-        }
-        self.probes.insert(probe, Probe::DuplicateCheck(key));
+        let Some(probe) = probe else { return };
         let deadline = now.monotonic + DUPLICATE_CHECK_NS;
         self.timers
             .set(&mut client.check_timer, Timer::DuplicateCheck(key), Some(deadline));
@@ -94,7 +96,7 @@ impl Engine {
     }
 
     fn register(&mut self, now: Now, request: ConnectRequest, reply: &[u8], effects: &mut Effects<'_>) {
-        if let Err(text) = self.admit(Need::Ordinary, request.encoded_len() + 64, effects) {
+        if let Err(text) = self.ledger.admit(Need::Ordinary, request.encoded_len() + 64, effects) {
             effects.event(Event::Refused {
                 request: "connect",
                 reason: &text,
@@ -109,7 +111,7 @@ impl Engine {
             ping_interval: request.ping_interval,
             ping_max_out: request.ping_max_out,
         };
-        let position = self.fact(CLIENT, &fact, Urgency::Sync, effects);
+        let position = self.ledger.fact(CLIENT, &fact, Urgency::Sync, effects);
         self.debug(
             Event::Connected {
                 client: &fact.name,
@@ -159,9 +161,9 @@ impl Engine {
             failures: 0,
             failing_since: 0,
             heartbeat: None,
-            heartbeat_timer: None,
+            heartbeat_timer: TimerSlot::default(),
             contender: None,
-            check_timer: None,
+            check_timer: TimerSlot::default(),
             closing: None,
         }));
         self.client_names.insert(fact.name, key);
@@ -180,19 +182,18 @@ impl Engine {
     /// Either the next heartbeat is due, or the last one was not answered in time.
     pub(super) fn heartbeat_due(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
         let client = &mut self.clients[key.0];
-        client.heartbeat_timer = None;
+        client.heartbeat_timer.fired();
         if client.closing.is_some() {
             return;
         }
         if let Some(probe) = client.heartbeat.take() {
-            self.probes.remove(&probe);
+            self.questions.end_probe(probe);
             return self.heartbeat_failed(now, key, effects);
         }
         if !self.bus_up {
             return self.heartbeat_failed(now, key, effects);
         }
-        let probe = ProbeId(self.number());
-        self.probes.insert(probe, Probe::Heartbeat(key));
+        let probe = self.questions.probe(Probe::Heartbeat(key));
         let client = &mut self.clients[key.0];
         client.heartbeat = Some(probe);
         effects.probe(&client.heartbeat_inbox, probe);
@@ -207,10 +208,10 @@ impl Engine {
             client.failing_since = now.monotonic;
             self.update_health(key, 0);
         }
-        self.totals.heartbeats_failed += 1;
+        self.tally.heartbeat_failed();
         let client = &self.clients[key.0];
-        if client.failed > self.options.heartbeat_fail_count && !self.poisoned {
-            self.totals.clients_lost += 1;
+        if client.failed > self.options.heartbeat_fail_count && !self.ledger.is_poisoned() {
+            self.tally.client_lost();
             effects.event(Event::TimedOut { client: &client.name });
             self.begin_close(now, key, Closing::ByServer, effects);
         } else {
@@ -221,7 +222,7 @@ impl Engine {
     /// Heartbeats began to fail, or are answered again: groups hear it of the client's members, from this number on.
     pub(super) fn update_health(&mut self, key: ClientKey, mut from: u64) {
         while let Some((&number, &member)) = self.clients[key.0].subscriptions.range(from..).next() {
-            if !self.spend() {
+            if !self.budget.spend() {
                 let client = self.clients[key.0].number;
                 self.work.push(Work::Health(key, client, from));
                 return;
@@ -233,7 +234,7 @@ impl Engine {
 
     /// Any answer counts, whatever it holds.
     pub(super) fn probe_answered(&mut self, now: Now, probe: ProbeId, effects: &mut Effects<'_>) {
-        match self.probes.remove(&probe) {
+        match self.questions.end_probe(probe) {
             Some(Probe::Heartbeat(key)) => {
                 let client = &mut self.clients[key.0];
                 client.heartbeat = None;
@@ -262,7 +263,7 @@ impl Engine {
 
     /// Nobody listens on the inbox.
     pub(super) fn probe_failed(&mut self, now: Now, probe: ProbeId, effects: &mut Effects<'_>) {
-        match self.probes.remove(&probe) {
+        match self.questions.end_probe(probe) {
             Some(Probe::Heartbeat(key)) => {
                 self.clients[key.0].heartbeat = None;
                 self.heartbeat_failed(now, key, effects);
@@ -273,10 +274,9 @@ impl Engine {
     }
 
     pub(super) fn duplicate_check_over(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
-        self.clients[key.0].check_timer = None;
+        self.clients[key.0].check_timer.fired();
         if let Some(contender) = &self.clients[key.0].contender {
-            let probe = contender.probe;
-            self.probes.remove(&probe);
+            contender.probe.and_then(|probe| self.questions.end_probe(probe));
             self.replace(now, key, effects);
         }
     }
@@ -289,7 +289,7 @@ impl Engine {
         if client.closing.is_some() {
             return;
         }
-        if let Err(text) = self.admit(Need::Essential, 256, effects) {
+        if let Err(text) = self.ledger.admit(Need::Essential, 256, effects) {
             if let Some(contender) = self.clients[key.0].contender.take() {
                 self.refuse_connect(&contender.reply, &text, effects);
             }
@@ -338,7 +338,7 @@ impl Engine {
             Err(_) => errors::INVALID_CLOSE_REQUEST.to_owned(),
             Ok(request) => match self.client_names.get(&request.client_id) {
                 Some(&key) if self.clients[key.0].closing.is_none() => {
-                    match self.admit(Need::Essential, 256, effects) {
+                    match self.ledger.admit(Need::Essential, 256, effects) {
                         Ok(()) => {
                             let closing = Closing::Requested(Bytes::copy_from_slice(reply));
                             return self.begin_close(now, key, closing, effects);
@@ -367,10 +367,10 @@ impl Engine {
         self.timers
             .set(&mut client.check_timer, Timer::DuplicateCheck(key), None);
         if let Some(probe) = client.heartbeat.take() {
-            self.probes.remove(&probe);
+            self.questions.end_probe(probe);
         }
-        if let Some(contender) = &client.contender {
-            self.probes.remove(&contender.probe);
+        if let Some(probe) = client.contender.as_ref().and_then(|contender| contender.probe) {
+            self.questions.end_probe(probe);
         }
         if !client.conn_id.is_empty() && self.conn_ids.get(&client.conn_id) == Some(&key) {
             self.conn_ids.remove(&client.conn_id);
@@ -380,7 +380,7 @@ impl Engine {
 
     pub(super) fn continue_close(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
         while let Some((_, &subscription)) = self.clients[key.0].subscriptions.first_key_value() {
-            if !self.spend() {
+            if !self.budget.spend() {
                 let number = self.clients[key.0].number;
                 self.work.push(Work::Close(key, number));
                 return;
@@ -397,7 +397,7 @@ impl Engine {
             },
             effects,
         );
-        if self.poisoned {
+        if self.ledger.is_poisoned() {
             if let Some(Closing::Requested(reply)) = client.closing {
                 self.answer(
                     &reply,
@@ -408,7 +408,7 @@ impl Engine {
                 );
             }
         } else {
-            let position = self.fact(CLIENT_REMOVED, &fact, Urgency::Sync, effects);
+            let position = self.ledger.fact(CLIENT_REMOVED, &fact, Urgency::Sync, effects);
             if let Some(Closing::Requested(reply)) = client.closing {
                 self.replies
                     .push(position, Outcome::Confirmed(Confirmation::Close), &reply, b"");

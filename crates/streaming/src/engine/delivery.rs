@@ -102,7 +102,7 @@ impl Engine {
                 self.channels[key.0].offers.end_round();
                 continue;
             };
-            if !self.spend() {
+            if !self.budget.spend() {
                 let channel = &mut self.channels[key.0];
                 if channel.offers.enqueue() {
                     self.work.push(Work::Offer(key, channel.id));
@@ -168,7 +168,7 @@ impl Engine {
                 return self.cursor_mut(key).has_caught_up();
             }
             let Some(receiver) = self.receiver(key) else { return };
-            if !self.spend() {
+            if !self.budget.spend() {
                 return self.queue_cursor(key);
             }
             match self.send(now, receiver, next, 0, batch, effects) {
@@ -254,10 +254,8 @@ impl Engine {
         subscription.deadlines.push(sequence, deadline, &subscription.pending);
         subscription.cursor.advance(sequence);
         // What a resumed durable was sent again keeps its cadence, and may be due later than this.
-        if subscription.timer.is_none_or(|timer| deadline < timer) {
-            self.timers
-                .set(&mut subscription.timer, Timer::Redelivery(key), Some(deadline));
-        }
+        let timer = Timer::Redelivery(key);
+        self.timers.bring_forward(&mut subscription.timer, timer, deadline);
         self.update_standing(key);
         self.note_dirty(key, effects, |dirty| dirty.sent.push(sequence));
     }
@@ -292,14 +290,10 @@ impl Engine {
             inbox: &subscription.inbox,
             redelivery_count: count,
         };
-        match effects.deliver(self.durable, delivery, source) {
+        match effects.deliver(self.ledger.durable(), delivery, source) {
             Delivered::Sent(bytes) => {
-                self.totals.out_messages += 1;
-                self.totals.out_bytes += u64::from(bytes);
-                if count > 0 {
-                    self.totals.redelivered += 1;
-                    subscription.redeliveries += 1;
-                }
+                self.tally.went_out(bytes, count);
+                subscription.redeliveries += u64::from(count > 0);
                 if self.options.trace {
                     let (number, channel) = (subscription.number, &channel.name[..]);
                     effects.event(Event::Delivering {
@@ -326,11 +320,10 @@ impl Engine {
 
     /// Asks for messages from disk, as many as one read may bring.
     pub(super) fn read(&mut self, key: CursorKey, from: u64, to: u64, effects: &mut Effects<'_>) {
-        let ticket = Ticket(self.number());
+        let ticket = self.questions.read(key);
         let messages_max = u32::try_from(to.saturating_sub(from).saturating_add(1))
             .unwrap_or(u32::MAX)
             .min(READ_MESSAGES_MAX);
-        self.reads.insert(ticket, key);
         effects.records.read(ReadRequest {
             ticket,
             channel: self.channels[self.channel_of(key).0].id,
@@ -350,7 +343,7 @@ impl Engine {
         messages: Result<&[StoredMessage<'_>], &str>,
         effects: &mut Effects<'_>,
     ) {
-        let Some(key) = self.reads.remove(&ticket) else {
+        let Some(key) = self.questions.end_read(ticket) else {
             return;
         };
         let Some(reading) = self.cursor_mut(key).end_read(ticket) else {
@@ -387,7 +380,7 @@ impl Engine {
             CursorKey::Group(key) => &mut self.groups[key.0].cursor,
         };
         if let Some(ticket) = cursor.cancel(key, &mut self.timers) {
-            self.reads.remove(&ticket);
+            self.questions.end_read(ticket);
         }
     }
 
@@ -400,7 +393,7 @@ impl Engine {
     /// Lets those go on whose destination has drained, as far as this call may; a queue member makes room for its whole
     /// group.
     pub(super) fn resume_drained(&mut self, now: Now, effects: &mut Effects<'_>) {
-        while self.congestion.has_drained() && self.spend() {
+        while self.congestion.has_drained() && self.budget.spend() {
             let Some((destination, number, key)) = self.congestion.next() else {
                 return;
             };

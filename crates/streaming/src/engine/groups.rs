@@ -81,9 +81,9 @@ impl Engine {
         let subscription = &mut self.subscriptions[key.0];
         subscription.pending.insert(sequence);
         subscription.deadlines.insert(sequence, deadline, count);
-        if subscription.phase == Phase::Active && subscription.timer.is_none_or(|timer| deadline < timer) {
-            self.timers
-                .set(&mut subscription.timer, Timer::Redelivery(key), Some(deadline));
+        if subscription.phase == Phase::Active {
+            let timer = Timer::Redelivery(key);
+            self.timers.bring_forward(&mut subscription.timer, timer, deadline);
         }
         self.update_standing(key);
         self.note_dirty(key, effects, |dirty| dirty.taken.push((from, sequence)));

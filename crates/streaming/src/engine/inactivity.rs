@@ -25,7 +25,7 @@ impl Engine {
             return;
         }
         let idle = channel.active == 0 && channel.subscribing == 0;
-        let deadline = match channel.inactivity_timer {
+        let deadline = match channel.inactivity_timer.deadline() {
             Some(running) if idle => Some(running),
             None if idle => Some(now.monotonic.saturating_add(limit)),
             _ => None,
@@ -45,7 +45,7 @@ impl Engine {
     pub(super) fn inactivity_due(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
         let limit = self.limits_of(key).max_inactivity_ns;
         let channel = &mut self.channels[key.0];
-        channel.inactivity_timer = None;
+        channel.inactivity_timer.fired();
         if channel.active > 0 || channel.subscribing > 0 {
             return;
         }
@@ -53,7 +53,7 @@ impl Engine {
         let unsaved = channel.durable_last < channel.last;
         let deadline = if idle_since > now.monotonic {
             idle_since
-        } else if unsaved || self.admit(Need::Essential, 64, effects).is_err() {
+        } else if unsaved || self.ledger.admit(Need::Essential, 64, effects).is_err() {
             now.monotonic.saturating_add(limit.max(DELETE_RETRY_NS))
         } else {
             return self.begin_deletion(key, effects);
@@ -70,9 +70,9 @@ impl Engine {
         channel.deletion = Deletion::Recording;
         self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
         let id = channel.id;
-        self.appended = effects.records.delete_channel(id);
+        let position = self.ledger.delete_channel(id, effects);
         self.replies
-            .push(self.appended, Outcome::Deleted { channel: key, id }, b"", b"");
+            .push(position, Outcome::Deleted { channel: key, id }, b"", b"");
     }
 
     /// The record is durable: what belonged to the channel is forgotten, offline durables with it.
@@ -94,7 +94,7 @@ impl Engine {
             if durable.is_none() && group.is_none() {
                 break;
             }
-            if !self.spend() {
+            if !self.budget.spend() {
                 self.work.push(Work::Delete(key, id));
                 return;
             }
@@ -108,9 +108,9 @@ impl Engine {
             }
         }
         let channel = self.channels.remove(key.0);
-        self.totals.records -= channel.records;
-        self.totals.messages -= channel.messages();
-        self.totals.bytes -= channel.bytes;
+        self.sums.records -= channel.records;
+        self.sums.messages -= channel.messages();
+        self.sums.bytes -= channel.bytes;
         self.forget_channel(key, &channel);
         effects.event(Event::ChannelDeleted { channel: &channel.name });
     }

@@ -37,7 +37,7 @@ impl Engine {
             .find_to_unsubscribe(payload)
             .map_err(str::to_owned)
             .and_then(|key| {
-                self.admit(Need::Essential, 256, effects)?;
+                self.ledger.admit(Need::Essential, 256, effects)?;
                 Ok(key)
             });
         match found {
@@ -126,7 +126,7 @@ impl Engine {
         if let Some(group) = self.subscriptions[key.0].group {
             // Leaving writes down the whole group: a large one counts for more.
             let members = self.groups[group.0].members.len();
-            self.budget = self.budget.saturating_sub(members / MEMBERS_PER_WORK);
+            self.budget.charge(members / MEMBERS_PER_WORK);
         }
         let channel = self.subscriptions[key.0].channel;
         self.channels[channel.0].active -= 1;
@@ -186,7 +186,7 @@ impl Engine {
         let channel = &mut self.channels[subscription.channel.0];
         if subscription.phase != Phase::Departing {
             channel.records -= 1;
-            self.totals.records -= 1;
+            self.sums.records -= 1;
         }
         if subscription.group.is_none() && subscription.is_durable() {
             let durable = subscription.durable().clone();
@@ -253,7 +253,7 @@ impl Engine {
         subscription.due = true;
         subscription.deadlines.expire_all(now.monotonic);
         self.channels[channel.0].records -= 1;
-        self.totals.records -= 1;
+        self.sums.records -= 1;
         self.groups[group.0].departing.insert(key);
         self.queue_cursor(key.into());
         self.write_subscription(key, Urgency::Sync, effects)
@@ -281,7 +281,7 @@ impl Engine {
             self.persist_subscription(departed, effects);
             let number = self.subscriptions[departed.0].number;
             while let Some(sequence) = self.subscriptions[departed.0].pending.first() {
-                if !self.spend() {
+                if !self.budget.spend() {
                     self.work.push(Work::Absorb(key, self.groups[key.0].number));
                     return;
                 }
@@ -301,12 +301,9 @@ impl Engine {
         urgency: Urgency,
         effects: &mut Effects<'_>,
     ) -> Position {
-        if self.poisoned {
-            return Position(0);
-        }
         self.persist_subscription(key, effects);
         let fact = self.subscription_fact(key);
-        self.fact(SUBSCRIPTION, &fact, urgency, effects)
+        self.ledger.fact(SUBSCRIPTION, &fact, urgency, effects)
     }
 
     pub(super) fn subscription_fact(&self, key: SubscriptionKey) -> SubscriptionFact {
@@ -331,10 +328,7 @@ impl Engine {
     }
 
     pub(super) fn write_removed(&mut self, number: u64, urgency: Urgency, effects: &mut Effects<'_>) -> Position {
-        if self.poisoned {
-            return Position(0);
-        }
-        self.fact(
+        self.ledger.fact(
             SUBSCRIPTION_REMOVED,
             &SubscriptionRemovedFact { number },
             urgency,

@@ -36,18 +36,20 @@ impl Engine {
     /// The server's numbers, at the same cost however many channels there are.
     pub fn server_snapshot(&self) -> ServerSnapshot {
         self.assert_totals();
-        let overhead = u64::from(self.options.message_overhead).saturating_mul(self.totals.messages);
+        let overhead = u64::from(self.options.message_overhead).saturating_mul(self.sums.messages);
+        let (in_messages, in_bytes) = self.tally.in_total();
+        let (out_messages, out_bytes) = self.tally.out_total();
         ServerSnapshot {
             cluster_id: self.options.cluster_id.clone(),
             clients: self.clients.len(),
             channels: self.channels.len(),
-            in_messages: self.totals.in_messages,
-            in_bytes: self.totals.in_bytes,
-            out_messages: self.totals.out_messages,
-            out_bytes: self.totals.out_bytes,
-            subscriptions: self.totals.records,
-            total_messages: self.totals.messages,
-            total_bytes: self.totals.bytes.saturating_add(overhead),
+            in_messages,
+            in_bytes,
+            out_messages,
+            out_bytes,
+            subscriptions: self.sums.records,
+            total_messages: self.sums.messages,
+            total_bytes: self.sums.bytes.saturating_add(overhead),
         }
     }
 
@@ -60,7 +62,7 @@ impl Engine {
                 channels().map(|channel| channel.bytes).sum::<u64>(),
                 channels().map(|channel| channel.records).sum::<usize>(),
             );
-            let totals = (self.totals.messages, self.totals.bytes, self.totals.records);
+            let totals = (self.sums.messages, self.sums.bytes, self.sums.records);
             assert_eq!(sums, totals, "messages, bytes and records of all channels");
         }
     }
@@ -142,9 +144,9 @@ impl Engine {
     /// What has happened since the start of the process, beside what §8.3 counts.
     pub fn counters(&self) -> Counters {
         Counters {
-            redelivered_messages: self.totals.redelivered,
-            failed_heartbeats: self.totals.heartbeats_failed,
-            lost_clients: self.totals.clients_lost,
+            redelivered_messages: self.tally.redelivered(),
+            failed_heartbeats: self.tally.heartbeats_failed(),
+            lost_clients: self.tally.clients_lost(),
             bus_up: self.bus_up,
         }
     }

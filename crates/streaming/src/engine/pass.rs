@@ -8,11 +8,11 @@ use crate::waiting::work::Work;
 
 impl Engine {
     pub(super) fn end_pass(&mut self, now: Now, effects: &mut Effects<'_>) {
-        let share = self.budget;
+        let share = self.budget.left();
         self.work_off(now, effects);
-        self.budget = share;
+        self.budget.begin(share);
         self.enforce_retention(now, effects);
-        self.budget = share;
+        self.budget.begin(share);
         self.persist(effects);
     }
 
@@ -21,7 +21,7 @@ impl Engine {
         self.resume_drained(now, effects);
         // What goes back to the queue waits for its next turn.
         for _ in 0..self.work.len() {
-            if self.budget == 0 {
+            if self.budget.is_spent() {
                 return;
             }
             let Some(work) = self.work.next() else { return };

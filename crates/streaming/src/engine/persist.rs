@@ -1,12 +1,9 @@
 //! What was sent and acknowledged is written down, coalesced: at the end of a pass, and before whatever must not overtake it.
 
-use prost::Message;
-
 use super::Engine;
 use crate::effects::Effects;
 use crate::facts::{GROUP_PROGRESS, PROGRESS};
 use crate::limits::DIRTY_RUNS_MAX;
-use crate::records::Urgency;
 use crate::registry::keys::SubscriptionKey;
 use crate::state::Subscription;
 use crate::waiting::dirty::Dirty;
@@ -14,8 +11,8 @@ use crate::waiting::dirty::Dirty;
 impl Engine {
     /// Writes down what happened to subscriptions, as far as this call may.
     pub(super) fn persist(&mut self, effects: &mut Effects<'_>) {
-        while self.budget > 0 && self.persist_next(effects) {
-            self.budget -= 1;
+        while !self.budget.is_spent() && self.persist_next(effects) {
+            self.budget.charge(1);
         }
     }
 
@@ -76,59 +73,24 @@ impl Engine {
     /// A queue member is written together with its whole group, in one fact: the group's cursor is the highest of its
     /// members', so it must not survive a crash without what the others were sent below it.
     pub(super) fn persist_subscription(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
-        self.scratch.clear();
-        let Some(group) = self.subscriptions[key.0].group else {
-            if self.collect_dirty(key) {
-                self.progress.encode_raw(&mut self.scratch);
-                self.appended = effects.records.append_fact(PROGRESS, &self.scratch, Urgency::Lazy);
+        let subscription = &self.subscriptions[key.0];
+        let Some(group) = subscription.group else {
+            let last_sent = subscription.cursor.last_sent();
+            if let Some(fact) = self.dirty.take(subscription.dirty, subscription.number, last_sent) {
+                self.ledger.lazy_fact(PROGRESS, fact, effects);
             }
             return;
         };
         let mut members = std::mem::take(&mut self.groups[group.0].dirty);
-        for member in members.drain(..) {
+        let subscriptions = &self.subscriptions;
+        let parts = members.drain(..).filter_map(|member| {
             // It may have gone with its channel.
-            if self
-                .subscriptions
-                .get(member.0)
-                .is_some_and(|member| member.group == Some(group))
-            {
-                self.add_dirty_part(member);
-            }
+            let member = subscriptions.get(member.0)?;
+            (member.group == Some(group)).then(|| (member.dirty, member.number, member.cursor.last_sent()))
+        });
+        if let Some(fact) = self.dirty.take_all(parts) {
+            self.ledger.lazy_fact(GROUP_PROGRESS, fact, effects);
         }
         self.groups[group.0].dirty = members;
-        if !self.scratch.is_empty() {
-            self.appended = effects
-                .records
-                .append_fact(GROUP_PROGRESS, &self.scratch, Urgency::Lazy);
-        }
-    }
-
-    fn add_dirty_part(&mut self, key: SubscriptionKey) {
-        if self.collect_dirty(key) {
-            self.progress
-                .encode_length_delimited(&mut self.scratch)
-                .expect("a vector has room for what is appended to it");
-        }
-    }
-
-    /// Moves what is dirty into the fact to be written; false when there is nothing, or nothing can be written.
-    fn collect_dirty(&mut self, key: SubscriptionKey) -> bool {
-        let subscription = &self.subscriptions[key.0];
-        let dirty = self.dirty.get_mut(subscription.dirty);
-        let Some(dirty) = dirty.filter(|dirty| !dirty.is_empty()) else {
-            return false;
-        };
-        dirty.cursor = false;
-        let fact = &mut self.progress;
-        fact.number = subscription.number;
-        fact.last_sent = subscription.cursor.last_sent();
-        fact.sent.clear();
-        fact.acked.clear();
-        fact.taken.clear();
-        dirty.sent.drain_into(&mut fact.sent);
-        dirty.acked.drain_into(&mut fact.acked);
-        fact.taken
-            .extend(dirty.taken.drain(..).flat_map(|(from, sequence)| [from, sequence]));
-        !self.poisoned
     }
 }

@@ -4,20 +4,23 @@ use std::borrow::Cow;
 use std::hash::BuildHasher;
 
 use bytes::Bytes;
-use seaway_stan_protocol::{PubMsgView, encode_message, encode_pub_ack, errors, is_control_message, validate};
+use seaway_stan_protocol::{PubMsgView, encode_pub_ack, errors, is_control_message, validate};
 
-use super::{Engine, POISONED};
+use super::Engine;
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::facts::{CHANNEL, ChannelFact};
 use crate::input::ChannelId;
+use crate::ledger::POISONED;
 use crate::limits::{CHANNEL_AHEAD_NS, REFUSALS_BYTES_MAX};
 use crate::records::{Need, Position, Urgency};
 use crate::registry::keys::ChannelKey;
 use crate::state::{Channel, Deletion};
 use crate::time::Now;
+use crate::waiting::mark::Mark;
 use crate::waiting::offers::Offers;
 use crate::waiting::replies::{Confirmation, Outcome};
+use crate::waiting::timers::TimerSlot;
 use crate::waiting::unregistered::Early;
 
 /// What a record costs the store beyond its body, roughly, when it is asked for admission.
@@ -33,8 +36,7 @@ impl Engine {
                 return;
             }
         };
-        self.totals.in_messages += 1;
-        self.totals.in_bytes += payload.len() as u64;
+        self.tally.came_in(payload.len());
         let known = self.publisher_is_known(&publish);
         let channel = self.find_channel(publish.subject);
         // What exists has a valid name.
@@ -69,6 +71,7 @@ impl Engine {
             effects,
         );
         let admitted = self
+            .ledger
             .admit(Need::Ordinary, payload.len() + RECORD_OVERHEAD, effects)
             .and_then(|()| match channel {
                 Some(key) => self.open_channel(key),
@@ -103,7 +106,7 @@ impl Engine {
         // Times of a channel never decrease, whatever the clock does: one that is ahead goes on by as little as possible.
         let timestamp = match channel.last_timestamp.saturating_sub(now.wall.0) {
             ..=0 => {
-                channel.ahead_logged = false;
+                channel.ahead_told.clear();
                 now.wall.0
             }
             ahead => {
@@ -111,20 +114,14 @@ impl Engine {
                 channel.last_timestamp.saturating_add(1)
             }
         };
-        let (head, tail) = (&mut self.scratch, &mut self.scratch_tail);
-        encode_around_data(head, tail, sequence, publish, timestamp);
-        let size = head.len() + publish.data.len() + tail.len();
-        let position = effects
-            .records
-            .append_message(channel.id, sequence, timestamp, &[head, publish.data, tail]);
-        self.appended = position;
+        let (position, size) = self.ledger.message(channel.id, sequence, timestamp, publish, effects);
         if channel.last == 0 {
             channel.first = sequence;
         }
         channel.last = sequence;
         channel.bytes += size as u64;
-        self.totals.messages += 1;
-        self.totals.bytes += size as u64;
+        self.sums.messages += 1;
+        self.sums.bytes += size as u64;
         channel.last_timestamp = timestamp;
         channel.last_activity = now.monotonic;
         let outcome = Outcome::Stored {
@@ -142,10 +139,11 @@ impl Engine {
         }
         self.scratch.clear();
         encode_pub_ack(&mut self.scratch, guid, Some(text));
-        if self.replies.is_empty() || self.poisoned || self.replies.bytes() > REFUSALS_BYTES_MAX {
+        if self.replies.is_empty() || self.ledger.is_poisoned() || self.replies.bytes() > REFUSALS_BYTES_MAX {
             effects.reply(Position(0), reply, &self.scratch);
         } else {
-            self.replies.push(self.appended, Outcome::Refused, reply, &self.scratch);
+            self.replies
+                .push(self.ledger.appended(), Outcome::Refused, reply, &self.scratch);
         }
     }
 
@@ -189,7 +187,8 @@ impl Engine {
         if limit > 0 && self.channels.len() >= limit {
             return Err(errors::TOO_MANY_CHANNELS.to_owned());
         }
-        self.admit(Need::Ordinary, name.len() + RECORD_OVERHEAD, effects)?;
+        self.ledger
+            .admit(Need::Ordinary, name.len() + RECORD_OVERHEAD, effects)?;
         let id = ChannelId(self.next_channel);
         self.next_channel += 1;
         let fact = ChannelFact {
@@ -197,7 +196,7 @@ impl Engine {
             name: Bytes::copy_from_slice(name),
             ..ChannelFact::default()
         };
-        self.fact(CHANNEL, &fact, Urgency::Sync, effects);
+        self.ledger.fact(CHANNEL, &fact, Urgency::Sync, effects);
         let key = self.insert_channel(now, id, fact.name);
         self.restart_inactivity(now, key);
         effects.event(Event::ChannelCreated { channel: name });
@@ -228,13 +227,13 @@ impl Engine {
             records: 0,
             active: 0,
             subscribing: 0,
-            age_timer: None,
+            age_timer: TimerSlot::default(),
             deletion: Deletion::None,
-            inactivity_timer: None,
-            retention_queued: false,
-            touched: false,
-            limits_reached_logged: false,
-            ahead_logged: false,
+            inactivity_timer: TimerSlot::default(),
+            in_retention: Mark::default(),
+            touched: Mark::default(),
+            limits_reached_told: Mark::default(),
+            ahead_told: Mark::default(),
             offers: Offers::default(),
         }));
         self.channel_hashes.insert(self.hash_of(&name), key);
@@ -258,8 +257,8 @@ impl Engine {
     /// Everything up to `position` is durable: messages are offered to subscribers, then answers leave in order (§2.6 rule
     /// 5). A subscription confirmed here takes messages from here on (§2.6 rule 1).
     pub(super) fn became_durable(&mut self, now: Now, position: Position, effects: &mut Effects<'_>) {
-        self.durable = self.durable.max(position);
-        let ready = self.replies.ready(self.durable);
+        self.ledger.became_durable(position);
+        let ready = self.replies.ready(self.ledger.durable());
         for outcome in self.replies.outcomes(ready) {
             let Outcome::Stored {
                 channel: key,
@@ -273,14 +272,11 @@ impl Engine {
                 continue;
             };
             channel.durable_last = sequence;
-            if !channel.touched {
-                channel.touched = true;
-                self.touched.push(key);
-            }
+            self.touched.add(key, &mut channel.touched);
         }
-        let mut touched = std::mem::take(&mut self.touched);
+        let touched = self.touched.take();
         for key in &touched {
-            self.channels[key.0].touched = false;
+            self.channels[key.0].touched.clear();
             self.offer(now, *key, effects);
         }
         for _ in 0..ready {
@@ -288,15 +284,15 @@ impl Engine {
         }
         self.replies.reclaim();
         // What came in by this much must go out again by as much, whatever there is to deliver.
-        self.budget = self.budget.max(2 * ready);
-        for key in touched.drain(..) {
+        self.budget.raise_to(2 * ready);
+        for &key in &touched {
             // Its deletion may have been recorded just now.
             if self.channels.contains(key.0) {
                 self.consider_retention(key);
                 self.enforce_first(now, key, effects);
             }
         }
-        self.touched = touched;
+        self.touched.give_back(touched);
     }
 
     fn send_reply(&mut self, now: Now, effects: &mut Effects<'_>) {
@@ -338,10 +334,9 @@ impl Engine {
 
     /// Nothing that waits will become durable: every answer that depends on it becomes a refusal.
     pub(super) fn poison(&mut self, effects: &mut Effects<'_>) {
-        if self.poisoned {
+        if !self.ledger.poison() {
             return;
         }
-        self.poisoned = true;
         while let Some((_, reply)) = self.replies.pop() {
             if let Outcome::Deleted { channel, .. } = reply.outcome {
                 self.deletion_failed(channel);
@@ -370,26 +365,12 @@ impl Engine {
 /// Says once, until the clock has caught up, that the times of a channel are ahead of it.
 fn report_ahead(channel: &mut Channel, ahead: i64, effects: &mut Effects<'_>) {
     let ahead = ahead.unsigned_abs();
-    if ahead > CHANNEL_AHEAD_NS && !channel.ahead_logged {
-        channel.ahead_logged = true;
+    if ahead > CHANNEL_AHEAD_NS && channel.ahead_told.set() {
         effects.event(Event::ChannelAhead {
             channel: &channel.name,
             nanoseconds: ahead,
         });
     }
-}
-
-/// Encodes a message as subscribers get it, without its payload: what comes before, and what comes after.
-fn encode_around_data(head: &mut Vec<u8>, tail: &mut Vec<u8>, sequence: u64, publish: &PubMsgView<'_>, timestamp: i64) {
-    head.clear();
-    tail.clear();
-    encode_message(head, sequence, publish.subject, publish.reply, b"", 0);
-    if !publish.data.is_empty() {
-        // Field 4, length-delimited.
-        head.push(0x22);
-        prost::encoding::encode_varint(publish.data.len() as u64, head);
-    }
-    encode_message(tail, 0, b"", b"", b"", timestamp);
 }
 
 #[cfg(test)]
@@ -419,21 +400,5 @@ mod tests {
             Some(&first),
             "it was not the second's"
         );
-    }
-
-    #[test]
-    fn a_body_in_parts_is_the_body_in_one() {
-        for data in [&b""[..], b"hi", &[7; 300]] {
-            let publish = PubMsgView {
-                subject: b"foo",
-                reply: b"r",
-                data,
-                ..PubMsgView::default()
-            };
-            let (mut head, mut tail, mut whole) = (Vec::new(), Vec::new(), Vec::new());
-            encode_around_data(&mut head, &mut tail, 5, &publish, 1_700_000_000_000_000_000);
-            encode_message(&mut whole, 5, b"foo", b"r", data, 1_700_000_000_000_000_000);
-            assert_eq!([&head[..], data, &tail].concat(), whole);
-        }
     }
 }

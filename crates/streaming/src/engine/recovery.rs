@@ -123,8 +123,7 @@ impl Engine {
     /// # Errors
     /// When the store belongs to another cluster; nothing was appended then.
     pub fn start(&mut self, now: Now, effects: &mut Effects<'_>) -> Result<StartSummary, StartError> {
-        self.wall_clock.begin(now);
-        self.clock_offset = now.offset();
+        self.clock.begin(now);
         let recovered = *self.recovered.take().expect("an engine starts once");
         let known = recovered.server.is_some();
         self.next_channel = recovered.last_channel + 1;
@@ -134,7 +133,7 @@ impl Engine {
             Some(server) => self.adopt_server(server)?,
             None => {
                 let fact = self.server_fact();
-                self.fact(SERVER, &fact, Urgency::Sync, effects);
+                self.ledger.fact(SERVER, &fact, Urgency::Sync, effects);
             }
         }
         let unknown_logs = self.adopt_channels(now, recovered.channels, recovered.logs);
@@ -216,8 +215,8 @@ impl Engine {
                 first.clamp(1, last.saturating_add(1))
             };
             channel.bytes = bytes;
-            self.totals.messages += channel.messages();
-            self.totals.bytes += bytes;
+            self.sums.messages += channel.messages();
+            self.sums.bytes += bytes;
             channel.last_timestamp = timestamp.max(fact.last_timestamp);
         }
         logs.len()
@@ -284,7 +283,7 @@ impl Engine {
                     self.groups[group.0].departing.insert(key);
                 }
                 self.channels[channel.0].records -= 1;
-                self.totals.records -= 1;
+                self.sums.records -= 1;
                 self.queue_cursor(key.into());
             }
             _ => {
@@ -331,7 +330,7 @@ impl Engine {
         self.subscription_numbers.remove(&subscription.number);
         if subscription.phase != Phase::Departing {
             self.channels[subscription.channel.0].records -= 1;
-            self.totals.records -= 1;
+            self.sums.records -= 1;
         }
         self.write_removed(subscription.number, Urgency::Lazy, effects)
     }

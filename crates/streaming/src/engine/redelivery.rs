@@ -18,7 +18,7 @@ const READ_GAP_MAX: u64 = 32;
 impl Engine {
     pub(super) fn redelivery_due(&mut self, now: Now, key: SubscriptionKey, effects: &mut Effects<'_>) {
         let subscription = &mut self.subscriptions[key.0];
-        subscription.timer = None;
+        subscription.timer.fired();
         if subscription.pending.is_empty() {
             subscription.deadlines.clear();
             return;
@@ -95,7 +95,7 @@ impl Engine {
             if self.subscriptions[receiver.0].paused.is_some() {
                 return Progress::Waiting;
             }
-            if !self.spend() {
+            if !self.budget.spend() {
                 self.queue_cursor(key.into());
                 return Progress::Waiting;
             }
@@ -147,7 +147,7 @@ impl Engine {
             if subscription.paused.is_some() {
                 return Progress::Waiting;
             }
-            if !self.spend() {
+            if !self.budget.spend() {
                 self.queue_cursor(key.into());
                 return Progress::Waiting;
             }

@@ -8,11 +8,11 @@
 //! again at the next input; one that is set back keeps messages longer by as much.
 
 use super::Engine;
+use crate::channel_limits::Limits;
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::input::ChannelId;
-use crate::limits::{CLOCK_STEP_NS, READ_RETRY_NS};
-use crate::channel_limits::Limits;
+use crate::limits::READ_RETRY_NS;
 use crate::records::Head;
 use crate::registry::keys::ChannelKey;
 use crate::state::Deletion;
@@ -43,7 +43,7 @@ impl Engine {
     /// Queues a channel whose limits may ask for something.
     pub(super) fn consider_retention(&mut self, key: ChannelKey) {
         let channel = &self.channels[key.0];
-        let ages = self.limits_of(key).max_age_ns > 0 && channel.age_timer.is_none() && channel.messages() > 0;
+        let ages = self.limits_of(key).max_age_ns > 0 && !channel.age_timer.is_running() && channel.messages() > 0;
         if ages || self.is_over_limits(key) {
             self.queue_retention(key);
         }
@@ -51,10 +51,7 @@ impl Engine {
 
     pub(super) fn queue_retention(&mut self, key: ChannelKey) {
         let channel = &mut self.channels[key.0];
-        if !channel.retention_queued {
-            channel.retention_queued = true;
-            self.retention.push_back((key, channel.id));
-        }
+        self.retention.push(key, channel.id, &mut channel.in_retention);
     }
 
     pub(super) fn head_known(&mut self, now: Now, id: ChannelId, effects: &mut Effects<'_>) {
@@ -63,30 +60,17 @@ impl Engine {
         }
     }
 
-    /// Notices that the wall clock was set forward.
-    pub(super) fn watch_clock(&mut self, now: Now) {
-        let step = now.offset().wrapping_sub(self.clock_offset);
-        if (-CLOCK_STEP_NS..=CLOCK_STEP_NS).contains(&step) {
-            return;
-        }
-        self.clock_offset = now.offset();
-        if step > 0 {
-            self.ages_from = Some(ChannelId(0));
-        }
-    }
-
     /// Queues the channels that wait for an age, a slice at a time.
     fn look_at_ages(&mut self) {
-        while let Some(from) = self.ages_from {
+        while let Some(from) = self.retention.ages_from() {
             let Some((&id, &key)) = self.channel_ids.range(from..).next() else {
-                self.ages_from = None;
-                return;
+                return self.retention.ages_done(None);
             };
-            if !self.spend() {
+            if !self.budget.spend() {
                 return;
             }
-            self.ages_from = Some(ChannelId(id.0 + 1));
-            if self.channels[key.0].age_timer.is_some() {
+            self.retention.ages_done(Some(id));
+            if self.channels[key.0].age_timer.is_running() {
                 self.queue_retention(key);
             }
         }
@@ -96,14 +80,14 @@ impl Engine {
         self.look_at_ages();
         // What goes back to the queue waits for its next turn.
         for _ in 0..self.retention.len() {
-            if self.budget == 0 {
+            if self.budget.is_spent() {
                 return;
             }
-            let Some((key, id)) = self.retention.pop_front() else {
+            let Some((key, id)) = self.retention.pop() else {
                 return;
             };
             if let Some(channel) = self.channels.get_mut(key.0).filter(|channel| channel.id == id) {
-                channel.retention_queued = false;
+                channel.in_retention.clear();
                 self.enforce_limits(now, key, effects);
             }
         }
@@ -112,14 +96,14 @@ impl Engine {
     /// Looks at the limits of a channel that waits for it, without waiting for its turn.
     pub(super) fn enforce_first(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
         // It stays in the queue: the look there costs little.
-        if self.channels[key.0].retention_queued && self.budget > 0 {
+        if self.channels[key.0].in_retention.is_set() && !self.budget.is_spent() {
             self.enforce_limits(now, key, effects);
         }
     }
 
     /// Trims one channel until it fits, and arms the timer for the age of what is then the oldest message.
     fn enforce_limits(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
-        if self.poisoned || self.channels[key.0].deletion != Deletion::None {
+        if self.ledger.is_poisoned() || self.channels[key.0].deletion != Deletion::None {
             return;
         }
         let id = self.channels[key.0].id;
@@ -134,7 +118,7 @@ impl Engine {
             if !over && max_age == 0 {
                 break;
             }
-            if !self.spend() {
+            if !self.budget.spend() {
                 self.queue_retention(key);
                 break;
             }
@@ -142,7 +126,7 @@ impl Engine {
             let mut head = effects.records.head_from(id, first);
             if head == Head::Reading && trimmed {
                 // What comes after the messages just counted out is known once they are gone.
-                self.appended = effects.records.trim(id, first);
+                self.ledger.trim(id, first, effects);
                 trimmed = false;
                 head = effects.records.head_from(id, first);
             }
@@ -175,16 +159,16 @@ impl Engine {
             let gone = u64::from(size).min(channel.bytes);
             channel.bytes -= gone;
             let dropped = channel.first - first;
-            self.totals.bytes -= gone;
-            self.totals.messages -= dropped;
+            self.sums.bytes -= gone;
+            self.sums.messages -= dropped;
             trimmed = true;
         }
         if trimmed {
-            self.appended = effects.records.trim(id, self.channels[key.0].first);
+            self.ledger.trim(id, self.channels[key.0].first, effects);
         }
         let channel = &mut self.channels[key.0];
         if channel.messages() == 0 {
-            self.totals.bytes -= channel.bytes;
+            self.sums.bytes -= channel.bytes;
             channel.bytes = 0;
         }
         if channel.first > channel.durable_last {
@@ -194,10 +178,9 @@ impl Engine {
     }
 
     fn report_limits_reached(&mut self, key: ChannelKey, effects: &mut Effects<'_>) {
-        if self.channels[key.0].limits_reached_logged {
+        if !self.channels[key.0].limits_reached_told.set() {
             return;
         }
-        self.channels[key.0].limits_reached_logged = true;
         let bytes = self.counted_bytes(key);
         let limits = self.limits_of(key);
         let channel = &self.channels[key.0];

@@ -6,18 +6,20 @@ use prost::Message;
 use seaway_stan_protocol::messages::{SubscriptionRequest, SubscriptionResponse};
 use seaway_stan_protocol::{errors, validate};
 
-use super::{Engine, POISONED};
+use super::Engine;
 use crate::effects::Effects;
 use crate::event::{Event, StartLine, SubscriptionVerb};
 use crate::facts::SubscriptionFact;
 use crate::input::Ticket;
-use crate::limits::SEEKS_MAX;
+use crate::ledger::POISONED;
 use crate::position::cursor::Cursor;
 use crate::records::{Need, Seek, Urgency};
 use crate::registry::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
-use crate::state::{Group, Leave, Names, Phase, Resend, Subscription, WaitingSubscribe};
+use crate::state::{Group, Leave, Names, Phase, Resend, Subscription};
 use crate::time::{Now, Timestamp};
+use crate::waiting::questions::WaitingSubscribe;
 use crate::waiting::replies::{Confirmation, Outcome};
+use crate::waiting::timers::TimerSlot;
 use crate::waiting::unregistered::Early;
 
 /// Where a new subscription begins.
@@ -124,7 +126,7 @@ impl Engine {
                 Started::Seeking { ticket, time } => {
                     let id = self.channels[channel.0].id;
                     let reply = Bytes::copy_from_slice(reply);
-                    self.seeks.insert(
+                    self.questions.wait_for_seek(
                         ticket,
                         WaitingSubscribe {
                             request,
@@ -174,7 +176,7 @@ impl Engine {
             if !self.options.replace_durable {
                 return Err(errors::DUPLICATE_DURABLE.to_owned());
             }
-            self.admit(Need::Ordinary, 256, effects)?;
+            self.ledger.admit(Need::Ordinary, 256, effects)?;
             self.leave(now, key, Leave::Keep, effects);
         }
         Ok(Target::Resume(key))
@@ -215,10 +217,9 @@ impl Engine {
                 if last == 0 || first > last {
                     return Ok(Started::At(time_start(last, time)));
                 }
-                if self.seeks.len() >= SEEKS_MAX {
+                let Some(ticket) = self.questions.seek() else {
                     return Err("too many subscription requests wait for a start time".to_owned());
-                }
-                let ticket = Ticket(self.number());
+                };
                 match effects.records.seek(ticket, self.channels[channel.0].id, time.0) {
                     Seek::Found(sequence) => Ok(Started::At(time_start(
                         sequence.saturating_sub(1).clamp(before_first, last),
@@ -246,7 +247,7 @@ impl Engine {
             channel,
             id,
             time,
-        }) = self.seeks.remove(&ticket)
+        }) = self.questions.end_seek(ticket)
         else {
             return;
         };
@@ -268,7 +269,7 @@ impl Engine {
 
     /// The store failed: whoever waits for a start time will not get a subscription.
     pub(super) fn refuse_seeking(&mut self, effects: &mut Effects<'_>) {
-        for (_, waiting) in std::mem::take(&mut self.seeks) {
+        for waiting in self.questions.end_all_seeks() {
             self.channels[waiting.channel.0].subscribing -= 1;
             self.refuse_subscribe(&waiting.reply, POISONED.to_owned(), effects);
         }
@@ -312,7 +313,8 @@ impl Engine {
         effects: &mut Effects<'_>,
     ) -> Result<(), String> {
         let client = self.subscribing_client(&request)?;
-        self.admit(Need::Ordinary, request.encoded_len() + 256, effects)
+        self.ledger
+            .admit(Need::Ordinary, request.encoded_len() + 256, effects)
             .inspect_err(|text| {
                 effects.event(Event::Refused {
                     request: "subscribe",
@@ -361,7 +363,8 @@ impl Engine {
         effects: &mut Effects<'_>,
     ) -> Result<(), String> {
         let client = self.subscribing_client(request)?;
-        self.admit(Need::Ordinary, request.encoded_len() + 256, effects)?;
+        self.ledger
+            .admit(Need::Ordinary, request.encoded_len() + 256, effects)?;
         let ack_wait = self.ack_wait(request.ack_wait_in_secs);
         let subscription = &mut self.subscriptions[key.0];
         subscription.client_name = request.client_id.clone();
@@ -471,12 +474,12 @@ impl Engine {
             offline_since: None,
             redeliveries: 0,
             healthy_since: 0,
-            timer: None,
+            timer: TimerSlot::default(),
             dirty: None,
         }));
         self.subscription_numbers.insert(number, key);
         self.channels[channel.0].records += 1;
-        self.totals.records += 1;
+        self.sums.records += 1;
         let subscription = &self.subscriptions[key.0];
         if !subscription.queue().is_empty() {
             let name = group_name(subscription.durable(), subscription.queue());

@@ -5,7 +5,7 @@
 
 use crate::input::Ticket;
 use crate::registry::keys::CursorKey;
-use crate::waiting::timers::{Timer, Timers};
+use crate::waiting::timers::{Timer, TimerSlot, Timers};
 
 /// An outstanding read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) struct Reading {
 #[derive(Debug, Default)]
 struct Waits {
     reading: Option<Reading>,
-    retry_timer: Option<u64>,
+    retry_timer: TimerSlot,
     /// Since when, and from which sequence on, it reads what is not in memory; none when it has caught up.
     catching_up: Option<(u64, u64)>,
 }
@@ -67,7 +67,7 @@ impl Cursor {
 
     /// Whether its last read failed and is tried again later.
     pub(crate) fn is_retrying(&self) -> bool {
-        self.waits.as_ref().is_some_and(|waits| waits.retry_timer.is_some())
+        self.waits.as_ref().is_some_and(|waits| waits.retry_timer.is_running())
     }
 
     /// The outstanding read.
@@ -115,7 +115,7 @@ impl Cursor {
     /// The timer of the retry has fired.
     pub(crate) fn end_retry(&mut self) {
         if let Some(waits) = &mut self.waits {
-            waits.retry_timer = None;
+            waits.retry_timer.fired();
         }
     }
 

@@ -6,7 +6,7 @@
 
 use crate::limits::{CLOCK_AGREEMENT_NS, CLOCK_JUMP_NS, CLOCK_STEP_NS};
 use crate::time::{Now, Timestamp};
-use crate::waiting::timers::{Timer, Timers};
+use crate::waiting::timers::{Timer, TimerSlot, Timers};
 
 /// See the module. Offsets are wall clock less monotonic clock.
 #[derive(Debug, Default)]
@@ -15,13 +15,27 @@ pub(crate) struct WallClock {
     offset: i64,
     /// What it claims to be, and since when.
     claim: Option<(i64, u64)>,
-    timer: Option<u64>,
+    timer: TimerSlot,
+    /// As of the last look at all ages.
+    looked_at: i64,
 }
 
 impl WallClock {
     /// The first reading counts: there is nothing to compare it with.
     pub(crate) fn begin(&mut self, now: Now) {
         self.offset = now.offset();
+        self.looked_at = now.offset();
+    }
+
+    /// Whether the clock was set forward since it was last asked, so that ages have to be looked at again. Small steps count
+    /// once they add up.
+    pub(crate) fn was_set_forward(&mut self, now: Now) -> bool {
+        let step = now.offset().wrapping_sub(self.looked_at);
+        if (-CLOCK_STEP_NS..=CLOCK_STEP_NS).contains(&step) {
+            return false;
+        }
+        self.looked_at = now.offset();
+        step > 0
     }
 
     /// The time that counts at this reading.
@@ -59,7 +73,7 @@ impl WallClock {
 
     /// The timer has fired; a reading follows.
     pub(crate) fn timer_fired(&mut self) {
-        self.timer = None;
+        self.timer.fired();
     }
 }
 

@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 
-use crate::facts::Runs;
+use prost::Message;
+
+use crate::facts::{ProgressFact, Runs};
 use crate::limits::DIRTY_SPARE_MAX;
 use crate::registry::keys::SubscriptionKey;
 
@@ -51,6 +53,9 @@ pub(crate) struct DirtyList {
     first: u32,
     /// Entries that wait to be used again.
     spare: Vec<Dirty>,
+    /// Where facts are put together, and encoded.
+    fact: ProgressFact,
+    body: Vec<u8>,
 }
 
 impl DirtyList {
@@ -82,10 +87,51 @@ impl DirtyList {
         slot.map(|place| &self.entries[self.index(place)].1)
     }
 
-    /// As [`DirtyList::get`].
-    pub(crate) fn get_mut(&mut self, slot: Option<DirtyPlace>) -> Option<&mut Dirty> {
-        let index = self.index(slot?);
-        Some(&mut self.entries[index].1)
+    /// What is to be written down about a subscription with that number and cursor, encoded; none when there is nothing. The
+    /// entry stays, empty.
+    pub(crate) fn take(&mut self, slot: Option<DirtyPlace>, number: u64, last_sent: u64) -> Option<&[u8]> {
+        self.body.clear();
+        if !self.collect(slot, number, last_sent) {
+            return None;
+        }
+        self.fact.encode_raw(&mut self.body);
+        Some(&self.body)
+    }
+
+    /// As [`DirtyList::take`], for several that are written down together: each behind its length.
+    pub(crate) fn take_all(
+        &mut self,
+        subscriptions: impl Iterator<Item = (Option<DirtyPlace>, u64, u64)>,
+    ) -> Option<&[u8]> {
+        self.body.clear();
+        for (slot, number, last_sent) in subscriptions {
+            if self.collect(slot, number, last_sent) {
+                self.fact
+                    .encode_length_delimited(&mut self.body)
+                    .expect("a vector has room for what is appended to it");
+            }
+        }
+        (!self.body.is_empty()).then_some(&self.body)
+    }
+
+    fn collect(&mut self, slot: Option<DirtyPlace>, number: u64, last_sent: u64) -> bool {
+        let Some(place) = slot else { return false };
+        let index = self.index(place);
+        let dirty = &mut self.entries[index].1;
+        if dirty.is_empty() {
+            return false;
+        }
+        let fact = &mut self.fact;
+        (fact.number, fact.last_sent) = (number, last_sent);
+        fact.sent.clear();
+        fact.acked.clear();
+        fact.taken.clear();
+        dirty.cursor = false;
+        dirty.sent.drain_into(&mut fact.sent);
+        dirty.acked.drain_into(&mut fact.acked);
+        fact.taken
+            .extend(dirty.taken.drain(..).flat_map(|(from, sequence)| [from, sequence]));
+        true
     }
 
     /// The subscription whose turn it is, and its place. It may have gone meanwhile; one that came later in its stead

@@ -28,6 +28,28 @@ pub(crate) enum Timer {
     Unregistered,
 }
 
+/// What the owner of a timer remembers of it: when it fires. Only [`Timers`] sets it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TimerSlot(Option<u64>);
+
+impl TimerSlot {
+    /// When it fires; none when it does not run.
+    #[inline]
+    pub(crate) fn deadline(self) -> Option<u64> {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) fn is_running(self) -> bool {
+        self.0.is_some()
+    }
+
+    /// It has fired.
+    pub(crate) fn fired(&mut self) {
+        self.0 = None;
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
@@ -35,18 +57,26 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    /// Moves a timer from the deadline in `slot` to another one, or removes it.
-    pub(crate) fn set(&mut self, slot: &mut Option<u64>, timer: Timer, deadline: Option<u64>) {
-        if *slot == deadline {
+    /// Moves a timer from the deadline in `slot` to another one, or stops it.
+    pub(crate) fn set(&mut self, slot: &mut TimerSlot, timer: Timer, deadline: Option<u64>) {
+        if slot.0 == deadline {
             return;
         }
-        if let Some(old) = *slot {
+        if let Some(old) = slot.0 {
             self.entries.remove(&(old, timer));
         }
         if let Some(new) = deadline {
             self.entries.insert((new, timer));
         }
-        *slot = deadline;
+        slot.0 = deadline;
+    }
+
+    /// Moves a timer to a deadline, unless it fires earlier anyway.
+    #[inline]
+    pub(crate) fn bring_forward(&mut self, slot: &mut TimerSlot, timer: Timer, deadline: u64) {
+        if slot.0.is_none_or(|set| deadline < set) {
+            self.set(slot, timer, Some(deadline));
+        }
     }
 
     /// The earliest deadline.
@@ -54,7 +84,7 @@ impl Timers {
         self.entries.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Removes the first timer that is due; its owner's slot must be cleared by the caller.
+    /// Removes the first timer that is due; whoever takes it tells its owner's slot.
     pub(crate) fn take_due(&mut self, now: u64) -> Option<Timer> {
         let &(deadline, timer) = self.entries.first()?;
         if deadline > now {

@@ -8,7 +8,7 @@ use crate::limits::{
     INVALID_CLIENT_BYTES_MAX, INVALID_CLIENTS_MAX, INVALID_CLIENTS_PRUNED, REGISTRATION_WAIT_NS,
     UNREGISTERED_BYTES_MAX, UNREGISTERED_REQUESTS_MAX,
 };
-use crate::waiting::timers::{Timer, Timers};
+use crate::waiting::timers::{Timer, TimerSlot, Timers};
 
 /// Which kind of request waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(crate) struct Unregistered {
     waiting: VecDeque<Waiting>,
     /// Of all that wait.
     bytes: usize,
-    timer: Option<u64>,
+    timer: TimerSlot,
     /// Those that failed, oldest first.
     invalid: VecDeque<Sender>,
 }
@@ -104,7 +104,7 @@ impl Unregistered {
 
     /// The timer has fired.
     pub(crate) fn timer_fired(&mut self) {
-        self.timer = None;
+        self.timer.fired();
     }
 
     /// A request that waited long enough; its client is remembered.

@@ -118,7 +118,7 @@ impl<'a> Case<'a> {
 
     /// When its next redelivery is due, in monotonic time.
     pub(super) fn next_redelivery(&self) -> Option<u64> {
-        self.subscription.timer
+        self.subscription.timer.deadline()
     }
 
     /// Nanoseconds since a moment.
@@ -167,7 +167,7 @@ impl<'a> Case<'a> {
             (Verdict::Departing, subscription.phase == Phase::Departing),
             (Verdict::CatchingUp, moves && !caught_up),
             (Verdict::MessagesExpired, self.expired() > 0),
-            (Verdict::JournalPoisoned, caught_up && self.engine.poisoned),
+            (Verdict::JournalPoisoned, caught_up && self.engine.ledger.is_poisoned()),
             (Verdict::JournalFull, caught_up && self.store_full.is_some()),
             (Verdict::WaitingForDisk, caught_up && self.undurable() > 0),
             (Verdict::Redelivering, caught_up && redelivered),
