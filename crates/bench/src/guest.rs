@@ -206,7 +206,10 @@ mod tests {
 
     #[test]
     fn a_server_that_is_not_there_is_left_nothing() {
-        let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let unused = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let mut host = Host::new(&unused.to_string(), "test-cluster");
         let refused = host.admit("run", 3).unwrap_err();
         assert!(refused.to_string().contains(&unused.to_string()), "{refused:#}");
