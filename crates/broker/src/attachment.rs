@@ -33,10 +33,11 @@ impl Attachment {
     ///
     /// # Errors
     /// When `pattern` is no valid subject (§2.1).
-    pub fn subscribe(&self, pattern: &str, tag: u64, holdable: bool) -> Result<(), InvalidPattern> {
-        if !subject::is_pattern(pattern.as_bytes()) {
+    pub fn subscribe(&self, pattern: impl AsRef<[u8]>, tag: u64, holdable: bool) -> Result<(), InvalidPattern> {
+        let pattern = pattern.as_ref();
+        if !subject::is_pattern(pattern) {
             return Err(InvalidPattern {
-                pattern: pattern.to_owned(),
+                pattern: String::from_utf8_lossy(pattern).into_owned(),
             });
         }
         let owner = Owner::Attachment {
@@ -44,7 +45,7 @@ impl Attachment {
             tag,
             holdable,
         };
-        let subscription = Subscription::new(pattern.as_bytes(), None, b"", owner);
+        let subscription = Subscription::new(pattern, None, b"", owner);
         let mut subscriptions = lock(&self.shared.subscriptions);
         self.broker.routing.insert(&subscription);
         subscriptions.entry(tag).or_default().push(subscription);

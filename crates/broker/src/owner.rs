@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use smallvec::SmallVec;
+
 use crate::connection::Connection;
 use crate::gate::Gate;
 use crate::lock::lock;
@@ -78,7 +80,8 @@ pub(crate) struct AttachmentShared {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) pool: Arc<BatchPool>,
-    pub(crate) subscriptions: Mutex<HashMap<u64, Vec<Arc<Subscription>>>>,
+    /// By tag; most tags have one.
+    pub(crate) subscriptions: Mutex<HashMap<u64, SmallVec<[Arc<Subscription>; 1]>>>,
 }
 
 impl AttachmentShared {

@@ -38,7 +38,7 @@ impl Administration {
         mail.set_gate(attachment.shared_gate());
         let prefix = format!("$SEAWAY.api.{cluster_id}.");
         attachment
-            .subscribe(&format!("{prefix}>"), 0, true)
+            .subscribe(format!("{prefix}>"), 0, true)
             .map_err(|_| anyhow!("the cluster ID gives an invalid subject: {prefix}>"))?;
         let service = Arc::new(Service {
             broker: broker.clone(),

@@ -6,17 +6,15 @@ use anyhow::Result;
 use seaway_config::{StoreKind, StreamingOptions};
 use seaway_streaming::{ChannelLimits, Limits, LimitsError, LimitsTable};
 
-/// The engine's options; `seed` is 22 random base-62 characters.
+/// The engine's options.
 ///
 /// # Errors
 /// Limits that contradict each other, in the words of §3.
-pub(crate) fn engine_options(streaming: &StreamingOptions, seed: &str) -> Result<seaway_streaming::Options> {
-    let mut inbox_prefix_seed = [0; 22];
-    inbox_prefix_seed.copy_from_slice(seed.as_bytes());
+pub(crate) fn engine_options(streaming: &StreamingOptions) -> Result<seaway_streaming::Options> {
     Ok(seaway_streaming::Options {
         cluster_id: streaming.cluster_id.clone(),
         discover_prefix: streaming.discover_prefix.clone(),
-        inbox_prefix_seed,
+        ack_inbox_key: crate::token::secret(),
         hash_seed: fastrand::u64(..),
         limits: limits_table(streaming)?,
         partitioning: streaming.partitioning,

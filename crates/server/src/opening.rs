@@ -20,7 +20,6 @@ pub(crate) struct Opened {
     pub(crate) engine: Engine,
     pub(crate) summary: StartSummary,
     world: World,
-    attachment: Attachment,
     clock: Clock,
 }
 
@@ -42,7 +41,7 @@ pub(crate) fn open(
     let attachment = broker.attach("streaming", Arc::clone(inbox) as Arc<dyn seaway_broker::Sink>);
     inbox.set_gate(attachment.shared_gate());
     let clock = Clock::start();
-    let mut world = World::new(store, LocalBus::new(attachment.publisher()));
+    let mut world = World::new(store, LocalBus::new(attachment));
     let summary = engine
         .start(clock.now(), &mut world.effects())
         .map_err(|error| anyhow!("{error}"))?;
@@ -60,7 +59,6 @@ pub(crate) fn open(
         engine,
         summary,
         world,
-        attachment,
         clock,
     })
 }
@@ -144,25 +142,23 @@ impl Opened {
     /// # Errors
     /// A subject of the service is none, or the operating system gave no thread.
     pub(crate) fn start(self, inbox: &Arc<Inbox>, health: &Health) -> Result<(EngineThreads, oneshot::Receiver<()>)> {
-        let prefix = self.engine.inbox_prefix();
-        let acks = format!("_INBOX.{prefix}.*");
+        let bus = &self.world.bus;
+        let attachment = bus.attachment();
         for (subjects, service, name) in services(&self.engine) {
             for subject in subjects {
                 tracing::debug!(target: "stream", "{name} subject: {subject}");
-                subscribe(&self.attachment, &subject, Tag::Service(service))?;
+                subscribe(attachment, &subject, Tag::Service(service))?;
             }
         }
-        subscribe(&self.attachment, &acks, Tag::Ack)?;
-        subscribe(&self.attachment, &self.world.bus.probe_answers(), Tag::Probe)?;
+        subscribe(attachment, &bus.probe_answers(), Tag::Probe)?;
         // What comes back after the start is listened for.
-        let watched = self.attachment.watch_interest(">");
+        let watched = attachment.watch_interest(">");
         debug_assert!(watched.is_ok(), "everything is a pattern");
         let started_at = self.engine.appended();
         crate::engine::start(
             self.engine,
             self.world,
             started_at,
-            self.attachment,
             Arc::clone(inbox),
             self.clock,
             health.clone(),

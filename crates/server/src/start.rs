@@ -96,7 +96,7 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     let streaming = &options.streaming;
     let server_id = token();
     greet(options, &server_id);
-    let engine_options = crate::engine_options::engine_options(streaming, &token())?;
+    let engine_options = crate::engine_options::engine_options(streaming)?;
     let limits = engine_options.limits.clone();
     let broker_options = crate::broker_options::broker_options(options)?;
     crate::broker_options::check_own_credentials(options, &broker_options.access)?;

@@ -5,7 +5,9 @@
 
 mod support;
 
-use seaway_bench::stan::{Session, subscription};
+use std::time::Instant;
+
+use seaway_bench::stan::{Session, Subscribed, subscription};
 use seaway_bench::wire::{Connection, Frame};
 use seaway_stan_protocol::Message;
 use seaway_stan_protocol::messages::{ConnectRequest, ConnectResponse, SubscriptionRequest, SubscriptionResponse};
@@ -111,9 +113,9 @@ fn strange_heartbeat_inboxes_are_dead_clients() {
             assert_eq!(response.error, expected, "{:?}", String::from_utf8_lossy(inbox));
         }
     }
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     while !server.get("/streaming/serverz").1.contains("\"clients\": 0,") {
-        assert!(std::time::Instant::now() < deadline, "nobody answers: they are closed");
+        assert!(Instant::now() < deadline, "nobody answers: they are closed");
     }
     connection.publish("the.end", "", b"");
     connection.flush().unwrap();
@@ -197,4 +199,118 @@ fn nobody_can_guess_where_a_probe_is_answered() {
         digits(&replies[0]) < 8 || digits(&replies[1]) < 8,
         "they do not count: {replies:?}"
     );
+}
+
+/// Waits until so many messages of a channel's only subscription are not acknowledged.
+fn until_pending(server: &Server, channel: &str, count: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    let expected = format!("\"pending_count\": {count},");
+    loop {
+        let (_, body) = server.get(&format!("/streaming/channelsz?channel={channel}&subs=1"));
+        if body.contains(&expected) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{expected} is not in {body}");
+    }
+}
+
+/// §2.5: an ack inbox has two tokens, so that whoever may publish to `_INBOX.*` may acknowledge.
+#[test]
+fn acks_need_no_more_than_the_originals_permissions() {
+    let directory = tempfile::tempdir().unwrap();
+    let users = r#"authorization { users = [ { user: a, password: b, permissions: {
+        publish: ["_STAN.>", "_INBOX.*"], subscribe: ["_INBOX.>", "_STAN.acks.>"] } } ] }"#;
+    let server = Server::configured(directory.path(), users, &[]).expect("it starts");
+    let connection = Connection::open_with(&server.address, r#""user":"a","pass":"b""#).unwrap();
+    let mut session = Session::over(connection, "test-cluster", "me").unwrap();
+    let subscribed = session.subscribe(subscription("foo")).unwrap();
+    for sequence in 1..=3 {
+        session.publish("foo", b"x").unwrap();
+        assert_eq!(session.next_message(PATIENCE).unwrap().sequence, sequence);
+    }
+    until_pending(&server, "foo", 3);
+    (1..=3).for_each(|sequence| session.ack(&subscribed, sequence));
+    // A refusal would be an error of the connection, and end this.
+    session.ping().expect("nothing was refused");
+    until_pending(&server, "foo", 0);
+}
+
+/// §2.5, and no two have anything in common, of one server or of two.
+#[test]
+fn nobody_can_guess_an_ack_inbox() {
+    let mut tokens: Vec<String> = Vec::new();
+    for _ in 0..2 {
+        let server = Server::in_memory(&[]);
+        let mut session = server.session("me");
+        for _ in 0..20 {
+            let inbox = session.subscribe(subscription("foo")).unwrap().ack_inbox;
+            let token = inbox.strip_prefix("_INBOX.").unwrap().to_owned();
+            assert_eq!(token.len(), 22, "{inbox}");
+            assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{inbox}");
+            tokens.push(token);
+        }
+    }
+    for (index, one) in tokens.iter().enumerate() {
+        for other in &tokens[..index] {
+            let equal = one
+                .bytes()
+                .zip(other.bytes())
+                .filter(|(one, other)| one == other)
+                .count();
+            assert!(equal < 8, "{one} and {other} are alike");
+        }
+    }
+}
+
+/// The server listens where it told somebody to acknowledge, as long as that counts, and nowhere else below `_INBOX`.
+#[test]
+fn only_ack_inboxes_in_use_are_listened_on() {
+    let server = Server::in_memory(&[]);
+    let mut session = server.session("me");
+    let one = session.subscribe(subscription("foo")).unwrap();
+    let other = session.subscribe(subscription("foo")).unwrap();
+    let mut asker = Connection::open(&server.address).unwrap();
+    asker.subscribe("nobody");
+    asker.subscribe("end");
+    // Nobody answers an ack, but that nobody is there is told at once.
+    let mut is_heard = |inbox: &str| {
+        asker.publish(inbox, "nobody", b"");
+        asker.publish("end", "", b"");
+        subjects_until(&mut asker, "end").is_empty()
+    };
+    assert!(is_heard(&one.ack_inbox) && is_heard(&other.ack_inbox));
+    session.close_subscription(&one).unwrap();
+    assert!(!is_heard(&one.ack_inbox) && is_heard(&other.ack_inbox));
+    session.close().unwrap();
+    assert!(!is_heard(&other.ack_inbox));
+    assert!(!is_heard("_INBOX.0123456789ABCDEFGHIJKL"));
+}
+
+/// §5.9: the same ack inboxes after a restart, so that acks of what was sent before count.
+#[test]
+fn an_ack_inbox_outlives_a_kill_and_so_does_a_late_ack() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::with_files(directory.path(), &[]);
+    let mut session = server.session("me");
+    let mut subscriptions: Vec<Subscribed> = Vec::new();
+    for channel in ["foo", "bar"] {
+        let subscribed = session.subscribe(subscription(channel)).unwrap();
+        session.publish(channel, b"x").unwrap();
+        assert_eq!(session.next_message(PATIENCE).unwrap().sequence, 1);
+        until_pending(&server, channel, 1);
+        subscriptions.push(subscribed);
+    }
+    server.kill();
+    let server = Server::with_files(directory.path(), &[]);
+    for subscribed in &subscriptions {
+        let (_, body) = server.get(&format!("/streaming/channelsz?channel={}&subs=1", subscribed.channel));
+        let shown = format!("\"ack_inbox\": \"{}\"", subscribed.ack_inbox);
+        assert!(body.contains(&shown), "{shown} is not in {body}");
+    }
+    session.reconnect(&server.address).unwrap();
+    for subscribed in &subscriptions {
+        session.ack(subscribed, 1);
+        session.ping().unwrap();
+        until_pending(&server, &subscribed.channel, 0);
+    }
 }

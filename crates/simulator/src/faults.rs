@@ -57,9 +57,7 @@ impl Simulation {
             }
         } else {
             // The ack inboxes of a new store are new.
-            for byte in &mut self.options.inbox_prefix_seed {
-                *byte = self.random.alphanumeric() as u8;
-            }
+            self.random.fill(&mut self.options.ack_inbox_key);
         }
         self.fault_planted = false;
         for (client, outgoing) in self.clients.iter_mut().zip(&mut self.outgoing) {

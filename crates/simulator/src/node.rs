@@ -2,7 +2,7 @@
 //! model that watches every input and every effect.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -66,6 +66,8 @@ impl Shelf {
 struct Wire {
     witness: Witness,
     sent: VecDeque<ToClient>,
+    /// Subscriptions whose acks are listened for, by where.
+    listened: BTreeMap<String, u64>,
     /// The bus carries messages.
     is_up: bool,
     /// Clients whose queue is full.
@@ -218,6 +220,18 @@ impl Bus for Wire {
         self.witness.model().probed(inbox, probe.0);
         self.send(inbox, format!("probe.{}", probe.0), Vec::new());
     }
+
+    fn listen(&mut self, subject: &[u8], subscription: u64) {
+        let subject = String::from_utf8_lossy(subject).into_owned();
+        if self.listened.insert(subject, subscription).is_some() {
+            let mut model = self.witness.model();
+            model.object(format!("{subscription} is to be acknowledged where another is"));
+        }
+    }
+
+    fn unlisten(&mut self, subscription: u64) {
+        self.listened.retain(|_, listening| *listening != subscription);
+    }
 }
 
 impl Events for Witness {
@@ -292,22 +306,17 @@ impl Node {
             bus: Wire {
                 witness: witness.clone(),
                 sent: VecDeque::new(),
+                listened: BTreeMap::new(),
                 is_up: true,
                 congested: BTreeSet::new(),
             },
             witness,
         };
         // What the start itself appends belongs to the new life already.
-        let prefix = String::from_utf8_lossy(&options.inbox_prefix_seed).into_owned();
-        world
-            .model()
-            .life_begins(now, recovered, &prefix, options, limits.clone());
+        world.model().life_begins(now, recovered, options, limits.clone());
         engine
             .start(now, &mut world.effects())
             .map_err(|error| StartFailure::Refused(error.to_string()))?;
-        if engine.inbox_prefix() != prefix {
-            return Err(StartFailure::Refused("the ack inboxes have changed".to_owned()));
-        }
         let channels = engine.channels_page(0, usize::MAX, true).items;
         let clients = engine.clients_page(0, usize::MAX, false).items;
         world.model().life_began(&channels, &clients);
@@ -328,6 +337,20 @@ impl Node {
         self.engine.handle(now, input, &mut self.world.effects());
         let unrecorded = self.engine.wants_end_of_pass();
         self.world.model().end(unrecorded);
+    }
+
+    /// An ack on the bus, which leads to whoever is listened for there.
+    pub fn ack(&mut self, now: Now, inbox: &str, payload: &[u8]) {
+        let listening = self.world.bus.listened.get(inbox).copied();
+        self.world.model().ack_arrives(inbox, listening);
+        if let Some(subscription) = listening {
+            self.input(now, Input::Ack { subscription, payload });
+        }
+    }
+
+    /// Whether clients may be served.
+    pub fn is_open(&self) -> bool {
+        self.engine.has_interest()
     }
 
     /// Whether a request of so many bytes has to wait for the disk.
@@ -459,6 +482,9 @@ impl Node {
         let clients = self.engine.clients_page(0, usize::MAX, false).items;
         let counters = self.engine.counters();
         self.world.model().compare(&server, &channels, &clients, &counters);
+        if self.is_open() {
+            self.world.model().compare_interest(&self.world.bus.listened);
+        }
     }
 
     /// Breaks or mends the bus; the engine hears of it when it is told.

@@ -295,7 +295,7 @@ impl Simulation {
 
     pub(crate) fn hear(&mut self, number: usize) {
         let Some(node) = &mut self.node else { return };
-        if !node.is_bus_up() {
+        if !node.is_bus_up() || !node.is_open() {
             return;
         }
         let Some(message) = self.outgoing[number].front() else {
@@ -322,7 +322,6 @@ impl Simulation {
     }
 
     fn take(&mut self, message: &ToServer) {
-        let prefix = format!("_INBOX.{}.", String::from_utf8_lossy(&self.options.inbox_prefix_seed));
         self.with_node(|node, now| match message {
             ToServer::Request(service, reply, payload) => node.input(
                 now,
@@ -333,11 +332,7 @@ impl Simulation {
                 },
             ),
             ToServer::Ack(inbox, payload) => {
-                // An ack for another server's inbox goes there.
-                let number = inbox.strip_prefix(&prefix).and_then(|number| number.parse().ok());
-                if let Some(ack_inbox) = number {
-                    node.input(now, Input::Ack { ack_inbox, payload });
-                }
+                node.ack(now, inbox, payload);
             }
             ToServer::Probe(probe) => node.input(now, Input::ProbeAnswered(ProbeId(*probe))),
         });

@@ -95,6 +95,8 @@ impl Bus for Copying {
         Carried::Sent
     }
     fn probe(&mut self, _: &[u8], _: ProbeId) {}
+    fn listen(&mut self, _: &[u8], _: u64) {}
+    fn unlisten(&mut self, _: u64) {}
 }
 
 fn ignore(_: Event<'_>) {}
@@ -224,7 +226,7 @@ impl Run {
                 payload.truncate(fixed);
                 prost::encoding::encode_varint(sequence, &mut payload);
                 self.input(Input::Ack {
-                    ack_inbox: 1,
+                    subscription: 1,
                     payload: &payload,
                 });
             }

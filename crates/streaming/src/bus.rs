@@ -46,4 +46,11 @@ pub trait Bus {
 
     /// Sends an empty request to a client's heartbeat inbox; answered by `ProbeAnswered`, `ProbeUnheard` or nothing.
     fn probe(&mut self, inbox: &[u8], probe: ProbeId);
+
+    /// What arrives on this literal subject from now on are acks of the subscription with this number: it comes as
+    /// [`Input::Ack`](crate::Input::Ack). What is sent after this call may be answered there.
+    fn listen(&mut self, subject: &[u8], subscription: u64);
+
+    /// The end of that; what was on its way may still come.
+    fn unlisten(&mut self, subscription: u64);
 }

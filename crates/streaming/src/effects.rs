@@ -105,6 +105,17 @@ impl<'a> Effects<'a> {
         self.bus.probe(inbox, probe);
     }
 
+    /// Acks of the subscription are taken on this subject from now on; depends on nothing, because nobody knows the subject
+    /// before the reply that tells of it.
+    pub(crate) fn listen(&mut self, subject: &[u8], subscription: u64) {
+        self.bus.listen(subject, subscription);
+    }
+
+    /// They are not any more.
+    pub(crate) fn unlisten(&mut self, subscription: u64) {
+        self.bus.unlisten(subscription);
+    }
+
     /// A line for the log.
     pub(crate) fn event(&mut self, event: Event<'_>) {
         self.events.event(event);

@@ -9,6 +9,7 @@ mod clients;
 mod delivery;
 mod groups;
 mod inactivity;
+mod interest;
 mod leave;
 mod monitoring;
 mod partition;
@@ -36,6 +37,7 @@ use crate::ledger::Ledger;
 use crate::limits_table::LimitsTable;
 use crate::options::Options;
 use crate::records::Position;
+use crate::registry::ack_inboxes::AckInboxes;
 use crate::registry::keys::{ChannelKey, ClientKey, SubscriptionKey};
 use crate::replay::Recovered;
 use crate::state::{Channel, CheckpointProgress, Client, Group, Leave, Subscription};
@@ -72,7 +74,6 @@ struct Sums {
 pub struct Engine {
     options: Options,
     subjects: Subjects,
-    inbox_prefix: String,
 
     clients: Slab<Client>,
     client_names: BTreeMap<Bytes, ClientKey>,
@@ -89,8 +90,7 @@ pub struct Engine {
     channel_ids: BTreeMap<ChannelId, ChannelKey>,
     subscriptions: Slab<Subscription>,
     subscription_numbers: BTreeMap<u64, SubscriptionKey>,
-    /// Looked up, never walked.
-    ack_inboxes: HashMap<u64, SubscriptionKey, FixedState>,
+    ack_inboxes: AckInboxes,
     groups: Slab<Group>,
 
     questions: Questions,
@@ -113,7 +113,6 @@ pub struct Engine {
 
     next_channel: u64,
     next_subscription: u64,
-    next_ack_inbox: u64,
     /// For clients and groups: numbers that live as long as the process.
     next_number: u64,
 
@@ -130,10 +129,8 @@ impl Engine {
     pub fn new(options: Options) -> Engine {
         let hasher = FixedState::with_seed(options.hash_seed);
         let subjects = Subjects::new(&options.cluster_id, &options.discover_prefix);
-        let inbox_prefix = String::from_utf8_lossy(&options.inbox_prefix_seed).into_owned();
         Engine {
             subjects,
-            inbox_prefix,
             clients: Slab::new(),
             client_names: BTreeMap::new(),
             conn_ids: HashMap::with_hasher(hasher.clone()),
@@ -144,7 +141,7 @@ impl Engine {
             channel_ids: BTreeMap::new(),
             subscriptions: Slab::new(),
             subscription_numbers: BTreeMap::new(),
-            ack_inboxes: HashMap::with_hasher(hasher),
+            ack_inboxes: AckInboxes::new(options.ack_inbox_key, hasher),
             groups: Slab::new(),
             questions: Questions::default(),
             congestion: Congestion::default(),
@@ -161,7 +158,6 @@ impl Engine {
             clock: WallClock::default(),
             next_channel: 1,
             next_subscription: 1,
-            next_ack_inbox: 1,
             next_number: 1,
             tally: Tally::default(),
             sums: Sums::default(),
@@ -194,11 +190,6 @@ impl Engine {
             .collect()
     }
 
-    /// Ack inboxes are `_INBOX.<inbox prefix>.<number>`; settled once [`Engine::start`] has returned.
-    pub fn inbox_prefix(&self) -> &str {
-        &self.inbox_prefix
-    }
-
     /// When [`Input::Tick`] is wanted next, in monotonic nanoseconds.
     pub fn next_deadline(&self) -> Option<u64> {
         self.timers.next()
@@ -206,7 +197,11 @@ impl Engine {
 
     /// Whether work was left over, or something waits to be written down: [`Input::EndOfPass`] is wanted soon.
     pub fn wants_end_of_pass(&self) -> bool {
-        !self.work.is_empty() || self.congestion.has_drained() || !self.dirty.is_empty() || !self.retention.is_empty()
+        !self.work.is_empty()
+            || self.congestion.has_drained()
+            || !self.dirty.is_empty()
+            || !self.retention.is_empty()
+            || !self.has_interest()
     }
 
     /// Takes one input; everything that follows from it leaves through `effects`, in order.
@@ -222,7 +217,7 @@ impl Engine {
                 reply,
                 payload,
             } => self.request(now, service, reply, payload, effects),
-            Input::Ack { ack_inbox, payload } => self.ack(now, ack_inbox, payload, effects),
+            Input::Ack { subscription, payload } => self.ack(now, subscription, payload, effects),
             Input::ProbeAnswered(probe) => self.probe_answered(now, probe, effects),
             Input::ProbeUnheard(probe) => self.probe_failed(now, probe, effects),
             Input::Durable(position) => self.became_durable(now, position, effects),

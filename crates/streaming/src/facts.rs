@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-/// The server: cluster, subjects, ack inbox prefix, next numbers.
+/// The server: cluster, subjects, what ack inboxes with numbers begin with, next numbers.
 pub(crate) const SERVER: u8 = 1;
 /// A client is registered, or its registration as of now.
 pub(crate) const CLIENT: u8 = 2;
@@ -44,7 +44,7 @@ pub(crate) struct ServerFact {
     #[prost(bytes = "bytes", tag = "8")]
     pub(crate) close: Bytes,
     #[prost(bytes = "bytes", tag = "9")]
-    pub(crate) inbox_prefix: Bytes,
+    pub(crate) numbered_inboxes: Bytes,
     #[prost(uint64, tag = "10")]
     pub(crate) next_channel: u64,
     #[prost(uint64, tag = "11")]
@@ -125,6 +125,9 @@ pub(crate) struct SubscriptionFact {
     pub(crate) last_sent: u64,
     #[prost(uint32, tag = "11")]
     pub(crate) state: u32,
+    /// Earlier versions wrote none: theirs is `_INBOX.<what numbered ones begin with>.<ack_inbox>`.
+    #[prost(bytes = "bytes", tag = "12")]
+    pub(crate) ack_subject: Bytes,
 }
 
 /// Body of [`SUBSCRIPTION_REMOVED`].

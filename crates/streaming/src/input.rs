@@ -46,10 +46,10 @@ pub enum Input<'a> {
         /// The undecoded request.
         payload: &'a [u8],
     },
-    /// A message on the ack inbox `_INBOX.<store prefix>.<ack_inbox>`.
+    /// A message on a subscription's ack inbox; see [`Bus::listen`](crate::Bus::listen).
     Ack {
-        /// The number in the inbox's last token.
-        ack_inbox: u64,
+        /// The subscription's number.
+        subscription: u64,
         /// The undecoded Ack.
         payload: &'a [u8],
     },

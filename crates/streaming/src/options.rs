@@ -32,8 +32,8 @@ pub struct Options {
     pub cluster_id: String,
     /// Prefix of the discovery subject; only a new store takes it, later ones use what they hold.
     pub discover_prefix: String,
-    /// Random base-62 text: the middle token of ack inboxes when the store is new; the recorded one is honoured after.
-    pub inbox_prefix_seed: [u8; 22],
+    /// Random and secret: what the names of new ack inboxes are made from.
+    pub ack_inbox_key: [u8; 16],
     /// Seeds the hashes, so that senders of names cannot choose collisions.
     pub hash_seed: u64,
     /// The global limits, and those of single channels.
@@ -66,7 +66,7 @@ impl Default for Options {
         Options {
             cluster_id: "test-cluster".to_owned(),
             discover_prefix: "_STAN.discover".to_owned(),
-            inbox_prefix_seed: *b"0123456789abcdefghijkl",
+            ack_inbox_key: *b"0123456789abcdef",
             hash_seed: 1,
             limits: LimitsTable::from(Limits {
                 max_channels: 100,

@@ -5,6 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use prost::Message;
+use seaway_nats_protocol::subject;
 use seaway_stan_protocol::{quote, validate};
 
 use crate::facts::{
@@ -16,6 +17,9 @@ use crate::position::pending::Pending;
 
 /// Longest run of sequences in one fact: MaxInflight is an int32.
 const RUN_LENGTH_MAX: u64 = i32::MAX as u64;
+
+/// Above every number that is ever given: one a nanosecond would take a century.
+const NUMBER_MAX: u64 = 1 << 62;
 
 /// A fact that cannot be understood. The start must stop: nothing that is not understood may be dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +86,7 @@ impl Recovered {
     /// Replays one fact.
     pub(crate) fn replay(&mut self, kind: u8, body: &[u8]) -> Result<(), RecoverError> {
         match kind {
-            SERVER => self.server(decode(kind, body)?),
+            SERVER => self.server(kind, decode(kind, body)?)?,
             CLIENT => {
                 let fact: ClientFact = decode(kind, body)?;
                 self.clients.insert(fact.name.clone(), fact);
@@ -99,12 +103,14 @@ impl Recovered {
                         reason: format!("invalid channel name {}", quote(&fact.name)),
                     });
                 }
+                check_number(kind, fact.id)?;
                 self.last_channel = self.last_channel.max(fact.id);
                 self.channels.insert(fact.id, fact);
             }
-            SUBSCRIPTION => self.subscription(decode(kind, body)?),
+            SUBSCRIPTION => self.subscription(kind, decode(kind, body)?)?,
             SUBSCRIPTION_REMOVED => {
                 let fact: SubscriptionRemovedFact = decode(kind, body)?;
+                check_number(kind, fact.number)?;
                 self.last_subscription = self.last_subscription.max(fact.number);
                 self.subscriptions.remove(&fact.number);
             }
@@ -132,14 +138,22 @@ impl Recovered {
         Ok(())
     }
 
-    fn server(&mut self, fact: ServerFact) {
+    fn server(&mut self, kind: u8, fact: ServerFact) -> Result<(), RecoverError> {
+        let next = [fact.next_channel, fact.next_subscription, fact.next_ack_inbox];
+        next.into_iter().try_for_each(|number| check_number(kind, number))?;
+        check_subject(kind, &fact.numbered_inboxes)?;
         self.last_channel = self.last_channel.max(fact.next_channel.saturating_sub(1));
         self.last_subscription = self.last_subscription.max(fact.next_subscription.saturating_sub(1));
         self.last_ack_inbox = self.last_ack_inbox.max(fact.next_ack_inbox.saturating_sub(1));
         self.server = Some(fact);
+        Ok(())
     }
 
-    fn subscription(&mut self, mut fact: SubscriptionFact) {
+    fn subscription(&mut self, kind: u8, mut fact: SubscriptionFact) -> Result<(), RecoverError> {
+        check_number(kind, fact.number.max(fact.ack_inbox))?;
+        if !fact.ack_subject.is_empty() {
+            check_subject(kind, &fact.ack_subject)?;
+        }
         self.last_subscription = self.last_subscription.max(fact.number);
         self.last_ack_inbox = self.last_ack_inbox.max(fact.ack_inbox);
         match self.subscriptions.get_mut(&fact.number) {
@@ -158,6 +172,7 @@ impl Recovered {
                 );
             }
         }
+        Ok(())
     }
 
     /// A subscription that is not there (any more) was removed after this fact was written.
@@ -194,6 +209,27 @@ impl Recovered {
         }
         Ok(())
     }
+}
+
+fn check_number(kind: u8, number: u64) -> Result<(), RecoverError> {
+    if number <= NUMBER_MAX {
+        return Ok(());
+    }
+    Err(RecoverError {
+        kind,
+        reason: format!("the number {number} is out of range"),
+    })
+}
+
+/// What acks are listened for on: a pattern would take other people's messages.
+fn check_subject(kind: u8, text: &[u8]) -> Result<(), RecoverError> {
+    if subject::is_literal(text) {
+        return Ok(());
+    }
+    Err(RecoverError {
+        kind,
+        reason: format!("{} is no subject for acks", quote(text)),
+    })
 }
 
 fn decode<F: Message + Default>(kind: u8, body: &[u8]) -> Result<F, RecoverError> {

@@ -12,6 +12,7 @@ use crate::limits_table::LimitsKey;
 use crate::position::cursor::Cursor;
 use crate::position::deadlines::Deadlines;
 use crate::position::pending::Pending;
+use crate::registry::ack_inboxes::AckInbox;
 use crate::registry::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
 use crate::registry::members::{MemberPlace, Members, Standing};
 use crate::registry::roster::Roster;
@@ -183,8 +184,8 @@ pub(crate) struct Subscription {
     /// The (last) owner's name.
     pub(crate) client_name: Bytes,
     pub(crate) inbox: Box<[u8]>,
-    /// Last token of its ack inbox.
-    pub(crate) ack_inbox: u64,
+    /// Where its (last) owner acknowledges.
+    pub(crate) ack_inbox: AckInbox,
     /// None for one that is neither durable nor a queue member.
     pub(crate) names: Option<Box<Names>>,
     pub(crate) group: Option<GroupKey>,

@@ -69,7 +69,7 @@ impl Server {
         self.request(Service::Subscribe, &request.encode_to_vec());
     }
 
-    /// Acknowledges what comes, as it comes, until nothing more does. Subscriptions are called by their ack inbox. Gives
+    /// Acknowledges what comes, as it comes, until nothing more does. Subscriptions are called by their number. Gives
     /// back how many messages came.
     fn acknowledge_all(&mut self) -> usize {
         let mut came = 0;
@@ -88,7 +88,7 @@ impl Server {
             if messages.is_empty() {
                 return came;
             }
-            for (ack_inbox, sequence) in messages {
+            for (subscription, sequence) in messages {
                 came += 1;
                 let ack = Ack {
                     subject: "foo".into(),
@@ -96,7 +96,7 @@ impl Server {
                 }
                 .encode_to_vec();
                 let input = Input::Ack {
-                    ack_inbox,
+                    subscription,
                     payload: &ack,
                 };
                 self.world.run(&mut self.engine, NOW, input);

@@ -78,6 +78,8 @@ impl Bus for Counting {
         Carried::Sent
     }
     fn probe(&mut self, _: &[u8], _: ProbeId) {}
+    fn listen(&mut self, _: &[u8], _: u64) {}
+    fn unlisten(&mut self, _: u64) {}
 }
 
 #[derive(Default)]
@@ -196,7 +198,7 @@ impl Bench {
                     ack.extend_from_slice(b"\x0a\x03foo\x10");
                     prost::encoding::encode_varint(acknowledged, &mut ack);
                     let input = Input::Ack {
-                        ack_inbox: number,
+                        subscription: number,
                         payload: &ack,
                     };
                     self.world.handle(&mut self.engine, self.now, input);

@@ -97,7 +97,7 @@ fn a_confirmed_close_covers_the_acks_before_it() {
         &mut engine,
         NOW,
         Input::Ack {
-            ack_inbox: 1,
+            subscription: 1,
             payload: &ack,
         },
     );
@@ -204,7 +204,7 @@ fn acks_of_a_pass_are_one_fact() {
             &mut engine,
             NOW,
             Input::Ack {
-                ack_inbox: 1,
+                subscription: 1,
                 payload: &ack,
             },
         );
@@ -442,7 +442,7 @@ fn what_passes_a_stalled_disk_leaves_nothing_behind() {
     for _ in 0..1_000 {
         request_now(&mut world, &mut engine, Service::Ping, &ping);
         let input = Input::Ack {
-            ack_inbox: 1,
+            subscription: 1,
             payload: &ack,
         };
         world.handle(&mut engine, NOW, input);

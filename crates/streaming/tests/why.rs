@@ -138,7 +138,7 @@ fn answers_are_bounded() {
         };
         let payload = ack.encode_to_vec();
         let input = Input::Ack {
-            ack_inbox: 1,
+            subscription: 1,
             payload: &payload,
         };
         world.handle(&mut engine, NOW, input);

@@ -1,12 +1,16 @@
 //! The bus inside this process: the engine's messages go to the broker.
 
-use super::tokens::ProbeTokens;
-use seaway_broker::Publisher;
+use seaway_broker::{Attachment, Publisher};
 use seaway_streaming::{Bus, Carried, Delivery, Destination, ProbeId};
+
+use super::deferred::Tag;
+use super::tokens::ProbeTokens;
 
 /// Sends through the engine's attachment to the broker.
 pub(crate) struct LocalBus {
     publisher: Publisher,
+    /// Interest lasts as long as this.
+    attachment: Attachment,
     /// `_INBOX.<22 random characters>.`: where clients answer probes; nobody knows it who was not asked.
     probe_prefix: String,
     probe_tokens: ProbeTokens,
@@ -19,15 +23,21 @@ pub(crate) struct LocalBus {
 }
 
 impl LocalBus {
-    pub(crate) fn new(publisher: Publisher) -> LocalBus {
+    pub(crate) fn new(attachment: Attachment) -> LocalBus {
         LocalBus {
-            publisher,
+            publisher: attachment.publisher(),
+            attachment,
             probe_prefix: format!("_INBOX.{}.", crate::token::token()),
             probe_tokens: ProbeTokens::new(),
             awaiting: false,
             kept_back: false,
             unheard: Vec::new(),
         }
+    }
+
+    /// Through which it is connected to the broker.
+    pub(crate) fn attachment(&self) -> &Attachment {
+        &self.attachment
     }
 
     /// Everything under which clients answer probes.
@@ -92,5 +102,16 @@ impl Bus for LocalBus {
         if self.publisher.publish(inbox, Some(&reply), &[]).receivers == 0 {
             self.unheard.push(probe);
         }
+    }
+
+    fn listen(&mut self, subject: &[u8], subscription: u64) {
+        let listened = self
+            .attachment
+            .subscribe(subject, Tag::Ack(subscription).number(), false);
+        debug_assert!(listened.is_ok(), "the engine listens on literal subjects");
+    }
+
+    fn unlisten(&mut self, subscription: u64) {
+        self.attachment.unsubscribe(Tag::Ack(subscription).number());
     }
 }

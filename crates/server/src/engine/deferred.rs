@@ -15,8 +15,8 @@ use super::tokens::ProbeTokens;
 pub(crate) enum Tag {
     /// A service subject.
     Service(Service),
-    /// The ack inboxes.
-    Ack,
+    /// The ack inbox of the subscription with this number.
+    Ack(u64),
     /// Answers to probes.
     Probe,
 }
@@ -30,35 +30,33 @@ const SERVICES: [Service; 7] = [
     Service::SubscriptionClose,
     Service::Close,
 ];
-const ACK: u64 = SERVICES.len() as u64;
-const PROBE: u64 = ACK + 1;
+const PROBE: u64 = u64::MAX;
 
 impl Tag {
-    /// The number the broker carries.
+    /// The number the broker carries: a subscription's own, which is far below those at the end of all numbers.
     pub(crate) fn number(self) -> u64 {
         match self {
-            Tag::Service(service) => SERVICES
-                .iter()
-                .position(|known| *known == service)
-                .expect("every service is in the table") as u64,
-            Tag::Ack => ACK,
+            Tag::Ack(subscription) => subscription,
             Tag::Probe => PROBE,
+            Tag::Service(service) => {
+                let place = SERVICES.iter().position(|known| *known == service);
+                PROBE - 1 - place.expect("every service is in the table") as u64
+            }
         }
     }
 
-    fn from_number(number: u64) -> Option<Tag> {
-        match number {
-            ACK => Some(Tag::Ack),
-            PROBE => Some(Tag::Probe),
-            service => SERVICES
-                .get(usize::try_from(service).ok()?)
-                .map(|service| Tag::Service(*service)),
+    fn from_number(number: u64) -> Tag {
+        if number == PROBE {
+            return Tag::Probe;
         }
+        let place = usize::try_from(PROBE - 1 - number).ok();
+        let service = place.and_then(|place| SERVICES.get(place));
+        service.map_or(Tag::Ack(number), |service| Tag::Service(*service))
     }
 
     /// Whether a slow journal does not hold it back.
     fn passes(self) -> bool {
-        matches!(self, Tag::Ack | Tag::Probe | Tag::Service(Service::Ping))
+        matches!(self, Tag::Ack(_) | Tag::Probe | Tag::Service(Service::Ping))
     }
 }
 
@@ -102,15 +100,15 @@ pub(super) struct Entry<'a> {
 /// The message at `index` of a batch; `None` for one that is nobody's.
 pub(super) fn entry<'a>(batch: &'a Batch, index: usize, probes: &ProbeTokens) -> Option<Entry<'a>> {
     let message = batch.get(index)?;
-    let tag = Tag::from_number(message.tag)?;
+    let tag = Tag::from_number(message.tag);
     let input = match tag {
         Tag::Service(service) => Input::Request {
             service,
             reply: message.reply.unwrap_or_default(),
             payload: message.payload,
         },
-        Tag::Ack => Input::Ack {
-            ack_inbox: last_token_number(message.subject)?,
+        Tag::Ack(subscription) => Input::Ack {
+            subscription,
             payload: message.payload,
         },
         Tag::Probe => Input::ProbeAnswered(probes.probe(message.subject)?),
@@ -123,8 +121,8 @@ pub(super) fn entry<'a>(batch: &'a Batch, index: usize, probes: &ProbeTokens) ->
 }
 
 fn is_deferrable(batch: &Batch, index: usize) -> bool {
-    let tag = batch.get(index).and_then(|message| Tag::from_number(message.tag));
-    tag.is_some_and(|tag| !tag.passes())
+    let message = batch.get(index);
+    message.is_some_and(|message| !Tag::from_number(message.tag).passes())
 }
 
 /// What of a batch is to be deferred from `from` on, if there is anything, and where it begins. A batch of which most has passed is
@@ -156,18 +154,6 @@ pub(super) fn deferred_from(batch: Batch, from: usize, overlapping: bool) -> Opt
 /// Whether the message at `index` is the one before it again: a publish that more than one listed pattern matches.
 pub(super) fn is_repeated(batch: &Batch, index: usize) -> bool {
     index > 0 && batch.payload_range(index) == batch.payload_range(index - 1)
-}
-
-/// The number a subject ends with; anything else was not made by the engine and is nobody's.
-fn last_token_number(subject: &[u8]) -> Option<u64> {
-    let token = subject.rsplit(|byte| *byte == b'.').next()?;
-    if token.is_empty() || token.len() > 20 {
-        return None;
-    }
-    token.iter().try_fold(0_u64, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
 }
 
 /// Batches whose deferred part waits from some message on, oldest first.
@@ -210,10 +196,10 @@ mod tests {
 
     #[test]
     fn tags_survive_the_journey_through_the_broker() {
-        for tag in SERVICES.map(Tag::Service).into_iter().chain([Tag::Ack, Tag::Probe]) {
-            assert_eq!(Tag::from_number(tag.number()), Some(tag));
+        let others = [Tag::Probe, Tag::Ack(0), Tag::Ack(1), Tag::Ack(7), Tag::Ack(1 << 62)];
+        for tag in SERVICES.map(Tag::Service).into_iter().chain(others) {
+            assert_eq!(Tag::from_number(tag.number()), tag);
         }
-        assert_eq!(Tag::from_number(PROBE + 1), None);
     }
 
     fn batch_of(services: &[Service]) -> Batch {
@@ -247,15 +233,5 @@ mod tests {
             .with_message(1, b"a", None, b"")
             .with_message(1, b"a", None, b"");
         assert!(!is_repeated(&batch, 0) && !is_repeated(&batch, 1));
-    }
-
-    #[test]
-    fn only_numbers_name_an_inbox() {
-        assert_eq!(last_token_number(b"_INBOX.abc.17"), Some(17));
-        assert_eq!(last_token_number(b"_INBOX.abc.18446744073709551615"), Some(u64::MAX));
-        assert_eq!(last_token_number(b"_INBOX.abc.18446744073709551616"), None);
-        assert_eq!(last_token_number(b"_INBOX.abc.x1"), None);
-        assert_eq!(last_token_number(b"_INBOX.abc."), None);
-        assert_eq!(last_token_number(b"_INBOX.abc.+1"), None);
     }
 }

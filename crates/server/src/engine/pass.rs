@@ -78,7 +78,8 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    /// A pass over a recovered and started engine; `started` hears when everything up to `started_at` is durable.
+    /// A pass over a recovered and started engine; `started` hears when everything up to `started_at` is durable and
+    /// every subscription's acks are listened for.
     pub(super) fn new(
         engine: Engine,
         world: World,
@@ -170,9 +171,10 @@ impl Pass {
         }
     }
 
-    /// Says once that what the start of the engine recorded is durable.
+    /// Says once that what the start of the engine recorded is durable, and that acks are listened for.
     fn announce(&mut self) {
         if self.world.store.durable() >= self.started_at
+            && self.engine.has_interest()
             && let Some(started) = self.started.take()
         {
             // Whoever waited may have given up.

@@ -5,7 +5,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use seaway_broker::Attachment;
 use seaway_streaming::{Engine, Position};
 use tokio::sync::{Notify, oneshot};
 
@@ -55,7 +54,6 @@ pub(crate) fn start(
     engine: Engine,
     world: World,
     started_at: Position,
-    attachment: Attachment,
     inbox: Arc<Inbox>,
     clock: Clock,
     health: Health,
@@ -64,7 +62,7 @@ pub(crate) fn start(
     let ended = Arc::new(Notify::new());
     let pass = Pass::new(engine, world, Arc::clone(&inbox), clock, health, (started_at, started));
     // Interest in the service subjects lasts as long as somebody serves them.
-    let shared = Arc::new((Mutex::new(pass), attachment));
+    let shared = Arc::new(Mutex::new(pass));
     // The first turn waits for nothing: the start of the engine has left work, and a record to be made durable.
     inbox.wake();
     let mut threads = Vec::with_capacity(THREADS);
@@ -72,7 +70,7 @@ pub(crate) fn start(
         let guard = Ended(Arc::clone(&inbox), Arc::clone(&ended));
         let shared = Arc::clone(&shared);
         let builder = std::thread::Builder::new().name(format!("engine-{}", number + 1));
-        threads.push(builder.spawn(move || serve(&guard.0, number, &shared.0))?);
+        threads.push(builder.spawn(move || serve(&guard.0, number, &shared))?);
     }
     Ok((EngineThreads { inbox, ended, threads }, is_started))
 }

@@ -1,6 +1,8 @@
 //! Checks at rest, when nothing is left to do: what should have happened has happened, and monitoring shows what is true
 //! (`streaming-protocol.md` §5, §6, §8).
 
+use std::collections::BTreeMap;
+
 use seaway_streaming::{ChannelSnapshot, ClientSnapshot, Counters, ServerSnapshot, SubscriptionSnapshot};
 
 use super::answers::Owed;
@@ -113,6 +115,21 @@ impl Model {
         }
     }
 
+    /// Acks are listened for exactly where active subscriptions are acknowledged.
+    pub(crate) fn compare_interest(&mut self, listened: &BTreeMap<String, u64>) {
+        let subscriptions = &self.state.subscriptions;
+        let active = subscriptions.values().filter(|known| known.phase != Phase::Offline);
+        let has_it = |inbox: &String, number: &u64| {
+            let known = subscriptions.get(number).filter(|known| known.phase != Phase::Offline);
+            known.is_some_and(|known| known.ack_inbox.as_ref().is_none_or(|known| known == inbox))
+        };
+        if active.count() != listened.len() || !listened.iter().all(|(inbox, number)| has_it(inbox, number)) {
+            self.object(format!(
+                "acks are listened for on {listened:?}, and true is {subscriptions:?}"
+            ));
+        }
+    }
+
     /// Which subscription is shown by which entry.
     pub(crate) fn pair<'a>(
         &mut self,
@@ -128,15 +145,10 @@ impl Model {
             .collect();
         let mut pairs = Vec::new();
         for entry in shown {
-            let ack_inbox: Option<u64> = entry
-                .ack_inbox
-                .rsplit('.')
-                .next()
-                .and_then(|number| number.parse().ok());
             let same = |number: &u64, exactly: bool| {
                 let known = &self.state.subscriptions[number];
                 if exactly {
-                    known.ack_inbox.is_some() && known.ack_inbox == ack_inbox
+                    known.ack_inbox.as_ref() == Some(&entry.ack_inbox)
                 } else {
                     known.ack_inbox.is_none() && known.inbox == entry.inbox
                 }

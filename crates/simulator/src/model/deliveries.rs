@@ -323,13 +323,25 @@ impl Model {
         }
     }
 
-    /// An ack arrives.
-    pub(crate) fn ack(&mut self, ack_inbox: u64, payload: &[u8]) {
+    /// An ack arrives on the bus, and leads to that subscription.
+    pub(crate) fn ack_arrives(&mut self, inbox: &str, listening: Option<u64>) {
+        let expected = self.state.by_ack_inbox(inbox);
+        if expected != listening {
+            return self.object(format!(
+                "an ack on {inbox} leads to {listening:?} instead of {expected:?}"
+            ));
+        }
+        if listening.is_none() {
+            self.count("acks for nobody");
+        }
+    }
+
+    /// An ack of a subscription.
+    pub(crate) fn ack(&mut self, number: u64, payload: &[u8]) {
         let Ok(ack) = Ack::decode(payload) else { return };
-        let Some(number) = self.state.by_ack_inbox(ack_inbox) else {
-            return self.count("acks for nobody");
+        let Some(known) = self.state.subscriptions.get(&number).cloned() else {
+            return self.object(format!("an ack of {number}, which does not exist"));
         };
-        let known = self.state.subscriptions[&number].clone();
         if known.channel.as_bytes() != ack.subject {
             return self.count("acks that name another channel");
         }

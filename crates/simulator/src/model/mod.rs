@@ -117,7 +117,6 @@ pub struct Model {
     life_began: u64,
     /// When the server first came to rest in this life.
     rested_at: Option<u64>,
-    inbox_prefix: String,
     poisoned: bool,
     bus_up: bool,
     current: Current,
@@ -160,7 +159,6 @@ impl Model {
             claimed_lead: None,
             life_began: 0,
             rested_at: None,
-            inbox_prefix: String::new(),
             poisoned: false,
             bus_up: true,
             current: Current::Nothing,
@@ -211,7 +209,7 @@ impl Model {
                 reply,
                 payload,
             } => self.request(service, reply, payload),
-            Input::Ack { ack_inbox, payload } => self.ack(ack_inbox, payload),
+            Input::Ack { subscription, payload } => self.ack(subscription, payload),
             Input::ProbeAnswered(probe) => {
                 self.members_change = true;
                 self.probe_answered(probe.0);

@@ -381,11 +381,7 @@ impl Model {
         }
         let inbox = text(&request.inbox);
         let here = |number: &u64| self.state.subscriptions[number].channel == channel;
-        let by_ack_inbox = inbox
-            .strip_prefix(&format!("_INBOX.{}.", self.inbox_prefix))
-            .and_then(|number| number.parse().ok())
-            .and_then(|number| self.state.by_ack_inbox(number))
-            .filter(here);
+        let by_ack_inbox = self.state.by_ack_inbox(&inbox).filter(here);
         let number = by_ack_inbox
             .or_else(|| self.by_inbox(&channel, &inbox))
             .ok_or("stan: invalid subscription")?;

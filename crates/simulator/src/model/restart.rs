@@ -11,14 +11,7 @@ use crate::settings::ChosenLimits;
 
 impl Model {
     /// A server has opened its store, in which everything up to `position` was found; `None` for a store that forgets.
-    pub fn life_begins(
-        &mut self,
-        now: Now,
-        position: Option<u64>,
-        inbox_prefix: &str,
-        options: Options,
-        limits: ChosenLimits,
-    ) {
+    pub fn life_begins(&mut self, now: Now, position: Option<u64>, options: Options, limits: ChosenLimits) {
         if let Some(position) = position
             && position < self.durable
         {
@@ -49,7 +42,6 @@ impl Model {
         self.wall_lead = now.wall.0 - i64::try_from(now.monotonic).unwrap_or(i64::MAX);
         (self.believed_lead, self.claimed_lead) = (self.wall_lead, None);
         self.life_began = now.monotonic;
-        inbox_prefix.clone_into(&mut self.inbox_prefix);
         self.poisoned = false;
         self.bus_up = true;
         self.current = Current::Nothing;
@@ -148,15 +140,10 @@ impl Model {
     }
 
     fn learn_ack_inbox(&mut self, number: u64, shown: &SubscriptionSnapshot) {
-        let ack_inbox = shown
-            .ack_inbox
-            .rsplit('.')
-            .next()
-            .and_then(|number| number.parse().ok());
         if let Some(known) = self.state.subscription(number)
             && known.ack_inbox.is_none()
         {
-            known.ack_inbox = ack_inbox;
+            known.ack_inbox = Some(shown.ack_inbox.clone());
         }
     }
 

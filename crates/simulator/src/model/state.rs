@@ -94,7 +94,7 @@ pub(crate) struct Subscription {
     pub(crate) client: String,
     pub(crate) inbox: String,
     /// Known once the response has left.
-    pub(crate) ack_inbox: Option<u64>,
+    pub(crate) ack_inbox: Option<String>,
     pub(crate) durable: String,
     /// Name of the group, durable prefix included.
     pub(crate) group: Option<String>,
@@ -230,10 +230,10 @@ impl State {
     }
 
     /// The subscription that is addressed by an ack inbox.
-    pub(crate) fn by_ack_inbox(&self, ack_inbox: u64) -> Option<u64> {
+    pub(crate) fn by_ack_inbox(&self, ack_inbox: &str) -> Option<u64> {
         self.subscriptions
             .iter()
-            .find(|(_, known)| known.ack_inbox == Some(ack_inbox) && known.phase != Phase::Offline)
+            .find(|(_, known)| known.ack_inbox.as_deref() == Some(ack_inbox) && known.phase != Phase::Offline)
             .map(|(number, _)| *number)
     }
 }

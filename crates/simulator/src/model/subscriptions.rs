@@ -196,17 +196,13 @@ impl Model {
         let Ok(response) = SubscriptionResponse::decode(payload) else {
             return;
         };
-        let inbox = text(&response.ack_inbox);
-        let prefix = format!("_INBOX.{}.", self.inbox_prefix);
-        let Some(ack_inbox) = inbox.strip_prefix(&prefix).and_then(|number| number.parse().ok()) else {
-            return self.object(format!("an ack inbox of another server: {inbox}"));
-        };
-        if self
-            .state
-            .subscriptions
-            .values()
-            .any(|known| known.ack_inbox == Some(ack_inbox))
-        {
+        let ack_inbox = text(&response.ack_inbox);
+        let token = ack_inbox.strip_prefix("_INBOX.").unwrap_or_default();
+        if token.len() != 22 || !token.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return self.object(format!("{ack_inbox} is not how an ack inbox is called"));
+        }
+        let has_it = |known: &Rc<Subscription>| known.ack_inbox.as_ref() == Some(&ack_inbox);
+        if self.state.subscriptions.values().any(has_it) {
             return self.object(format!("ack inbox {ack_inbox} was given twice"));
         }
         let Some(known) = self.state.subscription(number) else {

@@ -10,10 +10,10 @@ use crate::state::Phase;
 use crate::time::Now;
 
 impl Engine {
-    /// An ack for an unknown inbox, or of a message that is not pending, is harmless.
-    pub(super) fn ack(&mut self, now: Now, ack_inbox: u64, payload: &[u8], effects: &mut Effects<'_>) {
+    /// An ack of a subscription that is gone, or of a message that is not pending, is harmless.
+    pub(super) fn ack(&mut self, now: Now, subscription: u64, payload: &[u8], effects: &mut Effects<'_>) {
         let Ok(ack) = AckView::decode(payload) else { return };
-        let Some(&key) = self.ack_inboxes.get(&ack_inbox) else {
+        let Some(key) = self.ack_inboxes.leads_to(subscription) else {
             return self.report_unknown_channel(ack, effects);
         };
         let subscription = &self.subscriptions[key.0];

@@ -101,9 +101,9 @@ impl Engine {
             match (durable, group) {
                 (Some(durable), _) => {
                     self.channels[key.0].durables.pop_first();
-                    self.forget_with_channel(durable);
+                    self.forget_with_channel(durable, effects);
                 }
-                (None, Some(group)) => self.forget_of_group(key, group),
+                (None, Some(group)) => self.forget_of_group(key, group, effects),
                 (None, None) => {}
             }
         }
@@ -116,10 +116,10 @@ impl Engine {
     }
 
     /// Forgets one record of an offline group, or the group when it has none left.
-    fn forget_of_group(&mut self, channel: ChannelKey, key: GroupKey) {
+    fn forget_of_group(&mut self, channel: ChannelKey, key: GroupKey, effects: &mut Effects<'_>) {
         let group = &mut self.groups[key.0];
         if let Some(record) = group.departing.pop_first().or_else(|| group.shadow.take()) {
-            return self.forget_with_channel(record);
+            return self.forget_with_channel(record, effects);
         }
         self.cancel_waits(key.into());
         let group = self.groups.remove(key.0);
@@ -128,8 +128,8 @@ impl Engine {
         channel.group_names.remove(&group.name);
     }
 
-    fn forget_with_channel(&mut self, key: SubscriptionKey) {
-        self.detach(key);
+    fn forget_with_channel(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
+        self.detach(key, effects);
         let subscription = self.subscriptions.remove(key.0);
         self.subscription_numbers.remove(&subscription.number);
     }

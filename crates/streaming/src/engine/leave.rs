@@ -78,38 +78,18 @@ impl Engine {
         }
     }
 
-    fn find_by_ack_inbox(&self, channel: ChannelKey, inbox: &[u8]) -> Option<SubscriptionKey> {
-        let number = self.ack_inbox_number(inbox)?;
-        let key = *self.ack_inboxes.get(&number)?;
-        (self.subscriptions[key.0].channel == channel).then_some(key)
-    }
-
-    /// The number in `_INBOX.<prefix>.<number>`, written as the engine writes it.
-    fn ack_inbox_number(&self, inbox: &[u8]) -> Option<u64> {
-        let rest = inbox
-            .strip_prefix(b"_INBOX.")?
-            .strip_prefix(self.inbox_prefix.as_bytes())?
-            .strip_prefix(b".")?;
-        let plain = rest.iter().all(u8::is_ascii_digit) && (rest.first() != Some(&b'0') || rest.len() == 1);
-        if !plain {
-            return None;
-        }
-        std::str::from_utf8(rest).ok()?.parse().ok()
-    }
-
     /// The fallback to the delivery inbox is rare (a subscribe that timed out), so it may search.
     fn find_by_inbox(&self, channel: ChannelKey, inbox: &[u8]) -> Option<SubscriptionKey> {
-        let channel = &self.channels[channel.0];
-        let members = channel
-            .groups
-            .values()
-            .flat_map(|group| self.groups[group.0].members.iter());
-        channel
-            .plain
-            .values()
-            .copied()
-            .chain(members)
+        self.active(channel)
             .find(|key| *self.subscriptions[key.0].inbox == *inbox)
+    }
+
+    /// The active subscriptions of a channel: plain ones, then members of groups.
+    pub(super) fn active(&self, channel: ChannelKey) -> impl Iterator<Item = SubscriptionKey> + '_ {
+        let channel = &self.channels[channel.0];
+        let groups = channel.groups.values();
+        let members = groups.flat_map(|group| self.groups[group.0].members.iter());
+        channel.plain.values().copied().chain(members)
     }
 
     /// Ends an active subscription; the position is that of the fact which says so. What it was sent and what it
@@ -122,7 +102,7 @@ impl Engine {
         effects: &mut Effects<'_>,
     ) -> Position {
         self.persist_subscription(key, effects);
-        self.detach(key);
+        self.detach(key, effects);
         if let Some(group) = self.subscriptions[key.0].group {
             // Leaving writes down the whole group: a large one counts for more.
             let members = self.groups[group.0].members.len();
@@ -148,10 +128,10 @@ impl Engine {
     }
 
     /// Takes away the owner, the timers and whatever is under way.
-    pub(super) fn detach(&mut self, key: SubscriptionKey) {
+    pub(super) fn detach(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
+        self.unlisten(key, effects);
         let subscription = &mut self.subscriptions[key.0];
         self.timers.set(&mut subscription.timer, Timer::Redelivery(key), None);
-        self.ack_inboxes.remove(&subscription.ack_inbox);
         if let Some(pause) = subscription.paused.take() {
             self.congestion.remove(pause.destination, subscription.number);
         }
@@ -231,7 +211,7 @@ impl Engine {
         // First this one: were a crash to leave it behind, it must find what the departed held.
         let position = self.remove_subscription(key, effects);
         for other in departing {
-            self.detach(other);
+            self.detach(other, effects);
             self.remove_subscription(other, effects);
         }
         self.cancel_waits(group_key.into());
@@ -265,7 +245,7 @@ impl Engine {
         if let Some(group) = self.subscriptions[key.0].group {
             self.groups[group.0].departing.remove(&key);
         }
-        self.detach(key);
+        self.detach(key, effects);
         self.remove_subscription(key, effects);
     }
 
@@ -313,7 +293,8 @@ impl Engine {
             channel: self.channels[subscription.channel.0].id.0,
             client: subscription.client_name.clone(),
             inbox: Bytes::copy_from_slice(&subscription.inbox),
-            ack_inbox: subscription.ack_inbox,
+            ack_inbox: subscription.ack_inbox.number(),
+            ack_subject: Bytes::copy_from_slice(subscription.ack_inbox.subject()),
             durable: subscription.durable().clone(),
             queue: subscription.queue().clone(),
             max_in_flight: i32::try_from(subscription.max_in_flight).unwrap_or(i32::MAX),

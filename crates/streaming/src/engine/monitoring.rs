@@ -286,7 +286,7 @@ impl Engine {
         SubscriptionSnapshot {
             client_id: text(&subscription.client_name),
             inbox: text(&subscription.inbox),
-            ack_inbox: format!("_INBOX.{}.{}", self.inbox_prefix, subscription.ack_inbox),
+            ack_inbox: text(subscription.ack_inbox.subject()),
             durable_name: if group.is_none() {
                 text(subscription.durable())
             } else {

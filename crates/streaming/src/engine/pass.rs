@@ -1,5 +1,6 @@
-//! The end of a pass. Three kinds of work wait for it, each in a queue of its own and each with a share of its own, so that
-//! none can keep another waiting: what was left over (mostly deliveries), limits of channels, and what is to be written down.
+//! The end of a pass. Four kinds of work wait for it, each with a share of its own, so that none can keep another waiting: what
+//! was left over (mostly deliveries), limits of channels, what is to be written down, and, after a start, the ack inboxes that
+//! are not listened on yet.
 
 use super::Engine;
 use crate::effects::Effects;
@@ -9,6 +10,8 @@ use crate::waiting::work::Work;
 impl Engine {
     pub(super) fn end_pass(&mut self, now: Now, effects: &mut Effects<'_>) {
         let share = self.budget.left();
+        self.restore_interest(effects);
+        self.budget.begin(share);
         self.work_off(now, effects);
         self.budget.begin(share);
         self.enforce_retention(now, effects);

@@ -128,7 +128,7 @@ impl Engine {
         let known = recovered.server.is_some();
         self.next_channel = recovered.last_channel + 1;
         self.next_subscription = recovered.last_subscription + 1;
-        self.next_ack_inbox = recovered.last_ack_inbox + 1;
+        self.ack_inboxes.recover(recovered.last_ack_inbox);
         match recovered.server {
             Some(server) => self.adopt_server(server)?,
             None => {
@@ -173,7 +173,7 @@ impl Engine {
         self.subjects.unsubscribe = text(&server.unsubscribe);
         self.subjects.subscription_close = text(&server.subscription_close);
         self.subjects.close = text(&server.close);
-        self.inbox_prefix = text(&server.inbox_prefix);
+        self.ack_inboxes.recover_numbered(server.numbered_inboxes);
         Ok(())
     }
 
@@ -189,10 +189,10 @@ impl Engine {
             unsubscribe: text(&self.subjects.unsubscribe),
             subscription_close: text(&self.subjects.subscription_close),
             close: text(&self.subjects.close),
-            inbox_prefix: text(&self.inbox_prefix),
+            numbered_inboxes: self.ack_inboxes.numbered().clone(),
             next_channel: self.next_channel,
             next_subscription: self.next_subscription,
-            next_ack_inbox: self.next_ack_inbox,
+            next_ack_inbox: self.ack_inboxes.next_number(),
         }
     }
 

@@ -323,6 +323,7 @@ impl Engine {
             })?;
         let number = self.next_subscription;
         self.next_subscription += 1;
+        let ack_inbox = self.ack_inboxes.create();
         let verb = if group.is_some() {
             SubscriptionVerb::Joined
         } else {
@@ -331,19 +332,21 @@ impl Engine {
         let fact = SubscriptionFact {
             number,
             channel: self.channels[channel.0].id.0,
-            client: request.client_id,
+            client: self.clients[client.0].name.clone(),
             inbox: request.inbox,
-            ack_inbox: 0,
+            ack_inbox: ack_inbox.number(),
             durable: request.durable_name,
             queue: request.q_group,
             max_in_flight: request.max_in_flight,
             ack_wait_units: request.ack_wait_in_secs,
             last_sent: start.last_sent,
             state: 0,
+            ack_subject: Bytes::copy_from_slice(ack_inbox.subject()),
         };
         let key = self.insert_subscription(channel, fact);
-        self.own(key, client);
+        self.subscriptions[key.0].client = Some(client);
         self.attach(key);
+        self.listen(key, effects);
         if group.is_none()
             && let Some(group) = self.subscriptions[key.0].group
         {
@@ -366,8 +369,11 @@ impl Engine {
         self.ledger
             .admit(Need::Ordinary, request.encoded_len() + 256, effects)?;
         let ack_wait = self.ack_wait(request.ack_wait_in_secs);
+        let ack_inbox = self.ack_inboxes.create();
         let subscription = &mut self.subscriptions[key.0];
-        subscription.client_name = request.client_id.clone();
+        subscription.client = Some(client);
+        subscription.client_name = self.clients[client.0].name.clone();
+        subscription.ack_inbox = ack_inbox;
         subscription.inbox = request.inbox[..].into();
         subscription.max_in_flight = usize::try_from(request.max_in_flight).unwrap_or(1);
         subscription.ack_wait_units = request.ack_wait_in_secs;
@@ -376,8 +382,8 @@ impl Engine {
         if let Some(group) = subscription.group {
             self.groups[group.0].shadow = None;
         }
-        self.own(key, client);
         self.attach(key);
+        self.listen(key, effects);
         self.log_subscription(SubscriptionVerb::Resumed, key, StartLine::None, effects);
         self.confirm_later(now, key, reply, effects);
         Ok(())
@@ -387,10 +393,9 @@ impl Engine {
     fn confirm_later(&mut self, now: Now, key: SubscriptionKey, reply: &[u8], effects: &mut Effects<'_>) {
         let position = self.write_subscription(key, Urgency::Sync, effects);
         let subscription = &self.subscriptions[key.0];
-        let (channel, number) = (subscription.channel, subscription.ack_inbox);
-        let ack_inbox = Bytes::from(format!("_INBOX.{}.{}", self.inbox_prefix, subscription.ack_inbox));
+        let (channel, number) = (subscription.channel, subscription.ack_inbox.number());
         let response = SubscriptionResponse {
-            ack_inbox,
+            ack_inbox: Bytes::copy_from_slice(subscription.ack_inbox.subject()),
             ..SubscriptionResponse::default()
         }
         .encode_to_vec();
@@ -414,7 +419,7 @@ impl Engine {
         let found = self
             .subscriptions
             .get_mut(key.0)
-            .filter(|subscription| subscription.ack_inbox == ack_inbox);
+            .filter(|subscription| subscription.ack_inbox.number() == ack_inbox);
         let Some(subscription) = found.filter(|subscription| subscription.phase == Phase::Unconfirmed) else {
             return;
         };
@@ -442,6 +447,7 @@ impl Engine {
     /// Adds a record without owner to the maps. It is in no list of active subscriptions yet.
     pub(super) fn insert_subscription(&mut self, channel: ChannelKey, fact: SubscriptionFact) -> SubscriptionKey {
         let ack_wait = self.ack_wait(fact.ack_wait_units);
+        let ack_inbox = self.ack_inboxes.stored(fact.ack_inbox, &fact.ack_subject);
         let number = fact.number;
         let is_named = !fact.durable.is_empty() || !fact.queue.is_empty();
         let names = is_named.then(|| {
@@ -456,7 +462,7 @@ impl Engine {
             client: None,
             client_name: fact.client,
             inbox: fact.inbox[..].into(),
-            ack_inbox: fact.ack_inbox,
+            ack_inbox,
             names,
             group: None,
             member: None,
@@ -514,18 +520,9 @@ impl Engine {
         group
     }
 
-    /// Gives a subscription an owner and a new ack inbox.
-    fn own(&mut self, key: SubscriptionKey, client: ClientKey) {
-        self.subscriptions[key.0].ack_inbox = self.next_ack_inbox;
-        self.next_ack_inbox += 1;
-        self.subscriptions[key.0].client = Some(client);
-        self.subscriptions[key.0].client_name = self.clients[client.0].name.clone();
-    }
-
     /// Enters an owned subscription in the lists of the active ones.
     pub(super) fn attach(&mut self, key: SubscriptionKey) {
         let subscription = &mut self.subscriptions[key.0];
-        self.ack_inboxes.insert(subscription.ack_inbox, key);
         if let Some(client) = subscription.client {
             let client = &mut self.clients[client.0];
             client.subscriptions.insert(subscription.number, key);

@@ -45,9 +45,7 @@ impl Play {
                 let place = self.subscriptions.iter().position(|known| known.inbox == who);
                 let place = place.expect("only what was asked for is answered");
                 if response.error.is_empty() {
-                    let inbox = String::from_utf8(response.ack_inbox.to_vec()).expect("text");
-                    let number = inbox.rsplit('.').next().expect("a token").parse().expect("a number");
-                    self.subscriptions[place].ack_inbox = Some(number);
+                    self.subscriptions[place].ack_inbox = Some(response.ack_inbox.to_vec());
                 } else {
                     self.subscriptions.remove(place);
                 }
@@ -131,19 +129,29 @@ impl Play {
                     ("", _) => format!("durable group:{place}"),
                     _ => format!("durable:{client}:{place}"),
                 };
-                let number = subscription.ack_inbox.rsplit('.').next().expect("a token");
                 known.push(Subscription {
                     client,
                     channel: place,
                     inbox: subscription.inbox.clone(),
                     flow,
                     max: subscription.max_in_flight,
-                    ack_inbox: Some(number.parse().expect("a number")),
+                    ack_inbox: Some(subscription.ack_inbox.clone().into_bytes()),
                     ended: false,
                 });
             }
         }
         known
+    }
+
+    /// Acks are listened for exactly where the engine says that active subscriptions are acknowledged.
+    pub(crate) fn check_interest(&self) {
+        let page = self.engine.channels_page(0, usize::MAX, true);
+        let subscriptions = page.items.iter().flat_map(|channel| &channel.subscriptions);
+        let active = subscriptions.filter(|subscription| !subscription.is_offline);
+        let mut expected: Vec<&[u8]> = active.map(|subscription| subscription.ack_inbox.as_bytes()).collect();
+        expected.sort_unstable();
+        let listened: Vec<&[u8]> = self.world.listened.keys().map(|inbox| &inbox[..]).collect();
+        assert_eq!(listened, expected);
     }
 
     /// What the engine says is pending is what the oracle saw.

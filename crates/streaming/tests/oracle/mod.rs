@@ -40,7 +40,7 @@ struct Subscription {
     inbox: String,
     flow: String,
     max: usize,
-    ack_inbox: Option<u64>,
+    ack_inbox: Option<Vec<u8>>,
     ended: bool,
 }
 
@@ -273,7 +273,7 @@ impl Play {
     }
 
     fn ack(&mut self, subscription: &Subscription, sequence: u64) {
-        let Some(ack_inbox) = subscription.ack_inbox else {
+        let Some(ack_inbox) = &subscription.ack_inbox else {
             return;
         };
         let flow = self
@@ -287,10 +287,8 @@ impl Play {
             sequence,
         }
         .encode_to_vec();
-        self.input(Input::Ack {
-            ack_inbox,
-            payload: &payload,
-        });
+        self.world.ack(&mut self.engine, self.now, ack_inbox, &payload);
+        self.watch();
     }
 
     fn ack_all(&mut self, subscription: &Subscription) {
@@ -324,11 +322,11 @@ impl Play {
 
     fn leave(&mut self, place: usize, forget: bool) {
         let subscription = self.subscriptions[place].clone();
-        let number = subscription.ack_inbox.expect("an active subscription");
+        let ack_inbox = subscription.ack_inbox.expect("an active subscription");
         let request = UnsubscribeRequest {
             client_id: text(&format!("client{}", subscription.client)),
             subject: text(&name(subscription.channel)),
-            inbox: text(&format!("_INBOX.{}.{number}", self.engine.inbox_prefix())),
+            inbox: ack_inbox.into(),
             ..UnsubscribeRequest::default()
         };
         let service = if forget {
@@ -417,6 +415,10 @@ impl Play {
             flow.last = None;
         }
         self.watch();
+        // Nobody is served before.
+        while !self.engine.has_interest() {
+            self.input(Input::EndOfPass);
+        }
     }
 
     /// Until nothing is left to do; deadlines do not fire.
@@ -430,6 +432,7 @@ impl Play {
             let answered = self.world.answer(&mut self.engine, self.now);
             self.watch();
             if !answered && !self.engine.wants_end_of_pass() && self.world.durable == self.world.records.len() {
+                self.check_interest();
                 return;
             }
         }

@@ -34,8 +34,8 @@ struct Session {
     now: Now,
     /// Names of channels, as their ids appear.
     channels: BTreeMap<ChannelId, String>,
-    /// Ack inbox numbers by delivery inbox.
-    ack_inboxes: BTreeMap<String, u64>,
+    /// Ack inboxes by delivery inbox.
+    ack_inboxes: BTreeMap<String, Vec<u8>>,
     connections: BTreeMap<String, String>,
     probes: BTreeMap<String, ProbeId>,
     /// Heartbeat inboxes that answer at once, and those that nobody listens on.

@@ -120,10 +120,11 @@ impl Session {
             "subscribe" => {
                 let response = SubscriptionResponse::decode(payload).expect("a subscription response");
                 if response.error.is_empty() {
-                    let inbox = String::from_utf8_lossy(&response.ack_inbox).into_owned();
-                    let number = inbox.rsplit('.').next().expect("a token").parse().expect("a number");
-                    self.ack_inboxes.insert(who.to_owned(), number);
-                    format!("subscribe {who} ok, acks to {number}")
+                    let inbox = response.ack_inbox.to_vec();
+                    assert!(self.world.listened.contains_key(&inbox), "§2.6 rule 2");
+                    let place = self.world.ack_inboxes.iter().position(|known| *known == inbox);
+                    self.ack_inboxes.insert(who.to_owned(), inbox);
+                    format!("subscribe {who} ok, acks to {}", place.expect("it is listened on") + 1)
                 } else {
                     refused(&response.error)
                 }

@@ -106,8 +106,11 @@ impl Session {
     pub(super) fn ack(&mut self, words: &Words<'_>) {
         let inbox = words.at(1);
         let ack_inbox = match words.get("inbox") {
-            Some(number) => number.parse().expect("a number"),
-            None => self.ack_inboxes[inbox],
+            Some(number) => {
+                let place = number.parse::<usize>().expect("a number") - 1;
+                self.world.ack_inboxes.get(place).cloned().unwrap_or_default()
+            }
+            None => self.ack_inboxes[inbox].clone(),
         };
         for sequences in &words.plain[3..] {
             for sequence in range(sequences) {
@@ -116,12 +119,8 @@ impl Session {
                     sequence,
                 }
                 .encode_to_vec();
-                let input = Input::Ack {
-                    ack_inbox,
-                    payload: &payload,
-                };
-                self.world
-                    .handle(self.engine.as_mut().expect("the engine runs"), self.now, input);
+                let engine = self.engine.as_mut().expect("the engine runs");
+                self.world.ack(engine, self.now, &ack_inbox, &payload);
             }
         }
         self.drive();
@@ -129,19 +128,18 @@ impl Session {
 
     pub(super) fn unsubscribe(&mut self, service: Service, what: &str, words: &Words<'_>) {
         let (client, channel, inbox) = (words.at(1), words.at(2), words.at(3));
-        let prefix = self.engine.as_ref().expect("the engine runs").inbox_prefix().to_owned();
         let named = match words.get("by") {
-            Some("inbox") => inbox.to_owned(),
-            Some(other) => other.to_owned(),
-            None => self
-                .ack_inboxes
-                .get(inbox)
-                .map_or(inbox.to_owned(), |number| format!("_INBOX.{prefix}.{number}")),
+            Some("inbox") => inbox.as_bytes().to_vec(),
+            Some(other) => other.as_bytes().to_vec(),
+            None => {
+                let known = self.ack_inboxes.get(inbox).cloned();
+                known.unwrap_or_else(|| inbox.as_bytes().to_vec())
+            }
         };
         let request = UnsubscribeRequest {
             client_id: bytes(client),
             subject: bytes(channel),
-            inbox: bytes(&named),
+            inbox: named.into(),
             ..UnsubscribeRequest::default()
         };
         let reply = if words.get("reply") == Some("none") {

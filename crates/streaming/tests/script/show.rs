@@ -62,12 +62,7 @@ impl Session {
             }
             "subjects" => {
                 let subjects = engine.subjects();
-                format!(
-                    "{} {} inbox={}",
-                    subjects.discover,
-                    subjects.publish_prefix,
-                    engine.inbox_prefix()
-                )
+                format!("{} {}", subjects.discover, subjects.publish_prefix)
             }
             "why" => {
                 self.show_why(words);

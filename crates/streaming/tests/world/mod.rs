@@ -99,6 +99,10 @@ pub struct World {
     pub slow: BTreeSet<Vec<u8>>,
     /// Those of them that have got it.
     pub filled: BTreeSet<Vec<u8>>,
+    /// Subscriptions by their ack inboxes, as the bus is listened on.
+    pub listened: BTreeMap<Vec<u8>, u64>,
+    /// Every ack inbox that was ever listened on, in the order of its first time.
+    pub ack_inboxes: Vec<Vec<u8>>,
     /// Whether `head_from` knows more than the head.
     pub sizes_known: bool,
     /// Outputs per pass are large in some tests.
@@ -154,6 +158,7 @@ impl World {
             checkpoint: self.checkpoint.clone().filter(|checkpoint| checkpoint.end <= durable),
             slow_seeks: self.slow_seeks,
             slow_heads: self.slow_heads,
+            ack_inboxes: self.ack_inboxes.clone(),
             sizes_known: self.sizes_known,
             record_events: self.record_events,
             ..World::default()
@@ -197,10 +202,14 @@ impl World {
         let slow = std::mem::take(&mut self.slow);
         let mut filled = std::mem::take(&mut self.filled);
         filled.retain(|inbox| slow.contains(inbox));
+        let mut listened = std::mem::take(&mut self.listened);
+        let mut ack_inboxes = std::mem::take(&mut self.ack_inboxes);
         let mut wire = Wire {
             down: self.bus_down,
             slow: &slow,
             filled: &mut filled,
+            listened: &mut listened,
+            ack_inboxes: &mut ack_inboxes,
             outputs: &outputs,
         };
         let is_recorded = self.record_events;
@@ -215,6 +224,8 @@ impl World {
         let result = call(&mut Effects::new(self, &mut wire, &mut log));
         self.slow = slow;
         self.filled = filled;
+        self.listened = listened;
+        self.ack_inboxes = ack_inboxes;
         self.outputs = outputs.into_inner();
         for output in &self.outputs[before..] {
             if let Output::Message { channel, sequence, .. } = output {
@@ -230,6 +241,13 @@ impl World {
     /// One input.
     pub fn handle(&mut self, engine: &mut Engine, now: Now, input: Input<'_>) {
         self.act(|effects| engine.handle(now, input, effects));
+    }
+
+    /// An ack on a subject, if anybody listens there.
+    pub fn ack(&mut self, engine: &mut Engine, now: Now, subject: &[u8], payload: &[u8]) {
+        if let Some(&subscription) = self.listened.get(subject) {
+            self.handle(engine, now, Input::Ack { subscription, payload });
+        }
     }
 
     /// Makes everything durable and tells the engine.
@@ -450,6 +468,8 @@ struct Wire<'a> {
     down: bool,
     slow: &'a BTreeSet<Vec<u8>>,
     filled: &'a mut BTreeSet<Vec<u8>>,
+    listened: &'a mut BTreeMap<Vec<u8>, u64>,
+    ack_inboxes: &'a mut Vec<Vec<u8>>,
     outputs: &'a RefCell<Vec<Output>>,
 }
 
@@ -483,5 +503,22 @@ impl Bus for Wire<'_> {
             inbox: inbox.to_vec(),
             probe,
         });
+    }
+
+    fn listen(&mut self, subject: &[u8], subscription: u64) {
+        assert!(
+            !self.listened.values().any(|known| *known == subscription),
+            "{subscription} listens already"
+        );
+        self.listened.insert(subject.to_vec(), subscription);
+        if !self.ack_inboxes.iter().any(|known| known == subject) {
+            self.ack_inboxes.push(subject.to_vec());
+        }
+    }
+
+    fn unlisten(&mut self, subscription: u64) {
+        let before = self.listened.len();
+        self.listened.retain(|_, known| *known != subscription);
+        assert_eq!(self.listened.len() + 1, before, "{subscription} listened");
     }
 }
