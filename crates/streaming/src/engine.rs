@@ -38,9 +38,10 @@ use crate::limits_table::LimitsTable;
 use crate::options::Options;
 use crate::records::Position;
 use crate::registry::ack_inboxes::AckInboxes;
-use crate::registry::keys::{ChannelKey, ClientKey, SubscriptionKey};
+use crate::registry::clients::Clients;
+use crate::registry::keys::{ChannelKey, SubscriptionKey};
 use crate::replay::Recovered;
-use crate::state::{Channel, CheckpointProgress, Client, Group, Leave, Subscription};
+use crate::state::{Channel, CheckpointProgress, Group, Leave, Subscription};
 use crate::tally::Tally;
 use crate::time::Now;
 use crate::time::wall_clock::WallClock;
@@ -75,10 +76,7 @@ pub struct Engine {
     options: Options,
     subjects: Subjects,
 
-    clients: Slab<Client>,
-    client_names: BTreeMap<Bytes, ClientKey>,
-    /// Looked up, never walked.
-    conn_ids: HashMap<Bytes, ClientKey, FixedState>,
+    clients: Clients,
     channels: Slab<Channel>,
     /// By the hash of the name: a short way to most of them. Where two names have one hash it leads to one of them, and
     /// `channel_order` to both. Looked up, never walked.
@@ -113,7 +111,7 @@ pub struct Engine {
 
     next_channel: u64,
     next_subscription: u64,
-    /// For clients and groups: numbers that live as long as the process.
+    /// For groups: numbers that live as long as the process.
     next_number: u64,
 
     tally: Tally,
@@ -131,9 +129,7 @@ impl Engine {
         let subjects = Subjects::new(&options.cluster_id, &options.discover_prefix);
         Engine {
             subjects,
-            clients: Slab::new(),
-            client_names: BTreeMap::new(),
-            conn_ids: HashMap::with_hasher(hasher.clone()),
+            clients: Clients::new(hasher.clone()),
             channels: Slab::new(),
             channel_hashes: HashMap::with_hasher(hasher.clone()),
             channel_folds: HashMap::with_hasher(hasher.clone()),

@@ -7,7 +7,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use crate::input::{ChannelId, ProbeId};
+use crate::input::ChannelId;
 use crate::limits_table::LimitsKey;
 use crate::position::cursor::Cursor;
 use crate::position::deadlines::Deadlines;
@@ -22,53 +22,6 @@ use crate::waiting::dirty::DirtyPlace;
 use crate::waiting::mark::Mark;
 use crate::waiting::offers::Offers;
 use crate::waiting::timers::TimerSlot;
-
-/// A registered client (`streaming-protocol.md` §1, §2.7).
-#[derive(Debug)]
-pub(crate) struct Client {
-    /// Unique in the process lifetime.
-    pub(crate) number: u64,
-    pub(crate) name: Bytes,
-    pub(crate) heartbeat_inbox: Bytes,
-    pub(crate) conn_id: Bytes,
-    pub(crate) protocol: i32,
-    pub(crate) ping_interval: i32,
-    pub(crate) ping_max_out: i32,
-    /// Active subscriptions, in the order of their creation or resumption.
-    pub(crate) subscriptions: BTreeMap<u64, SubscriptionKey>,
-    /// Failed heartbeats in a row.
-    pub(crate) failed: u32,
-    /// How often heartbeats began to fail; see [`Subscription::healthy_since`].
-    pub(crate) failures: u64,
-    /// When the first of the failed heartbeats in a row failed; monotonic, counts while `failed` is not 0.
-    pub(crate) failing_since: u64,
-    /// The heartbeat that waits for its answer.
-    pub(crate) heartbeat: Option<ProbeId>,
-    pub(crate) heartbeat_timer: TimerSlot,
-    /// A new connection of the same name that waits for the outcome of the duplicate check, or for the end of a close.
-    pub(crate) contender: Option<Box<Contender>>,
-    pub(crate) check_timer: TimerSlot,
-    /// Set while its subscriptions are being closed; nothing else is accepted from it.
-    pub(crate) closing: Option<Closing>,
-}
-
-/// A connect request that waits.
-#[derive(Debug)]
-pub(crate) struct Contender {
-    /// None when it waits for the end of a close.
-    pub(crate) probe: Option<ProbeId>,
-    pub(crate) request: seaway_stan_protocol::messages::ConnectRequest,
-    pub(crate) reply: Bytes,
-}
-
-/// How a close began, hence how it ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Closing {
-    /// By request; the reply subject.
-    Requested(Bytes),
-    /// By the server: heartbeats failed, or a new connection takes over.
-    ByServer,
-}
 
 /// A channel and its subscriptions.
 #[derive(Debug)]

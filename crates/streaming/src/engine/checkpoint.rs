@@ -13,7 +13,7 @@ use prost::Message;
 
 use super::Engine;
 use crate::effects::Effects;
-use crate::facts::{CHANNEL, CLIENT, ChannelFact, ClientFact, PROGRESS, ProgressFact, SERVER, SUBSCRIPTION, push_run};
+use crate::facts::{CHANNEL, CLIENT, ChannelFact, PROGRESS, ProgressFact, SERVER, SUBSCRIPTION, push_run};
 use crate::state::{CheckpointProgress, Deletion};
 
 impl Engine {
@@ -55,19 +55,11 @@ impl Engine {
     }
 
     fn checkpoint_client(&self, after: Bound<Bytes>, effects: &mut Effects<'_>) -> CheckpointProgress {
-        let Some((name, key)) = self.client_names.range((after, Bound::Unbounded)).next() else {
+        let start = after.as_ref().map(|name| &name[..]);
+        let Some((name, key)) = self.clients.from(start).next() else {
             return CheckpointProgress::Channels(0);
         };
-        let client = &self.clients[key.0];
-        let fact = ClientFact {
-            name: client.name.clone(),
-            heartbeat_inbox: client.heartbeat_inbox.clone(),
-            conn_id: client.conn_id.clone(),
-            protocol: client.protocol,
-            ping_interval: client.ping_interval,
-            ping_max_out: client.ping_max_out,
-        };
-        emit(effects, CLIENT, &fact);
+        emit(effects, CLIENT, self.clients[key].fact());
         CheckpointProgress::Clients(Bound::Excluded(name.clone()))
     }
 

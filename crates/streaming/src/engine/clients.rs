@@ -16,12 +16,12 @@ use crate::input::ProbeId;
 use crate::ledger::POISONED;
 use crate::limits::{DUPLICATE_CHECK_NS, HEARTBEAT_AFTER_PING_NS};
 use crate::records::{Need, Urgency};
+use crate::registry::client::{Closing, Contender};
 use crate::registry::keys::ClientKey;
-use crate::state::{Client, Closing, Contender, Leave};
+use crate::state::Leave;
 use crate::time::Now;
 use crate::waiting::questions::Probe;
 use crate::waiting::replies::{Confirmation, Outcome};
-use crate::waiting::timers::{Timer, TimerSlot};
 use crate::waiting::work::Work;
 
 /// The protocol version of every ConnectResponse (§2.3).
@@ -57,10 +57,10 @@ impl Engine {
             return self.refuse_connect(reply, errors::INVALID_CLIENT_ID, effects);
         }
         let reply = Bytes::copy_from_slice(reply);
-        let Some(&key) = self.client_names.get(&request.client_id) else {
+        let Some(key) = self.clients.find(&request.client_id) else {
             return self.register(now, request, &reply, effects);
         };
-        if self.clients[key.0].contender.is_some() {
+        if self.clients[key].challenge.contender().is_some() {
             self.debug(
                 Event::AlreadyConnected {
                     client: &request.client_id,
@@ -69,18 +69,15 @@ impl Engine {
             );
             return self.refuse_connect(&reply, errors::CLIENT_ID_REGISTERED, effects);
         }
-        let client = &mut self.clients[key.0];
+        let client = &mut self.clients[key];
         // When it is leaving the new one waits for the end of that, not for a probe.
-        let probe = match client.closing {
-            Some(_) => None,
-            None => Some(self.questions.probe(Probe::DuplicateCheck(key))),
-        };
-        client.contender = Some(Box::new(Contender { probe, request, reply }));
-        let Some(probe) = probe else { return };
-        let deadline = now.monotonic + DUPLICATE_CHECK_NS;
-        self.timers
-            .set(&mut client.check_timer, Timer::DuplicateCheck(key), Some(deadline));
-        effects.probe(&client.heartbeat_inbox, probe);
+        let probe = (!client.is_closing()).then(|| self.questions.probe(Probe::DuplicateCheck(key)));
+        client.challenge.begin(Contender { probe, request, reply });
+        if let Some(probe) = probe {
+            let deadline = now.monotonic + DUPLICATE_CHECK_NS;
+            client.challenge.arm(key, deadline, &mut self.timers);
+            effects.probe(&client.fact().heartbeat_inbox, probe);
+        }
     }
 
     fn refuse_connect(&self, reply: &[u8], text: &str, effects: &mut Effects<'_>) {
@@ -147,72 +144,42 @@ impl Engine {
 
     /// Adds a client to the maps and arms its first heartbeat, one full interval from now.
     pub(super) fn insert_client(&mut self, now: Now, fact: ClientFact) -> ClientKey {
-        let number = self.number();
-        let key = ClientKey(self.clients.insert(Client {
-            number,
-            name: fact.name.clone(),
-            heartbeat_inbox: fact.heartbeat_inbox,
-            conn_id: fact.conn_id.clone(),
-            protocol: fact.protocol,
-            ping_interval: fact.ping_interval,
-            ping_max_out: fact.ping_max_out,
-            subscriptions: Default::default(),
-            failed: 0,
-            failures: 0,
-            failing_since: 0,
-            heartbeat: None,
-            heartbeat_timer: TimerSlot::default(),
-            contender: None,
-            check_timer: TimerSlot::default(),
-            closing: None,
-        }));
-        self.client_names.insert(fact.name, key);
-        if !fact.conn_id.is_empty() {
-            self.conn_ids.insert(fact.conn_id, key);
-        }
+        let key = self.clients.insert(fact);
         self.arm_heartbeat(key, now.monotonic.saturating_add(self.options.heartbeat_interval_ns));
         key
     }
 
     fn arm_heartbeat(&mut self, key: ClientKey, deadline: u64) {
-        let slot = &mut self.clients[key.0].heartbeat_timer;
-        self.timers.set(slot, Timer::Heartbeat(key), Some(deadline));
+        self.clients[key].heartbeat.arm(key, deadline, &mut self.timers);
     }
 
     /// Either the next heartbeat is due, or the last one was not answered in time.
     pub(super) fn heartbeat_due(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
-        let client = &mut self.clients[key.0];
-        client.heartbeat_timer.fired();
-        if client.closing.is_some() {
-            return;
-        }
-        if let Some(probe) = client.heartbeat.take() {
-            self.questions.end_probe(probe);
+        if let Some(unanswered) = self.clients[key].heartbeat.fired() {
+            self.questions.end_probe(unanswered);
             return self.heartbeat_failed(now, key, effects);
         }
         if !self.bus_up {
             return self.heartbeat_failed(now, key, effects);
         }
         let probe = self.questions.probe(Probe::Heartbeat(key));
-        let client = &mut self.clients[key.0];
-        client.heartbeat = Some(probe);
-        effects.probe(&client.heartbeat_inbox, probe);
+        let client = &mut self.clients[key];
+        client.heartbeat.ask(probe);
+        effects.probe(&client.fact().heartbeat_inbox, probe);
         self.arm_heartbeat(key, now.monotonic.saturating_add(self.options.heartbeat_timeout_ns));
     }
 
     fn heartbeat_failed(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
-        let client = &mut self.clients[key.0];
-        client.failed = client.failed.saturating_add(1);
-        if client.failed == 1 {
-            client.failures += 1;
-            client.failing_since = now.monotonic;
+        if self.clients[key].heartbeat.missed(now.monotonic) {
             self.update_health(key, 0);
         }
         self.tally.heartbeat_failed();
-        let client = &self.clients[key.0];
-        if client.failed > self.options.heartbeat_fail_count && !self.ledger.is_poisoned() {
+        let client = &self.clients[key];
+        if client.heartbeat.failed() > self.options.heartbeat_fail_count && !self.ledger.is_poisoned() {
             self.tally.client_lost();
-            effects.event(Event::TimedOut { client: &client.name });
+            effects.event(Event::TimedOut {
+                client: &client.fact().name,
+            });
             self.begin_close(now, key, Closing::ByServer, effects);
         } else {
             self.arm_heartbeat(key, now.monotonic.saturating_add(self.options.heartbeat_interval_ns));
@@ -221,9 +188,9 @@ impl Engine {
 
     /// Heartbeats began to fail, or are answered again: groups hear it of the client's members, from this number on.
     pub(super) fn update_health(&mut self, key: ClientKey, mut from: u64) {
-        while let Some((&number, &member)) = self.clients[key.0].subscriptions.range(from..).next() {
+        while let Some((number, member)) = self.clients[key].subscription_from(from) {
             if !self.budget.spend() {
-                let client = self.clients[key.0].number;
+                let client = self.clients[key].number();
                 self.work.push(Work::Health(key, client, from));
                 return;
             }
@@ -236,18 +203,15 @@ impl Engine {
     pub(super) fn probe_answered(&mut self, now: Now, probe: ProbeId, effects: &mut Effects<'_>) {
         match self.questions.end_probe(probe) {
             Some(Probe::Heartbeat(key)) => {
-                let client = &mut self.clients[key.0];
-                client.heartbeat = None;
-                if std::mem::take(&mut client.failed) > 0 {
+                if self.clients[key].heartbeat.answered() {
                     self.update_health(key, 0);
                 }
                 self.arm_heartbeat(key, now.monotonic.saturating_add(self.options.heartbeat_interval_ns));
             }
             Some(Probe::DuplicateCheck(key)) => {
-                let client = &mut self.clients[key.0];
-                self.timers
-                    .set(&mut client.check_timer, Timer::DuplicateCheck(key), None);
-                if let Some(contender) = client.contender.take() {
+                let challenge = &mut self.clients[key].challenge;
+                challenge.disarm(key, &mut self.timers);
+                if let Some(contender) = challenge.end() {
                     self.debug(
                         Event::AlreadyConnected {
                             client: &contender.request.client_id,
@@ -264,18 +228,16 @@ impl Engine {
     /// Nobody listens on the inbox.
     pub(super) fn probe_failed(&mut self, now: Now, probe: ProbeId, effects: &mut Effects<'_>) {
         match self.questions.end_probe(probe) {
-            Some(Probe::Heartbeat(key)) => {
-                self.clients[key.0].heartbeat = None;
-                self.heartbeat_failed(now, key, effects);
-            }
+            Some(Probe::Heartbeat(key)) => self.heartbeat_failed(now, key, effects),
             Some(Probe::DuplicateCheck(key)) => self.replace(now, key, effects),
             None => {}
         }
     }
 
     pub(super) fn duplicate_check_over(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
-        self.clients[key.0].check_timer.fired();
-        if let Some(contender) = &self.clients[key.0].contender {
+        let challenge = &mut self.clients[key].challenge;
+        challenge.fired();
+        if let Some(contender) = challenge.contender() {
             contender.probe.and_then(|probe| self.questions.end_probe(probe));
             self.replace(now, key, effects);
         }
@@ -283,19 +245,18 @@ impl Engine {
 
     /// The old connection did not answer: it is closed, then the contender is registered.
     fn replace(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
-        let client = &mut self.clients[key.0];
-        self.timers
-            .set(&mut client.check_timer, Timer::DuplicateCheck(key), None);
-        if client.closing.is_some() {
+        let client = &mut self.clients[key];
+        client.challenge.disarm(key, &mut self.timers);
+        if client.is_closing() {
             return;
         }
         if let Err(text) = self.ledger.admit(Need::Essential, 256, effects) {
-            if let Some(contender) = self.clients[key.0].contender.take() {
+            if let Some(contender) = self.clients[key].challenge.end() {
                 self.refuse_connect(&contender.reply, &text, effects);
             }
             return;
         }
-        let client = &self.clients[key.0];
+        let client = self.clients[key].fact();
         self.debug(
             Event::Replaced {
                 client: &client.name,
@@ -311,42 +272,35 @@ impl Engine {
             return;
         }
         let Ok(ping) = Ping::decode(payload) else { return };
-        let client = self
-            .conn_ids
-            .get(&ping.conn_id)
-            .copied()
-            .filter(|key| self.clients[key.0].closing.is_none());
-        let Some(key) = client else {
+        let Some(key) = self.clients.find_connection(&ping.conn_id) else {
             let error = Bytes::from_static(errors::CLIENT_REPLACED.as_bytes());
             return self.answer(reply, &PingResponse { error }, effects);
         };
         self.answer(reply, &PingResponse::default(), effects);
-        let client = &self.clients[key.0];
-        if client.failed == 0 {
+        let client = &self.clients[key];
+        if client.heartbeat.failed() == 0 {
             return;
         }
-        match client.heartbeat {
+        match client.heartbeat.asked() {
             None => self.arm_heartbeat(key, now.monotonic + HEARTBEAT_AFTER_PING_NS),
             // It may have been lost with an earlier connection. Either answer counts, and the wait for one goes on: a
             // client that pings without ever answering is still found out.
-            Some(probe) => effects.probe(&client.heartbeat_inbox, probe),
+            Some(probe) => effects.probe(&client.fact().heartbeat_inbox, probe),
         }
     }
 
     pub(super) fn close(&mut self, now: Now, reply: &[u8], payload: &[u8], effects: &mut Effects<'_>) {
         let refused = match CloseRequest::decode(payload) {
             Err(_) => errors::INVALID_CLOSE_REQUEST.to_owned(),
-            Ok(request) => match self.client_names.get(&request.client_id) {
-                Some(&key) if self.clients[key.0].closing.is_none() => {
-                    match self.ledger.admit(Need::Essential, 256, effects) {
-                        Ok(()) => {
-                            let closing = Closing::Requested(Bytes::copy_from_slice(reply));
-                            return self.begin_close(now, key, closing, effects);
-                        }
-                        Err(text) => text,
+            Ok(request) => match self.clients.find_open(&request.client_id) {
+                Some(key) => match self.ledger.admit(Need::Essential, 256, effects) {
+                    Ok(()) => {
+                        let closing = Closing::Requested(Bytes::copy_from_slice(reply));
+                        return self.begin_close(now, key, closing, effects);
                     }
-                }
-                _ => errors::UNKNOWN_CLIENT_ID.to_owned(),
+                    Err(text) => text,
+                },
+                None => errors::UNKNOWN_CLIENT_ID.to_owned(),
             },
         };
         self.answer(
@@ -360,40 +314,33 @@ impl Engine {
 
     /// From here on nothing is accepted from the client; its subscriptions are closed in slices.
     fn begin_close(&mut self, now: Now, key: ClientKey, closing: Closing, effects: &mut Effects<'_>) {
-        let client = &mut self.clients[key.0];
-        client.closing = Some(closing);
-        self.timers
-            .set(&mut client.heartbeat_timer, Timer::Heartbeat(key), None);
-        self.timers
-            .set(&mut client.check_timer, Timer::DuplicateCheck(key), None);
-        if let Some(probe) = client.heartbeat.take() {
+        self.clients.begin_close(key, closing);
+        let client = &mut self.clients[key];
+        let heartbeat = client.heartbeat.stop(key, &mut self.timers);
+        client.challenge.disarm(key, &mut self.timers);
+        let check = client.challenge.contender().and_then(|contender| contender.probe);
+        for probe in heartbeat.into_iter().chain(check) {
             self.questions.end_probe(probe);
-        }
-        if let Some(probe) = client.contender.as_ref().and_then(|contender| contender.probe) {
-            self.questions.end_probe(probe);
-        }
-        if !client.conn_id.is_empty() && self.conn_ids.get(&client.conn_id) == Some(&key) {
-            self.conn_ids.remove(&client.conn_id);
         }
         self.continue_close(now, key, effects);
     }
 
     pub(super) fn continue_close(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
-        while let Some((_, &subscription)) = self.clients[key.0].subscriptions.first_key_value() {
+        while let Some((_, subscription)) = self.clients[key].subscription_from(0) {
             if !self.budget.spend() {
-                let number = self.clients[key.0].number;
+                let number = self.clients[key].number();
                 self.work.push(Work::Close(key, number));
                 return;
             }
             self.leave(now, subscription, Leave::Keep, effects);
         }
-        let client = self.clients.remove(key.0);
-        self.client_names.remove(&client.name);
-        let fact = ClientRemovedFact { name: client.name };
+        let client = self.clients.remove(key);
+        let inbox = &client.fact.heartbeat_inbox;
+        let fact = ClientRemovedFact { name: client.fact.name };
         self.debug(
             Event::Closed {
                 client: &fact.name,
-                inbox: &client.heartbeat_inbox,
+                inbox,
             },
             effects,
         );
@@ -415,7 +362,7 @@ impl Engine {
             }
         }
         if let Some(contender) = client.contender {
-            let Contender { request, reply, .. } = *contender;
+            let Contender { request, reply, .. } = contender;
             self.register(now, request, &reply, effects);
         }
     }

@@ -68,12 +68,8 @@ impl Engine {
             .find_by_ack_inbox(channel, &request.inbox)
             .or_else(|| self.find_by_inbox(channel, &request.inbox))
             .ok_or(errors::INVALID_SUBSCRIPTION)?;
-        match self.client_names.get(&request.client_id) {
-            Some(&client)
-                if self.clients[client.0].closing.is_none() && self.subscriptions[key.0].client == Some(client) =>
-            {
-                Ok(Some(key))
-            }
+        match self.clients.find_open(&request.client_id) {
+            Some(client) if self.subscriptions[key.0].client == Some(client) => Ok(Some(key)),
             _ => Err(errors::UNKNOWN_CLIENT_ID),
         }
     }
@@ -138,7 +134,7 @@ impl Engine {
         subscription.resend = Resend::Nothing;
         subscription.due = false;
         if let Some(client) = subscription.client.take() {
-            self.clients[client.0].subscriptions.remove(&subscription.number);
+            self.clients[client].remove_subscription(subscription.number);
         }
         if let Some(group) = subscription.group {
             let group = &mut self.groups[group.0];

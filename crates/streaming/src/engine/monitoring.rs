@@ -16,15 +16,15 @@ use crate::time::Now;
 
 impl<T> Page<T> {
     /// The first `limit` of the entries that are left of a list of `total`.
-    fn of<'a, K: Copy + 'a>(
+    fn of<'a, K>(
         total: usize,
-        mut entries: impl Iterator<Item = (&'a Bytes, &'a K)>,
+        mut entries: impl Iterator<Item = (&'a Bytes, K)>,
         limit: usize,
         show: impl Fn(K) -> T,
     ) -> Page<T> {
         let (mut items, mut last) = (Vec::new(), None);
         for (name, key) in entries.by_ref().take(limit) {
-            items.push(show(*key));
+            items.push(show(key));
             last = Some(name);
         }
         let next = last.filter(|_| entries.next().is_some()).map(|name| name.to_vec());
@@ -69,21 +69,21 @@ impl Engine {
 
     /// Clients by ID.
     pub fn clients_page(&self, offset: usize, limit: usize, with_subscriptions: bool) -> Page<ClientSnapshot> {
-        let entries = self.client_names.iter().skip(offset);
-        Page::of(self.client_names.len(), entries, limit, |key| {
+        let entries = self.clients.from(Bound::Unbounded).skip(offset);
+        Page::of(self.clients.len(), entries, limit, |key| {
             self.client_snapshot(key, with_subscriptions)
         })
     }
 
     /// One client.
     pub fn client(&self, id: &[u8], with_subscriptions: bool) -> Option<ClientSnapshot> {
-        let key = *self.client_names.get(id)?;
+        let key = self.clients.find(id)?;
         Some(self.client_snapshot(key, with_subscriptions))
     }
 
     /// Channels in the byte order of their names (§8.1).
     pub fn channels_page(&self, offset: usize, limit: usize, with_subscriptions: bool) -> Page<ChannelSnapshot> {
-        let entries = self.channel_order.iter().skip(offset);
+        let entries = self.channel_order.iter().map(|(name, key)| (name, *key)).skip(offset);
         Page::of(self.channel_order.len(), entries, limit, |key| {
             self.channel_snapshot(key, with_subscriptions)
         })
@@ -92,7 +92,10 @@ impl Engine {
     /// Channels in the byte order of their names, those behind a name.
     pub fn channels_after(&self, name: &[u8], limit: usize, with_subscriptions: bool) -> Page<ChannelSnapshot> {
         let behind = (Bound::Excluded(name), Bound::Unbounded);
-        let entries = self.channel_order.range::<[u8], _>(behind);
+        let entries = self
+            .channel_order
+            .range::<[u8], _>(behind)
+            .map(|(name, key)| (name, *key));
         Page::of(self.channel_order.len(), entries, limit, |key| {
             self.channel_snapshot(key, with_subscriptions)
         })
@@ -134,9 +137,8 @@ impl Engine {
 
     /// Clients by ID, those behind an ID.
     pub fn clients_after(&self, id: &[u8], limit: usize, with_subscriptions: bool) -> Page<ClientSnapshot> {
-        let behind = (Bound::Excluded(id), Bound::Unbounded);
-        let entries = self.client_names.range::<[u8], _>(behind);
-        Page::of(self.client_names.len(), entries, limit, |key| {
+        let entries = self.clients.from(Bound::Excluded(id));
+        Page::of(self.clients.len(), entries, limit, |key| {
             self.client_snapshot(key, with_subscriptions)
         })
     }
@@ -244,10 +246,10 @@ impl Engine {
     }
 
     fn client_snapshot(&self, key: ClientKey, with_subscriptions: bool) -> ClientSnapshot {
-        let client = &self.clients[key.0];
+        let client = &self.clients[key];
         let mut subscriptions: BTreeMap<String, Vec<SubscriptionSnapshot>> = BTreeMap::new();
         if with_subscriptions {
-            for &subscription in client.subscriptions.values() {
+            for subscription in client.subscriptions() {
                 let channel = text(&self.channels[self.subscriptions[subscription.0].channel.0].name);
                 subscriptions
                     .entry(channel)
@@ -256,9 +258,9 @@ impl Engine {
             }
         }
         ClientSnapshot {
-            id: text(&client.name),
-            heartbeat_inbox: text(&client.heartbeat_inbox),
-            subscriptions_count: client.subscriptions.len(),
+            id: text(&client.fact().name),
+            heartbeat_inbox: text(&client.fact().heartbeat_inbox),
+            subscriptions_count: client.subscriptions().len(),
             subscriptions,
         }
     }

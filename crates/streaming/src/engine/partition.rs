@@ -53,7 +53,7 @@ impl Engine {
         if !self.options.partitioning {
             return;
         }
-        let client = &self.clients[key.0];
+        let client = self.clients[key].fact();
         let served = self.unregistered.take_of(&client.name, &client.conn_id);
         self.unregistered.arm(&mut self.timers);
         for early in served {

@@ -42,7 +42,7 @@ impl Engine {
                     }
                 }
                 Work::Health(key, number, from) => {
-                    if self.clients.get(key.0).is_some_and(|client| client.number == number) {
+                    if self.clients.is(key, number) {
                         self.update_health(key, from);
                     }
                 }
@@ -57,7 +57,7 @@ impl Engine {
                     }
                 }
                 Work::Close(key, number) => {
-                    if self.clients.get(key.0).is_some_and(|client| client.number == number) {
+                    if self.clients.is(key, number) {
                         self.continue_close(now, key, effects);
                     }
                 }

@@ -86,11 +86,11 @@ impl Engine {
     /// §2.8: the connection ID alone decides when there is one, the client ID otherwise.
     fn publisher_is_known(&self, publish: &PubMsgView<'_>) -> bool {
         let client = if publish.conn_id.is_empty() {
-            self.client_names.get(publish.client_id)
+            self.clients.find_open(publish.client_id)
         } else {
-            self.conn_ids.get(publish.conn_id)
+            self.clients.find_connection(publish.conn_id)
         };
-        client.is_some_and(|key| self.clients[key.0].closing.is_none())
+        client.is_some()
     }
 
     fn store_message(

@@ -235,7 +235,7 @@ impl Engine {
             self.write_removed(number, Urgency::Lazy, effects);
             return;
         };
-        let owner = self.client_names.get(&fact.client).copied();
+        let owner = self.clients.find(&fact.client);
         let orphaned = fact.state == STATE_ACTIVE && owner.is_none();
         if orphaned && !fact.queue.is_empty() {
             let channel = &self.channels[channel.0].name;

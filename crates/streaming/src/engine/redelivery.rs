@@ -39,8 +39,8 @@ impl Engine {
     pub(super) fn is_failing(&self, key: SubscriptionKey) -> bool {
         let subscription = &self.subscriptions[key.0];
         subscription.client.is_some_and(|client| {
-            let client = &self.clients[client.0];
-            client.failed > 0 && client.failures > subscription.healthy_since
+            let heartbeat = &self.clients[client].heartbeat;
+            heartbeat.failed() > 0 && heartbeat.failures() > subscription.healthy_since
         })
     }
 

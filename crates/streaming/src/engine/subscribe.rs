@@ -89,10 +89,8 @@ impl Engine {
     }
 
     fn subscribing_client(&self, request: &SubscriptionRequest) -> Result<ClientKey, String> {
-        match self.client_names.get(&request.client_id) {
-            Some(&client) if self.clients[client.0].closing.is_none() => Ok(client),
-            _ => Err(errors::UNKNOWN_CLIENT_ID.to_owned()),
-        }
+        let client = self.clients.find_open(&request.client_id);
+        client.ok_or_else(|| errors::UNKNOWN_CLIENT_ID.to_owned())
     }
 
     fn subscribe_to(
@@ -332,7 +330,7 @@ impl Engine {
         let fact = SubscriptionFact {
             number,
             channel: self.channels[channel.0].id.0,
-            client: self.clients[client.0].name.clone(),
+            client: self.clients[client].fact().name.clone(),
             inbox: request.inbox,
             ack_inbox: ack_inbox.number(),
             durable: request.durable_name,
@@ -372,7 +370,7 @@ impl Engine {
         let ack_inbox = self.ack_inboxes.create();
         let subscription = &mut self.subscriptions[key.0];
         subscription.client = Some(client);
-        subscription.client_name = self.clients[client.0].name.clone();
+        subscription.client_name = self.clients[client].fact().name.clone();
         subscription.ack_inbox = ack_inbox;
         subscription.inbox = request.inbox[..].into();
         subscription.max_in_flight = usize::try_from(request.max_in_flight).unwrap_or(1);
@@ -524,10 +522,10 @@ impl Engine {
     pub(super) fn attach(&mut self, key: SubscriptionKey) {
         let subscription = &mut self.subscriptions[key.0];
         if let Some(client) = subscription.client {
-            let client = &mut self.clients[client.0];
-            client.subscriptions.insert(subscription.number, key);
+            let client = &mut self.clients[client];
+            client.add_subscription(subscription.number, key);
             // Only failures that begin from now on mark it (§2.10).
-            subscription.healthy_since = client.failures;
+            subscription.healthy_since = client.heartbeat.failures();
         }
         let channel = &mut self.channels[subscription.channel.0];
         channel.active += 1;

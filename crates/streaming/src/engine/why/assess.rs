@@ -4,8 +4,9 @@ use crate::engine::Engine;
 use crate::limits::WHY_RANGES_MAX;
 use crate::position::cursor::{Cursor, Reading};
 use crate::position::deadlines::UNKNOWN;
+use crate::registry::client::Client;
 use crate::registry::keys::SubscriptionKey;
-use crate::state::{Channel, Client, Group, Phase, Resend, Subscription};
+use crate::state::{Channel, Group, Phase, Resend, Subscription};
 use crate::time::{Now, Timestamp};
 use crate::why::Verdict;
 
@@ -41,7 +42,7 @@ impl<'a> Case<'a> {
             subscription,
             channel: &engine.channels[subscription.channel.0],
             group: subscription.group.map(|group| &engine.groups[group.0]),
-            client: subscription.client.map(|client| &engine.clients[client.0]),
+            client: subscription.client.map(|client| &engine.clients[client]),
             unacknowledged: unacknowledged(subscription),
         }
     }
@@ -80,7 +81,7 @@ impl<'a> Case<'a> {
 
     /// Failed heartbeats in a row of its owner.
     pub(super) fn failed_heartbeats(&self) -> u32 {
-        self.client.map_or(0, |client| client.failed)
+        self.client.map_or(0, |client| client.heartbeat.failed())
     }
 
     pub(super) fn reading(&self) -> Option<Reading> {
@@ -150,7 +151,7 @@ impl<'a> Case<'a> {
             (Verdict::NoMembers, self.is_offline() && self.group.is_some()),
             (
                 Verdict::ClientClosing,
-                self.client.is_some_and(|client| client.closing.is_some()),
+                self.client.is_some_and(|client| client.is_closing()),
             ),
             (Verdict::ClientFailing, self.failed_heartbeats() > 0),
             (Verdict::ConnectionCongested, subscription.paused.is_some()),

@@ -101,7 +101,7 @@ impl Engine {
         let registered = question
             .client
             .as_ref()
-            .map(|client| self.client_names.contains_key(&client[..]));
+            .map(|client| self.clients.find(client).is_some());
         let (words, advice) = words::unknown(question, verdict, &names, registered);
         let mut facts = channel.map_or_else(Vec::new, |channel| self.channel_facts(channel));
         if channel.is_none() {
@@ -192,11 +192,13 @@ fn facts(case: &Case<'_>) -> Vec<Fact> {
             value: FactValue::Span(age),
         }));
     }
-    if let Some(client) = case.client.filter(|client| client.failed > 0) {
-        facts.push(number("failed_heartbeats", u64::from(client.failed)));
+    if let Some(heartbeat) = case.client.map(|client| &client.heartbeat)
+        && let Some(failing_since) = heartbeat.failing_since()
+    {
+        facts.push(number("failed_heartbeats", u64::from(heartbeat.failed())));
         let tolerated = u64::from(case.engine.options.heartbeat_fail_count);
         facts.push(number("failed_heartbeats_tolerated", tolerated));
-        facts.push(time("failing_since", client.failing_since));
+        facts.push(time("failing_since", failing_since));
     }
     if case.is_offline() {
         facts.extend(subscription.offline_since.map(|at| time("offline_since", at)));

@@ -111,7 +111,9 @@ fn stalled(case: &Case<'_>, who: &str) -> (String, String) {
 }
 
 fn failing(case: &Case<'_>, who: &str) -> (String, String) {
-    let failing_since = case.client.map(|client| client.failing_since);
+    let failing_since = case
+        .client
+        .map(|client| client.heartbeat.failing_since().unwrap_or(case.now.monotonic));
     let tolerated = case.engine.options.heartbeat_fail_count;
     let failed = case.failed_heartbeats();
     let mut words = format!(
