@@ -24,7 +24,6 @@ mod why;
 
 use std::collections::{BTreeMap, HashMap};
 
-use bytes::Bytes;
 use foldhash::fast::FixedState;
 use seaway_stan_protocol::Subjects;
 use slab::Slab;
@@ -32,16 +31,17 @@ use slab::Slab;
 pub use self::recovery::{StartError, StartSummary};
 use crate::effects::Effects;
 use crate::event::Event;
-use crate::input::{ChannelId, Input, Service};
+use crate::input::{Input, Service};
 use crate::ledger::Ledger;
 use crate::limits_table::LimitsTable;
 use crate::options::Options;
 use crate::records::Position;
 use crate::registry::ack_inboxes::AckInboxes;
+use crate::registry::channels::Channels;
 use crate::registry::clients::Clients;
-use crate::registry::keys::{ChannelKey, SubscriptionKey};
+use crate::registry::keys::SubscriptionKey;
 use crate::replay::Recovered;
-use crate::state::{Channel, CheckpointProgress, Group, Leave, Subscription};
+use crate::state::{CheckpointProgress, Group, Leave, Subscription};
 use crate::tally::Tally;
 use crate::time::Now;
 use crate::time::wall_clock::WallClock;
@@ -56,17 +56,6 @@ use crate::waiting::touched::Touched;
 use crate::waiting::unregistered::Unregistered;
 use crate::waiting::work::WorkQueue;
 
-/// Running sums over all channels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sums {
-    /// Live messages.
-    messages: u64,
-    /// Bytes of their bodies.
-    bytes: u64,
-    /// Stored subscription records.
-    records: usize,
-}
-
 /// The streaming engine; see the crate's documentation.
 ///
 /// Life: [`Engine::new`], then what the store recovered ([`Engine::recover_fact`] and its neighbours), then
@@ -77,15 +66,7 @@ pub struct Engine {
     subjects: Subjects,
 
     clients: Clients,
-    channels: Slab<Channel>,
-    /// By the hash of the name: a short way to most of them. Where two names have one hash it leads to one of them, and
-    /// `channel_order` to both. Looked up, never walked.
-    channel_hashes: HashMap<u64, ChannelKey, FixedState>,
-    /// By name without case: what makes names unique. Looked up, never walked.
-    channel_folds: HashMap<Bytes, ChannelKey, FixedState>,
-    /// By name: what decides, and the order of monitoring pages.
-    channel_order: BTreeMap<Bytes, ChannelKey>,
-    channel_ids: BTreeMap<ChannelId, ChannelKey>,
+    channels: Channels,
     subscriptions: Slab<Subscription>,
     subscription_numbers: BTreeMap<u64, SubscriptionKey>,
     ack_inboxes: AckInboxes,
@@ -109,13 +90,11 @@ pub struct Engine {
     budget: Budget,
     clock: WallClock,
 
-    next_channel: u64,
     next_subscription: u64,
     /// For groups: numbers that live as long as the process.
     next_number: u64,
 
     tally: Tally,
-    sums: Sums,
     checkpoint: Option<CheckpointProgress>,
     recovered: Option<Box<Recovered>>,
     /// Where answers are encoded.
@@ -130,11 +109,7 @@ impl Engine {
         Engine {
             subjects,
             clients: Clients::new(hasher.clone()),
-            channels: Slab::new(),
-            channel_hashes: HashMap::with_hasher(hasher.clone()),
-            channel_folds: HashMap::with_hasher(hasher.clone()),
-            channel_order: BTreeMap::new(),
-            channel_ids: BTreeMap::new(),
+            channels: Channels::new(hasher.clone()),
             subscriptions: Slab::new(),
             subscription_numbers: BTreeMap::new(),
             ack_inboxes: AckInboxes::new(options.ack_inbox_key, hasher),
@@ -152,11 +127,9 @@ impl Engine {
             touched: Touched::default(),
             budget: Budget::default(),
             clock: WallClock::default(),
-            next_channel: 1,
             next_subscription: 1,
             next_number: 1,
             tally: Tally::default(),
-            sums: Sums::default(),
             checkpoint: None,
             recovered: Some(Box::default()),
             scratch: Vec::new(),
@@ -253,7 +226,7 @@ impl Engine {
                 Timer::Redelivery(key) => self.redelivery_due(now, key, effects),
                 Timer::Retry(key) => self.retry_due(now, key, effects),
                 Timer::Age(key) => {
-                    self.channels[key.0].age_timer.fired();
+                    self.channels[key].age_timer.fired();
                     self.queue_retention(key);
                 }
                 Timer::Inactivity(key) => self.inactivity_due(now, key, effects),

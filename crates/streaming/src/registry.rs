@@ -1,8 +1,11 @@
 //! Who there is, and how they find each other.
 
 pub(crate) mod ack_inboxes;
+pub(crate) mod channel;
+pub(crate) mod channels;
 pub(crate) mod client;
 pub(crate) mod clients;
 pub(crate) mod keys;
+pub(crate) mod log;
 pub(crate) mod members;
-pub(crate) mod roster;
+mod roster;

@@ -2,93 +2,21 @@
 //!
 //! They live in slabs and refer to each other by key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use bytes::Bytes;
 
-use crate::input::ChannelId;
-use crate::limits_table::LimitsKey;
 use crate::position::cursor::Cursor;
 use crate::position::deadlines::Deadlines;
 use crate::position::pending::Pending;
 use crate::registry::ack_inboxes::AckInbox;
 use crate::registry::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
 use crate::registry::members::{MemberPlace, Members, Standing};
-use crate::registry::roster::Roster;
 use crate::time::Now;
 use crate::waiting::congestion::Pause;
 use crate::waiting::dirty::DirtyPlace;
-use crate::waiting::mark::Mark;
-use crate::waiting::offers::Offers;
 use crate::waiting::timers::TimerSlot;
-
-/// A channel and its subscriptions.
-#[derive(Debug)]
-pub(crate) struct Channel {
-    pub(crate) id: ChannelId,
-    pub(crate) name: Bytes,
-    /// Found at its creation, and kept.
-    pub(crate) limits: LimitsKey,
-    /// First live sequence; `last + 1` when nothing is left, 0 when nothing was ever stored.
-    pub(crate) first: u64,
-    pub(crate) last: u64,
-    /// Last durable sequence: nothing above it is delivered or trimmed.
-    pub(crate) durable_last: u64,
-    /// Bytes of the bodies of all live messages.
-    pub(crate) bytes: u64,
-    pub(crate) last_timestamp: i64,
-    /// Monotonic time of the last publish.
-    pub(crate) last_activity: u64,
-    /// Active plain and durable subscriptions, by number.
-    pub(crate) plain: Roster,
-    /// Queue groups by number, that is in the order of their creation.
-    pub(crate) groups: BTreeMap<u64, GroupKey>,
-    /// Queue groups by name; a durable one is called `<durable>:<group>`.
-    pub(crate) group_names: BTreeMap<Bytes, GroupKey>,
-    /// Plain durables, active and offline, by client and durable name.
-    pub(crate) durables: BTreeMap<(Bytes, Bytes), SubscriptionKey>,
-    /// Stored subscription records, for max_subs.
-    pub(crate) records: usize,
-    /// Active subscriptions, for max_inactivity.
-    pub(crate) active: usize,
-    /// Subscribe requests that wait for a seek.
-    pub(crate) subscribing: usize,
-    pub(crate) age_timer: TimerSlot,
-    pub(crate) inactivity_timer: TimerSlot,
-    pub(crate) deletion: Deletion,
-    /// In the list of channels whose limits are to be looked at.
-    pub(crate) in_retention: Mark,
-    /// In the list of channels that got new durable messages.
-    pub(crate) touched: Mark,
-    pub(crate) limits_reached_told: Mark,
-    /// It was told that its times are ahead of the clock.
-    pub(crate) ahead_told: Mark,
-    /// How far its new messages were offered.
-    pub(crate) offers: Offers,
-}
-
-impl Channel {
-    /// Live messages.
-    pub(crate) fn messages(&self) -> u64 {
-        if self.last == 0 {
-            0
-        } else {
-            (self.last + 1).saturating_sub(self.first)
-        }
-    }
-}
-
-/// How far the deletion of a channel is (`streaming-protocol.md` §6.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deletion {
-    /// It is not being deleted.
-    None,
-    /// The record of the deletion is not durable yet.
-    Recording,
-    /// It is: what belongs to the channel is being forgotten.
-    Forgetting,
-}
 
 /// Where a subscription is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,8 +17,8 @@ impl Engine {
             return self.report_unknown_channel(ack, effects);
         };
         let subscription = &self.subscriptions[key.0];
-        let channel = &self.channels[subscription.channel.0];
-        if ack.subject != &channel.name[..] {
+        let channel = &self.channels[subscription.channel];
+        if ack.subject != channel.name() {
             return self.report_unknown_channel(ack, effects);
         }
         if self.options.trace {
@@ -58,7 +58,7 @@ impl Engine {
     }
 
     fn report_unknown_channel(&self, ack: AckView<'_>, effects: &mut Effects<'_>) {
-        if self.find_channel(ack.subject).is_none() {
+        if self.channels.find(ack.subject).is_none() {
             effects.event(Event::AckForUnknownChannel {
                 channel: ack.subject,
                 sequence: ack.sequence,

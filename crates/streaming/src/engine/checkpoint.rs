@@ -14,7 +14,8 @@ use prost::Message;
 use super::Engine;
 use crate::effects::Effects;
 use crate::facts::{CHANNEL, CLIENT, ChannelFact, PROGRESS, ProgressFact, SERVER, SUBSCRIPTION, push_run};
-use crate::state::{CheckpointProgress, Deletion};
+use crate::ids::ChannelId;
+use crate::state::CheckpointProgress;
 
 impl Engine {
     /// Gives up a checkpoint that was begun; the next [`Input::CheckpointStep`](crate::Input::CheckpointStep) begins anew.
@@ -64,20 +65,20 @@ impl Engine {
     }
 
     fn checkpoint_channel(&self, from: u64, effects: &mut Effects<'_>) -> CheckpointProgress {
-        let Some((id, key)) = self.channel_ids.range(crate::input::ChannelId(from)..).next() else {
+        let Some((id, key)) = self.channels.id_from(ChannelId(from)) else {
             return CheckpointProgress::Subscriptions(0, None);
         };
-        let channel = &self.channels[key.0];
-        if channel.deletion != Deletion::None {
+        let channel = &self.channels[key];
+        if channel.is_being_deleted() {
             // Its deletion is on record already: the checkpoint must not bring it back.
             return CheckpointProgress::Channels(id.0 + 1);
         }
         let fact = ChannelFact {
             id: id.0,
-            name: channel.name.clone(),
-            first: channel.first,
-            last: channel.last,
-            last_timestamp: channel.last_timestamp,
+            name: channel.name().clone(),
+            first: channel.log().first(),
+            last: channel.log().last(),
+            last_timestamp: channel.log().last_timestamp(),
         };
         emit(effects, CHANNEL, &fact);
         CheckpointProgress::Channels(id.0 + 1)
@@ -90,7 +91,7 @@ impl Engine {
         effects: &mut Effects<'_>,
     ) -> Option<CheckpointProgress> {
         let (&number, &key) = self.subscription_numbers.range(from..).next()?;
-        if self.channels[self.subscriptions[key.0].channel.0].deletion != Deletion::None {
+        if self.channels[self.subscriptions[key.0].channel].is_being_deleted() {
             return Some(CheckpointProgress::Subscriptions(number + 1, None));
         }
         self.persist_subscription(key, effects);

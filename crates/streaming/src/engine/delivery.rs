@@ -76,16 +76,16 @@ impl Engine {
     /// Offers new durable messages to everyone on the channel: plain subscriptions first, then queue groups (§5.3). When that
     /// was not finished for earlier ones it goes on where it was, so that everyone has a turn.
     pub(super) fn offer(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
-        self.channels[key.0].offers.begin();
+        self.channels[key].offers.begin();
         self.continue_offer(now, key, effects);
     }
 
     /// Goes on with offering what is new, as far as this call may.
     pub(super) fn continue_offer(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
         loop {
-            let channel = &mut self.channels[key.0];
+            let channel = &mut self.channels[key];
             let next = match channel.offers.next() {
-                Some(Turn::Plain(from)) => match channel.plain.at_or_after(from) {
+                Some(Turn::Plain(from)) => match channel.plain_from(from) {
                     Some((number, subscription)) => Some((Turn::Plain(number + 1), subscription.into())),
                     None => {
                         channel.offers.go_on(Turn::Group(0));
@@ -93,23 +93,23 @@ impl Engine {
                     }
                 },
                 Some(Turn::Group(from)) => {
-                    let group = channel.groups.range(from..).next();
-                    group.map(|(number, &group)| (Turn::Group(number + 1), group.into()))
+                    let group = channel.group_from(from);
+                    group.map(|(number, group)| (Turn::Group(number + 1), group.into()))
                 }
                 None => return,
             };
             let Some((turn, cursor)) = next else {
-                self.channels[key.0].offers.end_round();
+                self.channels[key].offers.end_round();
                 continue;
             };
             if !self.budget.spend() {
-                let channel = &mut self.channels[key.0];
+                let channel = &mut self.channels[key];
                 if channel.offers.enqueue() {
-                    self.work.push(Work::Offer(key, channel.id));
+                    self.work.push(Work::Offer(key, channel.id()));
                 }
                 return;
             }
-            self.channels[key.0].offers.go_on(turn);
+            self.channels[key].offers.go_on(turn);
             self.advance(now, cursor, None, effects);
         }
     }
@@ -160,8 +160,8 @@ impl Engine {
     fn send_new(&mut self, now: Now, key: CursorKey, batch: Option<&Batch<'_>>, effects: &mut Effects<'_>) {
         loop {
             let (first, last) = {
-                let channel = &self.channels[self.channel_of(key).0];
-                (channel.first, channel.durable_last)
+                let log = self.channels[self.channel_of(key)].log();
+                (log.first(), log.durable_last())
             };
             let next = self.cursor(key).next(first);
             if next > last {
@@ -271,8 +271,8 @@ impl Engine {
         effects: &mut Effects<'_>,
     ) -> Attempt {
         let subscription = &mut self.subscriptions[key.0];
-        let channel = &self.channels[subscription.channel.0];
-        if sequence < channel.first || sequence > channel.last {
+        let channel = &self.channels[subscription.channel];
+        if !channel.log().holds(sequence) {
             return Attempt::Missing;
         }
         if !self.bus_up {
@@ -284,7 +284,7 @@ impl Engine {
             Some(Some(message)) => Source::Body(message.body),
         };
         let delivery = Delivery {
-            channel: channel.id,
+            channel: channel.id(),
             sequence,
             subscription: subscription.number,
             inbox: &subscription.inbox,
@@ -295,7 +295,7 @@ impl Engine {
                 self.tally.went_out(bytes, count);
                 subscription.redeliveries += u64::from(count > 0);
                 if self.options.trace {
-                    let (number, channel) = (subscription.number, &channel.name[..]);
+                    let (number, channel) = (subscription.number, &channel.name()[..]);
                     effects.event(Event::Delivering {
                         number,
                         channel,
@@ -326,7 +326,7 @@ impl Engine {
             .min(READ_MESSAGES_MAX);
         effects.records.read(ReadRequest {
             ticket,
-            channel: self.channels[self.channel_of(key).0].id,
+            channel: self.channels[self.channel_of(key)].id(),
             from,
             messages_max,
             bytes_max: READ_BYTES_MAX,
@@ -353,7 +353,7 @@ impl Engine {
             Ok(messages) => self.advance(now, key, Some(&Batch::new(reading, messages)), effects),
             Err(reason) => {
                 effects.event(Event::ReadFailed {
-                    channel: &self.channels[self.channel_of(key).0].name,
+                    channel: self.channels[self.channel_of(key)].name(),
                     sequence: reading.from,
                     reason,
                 });

@@ -10,7 +10,6 @@ use crate::input::ChannelId;
 use crate::limits::DELETE_RETRY_NS;
 use crate::records::Need;
 use crate::registry::keys::{ChannelKey, GroupKey, SubscriptionKey};
-use crate::state::Deletion;
 use crate::time::Now;
 use crate::waiting::replies::Outcome;
 use crate::waiting::timers::Timer;
@@ -20,11 +19,11 @@ impl Engine {
     /// Stops the timer of a channel that is used, starts it for one that is not and whose timer does not run.
     pub(super) fn update_inactivity(&mut self, now: Now, key: ChannelKey) {
         let limit = self.limits_of(key).max_inactivity_ns;
-        let channel = &mut self.channels[key.0];
-        if limit == 0 || channel.deletion != Deletion::None {
+        let channel = &mut self.channels[key];
+        if limit == 0 || channel.is_being_deleted() {
             return;
         }
-        let idle = channel.active == 0 && channel.subscribing == 0;
+        let idle = channel.is_idle();
         let deadline = match channel.inactivity_timer.deadline() {
             Some(running) if idle => Some(running),
             None if idle => Some(now.monotonic.saturating_add(limit)),
@@ -36,7 +35,7 @@ impl Engine {
 
     /// As [`Engine::update_inactivity`], but a running timer starts again.
     pub(super) fn restart_inactivity(&mut self, now: Now, key: ChannelKey) {
-        let channel = &mut self.channels[key.0];
+        let channel = &mut self.channels[key];
         self.timers
             .set(&mut channel.inactivity_timer, Timer::Inactivity(key), None);
         self.update_inactivity(now, key);
@@ -44,13 +43,13 @@ impl Engine {
 
     pub(super) fn inactivity_due(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
         let limit = self.limits_of(key).max_inactivity_ns;
-        let channel = &mut self.channels[key.0];
+        let channel = &mut self.channels[key];
         channel.inactivity_timer.fired();
-        if channel.active > 0 || channel.subscribing > 0 {
+        if !channel.is_idle() {
             return;
         }
-        let idle_since = channel.last_activity.saturating_add(limit);
-        let unsaved = channel.durable_last < channel.last;
+        let idle_since = channel.last_activity().saturating_add(limit);
+        let unsaved = channel.log().durable_last() < channel.log().last();
         let deadline = if idle_since > now.monotonic {
             idle_since
         } else if unsaved || self.ledger.admit(Need::Essential, 64, effects).is_err() {
@@ -59,17 +58,17 @@ impl Engine {
             return self.begin_deletion(key, effects);
         };
         self.timers.set(
-            &mut self.channels[key.0].inactivity_timer,
+            &mut self.channels[key].inactivity_timer,
             Timer::Inactivity(key),
             Some(deadline),
         );
     }
 
     fn begin_deletion(&mut self, key: ChannelKey, effects: &mut Effects<'_>) {
-        let channel = &mut self.channels[key.0];
-        channel.deletion = Deletion::Recording;
+        let channel = &mut self.channels[key];
+        channel.begin_deletion();
         self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
-        let id = channel.id;
+        let id = channel.id();
         let position = self.ledger.delete_channel(id, effects);
         self.replies
             .push(position, Outcome::Deleted { channel: key, id }, b"", b"");
@@ -77,42 +76,36 @@ impl Engine {
 
     /// The record is durable: what belonged to the channel is forgotten, offline durables with it.
     pub(super) fn deletion_recorded(&mut self, key: ChannelKey, id: ChannelId, effects: &mut Effects<'_>) {
-        self.channels[key.0].deletion = Deletion::Forgetting;
+        self.channels[key].deletion_recorded();
         self.continue_deletion(key, id, effects);
     }
 
     /// The store takes nothing any more: the channel stays.
     pub(super) fn deletion_failed(&mut self, key: ChannelKey) {
-        self.channels[key.0].deletion = Deletion::None;
+        self.channels[key].deletion_failed();
     }
 
     pub(super) fn continue_deletion(&mut self, key: ChannelKey, id: ChannelId, effects: &mut Effects<'_>) {
         loop {
-            let channel = &mut self.channels[key.0];
-            let durable = channel.durables.first_key_value().map(|(_, &durable)| durable);
-            let group = channel.groups.first_key_value().map(|(_, &group)| group);
-            if durable.is_none() && group.is_none() {
+            let channel = &mut self.channels[key];
+            let group = channel.group_from(0);
+            if group.is_none() && channel.durables().next().is_none() {
                 break;
             }
             if !self.budget.spend() {
                 self.work.push(Work::Delete(key, id));
                 return;
             }
-            match (durable, group) {
-                (Some(durable), _) => {
-                    self.channels[key.0].durables.pop_first();
-                    self.forget_with_channel(durable, effects);
-                }
-                (None, Some(group)) => self.forget_of_group(key, group, effects),
+            match (channel.pop_durable(), group) {
+                (Some(durable), _) => self.forget_with_channel(durable, effects),
+                (None, Some((_, group))) => self.forget_of_group(key, group, effects),
                 (None, None) => {}
             }
         }
-        let channel = self.channels.remove(key.0);
-        self.sums.records -= channel.records;
-        self.sums.messages -= channel.messages();
-        self.sums.bytes -= channel.bytes;
-        self.forget_channel(key, &channel);
-        effects.event(Event::ChannelDeleted { channel: &channel.name });
+        let channel = self.channels.remove(key);
+        effects.event(Event::ChannelDeleted {
+            channel: channel.name(),
+        });
     }
 
     /// Forgets one record of an offline group, or the group when it has none left.
@@ -123,9 +116,7 @@ impl Engine {
         }
         self.cancel_waits(key.into());
         let group = self.groups.remove(key.0);
-        let channel = &mut self.channels[channel.0];
-        channel.groups.remove(&group.number);
-        channel.group_names.remove(&group.name);
+        self.channels[channel].remove_group(group.number, &group.name);
     }
 
     fn forget_with_channel(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {

@@ -63,7 +63,7 @@ impl Engine {
         if self.is_elsewhere(&request.subject) {
             return Ok(None);
         }
-        let channel = self.find_channel(&request.subject).ok_or(errors::UNKNOWN_CHANNEL)?;
+        let channel = self.channels.find(&request.subject).ok_or(errors::UNKNOWN_CHANNEL)?;
         let key = self
             .find_by_ack_inbox(channel, &request.inbox)
             .or_else(|| self.find_by_inbox(channel, &request.inbox))
@@ -82,10 +82,9 @@ impl Engine {
 
     /// The active subscriptions of a channel: plain ones, then members of groups.
     pub(super) fn active(&self, channel: ChannelKey) -> impl Iterator<Item = SubscriptionKey> + '_ {
-        let channel = &self.channels[channel.0];
-        let groups = channel.groups.values();
-        let members = groups.flat_map(|group| self.groups[group.0].members.iter());
-        channel.plain.values().copied().chain(members)
+        let channel = &self.channels[channel];
+        let members = channel.groups().flat_map(|group| self.groups[group.0].members.iter());
+        channel.plain().chain(members)
     }
 
     /// Ends an active subscription; the position is that of the fact which says so. What it was sent and what it
@@ -105,12 +104,12 @@ impl Engine {
             self.budget.charge(members / MEMBERS_PER_WORK);
         }
         let channel = self.subscriptions[key.0].channel;
-        self.channels[channel.0].active -= 1;
+        self.channels[channel].end_active();
         let position = match self.subscriptions[key.0].group {
             Some(group) => self.leave_group(now, key, group, leave, effects),
             None => {
                 let subscription = &self.subscriptions[key.0];
-                self.channels[channel.0].plain.remove(subscription.number);
+                self.channels[channel].remove_plain(subscription.number);
                 if subscription.is_durable() && leave == Leave::Keep {
                     self.suspend(now, key, effects)
                 } else {
@@ -159,14 +158,12 @@ impl Engine {
         let position = self.write_removed(self.subscriptions[key.0].number, Urgency::Sync, effects);
         let subscription = self.subscriptions.remove(key.0);
         self.subscription_numbers.remove(&subscription.number);
-        let channel = &mut self.channels[subscription.channel.0];
         if subscription.phase != Phase::Departing {
-            channel.records -= 1;
-            self.sums.records -= 1;
+            self.channels.remove_record(subscription.channel);
         }
         if subscription.group.is_none() && subscription.is_durable() {
             let durable = subscription.durable().clone();
-            channel.durables.remove(&(subscription.client_name, durable));
+            self.channels[subscription.channel].remove_durable(subscription.client_name, durable);
         }
         position
     }
@@ -212,9 +209,7 @@ impl Engine {
         }
         self.cancel_waits(group_key.into());
         let group = self.groups.remove(group_key.0);
-        let channel = &mut self.channels[group.channel.0];
-        channel.groups.remove(&group.number);
-        channel.group_names.remove(&group.name);
+        self.channels[group.channel].remove_group(group.number, &group.name);
         position
     }
 
@@ -228,8 +223,7 @@ impl Engine {
         subscription.phase = Phase::Departing;
         subscription.due = true;
         subscription.deadlines.expire_all(now.monotonic);
-        self.channels[channel.0].records -= 1;
-        self.sums.records -= 1;
+        self.channels.remove_record(channel);
         self.groups[group.0].departing.insert(key);
         self.queue_cursor(key.into());
         self.write_subscription(key, Urgency::Sync, effects)
@@ -286,7 +280,7 @@ impl Engine {
         let subscription = &self.subscriptions[key.0];
         SubscriptionFact {
             number: subscription.number,
-            channel: self.channels[subscription.channel.0].id.0,
+            channel: self.channels[subscription.channel].id().0,
             client: subscription.client_name.clone(),
             inbox: Bytes::copy_from_slice(&subscription.inbox),
             ack_inbox: subscription.ack_inbox.number(),
@@ -327,7 +321,7 @@ impl Engine {
         effects.event(Event::Subscription {
             verb,
             client: &subscription.client_name,
-            channel: &self.channels[subscription.channel.0].name,
+            channel: self.channels[subscription.channel].name(),
             inbox: &subscription.inbox,
             queue: subscription.group.map_or(&b""[..], |group| &self.groups[group.0].name),
             durable: subscription.durable(),

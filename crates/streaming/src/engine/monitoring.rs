@@ -6,12 +6,13 @@ use std::ops::{Bound, Range};
 use bytes::Bytes;
 
 use super::Engine;
+use crate::registry::channel::Channel;
 use crate::registry::keys::{ChannelKey, ClientKey, SubscriptionKey};
 use crate::snapshot::{
     ChannelSnapshot, ClientSnapshot, Counters, Page, ServerSnapshot, Stored, SubscriptionSnapshot, Survey, SurveySlice,
     SurveyedChannel, SurveyedSubscription,
 };
-use crate::state::{Channel, Phase};
+use crate::state::Phase;
 use crate::time::Now;
 
 impl<T> Page<T> {
@@ -35,8 +36,8 @@ impl<T> Page<T> {
 impl Engine {
     /// The server's numbers, at the same cost however many channels there are.
     pub fn server_snapshot(&self) -> ServerSnapshot {
-        self.assert_totals();
-        let overhead = u64::from(self.options.message_overhead).saturating_mul(self.sums.messages);
+        let sums = self.channels.sums();
+        let overhead = u64::from(self.options.message_overhead).saturating_mul(sums.messages);
         let (in_messages, in_bytes) = self.tally.in_total();
         let (out_messages, out_bytes) = self.tally.out_total();
         ServerSnapshot {
@@ -47,23 +48,9 @@ impl Engine {
             in_bytes,
             out_messages,
             out_bytes,
-            subscriptions: self.sums.records,
-            total_messages: self.sums.messages,
-            total_bytes: self.sums.bytes.saturating_add(overhead),
-        }
-    }
-
-    /// The running sums are those of a walk over all channels; looked at in debug builds only.
-    fn assert_totals(&self) {
-        if cfg!(debug_assertions) {
-            let channels = || self.channels.iter().map(|(_, channel)| channel);
-            let sums = (
-                channels().map(Channel::messages).sum::<u64>(),
-                channels().map(|channel| channel.bytes).sum::<u64>(),
-                channels().map(|channel| channel.records).sum::<usize>(),
-            );
-            let totals = (self.sums.messages, self.sums.bytes, self.sums.records);
-            assert_eq!(sums, totals, "messages, bytes and records of all channels");
+            subscriptions: sums.records,
+            total_messages: sums.messages,
+            total_bytes: sums.bytes.saturating_add(overhead),
         }
     }
 
@@ -83,20 +70,16 @@ impl Engine {
 
     /// Channels in the byte order of their names (§8.1).
     pub fn channels_page(&self, offset: usize, limit: usize, with_subscriptions: bool) -> Page<ChannelSnapshot> {
-        let entries = self.channel_order.iter().map(|(name, key)| (name, *key)).skip(offset);
-        Page::of(self.channel_order.len(), entries, limit, |key| {
+        let entries = self.channels.between(Bound::Unbounded, Bound::Unbounded).skip(offset);
+        Page::of(self.channels.len(), entries, limit, |key| {
             self.channel_snapshot(key, with_subscriptions)
         })
     }
 
     /// Channels in the byte order of their names, those behind a name.
     pub fn channels_after(&self, name: &[u8], limit: usize, with_subscriptions: bool) -> Page<ChannelSnapshot> {
-        let behind = (Bound::Excluded(name), Bound::Unbounded);
-        let entries = self
-            .channel_order
-            .range::<[u8], _>(behind)
-            .map(|(name, key)| (name, *key));
-        Page::of(self.channel_order.len(), entries, limit, |key| {
+        let entries = self.channels.between(Bound::Excluded(name), Bound::Unbounded);
+        Page::of(self.channels.len(), entries, limit, |key| {
             self.channel_snapshot(key, with_subscriptions)
         })
     }
@@ -112,10 +95,10 @@ impl Engine {
         wanted: Range<usize>,
     ) -> Page<ChannelSnapshot> {
         let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
-        let rest = self.channel_order.range::<[u8], _>((start, Bound::Unbounded));
+        let rest = self.channels.between(start, Bound::Unbounded);
         let mut rest = rest.take_while(|(name, _)| name.starts_with(prefix));
         let (mut items, mut total, mut last) = (Vec::new(), 0, None);
-        for (name, &key) in rest.by_ref().take(visits) {
+        for (name, key) in rest.by_ref().take(visits) {
             if wanted.contains(&total) {
                 items.push(self.channel_snapshot(key, false));
             }
@@ -127,11 +110,11 @@ impl Engine {
 
     /// Where the durable messages of a channel are.
     pub fn stored(&self, name: &[u8]) -> Option<Stored> {
-        let channel = &self.channels[self.find_channel(name)?.0];
+        let channel = &self.channels[self.channels.find(name)?];
         Some(Stored {
-            channel: channel.id,
-            first: channel.first,
-            last: channel.durable_last,
+            channel: channel.id(),
+            first: channel.log().first(),
+            last: channel.log().durable_last(),
         })
     }
 
@@ -165,19 +148,19 @@ impl Engine {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut survey = Survey::default();
         let mut visits = 0;
-        for (name, &key) in self.channel_order.range::<[u8], _>((start, Bound::Unbounded)) {
+        for (name, key) in self.channels.between(start, Bound::Unbounded) {
             if visits >= slice.visits {
                 return survey;
             }
             survey.next = Some(name.to_vec());
-            let channel = &self.channels[key.0];
-            visits += 1 + channel.records;
+            let channel = &self.channels[key];
+            visits += 1 + channel.records();
             survey.channels += 1;
-            survey.messages += channel.messages();
-            let ahead = u64::try_from(channel.last_timestamp.saturating_sub(now.wall.0)).unwrap_or(0);
+            survey.messages += channel.log().messages();
+            let ahead = u64::try_from(channel.log().last_timestamp().saturating_sub(now.wall.0)).unwrap_or(0);
             survey.times_ahead_ns = survey.times_ahead_ns.max(ahead);
             survey.bytes = survey.bytes.saturating_add(self.counted_bytes(key));
-            survey.subscriptions += channel.records;
+            survey.subscriptions += channel.records();
             for key in self.records(channel) {
                 self.survey_subscription(now, key, &mut survey);
             }
@@ -188,7 +171,7 @@ impl Engine {
                 self.survey_details(now, key, slice.subscriptions, &mut survey);
             } else {
                 survey.channels_omitted += 1;
-                survey.subscriptions_omitted += channel.records;
+                survey.subscriptions_omitted += channel.records();
             }
         }
         survey.next = None;
@@ -207,7 +190,7 @@ impl Engine {
     fn survey_details(&self, now: Now, key: ChannelKey, subscriptions_max: usize, survey: &mut Survey) {
         let told: usize = survey.details.iter().map(|channel| channel.subscriptions.len()).sum();
         let room = subscriptions_max.saturating_sub(told);
-        let mut records = self.records(&self.channels[key.0]);
+        let mut records = self.records(&self.channels[key]);
         let subscriptions = records.by_ref().take(room).map(|key| self.surveyed(now, key)).collect();
         let details = SurveyedChannel {
             shown: self.channel_snapshot(key, false),
@@ -221,10 +204,10 @@ impl Engine {
         let subscription = &self.subscriptions[key.0];
         let group = subscription.group.map(|group| &self.groups[group.0]);
         let cursor = group.map_or(&subscription.cursor, |group| &group.cursor);
-        let channel = &self.channels[subscription.channel.0];
+        let channel = &self.channels[subscription.channel];
         SurveyedSubscription {
             shown: self.subscription_snapshot(key),
-            messages_waiting: (channel.durable_last + 1).saturating_sub(cursor.next(channel.first)),
+            messages_waiting: (channel.log().durable_last() + 1).saturating_sub(cursor.next(channel.log().first())),
             redeliveries: subscription.redeliveries,
             oldest_unacknowledged: self.oldest_unacknowledged(now, subscription),
         }
@@ -232,16 +215,17 @@ impl Engine {
 
     /// The subscription records of a channel in the order of §8.6: plain, offline durables, queue members and shadows.
     pub(super) fn records<'a>(&'a self, channel: &'a Channel) -> impl Iterator<Item = SubscriptionKey> + 'a {
-        let offline = |key: &&SubscriptionKey| self.subscriptions[key.0].client.is_none();
-        let durables = channel.durables.values().filter(offline);
-        let groups = channel.groups.values().map(|group| &self.groups[group.0]);
+        let offline = |key: &SubscriptionKey| self.subscriptions[key.0].client.is_none();
+        let durables = channel.durables().filter(offline);
+        let groups = channel.groups().map(|group| &self.groups[group.0]);
         let members = groups.flat_map(|group| group.members.iter().chain(group.shadow));
-        channel.plain.values().chain(durables).copied().chain(members)
+        channel.plain().chain(durables).chain(members)
     }
 
     /// One channel.
     pub fn channel(&self, name: &[u8], with_subscriptions: bool) -> Option<ChannelSnapshot> {
-        self.find_channel(name)
+        self.channels
+            .find(name)
             .map(|key| self.channel_snapshot(key, with_subscriptions))
     }
 
@@ -250,7 +234,7 @@ impl Engine {
         let mut subscriptions: BTreeMap<String, Vec<SubscriptionSnapshot>> = BTreeMap::new();
         if with_subscriptions {
             for subscription in client.subscriptions() {
-                let channel = text(&self.channels[self.subscriptions[subscription.0].channel.0].name);
+                let channel = text(self.channels[self.subscriptions[subscription.0].channel].name());
                 subscriptions
                     .entry(channel)
                     .or_default()
@@ -266,18 +250,18 @@ impl Engine {
     }
 
     fn channel_snapshot(&self, key: ChannelKey, with_subscriptions: bool) -> ChannelSnapshot {
-        let channel = &self.channels[key.0];
+        let channel = &self.channels[key];
         let mut subscriptions = Vec::new();
         if with_subscriptions {
             subscriptions.extend(self.records(channel).map(|key| self.subscription_snapshot(key)));
         }
         ChannelSnapshot {
-            name: text(&channel.name),
-            messages: channel.messages(),
+            name: text(channel.name()),
+            messages: channel.log().messages(),
             bytes: self.counted_bytes(key),
-            first_sequence: channel.first,
-            last_sequence: channel.last,
-            subscriptions_count: channel.records,
+            first_sequence: channel.log().first(),
+            last_sequence: channel.log().last(),
+            subscriptions_count: channel.records(),
             subscriptions,
         }
     }

@@ -60,7 +60,7 @@ impl Engine {
             match early.kind {
                 Early::Publish => {
                     if let Ok(publish) = PubMsgView::decode(&early.payload) {
-                        let channel = self.find_channel(publish.subject);
+                        let channel = self.channels.find(publish.subject);
                         self.accept_publish(now, channel, &early.reply, &early.payload, &publish, effects);
                     }
                 }

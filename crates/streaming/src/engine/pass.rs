@@ -36,8 +36,8 @@ impl Engine {
                     }
                 }
                 Work::Offer(key, id) => {
-                    if self.channels.get(key.0).is_some_and(|channel| channel.id == id) {
-                        self.channels[key.0].offers.dequeue();
+                    if self.channels.is(key, id) {
+                        self.channels[key].offers.dequeue();
                         self.continue_offer(now, key, effects);
                     }
                 }
@@ -52,7 +52,7 @@ impl Engine {
                     }
                 }
                 Work::Delete(key, id) => {
-                    if self.channels.get(key.0).is_some_and(|channel| channel.id == id) {
+                    if self.channels.is(key, id) {
                         self.continue_deletion(key, id, effects);
                     }
                 }

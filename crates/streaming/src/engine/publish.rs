@@ -1,8 +1,5 @@
 //! Publishing (`streaming-protocol.md` §2.8), the creation of channels, and what follows from durability.
 
-use std::borrow::Cow;
-use std::hash::BuildHasher;
-
 use bytes::Bytes;
 use seaway_stan_protocol::{PubMsgView, encode_pub_ack, errors, is_control_message, validate};
 
@@ -10,17 +7,14 @@ use super::Engine;
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::facts::{CHANNEL, ChannelFact};
-use crate::input::ChannelId;
 use crate::ledger::POISONED;
 use crate::limits::{CHANNEL_AHEAD_NS, REFUSALS_BYTES_MAX};
 use crate::records::{Need, Position, Urgency};
+use crate::registry::channel::Channel;
 use crate::registry::keys::ChannelKey;
-use crate::state::{Channel, Deletion};
+use crate::registry::log::{Log, MessageTime};
 use crate::time::Now;
-use crate::waiting::mark::Mark;
-use crate::waiting::offers::Offers;
 use crate::waiting::replies::{Confirmation, Outcome};
-use crate::waiting::timers::TimerSlot;
 use crate::waiting::unregistered::Early;
 
 /// What a record costs the store beyond its body, roughly, when it is asked for admission.
@@ -38,7 +32,7 @@ impl Engine {
         };
         self.tally.came_in(payload.len());
         let known = self.publisher_is_known(&publish);
-        let channel = self.find_channel(publish.subject);
+        let channel = self.channels.find(publish.subject);
         // What exists has a valid name.
         let named = channel.is_some() || validate::is_channel_name(publish.subject);
         if publish.guid.is_empty() || !named {
@@ -101,32 +95,23 @@ impl Engine {
         publish: &PubMsgView<'_>,
         effects: &mut Effects<'_>,
     ) {
-        let channel = &mut self.channels[key.0];
-        let sequence = channel.last + 1;
-        // Times of a channel never decrease, whatever the clock does: one that is ahead goes on by as little as possible.
-        let timestamp = match channel.last_timestamp.saturating_sub(now.wall.0) {
-            ..=0 => {
+        let channel = &mut self.channels[key];
+        let (id, sequence) = (channel.id(), channel.log().last() + 1);
+        let timestamp = match channel.log().time_of_next(now.wall.0) {
+            MessageTime::Clock(timestamp) => {
                 channel.ahead_told.clear();
-                now.wall.0
+                timestamp
             }
-            ahead => {
+            MessageTime::Ahead { timestamp, ahead } => {
                 report_ahead(channel, ahead, effects);
-                channel.last_timestamp.saturating_add(1)
+                timestamp
             }
         };
-        let (position, size) = self.ledger.message(channel.id, sequence, timestamp, publish, effects);
-        if channel.last == 0 {
-            channel.first = sequence;
-        }
-        channel.last = sequence;
-        channel.bytes += size as u64;
-        self.sums.messages += 1;
-        self.sums.bytes += size as u64;
-        channel.last_timestamp = timestamp;
-        channel.last_activity = now.monotonic;
+        let (position, size) = self.ledger.message(id, sequence, timestamp, publish, effects);
+        self.channels.push_message(now.monotonic, key, size as u64, timestamp);
         let outcome = Outcome::Stored {
             channel: key,
-            id: channel.id,
+            id,
             sequence,
         };
         self.replies.push(position, outcome, reply, publish.guid);
@@ -147,16 +132,6 @@ impl Engine {
         }
     }
 
-    pub(super) fn find_channel(&self, name: &[u8]) -> Option<ChannelKey> {
-        let key = self.channel_hashes.get(&self.hash_of(name)).copied();
-        key.filter(|key| self.channels[key.0].name == name)
-            .or_else(|| self.channel_order.get(name).copied())
-    }
-
-    fn hash_of(&self, name: &[u8]) -> u64 {
-        self.channel_hashes.hasher().hash_one(name)
-    }
-
     /// The channel of that name; it is created when there is room (§6.1) and no other differs by case only (§4).
     pub(super) fn find_or_create_channel(
         &mut self,
@@ -164,7 +139,7 @@ impl Engine {
         name: &[u8],
         effects: &mut Effects<'_>,
     ) -> Result<ChannelKey, String> {
-        match self.find_channel(name) {
+        match self.channels.find(name) {
             Some(key) => self.open_channel(key),
             None => self.create_channel(now, name, effects),
         }
@@ -172,16 +147,15 @@ impl Engine {
 
     /// A channel that exists, unless it is being deleted.
     fn open_channel(&self, key: ChannelKey) -> Result<ChannelKey, String> {
-        match self.channels[key.0].deletion {
-            Deletion::None => Ok(key),
-            Deletion::Recording | Deletion::Forgetting => Err(errors::CHANNEL_BEING_DELETED.to_owned()),
+        if self.channels[key].is_being_deleted() {
+            return Err(errors::CHANNEL_BEING_DELETED.to_owned());
         }
+        Ok(key)
     }
 
     fn create_channel(&mut self, now: Now, name: &[u8], effects: &mut Effects<'_>) -> Result<ChannelKey, String> {
-        let fold = validate::fold_case(name);
-        if let Some(existing) = self.channel_folds.get(&fold[..]) {
-            return Err(errors::channel_case_conflict(name, &self.channels[existing.0].name));
+        if let Some(existing) = self.channels.find_folded(name) {
+            return Err(errors::channel_case_conflict(name, self.channels[existing].name()));
         }
         let limit = self.options.limits.global().max_channels;
         if limit > 0 && self.channels.len() >= limit {
@@ -189,69 +163,20 @@ impl Engine {
         }
         self.ledger
             .admit(Need::Ordinary, name.len() + RECORD_OVERHEAD, effects)?;
-        let id = ChannelId(self.next_channel);
-        self.next_channel += 1;
+        let id = self.channels.new_id();
         let fact = ChannelFact {
             id: id.0,
             name: Bytes::copy_from_slice(name),
             ..ChannelFact::default()
         };
         self.ledger.fact(CHANNEL, &fact, Urgency::Sync, effects);
-        let key = self.insert_channel(now, id, fact.name);
+        let limits = self.options.limits.find(name);
+        let key = self
+            .channels
+            .insert(now.monotonic, id, fact.name, limits, Log::default());
         self.restart_inactivity(now, key);
         effects.event(Event::ChannelCreated { channel: name });
         Ok(key)
-    }
-
-    /// Adds an empty channel to the maps.
-    pub(super) fn insert_channel(&mut self, now: Now, id: ChannelId, name: Bytes) -> ChannelKey {
-        let fold = match validate::fold_case(&name) {
-            Cow::Borrowed(_) => name.clone(),
-            Cow::Owned(fold) => Bytes::from(fold),
-        };
-        let limits = self.options.limits.find(&name);
-        let key = ChannelKey(self.channels.insert(Channel {
-            id,
-            name: name.clone(),
-            limits,
-            first: 0,
-            last: 0,
-            durable_last: 0,
-            bytes: 0,
-            last_timestamp: 0,
-            last_activity: now.monotonic,
-            plain: Default::default(),
-            groups: Default::default(),
-            group_names: Default::default(),
-            durables: Default::default(),
-            records: 0,
-            active: 0,
-            subscribing: 0,
-            age_timer: TimerSlot::default(),
-            deletion: Deletion::None,
-            inactivity_timer: TimerSlot::default(),
-            in_retention: Mark::default(),
-            touched: Mark::default(),
-            limits_reached_told: Mark::default(),
-            ahead_told: Mark::default(),
-            offers: Offers::default(),
-        }));
-        self.channel_hashes.insert(self.hash_of(&name), key);
-        self.channel_order.insert(name, key);
-        self.channel_folds.insert(fold, key);
-        self.channel_ids.insert(id, key);
-        key
-    }
-
-    /// Takes a channel that left the slab out of the maps.
-    pub(super) fn forget_channel(&mut self, key: ChannelKey, channel: &Channel) {
-        let hash = self.hash_of(&channel.name);
-        if self.channel_hashes.get(&hash) == Some(&key) {
-            self.channel_hashes.remove(&hash);
-        }
-        self.channel_order.remove(&channel.name);
-        self.channel_folds.remove(&validate::fold_case(&channel.name)[..]);
-        self.channel_ids.remove(&channel.id);
     }
 
     /// Everything up to `position` is durable: messages are offered to subscribers, then answers leave in order (§2.6 rule
@@ -268,15 +193,15 @@ impl Engine {
             else {
                 continue;
             };
-            let Some(channel) = self.channels.get_mut(key.0).filter(|channel| channel.id == id) else {
+            let Some(channel) = self.channels.get_mut(key, id) else {
                 continue;
             };
-            channel.durable_last = sequence;
+            channel.became_durable(sequence);
             self.touched.add(key, &mut channel.touched);
         }
         let touched = self.touched.take();
         for key in &touched {
-            self.channels[key.0].touched.clear();
+            self.channels[*key].touched.clear();
             self.offer(now, *key, effects);
         }
         for _ in 0..ready {
@@ -287,7 +212,7 @@ impl Engine {
         self.budget.raise_to(2 * ready);
         for &key in &touched {
             // Its deletion may have been recorded just now.
-            if self.channels.contains(key.0) {
+            if self.channels.contains(key) {
                 self.consider_retention(key);
                 self.enforce_first(now, key, effects);
             }
@@ -302,11 +227,9 @@ impl Engine {
         let (outcome, subject) = (reply.outcome, reply.subject);
         match outcome {
             Outcome::Stored { channel, id, .. } => {
-                if self.options.trace
-                    && let Some(channel) = self.channels.get(channel.0).filter(|channel| channel.id == id)
-                {
+                if self.options.trace && self.channels.is(channel, id) {
                     effects.event(Event::PublishAcked {
-                        channel: &channel.name,
+                        channel: self.channels[channel].name(),
                         guid: reply.payload,
                     });
                 }
@@ -363,42 +286,11 @@ impl Engine {
 }
 
 /// Says once, until the clock has caught up, that the times of a channel are ahead of it.
-fn report_ahead(channel: &mut Channel, ahead: i64, effects: &mut Effects<'_>) {
-    let ahead = ahead.unsigned_abs();
+fn report_ahead(channel: &mut Channel, ahead: u64, effects: &mut Effects<'_>) {
     if ahead > CHANNEL_AHEAD_NS && channel.ahead_told.set() {
         effects.event(Event::ChannelAhead {
-            channel: &channel.name,
+            channel: channel.name(),
             nanoseconds: ahead,
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::options::Options;
-    use crate::time::Timestamp;
-
-    #[test]
-    fn names_with_one_hash_are_two_channels() {
-        let mut engine = Engine::new(Options::default());
-        let now = Now {
-            monotonic: 1,
-            wall: Timestamp(1),
-        };
-        let first = engine.insert_channel(now, ChannelId(1), Bytes::from_static(b"first"));
-        let second = engine.insert_channel(now, ChannelId(2), Bytes::from_static(b"second"));
-        let hash = engine.hash_of(b"second");
-        engine.channel_hashes.insert(hash, first);
-        assert_eq!(engine.find_channel(b"second"), Some(second));
-        let channel = engine.channels.remove(second.0);
-        engine.forget_channel(second, &channel);
-        assert_eq!(engine.find_channel(b"second"), None);
-        assert_eq!(engine.find_channel(b"first"), Some(first));
-        assert_eq!(
-            engine.channel_hashes.get(&hash),
-            Some(&first),
-            "it was not the second's"
-        );
     }
 }

@@ -17,6 +17,7 @@ use crate::input::ChannelId;
 use crate::position::deadlines::{Run, UNKNOWN};
 use crate::records::{Position, Urgency};
 use crate::registry::keys::{ChannelKey, GroupKey, SubscriptionKey};
+use crate::registry::log;
 use crate::replay::{Log, Record, RecoverError, Recovered};
 use crate::state::{Phase, Resend};
 use crate::time::Now;
@@ -126,7 +127,7 @@ impl Engine {
         self.clock.begin(now);
         let recovered = *self.recovered.take().expect("an engine starts once");
         let known = recovered.server.is_some();
-        self.next_channel = recovered.last_channel + 1;
+        self.channels.begin_after(ChannelId(recovered.last_channel));
         self.next_subscription = recovered.last_subscription + 1;
         self.ack_inboxes.recover(recovered.last_ack_inbox);
         match recovered.server {
@@ -148,7 +149,7 @@ impl Engine {
             self.adopt_shadow(shadow, effects);
         }
         self.adopt_groups(effects);
-        let channels: Vec<ChannelKey> = self.channel_ids.values().copied().collect();
+        let channels: Vec<ChannelKey> = self.channels.keys().collect();
         for key in channels {
             self.restart_inactivity(now, key);
             self.consider_retention(key);
@@ -190,7 +191,7 @@ impl Engine {
             subscription_close: text(&self.subjects.subscription_close),
             close: text(&self.subjects.close),
             numbered_inboxes: self.ack_inboxes.numbered().clone(),
-            next_channel: self.next_channel,
+            next_channel: self.channels.last_id().0 + 1,
             next_subscription: self.next_subscription,
             next_ack_inbox: self.ack_inboxes.next_number(),
         }
@@ -199,25 +200,20 @@ impl Engine {
     /// Gives back how many logs belong to no known channel.
     fn adopt_channels(&mut self, now: Now, facts: BTreeMap<u64, ChannelFact>, mut logs: BTreeMap<u64, Log>) -> usize {
         for (id, fact) in facts {
-            let log = logs.remove(&id);
-            let key = self.insert_channel(now, ChannelId(id), fact.name);
-            let channel = &mut self.channels[key.0];
             // The store's bounds count; a checkpoint's for a channel of which the store holds nothing.
-            let (first, last, bytes, timestamp) = match log {
-                Some(log) if log.last >= fact.last => (log.first, log.last, log.bytes, log.last_timestamp),
-                _ => (fact.last.saturating_add(1), fact.last, 0, fact.last_timestamp),
+            let log = match logs.remove(&id) {
+                Some(log) if log.last >= fact.last => {
+                    let timestamp = log.last_timestamp.max(fact.last_timestamp);
+                    log::Log::recovered(log.first, log.last, log.bytes, timestamp)
+                }
+                _ => {
+                    let timestamp = fact.last_timestamp;
+                    log::Log::recovered(fact.last.saturating_add(1), fact.last, 0, timestamp)
+                }
             };
-            channel.last = last;
-            channel.durable_last = last;
-            channel.first = if last == 0 {
-                0
-            } else {
-                first.clamp(1, last.saturating_add(1))
-            };
-            channel.bytes = bytes;
-            self.sums.messages += channel.messages();
-            self.sums.bytes += bytes;
-            channel.last_timestamp = timestamp.max(fact.last_timestamp);
+            let limits = self.options.limits.find(&fact.name);
+            self.channels
+                .insert(now.monotonic, ChannelId(id), fact.name, limits, log);
         }
         logs.len()
     }
@@ -231,14 +227,14 @@ impl Engine {
     ) {
         let Record { mut fact, mut pending } = record;
         let number = fact.number;
-        let Some(&channel) = self.channel_ids.get(&ChannelId(fact.channel)) else {
+        let Some(channel) = self.channels.find_id(ChannelId(fact.channel)) else {
             self.write_removed(number, Urgency::Lazy, effects);
             return;
         };
         let owner = self.clients.find(&fact.client);
         let orphaned = fact.state == STATE_ACTIVE && owner.is_none();
         if orphaned && !fact.queue.is_empty() {
-            let channel = &self.channels[channel.0].name;
+            let channel = self.channels[channel].name();
             effects.event(Event::GhostMember {
                 client: &fact.client,
                 channel,
@@ -250,7 +246,7 @@ impl Engine {
             return;
         }
         // What was never durable was never delivered; a store that lost more must not make the cursor run ahead.
-        let last = self.channels[channel.0].last;
+        let last = self.channels[channel].log().last();
         fact.last_sent = fact.last_sent.min(last);
         pending.truncate_after(last);
         let state = fact.state;
@@ -282,8 +278,7 @@ impl Engine {
                 if let Some(group) = subscription.group {
                     self.groups[group.0].departing.insert(key);
                 }
-                self.channels[channel.0].records -= 1;
-                self.sums.records -= 1;
+                self.channels.remove_record(channel);
                 self.queue_cursor(key.into());
             }
             _ => {
@@ -317,7 +312,7 @@ impl Engine {
             }
             _ => key,
         };
-        let channel = &self.channels[group.channel.0].name;
+        let channel = self.channels[group.channel].name();
         effects.event(Event::SeveralShadows {
             channel,
             queue: &group.name,
@@ -329,8 +324,7 @@ impl Engine {
         let subscription = self.subscriptions.remove(key.0);
         self.subscription_numbers.remove(&subscription.number);
         if subscription.phase != Phase::Departing {
-            self.channels[subscription.channel.0].records -= 1;
-            self.sums.records -= 1;
+            self.channels.remove_record(subscription.channel);
         }
         self.write_removed(subscription.number, Urgency::Lazy, effects)
     }
@@ -357,9 +351,7 @@ impl Engine {
                 self.drop_record(departed, effects);
             }
             let group = self.groups.remove(key.0);
-            let channel = &mut self.channels[group.channel.0];
-            channel.groups.remove(&group.number);
-            channel.group_names.remove(&group.name);
+            self.channels[group.channel].remove_group(group.number, &group.name);
         }
     }
 }

@@ -228,8 +228,7 @@ impl Engine {
         batch: Option<&Batch<'_>>,
     ) -> Option<Known> {
         let subscription = &self.subscriptions[key.0];
-        let channel = &self.channels[subscription.channel.0];
-        if sequence < channel.first || sequence > channel.last {
+        if !self.channels[subscription.channel].log().holds(sequence) {
             return Some(Known::Missing);
         }
         let Some(message) = batch?.lookup(sequence)? else {

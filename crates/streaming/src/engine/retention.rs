@@ -15,26 +15,25 @@ use crate::input::ChannelId;
 use crate::limits::READ_RETRY_NS;
 use crate::records::Head;
 use crate::registry::keys::ChannelKey;
-use crate::state::Deletion;
 use crate::time::Now;
 use crate::waiting::timers::Timer;
 
 impl Engine {
     /// The limits that count for a channel.
     pub(super) fn limits_of(&self, key: ChannelKey) -> &Limits {
-        self.options.limits.get(self.channels[key.0].limits)
+        self.options.limits.get(self.channels[key].limits())
     }
 
     /// Bytes of a channel as they count (§6.1).
     pub(super) fn counted_bytes(&self, key: ChannelKey) -> u64 {
-        let channel = &self.channels[key.0];
-        let overhead = u64::from(self.options.message_overhead).saturating_mul(channel.messages());
-        channel.bytes.saturating_add(overhead)
+        let log = self.channels[key].log();
+        let overhead = u64::from(self.options.message_overhead).saturating_mul(log.messages());
+        log.bytes().saturating_add(overhead)
     }
 
     fn is_over_limits(&self, key: ChannelKey) -> bool {
         let limits = self.limits_of(key);
-        let messages = self.channels[key.0].messages();
+        let messages = self.channels[key].log().messages();
         messages > 1
             && ((limits.max_messages > 0 && messages > limits.max_messages)
                 || (limits.max_bytes > 0 && self.counted_bytes(key) > limits.max_bytes))
@@ -42,20 +41,21 @@ impl Engine {
 
     /// Queues a channel whose limits may ask for something.
     pub(super) fn consider_retention(&mut self, key: ChannelKey) {
-        let channel = &self.channels[key.0];
-        let ages = self.limits_of(key).max_age_ns > 0 && !channel.age_timer.is_running() && channel.messages() > 0;
+        let channel = &self.channels[key];
+        let ages =
+            self.limits_of(key).max_age_ns > 0 && !channel.age_timer.is_running() && channel.log().messages() > 0;
         if ages || self.is_over_limits(key) {
             self.queue_retention(key);
         }
     }
 
     pub(super) fn queue_retention(&mut self, key: ChannelKey) {
-        let channel = &mut self.channels[key.0];
-        self.retention.push(key, channel.id, &mut channel.in_retention);
+        let channel = &mut self.channels[key];
+        self.retention.push(key, channel.id(), &mut channel.in_retention);
     }
 
     pub(super) fn head_known(&mut self, now: Now, id: ChannelId, effects: &mut Effects<'_>) {
-        if let Some(&key) = self.channel_ids.get(&id) {
+        if let Some(key) = self.channels.find_id(id) {
             self.enforce_limits(now, key, effects);
         }
     }
@@ -63,14 +63,14 @@ impl Engine {
     /// Queues the channels that wait for an age, a slice at a time.
     fn look_at_ages(&mut self) {
         while let Some(from) = self.retention.ages_from() {
-            let Some((&id, &key)) = self.channel_ids.range(from..).next() else {
+            let Some((id, key)) = self.channels.id_from(from) else {
                 return self.retention.ages_done(None);
             };
             if !self.budget.spend() {
                 return;
             }
             self.retention.ages_done(Some(id));
-            if self.channels[key.0].age_timer.is_running() {
+            if self.channels[key].age_timer.is_running() {
                 self.queue_retention(key);
             }
         }
@@ -86,7 +86,7 @@ impl Engine {
             let Some((key, id)) = self.retention.pop() else {
                 return;
             };
-            if let Some(channel) = self.channels.get_mut(key.0).filter(|channel| channel.id == id) {
+            if let Some(channel) = self.channels.get_mut(key, id) {
                 channel.in_retention.clear();
                 self.enforce_limits(now, key, effects);
             }
@@ -96,21 +96,20 @@ impl Engine {
     /// Looks at the limits of a channel that waits for it, without waiting for its turn.
     pub(super) fn enforce_first(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
         // It stays in the queue: the look there costs little.
-        if self.channels[key.0].in_retention.is_set() && !self.budget.is_spent() {
+        if self.channels[key].in_retention.is_set() && !self.budget.is_spent() {
             self.enforce_limits(now, key, effects);
         }
     }
 
     /// Trims one channel until it fits, and arms the timer for the age of what is then the oldest message.
     fn enforce_limits(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
-        if self.ledger.is_poisoned() || self.channels[key.0].deletion != Deletion::None {
+        if self.ledger.is_poisoned() || self.channels[key].is_being_deleted() {
             return;
         }
-        let id = self.channels[key.0].id;
+        let id = self.channels[key].id();
         let mut trimmed = false;
         loop {
-            let channel = &self.channels[key.0];
-            if channel.messages() == 0 || channel.first > channel.durable_last {
+            if !self.channels[key].log().has_durable() {
                 break;
             }
             let over = self.is_over_limits(key);
@@ -122,7 +121,7 @@ impl Engine {
                 self.queue_retention(key);
                 break;
             }
-            let first = self.channels[key.0].first;
+            let first = self.channels[key].log().first();
             let mut head = effects.records.head_from(id, first);
             if head == Head::Reading && trimmed {
                 // What comes after the messages just counted out is known once they are gone.
@@ -140,7 +139,7 @@ impl Engine {
                     // Nobody tells of a read that failed: it is asked for again.
                     let deadline = now.monotonic.saturating_add(READ_RETRY_NS);
                     self.timers
-                        .set(&mut self.channels[key.0].age_timer, Timer::Age(key), Some(deadline));
+                        .set(&mut self.channels[key].age_timer, Timer::Age(key), Some(deadline));
                 }
                 break;
             };
@@ -148,45 +147,36 @@ impl Engine {
             if !over && age < max_age {
                 let deadline = now.monotonic.saturating_add(max_age - age);
                 self.timers
-                    .set(&mut self.channels[key.0].age_timer, Timer::Age(key), Some(deadline));
+                    .set(&mut self.channels[key].age_timer, Timer::Age(key), Some(deadline));
                 break;
             }
             if over {
                 self.report_limits_reached(key, effects);
             }
-            let channel = &mut self.channels[key.0];
-            channel.first = sequence.saturating_add(1).max(first + 1);
-            let gone = u64::from(size).min(channel.bytes);
-            channel.bytes -= gone;
-            let dropped = channel.first - first;
-            self.sums.bytes -= gone;
-            self.sums.messages -= dropped;
+            self.channels.drop_oldest(key, sequence, size);
             trimmed = true;
         }
         if trimmed {
-            self.ledger.trim(id, self.channels[key.0].first, effects);
+            self.ledger.trim(id, self.channels[key].log().first(), effects);
         }
-        let channel = &mut self.channels[key.0];
-        if channel.messages() == 0 {
-            self.sums.bytes -= channel.bytes;
-            channel.bytes = 0;
-        }
-        if channel.first > channel.durable_last {
+        self.channels.drop_remainder(key);
+        let channel = &mut self.channels[key];
+        if channel.log().first() > channel.log().durable_last() {
             // The timer was for what has gone; what becomes durable asks for its own.
             self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
         }
     }
 
     fn report_limits_reached(&mut self, key: ChannelKey, effects: &mut Effects<'_>) {
-        if !self.channels[key.0].limits_reached_told.set() {
+        if !self.channels[key].limits_reached_told.set() {
             return;
         }
         let bytes = self.counted_bytes(key);
         let limits = self.limits_of(key);
-        let channel = &self.channels[key.0];
+        let channel = &self.channels[key];
         effects.event(Event::LimitsReached {
-            channel: &channel.name,
-            messages: channel.messages(),
+            channel: channel.name(),
+            messages: channel.log().messages(),
             messages_max: limits.max_messages,
             bytes,
             bytes_max: limits.max_bytes,

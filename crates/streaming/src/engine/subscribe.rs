@@ -122,7 +122,7 @@ impl Engine {
                     self.create(now, channel, None, start, reply, request, effects)
                 }
                 Started::Seeking { ticket, time } => {
-                    let id = self.channels[channel.0].id;
+                    let id = self.channels[channel].id();
                     let reply = Bytes::copy_from_slice(reply);
                     self.questions.wait_for_seek(
                         ticket,
@@ -134,7 +134,7 @@ impl Engine {
                             time,
                         },
                     );
-                    self.channels[channel.0].subscribing += 1;
+                    self.channels[channel].begin_subscribing();
                     self.update_inactivity(now, channel);
                     Ok(())
                 }
@@ -155,9 +155,9 @@ impl Engine {
                 return Err(errors::INVALID_DURABLE_QUEUE_NAME.to_owned());
             }
             let name = group_name(&request.durable_name, &request.q_group);
-            return Ok(match self.channels[channel.0].group_names.get(&name) {
+            return Ok(match self.channels[channel].group(&name) {
                 None => Target::New,
-                Some(&group) => match self.groups[group.0].shadow {
+                Some(group) => match self.groups[group.0].shadow {
                     Some(shadow) => Target::Resume(shadow),
                     None => Target::Join(group),
                 },
@@ -166,8 +166,8 @@ impl Engine {
         if request.durable_name.is_empty() {
             return Ok(Target::New);
         }
-        let name = (request.client_id.clone(), request.durable_name.clone());
-        let Some(&key) = self.channels[channel.0].durables.get(&name) else {
+        let channel = &self.channels[channel];
+        let Some(key) = channel.durable(&request.client_id, &request.durable_name) else {
             return Ok(Target::New);
         };
         if self.subscriptions[key.0].client.is_some() {
@@ -182,7 +182,7 @@ impl Engine {
 
     fn check_room(&self, channel: ChannelKey) -> Result<(), String> {
         let limit = self.limits_of(channel).max_subscriptions;
-        if limit > 0 && self.channels[channel.0].records >= limit {
+        if limit > 0 && self.channels[channel].records() >= limit {
             return Err(errors::TOO_MANY_SUBSCRIPTIONS.to_owned());
         }
         Ok(())
@@ -196,7 +196,8 @@ impl Engine {
         request: &SubscriptionRequest,
         effects: &mut Effects<'_>,
     ) -> Result<Started, String> {
-        let (first, last) = (self.channels[channel.0].first, self.channels[channel.0].last);
+        let log = self.channels[channel].log();
+        let (first, last) = (log.first(), log.last());
         // Of an empty channel everything is new, of one whose messages all expired too: `first` is `last + 1` then.
         let before_first = first.saturating_sub(1);
         let started = |last_sent: u64, line: fn(u64) -> StartLine| {
@@ -218,7 +219,7 @@ impl Engine {
                 let Some(ticket) = self.questions.seek() else {
                     return Err("too many subscription requests wait for a start time".to_owned());
                 };
-                match effects.records.seek(ticket, self.channels[channel.0].id, time.0) {
+                match effects.records.seek(ticket, self.channels[channel].id(), time.0) {
                     Seek::Found(sequence) => Ok(Started::At(time_start(
                         sequence.saturating_sub(1).clamp(before_first, last),
                         time,
@@ -251,10 +252,11 @@ impl Engine {
         };
         // A channel with a waiting request is not deleted.
         assert_eq!(
-            self.channels[channel.0].id, id,
+            self.channels[channel].id(),
+            id,
             "the channel of a waiting request stays"
         );
-        self.channels[channel.0].subscribing -= 1;
+        self.channels[channel].end_subscribing();
         let outcome = match sequence {
             Ok(sequence) => self.subscribe_sought(now, channel, &reply, request, sequence, time, effects),
             Err(reason) => Err(reason.to_owned()),
@@ -268,7 +270,7 @@ impl Engine {
     /// The store failed: whoever waits for a start time will not get a subscription.
     pub(super) fn refuse_seeking(&mut self, effects: &mut Effects<'_>) {
         for waiting in self.questions.end_all_seeks() {
-            self.channels[waiting.channel.0].subscribing -= 1;
+            self.channels[waiting.channel].end_subscribing();
             self.refuse_subscribe(&waiting.reply, POISONED.to_owned(), effects);
         }
     }
@@ -289,10 +291,10 @@ impl Engine {
         match self.target(now, channel, &request, effects)? {
             Target::New => {
                 self.check_room(channel)?;
-                let state = &self.channels[channel.0];
+                let log = self.channels[channel].log();
                 let last_sent = sequence
                     .saturating_sub(1)
-                    .clamp(state.first.saturating_sub(1), state.last);
+                    .clamp(log.first().saturating_sub(1), log.last());
                 self.create(now, channel, None, time_start(last_sent, time), reply, request, effects)
             }
             Target::Join(_) | Target::Resume(_) => self.subscribe_to(now, channel, reply, request, effects),
@@ -329,7 +331,7 @@ impl Engine {
         };
         let fact = SubscriptionFact {
             number,
-            channel: self.channels[channel.0].id.0,
+            channel: self.channels[channel].id().0,
             client: self.clients[client].fact().name.clone(),
             inbox: request.inbox,
             ack_inbox: ack_inbox.number(),
@@ -482,22 +484,21 @@ impl Engine {
             dirty: None,
         }));
         self.subscription_numbers.insert(number, key);
-        self.channels[channel.0].records += 1;
-        self.sums.records += 1;
+        self.channels.add_record(channel);
         let subscription = &self.subscriptions[key.0];
         if !subscription.queue().is_empty() {
             let name = group_name(subscription.durable(), subscription.queue());
             let group = self.find_or_create_group(channel, name);
             self.subscriptions[key.0].group = Some(group);
         } else if subscription.is_durable() {
-            let name = (subscription.client_name.clone(), subscription.durable().clone());
-            self.channels[channel.0].durables.insert(name, key);
+            let (client, durable) = (subscription.client_name.clone(), subscription.durable().clone());
+            self.channels[channel].add_durable(client, durable, key);
         }
         key
     }
 
     fn find_or_create_group(&mut self, channel: ChannelKey, name: Bytes) -> GroupKey {
-        if let Some(&group) = self.channels[channel.0].group_names.get(&name) {
+        if let Some(group) = self.channels[channel].group(&name) {
             return group;
         }
         let number = self.number();
@@ -512,9 +513,7 @@ impl Engine {
             givers: Default::default(),
             dirty: Vec::new(),
         }));
-        let channel = &mut self.channels[channel.0];
-        channel.groups.insert(number, group);
-        channel.group_names.insert(name, group);
+        self.channels[channel].add_group(number, name, group);
         group
     }
 
@@ -527,14 +526,14 @@ impl Engine {
             // Only failures that begin from now on mark it (§2.10).
             subscription.healthy_since = client.heartbeat.failures();
         }
-        let channel = &mut self.channels[subscription.channel.0];
-        channel.active += 1;
+        let channel = &mut self.channels[subscription.channel];
+        channel.begin_active();
         match subscription.group {
             Some(group) => {
                 subscription.member = Some(self.groups[group.0].members.push(key));
                 self.update_standing(key);
             }
-            None => channel.plain.insert(subscription.number, key),
+            None => channel.add_plain(subscription.number, key),
         }
     }
 }

@@ -4,9 +4,10 @@ use crate::engine::Engine;
 use crate::limits::WHY_RANGES_MAX;
 use crate::position::cursor::{Cursor, Reading};
 use crate::position::deadlines::UNKNOWN;
+use crate::registry::channel::Channel;
 use crate::registry::client::Client;
 use crate::registry::keys::SubscriptionKey;
-use crate::state::{Channel, Group, Phase, Resend, Subscription};
+use crate::state::{Group, Phase, Resend, Subscription};
 use crate::time::{Now, Timestamp};
 use crate::why::Verdict;
 
@@ -40,7 +41,7 @@ impl<'a> Case<'a> {
             now,
             store_full,
             subscription,
-            channel: &engine.channels[subscription.channel.0],
+            channel: &engine.channels[subscription.channel],
             group: subscription.group.map(|group| &engine.groups[group.0]),
             client: subscription.client.map(|client| &engine.clients[client]),
             unacknowledged: unacknowledged(subscription),
@@ -59,12 +60,12 @@ impl<'a> Case<'a> {
 
     /// The next sequence it can get.
     fn next(&self) -> u64 {
-        self.position().next(self.channel.first)
+        self.position().next(self.channel.log().first())
     }
 
     /// Durable messages that it has not got.
     pub(super) fn waiting(&self) -> u64 {
-        (self.channel.durable_last + 1).saturating_sub(self.next())
+        (self.channel.log().durable_last() + 1).saturating_sub(self.next())
     }
 
     /// Messages that were removed before it could get them.
@@ -74,9 +75,8 @@ impl<'a> Case<'a> {
 
     /// Messages that are not durable yet.
     pub(super) fn undurable(&self) -> u64 {
-        self.channel
-            .last
-            .saturating_sub(self.channel.durable_last.max(self.cursor()))
+        let log = self.channel.log();
+        log.last().saturating_sub(log.durable_last().max(self.cursor()))
     }
 
     /// Failed heartbeats in a row of its owner.

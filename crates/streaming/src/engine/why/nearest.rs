@@ -1,8 +1,5 @@
 //! Names that somebody may have meant.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-
 use bytes::Bytes;
 
 use crate::limits::{WHY_NAMES_COMPARED, WHY_NAMES_MAX};
@@ -11,18 +8,20 @@ use crate::limits::{WHY_NAMES_COMPARED, WHY_NAMES_MAX};
 const COMPARED_LEN_MAX: usize = 64;
 
 /// Up to [`WHY_NAMES_MAX`] known names that resemble `wanted`, the most similar first. Of many names those that sort
-/// nearest are compared.
-pub(super) fn nearest<V>(wanted: &[u8], known: &BTreeMap<Bytes, V>) -> Vec<String> {
+/// nearest are compared: the last of those before it, the first of those behind.
+pub(super) fn nearest<'a, V>(
+    wanted: &[u8],
+    before: impl DoubleEndedIterator<Item = (&'a Bytes, V)>,
+    behind: impl Iterator<Item = (&'a Bytes, V)>,
+) -> Vec<String> {
     if wanted.len() > COMPARED_LEN_MAX {
         return Vec::new();
     }
     let tolerated = (wanted.len() / 3).max(2);
-    let before = known.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(wanted)));
-    let after = known.range::<[u8], _>((Bound::Included(wanted), Bound::Unbounded));
     let candidates = before
         .rev()
         .take(WHY_NAMES_COMPARED)
-        .chain(after.take(WHY_NAMES_COMPARED));
+        .chain(behind.take(WHY_NAMES_COMPARED));
     let mut found: Vec<(usize, &[u8])> = candidates
         .map(|(name, _)| &name[..])
         .filter(|name| name.len() <= COMPARED_LEN_MAX && name.len().abs_diff(wanted.len()) <= tolerated)
@@ -57,7 +56,16 @@ fn distance(left: &[u8], right: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::ops::Bound;
+
     use super::*;
+
+    fn nearest_of(wanted: &[u8], known: &BTreeMap<Bytes, ()>) -> Vec<String> {
+        let before = known.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(wanted)));
+        let behind = known.range::<[u8], _>((Bound::Included(wanted), Bound::Unbounded));
+        nearest(wanted, before, behind)
+    }
 
     #[test]
     fn distances_of_edits() {
@@ -79,9 +87,9 @@ mod tests {
     fn only_similar_names_are_offered() {
         let names = ["orders", "orders.eu", "Order", "payments", "x"];
         let known: BTreeMap<Bytes, ()> = names.map(|name| (Bytes::from_static(name.as_bytes()), ())).into();
-        assert_eq!(nearest(b"ordrs", &known), ["orders", "Order"]);
-        assert_eq!(nearest(b"zzzzzzzz", &known), Vec::<String>::new());
-        assert_eq!(nearest(&[b'o'; 100], &known), Vec::<String>::new());
+        assert_eq!(nearest_of(b"ordrs", &known), ["orders", "Order"]);
+        assert_eq!(nearest_of(b"zzzzzzzz", &known), Vec::<String>::new());
+        assert_eq!(nearest_of(&[b'o'; 100], &known), Vec::<String>::new());
     }
 
     #[test]
@@ -89,7 +97,7 @@ mod tests {
         let known: BTreeMap<Bytes, ()> = (0..100_000)
             .map(|n| (Bytes::from(format!("channel.{n:06}")), ()))
             .collect();
-        let found = nearest(b"channel.05000", &known);
+        let found = nearest_of(b"channel.05000", &known);
         assert!(
             found.len() <= WHY_NAMES_MAX && found.contains(&"channel.050000".to_owned()),
             "{found:?}"

@@ -1,6 +1,7 @@
 //! From a question to an answer: selection, facts, and the verdict over all.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use super::assess::Case;
 use super::nearest::nearest;
@@ -15,8 +16,14 @@ use crate::why::{Fact, FactValue, SequenceRange, Verdict, WhyQuestion, WhyReport
 impl Engine {
     /// Says why the subscriptions that a question names are, or are not, receiving. Reads only.
     pub fn why(&self, now: Now, question: &WhyQuestion) -> WhyReport {
-        let Some(channel) = self.find_channel(&question.channel) else {
-            let names = nearest(&question.channel, &self.channel_order);
+        let Some(channel) = self.channels.find(&question.channel) else {
+            let names = nearest(
+                &question.channel,
+                self.channels
+                    .between(Bound::Unbounded, Bound::Excluded(&question.channel)),
+                self.channels
+                    .between(Bound::Included(&question.channel), Bound::Unbounded),
+            );
             return self.unknown(question, Verdict::ChannelUnknown, names, None);
         };
         let all = self.channel_records(channel);
@@ -51,8 +58,8 @@ impl Engine {
 
     /// Every record of a channel, in the order of monitoring; members that left come last.
     fn channel_records(&self, key: ChannelKey) -> Vec<SubscriptionKey> {
-        let channel = &self.channels[key.0];
-        let groups = channel.groups.values().map(|group| &self.groups[group.0]);
+        let channel = &self.channels[key];
+        let groups = channel.groups().map(|group| &self.groups[group.0]);
         let departing = groups.flat_map(|group| group.departing.iter().copied());
         let all = self.records(channel).chain(departing);
         // A durable whose owner goes while its request is recorded is in two lists.
@@ -129,13 +136,13 @@ impl Engine {
     }
 
     fn channel_facts(&self, key: ChannelKey) -> Vec<Fact> {
-        let channel = &self.channels[key.0];
+        let channel = &self.channels[key];
         vec![
-            number("messages", channel.messages()),
-            number("first_sequence", channel.first),
-            number("last_sequence", channel.last),
-            number("last_durable_sequence", channel.durable_last),
-            number("subscriptions", channel.records as u64),
+            number("messages", channel.log().messages()),
+            number("first_sequence", channel.log().first()),
+            number("last_sequence", channel.log().last()),
+            number("last_durable_sequence", channel.log().durable_last()),
+            number("subscriptions", channel.records() as u64),
         ]
     }
 }

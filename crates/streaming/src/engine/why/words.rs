@@ -72,7 +72,7 @@ pub(super) fn sentences(case: &Case<'_>, verdict: Verdict) -> (String, String) {
         ),
         Verdict::Redelivering | Verdict::WaitingForAcks => unacknowledged(case, &who),
         _ => (
-            match case.channel.last {
+            match case.channel.log().last() {
                 0 => format!("{who} has everything: nothing has been published to the channel yet."),
                 last => format!("{who} has everything: it stands at sequence {}, and the channel ends at {last}.", case.cursor()),
             },
@@ -168,7 +168,7 @@ fn catching_up(case: &Case<'_>, who: &str) -> (String, String) {
     let mut words = format!(
         "{who} is catching up: it got sequence {} and the channel ends at {}, {} to go",
         case.cursor(),
-        case.channel.durable_last,
+        case.channel.log().durable_last(),
         count(case.waiting(), "message")
     );
     if let Some(reading) = case.reading() {
@@ -190,11 +190,11 @@ fn expired(case: &Case<'_>, who: &str) -> (String, String) {
         "{who} missed {}: sequences {} to {} were removed by the channel's limits before they could be sent. {}.",
         count(case.expired(), "message"),
         case.cursor() + 1,
-        case.channel.first - 1,
+        case.channel.log().first() - 1,
         if case.waiting() == 0 {
             "There is nothing else to send".to_owned()
         } else {
-            format!("It goes on at sequence {}", case.channel.first)
+            format!("It goes on at sequence {}", case.channel.log().first())
         }
     );
     let advice =
