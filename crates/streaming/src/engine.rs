@@ -39,9 +39,10 @@ use crate::records::Position;
 use crate::registry::ack_inboxes::AckInboxes;
 use crate::registry::channels::Channels;
 use crate::registry::clients::Clients;
+use crate::registry::groups::Groups;
 use crate::registry::keys::SubscriptionKey;
 use crate::replay::Recovered;
-use crate::state::{CheckpointProgress, Group, Leave, Subscription};
+use crate::state::{CheckpointProgress, Leave, Subscription};
 use crate::tally::Tally;
 use crate::time::Now;
 use crate::time::wall_clock::WallClock;
@@ -70,7 +71,7 @@ pub struct Engine {
     subscriptions: Slab<Subscription>,
     subscription_numbers: BTreeMap<u64, SubscriptionKey>,
     ack_inboxes: AckInboxes,
-    groups: Slab<Group>,
+    groups: Groups,
 
     questions: Questions,
     congestion: Congestion,
@@ -91,8 +92,6 @@ pub struct Engine {
     clock: WallClock,
 
     next_subscription: u64,
-    /// For groups: numbers that live as long as the process.
-    next_number: u64,
 
     tally: Tally,
     checkpoint: Option<CheckpointProgress>,
@@ -113,7 +112,7 @@ impl Engine {
             subscriptions: Slab::new(),
             subscription_numbers: BTreeMap::new(),
             ack_inboxes: AckInboxes::new(options.ack_inbox_key, hasher),
-            groups: Slab::new(),
+            groups: Groups::default(),
             questions: Questions::default(),
             congestion: Congestion::default(),
             bus_up: true,
@@ -128,7 +127,6 @@ impl Engine {
             budget: Budget::default(),
             clock: WallClock::default(),
             next_subscription: 1,
-            next_number: 1,
             tally: Tally::default(),
             checkpoint: None,
             recovered: Some(Box::default()),
@@ -238,13 +236,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    /// A number that is unique in the process lifetime.
-    fn number(&mut self) -> u64 {
-        let number = self.next_number;
-        self.next_number += 1;
-        number
     }
 
     /// How many answers wait for the store.

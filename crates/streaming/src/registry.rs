@@ -5,6 +5,8 @@ pub(crate) mod channel;
 pub(crate) mod channels;
 pub(crate) mod client;
 pub(crate) mod clients;
+pub(crate) mod groups;
+mod holders;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod members;

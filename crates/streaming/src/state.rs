@@ -2,7 +2,6 @@
 //!
 //! They live in slabs and refer to each other by key.
 
-use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -11,8 +10,8 @@ use crate::position::cursor::Cursor;
 use crate::position::deadlines::Deadlines;
 use crate::position::pending::Pending;
 use crate::registry::ack_inboxes::AckInbox;
-use crate::registry::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
-use crate::registry::members::{MemberPlace, Members, Standing};
+use crate::registry::keys::{ChannelKey, ClientKey, GroupKey};
+use crate::registry::members::{MemberPlace, Standing};
 use crate::time::Now;
 use crate::waiting::congestion::Pause;
 use crate::waiting::dirty::DirtyPlace;
@@ -144,26 +143,6 @@ impl Subscription {
     pub(crate) fn is_durable(&self) -> bool {
         !self.durable().is_empty()
     }
-}
-
-/// A queue group (`streaming-protocol.md` §5.2, §5.6).
-#[derive(Debug)]
-pub(crate) struct Group {
-    /// Unique in the process lifetime.
-    pub(crate) number: u64,
-    pub(crate) channel: ChannelKey,
-    pub(crate) name: Bytes,
-    /// Its position in the channel.
-    pub(crate) cursor: Cursor,
-    pub(crate) members: Members,
-    /// The record of a durable group without members.
-    pub(crate) shadow: Option<SubscriptionKey>,
-    /// Members that left and still hold messages.
-    pub(crate) departing: BTreeSet<SubscriptionKey>,
-    /// Who has something to pass on and found nobody that could take it.
-    pub(crate) givers: BTreeSet<SubscriptionKey>,
-    /// Members, also those that left, about which something is to be written down.
-    pub(crate) dirty: Vec<SubscriptionKey>,
 }
 
 /// What happens to the state of a durable.

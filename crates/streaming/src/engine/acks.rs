@@ -36,6 +36,7 @@ impl Engine {
         subscription.pending.remove(ack.sequence);
         let freed = was_stalled && !subscription.is_stalled();
         let (group, phase) = (subscription.group, subscription.phase);
+        self.release(holder, ack.sequence);
         self.update_standing(holder);
         self.end_resend_if_idle(holder);
         self.note_dirty(holder, effects, |dirty| dirty.acked.push(ack.sequence));
@@ -47,14 +48,13 @@ impl Engine {
         }
     }
 
-    /// Who holds the message: the subscription itself, or the member of its group to which it was moved.
+    /// Who holds the message: the subscription itself, or somebody else in its group, to whom it was moved.
     fn holder(&self, key: SubscriptionKey, sequence: u64) -> Option<SubscriptionKey> {
-        let holds = |key: &SubscriptionKey| self.subscriptions[key.0].pending.contains(sequence);
-        if holds(&key) {
+        let subscription = &self.subscriptions[key.0];
+        if subscription.pending.contains(sequence) {
             return Some(key);
         }
-        let group = &self.groups[self.subscriptions[key.0].group?.0];
-        group.members.iter().chain(group.departing.iter().copied()).find(holds)
+        self.groups[subscription.group?].holder(sequence)
     }
 
     fn report_unknown_channel(&self, ack: AckView<'_>, effects: &mut Effects<'_>) {

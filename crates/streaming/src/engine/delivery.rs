@@ -204,7 +204,7 @@ impl Engine {
                 let subscription = &self.subscriptions[key.0];
                 (!subscription.is_stalled() && subscription.paused.is_none()).then_some(key)
             }
-            CursorKey::Group(key) => self.groups[key.0].members.choose_for_new(),
+            CursorKey::Group(key) => self.groups[key].members().choose_for_new(),
         }
     }
 
@@ -212,28 +212,28 @@ impl Engine {
     fn room(&self, key: CursorKey) -> u64 {
         match key {
             CursorKey::Subscription(key) => self.subscriptions[key.0].room(),
-            CursorKey::Group(key) => self.groups[key.0].members.room(),
+            CursorKey::Group(key) => self.groups[key].members().room(),
         }
     }
 
     pub(super) fn cursor(&self, key: CursorKey) -> &Cursor {
         match key {
             CursorKey::Subscription(key) => &self.subscriptions[key.0].cursor,
-            CursorKey::Group(key) => &self.groups[key.0].cursor,
+            CursorKey::Group(key) => &self.groups[key].cursor,
         }
     }
 
     pub(super) fn cursor_mut(&mut self, key: CursorKey) -> &mut Cursor {
         match key {
             CursorKey::Subscription(key) => &mut self.subscriptions[key.0].cursor,
-            CursorKey::Group(key) => &mut self.groups[key.0].cursor,
+            CursorKey::Group(key) => &mut self.groups[key].cursor,
         }
     }
 
     fn channel_of(&self, key: CursorKey) -> ChannelKey {
         match key {
             CursorKey::Subscription(key) => self.subscriptions[key.0].channel,
-            CursorKey::Group(key) => self.groups[key.0].channel,
+            CursorKey::Group(key) => self.groups[key].channel(),
         }
     }
 
@@ -241,7 +241,7 @@ impl Engine {
     pub(super) fn number_of(&self, key: CursorKey) -> Option<u64> {
         match key {
             CursorKey::Subscription(key) => self.subscriptions.get(key.0).map(|subscription| subscription.number),
-            CursorKey::Group(key) => self.groups.get(key.0).map(|group| group.number),
+            CursorKey::Group(key) => self.groups.number(key),
         }
     }
 
@@ -256,6 +256,7 @@ impl Engine {
         // What a resumed durable was sent again keeps its cadence, and may be due later than this.
         let timer = Timer::Redelivery(key);
         self.timers.bring_forward(&mut subscription.timer, timer, deadline);
+        self.hold(key, sequence);
         self.update_standing(key);
         self.note_dirty(key, effects, |dirty| dirty.sent.push(sequence));
     }
@@ -360,7 +361,7 @@ impl Engine {
                 let deadline = now.monotonic + READ_RETRY_NS;
                 let cursor = match key {
                     CursorKey::Subscription(key) => &mut self.subscriptions[key.0].cursor,
-                    CursorKey::Group(key) => &mut self.groups[key.0].cursor,
+                    CursorKey::Group(key) => &mut self.groups[key].cursor,
                 };
                 cursor.retry_at(key, deadline, &mut self.timers);
             }
@@ -377,7 +378,7 @@ impl Engine {
     pub(super) fn cancel_waits(&mut self, key: CursorKey) {
         let cursor = match key {
             CursorKey::Subscription(key) => &mut self.subscriptions[key.0].cursor,
-            CursorKey::Group(key) => &mut self.groups[key.0].cursor,
+            CursorKey::Group(key) => &mut self.groups[key].cursor,
         };
         if let Some(ticket) = cursor.cancel(key, &mut self.timers) {
             self.questions.end_read(ticket);

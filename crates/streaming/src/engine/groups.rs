@@ -13,26 +13,31 @@ impl Engine {
         let subscription = &self.subscriptions[key.0];
         if let (Some(group), Some(member)) = (subscription.group, subscription.member) {
             let standing = subscription.standing(!self.is_failing(key));
-            self.groups[group.0].members.set(member, standing);
+            self.groups[group].set_standing(member, standing);
         }
     }
 
-    /// Who takes a message that `giver` has to pass on. When there is nobody the giver is remembered: whoever becomes able to
-    /// take something brings it along.
-    pub(super) fn choose_for_again(&mut self, key: GroupKey, giver: SubscriptionKey) -> Option<SubscriptionKey> {
-        let group = &mut self.groups[key.0];
-        let chosen = group.members.choose_for_again();
-        if chosen.is_none() {
-            group.givers.insert(giver);
+    /// A message is held by a subscription; its group knows.
+    #[inline]
+    pub(super) fn hold(&mut self, key: SubscriptionKey, sequence: u64) {
+        if let Some(group) = self.subscriptions[key.0].group {
+            self.groups[group].hold(sequence, key);
         }
-        chosen
+    }
+
+    /// It is held no longer.
+    #[inline]
+    pub(super) fn release(&mut self, key: SubscriptionKey, sequence: u64) {
+        if let Some(group) = self.subscriptions[key.0].group {
+            self.groups[group].release(sequence, key);
+        }
     }
 
     /// A member at the head that got a message goes to the tail.
     pub(super) fn rotate(&mut self, key: SubscriptionKey) {
         let subscription = &self.subscriptions[key.0];
         if let (Some(group), Some(member)) = (subscription.group, subscription.member) {
-            self.groups[group.0].members.rotate(member);
+            self.groups[group].rotate(member);
         }
     }
 
@@ -85,13 +90,14 @@ impl Engine {
             let timer = Timer::Redelivery(key);
             self.timers.bring_forward(&mut subscription.timer, timer, deadline);
         }
+        self.hold(key, sequence);
         self.update_standing(key);
         self.note_dirty(key, effects, |dirty| dirty.taken.push((from, sequence)));
     }
 
     /// A member can take more: the group's new messages, and whatever others (also those that left) wait to pass on.
     pub(super) fn wake_group(&mut self, key: GroupKey) {
-        for giver in std::mem::take(&mut self.groups[key.0].givers) {
+        while let Some(giver) = self.groups[key].pop_giver() {
             self.queue_cursor(giver.into());
         }
         self.queue_cursor(key.into());

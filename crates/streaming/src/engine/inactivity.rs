@@ -98,7 +98,7 @@ impl Engine {
             }
             match (channel.pop_durable(), group) {
                 (Some(durable), _) => self.forget_with_channel(durable, effects),
-                (None, Some((_, group))) => self.forget_of_group(key, group, effects),
+                (None, Some((_, group))) => self.forget_of_group(group, effects),
                 (None, None) => {}
             }
         }
@@ -109,14 +109,13 @@ impl Engine {
     }
 
     /// Forgets one record of an offline group, or the group when it has none left.
-    fn forget_of_group(&mut self, channel: ChannelKey, key: GroupKey, effects: &mut Effects<'_>) {
-        let group = &mut self.groups[key.0];
-        if let Some(record) = group.departing.pop_first().or_else(|| group.shadow.take()) {
+    fn forget_of_group(&mut self, key: GroupKey, effects: &mut Effects<'_>) {
+        let group = &mut self.groups[key];
+        if let Some(record) = group.pop_ownerless() {
             return self.forget_with_channel(record, effects);
         }
         self.cancel_waits(key.into());
-        let group = self.groups.remove(key.0);
-        self.channels[channel].remove_group(group.number, &group.name);
+        self.forget_group(key);
     }
 
     fn forget_with_channel(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {

@@ -83,7 +83,7 @@ impl Engine {
     /// The active subscriptions of a channel: plain ones, then members of groups.
     pub(super) fn active(&self, channel: ChannelKey) -> impl Iterator<Item = SubscriptionKey> + '_ {
         let channel = &self.channels[channel];
-        let members = channel.groups().flat_map(|group| self.groups[group.0].members.iter());
+        let members = channel.groups().flat_map(|group| self.groups[group].members().iter());
         channel.plain().chain(members)
     }
 
@@ -100,7 +100,7 @@ impl Engine {
         self.detach(key, effects);
         if let Some(group) = self.subscriptions[key.0].group {
             // Leaving writes down the whole group: a large one counts for more.
-            let members = self.groups[group.0].members.len();
+            let members = self.groups[group].members().len();
             self.budget.charge(members / MEMBERS_PER_WORK);
         }
         let channel = self.subscriptions[key.0].channel;
@@ -136,11 +136,7 @@ impl Engine {
             self.clients[client].remove_subscription(subscription.number);
         }
         if let Some(group) = subscription.group {
-            let group = &mut self.groups[group.0];
-            group.givers.remove(&key);
-            if let Some(member) = subscription.member.take() {
-                group.members.remove(member);
-            }
+            self.groups[group].leave(key, subscription.member.take());
         }
         self.cancel_waits(key.into());
     }
@@ -176,9 +172,9 @@ impl Engine {
         leave: Leave,
         effects: &mut Effects<'_>,
     ) -> Position {
-        let group = &mut self.groups[group_key.0];
+        let group = &mut self.groups[group_key];
         let last_sent = group.cursor.last_sent();
-        if let Some(heir) = group.members.first() {
+        if let Some(heir) = group.members().first() {
             // The group's cursor is the highest of its members': it must not leave with this one.
             self.subscriptions[heir.0].cursor.advance(last_sent);
             self.mark_cursor(heir);
@@ -189,28 +185,31 @@ impl Engine {
             return position;
         }
         if self.subscriptions[key.0].is_durable() && leave == Leave::Keep {
-            let number = group.number;
-            if !group.departing.is_empty() {
-                self.work.push(Work::Absorb(group_key, number));
+            group.set_shadow(key);
+            if group.departing().len() > 0 {
+                self.work.push(Work::Absorb(group_key, group.number()));
             }
             self.subscriptions[key.0].cursor.advance(last_sent);
-            self.groups[group_key.0].shadow = Some(key);
             self.cancel_waits(group_key.into());
             // Whoever comes next takes it over. Its last owner's ID stays to be shown until a restart (§8.6).
             return self.suspend(now, key, effects);
         }
-        let departing = std::mem::take(&mut group.departing);
         self.log_subscription(SubscriptionVerb::Removed, key, StartLine::None, effects);
         // First this one: were a crash to leave it behind, it must find what the departed held.
         let position = self.remove_subscription(key, effects);
-        for other in departing {
+        while let Some(other) = self.groups[group_key].pop_ownerless() {
             self.detach(other, effects);
             self.remove_subscription(other, effects);
         }
         self.cancel_waits(group_key.into());
-        let group = self.groups.remove(group_key.0);
-        self.channels[group.channel].remove_group(group.number, &group.name);
+        self.forget_group(group_key);
         position
+    }
+
+    /// Forgets a group in which nobody is left.
+    pub(super) fn forget_group(&mut self, key: GroupKey) {
+        let group = self.groups.remove(key);
+        self.channels[group.channel()].remove_group(group.number(), group.name());
     }
 
     /// A member that leaves others behind: what it holds is due at once, and goes to them (§5.6).
@@ -224,7 +223,7 @@ impl Engine {
         subscription.due = true;
         subscription.deadlines.expire_all(now.monotonic);
         self.channels.remove_record(channel);
-        self.groups[group.0].departing.insert(key);
+        self.groups[group].begin_departing(key);
         self.queue_cursor(key.into());
         self.write_subscription(key, Urgency::Sync, effects)
     }
@@ -233,7 +232,7 @@ impl Engine {
     pub(super) fn finish_departing(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
         self.persist_subscription(key, effects);
         if let Some(group) = self.subscriptions[key.0].group {
-            self.groups[group.0].departing.remove(&key);
+            self.groups[group].end_departing(key);
         }
         self.detach(key, effects);
         self.remove_subscription(key, effects);
@@ -243,8 +242,8 @@ impl Engine {
     /// somebody joins before the end the rest goes to them as it goes to any member that stays.
     pub(super) fn continue_absorb(&mut self, key: GroupKey, effects: &mut Effects<'_>) {
         loop {
-            let group = &self.groups[key.0];
-            let (Some(shadow), Some(&departed)) = (group.shadow, group.departing.first()) else {
+            let group = &self.groups[key];
+            let (Some(shadow), Some(departed)) = (group.shadow(), group.departing().next()) else {
                 return;
             };
             // That it was sent a message must be on record before that it gave it away.
@@ -252,7 +251,7 @@ impl Engine {
             let number = self.subscriptions[departed.0].number;
             while let Some(sequence) = self.subscriptions[departed.0].pending.first() {
                 if !self.budget.spend() {
-                    self.work.push(Work::Absorb(key, self.groups[key.0].number));
+                    self.work.push(Work::Absorb(key, self.groups[key].number()));
                     return;
                 }
                 let (deadline, count) = self.subscriptions[departed.0].deadlines.get(sequence);
@@ -323,7 +322,9 @@ impl Engine {
             client: &subscription.client_name,
             channel: self.channels[subscription.channel].name(),
             inbox: &subscription.inbox,
-            queue: subscription.group.map_or(&b""[..], |group| &self.groups[group.0].name),
+            queue: subscription
+                .group
+                .map_or(&b""[..], |group| &self.groups[group].name()[..]),
             durable: subscription.durable(),
             number: subscription.number,
             start,

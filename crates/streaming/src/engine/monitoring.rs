@@ -202,7 +202,7 @@ impl Engine {
 
     fn surveyed(&self, now: Now, key: SubscriptionKey) -> SurveyedSubscription {
         let subscription = &self.subscriptions[key.0];
-        let group = subscription.group.map(|group| &self.groups[group.0]);
+        let group = subscription.group.map(|group| &self.groups[group]);
         let cursor = group.map_or(&subscription.cursor, |group| &group.cursor);
         let channel = &self.channels[subscription.channel];
         SurveyedSubscription {
@@ -217,8 +217,8 @@ impl Engine {
     pub(super) fn records<'a>(&'a self, channel: &'a Channel) -> impl Iterator<Item = SubscriptionKey> + 'a {
         let offline = |key: &SubscriptionKey| self.subscriptions[key.0].client.is_none();
         let durables = channel.durables().filter(offline);
-        let groups = channel.groups().map(|group| &self.groups[group.0]);
-        let members = groups.flat_map(|group| group.members.iter().chain(group.shadow));
+        let groups = channel.groups().map(|group| &self.groups[group]);
+        let members = groups.flat_map(|group| group.members().iter().chain(group.shadow()));
         channel.plain().chain(durables).chain(members)
     }
 
@@ -268,7 +268,7 @@ impl Engine {
 
     fn subscription_snapshot(&self, key: SubscriptionKey) -> SubscriptionSnapshot {
         let subscription = &self.subscriptions[key.0];
-        let group = subscription.group.map(|group| &self.groups[group.0]);
+        let group = subscription.group.map(|group| &self.groups[group]);
         SubscriptionSnapshot {
             client_id: text(&subscription.client_name),
             inbox: text(&subscription.inbox),
@@ -278,7 +278,7 @@ impl Engine {
             } else {
                 String::new()
             },
-            queue_name: group.map_or(String::new(), |group| text(&group.name)),
+            queue_name: group.map_or(String::new(), |group| text(group.name())),
             is_durable: subscription.is_durable(),
             is_offline: subscription.phase == Phase::Offline,
             max_in_flight: subscription.max_in_flight,

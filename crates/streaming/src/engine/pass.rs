@@ -47,7 +47,7 @@ impl Engine {
                     }
                 }
                 Work::Absorb(key, number) => {
-                    if self.groups.get(key.0).is_some_and(|group| group.number == number) {
+                    if self.groups.number(key) == Some(number) {
                         self.continue_absorb(key, effects);
                     }
                 }

@@ -57,7 +57,7 @@ impl Engine {
         if let Some(group) = subscription.group
             && dirty.is_empty()
         {
-            self.groups[group.0].dirty.push(key);
+            self.groups[group].note_dirty(key);
         }
         dirty
     }
@@ -81,7 +81,7 @@ impl Engine {
             }
             return;
         };
-        let mut members = std::mem::take(&mut self.groups[group.0].dirty);
+        let mut members = self.groups[group].take_dirty();
         let subscriptions = &self.subscriptions;
         let parts = members.drain(..).filter_map(|member| {
             // It may have gone with its channel.
@@ -91,6 +91,6 @@ impl Engine {
         if let Some(fact) = self.dirty.take_all(parts) {
             self.ledger.lazy_fact(GROUP_PROGRESS, fact, effects);
         }
-        self.groups[group.0].dirty = members;
+        self.groups[group].give_back_dirty(members);
     }
 }

@@ -276,7 +276,7 @@ impl Engine {
                 subscription.due = true;
                 subscription.deadlines.expire_all(now.monotonic);
                 if let Some(group) = subscription.group {
-                    self.groups[group.0].departing.insert(key);
+                    self.groups[group].begin_departing(key);
                 }
                 self.channels.remove_record(channel);
                 self.queue_cursor(key.into());
@@ -298,24 +298,21 @@ impl Engine {
             return;
         };
         self.subscriptions[key.0].client_name = Bytes::new();
-        let group = &mut self.groups[group_key.0];
-        let loser = match group.shadow {
-            None if group.members.is_empty() => {
-                group.shadow = Some(key);
-                return;
-            }
+        let group = &mut self.groups[group_key];
+        let loser = match group.shadow() {
+            None if group.members().is_empty() => return group.set_shadow(key),
             Some(other)
                 if self.subscriptions[other.0].cursor.last_sent() < self.subscriptions[key.0].cursor.last_sent() =>
             {
-                group.shadow = Some(key);
+                group.set_shadow(key);
                 other
             }
             _ => key,
         };
-        let channel = self.channels[group.channel].name();
+        let channel = self.channels[group.channel()].name();
         effects.event(Event::SeveralShadows {
             channel,
-            queue: &group.name,
+            queue: group.name(),
         });
         self.drop_record(loser, effects);
     }
@@ -329,29 +326,40 @@ impl Engine {
         self.write_removed(subscription.number, Urgency::Lazy, effects)
     }
 
-    /// Settles the cursors of groups, and drops groups of which only departed members are left.
-    fn adopt_groups(&mut self, effects: &mut Effects<'_>) {
-        let keys: Vec<GroupKey> = self.groups.iter().map(|(key, _)| GroupKey(key)).collect();
-        for (_, subscription) in &self.subscriptions {
+    /// Tells the groups who holds what.
+    fn find_holders(&mut self) {
+        for (key, subscription) in &self.subscriptions {
             if let Some(group) = subscription.group {
-                self.groups[group.0].cursor.advance(subscription.cursor.last_sent());
+                for sequence in subscription.pending.runs_from(0).flat_map(|(first, last)| first..=last) {
+                    self.groups[group].hold(sequence, SubscriptionKey(key));
+                }
             }
         }
+    }
+
+    /// Settles the cursors of groups, and drops groups of which only departed members are left.
+    fn adopt_groups(&mut self, effects: &mut Effects<'_>) {
+        let keys: Vec<GroupKey> = self.groups.keys().collect();
+        for (_, subscription) in &self.subscriptions {
+            if let Some(group) = subscription.group {
+                self.groups[group].cursor.advance(subscription.cursor.last_sent());
+            }
+        }
+        self.find_holders();
         for key in keys {
-            let group = &mut self.groups[key.0];
-            if !group.members.is_empty() || group.shadow.is_some() {
-                if group.shadow.is_some() && !group.departing.is_empty() {
+            let group = &self.groups[key];
+            if !group.members().is_empty() || group.shadow().is_some() {
+                if group.shadow().is_some() && group.departing().len() > 0 {
                     // The process ended before the group's record had taken over everything.
-                    self.work.push(Work::Absorb(key, group.number));
+                    self.work.push(Work::Absorb(key, group.number()));
                 }
                 self.queue_cursor(key.into());
                 continue;
             }
-            for departed in std::mem::take(&mut group.departing) {
+            while let Some(departed) = self.groups[key].pop_ownerless() {
                 self.drop_record(departed, effects);
             }
-            let group = self.groups.remove(key.0);
-            self.channels[group.channel].remove_group(group.number, &group.name);
+            self.forget_group(key);
         }
     }
 }

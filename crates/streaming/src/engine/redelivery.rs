@@ -87,7 +87,7 @@ impl Engine {
             let receiver = match subscription.group {
                 None => key,
                 // Nobody can take it: whoever becomes able to brings the whole group along.
-                Some(group) => match self.choose_for_again(group, key) {
+                Some(group) => match self.groups[group].choose_for_again(key) {
                     Some(member) => member,
                     None => return Progress::Waiting,
                 },
@@ -244,6 +244,7 @@ impl Engine {
     pub(super) fn drop_pending(&mut self, key: SubscriptionKey, sequence: u64, effects: &mut Effects<'_>) {
         let subscription = &mut self.subscriptions[key.0];
         if subscription.pending.remove(sequence) {
+            self.release(key, sequence);
             self.update_standing(key);
             self.note_dirty(key, effects, |dirty| dirty.acked.push(sequence));
         }

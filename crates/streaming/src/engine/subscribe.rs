@@ -15,7 +15,7 @@ use crate::ledger::POISONED;
 use crate::position::cursor::Cursor;
 use crate::records::{Need, Seek, Urgency};
 use crate::registry::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
-use crate::state::{Group, Leave, Names, Phase, Resend, Subscription};
+use crate::state::{Leave, Names, Phase, Resend, Subscription};
 use crate::time::{Now, Timestamp};
 use crate::waiting::questions::WaitingSubscribe;
 use crate::waiting::replies::{Confirmation, Outcome};
@@ -108,7 +108,7 @@ impl Engine {
                 // Nothing was sent to it yet; the record of a durable group's member tells where the group is.
                 let last_sent = match request.durable_name.is_empty() {
                     true => 0,
-                    false => self.groups[group.0].cursor.last_sent(),
+                    false => self.groups[group].cursor.last_sent(),
                 };
                 let start = Start {
                     last_sent,
@@ -157,7 +157,7 @@ impl Engine {
             let name = group_name(&request.durable_name, &request.q_group);
             return Ok(match self.channels[channel].group(&name) {
                 None => Target::New,
-                Some(group) => match self.groups[group.0].shadow {
+                Some(group) => match self.groups[group].shadow() {
                     Some(shadow) => Target::Resume(shadow),
                     None => Target::Join(group),
                 },
@@ -350,7 +350,7 @@ impl Engine {
         if group.is_none()
             && let Some(group) = self.subscriptions[key.0].group
         {
-            self.groups[group.0].cursor = Cursor::behind(start.last_sent);
+            self.groups[group].cursor = Cursor::behind(start.last_sent);
         }
         self.log_subscription(verb, key, start.line, effects);
         self.confirm_later(now, key, reply, effects);
@@ -379,9 +379,6 @@ impl Engine {
         subscription.ack_wait_units = request.ack_wait_in_secs;
         subscription.ack_wait = ack_wait;
         subscription.phase = Phase::Unconfirmed;
-        if let Some(group) = subscription.group {
-            self.groups[group.0].shadow = None;
-        }
         self.attach(key);
         self.listen(key, effects);
         self.log_subscription(SubscriptionVerb::Resumed, key, StartLine::None, effects);
@@ -501,18 +498,8 @@ impl Engine {
         if let Some(group) = self.channels[channel].group(&name) {
             return group;
         }
-        let number = self.number();
-        let group = GroupKey(self.groups.insert(Group {
-            number,
-            channel,
-            name: name.clone(),
-            cursor: Cursor::behind(0),
-            members: Default::default(),
-            shadow: None,
-            departing: Default::default(),
-            givers: Default::default(),
-            dirty: Vec::new(),
-        }));
+        let group = self.groups.insert(channel, name.clone());
+        let number = self.groups[group].number();
         self.channels[channel].add_group(number, name, group);
         group
     }
@@ -530,7 +517,7 @@ impl Engine {
         channel.begin_active();
         match subscription.group {
             Some(group) => {
-                subscription.member = Some(self.groups[group.0].members.push(key));
+                subscription.member = Some(self.groups[group].join(key));
                 self.update_standing(key);
             }
             None => channel.add_plain(subscription.number, key),

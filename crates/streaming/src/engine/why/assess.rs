@@ -6,8 +6,9 @@ use crate::position::cursor::{Cursor, Reading};
 use crate::position::deadlines::UNKNOWN;
 use crate::registry::channel::Channel;
 use crate::registry::client::Client;
+use crate::registry::groups::Group;
 use crate::registry::keys::SubscriptionKey;
-use crate::state::{Group, Phase, Resend, Subscription};
+use crate::state::{Phase, Resend, Subscription};
 use crate::time::{Now, Timestamp};
 use crate::why::Verdict;
 
@@ -42,7 +43,7 @@ impl<'a> Case<'a> {
             store_full,
             subscription,
             channel: &engine.channels[subscription.channel],
-            group: subscription.group.map(|group| &engine.groups[group.0]),
+            group: subscription.group.map(|group| &engine.groups[group]),
             client: subscription.client.map(|client| &engine.clients[client]),
             unacknowledged: unacknowledged(subscription),
         }
@@ -102,7 +103,7 @@ impl<'a> Case<'a> {
 
     /// Members of its group that can take nothing new because of MaxInflight.
     pub(super) fn stalled_members(&self) -> u64 {
-        let members = self.group.into_iter().flat_map(|group| group.members.iter());
+        let members = self.group.into_iter().flat_map(|group| group.members().iter());
         members
             .filter(|member| self.engine.subscriptions[member.0].is_stalled())
             .count() as u64

@@ -59,8 +59,8 @@ impl Engine {
     /// Every record of a channel, in the order of monitoring; members that left come last.
     fn channel_records(&self, key: ChannelKey) -> Vec<SubscriptionKey> {
         let channel = &self.channels[key];
-        let groups = channel.groups().map(|group| &self.groups[group.0]);
-        let departing = groups.flat_map(|group| group.departing.iter().copied());
+        let groups = channel.groups().map(|group| &self.groups[group]);
+        let departing = groups.flat_map(|group| group.departing());
         let all = self.records(channel).chain(departing);
         // A durable whose owner goes while its request is recorded is in two lists.
         let mut seen = BTreeSet::new();
@@ -69,7 +69,7 @@ impl Engine {
 
     fn matches(&self, key: SubscriptionKey, question: &WhyQuestion) -> bool {
         let subscription = &self.subscriptions[key.0];
-        let group = subscription.group.map(|group| &self.groups[group.0].name);
+        let group = subscription.group.map(|group| self.groups[group].name());
         let is = |wanted: &Option<Vec<u8>>, value: &[u8]| wanted.as_ref().is_none_or(|wanted| wanted == value);
         let queue = |wanted: &Vec<u8>| {
             !subscription.queue().is_empty()
@@ -160,7 +160,7 @@ fn explain(case: &Case<'_>) -> WhySubscription {
         } else {
             String::new()
         },
-        queue_name: case.group.map_or(String::new(), |group| text(&group.name)),
+        queue_name: case.group.map_or(String::new(), |group| text(group.name())),
         verdict,
         also: verdicts.into_iter().skip(1).collect(),
         words,
@@ -222,9 +222,9 @@ fn facts(case: &Case<'_>) -> Vec<Fact> {
     }
     if let Some(group) = case.group {
         facts.push(number("group_last_sent", group.cursor.last_sent()));
-        facts.push(number("group_members", group.members.len() as u64));
+        facts.push(number("group_members", group.members().len() as u64));
         facts.push(number("group_members_stalled", case.stalled_members()));
-        facts.push(number("group_members_departing", group.departing.len() as u64));
+        facts.push(number("group_members_departing", group.departing().len() as u64));
     }
     facts
 }

@@ -96,7 +96,7 @@ fn stalled(case: &Case<'_>, who: &str) -> (String, String) {
             words,
             "; {} of {} members of its group are stalled",
             case.stalled_members(),
-            group.members.len()
+            group.members().len()
         );
     }
     let _ = write!(words, "; {}.", backlog(case));
@@ -330,8 +330,8 @@ fn name(case: &Case<'_>) -> String {
     let subscription = case.subscription;
     let client = quoted(&text(&subscription.client_name));
     match case.group {
-        Some(group) if case.is_offline() => format!("Queue group {}", quoted(&text(&group.name))),
-        Some(group) => format!("Client {client} in queue group {}", quoted(&text(&group.name))),
+        Some(group) if case.is_offline() => format!("Queue group {}", quoted(&text(group.name()))),
+        Some(group) => format!("Client {client} in queue group {}", quoted(&text(group.name()))),
         None if subscription.is_durable() => {
             format!("Durable {} of client {client}", quoted(&text(subscription.durable())))
         }
