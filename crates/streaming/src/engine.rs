@@ -10,6 +10,7 @@ mod delivery;
 mod groups;
 mod inactivity;
 mod interest;
+mod join;
 mod leave;
 mod monitoring;
 mod partition;
@@ -19,14 +20,13 @@ mod publish;
 mod recovery;
 mod redelivery;
 mod retention;
+#[cfg(test)]
+mod steps;
 mod subscribe;
 mod why;
 
-use std::collections::{BTreeMap, HashMap};
-
 use foldhash::fast::FixedState;
 use seaway_stan_protocol::Subjects;
-use slab::Slab;
 
 pub use self::recovery::{StartError, StartSummary};
 use crate::effects::Effects;
@@ -40,13 +40,14 @@ use crate::registry::ack_inboxes::AckInboxes;
 use crate::registry::channels::Channels;
 use crate::registry::clients::Clients;
 use crate::registry::groups::Groups;
-use crate::registry::keys::SubscriptionKey;
+use crate::registry::subscription::Leave;
+use crate::registry::subscriptions::Subscriptions;
 use crate::replay::Recovered;
-use crate::state::{CheckpointProgress, Leave, Subscription};
 use crate::tally::Tally;
 use crate::time::Now;
 use crate::time::wall_clock::WallClock;
 use crate::waiting::budget::Budget;
+use crate::waiting::checkpoint::CheckpointProgress;
 use crate::waiting::congestion::Congestion;
 use crate::waiting::dirty::DirtyList;
 use crate::waiting::questions::Questions;
@@ -68,8 +69,7 @@ pub struct Engine {
 
     clients: Clients,
     channels: Channels,
-    subscriptions: Slab<Subscription>,
-    subscription_numbers: BTreeMap<u64, SubscriptionKey>,
+    subscriptions: Subscriptions,
     ack_inboxes: AckInboxes,
     groups: Groups,
 
@@ -91,8 +91,6 @@ pub struct Engine {
     budget: Budget,
     clock: WallClock,
 
-    next_subscription: u64,
-
     tally: Tally,
     checkpoint: Option<CheckpointProgress>,
     recovered: Option<Box<Recovered>>,
@@ -109,8 +107,7 @@ impl Engine {
             subjects,
             clients: Clients::new(hasher.clone()),
             channels: Channels::new(hasher.clone()),
-            subscriptions: Slab::new(),
-            subscription_numbers: BTreeMap::new(),
+            subscriptions: Subscriptions::default(),
             ack_inboxes: AckInboxes::new(options.ack_inbox_key, hasher),
             groups: Groups::default(),
             questions: Questions::default(),
@@ -126,7 +123,6 @@ impl Engine {
             touched: Touched::default(),
             budget: Budget::default(),
             clock: WallClock::default(),
-            next_subscription: 1,
             tally: Tally::default(),
             checkpoint: None,
             recovered: Some(Box::default()),

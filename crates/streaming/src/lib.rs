@@ -23,9 +23,14 @@ mod limits_table;
 mod position;
 mod registry;
 mod replay;
-mod state;
 mod tally;
 mod waiting;
+
+#[cfg(test)]
+extern crate self as seaway_streaming;
+#[cfg(test)]
+#[path = "../tests/world/mod.rs"]
+mod world;
 
 pub use bus::{Bus, Carried, Delivery, Destination};
 pub use channel_limits::{ChannelLimits, Limits};

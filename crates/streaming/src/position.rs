@@ -3,3 +3,4 @@
 pub(crate) mod cursor;
 pub(crate) mod deadlines;
 pub(crate) mod pending;
+pub(crate) mod window;

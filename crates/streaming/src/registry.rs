@@ -11,3 +11,5 @@ pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod members;
 mod roster;
+pub(crate) mod subscription;
+pub(crate) mod subscriptions;

@@ -1,6 +1,7 @@
 //! What waits, and for whom: queues with their bounds, each of which says who is next.
 
 pub(crate) mod budget;
+pub(crate) mod checkpoint;
 pub(crate) mod congestion;
 pub(crate) mod dirty;
 pub(crate) mod mark;

@@ -6,7 +6,7 @@ use super::Engine;
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::registry::keys::SubscriptionKey;
-use crate::state::Phase;
+use crate::registry::subscription::Phase;
 use crate::time::Now;
 
 impl Engine {
@@ -16,14 +16,14 @@ impl Engine {
         let Some(key) = self.ack_inboxes.leads_to(subscription) else {
             return self.report_unknown_channel(ack, effects);
         };
-        let subscription = &self.subscriptions[key.0];
-        let channel = &self.channels[subscription.channel];
+        let subscription = &self.subscriptions[key];
+        let channel = &self.channels[subscription.channel()];
         if ack.subject != channel.name() {
             return self.report_unknown_channel(ack, effects);
         }
         if self.options.trace {
             effects.event(Event::Ack {
-                number: subscription.number,
+                number: subscription.number(),
                 channel: ack.subject,
                 sequence: ack.sequence,
             });
@@ -31,12 +31,12 @@ impl Engine {
         let Some(holder) = self.holder(key, ack.sequence) else {
             return;
         };
-        let subscription = &mut self.subscriptions[holder.0];
+        let subscription = &mut self.subscriptions[holder];
         let was_stalled = subscription.is_stalled();
-        subscription.pending.remove(ack.sequence);
+        subscription.window.remove(ack.sequence);
         let freed = was_stalled && !subscription.is_stalled();
-        let (group, phase) = (subscription.group, subscription.phase);
-        self.release(holder, ack.sequence);
+        let (group, phase) = (subscription.group(), subscription.phase());
+        self.forget_holder(holder, ack.sequence);
         self.update_standing(holder);
         self.end_resend_if_idle(holder);
         self.note_dirty(holder, effects, |dirty| dirty.acked.push(ack.sequence));
@@ -50,11 +50,11 @@ impl Engine {
 
     /// Who holds the message: the subscription itself, or somebody else in its group, to whom it was moved.
     fn holder(&self, key: SubscriptionKey, sequence: u64) -> Option<SubscriptionKey> {
-        let subscription = &self.subscriptions[key.0];
-        if subscription.pending.contains(sequence) {
+        let subscription = &self.subscriptions[key];
+        if subscription.window.pending().contains(sequence) {
             return Some(key);
         }
-        self.groups[subscription.group?].holder(sequence)
+        self.groups[subscription.group()?].holder(sequence)
     }
 
     fn report_unknown_channel(&self, ack: AckView<'_>, effects: &mut Effects<'_>) {

@@ -15,7 +15,7 @@ use super::Engine;
 use crate::effects::Effects;
 use crate::facts::{CHANNEL, CLIENT, ChannelFact, PROGRESS, ProgressFact, SERVER, SUBSCRIPTION, push_run};
 use crate::ids::ChannelId;
-use crate::state::CheckpointProgress;
+use crate::waiting::checkpoint::CheckpointProgress;
 
 impl Engine {
     /// Gives up a checkpoint that was begun; the next [`Input::CheckpointStep`](crate::Input::CheckpointStep) begins anew.
@@ -90,8 +90,8 @@ impl Engine {
         pending_from: Option<u64>,
         effects: &mut Effects<'_>,
     ) -> Option<CheckpointProgress> {
-        let (&number, &key) = self.subscription_numbers.range(from..).next()?;
-        if self.channels[self.subscriptions[key.0].channel].is_being_deleted() {
+        let (number, key) = self.subscriptions.number_from(from)?;
+        if self.channels[self.subscriptions[key].channel()].is_being_deleted() {
             return Some(CheckpointProgress::Subscriptions(number + 1, None));
         }
         self.persist_subscription(key, effects);
@@ -103,10 +103,11 @@ impl Engine {
                 return Some(CheckpointProgress::Subscriptions(number, Some(0)));
             }
         };
-        let subscription = &self.subscriptions[key.0];
+        let subscription = &self.subscriptions[key];
         let (mut sent, mut end) = (Vec::new(), 0);
         for run in subscription
-            .pending
+            .window
+            .pending()
             .runs_from(pending_from)
             .take(self.options.slices.runs.max(1))
         {

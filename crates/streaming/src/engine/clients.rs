@@ -18,7 +18,7 @@ use crate::limits::{DUPLICATE_CHECK_NS, HEARTBEAT_AFTER_PING_NS};
 use crate::records::{Need, Urgency};
 use crate::registry::client::{Closing, Contender};
 use crate::registry::keys::ClientKey;
-use crate::state::Leave;
+use crate::registry::subscription::Leave;
 use crate::time::Now;
 use crate::waiting::questions::Probe;
 use crate::waiting::replies::{Confirmation, Outcome};

@@ -13,11 +13,10 @@ use crate::limits::{READ_BYTES_MAX, READ_MESSAGES_MAX, READ_RETRY_NS};
 use crate::position::cursor::{Cursor, Reading};
 use crate::records::ReadRequest;
 use crate::registry::keys::{ChannelKey, CursorKey, SubscriptionKey};
-use crate::state::{Phase, Resend};
+use crate::registry::subscription::{Phase, Resend};
 use crate::time::Now;
 use crate::waiting::congestion::Pause;
 use crate::waiting::offers::Turn;
-use crate::waiting::timers::Timer;
 use crate::waiting::work::Work;
 
 /// An answered read: what there is of `from..=to`.
@@ -123,9 +122,9 @@ impl Engine {
             if self.send_again(now, subscription, batch, effects) == Progress::Waiting {
                 return;
             }
-            if let Some(group) = self.subscriptions[subscription.0].group {
-                let subscription_state = &self.subscriptions[subscription.0];
-                if subscription_state.phase == Phase::Departing && subscription_state.pending.is_empty() {
+            if let Some(group) = self.subscriptions[subscription].group() {
+                let subscription_state = &self.subscriptions[subscription];
+                if subscription_state.phase() == Phase::Departing && subscription_state.window.pending().is_empty() {
                     self.finish_departing(subscription, effects);
                 }
                 // New messages are the group's matter; it may have waited for this member.
@@ -143,14 +142,14 @@ impl Engine {
         batch: Option<&Batch<'_>>,
         effects: &mut Effects<'_>,
     ) -> Progress {
-        let subscription = &self.subscriptions[key.0];
-        if matches!(subscription.phase, Phase::Unconfirmed | Phase::Offline) {
+        let subscription = &self.subscriptions[key];
+        if matches!(subscription.phase(), Phase::Unconfirmed | Phase::Offline) {
             return Progress::Waiting;
         }
-        if subscription.resend != Resend::Nothing && self.resend_pass(now, key, batch, effects) == Progress::Waiting {
+        if subscription.resend() != Resend::Nothing && self.resend_pass(now, key, batch, effects) == Progress::Waiting {
             return Progress::Waiting;
         }
-        if self.subscriptions[key.0].due {
+        if self.subscriptions[key].is_due() {
             return self.redelivery_pass(now, key, batch, effects);
         }
         Progress::Done
@@ -201,8 +200,8 @@ impl Engine {
     fn receiver(&self, key: CursorKey) -> Option<SubscriptionKey> {
         match key {
             CursorKey::Subscription(key) => {
-                let subscription = &self.subscriptions[key.0];
-                (!subscription.is_stalled() && subscription.paused.is_none()).then_some(key)
+                let subscription = &self.subscriptions[key];
+                (!subscription.is_stalled() && subscription.paused().is_none()).then_some(key)
             }
             CursorKey::Group(key) => self.groups[key].members().choose_for_new(),
         }
@@ -211,28 +210,28 @@ impl Engine {
     /// How many new messages can be taken now.
     fn room(&self, key: CursorKey) -> u64 {
         match key {
-            CursorKey::Subscription(key) => self.subscriptions[key.0].room(),
+            CursorKey::Subscription(key) => self.subscriptions[key].window.room(),
             CursorKey::Group(key) => self.groups[key].members().room(),
         }
     }
 
     pub(super) fn cursor(&self, key: CursorKey) -> &Cursor {
         match key {
-            CursorKey::Subscription(key) => &self.subscriptions[key.0].cursor,
+            CursorKey::Subscription(key) => &self.subscriptions[key].cursor,
             CursorKey::Group(key) => &self.groups[key].cursor,
         }
     }
 
     pub(super) fn cursor_mut(&mut self, key: CursorKey) -> &mut Cursor {
         match key {
-            CursorKey::Subscription(key) => &mut self.subscriptions[key.0].cursor,
+            CursorKey::Subscription(key) => &mut self.subscriptions[key].cursor,
             CursorKey::Group(key) => &mut self.groups[key].cursor,
         }
     }
 
     fn channel_of(&self, key: CursorKey) -> ChannelKey {
         match key {
-            CursorKey::Subscription(key) => self.subscriptions[key.0].channel,
+            CursorKey::Subscription(key) => self.subscriptions[key].channel(),
             CursorKey::Group(key) => self.groups[key].channel(),
         }
     }
@@ -240,23 +239,17 @@ impl Engine {
     /// The unique number of whose cursor it is; none when it has gone.
     pub(super) fn number_of(&self, key: CursorKey) -> Option<u64> {
         match key {
-            CursorKey::Subscription(key) => self.subscriptions.get(key.0).map(|subscription| subscription.number),
+            CursorKey::Subscription(key) => self.subscriptions.number(key),
             CursorKey::Group(key) => self.groups.number(key),
         }
     }
 
     /// A message was sent for the first time: it is pending from now on.
     pub(super) fn record_first(&mut self, now: Now, key: SubscriptionKey, sequence: u64, effects: &mut Effects<'_>) {
-        let subscription = &mut self.subscriptions[key.0];
-        let deadline = now.monotonic.saturating_add(subscription.ack_wait);
-        subscription.pending.insert(sequence);
-        subscription.note_stall(now);
-        subscription.deadlines.push(sequence, deadline, &subscription.pending);
+        let subscription = &mut self.subscriptions[key];
+        subscription.window.sent_first(now, key, sequence, &mut self.timers);
         subscription.cursor.advance(sequence);
-        // What a resumed durable was sent again keeps its cadence, and may be due later than this.
-        let timer = Timer::Redelivery(key);
-        self.timers.bring_forward(&mut subscription.timer, timer, deadline);
-        self.hold(key, sequence);
+        self.note_holder(key, sequence);
         self.update_standing(key);
         self.note_dirty(key, effects, |dirty| dirty.sent.push(sequence));
     }
@@ -271,8 +264,8 @@ impl Engine {
         batch: Option<&Batch<'_>>,
         effects: &mut Effects<'_>,
     ) -> Attempt {
-        let subscription = &mut self.subscriptions[key.0];
-        let channel = &self.channels[subscription.channel];
+        let subscription = &mut self.subscriptions[key];
+        let channel = &self.channels[subscription.channel()];
         if !channel.log().holds(sequence) {
             return Attempt::Missing;
         }
@@ -287,16 +280,16 @@ impl Engine {
         let delivery = Delivery {
             channel: channel.id(),
             sequence,
-            subscription: subscription.number,
-            inbox: &subscription.inbox,
+            subscription: subscription.number(),
+            inbox: subscription.inbox(),
             redelivery_count: count,
         };
         match effects.deliver(self.ledger.durable(), delivery, source) {
             Delivered::Sent(bytes) => {
                 self.tally.went_out(bytes, count);
-                subscription.redeliveries += u64::from(count > 0);
+                subscription.went_out(count);
                 if self.options.trace {
-                    let (number, channel) = (subscription.number, &channel.name()[..]);
+                    let (number, channel) = (subscription.number(), &channel.name()[..]);
                     effects.event(Event::Delivering {
                         number,
                         channel,
@@ -308,8 +301,8 @@ impl Engine {
             }
             Delivered::Congested(destination) => {
                 let since = now.monotonic;
-                subscription.paused = Some(Box::new(Pause { destination, since }));
-                self.congestion.add(destination, subscription.number, key);
+                subscription.pause(Pause { destination, since });
+                self.congestion.add(destination, subscription.number(), key);
                 self.update_standing(key);
                 Attempt::Congested
             }
@@ -360,7 +353,7 @@ impl Engine {
                 });
                 let deadline = now.monotonic + READ_RETRY_NS;
                 let cursor = match key {
-                    CursorKey::Subscription(key) => &mut self.subscriptions[key.0].cursor,
+                    CursorKey::Subscription(key) => &mut self.subscriptions[key].cursor,
                     CursorKey::Group(key) => &mut self.groups[key].cursor,
                 };
                 cursor.retry_at(key, deadline, &mut self.timers);
@@ -377,7 +370,7 @@ impl Engine {
     /// A cursor waits for nothing any more.
     pub(super) fn cancel_waits(&mut self, key: CursorKey) {
         let cursor = match key {
-            CursorKey::Subscription(key) => &mut self.subscriptions[key.0].cursor,
+            CursorKey::Subscription(key) => &mut self.subscriptions[key].cursor,
             CursorKey::Group(key) => &mut self.groups[key].cursor,
         };
         if let Some(ticket) = cursor.cancel(key, &mut self.timers) {
@@ -398,18 +391,18 @@ impl Engine {
             let Some((destination, number, key)) = self.congestion.next() else {
                 return;
             };
-            let Some(subscription) = self.subscriptions.get_mut(key.0) else {
-                continue;
-            };
-            let waits = subscription
-                .paused
-                .as_ref()
-                .is_some_and(|pause| pause.destination == destination);
-            if subscription.number != number || !waits {
+            if self.subscriptions.number(key) != Some(number) {
                 continue;
             }
-            subscription.paused = None;
-            let group = subscription.group;
+            let subscription = &mut self.subscriptions[key];
+            if subscription
+                .paused()
+                .is_none_or(|pause| pause.destination != destination)
+            {
+                continue;
+            }
+            subscription.unpause();
+            let group = subscription.group();
             self.update_standing(key);
             self.advance(now, key.into(), None, effects);
             if let Some(group) = group {

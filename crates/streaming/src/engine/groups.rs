@@ -3,15 +3,14 @@
 use super::Engine;
 use crate::effects::Effects;
 use crate::registry::keys::{GroupKey, SubscriptionKey};
-use crate::state::Phase;
+use crate::registry::subscription::Phase;
 use crate::time::Now;
-use crate::waiting::timers::Timer;
 
 impl Engine {
     /// What a member of a group can take may have changed: the group chooses by that.
     pub(super) fn update_standing(&mut self, key: SubscriptionKey) {
-        let subscription = &self.subscriptions[key.0];
-        if let (Some(group), Some(member)) = (subscription.group, subscription.member) {
+        let subscription = &self.subscriptions[key];
+        if let (Some(group), Some(member)) = (subscription.group(), subscription.member()) {
             let standing = subscription.standing(!self.is_failing(key));
             self.groups[group].set_standing(member, standing);
         }
@@ -19,24 +18,24 @@ impl Engine {
 
     /// A message is held by a subscription; its group knows.
     #[inline]
-    pub(super) fn hold(&mut self, key: SubscriptionKey, sequence: u64) {
-        if let Some(group) = self.subscriptions[key.0].group {
-            self.groups[group].hold(sequence, key);
+    pub(super) fn note_holder(&mut self, key: SubscriptionKey, sequence: u64) {
+        if let Some(group) = self.subscriptions[key].group() {
+            self.groups[group].note_holder(sequence, key);
         }
     }
 
     /// It is held no longer.
     #[inline]
-    pub(super) fn release(&mut self, key: SubscriptionKey, sequence: u64) {
-        if let Some(group) = self.subscriptions[key.0].group {
-            self.groups[group].release(sequence, key);
+    pub(super) fn forget_holder(&mut self, key: SubscriptionKey, sequence: u64) {
+        if let Some(group) = self.subscriptions[key].group() {
+            self.groups[group].forget_holder(sequence, key);
         }
     }
 
     /// A member at the head that got a message goes to the tail.
     pub(super) fn rotate(&mut self, key: SubscriptionKey) {
-        let subscription = &self.subscriptions[key.0];
-        if let (Some(group), Some(member)) = (subscription.group, subscription.member) {
+        let subscription = &self.subscriptions[key];
+        if let (Some(group), Some(member)) = (subscription.group(), subscription.member()) {
             self.groups[group].rotate(member);
         }
     }
@@ -51,20 +50,20 @@ impl Engine {
         count: u32,
         effects: &mut Effects<'_>,
     ) {
-        let dirty = self.dirty.get(self.subscriptions[from.0].dirty);
+        let dirty = self.dirty.get(self.subscriptions[from].dirty);
         if dirty.is_some_and(|dirty| !dirty.sent.is_empty() || !dirty.taken.is_empty()) {
             // That it got the message must be on record before that it gave it away.
             self.persist_subscription(from, effects);
         }
-        let giver = &mut self.subscriptions[from.0];
-        giver.pending.remove(sequence);
-        let number = giver.number;
+        let giver = &mut self.subscriptions[from];
+        giver.window.remove(sequence);
+        let number = giver.number();
         self.update_standing(from);
-        let deadline = now.monotonic.saturating_add(self.subscriptions[to.0].ack_wait);
+        let deadline = now.monotonic.saturating_add(self.subscriptions[to].window.ack_wait());
         self.take_over(to, number, sequence, deadline, count, effects);
-        let taker = &mut self.subscriptions[to.0];
+        let taker = &mut self.subscriptions[to];
         taker.cursor.advance(sequence);
-        taker.note_stall(now);
+        taker.window.note_stall(now);
         self.rotate(to);
     }
 
@@ -78,19 +77,17 @@ impl Engine {
         count: u32,
         effects: &mut Effects<'_>,
     ) {
-        let dirty = self.dirty.get(self.subscriptions[key.0].dirty);
+        let dirty = self.dirty.get(self.subscriptions[key].dirty);
         if dirty.is_some_and(|dirty| dirty.acked.contains(sequence)) {
             // It had it before, and gave it up: in this order on record too.
             self.persist_subscription(key, effects);
         }
-        let subscription = &mut self.subscriptions[key.0];
-        subscription.pending.insert(sequence);
-        subscription.deadlines.insert(sequence, deadline, count);
-        if subscription.phase == Phase::Active {
-            let timer = Timer::Redelivery(key);
-            self.timers.bring_forward(&mut subscription.timer, timer, deadline);
+        let subscription = &mut self.subscriptions[key];
+        subscription.window.take_over(sequence, deadline, count);
+        if subscription.phase() == Phase::Active {
+            subscription.window.bring_forward(key, deadline, &mut self.timers);
         }
-        self.hold(key, sequence);
+        self.note_holder(key, sequence);
         self.update_standing(key);
         self.note_dirty(key, effects, |dirty| dirty.taken.push((from, sequence)));
     }

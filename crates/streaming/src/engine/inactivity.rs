@@ -120,7 +120,6 @@ impl Engine {
 
     fn forget_with_channel(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
         self.detach(key, effects);
-        let subscription = self.subscriptions.remove(key.0);
-        self.subscription_numbers.remove(&subscription.number);
+        self.subscriptions.remove(key);
     }
 }

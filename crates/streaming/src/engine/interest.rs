@@ -7,8 +7,8 @@ use crate::registry::keys::{ChannelKey, SubscriptionKey};
 impl Engine {
     /// Acks lead to an active subscription from now on.
     pub(super) fn listen(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
-        let subscription = &self.subscriptions[key.0];
-        let (inbox, number) = (&subscription.ack_inbox, subscription.number);
+        let subscription = &self.subscriptions[key];
+        let (inbox, number) = (subscription.ack_inbox(), subscription.number());
         if self.ack_inboxes.listen(inbox, number, key) {
             effects.listen(inbox.subject(), number);
         }
@@ -16,9 +16,12 @@ impl Engine {
 
     /// Acks do not lead to it any more.
     pub(super) fn unlisten(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
-        let subscription = &self.subscriptions[key.0];
-        if self.ack_inboxes.unlisten(&subscription.ack_inbox, subscription.number) {
-            effects.unlisten(subscription.number);
+        let subscription = &self.subscriptions[key];
+        if self
+            .ack_inboxes
+            .unlisten(subscription.ack_inbox(), subscription.number())
+        {
+            effects.unlisten(subscription.number());
         }
     }
 
@@ -34,10 +37,9 @@ impl Engine {
             if !self.budget.spend() {
                 return;
             }
-            let next = self.subscription_numbers.range(from..).next();
-            let next = next.map(|(number, key)| (*number, *key));
+            let next = self.subscriptions.number_from(from);
             if let Some((_, key)) = next
-                && self.subscriptions[key.0].client.is_some()
+                && self.subscriptions[key].client().is_some()
             {
                 self.listen(key, effects);
             }
@@ -48,8 +50,8 @@ impl Engine {
     /// The active subscription of a channel that is acknowledged on this subject.
     pub(super) fn find_by_ack_inbox(&self, channel: ChannelKey, inbox: &[u8]) -> Option<SubscriptionKey> {
         let is_it = |key: &SubscriptionKey| {
-            let subscription = &self.subscriptions[key.0];
-            subscription.channel == channel && subscription.ack_inbox.subject() == inbox
+            let subscription = &self.subscriptions[*key];
+            subscription.channel() == channel && subscription.ack_inbox().subject() == inbox
         };
         let found = self.ack_inboxes.find(inbox)?;
         // Two subjects of one hash are as good as impossible, and two subscriptions with one subject a mistake of whoever stored them.

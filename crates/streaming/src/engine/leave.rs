@@ -15,10 +15,9 @@ use crate::facts::{
 };
 use crate::records::{Need, Position, Urgency};
 use crate::registry::keys::{ChannelKey, GroupKey, SubscriptionKey};
-use crate::state::{Leave, Phase, Resend};
+use crate::registry::subscription::{Leave, LetGo, Phase};
 use crate::time::Now;
 use crate::waiting::replies::{Confirmation, Outcome};
-use crate::waiting::timers::Timer;
 use crate::waiting::work::Work;
 
 /// Members of a group that are looked at for one unit of work.
@@ -69,7 +68,7 @@ impl Engine {
             .or_else(|| self.find_by_inbox(channel, &request.inbox))
             .ok_or(errors::INVALID_SUBSCRIPTION)?;
         match self.clients.find_open(&request.client_id) {
-            Some(client) if self.subscriptions[key.0].client == Some(client) => Ok(Some(key)),
+            Some(client) if self.subscriptions[key].client() == Some(client) => Ok(Some(key)),
             _ => Err(errors::UNKNOWN_CLIENT_ID),
         }
     }
@@ -77,7 +76,7 @@ impl Engine {
     /// The fallback to the delivery inbox is rare (a subscribe that timed out), so it may search.
     fn find_by_inbox(&self, channel: ChannelKey, inbox: &[u8]) -> Option<SubscriptionKey> {
         self.active(channel)
-            .find(|key| *self.subscriptions[key.0].inbox == *inbox)
+            .find(|key| self.subscriptions[*key].inbox() == inbox)
     }
 
     /// The active subscriptions of a channel: plain ones, then members of groups.
@@ -98,18 +97,18 @@ impl Engine {
     ) -> Position {
         self.persist_subscription(key, effects);
         self.detach(key, effects);
-        if let Some(group) = self.subscriptions[key.0].group {
+        if let Some(group) = self.subscriptions[key].group() {
             // Leaving writes down the whole group: a large one counts for more.
             let members = self.groups[group].members().len();
             self.budget.charge(members / MEMBERS_PER_WORK);
         }
-        let channel = self.subscriptions[key.0].channel;
+        let channel = self.subscriptions[key].channel();
         self.channels[channel].end_active();
-        let position = match self.subscriptions[key.0].group {
+        let position = match self.subscriptions[key].group() {
             Some(group) => self.leave_group(now, key, group, leave, effects),
             None => {
-                let subscription = &self.subscriptions[key.0];
-                self.channels[channel].remove_plain(subscription.number);
+                let subscription = &self.subscriptions[key];
+                self.channels[channel].remove_plain(subscription.number());
                 if subscription.is_durable() && leave == Leave::Keep {
                     self.suspend(now, key, effects)
                 } else {
@@ -125,41 +124,39 @@ impl Engine {
     /// Takes away the owner, the timers and whatever is under way.
     pub(super) fn detach(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
         self.unlisten(key, effects);
-        let subscription = &mut self.subscriptions[key.0];
-        self.timers.set(&mut subscription.timer, Timer::Redelivery(key), None);
-        if let Some(pause) = subscription.paused.take() {
-            self.congestion.remove(pause.destination, subscription.number);
+        let subscription = &mut self.subscriptions[key];
+        let number = subscription.number();
+        subscription.window.stop(key, &mut self.timers);
+        let LetGo { client, member, pause } = subscription.detach();
+        if let Some(pause) = pause {
+            self.congestion.remove(pause.destination, number);
         }
-        subscription.resend = Resend::Nothing;
-        subscription.due = false;
-        if let Some(client) = subscription.client.take() {
-            self.clients[client].remove_subscription(subscription.number);
+        if let Some(client) = client {
+            self.clients[client].remove_subscription(number);
         }
-        if let Some(group) = subscription.group {
-            self.groups[group].leave(key, subscription.member.take());
+        if let Some(group) = subscription.group() {
+            self.groups[group].leave(key, member);
         }
         self.cancel_waits(key.into());
     }
 
     fn suspend(&mut self, now: Now, key: SubscriptionKey, effects: &mut Effects<'_>) -> Position {
         self.log_subscription(SubscriptionVerb::Suspended, key, StartLine::None, effects);
-        let subscription = &mut self.subscriptions[key.0];
-        subscription.phase = Phase::Offline;
-        subscription.offline_since = Some(now.monotonic);
+        let subscription = &mut self.subscriptions[key];
+        subscription.suspend(Some(now));
         self.write_subscription(key, Urgency::Sync, effects)
     }
 
     /// Forgets a subscription that is in no list of members and not in `plain` any more.
     fn remove_subscription(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) -> Position {
-        let position = self.write_removed(self.subscriptions[key.0].number, Urgency::Sync, effects);
-        let subscription = self.subscriptions.remove(key.0);
-        self.subscription_numbers.remove(&subscription.number);
-        if subscription.phase != Phase::Departing {
-            self.channels.remove_record(subscription.channel);
+        let position = self.write_removed(self.subscriptions[key].number(), Urgency::Sync, effects);
+        let subscription = self.subscriptions.remove(key);
+        if subscription.phase() != Phase::Departing {
+            self.channels.remove_record(subscription.channel());
         }
-        if subscription.group.is_none() && subscription.is_durable() {
+        if subscription.group().is_none() && subscription.is_durable() {
             let durable = subscription.durable().clone();
-            self.channels[subscription.channel].remove_durable(subscription.client_name, durable);
+            self.channels[subscription.channel()].remove_durable(subscription.client_name().clone(), durable);
         }
         position
     }
@@ -176,7 +173,7 @@ impl Engine {
         let last_sent = group.cursor.last_sent();
         if let Some(heir) = group.members().first() {
             // The group's cursor is the highest of its members': it must not leave with this one.
-            self.subscriptions[heir.0].cursor.advance(last_sent);
+            self.subscriptions[heir].cursor.advance(last_sent);
             self.mark_cursor(heir);
             self.persist_subscription(heir, effects);
             self.log_subscription(SubscriptionVerb::MemberRemoved, key, StartLine::None, effects);
@@ -184,12 +181,12 @@ impl Engine {
             self.queue_cursor(group_key.into());
             return position;
         }
-        if self.subscriptions[key.0].is_durable() && leave == Leave::Keep {
+        if self.subscriptions[key].is_durable() && leave == Leave::Keep {
             group.set_shadow(key);
             if group.departing().len() > 0 {
                 self.work.push(Work::Absorb(group_key, group.number()));
             }
-            self.subscriptions[key.0].cursor.advance(last_sent);
+            self.subscriptions[key].cursor.advance(last_sent);
             self.cancel_waits(group_key.into());
             // Whoever comes next takes it over. Its last owner's ID stays to be shown until a restart (§8.6).
             return self.suspend(now, key, effects);
@@ -214,14 +211,12 @@ impl Engine {
 
     /// A member that leaves others behind: what it holds is due at once, and goes to them (§5.6).
     fn depart(&mut self, now: Now, key: SubscriptionKey, group: GroupKey, effects: &mut Effects<'_>) -> Position {
-        if self.subscriptions[key.0].pending.is_empty() {
+        if self.subscriptions[key].window.pending().is_empty() {
             return self.remove_subscription(key, effects);
         }
-        let subscription = &mut self.subscriptions[key.0];
-        let channel = subscription.channel;
-        subscription.phase = Phase::Departing;
-        subscription.due = true;
-        subscription.deadlines.expire_all(now.monotonic);
+        let subscription = &mut self.subscriptions[key];
+        let channel = subscription.channel();
+        subscription.depart(now);
         self.channels.remove_record(channel);
         self.groups[group].begin_departing(key);
         self.queue_cursor(key.into());
@@ -231,7 +226,7 @@ impl Engine {
     /// A departed member holds nothing any more. What the others took over is written before it is forgotten.
     pub(super) fn finish_departing(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
         self.persist_subscription(key, effects);
-        if let Some(group) = self.subscriptions[key.0].group {
+        if let Some(group) = self.subscriptions[key].group() {
             self.groups[group].end_departing(key);
         }
         self.detach(key, effects);
@@ -248,14 +243,14 @@ impl Engine {
             };
             // That it was sent a message must be on record before that it gave it away.
             self.persist_subscription(departed, effects);
-            let number = self.subscriptions[departed.0].number;
-            while let Some(sequence) = self.subscriptions[departed.0].pending.first() {
+            let number = self.subscriptions[departed].number();
+            while let Some(sequence) = self.subscriptions[departed].window.pending().first() {
                 if !self.budget.spend() {
                     self.work.push(Work::Absorb(key, self.groups[key].number()));
                     return;
                 }
-                let (deadline, count) = self.subscriptions[departed.0].deadlines.get(sequence);
-                self.subscriptions[departed.0].pending.remove(sequence);
+                let (deadline, count) = self.subscriptions[departed].window.deadlines().get(sequence);
+                self.subscriptions[departed].window.remove(sequence);
                 self.take_over(shadow, number, sequence, deadline, count, effects);
             }
             self.finish_departing(departed, effects);
@@ -276,20 +271,20 @@ impl Engine {
     }
 
     pub(super) fn subscription_fact(&self, key: SubscriptionKey) -> SubscriptionFact {
-        let subscription = &self.subscriptions[key.0];
+        let subscription = &self.subscriptions[key];
         SubscriptionFact {
-            number: subscription.number,
-            channel: self.channels[subscription.channel].id().0,
-            client: subscription.client_name.clone(),
-            inbox: Bytes::copy_from_slice(&subscription.inbox),
-            ack_inbox: subscription.ack_inbox.number(),
-            ack_subject: Bytes::copy_from_slice(subscription.ack_inbox.subject()),
+            number: subscription.number(),
+            channel: self.channels[subscription.channel()].id().0,
+            client: subscription.client_name().clone(),
+            inbox: Bytes::copy_from_slice(subscription.inbox()),
+            ack_inbox: subscription.ack_inbox().number(),
+            ack_subject: Bytes::copy_from_slice(subscription.ack_inbox().subject()),
             durable: subscription.durable().clone(),
             queue: subscription.queue().clone(),
-            max_in_flight: i32::try_from(subscription.max_in_flight).unwrap_or(i32::MAX),
-            ack_wait_units: subscription.ack_wait_units,
+            max_in_flight: i32::try_from(subscription.window.max()).unwrap_or(i32::MAX),
+            ack_wait_units: subscription.ack_wait_units(),
             last_sent: subscription.cursor.last_sent(),
-            state: match subscription.phase {
+            state: match subscription.phase() {
                 Phase::Unconfirmed | Phase::Active => STATE_ACTIVE,
                 Phase::Offline => STATE_OFFLINE,
                 Phase::Departing => STATE_DEPARTING,
@@ -316,17 +311,17 @@ impl Engine {
         if !self.options.debug {
             return;
         }
-        let subscription = &self.subscriptions[key.0];
+        let subscription = &self.subscriptions[key];
         effects.event(Event::Subscription {
             verb,
-            client: &subscription.client_name,
-            channel: self.channels[subscription.channel].name(),
-            inbox: &subscription.inbox,
+            client: subscription.client_name(),
+            channel: self.channels[subscription.channel()].name(),
+            inbox: subscription.inbox(),
             queue: subscription
-                .group
+                .group()
                 .map_or(&b""[..], |group| &self.groups[group].name()[..]),
             durable: subscription.durable(),
-            number: subscription.number,
+            number: subscription.number(),
             start,
         });
     }

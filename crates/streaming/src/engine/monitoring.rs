@@ -8,11 +8,11 @@ use bytes::Bytes;
 use super::Engine;
 use crate::registry::channel::Channel;
 use crate::registry::keys::{ChannelKey, ClientKey, SubscriptionKey};
+use crate::registry::subscription::Phase;
 use crate::snapshot::{
     ChannelSnapshot, ClientSnapshot, Counters, Page, ServerSnapshot, Stored, SubscriptionSnapshot, Survey, SurveySlice,
     SurveyedChannel, SurveyedSubscription,
 };
-use crate::state::Phase;
 use crate::time::Now;
 
 impl<T> Page<T> {
@@ -179,10 +179,10 @@ impl Engine {
     }
 
     fn survey_subscription(&self, now: Now, key: SubscriptionKey, survey: &mut Survey) {
-        let subscription = &self.subscriptions[key.0];
-        survey.pending += subscription.pending.len() as u64;
-        survey.offline += usize::from(subscription.phase == Phase::Offline);
-        survey.stalled += usize::from(subscription.phase == Phase::Active && subscription.is_stalled());
+        let subscription = &self.subscriptions[key];
+        survey.pending += subscription.window.pending().len() as u64;
+        survey.offline += usize::from(subscription.phase() == Phase::Offline);
+        survey.stalled += usize::from(subscription.phase() == Phase::Active && subscription.is_stalled());
         let oldest = self.oldest_unacknowledged(now, subscription);
         survey.oldest_unacknowledged = survey.oldest_unacknowledged.max(oldest);
     }
@@ -201,21 +201,21 @@ impl Engine {
     }
 
     fn surveyed(&self, now: Now, key: SubscriptionKey) -> SurveyedSubscription {
-        let subscription = &self.subscriptions[key.0];
-        let group = subscription.group.map(|group| &self.groups[group]);
+        let subscription = &self.subscriptions[key];
+        let group = subscription.group().map(|group| &self.groups[group]);
         let cursor = group.map_or(&subscription.cursor, |group| &group.cursor);
-        let channel = &self.channels[subscription.channel];
+        let channel = &self.channels[subscription.channel()];
         SurveyedSubscription {
             shown: self.subscription_snapshot(key),
             messages_waiting: (channel.log().durable_last() + 1).saturating_sub(cursor.next(channel.log().first())),
-            redeliveries: subscription.redeliveries,
+            redeliveries: subscription.redeliveries(),
             oldest_unacknowledged: self.oldest_unacknowledged(now, subscription),
         }
     }
 
     /// The subscription records of a channel in the order of §8.6: plain, offline durables, queue members and shadows.
     pub(super) fn records<'a>(&'a self, channel: &'a Channel) -> impl Iterator<Item = SubscriptionKey> + 'a {
-        let offline = |key: &SubscriptionKey| self.subscriptions[key.0].client.is_none();
+        let offline = |key: &SubscriptionKey| self.subscriptions[*key].client().is_none();
         let durables = channel.durables().filter(offline);
         let groups = channel.groups().map(|group| &self.groups[group]);
         let members = groups.flat_map(|group| group.members().iter().chain(group.shadow()));
@@ -234,7 +234,7 @@ impl Engine {
         let mut subscriptions: BTreeMap<String, Vec<SubscriptionSnapshot>> = BTreeMap::new();
         if with_subscriptions {
             for subscription in client.subscriptions() {
-                let channel = text(self.channels[self.subscriptions[subscription.0].channel].name());
+                let channel = text(self.channels[self.subscriptions[subscription].channel()].name());
                 subscriptions
                     .entry(channel)
                     .or_default()
@@ -267,12 +267,12 @@ impl Engine {
     }
 
     fn subscription_snapshot(&self, key: SubscriptionKey) -> SubscriptionSnapshot {
-        let subscription = &self.subscriptions[key.0];
-        let group = subscription.group.map(|group| &self.groups[group]);
+        let subscription = &self.subscriptions[key];
+        let group = subscription.group().map(|group| &self.groups[group]);
         SubscriptionSnapshot {
-            client_id: text(&subscription.client_name),
-            inbox: text(&subscription.inbox),
-            ack_inbox: text(subscription.ack_inbox.subject()),
+            client_id: text(subscription.client_name()),
+            inbox: text(subscription.inbox()),
+            ack_inbox: text(subscription.ack_inbox().subject()),
             durable_name: if group.is_none() {
                 text(subscription.durable())
             } else {
@@ -280,11 +280,11 @@ impl Engine {
             },
             queue_name: group.map_or(String::new(), |group| text(group.name())),
             is_durable: subscription.is_durable(),
-            is_offline: subscription.phase == Phase::Offline,
-            max_in_flight: subscription.max_in_flight,
-            ack_wait: subscription.ack_wait_units,
+            is_offline: subscription.phase() == Phase::Offline,
+            max_in_flight: subscription.window.max(),
+            ack_wait: subscription.ack_wait_units(),
             last_sent: subscription.cursor.last_sent(),
-            pending_count: subscription.pending.len(),
+            pending_count: subscription.window.pending().len(),
             is_stalled: subscription.is_stalled(),
         }
     }

@@ -5,7 +5,7 @@ use crate::effects::Effects;
 use crate::facts::{GROUP_PROGRESS, PROGRESS};
 use crate::limits::DIRTY_RUNS_MAX;
 use crate::registry::keys::SubscriptionKey;
-use crate::state::Subscription;
+use crate::registry::subscription::Subscription;
 use crate::waiting::dirty::Dirty;
 
 impl Engine {
@@ -21,13 +21,17 @@ impl Engine {
         let Some((key, place)) = self.dirty.first() else {
             return false;
         };
-        let is_meant = |subscription: &Subscription| subscription.dirty == Some(place);
-        if self.subscriptions.get(key.0).is_some_and(is_meant) {
+        let is_meant = |subscription: &Subscription| subscription.dirty.is_at(place);
+        if self.subscriptions.get(key).is_some_and(is_meant) {
             // What a group wrote down with an earlier member needs no second look at all its members.
-            if self.dirty.get(Some(place)).is_some_and(|entry| !entry.is_empty()) {
+            if self
+                .dirty
+                .get(self.subscriptions[key].dirty)
+                .is_some_and(|entry| !entry.is_empty())
+            {
                 self.persist_subscription(key, effects);
             }
-            self.subscriptions[key.0].dirty = None;
+            self.subscriptions[key].dirty.leave();
         }
         self.dirty.pop();
         true
@@ -52,9 +56,9 @@ impl Engine {
     /// something.
     #[inline]
     fn dirty_entry(&mut self, key: SubscriptionKey) -> &mut Dirty {
-        let subscription = &mut self.subscriptions[key.0];
+        let subscription = &mut self.subscriptions[key];
         let dirty = self.dirty.entry(key, &mut subscription.dirty);
-        if let Some(group) = subscription.group
+        if let Some(group) = subscription.group()
             && dirty.is_empty()
         {
             self.groups[group].note_dirty(key);
@@ -73,10 +77,10 @@ impl Engine {
     /// A queue member is written together with its whole group, in one fact: the group's cursor is the highest of its
     /// members', so it must not survive a crash without what the others were sent below it.
     pub(super) fn persist_subscription(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
-        let subscription = &self.subscriptions[key.0];
-        let Some(group) = subscription.group else {
+        let subscription = &self.subscriptions[key];
+        let Some(group) = subscription.group() else {
             let last_sent = subscription.cursor.last_sent();
-            if let Some(fact) = self.dirty.take(subscription.dirty, subscription.number, last_sent) {
+            if let Some(fact) = self.dirty.take(subscription.dirty, subscription.number(), last_sent) {
                 self.ledger.lazy_fact(PROGRESS, fact, effects);
             }
             return;
@@ -85,8 +89,8 @@ impl Engine {
         let subscriptions = &self.subscriptions;
         let parts = members.drain(..).filter_map(|member| {
             // It may have gone with its channel.
-            let member = subscriptions.get(member.0)?;
-            (member.group == Some(group)).then(|| (member.dirty, member.number, member.cursor.last_sent()))
+            let member = subscriptions.get(member)?;
+            (member.group() == Some(group)).then(|| (member.dirty, member.number(), member.cursor.last_sent()))
         });
         if let Some(fact) = self.dirty.take_all(parts) {
             self.ledger.lazy_fact(GROUP_PROGRESS, fact, effects);

@@ -14,12 +14,11 @@ use crate::effects::Effects;
 use crate::event::Event;
 use crate::facts::{ChannelFact, SERVER, STATE_ACTIVE, STATE_DEPARTING, ServerFact};
 use crate::input::ChannelId;
-use crate::position::deadlines::{Run, UNKNOWN};
 use crate::records::{Position, Urgency};
 use crate::registry::keys::{ChannelKey, GroupKey, SubscriptionKey};
 use crate::registry::log;
+use crate::registry::subscription::Phase;
 use crate::replay::{Log, Record, RecoverError, Recovered};
-use crate::state::{Phase, Resend};
 use crate::time::Now;
 use crate::waiting::work::Work;
 
@@ -128,7 +127,7 @@ impl Engine {
         let recovered = *self.recovered.take().expect("an engine starts once");
         let known = recovered.server.is_some();
         self.channels.begin_after(ChannelId(recovered.last_channel));
-        self.next_subscription = recovered.last_subscription + 1;
+        self.subscriptions.begin_after(recovered.last_subscription);
         self.ack_inboxes.recover(recovered.last_ack_inbox);
         match recovered.server {
             Some(server) => self.adopt_server(server)?,
@@ -192,7 +191,7 @@ impl Engine {
             close: text(&self.subjects.close),
             numbered_inboxes: self.ack_inboxes.numbered().clone(),
             next_channel: self.channels.last_id().0 + 1,
-            next_subscription: self.next_subscription,
+            next_subscription: self.subscriptions.last_number() + 1,
             next_ack_inbox: self.ack_inboxes.next_number(),
         }
     }
@@ -251,39 +250,25 @@ impl Engine {
         pending.truncate_after(last);
         let state = fact.state;
         let key = self.insert_subscription(channel, fact);
-        let subscription = &mut self.subscriptions[key.0];
-        if let Some(first) = pending.first() {
-            subscription.deadlines.put_back(Run {
-                first,
-                last,
-                deadline: UNKNOWN,
-                count: 0,
-            });
-            subscription.pending = pending;
-        }
-        match state {
-            STATE_ACTIVE if owner.is_some() => {
-                subscription.client = owner;
-                subscription.phase = Phase::Active;
-                if !subscription.pending.is_empty() {
-                    subscription.resend = Resend::AfterRestart(0);
-                }
-                self.attach(key);
+        let subscription = &mut self.subscriptions[key];
+        subscription.window.recover(pending, last);
+        match (state, owner) {
+            (STATE_ACTIVE, Some(client)) => {
+                subscription.restart();
+                self.attach(key, client);
                 self.queue_cursor(key.into());
             }
-            STATE_DEPARTING if subscription.group.is_some() => {
-                subscription.phase = Phase::Departing;
-                subscription.due = true;
-                subscription.deadlines.expire_all(now.monotonic);
-                if let Some(group) = subscription.group {
+            (STATE_DEPARTING, _) if subscription.group().is_some() => {
+                subscription.depart(now);
+                if let Some(group) = subscription.group() {
                     self.groups[group].begin_departing(key);
                 }
                 self.channels.remove_record(channel);
                 self.queue_cursor(key.into());
             }
             _ => {
-                subscription.phase = Phase::Offline;
-                if subscription.group.is_some() {
+                subscription.suspend(None);
+                if subscription.group().is_some() {
                     shadows.push(key);
                 } else if orphaned {
                     self.write_subscription(key, Urgency::Lazy, effects);
@@ -294,15 +279,15 @@ impl Engine {
 
     /// The record of a durable group without owner. Of several the one with the highest cursor counts (§5.9).
     fn adopt_shadow(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
-        let Some(group_key) = self.subscriptions[key.0].group else {
+        let Some(group_key) = self.subscriptions[key].group() else {
             return;
         };
-        self.subscriptions[key.0].client_name = Bytes::new();
+        self.subscriptions[key].forget_owner();
         let group = &mut self.groups[group_key];
         let loser = match group.shadow() {
             None if group.members().is_empty() => return group.set_shadow(key),
             Some(other)
-                if self.subscriptions[other.0].cursor.last_sent() < self.subscriptions[key.0].cursor.last_sent() =>
+                if self.subscriptions[other].cursor.last_sent() < self.subscriptions[key].cursor.last_sent() =>
             {
                 group.set_shadow(key);
                 other
@@ -318,20 +303,24 @@ impl Engine {
     }
 
     fn drop_record(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) -> Position {
-        let subscription = self.subscriptions.remove(key.0);
-        self.subscription_numbers.remove(&subscription.number);
-        if subscription.phase != Phase::Departing {
-            self.channels.remove_record(subscription.channel);
+        let subscription = self.subscriptions.remove(key);
+        if subscription.phase() != Phase::Departing {
+            self.channels.remove_record(subscription.channel());
         }
-        self.write_removed(subscription.number, Urgency::Lazy, effects)
+        self.write_removed(subscription.number(), Urgency::Lazy, effects)
     }
 
     /// Tells the groups who holds what.
     fn find_holders(&mut self) {
-        for (key, subscription) in &self.subscriptions {
-            if let Some(group) = subscription.group {
-                for sequence in subscription.pending.runs_from(0).flat_map(|(first, last)| first..=last) {
-                    self.groups[group].hold(sequence, SubscriptionKey(key));
+        for (key, subscription) in self.subscriptions.iter() {
+            if let Some(group) = subscription.group() {
+                for sequence in subscription
+                    .window
+                    .pending()
+                    .runs_from(0)
+                    .flat_map(|(first, last)| first..=last)
+                {
+                    self.groups[group].note_holder(sequence, key);
                 }
             }
         }
@@ -340,8 +329,8 @@ impl Engine {
     /// Settles the cursors of groups, and drops groups of which only departed members are left.
     fn adopt_groups(&mut self, effects: &mut Effects<'_>) {
         let keys: Vec<GroupKey> = self.groups.keys().collect();
-        for (_, subscription) in &self.subscriptions {
-            if let Some(group) = subscription.group {
+        for (_, subscription) in self.subscriptions.iter() {
+            if let Some(group) = subscription.group() {
                 self.groups[group].cursor.advance(subscription.cursor.last_sent());
             }
         }

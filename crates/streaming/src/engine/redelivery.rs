@@ -8,39 +8,33 @@ use crate::limits::{READ_MESSAGES_MAX, REDELIVERY_SLACK_NS};
 use crate::position::deadlines::{Run, UNKNOWN};
 use crate::position::pending::Pending;
 use crate::registry::keys::SubscriptionKey;
-use crate::state::Resend;
+use crate::registry::subscription::Resend;
 use crate::time::Now;
-use crate::waiting::timers::Timer;
 
 /// Pending sequences that are at most this far apart are read together, with what lies between them.
 const READ_GAP_MAX: u64 = 32;
 
 impl Engine {
     pub(super) fn redelivery_due(&mut self, now: Now, key: SubscriptionKey, effects: &mut Effects<'_>) {
-        let subscription = &mut self.subscriptions[key.0];
-        subscription.timer.fired();
-        if subscription.pending.is_empty() {
-            subscription.deadlines.clear();
+        let subscription = &mut self.subscriptions[key];
+        if !subscription.window.fired() {
             return;
         }
-        if subscription.group.is_none() && self.is_failing(key) {
+        if subscription.group().is_none() && self.is_failing(key) {
             // §5.5: a client whose heartbeats fail gets nothing again until it is back.
-            let subscription = &mut self.subscriptions[key.0];
-            let deadline = now.monotonic.saturating_add(subscription.ack_wait);
-            self.timers
-                .set(&mut subscription.timer, Timer::Redelivery(key), Some(deadline));
-            return;
+            let window = &mut self.subscriptions[key].window;
+            return window.postpone(now, key, &mut self.timers);
         }
-        self.subscriptions[key.0].due = true;
+        self.subscriptions[key].begin_due();
         self.advance(now, key.into(), None, effects);
     }
 
     /// Whether the owner's heartbeats fail since the subscription was created or resumed (§2.10).
     pub(super) fn is_failing(&self, key: SubscriptionKey) -> bool {
-        let subscription = &self.subscriptions[key.0];
-        subscription.client.is_some_and(|client| {
+        let subscription = &self.subscriptions[key];
+        subscription.client().is_some_and(|client| {
             let heartbeat = &self.clients[client].heartbeat;
-            heartbeat.failed() > 0 && heartbeat.failures() > subscription.healthy_since
+            heartbeat.failed() > 0 && heartbeat.failures() > subscription.healthy_since()
         })
     }
 
@@ -53,14 +47,14 @@ impl Engine {
         effects: &mut Effects<'_>,
     ) -> Progress {
         let limit = now.monotonic.saturating_add(REDELIVERY_SLACK_NS);
-        while let Some(mut run) = self.subscriptions[key.0].deadlines.take_due(limit) {
+        while let Some(mut run) = self.subscriptions[key].window.take_due(limit) {
             let progress = self.redeliver_run(now, key, &mut run, batch, effects);
             if progress == Progress::Waiting {
-                self.subscriptions[key.0].deadlines.put_back(run);
+                self.subscriptions[key].window.put_back(run);
                 return progress;
             }
         }
-        self.subscriptions[key.0].due = false;
+        self.subscriptions[key].end_due();
         self.arm_redelivery(key);
         Progress::Done
     }
@@ -75,16 +69,17 @@ impl Engine {
         effects: &mut Effects<'_>,
     ) -> Progress {
         loop {
-            let subscription = &self.subscriptions[key.0];
+            let subscription = &self.subscriptions[key];
             let Some(sequence) = subscription
-                .pending
+                .window
+                .pending()
                 .next_from(run.first)
                 .filter(|next| *next <= run.last)
             else {
                 return Progress::Done;
             };
             run.first = sequence;
-            let receiver = match subscription.group {
+            let receiver = match subscription.group() {
                 None => key,
                 // Nobody can take it: whoever becomes able to brings the whole group along.
                 Some(group) => match self.groups[group].choose_for_again(key) {
@@ -92,7 +87,7 @@ impl Engine {
                     None => return Progress::Waiting,
                 },
             };
-            if self.subscriptions[receiver.0].paused.is_some() {
+            if self.subscriptions[receiver].paused().is_some() {
                 return Progress::Waiting;
             }
             if !self.budget.spend() {
@@ -102,9 +97,9 @@ impl Engine {
             let count = run.count.saturating_add(1);
             match self.send(now, receiver, sequence, count, batch, effects) {
                 Attempt::Sent if receiver == key => {
-                    let subscription = &mut self.subscriptions[key.0];
-                    let deadline = next_deadline(now, run.deadline, subscription.ack_wait);
-                    subscription.deadlines.insert(sequence, deadline, count);
+                    let subscription = &mut self.subscriptions[key];
+                    let deadline = next_deadline(now, run.deadline, subscription.window.ack_wait());
+                    subscription.window.set_deadline(sequence, deadline, count);
                     // Else a tie would always fall to the one that did not acknowledge it.
                     self.rotate(key);
                 }
@@ -112,7 +107,7 @@ impl Engine {
                 Attempt::Congested => continue,
                 Attempt::Missing => self.drop_pending(key, sequence, effects),
                 Attempt::Cold => {
-                    let to = read_end(&self.subscriptions[key.0].pending, sequence).min(run.last.max(sequence));
+                    let to = read_end(self.subscriptions[key].window.pending(), sequence).min(run.last.max(sequence));
                     self.read(key.into(), sequence, to, effects);
                     return Progress::Waiting;
                 }
@@ -134,41 +129,41 @@ impl Engine {
         effects: &mut Effects<'_>,
     ) -> Progress {
         loop {
-            let subscription = &self.subscriptions[key.0];
-            let (cursor, restarted) = match subscription.resend {
+            let subscription = &self.subscriptions[key];
+            let (cursor, restarted) = match subscription.resend() {
                 Resend::Nothing => return Progress::Done,
                 Resend::AfterResume(cursor) => (cursor, false),
                 Resend::AfterRestart(cursor) => (cursor, true),
             };
-            let Some(sequence) = subscription.pending.next_from(cursor) else {
+            let Some(sequence) = subscription.window.pending().next_from(cursor) else {
                 self.end_resend(key);
                 return Progress::Done;
             };
-            if subscription.paused.is_some() {
+            if subscription.paused().is_some() {
                 return Progress::Waiting;
             }
             if !self.budget.spend() {
                 self.queue_cursor(key.into());
                 return Progress::Waiting;
             }
-            let (mut deadline, count) = self.subscriptions[key.0].deadlines.get(sequence);
+            let (mut deadline, count) = self.subscriptions[key].window.deadlines().get(sequence);
             if restarted && deadline != UNKNOWN {
                 // Sent since the start: taken over from a member that left.
-                self.subscriptions[key.0].resend = Resend::AfterRestart(sequence + 1);
+                self.subscriptions[key].resent(sequence);
                 continue;
             }
             if restarted {
                 match self.restart_deadline(now, key, sequence, batch) {
                     Some(Known::At(at)) if at > now.monotonic => {
-                        let subscription = &mut self.subscriptions[key.0];
-                        subscription.deadlines.insert(sequence, at, count);
-                        subscription.resend = Resend::AfterRestart(sequence + 1);
+                        let subscription = &mut self.subscriptions[key];
+                        subscription.window.set_deadline(sequence, at, count);
+                        subscription.resent(sequence);
                         continue;
                     }
                     Some(Known::At(at)) => deadline = at,
                     Some(Known::Missing) => {}
                     None => {
-                        let to = read_end(&self.subscriptions[key.0].pending, sequence);
+                        let to = read_end(self.subscriptions[key].window.pending(), sequence);
                         self.read(key.into(), sequence, to, effects);
                         return Progress::Waiting;
                     }
@@ -176,16 +171,16 @@ impl Engine {
             }
             match self.send(now, key, sequence, count.saturating_add(1), batch, effects) {
                 Attempt::Sent => {
-                    let subscription = &mut self.subscriptions[key.0];
-                    let deadline = next_deadline(now, deadline, subscription.ack_wait);
+                    let subscription = &mut self.subscriptions[key];
+                    let deadline = next_deadline(now, deadline, subscription.window.ack_wait());
                     subscription
-                        .deadlines
-                        .insert(sequence, deadline, count.saturating_add(1));
+                        .window
+                        .set_deadline(sequence, deadline, count.saturating_add(1));
                 }
                 Attempt::Congested => continue,
                 Attempt::Missing => self.drop_pending(key, sequence, effects),
                 Attempt::Cold => {
-                    let to = read_end(&self.subscriptions[key.0].pending, sequence);
+                    let to = read_end(self.subscriptions[key].window.pending(), sequence);
                     self.read(key.into(), sequence, to, effects);
                     return Progress::Waiting;
                 }
@@ -194,26 +189,22 @@ impl Engine {
                     return Progress::Waiting;
                 }
             }
-            self.subscriptions[key.0].resend = if restarted {
-                Resend::AfterRestart(sequence + 1)
-            } else {
-                Resend::AfterResume(sequence + 1)
-            };
+            self.subscriptions[key].resent(sequence);
         }
     }
 
     /// Everything it held was sent again or acknowledged: new messages may follow.
     fn end_resend(&mut self, key: SubscriptionKey) {
-        self.subscriptions[key.0].resend = Resend::Nothing;
+        self.subscriptions[key].end_resend();
         self.update_standing(key);
         self.arm_redelivery(key);
     }
 
     /// Nothing is to be sent again to a subscription that has acknowledged the rest of it.
     pub(super) fn end_resend_if_idle(&mut self, key: SubscriptionKey) {
-        let subscription = &self.subscriptions[key.0];
-        if let Resend::AfterResume(from) | Resend::AfterRestart(from) = subscription.resend
-            && subscription.pending.next_from(from).is_none()
+        let subscription = &self.subscriptions[key];
+        if let Resend::AfterResume(from) | Resend::AfterRestart(from) = subscription.resend()
+            && subscription.window.pending().next_from(from).is_none()
         {
             self.end_resend(key);
         }
@@ -227,8 +218,8 @@ impl Engine {
         sequence: u64,
         batch: Option<&Batch<'_>>,
     ) -> Option<Known> {
-        let subscription = &self.subscriptions[key.0];
-        if !self.channels[subscription.channel].log().holds(sequence) {
+        let subscription = &self.subscriptions[key];
+        if !self.channels[subscription.channel()].log().holds(sequence) {
             return Some(Known::Missing);
         }
         let Some(message) = batch?.lookup(sequence)? else {
@@ -236,15 +227,18 @@ impl Engine {
         };
         let age = now.wall.0.saturating_sub(message.timestamp);
         // A clock that was set back must not keep a message for longer than AckWait.
-        let left = subscription.ack_wait.saturating_sub(u64::try_from(age).unwrap_or(0));
+        let left = subscription
+            .window
+            .ack_wait()
+            .saturating_sub(u64::try_from(age).unwrap_or(0));
         Some(Known::At(now.monotonic.saturating_add(left)))
     }
 
     /// The message does not exist any more: treated as acknowledged (§5.5, §5.8).
     pub(super) fn drop_pending(&mut self, key: SubscriptionKey, sequence: u64, effects: &mut Effects<'_>) {
-        let subscription = &mut self.subscriptions[key.0];
-        if subscription.pending.remove(sequence) {
-            self.release(key, sequence);
+        let subscription = &mut self.subscriptions[key];
+        if subscription.window.remove(sequence) {
+            self.forget_holder(key, sequence);
             self.update_standing(key);
             self.note_dirty(key, effects, |dirty| dirty.acked.push(sequence));
         }
@@ -252,13 +246,7 @@ impl Engine {
 
     /// Sets the timer for the earliest deadline of what is pending.
     pub(super) fn arm_redelivery(&mut self, key: SubscriptionKey) {
-        let subscription = &mut self.subscriptions[key.0];
-        if subscription.pending.is_empty() {
-            subscription.deadlines.clear();
-        }
-        let deadline = subscription.deadlines.earliest(&subscription.pending);
-        self.timers
-            .set(&mut subscription.timer, Timer::Redelivery(key), deadline);
+        self.subscriptions[key].window.arm(key, &mut self.timers);
     }
 }
 

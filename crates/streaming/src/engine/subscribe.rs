@@ -7,6 +7,7 @@ use seaway_stan_protocol::messages::{SubscriptionRequest, SubscriptionResponse};
 use seaway_stan_protocol::{errors, validate};
 
 use super::Engine;
+use super::join::group_name;
 use crate::effects::Effects;
 use crate::event::{Event, StartLine, SubscriptionVerb};
 use crate::facts::SubscriptionFact;
@@ -15,11 +16,10 @@ use crate::ledger::POISONED;
 use crate::position::cursor::Cursor;
 use crate::records::{Need, Seek, Urgency};
 use crate::registry::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
-use crate::state::{Leave, Names, Phase, Resend, Subscription};
+use crate::registry::subscription::{Leave, Phase, Terms};
 use crate::time::{Now, Timestamp};
 use crate::waiting::questions::WaitingSubscribe;
 use crate::waiting::replies::{Confirmation, Outcome};
-use crate::waiting::timers::TimerSlot;
 use crate::waiting::unregistered::Early;
 
 /// Where a new subscription begins.
@@ -170,7 +170,7 @@ impl Engine {
         let Some(key) = channel.durable(&request.client_id, &request.durable_name) else {
             return Ok(Target::New);
         };
-        if self.subscriptions[key.0].client.is_some() {
+        if self.subscriptions[key].client().is_some() {
             if !self.options.replace_durable {
                 return Err(errors::DUPLICATE_DURABLE.to_owned());
             }
@@ -321,8 +321,7 @@ impl Engine {
                     reason: text,
                 });
             })?;
-        let number = self.next_subscription;
-        self.next_subscription += 1;
+        let number = self.subscriptions.new_number();
         let ack_inbox = self.ack_inboxes.create();
         let verb = if group.is_some() {
             SubscriptionVerb::Joined
@@ -344,11 +343,10 @@ impl Engine {
             ack_subject: Bytes::copy_from_slice(ack_inbox.subject()),
         };
         let key = self.insert_subscription(channel, fact);
-        self.subscriptions[key.0].client = Some(client);
-        self.attach(key);
+        self.attach(key, client);
         self.listen(key, effects);
         if group.is_none()
-            && let Some(group) = self.subscriptions[key.0].group
+            && let Some(group) = self.subscriptions[key].group()
         {
             self.groups[group].cursor = Cursor::behind(start.last_sent);
         }
@@ -370,16 +368,15 @@ impl Engine {
             .admit(Need::Ordinary, request.encoded_len() + 256, effects)?;
         let ack_wait = self.ack_wait(request.ack_wait_in_secs);
         let ack_inbox = self.ack_inboxes.create();
-        let subscription = &mut self.subscriptions[key.0];
-        subscription.client = Some(client);
-        subscription.client_name = self.clients[client].fact().name.clone();
-        subscription.ack_inbox = ack_inbox;
-        subscription.inbox = request.inbox[..].into();
-        subscription.max_in_flight = usize::try_from(request.max_in_flight).unwrap_or(1);
-        subscription.ack_wait_units = request.ack_wait_in_secs;
-        subscription.ack_wait = ack_wait;
-        subscription.phase = Phase::Unconfirmed;
-        self.attach(key);
+        let terms = Terms {
+            client_name: self.clients[client].fact().name.clone(),
+            inbox: request.inbox[..].into(),
+            max_in_flight: request.max_in_flight,
+            ack_wait_units: request.ack_wait_in_secs,
+            ack_wait,
+        };
+        self.subscriptions[key].resume(terms, ack_inbox);
+        self.attach(key, client);
         self.listen(key, effects);
         self.log_subscription(SubscriptionVerb::Resumed, key, StartLine::None, effects);
         self.confirm_later(now, key, reply, effects);
@@ -389,10 +386,10 @@ impl Engine {
     /// Writes the subscription down; its response leaves, and it takes messages, once that is durable.
     fn confirm_later(&mut self, now: Now, key: SubscriptionKey, reply: &[u8], effects: &mut Effects<'_>) {
         let position = self.write_subscription(key, Urgency::Sync, effects);
-        let subscription = &self.subscriptions[key.0];
-        let (channel, number) = (subscription.channel, subscription.ack_inbox.number());
+        let subscription = &self.subscriptions[key];
+        let (channel, number) = (subscription.channel(), subscription.ack_inbox().number());
         let response = SubscriptionResponse {
-            ack_inbox: Bytes::copy_from_slice(subscription.ack_inbox.subject()),
+            ack_inbox: Bytes::copy_from_slice(subscription.ack_inbox().subject()),
             ..SubscriptionResponse::default()
         }
         .encode_to_vec();
@@ -415,112 +412,18 @@ impl Engine {
         // An ack inbox is new with each resume: an earlier response must not open the way for a later one.
         let found = self
             .subscriptions
-            .get_mut(key.0)
-            .filter(|subscription| subscription.ack_inbox.number() == ack_inbox);
-        let Some(subscription) = found.filter(|subscription| subscription.phase == Phase::Unconfirmed) else {
+            .get_mut(key)
+            .filter(|subscription| subscription.ack_inbox().number() == ack_inbox);
+        let Some(subscription) = found.filter(|subscription| subscription.phase() == Phase::Unconfirmed) else {
             return;
         };
-        subscription.phase = Phase::Active;
-        subscription.stalled_since = Some(now.monotonic);
-        if !subscription.pending.is_empty() {
-            subscription.resend = Resend::AfterResume(0);
-        }
-        let group = subscription.group;
+        subscription.confirm(now);
+        let group = subscription.group();
         self.update_standing(key);
         self.advance(now, key.into(), None, effects);
         if let Some(group) = group {
             self.wake_group(group);
             self.advance(now, group.into(), None, effects);
-        }
-    }
-
-    pub(super) fn ack_wait(&self, units: i32) -> u64 {
-        u64::try_from(units)
-            .unwrap_or(1)
-            .max(1)
-            .saturating_mul(self.options.ack_wait_unit_ns)
-    }
-
-    /// Adds a record without owner to the maps. It is in no list of active subscriptions yet.
-    pub(super) fn insert_subscription(&mut self, channel: ChannelKey, fact: SubscriptionFact) -> SubscriptionKey {
-        let ack_wait = self.ack_wait(fact.ack_wait_units);
-        let ack_inbox = self.ack_inboxes.stored(fact.ack_inbox, &fact.ack_subject);
-        let number = fact.number;
-        let is_named = !fact.durable.is_empty() || !fact.queue.is_empty();
-        let names = is_named.then(|| {
-            Box::new(Names {
-                durable: fact.durable,
-                queue: fact.queue,
-            })
-        });
-        let key = SubscriptionKey(self.subscriptions.insert(Subscription {
-            number,
-            channel,
-            client: None,
-            client_name: fact.client,
-            inbox: fact.inbox[..].into(),
-            ack_inbox,
-            names,
-            group: None,
-            member: None,
-            max_in_flight: usize::try_from(fact.max_in_flight).unwrap_or(1).max(1),
-            ack_wait_units: fact.ack_wait_units,
-            ack_wait,
-            cursor: Cursor::behind(fact.last_sent),
-            pending: Default::default(),
-            deadlines: Default::default(),
-            phase: Phase::Unconfirmed,
-            resend: Resend::Nothing,
-            due: false,
-            paused: None,
-            stalled_since: None,
-            offline_since: None,
-            redeliveries: 0,
-            healthy_since: 0,
-            timer: TimerSlot::default(),
-            dirty: None,
-        }));
-        self.subscription_numbers.insert(number, key);
-        self.channels.add_record(channel);
-        let subscription = &self.subscriptions[key.0];
-        if !subscription.queue().is_empty() {
-            let name = group_name(subscription.durable(), subscription.queue());
-            let group = self.find_or_create_group(channel, name);
-            self.subscriptions[key.0].group = Some(group);
-        } else if subscription.is_durable() {
-            let (client, durable) = (subscription.client_name.clone(), subscription.durable().clone());
-            self.channels[channel].add_durable(client, durable, key);
-        }
-        key
-    }
-
-    fn find_or_create_group(&mut self, channel: ChannelKey, name: Bytes) -> GroupKey {
-        if let Some(group) = self.channels[channel].group(&name) {
-            return group;
-        }
-        let group = self.groups.insert(channel, name.clone());
-        let number = self.groups[group].number();
-        self.channels[channel].add_group(number, name, group);
-        group
-    }
-
-    /// Enters an owned subscription in the lists of the active ones.
-    pub(super) fn attach(&mut self, key: SubscriptionKey) {
-        let subscription = &mut self.subscriptions[key.0];
-        if let Some(client) = subscription.client {
-            let client = &mut self.clients[client];
-            client.add_subscription(subscription.number, key);
-            // Only failures that begin from now on mark it (§2.10).
-            subscription.healthy_since = client.heartbeat.failures();
-        }
-        let channel = &mut self.channels[subscription.channel];
-        channel.begin_active();
-        match subscription.group {
-            Some(group) => {
-                subscription.member = Some(self.groups[group].join(key));
-                self.update_standing(key);
-            }
-            None => channel.add_plain(subscription.number, key),
         }
     }
 }
@@ -557,12 +460,4 @@ fn check_fields(request: &SubscriptionRequest) -> Result<(), String> {
         return Ok(());
     };
     Err(text.to_owned())
-}
-
-/// A durable group is addressed as `<durable>:<group>` (§5.6, and §4 on group names with a colon).
-pub(super) fn group_name(durable: &Bytes, queue: &Bytes) -> Bytes {
-    if durable.is_empty() {
-        return queue.clone();
-    }
-    Bytes::from([&durable[..], b":", &queue[..]].concat())
 }

@@ -128,13 +128,13 @@ impl Group {
 
     /// A message is held by `key` from now on, and by nobody else.
     #[inline]
-    pub(crate) fn hold(&mut self, sequence: u64, key: SubscriptionKey) {
+    pub(crate) fn note_holder(&mut self, sequence: u64, key: SubscriptionKey) {
         self.holders.set(sequence, key);
     }
 
     /// `key` holds a message no longer.
     #[inline]
-    pub(crate) fn release(&mut self, sequence: u64, key: SubscriptionKey) {
+    pub(crate) fn forget_holder(&mut self, sequence: u64, key: SubscriptionKey) {
         self.holders.clear(sequence, key);
     }
 

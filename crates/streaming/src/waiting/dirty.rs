@@ -45,6 +45,24 @@ impl Dirty {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DirtyPlace(u32);
 
+/// What a subscription remembers of its entry. Only [`DirtyList`] gives it one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DirtySlot(Option<DirtyPlace>);
+
+impl DirtySlot {
+    /// Whether its entry is at that place.
+    #[inline]
+    pub(crate) fn is_at(self, place: DirtyPlace) -> bool {
+        self.0 == Some(place)
+    }
+
+    /// The entry is given up.
+    #[inline]
+    pub(crate) fn leave(&mut self) {
+        self.0 = None;
+    }
+}
+
 /// The subscriptions to write down, first come first served.
 #[derive(Debug, Default)]
 pub(crate) struct DirtyList {
@@ -65,8 +83,8 @@ impl DirtyList {
 
     /// The entry of a subscription that remembers its place in `slot`; a new one if it has none.
     #[inline]
-    pub(crate) fn entry(&mut self, key: SubscriptionKey, slot: &mut Option<DirtyPlace>) -> &mut Dirty {
-        let place = *slot.get_or_insert_with(|| self.begin(key));
+    pub(crate) fn entry(&mut self, key: SubscriptionKey, slot: &mut DirtySlot) -> &mut Dirty {
+        let place = *slot.0.get_or_insert_with(|| self.begin(key));
         let index = self.index(place);
         &mut self.entries[index].1
     }
@@ -83,13 +101,13 @@ impl DirtyList {
     }
 
     /// The entry of a subscription that has one.
-    pub(crate) fn get(&self, slot: Option<DirtyPlace>) -> Option<&Dirty> {
-        slot.map(|place| &self.entries[self.index(place)].1)
+    pub(crate) fn get(&self, slot: DirtySlot) -> Option<&Dirty> {
+        slot.0.map(|place| &self.entries[self.index(place)].1)
     }
 
     /// What is to be written down about a subscription with that number and cursor, encoded; none when there is nothing. The
     /// entry stays, empty.
-    pub(crate) fn take(&mut self, slot: Option<DirtyPlace>, number: u64, last_sent: u64) -> Option<&[u8]> {
+    pub(crate) fn take(&mut self, slot: DirtySlot, number: u64, last_sent: u64) -> Option<&[u8]> {
         self.body.clear();
         if !self.collect(slot, number, last_sent) {
             return None;
@@ -99,10 +117,7 @@ impl DirtyList {
     }
 
     /// As [`DirtyList::take`], for several that are written down together: each behind its length.
-    pub(crate) fn take_all(
-        &mut self,
-        subscriptions: impl Iterator<Item = (Option<DirtyPlace>, u64, u64)>,
-    ) -> Option<&[u8]> {
+    pub(crate) fn take_all(&mut self, subscriptions: impl Iterator<Item = (DirtySlot, u64, u64)>) -> Option<&[u8]> {
         self.body.clear();
         for (slot, number, last_sent) in subscriptions {
             if self.collect(slot, number, last_sent) {
@@ -114,8 +129,8 @@ impl DirtyList {
         (!self.body.is_empty()).then_some(&self.body)
     }
 
-    fn collect(&mut self, slot: Option<DirtyPlace>, number: u64, last_sent: u64) -> bool {
-        let Some(place) = slot else { return false };
+    fn collect(&mut self, slot: DirtySlot, number: u64, last_sent: u64) -> bool {
+        let Some(place) = slot.0 else { return false };
         let index = self.index(place);
         let dirty = &mut self.entries[index].1;
         if dirty.is_empty() {
@@ -163,18 +178,18 @@ mod tests {
             first: u32::MAX,
             ..DirtyList::default()
         };
-        let (mut first, mut second) = (None, None);
+        let (mut first, mut second) = (DirtySlot::default(), DirtySlot::default());
         list.entry(SubscriptionKey(1), &mut first).acked.push(7);
         list.entry(SubscriptionKey(2), &mut second).cursor = true;
         list.entry(SubscriptionKey(1), &mut first).acked.push(8);
-        assert_eq!(list.first(), first.map(|place| (SubscriptionKey(1), place)));
+        assert_eq!(list.first(), first.0.map(|place| (SubscriptionKey(1), place)));
         assert!(
             list.get(first)
                 .is_some_and(|entry| entry.acked.contains(7) && entry.acked.contains(8))
         );
         list.pop();
-        assert_eq!(list.first(), second.map(|place| (SubscriptionKey(2), place)));
-        let mut third = None;
+        assert_eq!(list.first(), second.0.map(|place| (SubscriptionKey(2), place)));
+        let mut third = DirtySlot::default();
         assert!(list.entry(SubscriptionKey(3), &mut third).is_empty());
         assert!(list.get(second).is_some_and(|entry| entry.cursor));
         list.pop();

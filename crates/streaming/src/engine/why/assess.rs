@@ -8,7 +8,7 @@ use crate::registry::channel::Channel;
 use crate::registry::client::Client;
 use crate::registry::groups::Group;
 use crate::registry::keys::SubscriptionKey;
-use crate::state::{Phase, Resend, Subscription};
+use crate::registry::subscription::{Phase, Resend, Subscription};
 use crate::time::{Now, Timestamp};
 use crate::why::Verdict;
 
@@ -36,15 +36,15 @@ pub(super) struct Case<'a> {
 
 impl<'a> Case<'a> {
     pub(super) fn new(engine: &'a Engine, now: Now, store_full: Option<&'a str>, key: SubscriptionKey) -> Case<'a> {
-        let subscription = &engine.subscriptions[key.0];
+        let subscription = &engine.subscriptions[key];
         Case {
             engine,
             now,
             store_full,
             subscription,
-            channel: &engine.channels[subscription.channel],
-            group: subscription.group.map(|group| &engine.groups[group]),
-            client: subscription.client.map(|client| &engine.clients[client]),
+            channel: &engine.channels[subscription.channel()],
+            group: subscription.group().map(|group| &engine.groups[group]),
+            client: subscription.client().map(|client| &engine.clients[client]),
             unacknowledged: unacknowledged(subscription),
         }
     }
@@ -105,7 +105,7 @@ impl<'a> Case<'a> {
     pub(super) fn stalled_members(&self) -> u64 {
         let members = self.group.into_iter().flat_map(|group| group.members().iter());
         members
-            .filter(|member| self.engine.subscriptions[member.0].is_stalled())
+            .filter(|member| self.engine.subscriptions[*member].is_stalled())
             .count() as u64
     }
 
@@ -120,7 +120,7 @@ impl<'a> Case<'a> {
 
     /// When its next redelivery is due, in monotonic time.
     pub(super) fn next_redelivery(&self) -> Option<u64> {
-        self.subscription.timer.deadline()
+        self.subscription.window.next_due()
     }
 
     /// Nanoseconds since a moment.
@@ -138,12 +138,12 @@ impl<'a> Case<'a> {
     /// All verdicts that apply, the one to look at first in front; at least one.
     pub(super) fn verdicts(&self) -> Vec<Verdict> {
         let subscription = self.subscription;
-        let active = subscription.phase == Phase::Active;
+        let active = subscription.phase() == Phase::Active;
         let read_fails = subscription.cursor.is_retrying() || self.position().is_retrying();
-        let (waiting, takes_new) = (self.waiting(), subscription.resend == Resend::Nothing);
-        let moves = active && takes_new && subscription.paused.is_none() && !subscription.is_stalled();
+        let (waiting, takes_new) = (self.waiting(), subscription.resend() == Resend::Nothing);
+        let moves = active && takes_new && subscription.paused().is_none() && !subscription.is_stalled();
         let caught_up = waiting == 0;
-        let pending = !subscription.pending.is_empty();
+        let pending = !subscription.window.pending().is_empty();
         let redelivered = self.redelivered().is_some();
         let table = [
             (Verdict::BusDown, !self.engine.bus_up),
@@ -155,18 +155,18 @@ impl<'a> Case<'a> {
                 self.client.is_some_and(|client| client.is_closing()),
             ),
             (Verdict::ClientFailing, self.failed_heartbeats() > 0),
-            (Verdict::ConnectionCongested, subscription.paused.is_some()),
-            (Verdict::Starting, subscription.phase == Phase::Unconfirmed),
+            (Verdict::ConnectionCongested, subscription.paused().is_some()),
+            (Verdict::Starting, subscription.phase() == Phase::Unconfirmed),
             (
                 Verdict::OnHoldAfterResume,
-                matches!(subscription.resend, Resend::AfterResume(_)),
+                matches!(subscription.resend(), Resend::AfterResume(_)),
             ),
             (
                 Verdict::OnHoldAfterRestart,
-                matches!(subscription.resend, Resend::AfterRestart(_)),
+                matches!(subscription.resend(), Resend::AfterRestart(_)),
             ),
             (Verdict::Stalled, active && subscription.is_stalled()),
-            (Verdict::Departing, subscription.phase == Phase::Departing),
+            (Verdict::Departing, subscription.phase() == Phase::Departing),
             (Verdict::CatchingUp, moves && !caught_up),
             (Verdict::MessagesExpired, self.expired() > 0),
             (Verdict::JournalPoisoned, caught_up && self.engine.ledger.is_poisoned()),
@@ -187,7 +187,7 @@ impl<'a> Case<'a> {
     }
 
     pub(super) fn is_offline(&self) -> bool {
-        self.subscription.phase == Phase::Offline
+        self.subscription.phase() == Phase::Offline
     }
 }
 
@@ -196,9 +196,9 @@ fn unacknowledged(subscription: &Subscription) -> Vec<Unacknowledged> {
     let mut ranges = Vec::new();
     let mut from = Some(0);
     while ranges.len() < WHY_RANGES_MAX
-        && let Some((first, end)) = from.and_then(|from| subscription.pending.run_from(from))
+        && let Some((first, end)) = from.and_then(|from| subscription.window.pending().run_from(from))
     {
-        let (shared, deadline, count) = subscription.deadlines.shared_from(first);
+        let (shared, deadline, count) = subscription.window.deadlines().shared_from(first);
         let last = shared.min(end);
         ranges.push(Unacknowledged {
             first,
@@ -215,12 +215,12 @@ impl Engine {
     /// When the oldest message that a subscription has not acknowledged was first sent to it, in nanoseconds before `now`:
     /// `None` without such a message, and as long as a message of before a restart was not sent again.
     pub(in crate::engine) fn oldest_unacknowledged(&self, now: Now, subscription: &Subscription) -> Option<u64> {
-        let first = subscription.pending.first()?;
-        let (deadline, count) = subscription.deadlines.get(first);
+        let first = subscription.window.pending().first()?;
+        let (deadline, count) = subscription.window.deadlines().get(first);
         if deadline == UNKNOWN {
             return None;
         }
-        let waited = subscription.ack_wait.saturating_mul(u64::from(count) + 1);
+        let waited = subscription.window.ack_wait().saturating_mul(u64::from(count) + 1);
         Some((now.monotonic.saturating_add(waited)).saturating_sub(deadline))
     }
 }

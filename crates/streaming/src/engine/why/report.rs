@@ -9,7 +9,7 @@ use super::words;
 use crate::engine::Engine;
 use crate::limits::WHY_NAMES_MAX;
 use crate::registry::keys::{ChannelKey, SubscriptionKey};
-use crate::state::Subscription;
+use crate::registry::subscription::Subscription;
 use crate::time::Now;
 use crate::why::{Fact, FactValue, SequenceRange, Verdict, WhyQuestion, WhyReport, WhySubscription};
 
@@ -68,21 +68,21 @@ impl Engine {
     }
 
     fn matches(&self, key: SubscriptionKey, question: &WhyQuestion) -> bool {
-        let subscription = &self.subscriptions[key.0];
-        let group = subscription.group.map(|group| self.groups[group].name());
+        let subscription = &self.subscriptions[key];
+        let group = subscription.group().map(|group| self.groups[group].name());
         let is = |wanted: &Option<Vec<u8>>, value: &[u8]| wanted.as_ref().is_none_or(|wanted| wanted == value);
         let queue = |wanted: &Vec<u8>| {
             !subscription.queue().is_empty()
                 && (subscription.queue() == wanted || group.is_some_and(|name| name == wanted))
         };
         is(&question.durable, subscription.durable())
-            && is(&question.client, &subscription.client_name)
+            && is(&question.client, subscription.client_name())
             && question.queue.as_ref().is_none_or(queue)
     }
 
     fn nothing_matches(&self, question: &WhyQuestion, channel: ChannelKey, all: &[SubscriptionKey]) -> WhyReport {
         let known = |name: fn(&Subscription) -> &[u8]| -> Vec<String> {
-            let names = all.iter().map(|key| name(&self.subscriptions[key.0]));
+            let names = all.iter().map(|key| name(&self.subscriptions[*key]));
             let names: BTreeSet<&[u8]> = names.filter(|name| !name.is_empty()).collect();
             names.into_iter().take(WHY_NAMES_MAX).map(text).collect()
         };
@@ -93,7 +93,7 @@ impl Engine {
         } else if question.queue.is_some() {
             (Verdict::QueueUnknown, known(|subscription| subscription.queue()))
         } else {
-            (Verdict::ClientUnknown, known(|subscription| &subscription.client_name))
+            (Verdict::ClientUnknown, known(|subscription| subscription.client_name()))
         };
         self.unknown(question, verdict, names, Some(channel))
     }
@@ -153,8 +153,8 @@ fn explain(case: &Case<'_>) -> WhySubscription {
     let (words, advice) = words::sentences(case, verdict);
     let subscription = case.subscription;
     WhySubscription {
-        client_id: text(&subscription.client_name),
-        inbox: text(&subscription.inbox),
+        client_id: text(subscription.client_name()),
+        inbox: text(subscription.inbox()),
         durable_name: if case.group.is_none() {
             text(subscription.durable())
         } else {
@@ -179,18 +179,18 @@ fn facts(case: &Case<'_>) -> Vec<Fact> {
         number("last_sent", subscription.cursor.last_sent()),
         number("messages_waiting", case.waiting()),
         number("messages_missed", case.expired()),
-        number("pending_count", subscription.pending.len() as u64),
-        number("max_inflight", subscription.max_in_flight as u64),
+        number("pending_count", subscription.window.pending().len() as u64),
+        number("max_inflight", subscription.window.max() as u64),
         Fact {
             name: "ack_wait_seconds",
-            value: FactValue::Span(subscription.ack_wait),
+            value: FactValue::Span(subscription.window.ack_wait()),
         },
-        number("redeliveries", subscription.redeliveries),
+        number("redeliveries", subscription.redeliveries()),
     ];
     if subscription.is_stalled() {
-        facts.extend(subscription.stalled_since.map(|at| time("stalled_since", at)));
+        facts.extend(subscription.window.stalled_since().map(|at| time("stalled_since", at)));
     }
-    if !subscription.pending.is_empty() {
+    if !subscription.window.pending().is_empty() {
         facts.push(unacknowledged(case));
         facts.extend(case.next_redelivery().map(|at| time("next_redelivery", at)));
         let oldest = case.engine.oldest_unacknowledged(case.now, subscription);
@@ -208,9 +208,9 @@ fn facts(case: &Case<'_>) -> Vec<Fact> {
         facts.push(time("failing_since", failing_since));
     }
     if case.is_offline() {
-        facts.extend(subscription.offline_since.map(|at| time("offline_since", at)));
+        facts.extend(subscription.offline_since().map(|at| time("offline_since", at)));
     }
-    if let Some(pause) = &subscription.paused {
+    if let Some(pause) = subscription.paused() {
         facts.push(time("congested_since", pause.since));
     }
     if let Some(reading) = case.reading() {

@@ -29,7 +29,7 @@ pub(super) fn sentences(case: &Case<'_>, verdict: Verdict) -> (String, String) {
         Verdict::ConnectionCongested => (
             format!(
                 "{who} is paused for {}: its connection does not read what was already sent; {}.",
-                span(case.since(case.subscription.paused.as_ref().map_or(case.now.monotonic, |pause| pause.since))),
+                span(case.since(case.subscription.paused().map_or(case.now.monotonic, |pause| pause.since))),
                 backlog(case)
             ),
             "Look at the client's process and its network: it reads too slowly or not at all (see pending_bytes in /connz). \
@@ -86,10 +86,10 @@ fn stalled(case: &Case<'_>, who: &str) -> (String, String) {
     let subscription = case.subscription;
     let mut words = format!(
         "{who} has been stalled{}: it holds {} ({}), and may hold {} (MaxInflight). It gets nothing new until it acknowledges",
-        since(case, subscription.stalled_since),
+        since(case, subscription.window.stalled_since()),
         held(case),
         ranges(case),
-        subscription.max_in_flight
+        subscription.window.max()
     );
     if let Some(group) = case.group {
         let _ = write!(
@@ -104,8 +104,8 @@ fn stalled(case: &Case<'_>, who: &str) -> (String, String) {
     let advice = format!(
         "Client {} must acknowledge: see whether it still works, fails on these messages, or needs longer than AckWait ({}). \
          More MaxInflight helps only if it is slow to answer, not if it never does.",
-        quoted(&text(&subscription.client_name)),
-        span(subscription.ack_wait)
+        quoted(&text(subscription.client_name())),
+        span(subscription.window.ack_wait())
     );
     (words, advice)
 }
@@ -134,11 +134,11 @@ fn failing(case: &Case<'_>, who: &str) -> (String, String) {
 
 fn offline(case: &Case<'_>, who: &str) -> (String, String) {
     let subscription = case.subscription;
-    let lost = match subscription.offline_since {
+    let lost = match subscription.offline_since() {
         Some(at) => format!("for {}", span(case.since(at))),
         None => "since before the server's start".to_owned(),
     };
-    let owner = text(&subscription.client_name);
+    let owner = text(subscription.client_name());
     let last = if owner.is_empty() {
         String::new()
     } else {
@@ -203,7 +203,7 @@ fn expired(case: &Case<'_>, who: &str) -> (String, String) {
 }
 
 fn unacknowledged(case: &Case<'_>, who: &str) -> (String, String) {
-    let pending = count(case.subscription.pending.len() as u64, "message");
+    let pending = count(case.subscription.window.pending().len() as u64, "message");
     let mut words = format!(
         "{who} has been sent everything, and has not acknowledged {pending}: {}",
         ranges(case)
@@ -218,12 +218,12 @@ fn unacknowledged(case: &Case<'_>, who: &str) -> (String, String) {
     }
     words.push('.');
     push_redelivery(case, &mut words);
-    let client = quoted(&text(&case.subscription.client_name));
+    let client = quoted(&text(case.subscription.client_name()));
     let advice = if case.redelivered().is_some() {
         format!(
             "Client {client} gets these messages and does not acknowledge them within AckWait ({}): see whether it fails on \
              them or needs longer.",
-            span(case.subscription.ack_wait)
+            span(case.subscription.window.ack_wait())
         )
     } else {
         format!("Nothing to do: client {client} has these messages and is expected to acknowledge them.")
@@ -328,7 +328,7 @@ pub(super) fn unknown(
 /// The subscription in a sentence.
 fn name(case: &Case<'_>) -> String {
     let subscription = case.subscription;
-    let client = quoted(&text(&subscription.client_name));
+    let client = quoted(&text(subscription.client_name()));
     match case.group {
         Some(group) if case.is_offline() => format!("Queue group {}", quoted(&text(group.name()))),
         Some(group) => format!("Client {client} in queue group {}", quoted(&text(group.name()))),
@@ -347,11 +347,14 @@ fn backlog(case: &Case<'_>) -> String {
 }
 
 fn held(case: &Case<'_>) -> String {
-    count(case.subscription.pending.len() as u64, "unacknowledged message")
+    count(
+        case.subscription.window.pending().len() as u64,
+        "unacknowledged message",
+    )
 }
 
 fn held_capital(case: &Case<'_>) -> String {
-    match case.subscription.pending.len() {
+    match case.subscription.window.pending().len() {
         0 => "No message is".to_owned(),
         1 => "1 message is".to_owned(),
         more => format!("{more} messages are"),
@@ -383,8 +386,8 @@ fn ranges(case: &Case<'_>) -> String {
         .take(RANGES_SAID)
         .map(|(first, last)| last - first + 1)
         .sum();
-    let more = (case.subscription.pending.len() as u64).saturating_sub(listed);
-    let noun = if case.subscription.pending.len() == 1 {
+    let more = (case.subscription.window.pending().len() as u64).saturating_sub(listed);
+    let noun = if case.subscription.window.pending().len() == 1 {
         "sequence"
     } else {
         "sequences"
