@@ -115,6 +115,8 @@ pub(crate) struct Members {
     next_order: u64,
     /// Of all that take new messages.
     room: u64,
+    /// How many can take nothing more until something is acknowledged.
+    stalled: usize,
     for_new: Tournament,
     for_again: Tournament,
 }
@@ -128,6 +130,7 @@ impl Default for Members {
             last: NONE,
             next_order: 0,
             room: 0,
+            stalled: 0,
             for_new: Tournament::default(),
             for_again: Tournament::default(),
         }
@@ -267,6 +270,8 @@ impl Members {
         }
         self.room -= member.standing.new_room();
         self.room += standing.new_room();
+        self.stalled -= usize::from(member.standing.is_stalled());
+        self.stalled += usize::from(standing.is_stalled());
         member.standing = standing;
         self.rank(place);
     }
@@ -291,9 +296,18 @@ impl Members {
     pub(crate) fn room(&self) -> u64 {
         self.room
     }
+
+    /// How many of them can take nothing more until something is acknowledged.
+    pub(crate) fn stalled(&self) -> usize {
+        self.stalled
+    }
 }
 
 impl Standing {
+    fn is_stalled(&self) -> bool {
+        self.pending > 0 && self.room == 0
+    }
+
     /// How many new messages it takes.
     fn new_room(&self) -> u64 {
         if self.takes_new { self.room } else { 0 }
@@ -454,6 +468,8 @@ mod tests {
                 prop_assert_eq!(members.choose_for_again(), again);
                 let room: u64 = model.iter().map(|member| if member.2.takes_new { member.2.room } else { 0 }).sum();
                 prop_assert_eq!(members.room(), room);
+                let stalled = model.iter().filter(|member| member.2.pending > 0 && member.2.room == 0);
+                prop_assert_eq!(members.stalled(), stalled.count());
             }
         }
     }

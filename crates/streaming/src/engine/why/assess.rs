@@ -103,10 +103,7 @@ impl<'a> Case<'a> {
 
     /// Members of its group that can take nothing new because of MaxInflight.
     pub(super) fn stalled_members(&self) -> u64 {
-        let members = self.group.into_iter().flat_map(|group| group.members().iter());
-        members
-            .filter(|member| self.engine.subscriptions[*member].is_stalled())
-            .count() as u64
+        self.group.map_or(0, |group| group.members().stalled() as u64)
     }
 
     /// The most often that one of the listed messages was sent again.
