@@ -224,7 +224,7 @@ impl Engine {
                     self.queue_retention(key);
                 }
                 Timer::Inactivity(key) => self.inactivity_due(now, key, effects),
-                // The reading that came with the tick counts.
+                // The clock was read when the tick came, and that reading was judged already.
                 Timer::WallClock => self.clock.timer_fired(),
                 Timer::Unregistered => {
                     self.unregistered.timer_fired();

@@ -32,7 +32,7 @@ pub(crate) const CLOCK_STEP_NS: i64 = 1_000_000_000;
 /// A wall clock that is ahead of monotonic progress by more than this counts only when it stays so.
 pub(crate) const CLOCK_JUMP_NS: i64 = 3_600_000_000_000;
 
-/// For so long.
+/// How long it has to stay so before it counts.
 pub(crate) const CLOCK_AGREEMENT_NS: u64 = 60_000_000_000;
 
 /// A channel whose times are ahead of the clock by more than this is told of.
@@ -47,7 +47,7 @@ pub(crate) const REGISTRATION_WAIT_NS: u64 = 1_000_000_000;
 /// Requests that wait for their client's connect; more are refused at once.
 pub(crate) const UNREGISTERED_REQUESTS_MAX: usize = 1024;
 
-/// Their bytes.
+/// Bytes of all requests that wait for their client's connect; more are refused at once.
 pub(crate) const UNREGISTERED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Clients remembered because their connect never came (`streaming-protocol.md` §10).

@@ -95,7 +95,7 @@ impl Engine {
             return Some(CheckpointProgress::Subscriptions(number + 1, None));
         }
         self.persist_subscription(key, effects);
-        // The one that was begun may have gone meanwhile.
+        // The subscription whose pending messages were begun in the last slice may have gone; then this is another one.
         let pending_from = match pending_from.filter(|_| number == from) {
             Some(pending_from) => pending_from,
             None => {

@@ -67,7 +67,7 @@ pub(super) enum Attempt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     Done,
-    /// It waits, or continues later; whatever ends that comes back.
+    /// It waits for something, or for its next turn; whatever ends the wait calls [`Engine::advance`] again.
     Waiting,
 }
 
@@ -127,7 +127,7 @@ impl Engine {
                 if subscription_state.phase() == Phase::Departing && subscription_state.window.pending().is_empty() {
                     self.finish_departing(subscription, effects);
                 }
-                // New messages are the group's matter; it may have waited for this member.
+                // New messages are sent by the group, which may have waited until this member had nothing to be sent again.
                 return self.queue_cursor(group.into());
             }
         }

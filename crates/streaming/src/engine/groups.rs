@@ -79,7 +79,8 @@ impl Engine {
     ) {
         let dirty = self.dirty.get(self.subscriptions[key].dirty);
         if dirty.is_some_and(|dirty| dirty.acked.contains(sequence)) {
-            // It had it before, and gave it up: in this order on record too.
+            // It acknowledged this message earlier. In one fact that ack would count after the taking over, and the message would
+            // be lost: so it is written first.
             self.persist_subscription(key, effects);
         }
         let subscription = &mut self.subscriptions[key];

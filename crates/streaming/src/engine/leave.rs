@@ -20,8 +20,8 @@ use crate::time::Now;
 use crate::waiting::replies::{Confirmation, Outcome};
 use crate::waiting::work::Work;
 
-/// Members of a group that are looked at for one unit of work.
-const MEMBERS_PER_WORK: usize = 16;
+/// Members of a group that are written down for one unit of work.
+const WRITTEN_PER_WORK: usize = 16;
 
 impl Engine {
     pub(super) fn unsubscribe(
@@ -95,13 +95,12 @@ impl Engine {
         leave: Leave,
         effects: &mut Effects<'_>,
     ) -> Position {
+        if let Some(group) = self.subscriptions[key].group() {
+            // What happened to others of the group is written down together with it.
+            self.budget.charge(self.groups[group].dirty() / WRITTEN_PER_WORK);
+        }
         self.persist_subscription(key, effects);
         self.detach(key, effects);
-        if let Some(group) = self.subscriptions[key].group() {
-            // Leaving writes down the whole group: a large one counts for more.
-            let members = self.groups[group].members().len();
-            self.budget.charge(members / MEMBERS_PER_WORK);
-        }
         let channel = self.subscriptions[key].channel();
         self.channels[channel].end_active();
         let position = match self.subscriptions[key].group() {
@@ -192,9 +191,11 @@ impl Engine {
             return self.suspend(now, key, effects);
         }
         self.log_subscription(SubscriptionVerb::Removed, key, StartLine::None, effects);
-        // First this one: were a crash to leave it behind, it must find what the departed held.
+        // Its removal is written first: if a crash loses those of the departing members, they belong to no group and are
+        // dropped. The other way round the group would still exist and lack what they held.
         let position = self.remove_subscription(key, effects);
         while let Some(other) = self.groups[group_key].pop_ownerless() {
+            self.budget.charge(1);
             self.detach(other, effects);
             self.remove_subscription(other, effects);
         }

@@ -23,7 +23,7 @@ impl Engine {
         };
         let is_meant = |subscription: &Subscription| subscription.dirty.is_at(place);
         if self.subscriptions.get(key).is_some_and(is_meant) {
-            // What a group wrote down with an earlier member needs no second look at all its members.
+            // Its entry is empty when the group wrote it down together with an earlier member.
             if self
                 .dirty
                 .get(self.subscriptions[key].dirty)

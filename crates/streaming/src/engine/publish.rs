@@ -208,7 +208,8 @@ impl Engine {
             self.send_reply(now, effects);
         }
         self.replies.reclaim();
-        // What came in by this much must go out again by as much, whatever there is to deliver.
+        // Limits may remove two messages for each that came in, whatever the deliveries have cost: otherwise a channel that
+        // is published to faster than it is delivered would grow beyond its limits.
         self.budget.raise_to(2 * ready);
         for &key in &touched {
             // Its deletion may have been recorded just now.

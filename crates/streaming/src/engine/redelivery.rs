@@ -100,7 +100,8 @@ impl Engine {
                     let subscription = &mut self.subscriptions[key];
                     let deadline = next_deadline(now, run.deadline, subscription.window.ack_wait());
                     subscription.window.set_deadline(sequence, deadline, count);
-                    // Else a tie would always fall to the one that did not acknowledge it.
+                    // Otherwise, of members with as many pending messages, the one that did not acknowledge it would be
+                    // chosen every time.
                     self.rotate(key);
                 }
                 Attempt::Sent => self.move_pending(now, key, receiver, sequence, count, effects),

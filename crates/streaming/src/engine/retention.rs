@@ -95,7 +95,7 @@ impl Engine {
 
     /// Looks at the limits of a channel that waits for it, without waiting for its turn.
     pub(super) fn enforce_first(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
-        // It stays in the queue: the look there costs little.
+        // It also keeps its turn in the queue: to look at a channel within its limits costs little.
         if self.channels[key].in_retention.is_set() && !self.budget.is_spent() {
             self.enforce_limits(now, key, effects);
         }
@@ -162,7 +162,7 @@ impl Engine {
         self.channels.drop_remainder(key);
         let channel = &mut self.channels[key];
         if channel.log().first() > channel.log().durable_last() {
-            // The timer was for what has gone; what becomes durable asks for its own.
+            // The timer was for a message that has gone; the next that becomes durable sets it again.
             self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
         }
     }

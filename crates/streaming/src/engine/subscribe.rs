@@ -105,7 +105,8 @@ impl Engine {
             Target::Resume(key) => self.resume(now, key, reply, &request, effects),
             Target::Join(group) => {
                 self.check_room(channel)?;
-                // Nothing was sent to it yet; the record of a durable group's member tells where the group is.
+                // A new member was sent nothing. In a durable group its record tells where the group is, in case it becomes the
+                // last that is left.
                 let last_sent = match request.durable_name.is_empty() {
                     true => 0,
                     false => self.groups[group].cursor.last_sent(),
@@ -188,7 +189,7 @@ impl Engine {
         Ok(())
     }
 
-    /// §5.1.
+    /// Where a new subscription begins, as its request says (§5.1).
     fn find_start(
         &mut self,
         now: Now,

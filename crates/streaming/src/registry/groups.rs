@@ -150,6 +150,11 @@ impl Group {
         self.dirty.push(key);
     }
 
+    /// About how many of them something is to be written down.
+    pub(crate) fn dirty(&self) -> usize {
+        self.dirty.len()
+    }
+
     /// Those about which something is to be written down; whoever takes the list gives it back.
     pub(crate) fn take_dirty(&mut self) -> Vec<SubscriptionKey> {
         std::mem::take(&mut self.dirty)

@@ -11,9 +11,9 @@ use crate::waiting::timers::{Timer, TimerSlot, Timers};
 /// See the module. Offsets are wall clock less monotonic clock.
 #[derive(Debug, Default)]
 pub(crate) struct WallClock {
-    /// As believed.
+    /// The offset that counts.
     offset: i64,
-    /// What it claims to be, and since when.
+    /// An offset too far ahead to be believed at once, and since when the clock has shown it.
     claim: Option<(i64, u64)>,
     timer: TimerSlot,
     /// As of the last look at all ages.

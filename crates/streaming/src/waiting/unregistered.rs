@@ -60,7 +60,7 @@ pub(crate) struct Unregistered {
     /// Of all that wait.
     bytes: usize,
     timer: TimerSlot,
-    /// Those that failed, oldest first.
+    /// Clients whose connect never came, oldest first.
     invalid: VecDeque<Sender>,
 }
 
