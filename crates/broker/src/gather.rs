@@ -59,7 +59,7 @@ pub(crate) struct Aftermath {
     pub(crate) stalled: SmallVec<[Arc<Connection>; 2]>,
     /// An attachment whose holdable subscription got something.
     pub(crate) held: Option<Arc<AttachmentShared>>,
-    /// What it took.
+    /// Work that the batch took.
     pub(crate) work: u64,
 }
 

@@ -82,7 +82,7 @@ pub(crate) struct Outlets {
     pub(crate) watch_congestion: bool,
     /// Flush an outlet beyond this many bytes.
     pub(crate) limit: usize,
-    /// Since the batch began.
+    /// Work done since the batch began.
     pub(crate) work: u64,
     /// Destinations that this batch may still write to itself; the others' own tasks do.
     pub(crate) inline_writes: u32,

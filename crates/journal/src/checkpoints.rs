@@ -126,14 +126,14 @@ pub(crate) struct Checkpoints {
     begun_at_bytes: u64,
     /// Bytes of tail that this start had to read; gone with the next checkpoint.
     inherited_bytes: u64,
-    /// After one was given up: none is asked for because of a long tail before so many bytes are committed.
+    /// Set when a checkpoint was given up: however long the tail is, none is asked for before so many bytes are committed.
     not_before_bytes: u64,
     /// The owner was asked for one.
     asked: bool,
     running: Option<Running>,
     /// An unfinished file to be removed.
     abandoned: Option<String>,
-    /// Files of others, to be removed when the next one counts.
+    /// Files of earlier checkpoints, to be removed when the next one counts.
     obsolete: Vec<String>,
 }
 
@@ -347,7 +347,7 @@ impl Checkpoints {
             // It may have its final name, durably or not. It is whole, so a start may use it.
             self.obsolete.push(running.name);
         }
-        // Not asked for again before as much came in as usually lies between two.
+        // The next is asked for when as many bytes came in as usually lie between two checkpoints.
         self.not_before_bytes = committed + self.distance();
         self.asked = false;
     }

@@ -177,7 +177,7 @@ fn run_lane(
 ) {
     loop {
         let job = {
-            // Only receiving happens under the lock; a poisoned lock still guards a working receiver.
+            // Nothing but receiving happens under the lock, so a thread that panicked there left a receiver that works.
             let receiver = receiver.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             receiver.recv()
         };

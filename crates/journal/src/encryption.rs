@@ -300,7 +300,7 @@ impl Keys {
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, VecDeque<(SegmentId, Option<Arc<FileCipher>>)>> {
-        // Whoever panicked left a list that is still right.
+        // A thread that panicked while it held the lock cannot have left the list half changed.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -39,8 +39,8 @@ struct Segment {
     references: u64,
     /// Jobs that use its files.
     pins: u32,
-    /// Position of the newest record that took a reference away.
-    released_at: u64,
+    /// Position of the newest record by which something in it died.
+    died_at: u64,
     /// Its live messages have been copied; the copies are not yet in the index. Or it cannot be rewritten.
     rewritten: bool,
 }
@@ -59,7 +59,7 @@ impl Segment {
             live_bytes: 0,
             references: 0,
             pins: 0,
-            released_at: 0,
+            died_at: 0,
             rewritten: false,
         }
     }
@@ -256,7 +256,7 @@ impl SegmentSet {
     pub(crate) fn add_unused(&mut self, id: SegmentId, capacity: u64, pinned: bool, at: u64) {
         let mut segment = Segment::new(id, capacity, State::Sealed);
         segment.pins = u32::from(pinned);
-        segment.released_at = at;
+        segment.died_at = at;
         self.insert(segment);
     }
 
@@ -307,7 +307,7 @@ impl SegmentSet {
     pub(crate) fn absorbed(&mut self, number: u64, at: u64) {
         self.change(number, |segment| {
             segment.state = State::Sealed;
-            segment.released_at = segment.released_at.max(at);
+            segment.died_at = segment.died_at.max(at);
         });
     }
 
@@ -319,13 +319,13 @@ impl SegmentSet {
         });
     }
 
-    /// Takes `bytes` of live messages, and `references` ranges, away from a segment.
-    pub(crate) fn release(&mut self, number: u64, bytes: u64, references: u64, at: u64) {
+    /// `bytes` of live messages, and `references` ranges, are dead by the record at position `at`.
+    pub(crate) fn mark_dead(&mut self, number: u64, bytes: u64, references: u64, at: u64) {
         self.change(number, |segment| {
             debug_assert!(segment.live_bytes >= bytes && segment.references >= references);
             segment.live_bytes = segment.live_bytes.saturating_sub(bytes);
             segment.references = segment.references.saturating_sub(references);
-            segment.released_at = segment.released_at.max(at);
+            segment.died_at = segment.died_at.max(at);
         });
     }
 
@@ -380,7 +380,7 @@ impl SegmentSet {
             .filter(|number| {
                 self.look();
                 let segment = self.get(*number);
-                segment.pins == 0 && segment.released_at <= durable
+                segment.pins == 0 && segment.died_at <= durable
             })
             .take(REMOVALS_MAX)
             .collect();
@@ -499,8 +499,8 @@ mod tests {
                 7 => {
                     set.absorbed(number, step);
                 }
-                8 if references > 0 => set.release(number, live, references, step),
-                9 if live > 0 => set.release(number, 1 + below(live), 0, step),
+                8 if references > 0 => set.mark_dead(number, live, references, step),
+                9 if live > 0 => set.mark_dead(number, 1 + below(live), 0, step),
                 10 if live < SEGMENT / 2 => set.refer(number, below(SEGMENT / 4)),
                 _ => set.add_unused(
                     {
@@ -533,8 +533,8 @@ mod tests {
             set.cover(count);
             // One dies, one is worth rewriting.
             let (references, live) = set.live(3);
-            set.release(3, live, references, 5);
-            set.release(7, SEGMENT / 2, 0, 5);
+            set.mark_dead(3, live, references, 5);
+            set.mark_dead(7, SEGMENT / 2, 0, 5);
             set.looked_at.set(0);
             assert!(set.take_dead(4).is_empty(), "what killed it is not durable");
             assert_eq!(set.most_dead(count), Some(7));

@@ -115,11 +115,11 @@ fn insert_range(
         // Not before the last copy and not after the first message left: enough to choose the range to search for a time.
         after.first_timestamp = after.first_timestamp.max(last_timestamp);
         replaced += gone;
-        segments.release(after.segment, gone, 0, at);
+        segments.mark_dead(after.segment, gone, 0, at);
     }
     for other in log.ranges.drain(start..end) {
         replaced += other.live_bytes();
-        segments.release(other.segment, other.live_bytes(), 1, at);
+        segments.mark_dead(other.segment, other.live_bytes(), 1, at);
     }
     log.ranges.insert(start, range);
     Some(replaced)
@@ -229,7 +229,7 @@ mod tests {
         index.absorb(1, 1..=10, false);
         index.log.first = 3;
         index.log.ranges[0].begin_at(3, sizes(1..=2) as u32);
-        index.segments.release(1, sizes(1..=2), 0, 0);
+        index.segments.mark_dead(1, sizes(1..=2), 0, 0);
         index.log.bytes -= sizes(1..=2);
         index.absorb(2, 1..=5, true);
         assert_eq!(index.segments.live(2).1, sizes(3..=5));

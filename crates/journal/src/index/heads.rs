@@ -195,7 +195,7 @@ impl Index {
         range.base += gone as u32;
         range.exact = true;
         state.bytes -= gone;
-        segments.release(range.segment, gone, 0, at);
+        segments.mark_dead(range.segment, gone, 0, at);
         self.logs.bytes -= gone;
     }
 
@@ -287,7 +287,7 @@ impl Index {
         if let Some(window) = state.window.as_mut() {
             window.trim(first);
         }
-        segments.release(range.segment, gone, 0, at);
+        segments.mark_dead(range.segment, gone, 0, at);
         self.logs.bytes -= gone;
     }
 
@@ -310,7 +310,7 @@ impl Index {
         let whole = state.ranges.partition_point(|range| range.last < first);
         for range in state.ranges.drain(..whole) {
             gone += range.live_bytes();
-            segments.release(range.segment, range.live_bytes(), 1, at);
+            segments.mark_dead(range.segment, range.live_bytes(), 1, at);
         }
         while !state.recent.is_empty() && state.recent_first() < first {
             let ordinal = state.recent.pop_front().expect("recent is not empty");
@@ -342,7 +342,7 @@ impl Index {
         self.logs.bytes -= state.bytes;
         self.logs.messages -= state.count();
         for range in &state.ranges {
-            segments.release(range.segment, range.live_bytes(), 1, at);
+            segments.mark_dead(range.segment, range.live_bytes(), 1, at);
         }
         if state.drop_window() {
             completions.push(Completion::HeadReady(log));

@@ -18,10 +18,10 @@ pub(super) enum Arrivals {
         until: Instant,
         /// When what is kept back was offered last.
         offered: Instant,
-        /// Somebody came since.
+        /// Somebody new has begun to listen since then.
         wanted: bool,
     },
-    /// Whoever is not there will not be waited for.
+    /// The moment is over: nothing is kept back any more for clients that did not come.
     Over,
 }
 

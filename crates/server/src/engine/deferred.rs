@@ -220,7 +220,7 @@ mod tests {
         let kept: Vec<_> = copy.iter().map(|message| message.tag).collect();
         let expected = [services[3], services[7]].map(|service| Tag::Service(service).number());
         assert_eq!((kept, from), (expected.to_vec(), 0));
-        // What is mostly held stays where it is.
+        // A batch of which most is deferred is not copied.
         services = [Service::Publish; 20];
         services[5] = Service::Ping;
         let (whole, from) = deferred_from(batch_of(&services), 5, false).expect("most is held");

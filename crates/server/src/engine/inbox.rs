@@ -78,9 +78,9 @@ pub struct Inbox {
     /// Bytes of batches that are queued or held back by the engine.
     bytes: AtomicUsize,
     gate: OnceLock<Arc<Gate>>,
-    /// Above the last bound; said already.
+    /// Batches are being dropped above the last bound, and the log has been told.
     dropping: AtomicBool,
-    /// Somebody new listens to something; told while `greeting` is set.
+    /// Somebody new listens to something; noted only while `greeting` is set.
     interest: AtomicBool,
     greeting: AtomicBool,
 }
@@ -115,7 +115,7 @@ impl Inbox {
     fn push(&self, item: Item) {
         let mut waiting = self.lock();
         waiting.items.push(item);
-        // Whoever has the engine looks here before it sleeps.
+        // A thread that has the engine looks into the inbox before it sleeps, and a first item has called one already.
         if waiting.items.len() == 1 && !waiting.engaged {
             self.call(waiting);
         }
@@ -127,7 +127,7 @@ impl Inbox {
             return;
         };
         waiting.asleep[thread] = false;
-        // Whoever is called wants the lock.
+        // The thread that is called takes the lock first thing.
         drop(waiting);
         self.callers[thread].notify_one();
     }
@@ -196,7 +196,7 @@ impl Inbox {
                 self.callers[HOME].notify_one();
             }
             if let Some(commit) = waiting.commit.take() {
-                // However long the disk takes, somebody has to meet the deadline.
+                // The commit may take long: another thread has to be awake in time for the deadline.
                 let is_watched = |deadline| waiting.watched.iter().flatten().any(|watched| *watched <= deadline);
                 if deadline.is_some_and(|deadline| !is_watched(deadline)) {
                     self.call(waiting);
@@ -235,7 +235,7 @@ impl Inbox {
         waiting.engaged = false;
         waiting.deadline = deadline;
         let is_due = deadline.is_some_and(|deadline| deadline <= Instant::now());
-        // The caller can only take one of the two.
+        // The caller takes the commit or the engine; if both wait, another thread is called for the other one.
         if waiting.commit.is_some() && (!waiting.items.is_empty() || self.is_woken() || is_due) {
             self.call(waiting);
         }
@@ -290,7 +290,7 @@ impl Inbox {
 }
 
 impl Inbox {
-    /// Says so once, until what waits is little again.
+    /// Drops a batch. The log is told once, and again only after what waits had become little.
     fn drop_batch(&self, batch: &Batch) {
         if !self.dropping.swap(true, Ordering::AcqRel) {
             let (origin, count) = (batch.origin.0, batch.len());
@@ -313,7 +313,7 @@ impl Sink for Inbox {
             && let Some(gate) = self.gate.get()
         {
             gate.close();
-            // The engine may have drained everything between the count and the closing.
+            // The engine may have taken everything between the count and the closing, and would not open the gate again.
             if self.bytes.load(Ordering::Acquire) < INBOX_BYTES_LOW {
                 gate.open();
             }

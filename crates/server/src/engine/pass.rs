@@ -57,9 +57,9 @@ pub(super) struct Pass {
     probes: ProbeTokens,
     arrivals: Arrivals,
     looks: Looks,
-    /// Several subscriptions may bring one publish.
+    /// In partitioning mode patterns may overlap: one publish then comes once for each that matches.
     overlapping: bool,
-    /// The last position the start of the engine appended, and who waits for it.
+    /// The last position that the start of the engine appended; who waits until it is durable is in `started`.
     started_at: Position,
     started: Option<oneshot::Sender<()>>,
     completions: Vec<Completion>,
@@ -73,7 +73,8 @@ pub(super) struct Pass {
     /// Since when the oldest lazy record waits for a batch.
     lazy_since: Option<Instant>,
     checkpoint_running: bool,
-    /// After a pause of the process: until when deadlines wait, in the clock's nanoseconds. Stays until none is overdue.
+    /// After this process did not run for a while: until when no deadline is judged, in the clock's nanoseconds. Set until no
+    /// deadline is overdue any more.
     grace_until: Option<u64>,
 }
 
@@ -214,7 +215,7 @@ impl Pass {
         }
     }
 
-    /// Whether something is held that need not be: the store caught up, or failed, while nobody looked.
+    /// Whether something is deferred that need not be any more: the store caught up, or failed, since the last pass.
     fn may_go_on(&mut self) -> bool {
         self.deferred.first_bytes().is_some_and(|bytes| !self.must_wait(bytes))
     }
@@ -250,7 +251,7 @@ impl Pass {
             self.serve(&batch, served, Part::Passing);
         }
         let bytes = batch_bytes(&batch);
-        // What has passed is not kept: a disk that stalls would fill the memory with pings.
+        // Messages that were served are not kept with those that are deferred: while a disk stalls, pings would fill the memory.
         let kept = match deferred_from(batch, served, self.overlapping) {
             Some((batch, from)) => {
                 let kept = batch_bytes(&batch);

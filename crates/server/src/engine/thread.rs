@@ -86,7 +86,7 @@ fn serve(inbox: &Inbox, thread: usize, pass: &Mutex<Pass>) -> Option<Outcome> {
                 inbox.committed();
             }
             Turn::Engine => {
-                // Free, because there is one turn at a time.
+                // Nobody else holds this lock: one thread at a time has the engine.
                 let mut pass = pass.lock().unwrap_or_else(PoisonError::into_inner);
                 let outcome = pass.run(&mut items);
                 if outcome.is_some() {
