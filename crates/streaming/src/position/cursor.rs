@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn only_the_read_it_waits_for_counts() {
         let (mut cursor, mut timers) = (Cursor::behind(4), Timers::default());
-        let key = CursorKey::from(SubscriptionKey(0));
+        let key = CursorKey::from(SubscriptionKey::at(0));
         let reading = |ticket| Reading {
             ticket: Ticket(ticket),
             from: 5,

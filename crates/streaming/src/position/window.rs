@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn it_is_full_at_its_most_and_says_since_when() {
-        let (mut window, mut timers, key) = (Window::new(2, 1_000), Timers::default(), SubscriptionKey(0));
+        let (mut window, mut timers, key) = (Window::new(2, 1_000), Timers::default(), SubscriptionKey::at(0));
         window.sent_first(at(10), key, 1, &mut timers);
         assert_eq!((window.room(), window.stalled_since()), (1, None));
         window.sent_first(at(20), key, 2, &mut timers);
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_timer_is_for_what_is_due_first() {
-        let (mut window, mut timers, key) = (Window::new(9, 1_000), Timers::default(), SubscriptionKey(0));
+        let (mut window, mut timers, key) = (Window::new(9, 1_000), Timers::default(), SubscriptionKey::at(0));
         window.sent_first(at(10), key, 1, &mut timers);
         assert_eq!(timers.next(), Some(1_010));
         window.take_over(7, 500, 1);

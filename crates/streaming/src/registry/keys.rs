@@ -6,7 +6,16 @@ macro_rules! key {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub(crate) struct $name(pub(crate) usize);
+        pub(crate) struct $name(pub(super) usize);
+
+        #[cfg(test)]
+        impl $name {
+            /// A key for tests of what keeps keys.
+            #[allow(dead_code, reason = "tests use some kinds of keys only")]
+            pub(crate) fn at(place: usize) -> $name {
+                $name(place)
+            }
+        }
     };
 }
 

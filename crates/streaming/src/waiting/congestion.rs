@@ -72,12 +72,12 @@ mod tests {
     fn whoever_waits_for_what_drained_goes_on_once() {
         let mut congestion = Congestion::default();
         for number in 1..=4 {
-            congestion.add(Destination(number % 2), number, SubscriptionKey(number as usize));
+            congestion.add(Destination(number % 2), number, SubscriptionKey::at(number as usize));
         }
         congestion.remove(Destination(1), 3);
         congestion.drain(Destination(1));
-        congestion.add(Destination(1), 1, SubscriptionKey(1));
-        assert_eq!(congestion.next(), Some((Destination(1), 1, SubscriptionKey(1))));
+        congestion.add(Destination(1), 1, SubscriptionKey::at(1));
+        assert_eq!(congestion.next(), Some((Destination(1), 1, SubscriptionKey::at(1))));
         assert_eq!(congestion.next(), None);
         assert!(!congestion.has_drained());
         congestion.drain(Destination(1));

@@ -179,18 +179,18 @@ mod tests {
             ..DirtyList::default()
         };
         let (mut first, mut second) = (DirtySlot::default(), DirtySlot::default());
-        list.entry(SubscriptionKey(1), &mut first).acked.push(7);
-        list.entry(SubscriptionKey(2), &mut second).cursor = true;
-        list.entry(SubscriptionKey(1), &mut first).acked.push(8);
-        assert_eq!(list.first(), first.0.map(|place| (SubscriptionKey(1), place)));
+        list.entry(SubscriptionKey::at(1), &mut first).acked.push(7);
+        list.entry(SubscriptionKey::at(2), &mut second).cursor = true;
+        list.entry(SubscriptionKey::at(1), &mut first).acked.push(8);
+        assert_eq!(list.first(), first.0.map(|place| (SubscriptionKey::at(1), place)));
         assert!(
             list.get(first)
                 .is_some_and(|entry| entry.acked.contains(7) && entry.acked.contains(8))
         );
         list.pop();
-        assert_eq!(list.first(), second.0.map(|place| (SubscriptionKey(2), place)));
+        assert_eq!(list.first(), second.0.map(|place| (SubscriptionKey::at(2), place)));
         let mut third = DirtySlot::default();
-        assert!(list.entry(SubscriptionKey(3), &mut third).is_empty());
+        assert!(list.entry(SubscriptionKey::at(3), &mut third).is_empty());
         assert!(list.get(second).is_some_and(|entry| entry.cursor));
         list.pop();
         list.pop();

@@ -97,13 +97,13 @@ mod tests {
     #[test]
     fn an_answer_finds_whoever_asked_once() {
         let mut questions = Questions::default();
-        let probe = questions.probe(Probe::Heartbeat(ClientKey(1)));
-        let ticket = questions.read(SubscriptionKey(2).into());
+        let probe = questions.probe(Probe::Heartbeat(ClientKey::at(1)));
+        let ticket = questions.read(SubscriptionKey::at(2).into());
         assert_ne!(probe.0, ticket.0);
         assert_eq!(questions.end_read(Ticket(probe.0)), None);
-        assert_eq!(questions.end_probe(probe), Some(Probe::Heartbeat(ClientKey(1))));
+        assert_eq!(questions.end_probe(probe), Some(Probe::Heartbeat(ClientKey::at(1))));
         assert_eq!(questions.end_probe(probe), None);
-        assert_eq!(questions.end_read(ticket), Some(SubscriptionKey(2).into()));
+        assert_eq!(questions.end_read(ticket), Some(SubscriptionKey::at(2).into()));
         assert_eq!(questions.end_read(ticket), None);
     }
 
@@ -115,7 +115,7 @@ mod tests {
             let waiting = WaitingSubscribe {
                 request: SubscriptionRequest::default(),
                 reply: Bytes::new(),
-                channel: ChannelKey(0),
+                channel: ChannelKey::at(0),
                 id: ChannelId(1),
                 time: Timestamp(0),
             };

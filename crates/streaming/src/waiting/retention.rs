@@ -61,14 +61,14 @@ mod tests {
     fn a_channel_waits_once_and_comes_in_its_turn() {
         let (mut queue, mut marks) = (RetentionQueue::default(), [Mark::default(); 2]);
         for place in [1usize, 0, 1] {
-            queue.push(ChannelKey(place), ChannelId(place as u64), &mut marks[place]);
+            queue.push(ChannelKey::at(place), ChannelId(place as u64), &mut marks[place]);
         }
         assert_eq!(queue.len(), 2);
-        assert_eq!(queue.pop(), Some((ChannelKey(1), ChannelId(1))));
+        assert_eq!(queue.pop(), Some((ChannelKey::at(1), ChannelId(1))));
         marks[1].clear();
-        queue.push(ChannelKey(1), ChannelId(1), &mut marks[1]);
-        assert_eq!(queue.pop(), Some((ChannelKey(0), ChannelId(0))));
-        assert_eq!(queue.pop(), Some((ChannelKey(1), ChannelId(1))));
+        queue.push(ChannelKey::at(1), ChannelId(1), &mut marks[1]);
+        assert_eq!(queue.pop(), Some((ChannelKey::at(0), ChannelId(0))));
+        assert_eq!(queue.pop(), Some((ChannelKey::at(1), ChannelId(1))));
         assert!(queue.is_empty());
     }
 
