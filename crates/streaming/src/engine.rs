@@ -40,6 +40,7 @@ use crate::registry::ack_inboxes::AckInboxes;
 use crate::registry::channels::Channels;
 use crate::registry::clients::Clients;
 use crate::registry::groups::Groups;
+use crate::registry::inboxes::Inboxes;
 use crate::registry::subscription::Leave;
 use crate::registry::subscriptions::Subscriptions;
 use crate::replay::Recovered;
@@ -70,6 +71,7 @@ pub struct Engine {
     clients: Clients,
     channels: Channels,
     subscriptions: Subscriptions,
+    inboxes: Inboxes,
     ack_inboxes: AckInboxes,
     groups: Groups,
 
@@ -108,6 +110,7 @@ impl Engine {
             clients: Clients::new(hasher.clone()),
             channels: Channels::new(hasher.clone()),
             subscriptions: Subscriptions::default(),
+            inboxes: Inboxes::new(hasher.clone()),
             ack_inboxes: AckInboxes::new(options.ack_inbox_key, hasher),
             groups: Groups::default(),
             questions: Questions::default(),

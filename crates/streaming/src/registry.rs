@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod clients;
 pub(crate) mod groups;
 mod holders;
+pub(crate) mod inboxes;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod members;

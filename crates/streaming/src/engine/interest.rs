@@ -49,12 +49,9 @@ impl Engine {
 
     /// The active subscription of a channel that is acknowledged on this subject.
     pub(super) fn find_by_ack_inbox(&self, channel: ChannelKey, inbox: &[u8]) -> Option<SubscriptionKey> {
-        let is_it = |key: &SubscriptionKey| {
-            let subscription = &self.subscriptions[*key];
-            subscription.channel() == channel && subscription.ack_inbox().subject() == inbox
-        };
+        // Two subjects with one hash are as good as impossible.
         let found = self.ack_inboxes.find(inbox)?;
-        // Two subjects of one hash are as good as impossible, and two subscriptions with one subject a mistake of whoever stored them.
-        Some(found).filter(is_it).or_else(|| self.active(channel).find(is_it))
+        let subscription = &self.subscriptions[found];
+        (subscription.channel() == channel && subscription.ack_inbox().subject() == inbox).then_some(found)
     }
 }

@@ -56,6 +56,7 @@ impl Engine {
         let subscription = &mut self.subscriptions[key];
         let owner = &mut self.clients[client];
         owner.add_subscription(subscription.number(), key);
+        self.inboxes.insert(subscription.inbox(), key);
         let channel = &mut self.channels[subscription.channel()];
         channel.begin_active();
         let member = match subscription.group() {

@@ -73,17 +73,18 @@ impl Engine {
         }
     }
 
-    /// The fallback to the delivery inbox is rare (a subscribe that timed out), so it may search.
+    /// Whoever timed out subscribing knows the delivery inbox alone. Of several with one inbox a plain one counts before members of
+    /// groups, the oldest first.
     fn find_by_inbox(&self, channel: ChannelKey, inbox: &[u8]) -> Option<SubscriptionKey> {
-        self.active(channel)
-            .find(|key| self.subscriptions[*key].inbox() == inbox)
-    }
-
-    /// The active subscriptions of a channel: plain ones, then members of groups.
-    pub(super) fn active(&self, channel: ChannelKey) -> impl Iterator<Item = SubscriptionKey> + '_ {
-        let channel = &self.channels[channel];
-        let members = channel.groups().flat_map(|group| self.groups[group].members().iter());
-        channel.plain().chain(members)
+        let candidates = self.inboxes.candidates(inbox);
+        let found = candidates.filter(|key| {
+            let subscription = &self.subscriptions[*key];
+            subscription.channel() == channel && subscription.inbox() == inbox
+        });
+        found.min_by_key(|key| {
+            let subscription = &self.subscriptions[*key];
+            (subscription.group().is_some(), subscription.number())
+        })
     }
 
     /// Ends an active subscription; the position is that of the fact which says so. What it was sent and what it
@@ -131,6 +132,7 @@ impl Engine {
             self.congestion.remove(pause.destination, number);
         }
         if let Some(client) = client {
+            self.inboxes.remove(subscription.inbox(), key);
             self.clients[client].remove_subscription(number);
         }
         if let Some(group) = subscription.group() {

@@ -1,7 +1,7 @@
 //! What an input costs as the members of a group grow, counted in subscriptions looked at.
 
 use seaway_stan_protocol::Message as _;
-use seaway_stan_protocol::messages::{Ack, ConnectRequest, PubMsg, SubscriptionRequest};
+use seaway_stan_protocol::messages::{Ack, ConnectRequest, PubMsg, SubscriptionRequest, UnsubscribeRequest};
 
 use super::Engine;
 use crate::world::{Output, World};
@@ -124,6 +124,34 @@ fn so_it_does_after_a_restart() {
         let (mut engine, _) = world.start(Options::default(), at(4)).expect("it starts again");
         world.quiesce(&mut engine, at(4));
         ack(&mut world, &mut engine, first)
+    });
+    assert_eq!(looks[0], looks[1], "in groups of 3 and of 300");
+}
+
+/// Whoever timed out subscribing names the delivery inbox.
+#[test]
+fn an_unsubscribe_by_delivery_inbox_costs_the_same_in_a_large_group() {
+    let looks = [3, 300].map(|members| {
+        let (mut world, mut engine) = group(members);
+        let looks = ["0", "nobody"].map(|inbox| {
+            let unsubscribe = UnsubscribeRequest {
+                client_id: "me".into(),
+                subject: "foo".into(),
+                inbox: inbox.into(),
+                ..UnsubscribeRequest::default()
+            };
+            let before = engine.subscriptions.looks.get();
+            request(
+                &mut world,
+                &mut engine,
+                Service::Unsubscribe,
+                &unsubscribe.encode_to_vec(),
+            );
+            engine.subscriptions.looks.get() - before
+        });
+        let channel = engine.channel(b"foo", false).expect("the channel");
+        assert_eq!(channel.subscriptions_count, members - 1);
+        looks
     });
     assert_eq!(looks[0], looks[1], "in groups of 3 and of 300");
 }
