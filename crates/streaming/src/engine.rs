@@ -20,8 +20,6 @@ mod publish;
 mod recovery;
 mod redelivery;
 mod retention;
-#[cfg(test)]
-mod steps;
 mod subscribe;
 mod why;
 
@@ -268,3 +266,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod steps;

@@ -26,12 +26,6 @@ mod replay;
 mod tally;
 mod waiting;
 
-#[cfg(test)]
-extern crate self as seaway_streaming;
-#[cfg(test)]
-#[path = "../tests/world/mod.rs"]
-mod world;
-
 pub use bus::{Bus, Carried, Delivery, Destination};
 pub use channel_limits::{ChannelLimits, Limits};
 pub use effects::{Effects, Events};
@@ -48,3 +42,9 @@ pub use snapshot::{
 };
 pub use time::{Now, Timestamp};
 pub use why::{Fact, FactValue, SequenceRange, Verdict, WhyQuestion, WhyReport, WhySubscription};
+
+#[cfg(test)]
+extern crate self as seaway_streaming;
+#[cfg(test)]
+#[path = "../tests/world/mod.rs"]
+mod world;
