@@ -116,13 +116,6 @@ impl Connection {
             }
         }
     }
-
-    async fn nobody_answers(&self) -> Failure {
-        match self.has_streaming_server().await {
-            true => self.no_administration(),
-            false => self.no_streaming_server(),
-        }
-    }
 }
 
 async fn within<T>(timeout: Duration, work: impl Future<Output = T>) -> Option<T> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{ConnectErrorKind, Event, ServerError};
+use async_nats::{ConnectErrorKind, Event, RequestErrorKind, ServerError};
 use seaway_client::{Client, ConnectError, ConnectOptions};
 use tokio::sync::watch;
 
@@ -70,6 +70,7 @@ impl Connection {
             .discover_prefix(self.discover_prefix.clone());
         self.permitted(options.connect()).await?.map_err(|error| match error {
             ConnectError::NoServer { .. } => self.no_streaming_server(),
+            ConnectError::NoAnswer { .. } => self.no_answer(),
             ConnectError::ClientIdInUse { client_id } => Failure::failed(format!(
                 "client ID {client_id:?} is in use by a client that answers: choose another with --client-id"
             )),
@@ -107,16 +108,18 @@ impl Connection {
         )
     }
 
-    /// Whether a streaming server serves the cluster ID. It is asked to take in a client without an ID, which it refuses.
-    pub(crate) async fn has_streaming_server(&self) -> bool {
+    /// Why nobody answers an administrative request. The streaming server is asked to take in a client without an ID, which it refuses.
+    pub(crate) async fn nobody_answers(&self) -> Failure {
         let subject = format!("{}.{}", self.discover_prefix, self.cluster);
         let request = async_nats::Request::new()
             .payload(bytes::Bytes::new())
             .timeout(Some(self.timeout));
-        matches!(
-            self.permitted(self.nats.send_request(subject, request)).await,
-            Ok(Ok(_))
-        )
+        match self.permitted(self.nats.send_request(subject, request)).await {
+            Err(failure) => failure,
+            Ok(Ok(_)) => self.no_administration(),
+            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => self.no_streaming_server(),
+            Ok(Err(_)) => self.no_answer(),
+        }
     }
 
     pub(crate) fn no_streaming_server(&self) -> Failure {
@@ -146,7 +149,10 @@ impl Connection {
         let (shown, timeout) = (&self.shown, crate::readable::span(self.timeout));
         Failure::new(
             Kind::NoServer,
-            format!("the server at {shown} did not answer within {timeout} (--timeout)"),
+            format!(
+                "the server at {shown} did not answer within {timeout} (--timeout)\n\
+                 it may be busy, or its disk slow: /healthz of its monitoring port says more"
+            ),
         )
     }
 }
@@ -205,19 +211,31 @@ fn no_connection(shown: &str, settings: &Settings, error: &async_nats::ConnectEr
         ConnectErrorKind::Io if wants_tls(settings) && cause.contains("corrupt message") => {
             Failure::new(Kind::NoServer, format!("the server at {shown} does not speak TLS"))
         }
-        ConnectErrorKind::Tls => Failure::new(
+        // It wears the certificate of an authority, as `openssl req -x509` makes one by default.
+        _ if cause.contains("CaUsedAsEndEntity") => Failure::new(
+            Kind::NoServer,
+            format!(
+                "no TLS connection to {shown}: the server's certificate is that of an authority (CA:TRUE)\n\
+                 make one for the server: openssl req -x509 … -addext basicConstraints=critical,CA:FALSE"
+            ),
+        ),
+        _ if cause.contains("maximum connections exceeded") => Failure::new(
+            Kind::NoServer,
+            format!(
+                "the server at {shown} takes no more connections: {cause}\nits max_connections, or its limit of descriptors, is reached"
+            ),
+        ),
+        _ if error.kind() == ConnectErrorKind::Tls || cause.contains("peer certificate") => Failure::new(
             Kind::NoServer,
             format!(
                 "no TLS connection to {shown}: {cause}\n--tls-ca names the authority that signed the server's certificate"
             ),
         ),
-        ConnectErrorKind::TimedOut | ConnectErrorKind::Dns | ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => {
-            Failure::new(
-                Kind::NoServer,
-                format!(
-                    "no server answers at {shown}: {cause}\nis it running? `seaway` starts one; --server or --context names another"
-                ),
-            )
-        }
+        _ => Failure::new(
+            Kind::NoServer,
+            format!(
+                "no server answers at {shown}: {cause}\nis it running? `seaway` starts one; --server or --context names another"
+            ),
+        ),
     }
 }

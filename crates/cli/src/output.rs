@@ -1,5 +1,6 @@
 //! What a command prints: tables and facts for people, JSON for programs.
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 
 use seaway_nats_protocol::harmless::escaped_json;
@@ -103,16 +104,34 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Characters of a cell that a table shows. Anybody may publish to a channel whose name has a million.
+const CELL_CHARS_MAX: usize = 100;
+
+/// A cell as a table shows it; `--json` has all of it.
+fn shortened(cell: &str) -> Cow<'_, str> {
+    match cell.char_indices().nth(CELL_CHARS_MAX) {
+        None => Cow::Borrowed(cell),
+        Some(_) => {
+            let kept: String = cell.chars().take(CELL_CHARS_MAX - 1).collect();
+            Cow::Owned(kept + "…")
+        }
+    }
+}
+
 fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<Cow<'_, str>>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| shortened(cell)).collect())
+        .collect();
     let mut widths: Vec<usize> = columns.iter().map(|(name, _)| name.chars().count()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let head: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let head: Vec<Cow<'_, str>> = columns.iter().map(|(name, _)| Cow::Borrowed(*name)).collect();
     let mut text = String::new();
-    for row in std::iter::once(&head).chain(rows) {
+    for row in std::iter::once(&head).chain(&rows) {
         let mut line = String::new();
         for ((cell, &width), (_, align)) in row.iter().zip(&widths).zip(columns) {
             if width == 0 {
@@ -144,5 +163,17 @@ mod tests {
         assert_eq!(text, "   NAME    MESSAGES\n*  grüße          1\n   b      1,000,000\n");
         let text = table(&columns, &[row("", "b", "1")]);
         assert_eq!(text, "NAME  MESSAGES\nb            1\n");
+    }
+
+    #[test]
+    fn a_name_of_any_length_takes_no_more_than_its_column() {
+        let columns = [("NAME", Align::Left), ("MESSAGES", Align::Right)];
+        for length in [100, 101, 65_535, 65_536, 1_000_000] {
+            let name = "ü".repeat(length);
+            let text = table(&columns, &[vec![name.clone(), "1".to_owned()]]);
+            let line = text.lines().nth(1).unwrap();
+            assert_eq!(line.chars().count(), 100 + 2 + "MESSAGES".len(), "{length}");
+            assert_eq!(line.contains('…'), length > 100, "{length}");
+        }
     }
 }

@@ -18,6 +18,12 @@ pub enum ConnectError {
         /// The cluster ID that was asked for.
         cluster_id: String,
     },
+    /// Nobody answered in time, and nobody said that there is no streaming server: it may be busy, or its disk slow.
+    #[error("no streaming server for cluster ID {cluster_id:?} answered in time: it may be busy, or its disk slow")]
+    NoAnswer {
+        /// The cluster ID that was asked for.
+        cluster_id: String,
+    },
     /// Another client with this ID is alive.
     #[error("client ID {client_id:?} is already registered by a client that answers: every client needs its own ID")]
     ClientIdInUse {
@@ -49,7 +55,10 @@ pub enum ConnectError {
 impl ConnectError {
     /// Whether the next attempt may find what is missing.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self, ConnectError::NotReached(_) | ConnectError::NoServer { .. })
+        matches!(
+            self,
+            ConnectError::NotReached(_) | ConnectError::NoServer { .. } | ConnectError::NoAnswer { .. }
+        )
     }
 }
 

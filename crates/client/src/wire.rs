@@ -25,7 +25,8 @@ impl Unanswered {
     pub(crate) fn on_connect(self, cluster_id: &str) -> ConnectError {
         let cluster_id = cluster_id.to_owned();
         match self {
-            Unanswered::NoResponders | Unanswered::Timeout => ConnectError::NoServer { cluster_id },
+            Unanswered::NoResponders => ConnectError::NoServer { cluster_id },
+            Unanswered::Timeout => ConnectError::NoAnswer { cluster_id },
             Unanswered::Nats(words) => ConnectError::Nats(words),
             Unanswered::Unreadable(reason) => ConnectError::InvalidAnswer { cluster_id, reason },
         }

@@ -149,6 +149,52 @@ fn blocks_that_are_nearly_known_are_refused() {
     }
 }
 
+/// What protects inside of a block protects nothing at the top of a file, with or without a `streaming` block.
+#[test]
+fn logins_outside_of_their_block_are_refused() {
+    for (key, block) in [
+        ("token: s3cret", "authorization"),
+        ("user: a, password: b", "authorization"),
+        ("Pass: b", "authorization"),
+        ("users: [{ user: a, password: b }]", "authorization"),
+        ("permissions { publish: a }", "authorization"),
+        ("auth: x", "authorization"),
+        ("ssl {}", "tls"),
+    ] {
+        for text in [format!("{key}\n"), format!("{key}\nstreaming {{ store: memory }}")] {
+            let complaint = complaint_about(&text);
+            let expected = format!("protects nothing here: put it into {block}");
+            assert!(complaint.contains(&expected), "{text}: {complaint}");
+        }
+    }
+    // A variable, and the engine's own login beside the users that there are.
+    for text in [
+        "token: s3cret\nauthorization { token: $token }",
+        "user: a, password: b\nauthorization { user: a, password: b }",
+        "authorization { token: t }\nstreaming { token: t }",
+    ] {
+        options_of(text);
+    }
+}
+
+/// A misspelt key that would have turned encryption on.
+#[test]
+fn keys_that_are_nearly_those_of_encryption_are_refused() {
+    for (key, meant) in [
+        ("encription_key: \"k\"", "encryption_key"),
+        ("encryptionkey: \"k\"", "encryption_key"),
+        ("encrypted: true", "encrypt"),
+    ] {
+        for text in [key.to_owned(), format!("streaming {{ {key} }}")] {
+            let complaint = complaint_about(&text);
+            assert!(
+                complaint.contains("which would protect nothing") && complaint.contains(meant),
+                "{text}: {complaint}"
+            );
+        }
+    }
+}
+
 /// So many unknown blocks are no configuration: each could be a misspelt one, and comparing them is work.
 #[test]
 fn very_many_unknown_blocks_are_refused() {
