@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use seaway_nats_protocol::harmless::escaped;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::json::timestamp;
@@ -53,15 +54,18 @@ pub(crate) async fn why(
     Ok(if why.found { reply } else { reply.status(404) })
 }
 
+/// In lines for a terminal: a name in them may hold anything.
 fn said(why: &Why) -> String {
-    let mut text = format!("{}: {}\n{}\n", why.verdict, why.words, why.advice);
+    let mut text = format!("{}: {}\n{}\n", why.verdict, escaped(&why.words), escaped(&why.advice));
     // Of one subscription everything has been said.
     if why.total != 1 {
         for subscription in &why.subscriptions {
             let _ = write!(
                 text,
                 "\n{}: {}\n{}\n",
-                subscription.verdict, subscription.words, subscription.advice
+                subscription.verdict,
+                escaped(&subscription.words),
+                escaped(&subscription.advice)
             );
         }
         if why.subscriptions.len() < why.total {
@@ -188,4 +192,28 @@ struct Range {
     redeliveries: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     due: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_moves_no_cursor() {
+        let hostile = "\"foo\u{1b}[2J\u{202e}\" is stalled".to_owned();
+        let why = Why {
+            words: hostile.clone(),
+            advice: hostile.clone(),
+            total: 2,
+            subscriptions: vec![WhySubscription {
+                words: hostile.clone(),
+                advice: hostile,
+                ..WhySubscription::default()
+            }],
+            ..Why::default()
+        };
+        let text = said(&why);
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+        assert_eq!(text.matches("\\u{1b}[2J").count(), 4, "{text:?}");
+    }
 }
