@@ -3,7 +3,7 @@
 //!
 //! It counts its work: receivers, nodes of the table, bytes and system calls, in units of which each takes some tens of
 //! nanoseconds. A producer looks at the count after each operation and ends its turn; a message that reaches very many is
-//! delivered in several turns ([`Unfinished`]).
+//! found and delivered in several turns ([`Unfinished`]).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,11 +14,11 @@ use smallvec::SmallVec;
 use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::frame::Message;
-use crate::limits::MESSAGE_WORK;
+use crate::limits::{MESSAGE_WORK, PUBLICATION_RECEIVERS, PUBLICATION_WORK, SUBSCRIPTIONS_PER_PIECE};
 use crate::outbound::congestion_threshold;
 use crate::outlets::{Origin, Outlets};
 use crate::owner::{AttachmentShared, Owner, Routing};
-use crate::routing::{Route, RouteCache};
+use crate::routing::{Found, Route, RouteCache, Search};
 
 /// See the module. Kept between batches for its vectors and its route cache.
 pub(crate) struct Gatherer {
@@ -28,19 +28,79 @@ pub(crate) struct Gatherer {
 
 /// A message that reaches more than one turn may serve.
 pub(crate) struct Unfinished {
+    /// What they subscribed to.
+    matched: Box<[u8]>,
+    /// Until all are found.
+    search: Option<Box<Search<Owner>>>,
+    /// Who has not had it. Of the last group somebody may have.
     route: Route<Owner>,
-    /// Plain receivers, then groups, that have had it.
-    done: usize,
+    group_served: bool,
     receivers: u32,
 }
 
 impl Unfinished {
-    fn new(route: Route<Owner>) -> Self {
-        Self {
+    fn new(matched: &[u8], search: Option<Box<Search<Owner>>>, route: Route<Owner>) -> Box<Self> {
+        Box::new(Self {
+            matched: matched.into(),
+            search,
             route,
-            done: 0,
+            group_served: false,
             receivers: 0,
+        })
+    }
+
+    /// What they subscribed to.
+    pub(crate) fn matched(&self) -> &[u8] {
+        &self.matched
+    }
+
+    /// Serves plain subscriptions. Returns whether that are all.
+    fn serve_plain(&mut self, outlets: &mut Outlets, message: &Message<'_>, origin: Origin, bound: u64) -> bool {
+        while outlets.work <= bound {
+            let Some(target) = self.route.plain.pop() else {
+                return true;
+            };
+            let subscription = &target.subscription;
+            outlets.work += message.work();
+            if subscription.removed.load(Ordering::Acquire) {
+                continue;
+            }
+            // A limit may have been set since the answer was computed.
+            let limited = target.limited || subscription.limit.load(Ordering::Acquire) != 0;
+            if limited && !target.limited && !outlets.take_limited(subscription) {
+                continue;
+            }
+            if outlets.offer(&target, None, message, origin) {
+                self.receivers += 1;
+                if !limited {
+                    outlets.count(&target, origin);
+                }
+            }
         }
+        false
+    }
+
+    /// Serves one member of each group. Returns whether that are all.
+    fn serve_groups(&mut self, outlets: &mut Outlets, message: &Message<'_>, origin: Origin, bound: u64) -> bool {
+        while outlets.work <= bound {
+            let Some(members) = self.route.groups.last_mut() else {
+                return true;
+            };
+            if !self.group_served {
+                outlets.work += message.work();
+                self.receivers += u32::from(outlets.offer_group(members, message, origin));
+                self.group_served = true;
+            }
+            // Letting go of many takes a while too.
+            let left = members.len().saturating_sub(SUBSCRIPTIONS_PER_PIECE);
+            outlets.work += (members.len() - left) as u64 / 4;
+            members.truncate(left);
+            if left == 0 {
+                self.route.groups.pop();
+                self.group_served = false;
+            }
+        }
+        false
     }
 }
 
@@ -50,6 +110,15 @@ pub(crate) enum Delivered {
     To(u32),
     /// Others have to be served first; to be gone on with by [`Gatherer::go_on`].
     InPart(Box<Unfinished>),
+}
+
+/// What became of a delivery that was only to be made with room for it.
+pub(crate) enum IfRoom {
+    Delivered(u32),
+    /// They are too many to be served at once. Nobody has had it.
+    Many(Box<Unfinished>),
+    /// A destination has no room for more; with its bytes not flushed yet. Nobody has had it.
+    Full(Arc<Connection>, usize),
 }
 
 /// What a batch left behind for its producer to respect.
@@ -88,51 +157,103 @@ impl Gatherer {
         self.outlets.work += work;
     }
 
-    /// Delivers to every plain subscription and one member of each group that `matched` reaches, at once.
-    pub(crate) fn deliver(&mut self, routing: &Routing, matched: &[u8], message: &Message<'_>, origin: Origin) -> u32 {
-        let mut delivered = self.deliver_within(routing, matched, message, origin, u64::MAX);
-        loop {
-            match delivered {
-                Delivered::To(receivers) => return receivers,
-                Delivered::InPart(unfinished) => {
-                    delivered = self.go_on(routing, unfinished, message, origin, u64::MAX);
-                }
-            }
-        }
-    }
-
-    /// The same, but no longer than the work of this batch allows.
-    pub(crate) fn deliver_in_turns(
+    /// Delivers to every plain subscription and one member of each group that `matched` reaches, but no longer than the work of
+    /// this batch allows.
+    #[inline]
+    pub(crate) fn deliver(
         &mut self,
         routing: &Routing,
         matched: &[u8],
         message: &Message<'_>,
         origin: Origin,
     ) -> Delivered {
-        self.deliver_within(routing, matched, message, origin, MESSAGE_WORK)
+        let Self { cache, outlets } = self;
+        match cache.find(routing, matched, origin.skipped(), &mut outlets.expired) {
+            Found::Known(index) => {
+                let work = self.work_of(index, message);
+                if self.outlets.work + work > MESSAGE_WORK {
+                    let unfinished = self.unfinished(index, matched, origin);
+                    return self.go_on(routing, unfinished, message, origin);
+                }
+                self.outlets.work += work;
+                Delivered::To(self.deliver_known(routing, index, matched, message, origin))
+            }
+            Found::Many(search) => Delivered::InPart(Unfinished::new(matched, Some(search), Route::default())),
+        }
+    }
+
+    /// The same for somebody who does other things meanwhile: at once, or not at all when they are many.
+    pub(crate) fn deliver_to_few(
+        &mut self,
+        routing: &Routing,
+        matched: &[u8],
+        message: &Message<'_>,
+        origin: Origin,
+    ) -> Delivered {
+        let Self { cache, outlets } = self;
+        match cache.find(routing, matched, origin.skipped(), &mut outlets.expired) {
+            Found::Known(index) if self.are_few(index, message) => {
+                Delivered::To(self.deliver_known(routing, index, matched, message, origin))
+            }
+            Found::Known(index) => Delivered::InPart(self.unfinished(index, matched, origin)),
+            Found::Many(search) => Delivered::InPart(Unfinished::new(matched, Some(search), Route::default())),
+        }
+    }
+
+    /// The same, if every destination has room. Members of groups are not asked: which of them it will be is not decided.
+    pub(crate) fn deliver_if_room(
+        &mut self,
+        routing: &Routing,
+        matched: &[u8],
+        message: &Message<'_>,
+        origin: Origin,
+    ) -> IfRoom {
+        let Self { cache, outlets } = self;
+        match cache.find(routing, matched, origin.skipped(), &mut outlets.expired) {
+            Found::Known(index) if self.are_few(index, message) => match self.full(index) {
+                Some((connection, unflushed)) => IfRoom::Full(connection, unflushed),
+                None => IfRoom::Delivered(self.deliver_known(routing, index, matched, message, origin)),
+            },
+            Found::Known(index) => IfRoom::Many(self.unfinished(index, matched, origin)),
+            Found::Many(search) => IfRoom::Many(Unfinished::new(matched, Some(search), Route::default())),
+        }
+    }
+
+    /// Delivers to nobody yet: who it is for is found out when it is gone on with.
+    pub(crate) fn put_off(&self, matched: &[u8]) -> Delivered {
+        Delivered::InPart(Unfinished::new(matched, Some(Box::default()), Route::default()))
+    }
+
+    /// Work of giving a message to everybody whom an answer names.
+    fn work_of(&self, index: usize, message: &Message<'_>) -> u64 {
+        let route = &self.cache.entry(index).route;
+        1 + message.work() * (route.plain.len() + route.groups.len()) as u64
+    }
+
+    fn are_few(&self, index: usize, message: &Message<'_>) -> bool {
+        let route = &self.cache.entry(index).route;
+        route.plain.len() + route.groups.len() <= PUBLICATION_RECEIVERS
+            || self.work_of(index, message) <= PUBLICATION_WORK
+    }
+
+    fn unfinished(&mut self, index: usize, matched: &[u8], origin: Origin) -> Box<Unfinished> {
+        let Self { cache, outlets } = self;
+        let route = cache.take_route(index, origin.skipped(), &mut outlets.expired);
+        Unfinished::new(matched, None, route)
     }
 
     #[inline]
-    fn deliver_within(
+    fn deliver_known(
         &mut self,
         routing: &Routing,
+        index: usize,
         matched: &[u8],
         message: &Message<'_>,
         origin: Origin,
-        bound: u64,
-    ) -> Delivered {
+    ) -> u32 {
         let Self { cache, outlets } = self;
-        let index = cache.find(routing, matched, origin.skipped(), &mut outlets.expired);
         let entry = cache.entry(index);
         let plain = entry.route.plain.as_slice();
-        let groups = entry.route.groups.as_slice();
-        let work = 1 + message.work() * (plain.len() + groups.len()) as u64;
-        if outlets.work + work > bound {
-            let route = cache.take_route(index, origin.skipped(), &mut outlets.expired);
-            outlets.work += cache.take_steps();
-            return self.go_on(routing, Box::new(Unfinished::new(route)), message, origin, bound);
-        }
-        outlets.work += work;
         outlets.message_number += 1;
         let mut receivers = 0;
         let as_matched = message.subject.len() == matched.len() && message.subject == matched;
@@ -140,93 +261,69 @@ impl Gatherer {
             let prefix = if as_matched { entry.prefix(position) } else { None };
             receivers += u32::from(outlets.offer(target, prefix, message, origin));
         }
-        for group in groups {
+        for group in &entry.route.groups {
             receivers += u32::from(outlets.offer_group(group, message, origin));
         }
         if !plain.is_empty() {
             cache.count(index);
         }
         outlets.end_expired(routing);
-        Delivered::To(receivers)
+        receivers
     }
 
-    /// Goes on with a message whose first receivers have had it in an earlier turn.
-    pub(crate) fn go_on_in_turns(
-        &mut self,
-        routing: &Routing,
-        unfinished: Box<Unfinished>,
-        message: &Message<'_>,
-        origin: Origin,
-    ) -> Delivered {
-        self.go_on(routing, unfinished, message, origin, MESSAGE_WORK)
-    }
-
-    fn go_on(
-        &mut self,
-        routing: &Routing,
-        mut unfinished: Box<Unfinished>,
-        message: &Message<'_>,
-        origin: Origin,
-        bound: u64,
-    ) -> Delivered {
-        let outlets = &mut self.outlets;
-        let Unfinished { route, done, receivers } = &mut *unfinished;
-        outlets.message_number += 1;
-        while *done < route.plain.len() && outlets.work <= bound {
-            let target = &route.plain[*done];
-            *done += 1;
-            let subscription = &target.subscription;
-            outlets.work += message.work();
-            if subscription.removed.load(Ordering::Acquire) {
-                continue;
-            }
-            // A limit may have been set since the answer was computed.
-            let limited = target.limited || subscription.limit.load(Ordering::Acquire) != 0;
-            if limited && !target.limited && !outlets.take_limited(subscription) {
-                continue;
-            }
-            if outlets.offer(target, None, message, origin) {
-                *receivers += 1;
-                if !limited {
-                    outlets.count(target, origin);
-                }
-            }
-        }
-        while let Some(group) = route.groups.get((*done).saturating_sub(route.plain.len()))
-            && *done >= route.plain.len()
-            && outlets.work <= bound
-        {
-            *done += 1;
-            outlets.work += message.work();
-            *receivers += u32::from(outlets.offer_group(group, message, origin));
-        }
-        outlets.end_expired(routing);
-        if *done < route.plain.len() + route.groups.len() {
-            Delivered::InPart(unfinished)
-        } else {
-            Delivered::To(*receivers)
-        }
-    }
-
-    /// A destination of `matched` that has no room for more, with its bytes not flushed yet. Members of groups are not asked:
-    /// which of them it will be is not decided.
-    pub(crate) fn full(
-        &mut self,
-        routing: &Routing,
-        matched: &[u8],
-        origin: Origin,
-    ) -> Option<(Arc<Connection>, usize)> {
-        let Self { cache, outlets } = self;
-        let index = cache.find(routing, matched, origin.skipped(), &mut outlets.expired);
-        let plain = &cache.entry(index).route.plain;
+    /// A destination of an answer that has no room for more, with its bytes not flushed yet.
+    fn full(&self, index: usize) -> Option<(Arc<Connection>, usize)> {
+        let plain = &self.cache.entry(index).route.plain;
         plain.iter().find_map(|target| match &target.subscription.owner {
             Owner::Connection(connection) => {
-                let unflushed = outlets.unflushed(connection);
+                let unflushed = self.outlets.unflushed(connection);
                 let limit = congestion_threshold(connection.outbound.bounds.max_pending);
                 (unflushed + connection.outbound.pending() > limit).then(|| (Arc::clone(connection), unflushed))
             }
             Owner::Attachment { .. } => None,
         })
+    }
+
+    /// Goes on with a message whose first receivers have had it in an earlier turn, as far as the work of this batch allows.
+    pub(crate) fn go_on(
+        &mut self,
+        routing: &Routing,
+        mut unfinished: Box<Unfinished>,
+        message: &Message<'_>,
+        origin: Origin,
+    ) -> Delivered {
+        if self.serve(routing, &mut unfinished, message, origin, MESSAGE_WORK) {
+            Delivered::To(unfinished.receivers)
+        } else {
+            Delivered::InPart(unfinished)
+        }
+    }
+
+    /// The same until the work of this batch is `bound`. Returns whether everybody has had it.
+    pub(crate) fn serve(
+        &mut self,
+        routing: &Routing,
+        unfinished: &mut Unfinished,
+        message: &Message<'_>,
+        origin: Origin,
+        bound: u64,
+    ) -> bool {
+        let outlets = &mut self.outlets;
+        if let Some(mut search) = unfinished.search.take() {
+            let before = search.steps();
+            let is_whole = routing.search(&mut search, &unfinished.matched, bound.saturating_sub(outlets.work));
+            outlets.work += search.steps() - before;
+            if !is_whole {
+                unfinished.search = Some(search);
+                return false;
+            }
+            unfinished.route = search.finish();
+        }
+        outlets.message_number += 1;
+        let is_done = unfinished.serve_plain(outlets, message, origin, bound)
+            && unfinished.serve_groups(outlets, message, origin, bound);
+        outlets.end_expired(routing);
+        is_done
     }
 
     /// A non-group subscription of `connection` that matches `reply` gets the 503 of §2.5.
@@ -239,7 +336,10 @@ impl Gatherer {
         origin: Origin,
     ) {
         let Self { cache, outlets } = self;
-        let index = cache.find(routing, reply, origin.skipped(), &mut outlets.expired);
+        // Nobody is looked for among too many to be kept.
+        let Found::Known(index) = cache.find(routing, reply, origin.skipped(), &mut outlets.expired) else {
+            return;
+        };
         let plain = &cache.entry(index).route.plain;
         let own = plain
             .iter()

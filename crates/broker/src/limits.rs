@@ -11,6 +11,18 @@ pub(crate) const READS_PER_TURN: usize = 8;
 pub(crate) const TURN_WORK: u64 = 16 * 1024;
 /// Work after which a turn ends in the middle of a message.
 pub(crate) const MESSAGE_WORK: u64 = 4 * TURN_WORK;
+/// Work of finding who gets a message, in one go; who is found with less is remembered.
+pub(crate) const SEARCH_WORK: u64 = MESSAGE_WORK / 2;
+/// Subscriptions of one subject that a search looks at in one go.
+pub(crate) const SUBSCRIPTIONS_PER_PIECE: usize = 1024;
+/// Work of a message from inside the process up to which it is delivered at once, whatever else there is to do …
+pub(crate) const PUBLICATION_WORK: u64 = 4096;
+/// … and receivers up to which it is, whatever its size. More are served in slices, between which the publisher goes on.
+pub(crate) const PUBLICATION_RECEIVERS: usize = 64;
+/// Messages of one publisher that wait for their next slice.
+pub(crate) const PUBLICATIONS_WAITING_MAX: usize = 64;
+/// Their bytes; one always has room.
+pub(crate) const PUBLICATIONS_WAITING_BYTES: usize = 4 * 1024 * 1024;
 /// Work of making or ending a subscription.
 pub(crate) const WORK_PER_SUBSCRIPTION: u64 = 16;
 /// Work of a CONNECT, which may check a signature.

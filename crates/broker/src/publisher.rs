@@ -1,12 +1,13 @@
 //! Publishing from inside the process.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use seaway_nats_protocol::subject;
 
 use crate::frame::Message;
-use crate::gather::Gatherer;
-use crate::limits::KEPT_CAPACITY_BYTES;
+use crate::gather::{Delivered, Gatherer, IfRoom, Unfinished};
+use crate::limits::{KEPT_CAPACITY_BYTES, PUBLICATIONS_WAITING_BYTES, PUBLICATIONS_WAITING_MAX, TURN_WORK};
 use crate::outlets::{Audience, Origin};
 use crate::owner::AttachmentShared;
 use crate::shared::Shared;
@@ -14,23 +15,88 @@ use crate::sink::Destination;
 
 /// Publishes for an attachment. It gathers frames per destination; [`Publisher::flush`] takes each destination's
 /// lock once and writes. Frames for one destination leave in the order in which they were published.
+///
+/// A message for very many subscriptions waits, and each flush serves a slice of them, so that nobody can hold up a service by
+/// subscribing to a subject very often. Such messages keep their order among themselves, and those of one subject theirs. What waits
+/// when the publisher is dropped is lost, as is what finds too much waiting.
 pub struct Publisher {
     broker: Arc<Shared>,
     attachment: Arc<AttachmentShared>,
     gatherer: Gatherer,
     /// Headers and payload of an answer, joined.
     body: Vec<u8>,
+    waiting: Waiting,
+}
+
+/// Messages for very many, oldest first.
+#[derive(Default)]
+struct Waiting {
+    messages: VecDeque<WaitingMessage>,
+    bytes: usize,
+    /// Somebody is to be told when none waits any more.
+    watched: bool,
+}
+
+/// A message some of whose receivers have had it.
+struct WaitingMessage {
+    unfinished: Box<Unfinished>,
+    audience: Audience,
+    subject: Box<[u8]>,
+    reply: Option<Box<[u8]>>,
+    header_size: usize,
+    body: Box<[u8]>,
+}
+
+impl WaitingMessage {
+    fn new(unfinished: Box<Unfinished>, message: &Message<'_>, audience: Audience) -> Self {
+        Self {
+            unfinished,
+            audience,
+            subject: message.subject.into(),
+            reply: message.reply.map(Box::from),
+            header_size: message.header_size,
+            body: message.parts.concat().into(),
+        }
+    }
+}
+
+impl Waiting {
+    /// Returns whether there was room.
+    fn push(&mut self, message: WaitingMessage) -> bool {
+        let bytes = self.bytes + message.body.len();
+        let has_room = self.messages.len() < PUBLICATIONS_WAITING_MAX && bytes <= PUBLICATIONS_WAITING_BYTES;
+        if !has_room && !self.messages.is_empty() {
+            return false;
+        }
+        self.bytes = bytes;
+        self.messages.push_back(message);
+        true
+    }
+
+    /// Whether a message to `matched` has to wait behind an earlier one.
+    fn has(&self, matched: &[u8]) -> bool {
+        self.messages
+            .iter()
+            .any(|waiting| waiting.unfinished.matched() == matched)
+    }
 }
 
 /// What became of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Published {
-    /// Subscriptions that took it (one per queue group).
+    /// Subscriptions that took it (one per queue group). Of very many, which take it later, one is counted.
     pub receivers: u32,
     /// A destination with more than half of `max_pending` waiting, this batch included. The message is queued all
     /// the same; stop, flush, and wait for exactly one [`crate::Sink::drained`] with this destination.
     pub congested: Option<Destination>,
+}
+
+impl Published {
+    const NOTHING: Self = Self {
+        receivers: 0,
+        congested: None,
+    };
 }
 
 impl Publisher {
@@ -41,6 +107,7 @@ impl Publisher {
             attachment,
             gatherer,
             body: Vec::new(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -53,7 +120,8 @@ impl Publisher {
     /// Publishes like [`Publisher::publish`] if every destination has room, and returns how many subscriptions took it.
     ///
     /// # Errors
-    /// A destination with more than half of `max_pending` waiting, what this publisher gathered for it included. Nothing was
+    /// A destination with more than half of `max_pending` waiting, what this publisher gathered for it included; or this
+    /// publisher itself, when they are very many and others' messages for very many still wait. Nothing was
     /// sent. Flush, and wait for exactly one [`crate::Sink::drained`] with this destination.
     pub fn publish_if_room(
         &mut self,
@@ -61,18 +129,52 @@ impl Publisher {
         reply: Option<&[u8]>,
         payload: &[&[u8]],
     ) -> Result<u32, Destination> {
-        let origin = self.origin();
-        if let Some((connection, unflushed)) = self.gatherer.full(&self.broker.routing, subject, origin)
-            && connection
-                .outbound
-                .watch_drain(self.attachment.id, &self.attachment.sink, unflushed)
-        {
-            return Err(Destination(connection.id));
+        if reply.is_some_and(|reply| !subject::is_well_formed(reply)) {
+            return Ok(0);
         }
+        let message = plain_message(subject, reply, payload);
+        let origin = self.origin();
         self.gatherer.watch_congestion(false);
-        let published = self.publish(subject, reply, payload);
+        let outcome = if !self.waiting.messages.is_empty() && self.waiting.has(subject) {
+            Err(self.watch_waiting())
+        } else {
+            self.deliver_if_room(subject, &message, origin)
+        };
         self.gatherer.watch_congestion(true);
-        Ok(published.receivers)
+        outcome
+    }
+
+    fn deliver_if_room(&mut self, subject: &[u8], message: &Message<'_>, origin: Origin) -> Result<u32, Destination> {
+        let routing = &self.broker.routing;
+        match self.gatherer.deliver_if_room(routing, subject, message, origin) {
+            IfRoom::Delivered(receivers) => Ok(receivers),
+            IfRoom::Full(connection, unflushed) => {
+                let outbound = &connection.outbound;
+                if outbound.watch_drain(self.attachment.id, &self.attachment.sink, unflushed) {
+                    return Err(Destination(connection.id));
+                }
+                // It is closing, or has drained meanwhile.
+                let delivered = self.gatherer.deliver_to_few(routing, subject, message, origin);
+                Ok(self.outcome(delivered, message, Audience::All))
+            }
+            IfRoom::Many(_) if !self.waiting.messages.is_empty() => Err(self.watch_waiting()),
+            IfRoom::Many(unfinished) => Ok(self.outcome(Delivered::InPart(unfinished), message, Audience::All)),
+        }
+    }
+
+    fn watch_waiting(&mut self) -> Destination {
+        self.waiting.watched = true;
+        Destination(self.attachment.id)
+    }
+
+    /// Receivers of a delivery; one for very many is kept for slices.
+    fn outcome(&mut self, delivered: Delivered, message: &Message<'_>, audience: Audience) -> u32 {
+        match delivered {
+            Delivered::To(receivers) => receivers,
+            Delivered::InPart(unfinished) => {
+                u32::from(self.waiting.push(WaitingMessage::new(unfinished, message, audience)))
+            }
+        }
     }
 
     /// Delivers to whoever subscribed to `matched`, under the name of `delivered`.
@@ -85,21 +187,9 @@ impl Publisher {
     ) -> Published {
         let unsafe_reply = reply.is_some_and(|reply| !subject::is_well_formed(reply));
         if unsafe_reply || (matched != delivered && !subject::is_well_formed(delivered)) {
-            return Published {
-                receivers: 0,
-                congested: None,
-            };
+            return Published::NOTHING;
         }
-        let message = Message {
-            subject: delivered,
-            reply,
-            header_size: 0,
-            parts: payload,
-            size: payload.iter().map(|part| part.len()).sum(),
-            size_text: None,
-            tail: None,
-        };
-        self.deliver(matched, &message, Audience::All)
+        self.deliver(matched, &plain_message(delivered, reply, payload), Audience::All)
     }
 
     /// Answers a request: `headers` is a whole header block or empty, clients without headers get the payload alone.
@@ -107,10 +197,7 @@ impl Publisher {
     /// a client tells them only when it may publish to them itself.
     pub fn answer(&mut self, subject: &[u8], headers: &[u8], payload: &[u8]) -> Published {
         if !subject::is_well_formed(subject) {
-            return Published {
-                receivers: 0,
-                congested: None,
-            };
+            return Published::NOTHING;
         }
         let mut body = std::mem::take(&mut self.body);
         body.clear();
@@ -137,7 +224,13 @@ impl Publisher {
             audience,
             ..self.origin()
         };
-        let receivers = self.gatherer.deliver(&self.broker.routing, matched, message, origin);
+        let routing = &self.broker.routing;
+        let delivered = if !self.waiting.messages.is_empty() && self.waiting.has(matched) {
+            self.gatherer.put_off(matched)
+        } else {
+            self.gatherer.deliver_to_few(routing, matched, message, origin)
+        };
+        let receivers = self.outcome(delivered, message, audience);
         let congested = self.gatherer.take_congested().and_then(|(connection, unflushed)| {
             connection
                 .outbound
@@ -147,11 +240,56 @@ impl Publisher {
         Published { receivers, congested }
     }
 
-    /// Sends everything gathered. Destinations that do not take it at once keep it queued; nothing waits here.
-    pub fn flush(&mut self) {
+    /// Sends everything gathered, and a slice of what waits. Destinations that do not take it at once keep it queued; nothing waits
+    /// here. Returns whether everything was published to its last receiver; if not, flush again soon.
+    pub fn flush(&mut self) -> bool {
         let origin = self.origin();
+        if !self.waiting.messages.is_empty() {
+            self.serve_waiting(origin);
+        }
         self.gatherer
             .finish(&self.broker.routing, &self.broker.counters, origin);
+        let is_done = self.waiting.messages.is_empty();
+        if is_done && std::mem::take(&mut self.waiting.watched) {
+            self.attachment.sink.drained(Destination(self.attachment.id));
+        }
+        is_done
+    }
+
+    /// Flushes until everything was published to its last receiver, and lets others have the thread in between.
+    pub async fn flush_all(&mut self) {
+        while !self.flush() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether a flush would have something to go on with.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.messages.is_empty()
+    }
+
+    fn serve_waiting(&mut self, origin: Origin) {
+        let bound = self.gatherer.work() + TURN_WORK;
+        self.gatherer.watch_congestion(false);
+        while let Some(waiting) = self.waiting.messages.front_mut() {
+            let parts: [&[u8]; 1] = [&waiting.body];
+            let message = Message {
+                header_size: waiting.header_size,
+                ..plain_message(&waiting.subject, waiting.reply.as_deref(), &parts)
+            };
+            let origin = Origin {
+                audience: waiting.audience,
+                ..origin
+            };
+            let (routing, unfinished) = (&self.broker.routing, &mut waiting.unfinished);
+            if !self.gatherer.serve(routing, unfinished, &message, origin, bound) {
+                break;
+            }
+            self.waiting.bytes -= waiting.body.len();
+            self.waiting.messages.pop_front();
+        }
+        self.gatherer.watch_congestion(true);
     }
 
     fn origin(&self) -> Origin {
@@ -160,6 +298,18 @@ impl Publisher {
             skip_self: true,
             audience: Audience::All,
         }
+    }
+}
+
+fn plain_message<'a>(subject: &'a [u8], reply: Option<&'a [u8]>, payload: &'a [&'a [u8]]) -> Message<'a> {
+    Message {
+        subject,
+        reply,
+        header_size: 0,
+        parts: payload,
+        size: payload.iter().map(|part| part.len()).sum(),
+        size_text: None,
+        tail: None,
     }
 }
 

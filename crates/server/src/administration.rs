@@ -89,6 +89,7 @@ async fn serve(service: Arc<Service>, _attachment: Attachment) {
                 let service = Arc::clone(&service);
                 tasks.spawn(async move {
                     service.answer(request).await;
+                    service.finish_sending().await;
                     drop(turn);
                 });
                 while tasks.try_join_next().is_some() {}
@@ -154,6 +155,13 @@ impl Service {
         let mut publisher = self.publisher();
         let _ = publisher.answer(reply, headers, payload);
         publisher.flush();
+    }
+
+    /// Sends what has so many receivers that it goes to them in slices.
+    async fn finish_sending(&self) {
+        while !self.publisher().flush() {
+            tokio::task::yield_now().await;
+        }
     }
 
     fn publisher(&self) -> MutexGuard<'_, Publisher> {

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use seaway_nats_protocol::write::write_message_prefix;
 use smallvec::SmallVec;
 
-use super::{Handle, Keys, Route, RoutingTable, Subscription};
-use crate::limits::{PREPARED_PREFIX_BYTES, ROUTE_CACHE_SETS, ROUTE_CACHE_TARGETS};
+use super::{Handle, Keys, Route, RoutingTable, Search, Subscription};
+use crate::limits::{PREPARED_PREFIX_BYTES, ROUTE_CACHE_SETS, ROUTE_CACHE_TARGETS, SEARCH_WORK};
 
 const WAYS: usize = 2;
 /// One in so many answers that were not found replaces one that is kept.
@@ -62,12 +62,9 @@ impl<H: Handle> CachedRoute<H> {
         Some(&self.prefixes[start..end])
     }
 
-    /// Asks the table again. Returns by how much the number of receivers named rose and fell.
-    fn refresh(&mut self, table: &RoutingTable<H>) -> (usize, usize) {
-        let before = self.route.targets();
-        self.all = table.generations().all();
-        self.stamp = table.generations().stamp(self.keys);
-        self.route = table.matches(&self.subject);
+    /// Takes over an answer of the table.
+    fn answer(&mut self, route: Route<H>) {
+        self.route = route;
         self.prefixes.clear();
         self.prefix_ends.clear();
         for target in &self.route.plain {
@@ -78,7 +75,6 @@ impl<H: Handle> CachedRoute<H> {
             write_message_prefix(&mut self.prefixes, &self.subject, sid);
             self.prefix_ends.push(self.prefixes.len() as u32);
         }
-        (self.route.targets(), before)
     }
 
     /// Adds the counted deliveries to the subscriptions; `skip` is the connection that got none of them. Returns how many there were.
@@ -102,12 +98,22 @@ impl<H: Handle> CachedRoute<H> {
     }
 }
 
+/// Who gets a message.
+pub(crate) enum Found<H> {
+    /// It is in the cache, under this index.
+    Known(usize),
+    /// They are too many to be found in one go, or to be kept.
+    Many(Box<Search<H>>),
+}
+
 /// See the module.
 pub(crate) struct RouteCache<H> {
     /// The ways of all sets, then one for an answer that is not kept.
     entries: Vec<CachedRoute<H>>,
     /// Which way of a set was used last; the other one is replaced.
     recent: Vec<u8>,
+    /// The answer that was asked for last; the next message is often like it.
+    last: usize,
     /// Entries with unsettled hits.
     touched: Vec<u32>,
     /// Receivers named by all entries together.
@@ -123,6 +129,7 @@ impl<H: Handle> RouteCache<H> {
         Self {
             entries: Vec::new(),
             recent: Vec::new(),
+            last: 0,
             touched: Vec::new(),
             targets: 0,
             steps: 0,
@@ -131,20 +138,38 @@ impl<H: Handle> RouteCache<H> {
         }
     }
 
-    /// Finds or computes the answer for `subject` and returns its index.
+    /// Finds or computes the answer for `subject`.
+    #[inline]
     pub(crate) fn find(
         &mut self,
         table: &RoutingTable<H>,
         subject: &[u8],
         skip: Option<u64>,
         expired: &mut Vec<Arc<Subscription<H>>>,
-    ) -> usize {
+    ) -> Found<H> {
+        self.lookups += 1;
+        if let Some(entry) = self.entries.get(self.last)
+            && entry.occupied
+            && entry.subject == subject
+            && entry.all == table.generations().all()
+        {
+            return Found::Known(self.last);
+        }
+        self.find_other(table, subject, skip, expired)
+    }
+
+    fn find_other(
+        &mut self,
+        table: &RoutingTable<H>,
+        subject: &[u8],
+        skip: Option<u64>,
+        expired: &mut Vec<Arc<Subscription<H>>>,
+    ) -> Found<H> {
         if self.entries.is_empty() {
             self.entries
                 .resize_with(ROUTE_CACHE_SETS * WAYS + 1, CachedRoute::default);
             self.recent.resize(ROUTE_CACHE_SETS, 0);
         }
-        self.lookups += 1;
         let hash = table.hash(subject);
         let set = hash as usize & (ROUTE_CACHE_SETS - 1);
         for way in 0..WAYS {
@@ -153,33 +178,53 @@ impl<H: Handle> RouteCache<H> {
             if entry.hash == hash && entry.occupied && entry.subject == subject {
                 self.recent[set] = way as u8;
                 let all = table.generations().all();
-                if entry.all != all {
-                    if entry.stamp == table.generations().stamp(entry.keys) {
-                        entry.all = all;
-                    } else {
-                        self.misses += 1;
-                        self.steps += entry.settle(skip, expired);
-                        let change = entry.refresh(table);
-                        self.steps += entry.route.steps;
-                        self.bound(index, change, skip, expired);
-                    }
+                if entry.all != all && entry.stamp != table.generations().stamp(entry.keys) {
+                    self.misses += 1;
+                    return self.ask(table, index, skip, expired);
                 }
-                return index;
+                entry.all = all;
+                self.last = index;
+                return Found::Known(index);
             }
         }
         self.misses += 1;
         let index = self.place(set);
         let entry = &mut self.entries[index];
-        self.steps += entry.settle(skip, expired);
-        entry.occupied = true;
         entry.hash = hash;
         entry.keys = table.keys(subject, hash);
         entry.subject.clear();
         entry.subject.extend_from_slice(subject);
-        let change = entry.refresh(table);
-        self.steps += entry.route.steps;
+        self.ask(table, index, skip, expired)
+    }
+
+    /// Asks the table for the answer about the subject of an entry, which is then in it unless there are too many receivers.
+    fn ask(
+        &mut self,
+        table: &RoutingTable<H>,
+        index: usize,
+        skip: Option<u64>,
+        expired: &mut Vec<Arc<Subscription<H>>>,
+    ) -> Found<H> {
+        let entry = &mut self.entries[index];
+        self.steps += entry.settle(skip, expired);
+        let before = entry.route.targets();
+        // Read before the table is: a change in between is noticed.
+        entry.all = table.generations().all();
+        entry.stamp = table.generations().stamp(entry.keys);
+        let mut search = Search::default();
+        let is_whole = table.search(&mut search, &entry.subject, SEARCH_WORK);
+        self.steps += search.steps();
+        entry.occupied = is_whole;
+        if !is_whole {
+            entry.answer(Route::default());
+            self.targets -= before;
+            return Found::Many(Box::new(search));
+        }
+        entry.answer(search.finish());
+        let change = (entry.route.targets(), before);
         self.bound(index, change, skip, expired);
-        index
+        self.last = index;
+        Found::Known(index)
     }
 
     /// Where the answer for a subject that was not found goes. What is asked for often soon gets a place in its set; the many

@@ -7,12 +7,16 @@
 mod cache;
 mod generation;
 mod leaf;
+mod members;
+mod route;
+mod search;
 mod subscription;
 mod trie;
 
-pub(crate) use cache::RouteCache;
+pub(crate) use cache::{Found, RouteCache};
 pub(crate) use generation::{Generations, Keys};
-pub(crate) use leaf::{Route, Target};
+pub(crate) use route::{Route, Target};
+pub(crate) use search::Search;
 pub(crate) use subscription::{BySid, Handle, Subscription};
 
 use std::collections::HashMap;
@@ -26,7 +30,8 @@ use seaway_nats_protocol::subject;
 use crate::limits::{LITERAL_SHARDS, PATTERN_SHARDS};
 use crate::lock::{read, write};
 use crate::sink::{Interest, Sink};
-use leaf::{Leaf, RouteBuilder};
+use leaf::Leaf;
+use search::Place;
 use subscription::BySubject;
 use trie::Trie;
 
@@ -161,26 +166,55 @@ impl<H: Handle> RoutingTable<H> {
         &self.generations
     }
 
-    /// Everybody who gets a message on `subject`. A subject with an empty token reaches nobody.
+    /// Goes on looking for everybody who gets a message on `text`, for so many steps or a few more. Returns whether all are found.
+    /// A subject with an empty token reaches nobody.
+    pub(crate) fn search(&self, search: &mut Search<H>, text: &[u8], steps: u64) -> bool {
+        search.begin_slice(steps);
+        while !search.is_due() {
+            if search.expand(text) {
+                continue;
+            }
+            let is_whole = match search.stage {
+                0 if !subject::is_well_formed(text) => return true,
+                0 => self.search_literals(search, text),
+                1 => self.search_patterns(self.token_shard(first_token(text)), search, text),
+                2 => self.search_patterns(PATTERN_SHARDS, search, text),
+                _ => return true,
+            };
+            search.stage += usize::from(is_whole);
+        }
+        false
+    }
+
+    fn search_literals(&self, search: &mut Search<H>, text: &[u8]) -> bool {
+        let shard = read(&self.literals[self.literal_shard(text)]);
+        let groups_left = search.place.take().map(|place| place.groups_left);
+        let Some(leaf) = shard.get(text) else {
+            return true;
+        };
+        let groups_left = search.add(leaf, text, groups_left);
+        search.place = (groups_left > 0).then(|| Place {
+            groups_left,
+            ..Place::default()
+        });
+        groups_left == 0
+    }
+
+    fn search_patterns(&self, shard: usize, search: &mut Search<H>, text: &[u8]) -> bool {
+        let trie = read(&self.patterns[shard]);
+        if trie.is_empty() {
+            search.place = None;
+            return true;
+        }
+        trie.search(text, search)
+    }
+
+    /// Everybody who gets a message on `text`.
+    #[cfg(test)]
     pub(crate) fn matches(&self, text: &[u8]) -> Route<H> {
-        let mut builder = RouteBuilder::new(text);
-        if !subject::is_well_formed(text) {
-            return builder.finish();
-        }
-        {
-            let shard = read(&self.literals[self.literal_shard(text)]);
-            if let Some(leaf) = shard.get(text) {
-                builder.add(leaf);
-            }
-        }
-        let first = subject::tokens(text).next().unwrap_or_default();
-        for index in [self.token_shard(first), PATTERN_SHARDS] {
-            let trie = read(&self.patterns[index]);
-            if !trie.is_empty() {
-                trie.matches(text, &mut builder);
-            }
-        }
-        builder.finish()
+        let mut search = Search::default();
+        self.search(&mut search, text, u64::MAX);
+        search.finish()
     }
 
     /// Reports changes of interest in subjects that overlap `pattern`, and what exists already.
@@ -230,13 +264,17 @@ impl<H: Handle> RoutingTable<H> {
     }
 
     fn pattern_shard(&self, pattern: &[u8]) -> usize {
-        let first = subject::tokens(pattern).next().unwrap_or_default();
+        let first = first_token(pattern);
         if first == subject::TOKEN_ANY || first == subject::TOKEN_TAIL {
             PATTERN_SHARDS
         } else {
             self.token_shard(first)
         }
     }
+}
+
+fn first_token(text: &[u8]) -> &[u8] {
+    subject::tokens(text).next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -78,6 +78,14 @@ fn model(all: &BTreeMap<u64, Arc<Subscription>>, text: &[u8]) -> Answer {
     (plain, groups)
 }
 
+/// Where the cache has an answer.
+fn known(found: Found<Owner>) -> usize {
+    match found {
+        Found::Known(index) => index,
+        Found::Many(search) => panic!("not found within {} steps", search.steps()),
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Insert(String, Option<String>),
@@ -98,7 +106,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just("a..b".to_owned()),
         1 => Just("a.".to_owned()),
     ];
-    let queue = prop::option::weighted(0.4, "[qr]");
+    let queue = prop::option::weighted(0.4, "[qrstuv]");
     prop_oneof![
         3 => (prop_oneof![pattern, Just(">".to_owned())], queue).prop_map(|(pattern, queue)| Step::Insert(pattern, queue)),
         2 => any::<usize>().prop_map(Step::Remove),
@@ -132,7 +140,7 @@ proptest! {
                 Step::Match(text) => {
                     let expected = model(&all, text.as_bytes());
                     prop_assert_eq!(answer(&table.matches(text.as_bytes())), expected.clone());
-                    let index = cache.find(&table, text.as_bytes(), None, &mut expired);
+                    let index = known(cache.find(&table, text.as_bytes(), None, &mut expired));
                     prop_assert_eq!(answer(&cache.entry(index).route), expected);
                 }
             }
@@ -146,6 +154,107 @@ proptest! {
         prop_assert!(table.literals.iter().all(|shard| read(shard).is_empty()));
         prop_assert!(table.patterns.iter().all(|shard| read(shard).is_empty()));
     }
+}
+
+/// What a search found whose slices were `steps` long, between which `change` was called with the number of the slice.
+fn in_slices(table: &RoutingTable<Owner>, text: &str, steps: u64, mut change: impl FnMut(u64)) -> (Route<Owner>, u64) {
+    let mut search = Search::default();
+    let mut slices = 0;
+    let mut before = 0;
+    while !table.search(&mut search, text.as_bytes(), steps) {
+        assert!(search.steps() > before, "a slice gets on");
+        before = search.steps();
+        slices += 1;
+        change(slices);
+    }
+    (search.finish(), slices)
+}
+
+proptest! {
+    /// A search in slices finds what one in one go does; between slices subscriptions come and go: who was there all the time is
+    /// found once.
+    #[test]
+    fn a_search_in_slices_finds_everybody_once(
+        steps in prop::collection::vec(step(), 1..80),
+        changes in prop::collection::vec(step(), 1..40),
+        text in prop::collection::vec("[ab]", 1..7),
+        slice in 1..20_u64,
+    ) {
+        let text = text.join(".");
+        let shared = attachment(Arc::default());
+        let table = RoutingTable::new();
+        let mut all = BTreeMap::new();
+        let apply = |number: u64, step: &Step, all: &mut BTreeMap<u64, Arc<Subscription>>| match step {
+            Step::Insert(pattern, queue) => {
+                let subscription = subscription(&shared, pattern, queue.as_deref(), number);
+                table.insert(&subscription);
+                all.insert(number, subscription);
+            }
+            Step::Remove(index) => {
+                let key = all.keys().copied().nth(index % all.len().max(1));
+                if let Some(removed) = key.and_then(|key| all.remove(&key)) {
+                    table.remove(&removed);
+                }
+            }
+            Step::Match(_) => {}
+        };
+        for (number, step) in (0..).zip(&steps) {
+            apply(number, step, &mut all);
+        }
+        let (route, _) = in_slices(&table, &text, slice, |_| {});
+        prop_assert_eq!(answer(&route), model(&all, text.as_bytes()));
+
+        let before = model(&all, text.as_bytes());
+        let mut changes = (1_000..).zip(&changes);
+        let (route, _) = in_slices(&table, &text, slice, |_| {
+            if let Some((number, step)) = changes.next() {
+                apply(number, step, &mut all);
+            }
+        });
+        let (plain, groups) = answer(&route);
+        prop_assert!(plain.windows(2).all(|pair| pair[0] != pair[1]), "{plain:?} has one twice");
+        for tag in before.0.iter().filter(|tag| all.contains_key(tag)) {
+            prop_assert!(plain.contains(tag), "{tag} is not in {plain:?}");
+        }
+        for tag in before.1.iter().flatten().filter(|tag| all.contains_key(tag)) {
+            prop_assert!(groups.iter().any(|group| group.contains(tag)), "{tag} is not in {groups:?}");
+        }
+    }
+}
+
+/// However many there are of one subject, in how many groups: a slice looks at no more than it may, and a few.
+#[test]
+fn a_slice_of_a_search_is_bounded() {
+    const MANY: u64 = 50_000;
+    const SLICE: u64 = 2_000;
+    let (table, shared) = (RoutingTable::new(), attachment(Arc::default()));
+    let named = |number: u64| number.is_multiple_of(2).then(|| format!("group{number}"));
+    let mut all: Vec<_> = (0..3 * MANY)
+        .map(|number| match number % 3 {
+            0 => subscription(&shared, "a.b", None, number),
+            1 => subscription(&shared, "a.*", named(number).as_deref(), number),
+            _ => subscription(&shared, "a.b", Some("one"), number),
+        })
+        .collect();
+    all.iter().for_each(|subscription| table.insert(subscription));
+    let (mut before, mut search) = (0, Search::default());
+    let mut removed = all.split_off(2 * MANY as usize);
+    while !table.search(&mut search, b"a.b", SLICE) {
+        let looked_at = search.steps() - before;
+        let piece = crate::limits::SUBSCRIPTIONS_PER_PIECE as u64;
+        assert!(looked_at <= SLICE + piece, "a slice took {looked_at}");
+        before = search.steps();
+        for gone in removed.drain(removed.len().saturating_sub(500)..) {
+            assert!(table.remove(&gone));
+        }
+    }
+    let (plain, groups) = answer(&search.finish());
+    let found: std::collections::HashSet<u64> = plain.iter().chain(groups.iter().flatten()).copied().collect();
+    assert!(all.iter().all(|kept| found.contains(&tag(kept))), "who stayed is found");
+    assert!(plain.windows(2).all(|pair| pair[0] != pair[1]), "nobody is found twice");
+    all.iter().chain(&removed).for_each(|left| assert!(table.remove(left)));
+    assert!(table.literals.iter().all(|shard| read(shard).is_empty()));
+    assert!(table.patterns.iter().all(|shard| read(shard).is_empty()));
 }
 
 #[test]
@@ -245,7 +354,7 @@ fn the_cache_is_bounded_by_receivers_too() {
         table.insert(&subscription(&shared, "wide.*", None, number));
     }
     for number in 0..60 {
-        let index = cache.find(&table, format!("wide.{number}").as_bytes(), None, &mut expired);
+        let index = known(cache.find(&table, format!("wide.{number}").as_bytes(), None, &mut expired));
         cache.count(index);
         assert_eq!(cache.entry(index).route.plain.len(), RECEIVERS);
         assert!(cache.targets() <= crate::limits::ROUTE_CACHE_TARGETS);

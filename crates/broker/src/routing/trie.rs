@@ -8,7 +8,8 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use seaway_nats_protocol::subject;
 
-use super::leaf::{Leaf, RouteBuilder};
+use super::leaf::Leaf;
+use super::search::{Path, Place, Search};
 use super::subscription::{Handle, Subscription};
 
 /// Children beyond which a node gives the room of those that went back, once most have gone.
@@ -169,20 +170,58 @@ fn common(chain: &[u8], path: &[u8]) -> usize {
     separator.unwrap_or(0)
 }
 
-/// Where the rest of `text` behind a node begins, when the subject goes through it: past its end when nothing is left.
-fn through(chain: &[u8], text: &[u8], mut start: usize) -> Option<usize> {
+/// Where the rest of `text` behind a node begins, when the subject goes through it: past its end when nothing is left. The path
+/// grows by the tokens of the node.
+fn through(chain: &[u8], text: &[u8], mut start: usize, path: &mut Path) -> Option<usize> {
     if chain.is_empty() {
         return Some(start);
     }
     for token in subject::tokens(chain) {
         let (found, _) = first_token(text.get(start..)?);
+        let any = token == subject::TOKEN_ANY;
         // No token of a subject is empty: an empty one is the end.
-        if found.is_empty() || (token != subject::TOKEN_ANY && token != found) {
+        if found.is_empty() || (!any && token != found) {
             return None;
         }
+        path.push(any);
         start += found.len() + 1;
     }
     Some(start)
+}
+
+/// How a node that the subject goes through lies to the place where an earlier slice ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// Everything at and below it has been looked at.
+    Before,
+    /// The place is below it.
+    Above,
+    /// This is the place.
+    At,
+    /// Nothing at or below it has been looked at.
+    Behind,
+}
+
+fn side(path: &[bool], place: &[bool]) -> Side {
+    let shared = path.len().min(place.len());
+    match path[..shared].cmp(&place[..shared]) {
+        std::cmp::Ordering::Less => Side::Before,
+        std::cmp::Ordering::Greater => Side::Behind,
+        std::cmp::Ordering::Equal if path.len() < place.len() => Side::Above,
+        std::cmp::Ordering::Equal if path.len() == place.len() => Side::At,
+        std::cmp::Ordering::Equal => Side::Behind,
+    }
+}
+
+/// A node that is to be looked at.
+struct Open<'a, H> {
+    node: &'a Node<H>,
+    /// Where what the subject has behind its parent begins, by the parent's path, and the token that leads here.
+    start: usize,
+    depth: usize,
+    any: Option<bool>,
+    /// The place where the last slice ended may be at or below it.
+    along: bool,
 }
 
 pub(crate) struct Trie<H> {
@@ -258,24 +297,67 @@ impl<H: Handle> Trie<H> {
         last
     }
 
-    /// Adds the leaves of every pattern that matches a well-formed subject.
-    pub(super) fn matches(&self, text: &[u8], builder: &mut RouteBuilder<'_, H>) {
-        let mut open: smallvec::SmallVec<[(&Node<H>, usize); 16]> = smallvec::smallvec![(&self.root, 0)];
-        while let Some((node, start)) = open.pop() {
-            builder.visit();
-            let Some(start) = through(&node.chain, text, start) else {
+    /// Adds the leaves of every pattern that matches a well-formed subject, from the search's place on. Returns whether that are
+    /// all; the search's place is where to go on otherwise.
+    pub(super) fn search(&self, text: &[u8], search: &mut Search<H>) -> bool {
+        let from = search.place.take();
+        let mut path = Path::new();
+        let mut open: smallvec::SmallVec<[Open<'_, H>; 16]> = smallvec::smallvec![Open {
+            node: &self.root,
+            start: 0,
+            depth: 0,
+            any: None,
+            along: from.is_some(),
+        }];
+        while let Some(next) = open.pop() {
+            if search.is_due() {
+                search.place = Some(Place { path, groups_left: 0 });
+                return false;
+            }
+            path.truncate(next.depth);
+            path.extend(next.any);
+            search.visit(next.along);
+            let Some(start) = through(&next.node.chain, text, next.start, &mut path) else {
                 continue;
             };
-            if start > text.len() {
-                builder.add(&node.here);
+            let from = from.as_ref().filter(|_| next.along);
+            let side = from.map_or(Side::Behind, |from| side(&path, &from.path));
+            let is_end = start > text.len();
+            let leaf = if is_end { &next.node.here } else { &next.node.tail };
+            let groups_left = match side {
+                Side::Before => continue,
+                Side::Above => Some(0),
+                Side::At => from.map(|from| from.groups_left),
+                Side::Behind => None,
+            };
+            let groups_left = search.add(leaf, text, groups_left);
+            if groups_left > 0 {
+                search.place = Some(Place { path, groups_left });
+                return false;
+            }
+            if is_end {
                 continue;
             }
-            builder.add(&node.tail);
+            let depth = path.len();
             let (token, _) = first_token(&text[start..]);
-            let next = start + token.len() + 1;
-            open.extend(node.any.as_deref().map(|any| (any, next)));
-            open.extend(node.children.get(token).map(|child| (&**child, next)));
+            let child = |node, any| {
+                let beside = from.filter(|_| side == Side::Above).map(|from| from.path[depth]);
+                Open {
+                    node,
+                    start: start + token.len() + 1,
+                    depth,
+                    any: Some(any),
+                    along: beside == Some(any),
+                }
+            };
+            // Those of a literal token before those of `*`: what was pushed last is looked at first.
+            open.extend(next.node.any.as_deref().map(|node| child(node, true)));
+            let is_before = from.is_some_and(|from| side == Side::Above && from.path[depth]);
+            if !is_before {
+                open.extend(next.node.children.get(token).map(|node| child(node, false)));
+            }
         }
+        true
     }
 
     /// Calls `visit` with the text of every pattern that has a subscription.

@@ -368,7 +368,7 @@ impl Client {
         let routing = &turn.shared.routing;
         let delivered = turn
             .gatherer
-            .deliver_in_turns(routing, publish.subject, &message(publish), origin);
+            .deliver(routing, publish.subject, &message(publish), origin);
         self.delivered(turn, publish, delivered);
     }
 
@@ -376,9 +376,7 @@ impl Client {
     fn go_on(&mut self, turn: &mut Turn<'_>, publish: &Publish<'_>, unfinished: Box<Unfinished>) {
         let origin = self.origin(turn.connection);
         let routing = &turn.shared.routing;
-        let delivered = turn
-            .gatherer
-            .go_on_in_turns(routing, unfinished, &message(publish), origin);
+        let delivered = turn.gatherer.go_on(routing, unfinished, &message(publish), origin);
         self.delivered(turn, publish, delivered);
     }
 

@@ -355,6 +355,63 @@ fn room_is_asked_for_before_anything_is_sent() {
     assert_eq!(publisher.publish_if_room(b"nobody", None, &[b"x"]), Ok(0));
 }
 
+/// Somebody who subscribes to a subject of a service very often cannot hold the service up.
+#[test]
+fn a_message_for_very_many_is_sent_in_slices_and_the_next_one_waits() {
+    const MANY: usize = 100_000;
+    let server = Server::start();
+    let (recorder, attachment) = attach(&server);
+    let mut many = server.quiet();
+    let subscriptions: String = (0..MANY).map(|number| format!("SUB wide {number}\r\n")).collect();
+    many.flush(subscriptions);
+    let mut other = server.quiet();
+    other.flush("SUB narrow 1\r\n");
+    let reader = std::thread::spawn(move || {
+        for expected in [&b"first"[..], b"second", b"third"] {
+            let mut seen = vec![false; MANY];
+            for _ in 0..MANY {
+                let (_, sid, _, payload) = many.message();
+                assert_eq!(payload, expected);
+                let place = &mut seen[sid.parse::<usize>().unwrap()];
+                assert!(!std::mem::replace(place, true), "{sid} got it twice");
+            }
+        }
+        many.expect_nothing_more();
+    });
+    let mut publisher = attachment.publisher();
+    let own = Err(Destination(attachment.id().0));
+    assert_eq!(publisher.publish_if_room(b"wide", None, &[b"first"]), Ok(1));
+    // Whoever asks for room is told that there is none; an answer gets in line.
+    assert_eq!(publisher.publish_if_room(b"wide", None, &[b"never"]), own);
+    assert_eq!(publisher.publish(b"wide", None, &[b"second"]).receivers, 1);
+    let mut flushes = 0;
+    while !publisher.flush() {
+        flushes += 1;
+        assert_eq!(publisher.publish(b"narrow", None, &[b"soon"]).receivers, 1);
+        assert_eq!(publisher.publish_if_room(b"wide", None, &[b"never"]), own);
+    }
+    // Finding them takes a step for each, and serving them another.
+    assert!(
+        flushes > 2 * (2 * MANY - 40_000) / 20_000,
+        "{flushes} flushes for {MANY} receivers"
+    );
+    for _ in 0..flushes {
+        assert_eq!(other.message().3, b"soon");
+    }
+    let drained = recorder.seen.lock().unwrap().drained.clone();
+    assert_eq!(
+        drained,
+        [Destination(attachment.id().0)],
+        "told once that there is room"
+    );
+    assert_eq!(publisher.publish_if_room(b"wide", None, &[b"third"]), Ok(1));
+    while !publisher.flush() {}
+    reader.join().unwrap();
+    // What too many ask for is lost, not kept.
+    let accepted = (0..1_000).filter(|_| publisher.publish(b"wide", None, &[b"lost"]).receivers > 0);
+    assert_eq!(accepted.count(), 64);
+}
+
 #[test]
 fn a_congested_client_that_leaves_counts_as_drained() {
     let server = Server::with(|options| options.max_pending = 4 * 1024 * 1024);

@@ -1,5 +1,10 @@
 //! What monitoring sees (§6.1 - §6.3).
 
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::future::Future as _;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use seaway_broker::{ConnectionFilter, ConnectionState, SubscriptionDetail};
@@ -129,4 +134,37 @@ fn subscriptions_of_one_connection_are_listed() {
     drop(client);
     server.wait_until("it is gone", |broker| broker.snapshot().connections == 0);
     assert!(!of(id, 10).is_empty(), "the first few of a closed one are remembered");
+}
+
+/// Others are served while a long list is made: between two looks at the future nobody makes more than a slice of it.
+#[test]
+fn a_long_list_of_subscriptions_is_made_in_slices() {
+    const MANY: usize = 20_000;
+    const SLICE: usize = 512;
+    let server = Server::start();
+    let mut client = server.quiet();
+    let subscriptions: String = (0..MANY)
+        .map(|number| format!("SUB foo.{number} {number}\r\n"))
+        .collect();
+    client.flush(subscriptions);
+    let shown = Cell::new(0);
+    let list = server.broker.subscriptions_of(client.id(), usize::MAX, |subscription| {
+        shown.set(shown.get() + 1);
+        subscription.sid
+    });
+    let mut list = pin!(list);
+    let mut context = Context::from_waker(Waker::noop());
+    let (mut before, mut slices) = (0, 0);
+    let sids = loop {
+        let looked = list.as_mut().poll(&mut context);
+        assert!(shown.get() - before <= SLICE, "{} in one go", shown.get() - before);
+        before = shown.get();
+        slices += 1;
+        if let Poll::Ready(sids) = looked {
+            break sids;
+        }
+    };
+    assert!(slices >= MANY / SLICE);
+    let sids: HashSet<String> = sids.into_iter().collect();
+    assert_eq!(sids.len(), MANY);
 }

@@ -192,7 +192,11 @@ impl Client {
 
     /// Reads one message: subject, sid, reply, payload (headers included).
     pub fn message(&mut self) -> (String, String, Option<String>, Vec<u8>) {
-        let line = self.line();
+        let mut line = self.line();
+        // The server asks now and then.
+        while line == "PING" {
+            line = self.line();
+        }
         let words: Vec<&str> = line.split(' ').collect();
         assert_eq!(words[0], "MSG", "{line}");
         let size: usize = words[words.len() - 1].parse().unwrap();

@@ -73,9 +73,14 @@ impl LocalBus {
         self.unheard.pop()
     }
 
-    /// Hands what was sent to the receivers.
+    /// Hands what was sent to the receivers; when they are very many, to some of them.
     pub(super) fn flush(&mut self) {
         self.publisher.flush();
+    }
+
+    /// Whether there is more to hand to receivers.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.publisher.has_waiting()
     }
 }
 

@@ -190,7 +190,7 @@ impl Pass {
     pub(super) fn deadline(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let is_left_over = self.engine.wants_end_of_pass() || self.unfinished || !self.reads.is_empty();
-        if is_left_over || self.checkpoint_running || self.may_go_on() {
+        if is_left_over || self.world.bus.has_waiting() || self.checkpoint_running || self.may_go_on() {
             return Some(now);
         }
         let deadline = self
