@@ -25,13 +25,13 @@ struct Cost {
 }
 
 const BOUNDS: [Bound; 7] = [
-    bound("core_paths", "core-publish", 1_380.0, 0.0),
-    bound("core_paths", "core-deliver", 1_721.0, 0.0),
-    bound("core_paths", "core-fan-out", 2_798.0, 0.0),
-    bound("hot_paths", "publish", 4_284.0, 0.010_8),
-    bound("hot_paths", "publish-deliver-ack", 6_024.0, 0.026_5),
-    bound("hot_paths", "publish-full", 4_665.0, 0.013_9),
-    bound("hot_paths", "publish-1000-channels", 5_000.0, 0.050_3),
+    bound("core_paths", "core-publish", 1_278.0, 0.0),
+    bound("core_paths", "core-deliver", 1_645.0, 0.0),
+    bound("core_paths", "core-fan-out", 2_769.0, 0.0),
+    bound("hot_paths", "publish", 4_093.0, 0.010_8),
+    bound("hot_paths", "publish-deliver-ack", 5_949.0, 0.026_5),
+    bound("hot_paths", "publish-full", 4_489.0, 0.013_9),
+    bound("hot_paths", "publish-1000-channels", 4_873.0, 0.050_3),
 ];
 
 const fn bound(program: &'static str, path: &'static str, instructions: f64, allocations: f64) -> Bound {

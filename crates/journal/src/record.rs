@@ -83,37 +83,48 @@ pub(crate) fn write_message(
     timestamp: i64,
     parts: &[&[u8]],
 ) -> u32 {
-    let mut fields = [0; 24];
-    fields[0..8].copy_from_slice(&log.0.to_le_bytes());
-    fields[8..16].copy_from_slice(&sequence.to_le_bytes());
-    fields[16..24].copy_from_slice(&timestamp.to_le_bytes());
-    write(out, form, if moved { KIND_MOVED } else { KIND_MESSAGE }, &fields, parts)
+    let mut head = [0; COMMON_BYTES + 24];
+    head[12..20].copy_from_slice(&log.0.to_le_bytes());
+    head[20..28].copy_from_slice(&sequence.to_le_bytes());
+    head[28..36].copy_from_slice(&timestamp.to_le_bytes());
+    write(
+        out,
+        form,
+        if moved { KIND_MOVED } else { KIND_MESSAGE },
+        &mut head,
+        parts,
+    )
 }
 
 pub(crate) fn write_fact(out: &mut Vec<u8>, form: Form, kind: u8, body: &[u8]) -> u32 {
-    write(out, form, KIND_FACT, &[kind], &[body])
+    let mut head = [0; COMMON_BYTES + 1];
+    head[12] = kind;
+    write(out, form, KIND_FACT, &mut head, &[body])
 }
 
 pub(crate) fn write_trim(out: &mut Vec<u8>, form: Form, log: LogId, first: u64, body: &[u8]) -> u32 {
-    let mut fields = [0; 16];
-    fields[0..8].copy_from_slice(&log.0.to_le_bytes());
-    fields[8..16].copy_from_slice(&first.to_le_bytes());
-    write(out, form, KIND_TRIM, &fields, &[body])
+    let mut head = [0; COMMON_BYTES + 16];
+    head[12..20].copy_from_slice(&log.0.to_le_bytes());
+    head[20..28].copy_from_slice(&first.to_le_bytes());
+    write(out, form, KIND_TRIM, &mut head, &[body])
 }
 
 pub(crate) fn write_delete(out: &mut Vec<u8>, form: Form, log: LogId, body: &[u8]) -> u32 {
-    write(out, form, KIND_DELETE, &log.0.to_le_bytes(), &[body])
+    let mut head = [0; COMMON_BYTES + 8];
+    head[12..20].copy_from_slice(&log.0.to_le_bytes());
+    write(out, form, KIND_DELETE, &mut head, &[body])
 }
 
+/// `head` has the fields of the kind, behind room for those that all records have.
 #[inline]
-fn write<const FIELDS: usize>(out: &mut Vec<u8>, form: Form, kind: u8, fields: &[u8; FIELDS], parts: &[&[u8]]) -> u32 {
+fn write<const HEAD: usize>(out: &mut Vec<u8>, form: Form, kind: u8, head: &mut [u8; HEAD], parts: &[&[u8]]) -> u32 {
     let start = out.len();
     let (flags, extension) = match form {
         Form::Plain(_) => (0, 0),
         Form::ToBeEncrypted => (FLAG_ENCRYPTED, ENCRYPTION_BYTES as u8),
     };
-    out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, kind, flags, extension, 0]);
-    out.extend_from_slice(fields);
+    head[8..11].copy_from_slice(&[kind, flags, extension]);
+    out.extend_from_slice(head);
     if extension > 0 {
         out.extend_from_slice(&[0; ENCRYPTION_BYTES]);
     }

@@ -1,17 +1,31 @@
 //! Encoders that append to a buffer: what a server sends most is written without an intermediate message
 //! (specification §2.2, §2.3). Their bytes are those of the generated types.
 
-use crate::wire::{bytes_len, number_len, put_bytes, put_number};
+use crate::wire::{ShortFields, bytes_len, number_len, put_bytes, put_number};
 
 /// Appends a message for subscribers without its redelivery fields (specification §2.3 `MsgProto`).
 ///
 /// `timestamp` is in nanoseconds since the Unix epoch. The result is what is stored and sent; [`redelivery_fields`]
 /// complete a copy that is sent again.
 pub fn encode_message(out: &mut Vec<u8>, sequence: u64, subject: &[u8], reply: &[u8], data: &[u8], timestamp: i64) {
-    put_number(out, 0x08, sequence);
-    put_bytes(out, 0x12, subject);
+    encode_message_front(out, sequence, subject, reply, data.len());
+    out.extend_from_slice(data);
+    encode_message_end(out, timestamp);
+}
+
+/// Appends what [`encode_message`] does before `data`, of which only the length is known.
+pub fn encode_message_front(out: &mut Vec<u8>, sequence: u64, subject: &[u8], reply: &[u8], data_len: usize) {
+    let mut fields = ShortFields::default();
+    fields.put_number(0x08, sequence);
+    fields.put_number(0x12, subject.len() as u64);
+    out.extend_from_slice(fields.bytes());
+    out.extend_from_slice(subject);
     put_bytes(out, 0x1a, reply);
-    put_bytes(out, 0x22, data);
+    put_number(out, 0x22, data_len as u64);
+}
+
+/// Appends what [`encode_message`] does after `data`.
+pub fn encode_message_end(out: &mut Vec<u8>, timestamp: i64) {
     put_number(out, 0x28, timestamp as u64);
 }
 

@@ -23,7 +23,10 @@ mod subjects;
 mod view;
 mod wire;
 
-pub use encode::{REDELIVERY_LEN_MAX, encode_message, encode_pub_ack, message_len, redelivery_fields};
+pub use encode::{
+    REDELIVERY_LEN_MAX, encode_message, encode_message_end, encode_message_front, encode_pub_ack, message_len,
+    redelivery_fields,
+};
 pub use prost::Message;
 pub use quote::quote;
 pub use subjects::Subjects;

@@ -46,20 +46,32 @@ impl<'a> PubMsgView<'a> {
 
     fn fill(&mut self, message: &'a [u8]) -> Result<(), Invalid> {
         let mut fields = Fields::new(message);
+        // Nearly always these are all.
+        while let Some((number, bytes)) = fields.next_bytes() {
+            self.set(u32::from(number), bytes);
+        }
         while let Some((number, value)) = fields.next()? {
             match number {
-                1 => self.client_id = value.bytes()?,
-                2 => self.guid = value.bytes()?,
-                3 => self.subject = value.bytes()?,
-                4 => self.reply = value.bytes()?,
-                5 => self.data = value.bytes()?,
-                6 => self.conn_id = value.bytes()?,
+                1..=6 => self.set(number, value.bytes()?),
                 // `sha256`: ignored, but it must be bytes.
                 10 => drop(value.bytes()?),
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    #[inline]
+    fn set(&mut self, number: u32, bytes: &'a [u8]) {
+        match number {
+            1 => self.client_id = bytes,
+            2 => self.guid = bytes,
+            3 => self.subject = bytes,
+            4 => self.reply = bytes,
+            5 => self.data = bytes,
+            6 => self.conn_id = bytes,
+            _ => {}
+        }
     }
 }
 

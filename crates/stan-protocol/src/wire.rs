@@ -8,6 +8,8 @@ use std::fmt;
 const GROUP_DEPTH_MAX: u32 = 100;
 /// Longest varint in bytes.
 const VARINT_LEN_MAX: usize = 10;
+/// How far the bits of its last byte are shifted.
+const SHIFT_MAX: u32 = 63;
 
 /// The bytes are no valid message (specification §2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,23 +62,44 @@ impl<'a> Fields<'a> {
         Fields { rest: message }
     }
 
+    /// The next field's number and bytes, if it is bytes with a length of one byte or two under a one-byte key, as nearly all are.
+    #[inline]
+    pub(crate) fn next_bytes(&mut self) -> Option<(u8, &'a [u8])> {
+        let [key @ 0x08..0x80, first, rest @ ..] = self.rest else {
+            return None;
+        };
+        if key & 7 != 2 {
+            return None;
+        }
+        let (len, rest) = match (*first, rest) {
+            (0..0x80, rest) => (usize::from(*first), rest),
+            (_, [second @ 0..0x80, rest @ ..]) => (usize::from(*first & 0x7f) | usize::from(*second) << 7, rest),
+            _ => return None,
+        };
+        let (bytes, rest) = rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some((key >> 3, bytes))
+    }
+
     /// The next field's number and value; `None` at the end of the message.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Invalid> {
-        // Nearly all fields are short bytes under a one-byte key.
-        if let [key @ 0x08..0x80, length @ 0..0x80, rest @ ..] = self.rest
-            && key & 7 == 2
-            && let Some((bytes, rest)) = rest.split_at_checked(usize::from(*length))
-        {
-            self.rest = rest;
-            return Ok(Some((u32::from(key >> 3), Value::Bytes(bytes))));
+        match self.next_bytes() {
+            Some((number, bytes)) => Ok(Some((u32::from(number), Value::Bytes(bytes)))),
+            None => self.any_next(),
         }
-        self.any_next()
     }
 
     fn any_next(&mut self) -> Result<Option<(u32, Value<'a>)>, Invalid> {
         if self.rest.is_empty() {
             return Ok(None);
+        }
+        // A longer number under a one-byte key is frequent too.
+        if let [key @ 0x08..0x80, value @ ..] = self.rest
+            && key & 7 == 0
+        {
+            self.rest = value;
+            return Ok(Some((u32::from(key >> 3), Value::Varint(self.long_varint()?))));
         }
         let (number, wire_type) = self.key()?;
         let value = match wire_type {
@@ -118,17 +141,22 @@ impl<'a> Fields<'a> {
     }
 
     fn long_varint(&mut self) -> Result<u64, Invalid> {
-        let mut number = 0u64;
-        for (at, &byte) in self.rest.iter().take(VARINT_LEN_MAX).enumerate() {
-            number |= u64::from(byte & 0x7f) << (7 * at);
-            if byte < 0x80 {
+        let (mut number, mut shift, mut rest) = (0, 0, self.rest);
+        while let [byte, behind @ ..] = rest {
+            number |= u64::from(byte & 0x7f) << shift;
+            rest = behind;
+            if *byte < 0x80 {
                 // The tenth byte has room for one bit only.
-                if at == VARINT_LEN_MAX - 1 && byte > 1 {
+                if shift == SHIFT_MAX && *byte > 1 {
                     return Err(Invalid);
                 }
-                self.rest = &self.rest[at + 1..];
+                self.rest = rest;
                 return Ok(number);
             }
+            if shift == SHIFT_MAX {
+                return Err(Invalid);
+            }
+            shift += 7;
         }
         Err(Invalid)
     }
@@ -175,39 +203,60 @@ pub(crate) fn varint_len(number: u64) -> usize {
     ((64 - (number | 1).leading_zeros() as usize) * 9 + 64) / 64
 }
 
-/// Appends `number` as a varint.
-#[inline]
-pub(crate) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
-    if number < 0x80 {
-        out.push(number as u8);
-        return;
-    }
-    let mut bytes = [0; VARINT_LEN_MAX];
-    let mut last = 0;
-    while number >= 0x80 {
-        bytes[last] = number as u8 | 0x80;
-        last += 1;
-        number >>= 7;
-    }
-    bytes[last] = number as u8;
-    out.extend_from_slice(&bytes[..=last]);
-}
-
 /// Appends a number under a one-byte key, unless it is zero.
 #[inline]
 pub(crate) fn put_number(out: &mut Vec<u8>, key: u8, number: u64) {
-    if number != 0 {
-        out.push(key);
-        put_varint(out, number);
+    if number >= 0x80 {
+        put_long_number(out, key, number);
+    } else if number != 0 {
+        out.extend_from_slice(&[key, number as u8]);
+    }
+}
+
+fn put_long_number(out: &mut Vec<u8>, key: u8, number: u64) {
+    let mut field = ShortFields::default();
+    field.put_number(key, number);
+    out.extend_from_slice(field.bytes());
+}
+
+/// Two fields of numbers, or lengths, put together before they are appended.
+#[derive(Default)]
+pub(crate) struct ShortFields {
+    bytes: [u8; 2 * (1 + VARINT_LEN_MAX)],
+    len: usize,
+}
+
+impl ShortFields {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Adds a number under a one-byte key, unless it is zero.
+    ///
+    /// # Panics
+    /// With a third long number.
+    #[inline]
+    pub(crate) fn put_number(&mut self, key: u8, mut number: u64) {
+        if number == 0 {
+            return;
+        }
+        let mut len = self.len + 1;
+        self.bytes[self.len] = key;
+        while number >= 0x80 {
+            self.bytes[len] = number as u8 | 0x80;
+            len += 1;
+            number >>= 7;
+        }
+        self.bytes[len] = number as u8;
+        self.len = len + 1;
     }
 }
 
 /// Appends bytes under a one-byte key, unless they are empty.
 #[inline]
 pub(crate) fn put_bytes(out: &mut Vec<u8>, key: u8, bytes: &[u8]) {
+    put_number(out, key, bytes.len() as u64);
     if !bytes.is_empty() {
-        out.push(key);
-        put_varint(out, bytes.len() as u64);
         out.extend_from_slice(bytes);
     }
 }
@@ -234,9 +283,12 @@ mod tests {
         for shift in 0..64 {
             for number in [(1u64 << shift) - 1, 1 << shift, (1 << shift) + 1, u64::MAX >> shift] {
                 out.clear();
-                put_varint(&mut out, number);
-                assert_eq!(varint_len(number), out.len(), "{number}");
-                assert_eq!(Fields::new(&out).varint(), Ok(number));
+                put_number(&mut out, 0x08, number);
+                assert_eq!(number_len(number), out.len(), "{number}");
+                if number != 0 {
+                    assert_eq!(Fields::new(&out).next(), Ok(Some((1, Value::Varint(number)))));
+                    assert_eq!(Fields::new(&out).any_next(), Ok(Some((1, Value::Varint(number)))));
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What the engine writes down: every append passes here, so that the last position is always known.
 
 use prost::Message;
-use seaway_stan_protocol::{PubMsgView, encode_message};
+use seaway_stan_protocol::{PubMsgView, encode_message_end, encode_message_front};
 
 use crate::effects::Effects;
 use crate::ids::ChannelId;
@@ -120,17 +120,14 @@ impl Ledger {
 fn encode_around_data(head: &mut Vec<u8>, tail: &mut Vec<u8>, sequence: u64, publish: &PubMsgView<'_>, timestamp: i64) {
     head.clear();
     tail.clear();
-    encode_message(head, sequence, publish.subject, publish.reply, b"", 0);
-    if !publish.data.is_empty() {
-        // Field 4, length-delimited.
-        head.push(0x22);
-        prost::encoding::encode_varint(publish.data.len() as u64, head);
-    }
-    encode_message(tail, 0, b"", b"", b"", timestamp);
+    encode_message_front(head, sequence, publish.subject, publish.reply, publish.data.len());
+    encode_message_end(tail, timestamp);
 }
 
 #[cfg(test)]
 mod tests {
+    use seaway_stan_protocol::encode_message;
+
     use super::*;
 
     #[test]
