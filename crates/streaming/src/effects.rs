@@ -57,6 +57,7 @@ pub struct Effects<'a> {
 
 impl<'a> Effects<'a> {
     /// A store, a bus and a log.
+    #[inline]
     pub fn new(records: &'a mut dyn Records, bus: &'a mut dyn Bus, events: &'a mut dyn Events) -> Effects<'a> {
         Effects { records, bus, events }
     }

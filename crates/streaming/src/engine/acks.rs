@@ -18,7 +18,7 @@ impl Engine {
         };
         let subscription = &self.subscriptions[key];
         let channel = &self.channels[subscription.channel()];
-        if ack.subject != channel.name() {
+        if *ack.subject != channel.name()[..] {
             return self.report_unknown_channel(ack, effects);
         }
         if self.options.trace {
@@ -36,8 +36,10 @@ impl Engine {
         subscription.window.remove(ack.sequence);
         let freed = was_stalled && !subscription.is_stalled();
         let (group, phase) = (subscription.group(), subscription.phase());
-        self.forget_holder(holder, ack.sequence);
-        self.update_standing(holder);
+        if let Some(group) = group {
+            self.groups[group].forget_holder(ack.sequence, holder);
+            self.update_standing(holder);
+        }
         self.end_resend_if_idle(holder);
         self.note_dirty(holder, effects, |dirty| dirty.acked.push(ack.sequence));
         match group {

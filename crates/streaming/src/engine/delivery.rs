@@ -249,8 +249,10 @@ impl Engine {
         let subscription = &mut self.subscriptions[key];
         subscription.window.sent_first(now, key, sequence, &mut self.timers);
         subscription.cursor.advance(sequence);
-        self.note_holder(key, sequence);
-        self.update_standing(key);
+        if let Some(group) = subscription.group() {
+            self.groups[group].note_holder(sequence, key);
+            self.update_standing(key);
+        }
         self.note_dirty(key, effects, |dirty| dirty.sent.push(sequence));
     }
 

@@ -16,22 +16,6 @@ impl Engine {
         }
     }
 
-    /// A message is held by a subscription; its group knows.
-    #[inline]
-    pub(super) fn note_holder(&mut self, key: SubscriptionKey, sequence: u64) {
-        if let Some(group) = self.subscriptions[key].group() {
-            self.groups[group].note_holder(sequence, key);
-        }
-    }
-
-    /// It is held no longer.
-    #[inline]
-    pub(super) fn forget_holder(&mut self, key: SubscriptionKey, sequence: u64) {
-        if let Some(group) = self.subscriptions[key].group() {
-            self.groups[group].forget_holder(sequence, key);
-        }
-    }
-
     /// A member at the head that got a message goes to the tail.
     pub(super) fn rotate(&mut self, key: SubscriptionKey) {
         let subscription = &self.subscriptions[key];
@@ -88,7 +72,9 @@ impl Engine {
         if subscription.phase() == Phase::Active {
             subscription.window.bring_forward(key, deadline, &mut self.timers);
         }
-        self.note_holder(key, sequence);
+        if let Some(group) = subscription.group() {
+            self.groups[group].note_holder(sequence, key);
+        }
         self.update_standing(key);
         self.note_dirty(key, effects, |dirty| dirty.taken.push((from, sequence)));
     }

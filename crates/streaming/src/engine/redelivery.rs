@@ -239,7 +239,9 @@ impl Engine {
     pub(super) fn drop_pending(&mut self, key: SubscriptionKey, sequence: u64, effects: &mut Effects<'_>) {
         let subscription = &mut self.subscriptions[key];
         if subscription.window.remove(sequence) {
-            self.forget_holder(key, sequence);
+            if let Some(group) = subscription.group() {
+                self.groups[group].forget_holder(sequence, key);
+            }
             self.update_standing(key);
             self.note_dirty(key, effects, |dirty| dirty.acked.push(sequence));
         }

@@ -133,7 +133,7 @@ impl Channels {
     #[inline]
     pub(crate) fn find(&self, name: &[u8]) -> Option<ChannelKey> {
         let key = self.hashes.get(&self.hash_of(name)).copied();
-        key.filter(|key| self[*key].name() == name)
+        key.filter(|key| self[*key].name()[..] == *name)
             .or_else(|| self.names.get(name).copied())
     }
 
