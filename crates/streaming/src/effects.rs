@@ -5,8 +5,8 @@
 
 use seaway_stan_protocol::{REDELIVERY_LEN_MAX, redelivery_fields};
 
-use crate::Event;
 use crate::bus::{Bus, Carried, Delivery, Destination};
+use crate::event::Event;
 use crate::input::ProbeId;
 use crate::records::{Lookup, Position, Records};
 
