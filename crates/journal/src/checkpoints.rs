@@ -269,7 +269,7 @@ impl Checkpoints {
         if end < index.slots() || running.requires.is_none() {
             return false;
         }
-        // Logs captured just now may reflect records after the owner was done.
+        // Logs that were captured just now may reflect records that came after the owner's last fact.
         running.requires = Some(as_of);
         let entries = running.entries;
         running.entry(ENTRY_END, &[&as_of.to_le_bytes(), &entries.to_le_bytes()]);
@@ -297,7 +297,7 @@ impl Checkpoints {
             });
         }
         if !running.ended {
-            // More logs are waiting to be captured.
+            // There is nothing to write yet, but more logs to capture.
             let capturing = running.next_slot < slots && running.requires.is_some();
             return capturing.then_some(JobKind::Continue);
         }
@@ -344,7 +344,8 @@ impl Checkpoints {
         let Some(running) = self.running.take() else { return };
         self.abandoned = Some(running.unfinished_name());
         if running.publishing {
-            // It may have its final name, durably or not. It is whole, so a start may use it.
+            // The file may have its final name by now, durably or not. A start may use it, because it is complete; it is removed once
+            // another checkpoint counts.
             self.obsolete.push(running.name);
         }
         // The next is asked for when as many bytes came in as usually lie between two checkpoints.

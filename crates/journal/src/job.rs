@@ -97,7 +97,7 @@ impl Claim {
                 "{LOCK_NAME} was removed or replaced by somebody"
             )));
         }
-        // What cannot be told is no reason to stop.
+        // When the disk cannot say whether the file exists the journal goes on.
         if matches!(disk.exists(&self.epoch_name), Ok(false)) {
             return Err(io::Error::other(format!("{} was removed by somebody", self.epoch_name)));
         }
@@ -335,7 +335,7 @@ pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn D
     if let Some(recycled) = &job.recycled {
         let file = disk.open(recycled)?;
         file.write_at(&header, 0)?;
-        // The place of the first batch must look empty.
+        // A batch of the file's earlier use must not be taken for the first one of the new segment.
         file.write_at(&[0; crate::format::BATCH_HEADER_BYTES], header.len() as u64)?;
         file.sync_data()?;
         disk.rename(recycled, &name)?;
@@ -361,7 +361,7 @@ pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn D
         Ok(())
     })();
     if let Err(error) = written {
-        // Best effort: give the space back; the start removes what stays.
+        // Gives the space back. If the removal fails too, the next start removes the file.
         let _ = disk.remove(&unfinished);
         return Err(error);
     }
@@ -374,7 +374,7 @@ fn seal(disk: &dyn Disk, identity: &Identity, directory: Directory, shorten: Opt
     let directory = Arc::new(directory);
     let shortened = shorten.map_or(Ok(None), |file| {
         let length = directory.extent.end.next_multiple_of(4_096);
-        // Not cutting it costs space. What is in it must stay durable.
+        // A file that cannot be cut only costs space; after a cut its length has to be synced.
         if file.set_length(length).is_err() {
             return Ok(None);
         }

@@ -91,13 +91,13 @@ fn insert_range(
     while log.ranges.get(end).is_some_and(|other| other.last <= range.last) {
         end += 1;
     }
-    // Live messages of the first overlapped range must not stick out in front.
+    // A new range that begins behind the first live message of one that it overlaps would leave live messages in front.
     if end > start && log.ranges[start].first.max(log.first) < range.first {
         return None;
     }
     let mut replaced = 0;
     if log.ranges.get(start).is_some_and(|other| other.first <= range.last) {
-        // It was read from the old places.
+        // What was read ahead came from the places that are being replaced.
         log.window = None;
     }
     if let Some(after) = log.ranges.get_mut(end).filter(|after| after.first <= range.last) {
@@ -109,10 +109,11 @@ fn insert_range(
         // what leaves the old one. The new range may begin before that: with copies out of other segments.
         let counted = base_before(first_live).map(|base| u64::from(range.end.saturating_sub(base)));
         let gone = counted.unwrap_or(0).min(after.live_bytes());
-        // While a trim inside the old range is not counted, its base lags behind by what was trimmed, and stays behind.
+        // A trim inside the old range that is not counted yet has left its base too low by as much; it stays so.
         after.exact &= counted.is_some() && after.first >= log.first;
         after.begin_at(range.last + 1, after.base + gone as u32);
-        // Not before the last copy and not after the first message left: enough to choose the range to search for a time.
+        // The time of the first message that is left is not known. One between the last copy's and its own is good enough to
+        // choose the range in which to search for a time.
         after.first_timestamp = after.first_timestamp.max(last_timestamp);
         replaced += gone;
         segments.mark_dead(after.segment, gone, 0, at);

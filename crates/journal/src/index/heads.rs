@@ -112,7 +112,7 @@ impl Index {
             let (first, recent_first) = (state.first, state.recent_first());
             let Some(window) = state.window.as_mut() else { continue };
             if window.next() < first {
-                // A trim went past all that was read ahead.
+                // A trim has removed all messages that were read ahead.
                 window.entries.clear();
             }
             if window.entries.is_empty() {

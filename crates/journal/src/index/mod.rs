@@ -228,7 +228,7 @@ impl Index {
             }
         }
         for (log, last) in moved {
-            // The window went with the old places; a trim may wait for it.
+            // What was read ahead was dropped with the old places, and a trim inside a segment may wait to be counted with it.
             self.count_trimmed(log, segments, at);
             let state = self.logs.get(log);
             if state.is_some_and(|state| state.inexact_range(last + 1).is_some()) {

@@ -361,7 +361,7 @@ impl Journal {
         self.closing = true;
         let end = self.records.fill_start();
         let bytes = encode_end(&self.scope.identity, self.scope.epoch, end);
-        // Without it an interrupted write is what damage at the end is taken for, as after a kill.
+        // Without this file the next start takes damage at the end for an interrupted write, as after a kill.
         write_whole(disk, &end_name(self.scope.epoch), &bytes).is_ok()
     }
 

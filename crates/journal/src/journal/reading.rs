@@ -148,10 +148,10 @@ impl Journal {
                 Resolved::Job(segment, locate, bytes_max) => {
                     let first = self.index.bounds(request.log).map_or(0, |bounds| bounds.first);
                     request.from = request.from.max(first);
-                    // What lies before the log's first message means that one.
+                    // A request for what lies before the log's first message means that message.
                     let from = if request.from == first { 0 } else { request.from };
                     let mut requests = vec![request];
-                    // Those that begin within the first half of what is read share it.
+                    // Requests that begin within the first half of what is read are answered from the same read.
                     let shared = from..=request.from + locate.count() / 2;
                     self.reads.join(request.log, shared, &mut requests);
                     let (id, _) = self.segments.pin(segment);
@@ -180,7 +180,7 @@ impl Journal {
                 for request in &requests {
                     let part = all.part(request);
                     if part.is_empty() && !all.is_empty() {
-                        // Cut short by its size before this one's messages: it goes on its own.
+                        // The read ended at its size limit before this request's messages: it gets a read of its own.
                         self.reads.push_again(*request);
                     } else {
                         self.answer(request, Ok(part));
@@ -188,7 +188,7 @@ impl Journal {
                 }
             }
             Err(error) => {
-                // The error is about the first message read; who wants only later ones may be luckier.
+                // The error is about the first message; requests for later ones only are read again, without it.
                 let first = requests.first().map_or(0, |request| request.from);
                 for request in &requests {
                     if request.from > first {

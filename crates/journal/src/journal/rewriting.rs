@@ -197,7 +197,7 @@ impl Journal {
 
     fn give_up_victim(&mut self, error: &io::Error) {
         if !is_damage(error) {
-            // It may pass: the segment is chosen again, but not before something else was written.
+            // The error may pass. The segment can be chosen again once something else has become durable.
             self.rewriter.victim = None;
             self.rewriter.wait_for = self.records.durable() + 1;
             return;

@@ -172,7 +172,7 @@ impl Journal {
             Err(error) => return self.poison(format!("cutting off what {} does not use: {error}", id.file_name())),
         };
         if let Err(error) = &written {
-            // It stays in memory; the next start writes it.
+            // The directory stays in memory, and the next start writes its file.
             let text = format!("{} cannot be written: {error}", id.directory_name());
             self.completions.push(Completion::Warning(text));
         }

@@ -101,7 +101,7 @@ impl RecordLog {
         let capacity_hint = bytes.len() + bytes.len() / 4;
         let first_position = self.next_position - u64::from(self.fill_count);
         let open = &self.open;
-        // The cache keeps what can be read at once, the disk gets the other.
+        // The cache keeps the plain bytes, which can be read at once; the disk gets the encrypted ones.
         let plain = open.cipher.as_ref().map(|cipher| {
             let plain = Arc::new(bytes.clone());
             record::encrypt(&mut bytes[BATCH_HEADER_BYTES..], cipher, first_position, open.seed);
@@ -118,7 +118,7 @@ impl RecordLog {
         let (offset, end) = (open.cursor, open.cursor + header.length);
         let terminator = u64::from(TERMINATOR_BYTES).min(open.capacity - u64::from(end));
         bytes.resize(bytes.len() + terminator as usize, 0);
-        // A small batch stays in the cache for long: what it does not use would be many times what it does.
+        // The cache keeps small batches for long: unused room in their buffers could be many times their bytes.
         if bytes.capacity() > bytes.len() + bytes.len() / 4 + 256 {
             bytes.shrink_to_fit();
         }

@@ -430,7 +430,7 @@ impl RecordLog {
             } else if let Some(sealing) = sealing {
                 sealing.file = Some(Arc::clone(file));
             } else if !self.supply.is_planned(number) {
-                // Skipped meanwhile as too small.
+                // The segment was skipped meanwhile because it is too small.
                 segments.unpin(number);
             }
         }

@@ -123,7 +123,7 @@ impl Supply {
             }
             let preparation = self.preparations.iter_mut().find(|other| other.id == planned.id);
             match preparation {
-                // Nothing of it exists yet: it can still be made larger.
+                // Its file does not exist yet, so it can be made larger.
                 Some(preparation) if !preparation.running => {
                     planned.capacity = capacity.next_power_of_two();
                     preparation.capacity = planned.capacity;

@@ -221,13 +221,13 @@ impl Journal {
             keys: recovery.keys,
         };
         let (index, mut segments) = (recovery.index, recovery.segments);
-        // The key has served.
+        // The keys are derived by now; the secret itself is not kept.
         options.encryption = None;
         let newest = checkpoint.map(|checkpoint| checkpoint.published);
         segments.cover(newest.as_ref().map_or(0, |newest| newest.begin_segment));
         let journal = Journal::assemble(Parts {
             records: RecordLog::new(&scope, &options, first, tail.end, &mut segments),
-            // The tail that was read counts towards the next checkpoint.
+            // A long tail makes this start ask for a checkpoint soon.
             checkpoints: Checkpoints::new(options.checkpoint_bytes, newest, tail.bytes),
             scope,
             options,
@@ -311,11 +311,11 @@ impl Recovery<'_> {
         };
         let gives_up = self.options.damage == DamagePolicy::CutThere;
         if gives_up {
-            // Durable with the epoch.
+            // The sync of the directory that makes the epoch durable makes this note durable too.
             write_whole(self.disk, GIVEN_UP_NAME, b"").map_err(io_error("note what is given up"))?;
         }
         let mut changed = !self.files.obsolete.is_empty();
-        // They never counted, and may be all the space there is.
+        // Files that never counted may take all the space there is: they go first.
         for name in &self.files.obsolete {
             self.disk.remove(name).map_err(io_error(format!("remove {name}")))?;
         }
@@ -357,7 +357,8 @@ impl Recovery<'_> {
         let oldest = self.files.segments.keys().map(|id| id.number).min().unwrap_or(u64::MAX);
         let nexts = self.files.epochs.iter().skip(1).map(|epoch| epoch.cut).chain([cut]);
         for (old, next) in self.files.epochs.iter().zip(nexts) {
-            // What it cuts is gone, or the next one cuts it at the same place: starts without writes leave nothing behind.
+            // An epoch is not needed any more when the segment that it cuts is gone, or the next one cuts at the same place: so
+            // starts that write nothing leave no files behind.
             if old.cut.segment < oldest || old.cut == next {
                 remove(&epoch_name(old.epoch))?;
             }
@@ -398,7 +399,7 @@ impl Recovery<'_> {
         let name = id.file_name();
         let copy = format!("{name}.cut");
         if self.files.cut.contains(&copy) {
-            // What an earlier start kept holds more.
+            // An earlier start kept a copy, of when there was more in the file.
             return Ok(());
         }
         let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;

@@ -135,7 +135,7 @@ impl Recovery<'_> {
                 }
             }
         }
-        // Nothing came after what an earlier start gave up: the next epoch has to say it again.
+        // If nothing was written behind what an earlier start gave up, the next epoch has to name the gap again.
         self.given_up.gap = jumped_to == Some(reader.end.position);
         self.check_end(checkpoint, &mut reader, known, report.as_ref())?;
         Ok(TailRead {
@@ -215,7 +215,7 @@ impl Recovery<'_> {
         self.remarks.push(format!(
             "{lost} records, from position {end} on, are lost and were given up"
         ));
-        // Positions are never used twice: the checkpoint may know of these.
+        // The checkpoint may know of records at the lost positions, and no position is used twice.
         self.given_up.gap = true;
         reader.end.position = requires;
         Ok(())
