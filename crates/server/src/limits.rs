@@ -37,6 +37,9 @@ pub const READS_PER_LOOK: usize = 4;
 /// How long after a start what is due to an inbox without a listener is kept back.
 pub const ARRIVALS_AWAITED: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// The last part of that, in which what members of groups held that are not back goes to those that are.
+pub const ARRIVALS_HANDED_OVER: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// How often it is offered again at most while clients come back.
 pub const ARRIVALS_OFFERED_EVERY: std::time::Duration = std::time::Duration::from_millis(5);
 

@@ -8,6 +8,12 @@ use crate::ids::{ChannelId, ProbeId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Destination(pub u64);
 
+impl Destination {
+    /// Receivers that were there before a restart and are expected back: whoever waits for it is told that somebody came by
+    /// [`Input::Drained`](crate::Input::Drained), and that nobody else will by [`Input::Gone`](crate::Input::Gone).
+    pub const AWAITED: Destination = Destination(u64::MAX);
+}
+
 /// One message on its way to a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery<'a> {
@@ -28,8 +34,8 @@ pub struct Delivery<'a> {
 pub enum Carried {
     /// It is on its way.
     Sent,
-    /// Nothing was sent: the receiver's queue has no room. Nothing should be sent to this subscription until
-    /// [`Input::Drained`](crate::Input::Drained) names that destination.
+    /// Nothing was sent: the receiver's queue has no room, or it is awaited. Nothing should be sent to this subscription until
+    /// [`Input::Drained`](crate::Input::Drained) or [`Input::Gone`](crate::Input::Gone) names that destination.
     Congested(Destination),
     /// Nothing was sent: the bus is down.
     Unreachable,

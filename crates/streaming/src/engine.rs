@@ -190,6 +190,7 @@ impl Engine {
             Input::Sought { ticket, sequence } => self.sought(now, ticket, sequence, effects),
             Input::HeadKnown(channel) => self.head_known(now, channel, effects),
             Input::Drained(destination) => self.drained(now, destination, effects),
+            Input::Gone(destination) => self.gone(now, destination, effects),
             Input::BusUp => self.bus_is_up(now, effects),
             Input::BusDown => self.bus_up = false,
             Input::Tick => self.tick(now, effects),

@@ -81,6 +81,8 @@ pub enum Input<'a> {
     HeadKnown(ChannelId),
     /// A congested destination has drained, or has gone.
     Drained(Destination),
+    /// Nobody comes to a destination any more: what a queue member there was to be sent again goes to others of its group.
+    Gone(Destination),
     /// The bus can carry messages (again).
     BusUp,
     /// The bus is down: nothing can be delivered.

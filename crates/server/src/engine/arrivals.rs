@@ -3,9 +3,11 @@
 
 use std::time::Instant;
 
+use seaway_streaming::{Destination, Input};
+
 use super::bus::LocalBus;
 use super::inbox::Inbox;
-use crate::limits::{ARRIVALS_AWAITED, ARRIVALS_OFFERED_EVERY};
+use crate::limits::{ARRIVALS_AWAITED, ARRIVALS_HANDED_OVER, ARRIVALS_OFFERED_EVERY};
 
 /// The moment after a start.
 #[derive(Default)]
@@ -20,6 +22,8 @@ pub(super) enum Arrivals {
         offered: Instant,
         /// Somebody new has begun to listen since then.
         wanted: bool,
+        /// What members of groups held that are not back went to those that are.
+        given_up: bool,
     },
     /// The moment is over: nothing is kept back any more for clients that did not come.
     Over,
@@ -34,6 +38,7 @@ impl Arrivals {
             until: now + ARRIVALS_AWAITED,
             offered: now,
             wanted: false,
+            given_up: false,
         };
     }
 
@@ -43,15 +48,22 @@ impl Arrivals {
             Arrivals::Open {
                 offered, wanted: true, ..
             } => Some(*offered + ARRIVALS_OFFERED_EVERY),
-            Arrivals::Open { until, .. } => Some(*until),
+            Arrivals::Open { until, given_up, .. } => Some(next_end(*until, *given_up)),
             Arrivals::Closed | Arrivals::Over => None,
         }
     }
 
-    /// Whether what was kept back is to be offered now: somebody came, or the time is over.
-    pub(super) fn is_retry_due(&mut self, inbox: &Inbox, bus: &mut LocalBus) -> bool {
-        let Arrivals::Open { until, offered, wanted } = self else {
-            return false;
+    /// What those are to hear for whom something was kept back: that somebody came, that nobody else is expected, or that the time
+    /// is over.
+    pub(super) fn news(&mut self, inbox: &Inbox, bus: &mut LocalBus) -> Option<Input<'static>> {
+        let Arrivals::Open {
+            until,
+            offered,
+            wanted,
+            given_up,
+        } = self
+        else {
+            return None;
         };
         let now = Instant::now();
         *wanted |= inbox.take_interest();
@@ -59,12 +71,24 @@ impl Arrivals {
             *self = Arrivals::Over;
             inbox.greet(false);
             bus.stop_awaiting();
-            return bus.take_kept_back();
+            return bus.take_kept_back().then_some(Input::Drained(Destination::AWAITED));
+        }
+        if !*given_up && now >= next_end(*until, false) {
+            *given_up = true;
+            return bus.take_kept_back().then_some(Input::Gone(Destination::AWAITED));
         }
         if !*wanted || now < *offered + ARRIVALS_OFFERED_EVERY {
-            return false;
+            return None;
         }
         (*offered, *wanted) = (now, false);
-        bus.take_kept_back()
+        bus.take_kept_back().then_some(Input::Drained(Destination::AWAITED))
     }
+}
+
+/// When something ends: first the hope for members of groups, so that what they held can go to others that are there, then all of it.
+fn next_end(until: Instant, given_up: bool) -> Instant {
+    if given_up {
+        return until;
+    }
+    until.checked_sub(ARRIVALS_HANDED_OVER).unwrap_or(until)
 }

@@ -96,7 +96,7 @@ impl Bus for LocalBus {
         };
         if self.awaiting && receivers == 0 {
             self.kept_back = true;
-            return Carried::Unreachable;
+            return Carried::Congested(Destination::AWAITED);
         }
         Carried::Sent
     }

@@ -210,8 +210,8 @@ impl Pass {
 
     /// Offers what was due at the start to those who have come since.
     fn greet(&mut self) {
-        if self.arrivals.is_retry_due(&self.inbox, &mut self.world.bus) {
-            self.input(Input::BusUp);
+        if let Some(news) = self.arrivals.news(&self.inbox, &mut self.world.bus) {
+            self.input(news);
         }
     }
 

@@ -234,7 +234,7 @@ impl Model {
                 }
             }
             Input::Sought { ticket, sequence } => self.sought(ticket.0, sequence.err()),
-            Input::Drained(destination) => {
+            Input::Drained(destination) | Input::Gone(destination) => {
                 self.members_change = true;
                 self.paused.retain(|_, paused| *paused != destination.0);
             }

@@ -15,7 +15,7 @@ use crate::records::ReadRequest;
 use crate::registry::keys::{ChannelKey, CursorKey, SubscriptionKey};
 use crate::registry::subscription::{Phase, Resend};
 use crate::time::Now;
-use crate::waiting::congestion::Pause;
+use crate::waiting::congestion::{End, Pause};
 use crate::waiting::offers::Turn;
 use crate::waiting::work::Work;
 
@@ -382,7 +382,13 @@ impl Engine {
 
     /// Everyone who was paused by that destination goes on.
     pub(super) fn drained(&mut self, now: Now, destination: Destination, effects: &mut Effects<'_>) {
-        self.congestion.drain(destination);
+        self.congestion.end(destination, End::Drained);
+        self.resume_drained(now, effects);
+    }
+
+    /// Nobody else comes to a destination: who waited for it goes on as it can, without it.
+    pub(super) fn gone(&mut self, now: Now, destination: Destination, effects: &mut Effects<'_>) {
+        self.congestion.end(destination, End::Gone);
         self.resume_drained(now, effects);
     }
 
@@ -390,7 +396,7 @@ impl Engine {
     /// group.
     pub(super) fn resume_drained(&mut self, now: Now, effects: &mut Effects<'_>) {
         while self.congestion.has_drained() && self.budget.spend() {
-            let Some((destination, number, key)) = self.congestion.next() else {
+            let Some((destination, end, number, key)) = self.congestion.next() else {
                 return;
             };
             if self.subscriptions.number(key) != Some(number) {
@@ -405,6 +411,9 @@ impl Engine {
             }
             subscription.unpause();
             let group = subscription.group();
+            if end == End::Gone && group.is_some() {
+                subscription.hand_over();
+            }
             self.update_standing(key);
             self.advance(now, key.into(), None, effects);
             if let Some(group) = group {

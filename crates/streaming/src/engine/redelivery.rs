@@ -134,7 +134,7 @@ impl Engine {
             let (cursor, restarted) = match subscription.resend() {
                 Resend::Nothing => return Progress::Done,
                 Resend::AfterResume(cursor) => (cursor, false),
-                Resend::AfterRestart(cursor) => (cursor, true),
+                Resend::AfterRestart(cursor) | Resend::HandOver(cursor) => (cursor, true),
             };
             let Some(sequence) = subscription.window.pending().next_from(cursor) else {
                 self.end_resend(key);
@@ -170,13 +170,14 @@ impl Engine {
                     }
                 }
             }
-            match self.send(now, key, sequence, count.saturating_add(1), batch, effects) {
+            let receiver = self.heir(key);
+            let count = count.saturating_add(1);
+            match self.send(now, receiver, sequence, count, batch, effects) {
+                Attempt::Sent if receiver != key => self.move_pending(now, key, receiver, sequence, count, effects),
                 Attempt::Sent => {
                     let subscription = &mut self.subscriptions[key];
                     let deadline = next_deadline(now, deadline, subscription.window.ack_wait());
-                    subscription
-                        .window
-                        .set_deadline(sequence, deadline, count.saturating_add(1));
+                    subscription.window.set_deadline(sequence, deadline, count);
                 }
                 Attempt::Congested => continue,
                 Attempt::Missing => self.drop_pending(key, sequence, effects),
@@ -194,6 +195,21 @@ impl Engine {
         }
     }
 
+    /// Who is sent what a subscription has to be sent again: itself, or somebody of its group when it did not come back. When
+    /// nobody there can take anything it is as if it were here.
+    fn heir(&mut self, key: SubscriptionKey) -> SubscriptionKey {
+        let subscription = &self.subscriptions[key];
+        let (Resend::HandOver(_), Some(group)) = (subscription.resend(), subscription.group()) else {
+            return key;
+        };
+        if let Some(member) = self.groups[group].members().choose_for_again() {
+            return member;
+        }
+        self.subscriptions[key].keep_what_it_holds();
+        self.update_standing(key);
+        key
+    }
+
     /// Everything it held was sent again or acknowledged: new messages may follow.
     fn end_resend(&mut self, key: SubscriptionKey) {
         self.subscriptions[key].end_resend();
@@ -204,7 +220,7 @@ impl Engine {
     /// Nothing is to be sent again to a subscription that has acknowledged the rest of it.
     pub(super) fn end_resend_if_idle(&mut self, key: SubscriptionKey) {
         let subscription = &self.subscriptions[key];
-        if let Resend::AfterResume(from) | Resend::AfterRestart(from) = subscription.resend()
+        if let Resend::AfterResume(from) | Resend::AfterRestart(from) | Resend::HandOver(from) = subscription.resend()
             && subscription.window.pending().next_from(from).is_none()
         {
             self.end_resend(key);

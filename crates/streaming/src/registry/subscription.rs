@@ -33,6 +33,8 @@ pub(crate) enum Resend {
     AfterResume(u64),
     /// After a restart: those past their deadline, from this sequence on.
     AfterRestart(u64),
+    /// After a restart of which a queue member did not come back: those past their deadline, from this sequence on, to others.
+    HandOver(u64),
 }
 
 /// What happens to the state of a durable.
@@ -273,7 +275,8 @@ impl Subscription {
     /// What it can take as a member of a group.
     #[inline]
     pub(crate) fn standing(&self, is_healthy: bool) -> Standing {
-        let takes_again = self.phase == Phase::Active && self.paused.is_none();
+        let is_there = !matches!(self.resend, Resend::HandOver(_));
+        let takes_again = self.phase == Phase::Active && self.paused.is_none() && is_there;
         Standing {
             pending: self.window.pending().len(),
             room: self.window.room(),
@@ -354,7 +357,22 @@ impl Subscription {
             Resend::Nothing => Resend::Nothing,
             Resend::AfterResume(_) => Resend::AfterResume(sequence + 1),
             Resend::AfterRestart(_) => Resend::AfterRestart(sequence + 1),
+            Resend::HandOver(_) => Resend::HandOver(sequence + 1),
         };
+    }
+
+    /// It did not come back after a restart: what it was to be sent again goes to others of its group.
+    pub(crate) fn hand_over(&mut self) {
+        if let Resend::AfterRestart(from) = self.resend {
+            self.resend = Resend::HandOver(from);
+        }
+    }
+
+    /// There are no others.
+    pub(crate) fn keep_what_it_holds(&mut self) {
+        if let Resend::HandOver(from) = self.resend {
+            self.resend = Resend::AfterRestart(from);
+        }
     }
 
     /// Nothing is left of what had to be sent again.

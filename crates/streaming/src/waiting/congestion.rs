@@ -13,6 +13,15 @@ pub(crate) struct Pause {
     pub(crate) since: u64,
 }
 
+/// Why somebody may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The destination has room again, or somebody came.
+    Drained,
+    /// Nobody comes there any more.
+    Gone,
+}
+
 /// By number, which is unique for the life of the store.
 type Paused = BTreeMap<u64, SubscriptionKey>;
 
@@ -21,7 +30,7 @@ type Paused = BTreeMap<u64, SubscriptionKey>;
 pub(crate) struct Congestion {
     paused: BTreeMap<Destination, Paused>,
     /// Those that may go on and whose turn has not come yet.
-    drained: VecDeque<(Destination, Paused)>,
+    drained: VecDeque<(Destination, End, Paused)>,
 }
 
 impl Congestion {
@@ -41,9 +50,9 @@ impl Congestion {
     }
 
     /// Everyone who waits for a destination may go on, one after the other: see [`Congestion::next`].
-    pub(crate) fn drain(&mut self, destination: Destination) {
+    pub(crate) fn end(&mut self, destination: Destination, end: End) {
         if let Some(paused) = self.paused.remove(&destination) {
-            self.drained.push_back((destination, paused));
+            self.drained.push_back((destination, end, paused));
         }
     }
 
@@ -52,15 +61,15 @@ impl Congestion {
         !self.drained.is_empty()
     }
 
-    /// Who may go on next: what it waited for, its number and its place. It may have left meanwhile.
-    pub(crate) fn next(&mut self) -> Option<(Destination, u64, SubscriptionKey)> {
-        let (destination, paused) = self.drained.front_mut()?;
-        let destination = *destination;
+    /// Who may go on next, and why: what it waited for, its number and its place. It may have left meanwhile.
+    pub(crate) fn next(&mut self) -> Option<(Destination, End, u64, SubscriptionKey)> {
+        let (destination, end, paused) = self.drained.front_mut()?;
+        let (destination, end) = (*destination, *end);
         let next = paused.pop_first();
         if paused.is_empty() {
             self.drained.pop_front();
         }
-        next.map(|(number, key)| (destination, number, key))
+        next.map(|(number, key)| (destination, end, number, key))
     }
 }
 
@@ -75,14 +84,15 @@ mod tests {
             congestion.add(Destination(number % 2), number, SubscriptionKey::at(number as usize));
         }
         congestion.remove(Destination(1), 3);
-        congestion.drain(Destination(1));
+        congestion.end(Destination(1), End::Drained);
         congestion.add(Destination(1), 1, SubscriptionKey::at(1));
-        assert_eq!(congestion.next(), Some((Destination(1), 1, SubscriptionKey::at(1))));
+        let next = congestion.next();
+        assert_eq!(next, Some((Destination(1), End::Drained, 1, SubscriptionKey::at(1))));
         assert_eq!(congestion.next(), None);
         assert!(!congestion.has_drained());
-        congestion.drain(Destination(1));
-        congestion.drain(Destination(0));
-        let order: Vec<u64> = std::iter::from_fn(|| congestion.next()).map(|next| next.1).collect();
+        congestion.end(Destination(1), End::Drained);
+        congestion.end(Destination(0), End::Gone);
+        let order: Vec<u64> = std::iter::from_fn(|| congestion.next()).map(|next| next.2).collect();
         assert_eq!(order, [1, 2, 4]);
         assert!(congestion.paused.is_empty());
     }

@@ -288,6 +288,21 @@ impl Session {
                 self.world.slow.clear();
                 self.input(Input::Drained(Destination(1)));
             }
+            // Clients that are expected back after a restart: they are away, come back, are given up, and are awaited no more.
+            "away" => {
+                let inboxes = words.plain[1..].iter().map(|inbox| inbox.as_bytes().to_vec());
+                self.world.away.extend(inboxes);
+            }
+            "back" => {
+                self.world.away.remove(words.at(1).as_bytes());
+                self.input(Input::Drained(Destination::AWAITED));
+            }
+            "given-up" => self.input(Input::Gone(Destination::AWAITED)),
+            // From now on what goes to them is lost, as on any bus.
+            "not-awaited" => {
+                self.world.away.clear();
+                self.input(Input::Drained(Destination::AWAITED));
+            }
             "cold" => {
                 self.learn_channels();
                 let name = words.at(1);

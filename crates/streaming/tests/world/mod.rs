@@ -103,6 +103,8 @@ pub struct World {
     pub listened: BTreeMap<Vec<u8>, u64>,
     /// Every ack inbox that was ever listened on, in the order of its first time.
     pub ack_inboxes: Vec<Vec<u8>>,
+    /// Inboxes that nobody listens on since a restart, and that are waited for.
+    pub away: BTreeSet<Vec<u8>>,
     /// Whether `head_from` knows more than the head.
     pub sizes_known: bool,
     /// Outputs per pass are large in some tests.
@@ -159,6 +161,7 @@ impl World {
             slow_seeks: self.slow_seeks,
             slow_heads: self.slow_heads,
             ack_inboxes: self.ack_inboxes.clone(),
+            away: self.away.clone(),
             sizes_known: self.sizes_known,
             record_events: self.record_events,
             ..World::default()
@@ -202,12 +205,14 @@ impl World {
         let slow = std::mem::take(&mut self.slow);
         let mut filled = std::mem::take(&mut self.filled);
         filled.retain(|inbox| slow.contains(inbox));
+        let away = std::mem::take(&mut self.away);
         let mut listened = std::mem::take(&mut self.listened);
         let mut ack_inboxes = std::mem::take(&mut self.ack_inboxes);
         let mut wire = Wire {
             down: self.bus_down,
             slow: &slow,
             filled: &mut filled,
+            away: &away,
             listened: &mut listened,
             ack_inboxes: &mut ack_inboxes,
             outputs: &outputs,
@@ -224,6 +229,7 @@ impl World {
         let result = call(&mut Effects::new(self, &mut wire, &mut log));
         self.slow = slow;
         self.filled = filled;
+        self.away = away;
         self.listened = listened;
         self.ack_inboxes = ack_inboxes;
         self.outputs = outputs.into_inner();
@@ -468,6 +474,7 @@ struct Wire<'a> {
     down: bool,
     slow: &'a BTreeSet<Vec<u8>>,
     filled: &'a mut BTreeSet<Vec<u8>>,
+    away: &'a BTreeSet<Vec<u8>>,
     listened: &'a mut BTreeMap<Vec<u8>, u64>,
     ack_inboxes: &'a mut Vec<Vec<u8>>,
     outputs: &'a RefCell<Vec<Output>>,
@@ -484,6 +491,9 @@ impl Bus for Wire<'_> {
     fn deliver(&mut self, delivery: Delivery<'_>, [body, _redelivery]: [&[u8]; 2]) -> Carried {
         if self.down {
             return Carried::Unreachable;
+        }
+        if self.away.contains(delivery.inbox) {
+            return Carried::Congested(Destination::AWAITED);
         }
         if self.slow.contains(delivery.inbox) && !self.filled.insert(delivery.inbox.to_vec()) {
             return Carried::Congested(Destination(1));

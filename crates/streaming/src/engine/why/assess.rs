@@ -160,7 +160,7 @@ impl<'a> Case<'a> {
             ),
             (
                 Verdict::OnHoldAfterRestart,
-                matches!(subscription.resend(), Resend::AfterRestart(_)),
+                matches!(subscription.resend(), Resend::AfterRestart(_) | Resend::HandOver(_)),
             ),
             (Verdict::Stalled, active && subscription.is_stalled()),
             (Verdict::Departing, subscription.phase() == Phase::Departing),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::assess::{Case, Unacknowledged};
+use crate::bus::Destination;
 use crate::why::{Verdict, WhyQuestion};
 
 /// Ranges that a sentence names; the facts have more.
@@ -26,6 +27,10 @@ pub(super) fn sentences(case: &Case<'_>, verdict: Verdict) -> (String, String) {
             "Nothing to do. A durable continues when its client subscribes again.".to_owned(),
         ),
         Verdict::ClientFailing => failing(case, &who),
+        Verdict::ConnectionCongested if is_awaited(case) => (
+            format!("{who} is awaited: its client has not come back since the restart; {}.", backlog(case)),
+            "Nothing to do. After two seconds nobody is waited for any more.".to_owned(),
+        ),
         Verdict::ConnectionCongested => (
             format!(
                 "{who} is paused for {}: its connection does not read what was already sent; {}.",
@@ -337,6 +342,12 @@ fn name(case: &Case<'_>) -> String {
         }
         None => format!("The subscription of client {client}"),
     }
+}
+
+/// Whether nobody listens on its inbox yet, after a restart.
+fn is_awaited(case: &Case<'_>) -> bool {
+    let pause = case.subscription.paused();
+    pause.is_some_and(|pause| pause.destination == Destination::AWAITED)
 }
 
 fn backlog(case: &Case<'_>) -> String {
