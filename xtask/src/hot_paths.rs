@@ -51,7 +51,7 @@ const TOLERANCE: f64 = 0.10;
 /// What makes no difference even where the bound is zero: the broker pings by the clock, which takes an allocation.
 const SLACK: f64 = 0.001;
 
-/// A folder in memory, of which a run takes 32 MB.
+/// A folder in memory, of which a run takes 200 MB at most.
 const MEMORY_DISK: &str = "/dev/shm";
 
 /// Messages of the two runs whose difference counts: starting and stopping cost the same in both.
@@ -94,9 +94,10 @@ pub(crate) fn run() -> anyhow::Result<Vec<String>> {
             ));
         }
     }
+    failures.extend(crate::growth::run(&examples, valgrind)?);
     ensure!(
         failures.is_empty(),
-        "{}. If a change means that, it sets the bounds in xtask/src/hot_paths.rs anew and says why",
+        "{}. If a change means that, it sets the bounds in xtask/src/hot_paths.rs or growth.rs anew and says why",
         failures.join("; ")
     );
     Ok(skipped)
@@ -118,31 +119,17 @@ fn judge(bound: &Bound, what: &str, found: f64, expected: f64) -> Option<String>
 
 /// The difference of two runs. Without valgrind no instructions are counted.
 fn per_message(program: &Path, path: &str, valgrind: bool) -> anyhow::Result<Cost> {
-    let profiles = shell::target_directory().join("hot-paths");
-    std::fs::create_dir_all(&profiles)?;
     let total = |messages: u32| {
-        let profile = profiles.join(format!("{path}.{messages}"));
-        let mut command = if valgrind {
-            let mut command = Command::new("valgrind");
-            let mut option = std::ffi::OsString::from("--callgrind-out-file=");
-            option.push(&profile);
-            command.args(["--quiet", "--tool=callgrind"]).arg(option).arg(program);
-            command
+        let arguments = [path, &messages.to_string()];
+        let (output, instructions) = if valgrind {
+            instructions(program, &arguments)?
         } else {
-            Command::new(program)
+            (
+                shell::run_quietly(in_memory(&mut Command::new(program)).args(arguments))?,
+                0.0,
+            )
         };
-        // Each pass of the store syncs, and beside busy neighbours that takes minutes on a disk.
-        if Path::new(MEMORY_DISK).is_dir() {
-            command.env("TMPDIR", MEMORY_DISK);
-        }
-        let output = shell::run_quietly(command.args([path, &messages.to_string()]))?;
         let allocations = allocations_of(&output).with_context(|| format!("it said {output:?}"))?;
-        let instructions = if valgrind {
-            let text = std::fs::read_to_string(&profile)?;
-            instructions_of(&text).context("callgrind's profile has no total")?
-        } else {
-            0.0
-        };
         anyhow::Ok(Cost {
             instructions,
             allocations,
@@ -155,6 +142,29 @@ fn per_message(program: &Path, path: &str, valgrind: bool) -> anyhow::Result<Cos
         instructions: (many.instructions - few.instructions) / messages,
         allocations: (many.allocations - few.allocations) / messages,
     })
+}
+
+/// What a program prints, and how many instructions it takes.
+pub(crate) fn instructions(program: &Path, arguments: &[&str]) -> anyhow::Result<(String, f64)> {
+    let profiles = shell::target_directory().join("hot-paths");
+    std::fs::create_dir_all(&profiles)?;
+    let profile = profiles.join(arguments.join("."));
+    let mut option = std::ffi::OsString::from("--callgrind-out-file=");
+    option.push(&profile);
+    let mut command = Command::new("valgrind");
+    in_memory(command.args(["--quiet", "--tool=callgrind"]).arg(option).arg(program)).args(arguments);
+    let output = shell::run_quietly(&mut command)?;
+    let text = std::fs::read_to_string(&profile)?;
+    let total = instructions_of(&text).context("callgrind's profile has no total")?;
+    Ok((output, total))
+}
+
+/// Each pass of the store syncs, and beside busy neighbours that takes minutes on a disk.
+fn in_memory(command: &mut Command) -> &mut Command {
+    if Path::new(MEMORY_DISK).is_dir() {
+        command.env("TMPDIR", MEMORY_DISK);
+    }
+    command
 }
 
 /// The total of callgrind's only event.

@@ -16,6 +16,7 @@ mod compat;
 mod control;
 mod crash;
 mod fuzz;
+mod growth;
 mod hot_paths;
 mod idle;
 mod orders;
