@@ -38,6 +38,10 @@ pub const REMOVALS_LOOKED_AT_MAX: usize = 1_024;
 pub const HOLES_TOLD_MAX: usize = 100;
 /// Reads handed out at the same time.
 pub const READS_MAX: usize = 4;
+/// Bytes of answered reads that their owner has not let go of at which none is begun.
+pub const READ_MEMORY_BYTES: usize = 16 << 20;
+/// What an answered read counts for in that at least.
+pub const READ_MEMORY_LEAST: usize = 16 << 10;
 /// Messages of one cold read.
 pub const READ_MESSAGES_MAX: usize = 8_192;
 /// Bytes of one cold read (one message may be larger).

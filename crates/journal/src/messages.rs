@@ -2,7 +2,8 @@
 
 use crate::names::LogId;
 use crate::record::MESSAGE_OVERHEAD_BYTES;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Weak};
 
 /// Messages fetched from a segment; bodies lie one after the other in `bytes`.
 #[derive(Debug, Default)]
@@ -73,6 +74,24 @@ impl Messages {
             let body = &self.fetched.bytes[message.start..message.start + message.length];
             (message.sequence, message.timestamp, body)
         })
+    }
+
+    /// Sequence and time of each message, and where in [`Messages::bytes`] its body is.
+    pub fn places(&self) -> impl Iterator<Item = (u64, i64, Range<usize>)> {
+        self.fetched.messages[self.from..self.to].iter().map(|message| {
+            let place = message.start..message.start + message.length;
+            (message.sequence, message.timestamp, place)
+        })
+    }
+
+    /// The memory of the whole read.
+    pub fn bytes(&self) -> &[u8] {
+        &self.fetched.bytes
+    }
+
+    /// To look at how long that memory is kept.
+    pub(crate) fn memory(&self) -> Weak<Fetched> {
+        Arc::downgrade(&self.fetched)
     }
 
     /// The part that answers a request for `messages_max` and `bytes_max` from `from`.

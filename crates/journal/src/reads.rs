@@ -1,11 +1,12 @@
 //! Requests that wait to be read from the disk, and those that are being read. Requests of one log that lie next to each other
 //! are found by their place, not by a walk over all that wait.
 
-use crate::limits::READS_MAX;
-use crate::messages::{ReadRequest, Ticket};
+use crate::limits::{READ_MEMORY_BYTES, READ_MEMORY_LEAST, READS_MAX};
+use crate::messages::{Fetched, Messages, ReadRequest, Ticket};
 use crate::names::LogId;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
+use std::sync::Weak;
 
 /// A search for a time.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,8 @@ pub(crate) struct Reads {
     running: Vec<Running>,
     next_read: u64,
     outstanding: usize,
+    /// What was read and may still be in memory.
+    answered: Vec<Weak<Fetched>>,
     /// Requests looked at so far: what a step costs.
     #[cfg(test)]
     looked_at: u64,
@@ -99,9 +102,25 @@ impl Reads {
         !self.seek_next
     }
 
-    /// Whether one more job may be out.
-    pub(crate) fn may_begin(&self) -> bool {
-        self.outstanding < READS_MAX
+    /// Whether one more job may be out: an owner that is slower than the disk would be given more and more to keep.
+    pub(crate) fn may_begin(&mut self) -> bool {
+        self.outstanding < READS_MAX && self.kept() < READ_MEMORY_BYTES
+    }
+
+    /// Bytes that were read and are still in memory.
+    fn kept(&mut self) -> usize {
+        let mut kept = 0;
+        self.answered.retain(|read| {
+            let bytes = read.upgrade().map(|fetched| fetched.bytes.len().max(READ_MEMORY_LEAST));
+            kept += bytes.unwrap_or(0);
+            bytes.is_some()
+        });
+        kept
+    }
+
+    /// Remembers what is given to those who asked.
+    pub(crate) fn answer(&mut self, messages: &Messages) {
+        self.answered.push(messages.memory());
     }
 
     /// A job of the reader lane is handed out.
@@ -164,6 +183,36 @@ mod tests {
         reads.push_again(joined[0]);
         let rest: Vec<Ticket> = std::iter::from_fn(|| reads.pop()).map(|other| other.ticket).collect();
         assert_eq!((rest, reads.len()), (vec![3, 2, 4, 5], 0));
+    }
+
+    #[test]
+    fn nothing_is_read_while_what_was_read_is_still_kept() {
+        let mut reads = Reads::default();
+        let fetched = |bytes| {
+            Messages::whole(Fetched {
+                bytes: vec![0; bytes],
+                messages: Vec::new(),
+            })
+        };
+        let mut kept: Vec<Messages> = (0..16).map(|_| fetched(1 << 20)).collect();
+        for (index, messages) in kept.iter().enumerate() {
+            assert!(reads.may_begin(), "{index} MB are kept");
+            reads.answer(messages);
+        }
+        assert!(!reads.may_begin());
+        // Shared memory counts until the last has let go of it.
+        let last = kept.pop();
+        let shared = last.clone();
+        drop(last);
+        assert!(!reads.may_begin());
+        drop(shared);
+        assert!(reads.may_begin());
+        kept.clear();
+        assert_eq!(
+            (reads.kept(), reads.answered.len()),
+            (0, 0),
+            "what is gone is forgotten"
+        );
     }
 
     /// A request costs the same whether ten or twenty thousand wait, in as many logs or in one.

@@ -13,7 +13,7 @@ use seaway_streaming::{
     Admission, ChannelId, Head, Lookup, Need, Position, ReadRequest, Records, Refusal, Seek, Ticket, Urgency,
 };
 
-use crate::port::{Commit, Completion, Histogram, Pressure, ReadMessages, Recovery, Statistics, Store};
+use crate::port::{Commit, Completion, Histogram, Pressure, ReadMessages, Recovery, Shared, Statistics, Store};
 use crate::progress::Progress;
 
 /// Bytes that may wait for the disk before the journal itself refuses; the owner holds publishes back long before.
@@ -446,6 +446,12 @@ impl Store for FileStore {
     }
 }
 
+impl Shared for seaway_journal::Messages {
+    fn bytes(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
 fn histogram(histogram: &seaway_journal::Histogram) -> Histogram {
     Histogram {
         cumulative: histogram.cumulative().collect(),
@@ -460,11 +466,8 @@ fn completion(finished: Finished, full: &mut bool) -> Option<Completion> {
         Finished::Durable(position) => Completion::Durable(Position(position)),
         Finished::Read { ticket, messages, .. } => {
             let messages = messages.map_err(|error| error.to_string()).map(|messages| {
-                let mut read = ReadMessages::default();
-                for (sequence, timestamp, body) in messages.iter() {
-                    read.push(sequence, timestamp, body);
-                }
-                read
+                let entries = messages.places().collect();
+                ReadMessages::shared(Arc::new(messages), entries)
             });
             Completion::Read {
                 ticket: Ticket(ticket),

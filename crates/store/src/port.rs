@@ -1,21 +1,72 @@
 //! The port between the engine and what keeps its state.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use seaway_streaming::{ChannelId, Position, Records, StoredMessage, Ticket};
 
-/// Messages read for one ticket, owned in one buffer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Messages read for one ticket.
+#[derive(Clone, Debug, Default)]
 pub struct ReadMessages {
-    /// Bodies, one after the other.
-    bytes: Vec<u8>,
-    /// Sequence, timestamp and end of the body within `bytes`.
-    entries: Vec<(u64, i64, usize)>,
+    bodies: Bodies,
+    /// Sequence, timestamp and place of the body.
+    entries: Vec<(u64, i64, Range<usize>)>,
 }
 
+/// Memory of a store that several answers share: what many want at once is in memory once.
+pub(crate) trait Shared: std::fmt::Debug + Send + Sync {
+    /// All of it.
+    fn bytes(&self) -> &[u8];
+}
+
+#[derive(Clone, Debug)]
+enum Bodies {
+    Own(Vec<u8>),
+    Shared(Arc<dyn Shared>),
+}
+
+impl Default for Bodies {
+    fn default() -> Self {
+        Bodies::Own(Vec::new())
+    }
+}
+
+impl Bodies {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Bodies::Own(bytes) => bytes,
+            Bodies::Shared(shared) => shared.bytes(),
+        }
+    }
+}
+
+impl PartialEq for ReadMessages {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for ReadMessages {}
+
 impl ReadMessages {
+    /// Messages whose bodies lie at these places; sequences ascend.
+    pub(crate) fn shared(bodies: Arc<dyn Shared>, entries: Vec<(u64, i64, Range<usize>)>) -> ReadMessages {
+        ReadMessages {
+            bodies: Bodies::Shared(bodies),
+            entries,
+        }
+    }
+
     /// Adds a message; sequences ascend.
     pub fn push(&mut self, sequence: u64, timestamp: i64, body: &[u8]) {
-        self.bytes.extend_from_slice(body);
-        self.entries.push((sequence, timestamp, self.bytes.len()));
+        let mut bytes = match std::mem::take(&mut self.bodies) {
+            Bodies::Own(bytes) => bytes,
+            Bodies::Shared(shared) => shared.bytes().to_vec(),
+        };
+        let start = bytes.len();
+        bytes.extend_from_slice(body);
+        self.entries.push((sequence, timestamp, start..bytes.len()));
+        self.bodies = Bodies::Own(bytes);
     }
 
     /// How many messages there are.
@@ -30,15 +81,11 @@ impl ReadMessages {
 
     /// The messages in ascending sequence.
     pub fn iter(&self) -> impl Iterator<Item = StoredMessage<'_>> {
-        let mut start = 0;
-        self.entries.iter().map(move |&(sequence, timestamp, end)| {
-            let body = &self.bytes[start..end];
-            start = end;
-            StoredMessage {
-                sequence,
-                timestamp,
-                body,
-            }
+        let bytes = self.bodies.bytes();
+        self.entries.iter().map(|(sequence, timestamp, place)| StoredMessage {
+            sequence: *sequence,
+            timestamp: *timestamp,
+            body: &bytes[place.clone()],
         })
     }
 }

@@ -313,6 +313,60 @@ fn files_give_back_what_was_durable() {
     assert_eq!(subject.read(4, 1, 1000), [(4, 40, "<4>".to_owned())]);
 }
 
+/// What many subscriptions of a channel read from the disk at the same time is in memory once, not once for each.
+#[test]
+fn readers_of_the_same_message_share_its_memory() {
+    const READERS: u64 = 200;
+    let directory = tempfile::tempdir().unwrap();
+    let (store, woken) = open(directory.path(), &mut Recovered::default());
+    let mut subject = Subject {
+        store: Box::new(store),
+        woken: Some(woken),
+        kept: Vec::new(),
+        _directory: None,
+    };
+    let position = subject.fill(CHANNEL, 1, 10);
+    subject.until_durable(position);
+    subject.store.close().unwrap();
+    drop(subject);
+
+    let (store, woken) = open(directory.path(), &mut Recovered::default());
+    let mut subject = Subject {
+        store: Box::new(store),
+        woken: Some(woken),
+        kept: Vec::new(),
+        _directory: None,
+    };
+    for reader in 0..READERS {
+        subject.store.read(ReadRequest {
+            ticket: Ticket(reader),
+            channel: CHANNEL,
+            from: 4,
+            messages_max: 1,
+            bytes_max: 1000,
+        });
+    }
+    let answers: Vec<ReadMessages> = (0..READERS)
+        .map(|reader| {
+            subject.wait(|completion| match completion {
+                Completion::Read { ticket, messages } if *ticket == Ticket(reader) => messages.clone().ok(),
+                _ => None,
+            })
+        })
+        .collect();
+    let mut places = std::collections::BTreeSet::new();
+    for answer in &answers {
+        let message = answer.iter().next().expect("the message is there");
+        assert_eq!((answer.len(), message.sequence, message.body), (1, 4, &b"<4>"[..]));
+        places.insert(message.body.as_ptr());
+    }
+    assert!(
+        places.len() < answers.len() / 2,
+        "{} copies for {READERS} readers",
+        places.len()
+    );
+}
+
 #[test]
 fn a_checkpoint_stands_for_what_came_before() {
     let directory = tempfile::tempdir().unwrap();

@@ -177,6 +177,7 @@ impl Journal {
         match result {
             Ok(fetched) => {
                 let all = Messages::whole(fetched);
+                self.reads.answer(&all);
                 for request in &requests {
                     let part = all.part(request);
                     if part.is_empty() && !all.is_empty() {

@@ -368,6 +368,8 @@ impl Pass {
             for _ in 0..READS_PER_LOOK {
                 let Some(read) = self.reads.pop_front() else { break };
                 self.completion(read);
+                // What it kept is free: the store may read on.
+                self.unfinished = true;
             }
             self.commit();
         }
