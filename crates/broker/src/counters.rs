@@ -1,11 +1,15 @@
 //! Totals of the whole broker, and the clock its connections share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::queues::Queues;
+
 /// Totals over all connections, raised once per batch.
-#[derive(Default)]
 pub(crate) struct Counters {
+    /// What waits for all connections.
+    pub(crate) queues: Queues,
+    pub(crate) gathered_peak: AtomicUsize,
     pub(crate) in_messages: AtomicU64,
     pub(crate) in_bytes: AtomicU64,
     pub(crate) out_messages: AtomicU64,
@@ -22,10 +26,38 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// With the bytes that may wait for all connections together.
+    pub(crate) fn new(outbound_bytes_max: usize) -> Self {
+        Self {
+            queues: Queues::new(outbound_bytes_max),
+            gathered_peak: AtomicUsize::new(0),
+            in_messages: AtomicU64::new(0),
+            in_bytes: AtomicU64::new(0),
+            out_messages: AtomicU64::new(0),
+            out_bytes: AtomicU64::new(0),
+            slow_consumers: AtomicU64::new(0),
+            stale_connections: AtomicU64::new(0),
+            stalled_clients: AtomicU64::new(0),
+            total_connections: AtomicU64::new(0),
+            route_lookups: AtomicU64::new(0),
+            route_misses: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
+            work: AtomicU64::new(0),
+            longest_turn: AtomicU64::new(0),
+        }
+    }
+
     pub(crate) fn sent(&self, messages: u64, bytes: u64) {
         if messages > 0 {
             self.out_messages.fetch_add(messages, Ordering::Relaxed);
             self.out_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// A producer had this much gathered.
+    pub(crate) fn gathered(&self, peak: usize) {
+        if peak > self.gathered_peak.load(Ordering::Relaxed) {
+            self.gathered_peak.fetch_max(peak, Ordering::Relaxed);
         }
     }
 

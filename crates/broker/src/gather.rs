@@ -15,7 +15,6 @@ use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::frame::Message;
 use crate::limits::{MESSAGE_WORK, PUBLICATION_RECEIVERS, PUBLICATION_WORK, SUBSCRIPTIONS_PER_PIECE};
-use crate::outbound::congestion_threshold;
 use crate::outlets::{Origin, Outlets};
 use crate::owner::{AttachmentShared, Owner, Routing};
 use crate::routing::{Found, Route, RouteCache, Search};
@@ -277,11 +276,32 @@ impl Gatherer {
         plain.iter().find_map(|target| match &target.subscription.owner {
             Owner::Connection(connection) => {
                 let unflushed = self.outlets.unflushed(connection);
-                let limit = congestion_threshold(connection.outbound.bounds.max_pending);
-                (unflushed + connection.outbound.pending() > limit).then(|| (Arc::clone(connection), unflushed))
+                let outbound = &connection.outbound;
+                (unflushed + outbound.pending() > outbound.service_room()).then(|| (Arc::clone(connection), unflushed))
             }
             Owner::Attachment { .. } => None,
         })
+    }
+
+    /// What [`Gatherer::deliver_if_room`] would find: whether there is anybody, or who has no room for more, with the bytes not
+    /// flushed yet.
+    pub(crate) fn look(
+        &mut self,
+        routing: &Routing,
+        matched: &[u8],
+        origin: Origin,
+    ) -> Result<bool, (Arc<Connection>, usize)> {
+        let Self { cache, outlets } = self;
+        match cache.find(routing, matched, origin.skipped(), &mut outlets.expired) {
+            Found::Known(index) => match self.full(index) {
+                Some(full) => Err(full),
+                None => {
+                    let route = &self.cache.entry(index).route;
+                    Ok(!route.plain.is_empty() || !route.groups.is_empty())
+                }
+            },
+            Found::Many(_) => Ok(true),
+        }
     }
 
     /// Goes on with a message whose first receivers have had it in an earlier turn, as far as the work of this batch allows.
@@ -388,6 +408,7 @@ impl Gatherer {
         self.settle(routing, origin);
         let (lookups, misses) = self.cache.take_counts();
         counters.looked_up(lookups, misses);
+        counters.gathered(self.outlets.gathered_peak);
         let outlets = &mut self.outlets;
         outlets.finish(origin);
         let work = std::mem::take(&mut outlets.work) + self.cache.take_steps();

@@ -30,6 +30,7 @@ mod outbound;
 mod outlets;
 mod owner;
 mod publisher;
+mod queues;
 mod reason;
 mod reloading;
 mod requester;

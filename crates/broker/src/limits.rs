@@ -44,6 +44,10 @@ pub(crate) const LARGE_FRAME_INITIAL_BYTES: usize = 64 * 1024;
 pub(crate) const KEPT_CAPACITY_BYTES: usize = 512 * 1024;
 /// Bytes gathered for one destination before they are flushed in the middle of a batch.
 pub(crate) const GATHER_BYTES: usize = 256 * 1024;
+/// Bytes gathered for all destinations together before they are flushed in the middle of a batch.
+pub(crate) const GATHER_BYTES_ALL: usize = 4 * 1024 * 1024;
+/// Bytes of empty buffers that are kept for the next batch.
+pub(crate) const SPARE_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes gathered for one in-process sink before they are handed over in the middle of a batch.
 pub(crate) const SINK_BATCH_BYTES: usize = 1024 * 1024;
 /// Rounds in which one producer writes out what others queued meanwhile, before the connection's own task takes over.
@@ -66,6 +70,12 @@ pub(crate) const LITERAL_SHARDS: usize = 256;
 pub(crate) const PATTERN_SHARDS: usize = 64;
 /// Generation counters per kind of subject. A power of two.
 pub(crate) const GENERATIONS: usize = 1024;
+/// A piece of a queue takes no more batches beyond this many bytes: whatever waits, no memory is moved to make room for more.
+pub(crate) const QUEUE_PIECE_BYTES: usize = 512 * 1024;
+/// Bytes that a service in this process may leave in one queue: enough for the socket to be kept busy meanwhile.
+pub(crate) const SERVICE_BYTES: usize = 4 * 1024 * 1024;
+/// What a queue may hold however much all hold together: a batch or so.
+pub(crate) const QUEUE_BYTES_LEAST: usize = 64 * 1024;
 /// Bytes waiting for a destination above which its producers wait a little.
 pub(crate) const FULL_BYTES: usize = 2 * 1024 * 1024;
 /// Longest wait of a producer per read when a destination is just well filled (core specification §1.15) …

@@ -45,6 +45,8 @@ impl Broker {
             out_bytes: counters.out_bytes.load(Ordering::Relaxed),
             slow_consumers: counters.slow_consumers.load(Ordering::Relaxed),
             stale_connections: counters.stale_connections.load(Ordering::Relaxed),
+            outbound_bytes: counters.queues.held(),
+            gathered_bytes_peak: counters.gathered_peak.load(Ordering::Relaxed),
             stalled_clients: counters.stalled_clients.load(Ordering::Relaxed),
             routing_inserts: routing.inserts,
             routing_removes: routing.removes,

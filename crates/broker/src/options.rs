@@ -32,6 +32,8 @@ pub struct BrokerOptions {
     pub max_control_line: usize,
     /// Bytes queued for one client before it is closed as a slow consumer.
     pub max_pending: usize,
+    /// Bytes queued for all clients together. When they come near it those for whom most is queued get less, or are closed.
+    pub outbound_bytes_max: usize,
     /// Subscriptions per connection; 0 means no limit.
     pub max_subscriptions: usize,
     /// Tokens per subscription subject; 0 means no limit.
@@ -67,6 +69,7 @@ impl Default for BrokerOptions {
             max_payload: seaway_nats_protocol::limits::MAX_PAYLOAD_DEFAULT,
             max_control_line: seaway_nats_protocol::limits::MAX_CONTROL_LINE_DEFAULT,
             max_pending: 64 * 1024 * 1024,
+            outbound_bytes_max: usize::MAX,
             max_subscriptions: 0,
             max_subscription_tokens: 0,
             write_deadline: Duration::from_secs(10),

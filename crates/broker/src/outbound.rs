@@ -4,6 +4,7 @@
 //! Whoever finds the queue idle takes the socket out of it, writes without the lock, and writes what others queued
 //! meanwhile. Only when the socket takes less than offered does the connection's own task go on with it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +15,7 @@ use smallvec::SmallVec;
 
 use crate::counters::Counters;
 use crate::gate::Waiter;
-use crate::limits::{FULL_BYTES, KEPT_CAPACITY_BYTES, WRITE_BYTES, WRITE_ROUNDS};
+use crate::limits::{FULL_BYTES, KEPT_CAPACITY_BYTES, QUEUE_PIECE_BYTES, WRITE_BYTES, WRITE_ROUNDS};
 use crate::lock::lock;
 use crate::options::BrokerOptions;
 use crate::reason::CloseReason;
@@ -80,8 +81,10 @@ struct State {
     /// Absent while somebody writes, and after the end.
     socket: Option<Outgoing>,
     phase: Phase,
-    /// Bytes behind those being written.
-    queued: Vec<u8>,
+    /// Bytes behind those being written, in pieces none of which is empty.
+    queued: VecDeque<Vec<u8>>,
+    /// An empty vector for the next piece.
+    spare: Vec<u8>,
     /// In phase `Armed`: bytes to go on with, from `sent`.
     in_flight: Vec<u8>,
     sent: usize,
@@ -107,12 +110,16 @@ impl State {
 
     /// Puts a batch behind what is queued. The vector comes back empty, perhaps another one.
     fn append(&mut self, batch: &mut Vec<u8>) {
-        if self.queued.is_empty() {
-            std::mem::swap(&mut self.queued, batch);
-        } else {
-            self.queued.extend_from_slice(batch);
+        match self.queued.back_mut() {
+            Some(last) if last.len() + batch.len() <= QUEUE_PIECE_BYTES => {
+                last.extend_from_slice(batch);
+                batch.clear();
+            }
+            _ => {
+                let spare = std::mem::take(&mut self.spare);
+                self.queued.push_back(std::mem::replace(batch, spare));
+            }
         }
-        batch.clear();
     }
 }
 
@@ -128,7 +135,8 @@ impl Outbound {
         let state = State {
             socket,
             phase: Phase::Idle,
-            queued: Vec::new(),
+            queued: VecDeque::new(),
+            spare: Vec::new(),
             in_flight: Vec::new(),
             sent: 0,
             progressed: Instant::now(),
@@ -226,13 +234,16 @@ impl Outbound {
             batch.clear();
             return None;
         }
-        let pending = self.pending.load(Ordering::Relaxed) + batch.len();
-        if pending > self.bounds.max_pending {
+        let waiting = self.pending.load(Ordering::Relaxed);
+        let pending = waiting + batch.len();
+        let queues = &self.counters.queues;
+        if pending > self.bounds.max_pending || waiting > queues.client_room(self.bounds.max_pending) {
             drop(state);
             batch.clear();
             self.close(CloseReason::SlowConsumerPendingBytes);
             return None;
         }
+        queues.take(batch.len());
         self.pending.store(pending, Ordering::Relaxed);
         state.messages += messages;
         state.bytes += bytes;
@@ -263,6 +274,11 @@ impl Outbound {
     pub(crate) fn blocked_since(&self) -> Option<Instant> {
         let state = self.state();
         (state.phase == Phase::Armed).then_some(state.progressed)
+    }
+
+    /// Bytes that may wait before a service in this process is told to wait.
+    pub(crate) fn service_room(&self) -> usize {
+        self.counters.queues.service_room(self.bounds.max_pending)
     }
 
     /// Bytes accepted and not yet taken by the socket.
@@ -314,11 +330,11 @@ impl Outbound {
                 self.tell(watchers);
                 return data;
             }
-            if state.queued.is_empty() {
+            let Some(next) = state.queued.pop_front() else {
                 state.phase = Phase::Idle;
                 self.armed.store(false, Ordering::Release);
-                if state.queued.capacity() > KEPT_CAPACITY_BYTES {
-                    state.queued = Vec::new();
+                if state.spare.capacity() > KEPT_CAPACITY_BYTES {
+                    state.spare = Vec::new();
                 }
                 self.put_back(&mut state, socket);
                 let ending = state.closing.is_some();
@@ -331,8 +347,11 @@ impl Outbound {
                     data = Vec::new();
                 }
                 return data;
+            };
+            let written = std::mem::replace(&mut data, next);
+            if written.capacity() <= KEPT_CAPACITY_BYTES {
+                state.spare = written;
             }
-            std::mem::swap(&mut state.queued, &mut data);
             drop(state);
             self.tell(watchers);
             if rounds >= WRITE_ROUNDS {
@@ -375,11 +394,11 @@ impl Outbound {
         let before = self.pending.load(Ordering::Relaxed);
         let pending = before.saturating_sub(done);
         self.pending.store(pending, Ordering::Relaxed);
-        let limit = self.bounds.max_pending;
-        if pending <= resume_threshold(limit) {
+        self.counters.queues.give_back(before - pending);
+        if pending <= resume_threshold(self.bounds.max_pending) {
             state.stalled.drain(..).for_each(|producer| producer.wake());
         }
-        if pending <= drain_threshold(limit) {
+        if !state.watchers.is_empty() && pending <= self.service_room() / 2 {
             std::mem::take(&mut state.watchers)
         } else {
             Watchers::new()
@@ -405,13 +424,14 @@ impl Outbound {
     }
 
     fn discard(&self, state: &mut State) {
-        state.queued = Vec::new();
+        state.queued = VecDeque::new();
+        state.spare = Vec::new();
         state.in_flight = Vec::new();
         state.sent = 0;
         state.phase = Phase::Idle;
         state.socket = None;
         self.armed.store(false, Ordering::Release);
-        self.pending.store(0, Ordering::Relaxed);
+        self.counters.queues.give_back(self.pending.swap(0, Ordering::Relaxed));
     }
 
     /// Starts the end of the connection; the first reason stands. Its task does the rest. Nothing is accepted for
@@ -441,11 +461,12 @@ impl Outbound {
         match reason {
             CloseReason::SlowConsumerPendingBytes => {
                 self.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
+                // Less than configured when all queues together hold too much.
+                let allowed = self.counters.queues.client_room(self.bounds.max_pending);
                 tracing::warn!(
-                    "{} - cid:{} - Slow Consumer Detected: MaxPending of {} Exceeded",
+                    "{} - cid:{} - Slow Consumer Detected: MaxPending of {allowed} Exceeded",
                     self.peer,
-                    self.id,
-                    self.bounds.max_pending
+                    self.id
                 );
             }
             CloseReason::SlowConsumerWriteDeadline => {
@@ -506,7 +527,7 @@ impl Outbound {
     pub(crate) fn watch_drain(&self, id: u64, sink: &Arc<dyn Sink>, unflushed: usize) -> bool {
         let mut state = self.state();
         let pending = self.pending.load(Ordering::Relaxed) + unflushed;
-        if state.closing.is_some() || pending <= drain_threshold(self.bounds.max_pending) {
+        if state.closing.is_some() || pending <= self.service_room() / 2 {
             return false;
         }
         if !state.watchers.iter().any(|known| known.id == id) {
@@ -516,6 +537,12 @@ impl Outbound {
             });
         }
         true
+    }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        self.counters.queues.give_back(self.pending());
     }
 }
 
@@ -533,14 +560,4 @@ fn resume_threshold(max_pending: usize) -> usize {
 /// Above this many pending bytes messages are dropped where producers never wait (75 %, §1.15).
 pub(crate) fn drop_threshold(max_pending: usize) -> usize {
     max_pending / 4 * 3
-}
-
-/// Above this many pending bytes a publisher is told that the destination is congested.
-pub(crate) fn congestion_threshold(max_pending: usize) -> usize {
-    max_pending / 2
-}
-
-/// At or below this many pending bytes the destination counts as drained.
-pub(crate) fn drain_threshold(max_pending: usize) -> usize {
-    max_pending / 4
 }

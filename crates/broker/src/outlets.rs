@@ -8,10 +8,10 @@ use smallvec::SmallVec;
 use crate::connection::Connection;
 use crate::frame::{Message, trace_frame};
 use crate::limits::{
-    GATHER_BYTES, GATHER_SHARE_OF_PENDING, INLINE_WRITES, KEPT_CAPACITY_BYTES, SINK_BATCH_BYTES, STALLED_MAX,
-    WORK_PER_INLINE_WRITE, WORK_PER_OUTLET,
+    GATHER_BYTES, GATHER_BYTES_ALL, GATHER_SHARE_OF_PENDING, INLINE_WRITES, KEPT_CAPACITY_BYTES, SINK_BATCH_BYTES,
+    SPARE_BYTES, STALLED_MAX, WORK_PER_INLINE_WRITE, WORK_PER_OUTLET,
 };
-use crate::outbound::{Bounds, congestion_threshold, drop_threshold, full_threshold};
+use crate::outbound::{Bounds, drop_threshold, full_threshold};
 use crate::owner::{AttachmentShared, Owner, Routing, Subscription, Target};
 use crate::sink::Batch;
 
@@ -72,6 +72,10 @@ pub(crate) struct Outlets {
     pub(crate) open: Vec<Outlet>,
     /// Buffers of earlier batches.
     pub(crate) spare: Vec<Vec<u8>>,
+    spare_bytes: usize,
+    /// Bytes in the buffers of all destinations, and the most there ever were.
+    gathered: usize,
+    pub(crate) gathered_peak: usize,
     pub(crate) sinks: SmallVec<[SinkOutlet; 2]>,
     pub(crate) message_number: u64,
     pub(crate) expired: Vec<Arc<Subscription>>,
@@ -98,6 +102,9 @@ impl Outlets {
             epoch: 1,
             open: Vec::new(),
             spare: Vec::new(),
+            spare_bytes: 0,
+            gathered: 0,
+            gathered_peak: 0,
             sinks: SmallVec::new(),
             message_number: 0,
             expired: Vec::new(),
@@ -130,10 +137,14 @@ impl Outlets {
             self.flush(0);
         }
         for outlet in self.open.drain(..) {
-            if self.spare.len() < SPARE_BUFFERS && outlet.buffer.capacity() <= KEPT_CAPACITY_BYTES {
+            let capacity = outlet.buffer.capacity();
+            let is_kept = capacity <= KEPT_CAPACITY_BYTES && self.spare_bytes + capacity <= SPARE_BYTES;
+            if is_kept && self.spare.len() < SPARE_BUFFERS {
+                self.spare_bytes += capacity;
                 self.spare.push(outlet.buffer);
             }
         }
+        self.gathered = 0;
         self.epoch += 1;
         self.inline_writes = INLINE_WRITES;
     }
@@ -157,6 +168,7 @@ impl Outlets {
         };
         self.work += WORK_PER_OUTLET;
         let buffer = self.spare.pop().unwrap_or_default();
+        self.spare_bytes = self.spare_bytes.saturating_sub(buffer.capacity());
         self.open.push(Outlet {
             connection: Arc::clone(connection),
             buffer,
@@ -265,6 +277,7 @@ impl Outlets {
         let index = self.index(connection);
         let outlet = &mut self.open[index];
         let takes_headers = || connection.headers.load(Ordering::Relaxed);
+        let before = outlet.buffer.len();
         let size = message.append(&mut outlet.buffer, subscription.sid(), prefix, takes_headers);
         outlet.messages += 1;
         outlet.bytes += size as u64;
@@ -272,14 +285,17 @@ impl Outlets {
             trace_frame(connection, subscription, message, size);
         }
         let length = outlet.buffer.len();
+        self.gathered += length - before;
+        self.gathered_peak = self.gathered_peak.max(self.gathered);
         if length >= self.limit {
             self.flush(index);
+        } else if self.gathered >= GATHER_BYTES_ALL {
+            self.flush_all();
         }
         if self.watch_congestion {
             let outlet = &self.open[index];
             let unflushed = outlet.buffer.len();
-            let limit = congestion_threshold(connection.outbound.bounds.max_pending);
-            if unflushed + connection.outbound.pending() > limit {
+            if unflushed + connection.outbound.pending() > connection.outbound.service_room() {
                 self.congested = Some((Arc::clone(connection), unflushed));
             }
         }
@@ -325,6 +341,15 @@ impl Outlets {
         }
     }
 
+    /// Sends what was gathered for many, each a little.
+    fn flush_all(&mut self) {
+        for index in 0..self.open.len() {
+            if !self.open[index].buffer.is_empty() {
+                self.flush(index);
+            }
+        }
+    }
+
     pub(crate) fn flush(&mut self, index: usize) {
         let Outlet {
             connection,
@@ -332,6 +357,7 @@ impl Outlets {
             messages,
             bytes,
         } = &mut self.open[index];
+        self.gathered = self.gathered.saturating_sub(buffer.len());
         let outbound = &connection.outbound;
         let Bounds {
             max_pending,

@@ -87,7 +87,7 @@ impl Waiting {
 pub struct Published {
     /// Subscriptions that took it (one per queue group). Of very many, which take it later, one is counted.
     pub receivers: u32,
-    /// A destination with more than half of `max_pending` waiting, this batch included. The message is queued all
+    /// A destination for which as much waits as a service may leave with it, this batch included. The message is queued all
     /// the same; stop, flush, and wait for exactly one [`crate::Sink::drained`] with this destination.
     pub congested: Option<Destination>,
 }
@@ -120,8 +120,9 @@ impl Publisher {
     /// Publishes like [`Publisher::publish`] if every destination has room, and returns how many subscriptions took it.
     ///
     /// # Errors
-    /// A destination with more than half of `max_pending` waiting, what this publisher gathered for it included; or this
-    /// publisher itself, when they are very many and others' messages for very many still wait. Nothing was
+    /// A destination for which as much waits as a service may leave with it, what this publisher gathered for it included: some
+    /// megabytes, less when all destinations together hold much. Or this publisher itself, when they are very many and others'
+    /// messages for very many still wait. Nothing was
     /// sent. Flush, and wait for exactly one [`crate::Sink::drained`] with this destination.
     pub fn publish_if_room(
         &mut self,
@@ -173,6 +174,25 @@ impl Publisher {
             Delivered::To(receivers) => receivers,
             Delivered::InPart(unfinished) => {
                 u32::from(self.waiting.push(WaitingMessage::new(unfinished, message, audience)))
+            }
+        }
+    }
+
+    /// What [`Publisher::publish_if_room`] would find, asked before there is anything to send: whether anybody subscribed to it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn has_receiver_with_room(&mut self, subject: &[u8]) -> Result<bool, Destination> {
+        let origin = self.origin();
+        match self.gatherer.look(&self.broker.routing, subject, origin) {
+            Ok(is_anybody) => Ok(is_anybody),
+            Err((connection, unflushed)) => {
+                let outbound = &connection.outbound;
+                if outbound.watch_drain(self.attachment.id, &self.attachment.sink, unflushed) {
+                    return Err(Destination(connection.id));
+                }
+                // It is closing, or has drained meanwhile.
+                Ok(true)
             }
         }
     }

@@ -69,13 +69,13 @@ impl Shared {
         let workspaces = WorkspacePool::new(options.max_pending);
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
+            counters: Arc::new(Counters::new(options.outbound_bytes_max)),
             settings: RwLock::new(Arc::new(Settings::new(&options))),
             verifications: Arc::new(Semaphore::new(processors.clamp(2, VERIFICATIONS_MAX))),
             options,
             server_id: server_id(),
             clock: Clock::new(),
             routing: Routing::new(),
-            counters: Arc::default(),
             workspaces,
             registry: Mutex::default(),
             connections: AtomicUsize::new(0),

@@ -52,6 +52,10 @@ pub struct BrokerSnapshot {
     pub slow_consumers: u64,
     /// Clients closed because they did not answer pings.
     pub stale_connections: u64,
+    /// Bytes that wait for all clients together.
+    pub outbound_bytes: usize,
+    /// The most bytes that one producer ever had gathered for all destinations together; it is bounded.
+    pub gathered_bytes_peak: usize,
     /// How often a producer had to wait for a slow consumer.
     pub stalled_clients: u64,
     /// Subscriptions ever made.

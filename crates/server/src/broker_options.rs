@@ -31,6 +31,7 @@ pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions>
         max_payload: wanted.max_payload,
         max_control_line: wanted.max_control_line,
         max_pending: wanted.max_pending,
+        outbound_bytes_max: crate::memory::outbound_bytes_max(),
         max_subscriptions: wanted.max_subscriptions,
         max_subscription_tokens: wanted.max_subscription_tokens,
         write_deadline: wanted.write_deadline,

@@ -12,6 +12,7 @@ pub mod files;
 pub mod limits;
 pub mod logging;
 mod mail;
+mod memory;
 pub mod monitoring;
 mod opening;
 pub mod partition;

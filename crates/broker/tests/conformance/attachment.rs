@@ -500,3 +500,94 @@ fn many_producers_and_one_in_process_publisher_keep_their_orders() {
     });
     subscriber.expect_nothing_more();
 }
+
+/// Publishes blocks to all of these subjects in turn until each is refused; how many it took.
+fn fill(publisher: &mut seaway_broker::Publisher, subjects: &[String], size: usize) -> usize {
+    let payload = vec![b'x'; size];
+    let mut sent = 0;
+    loop {
+        let before = sent;
+        for subject in subjects {
+            sent += usize::from(publisher.publish_if_room(subject.as_bytes(), None, &[&payload]).is_ok());
+        }
+        publisher.flush();
+        if sent == before {
+            return sent;
+        }
+        assert!(sent * size < 2 << 30, "never refused");
+    }
+}
+
+/// However much one may leave in its queue before it is closed, a service leaves a few megabytes there.
+#[test]
+fn a_service_leaves_a_few_megabytes_with_a_slow_reader() {
+    let server = Server::start();
+    let (recorder, attachment) = attach(&server);
+    let mut client = server.quiet();
+    client.flush("SUB flood 1\r\n");
+    let mut publisher = attachment.publisher();
+    let sent = fill(&mut publisher, &["flood".to_owned()], 100_000);
+    let held = server.broker.snapshot().outbound_bytes;
+    assert!(held < 5 << 20, "{held} bytes wait");
+    assert_eq!(publisher.has_receiver_with_room(b"nobody"), Ok(false));
+    for _ in 0..sent {
+        assert_eq!(client.message().3.len(), 100_000);
+    }
+    let id = Destination(client.id());
+    recorder.wait("drained", |seen| seen.drained.contains(&id).then_some(()));
+    server.wait_until("nothing waits", |broker| broker.snapshot().outbound_bytes == 0);
+    assert_eq!(publisher.has_receiver_with_room(b"flood"), Ok(true));
+}
+
+/// All queues together have a bound: those that hold most are the first to get nothing more.
+#[test]
+fn all_slow_readers_together_hold_what_there_is_for_them() {
+    const BOUND: usize = 32 << 20;
+    let server = Server::with(|options| options.outbound_bytes_max = BOUND);
+    let (_recorder, attachment) = attach(&server);
+    let mut clients: Vec<_> = (0..20).map(|_| server.quiet()).collect();
+    let subjects: Vec<String> = (0..20).map(|number| format!("flood.{number}")).collect();
+    for (client, subject) in clients.iter_mut().zip(&subjects) {
+        client.flush(format!("SUB {subject} 1\r\n"));
+    }
+    let mut publisher = attachment.publisher();
+    fill(&mut publisher, &subjects, 50_000);
+    let held = server.broker.snapshot().outbound_bytes;
+    assert!(held < BOUND, "{held} bytes wait");
+    // There is still room for somebody who reads.
+    let mut reader = server.quiet();
+    reader.flush("SUB small 1\r\n");
+    assert_eq!(publisher.publish_if_room(b"small", None, &[b"x"]), Ok(1));
+    publisher.flush();
+    assert_eq!(reader.message().3, b"x");
+    assert_eq!(server.broker.snapshot().slow_consumers, 0);
+    drop(clients);
+    server.wait_until("what waited for them is gone", |broker| {
+        broker.snapshot().outbound_bytes == 0
+    });
+}
+
+/// What is gathered before it is written has a bound, however many it is for.
+#[test]
+fn a_publisher_gathers_a_few_megabytes_at_most() {
+    const CLIENTS: usize = 60;
+    const SIZE: usize = 200_000;
+    let server = Server::start();
+    let (_recorder, attachment) = attach(&server);
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| server.quiet()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.flush(format!("SUB flood.{number} 1\r\n"));
+    }
+    let mut publisher = attachment.publisher();
+    let payload = vec![b'x'; SIZE];
+    for number in 0..CLIENTS {
+        let subject = format!("flood.{number}");
+        assert_eq!(publisher.publish_if_room(subject.as_bytes(), None, &[&payload]), Ok(1));
+    }
+    publisher.flush();
+    for client in &mut clients {
+        assert_eq!(client.message().3.len(), SIZE);
+    }
+    let peak = server.broker.snapshot().gathered_bytes_peak;
+    assert!((1 << 20..(4 << 20) + 2 * SIZE).contains(&peak), "{peak} bytes gathered");
+}

@@ -192,6 +192,29 @@ fn section_1_15_without_stall_the_message_is_dropped() {
     assert_eq!(server.broker.snapshot().slow_consumers, 0);
 }
 
+/// Each may have much waiting, all together not: those for whom most waits are closed first, and nobody who reads.
+#[test]
+fn all_queues_together_close_the_slow_and_nobody_else() {
+    const BOUND: usize = 24 << 20;
+    let server = Server::with(|options| options.outbound_bytes_max = BOUND);
+    let mut slow: Vec<Client> = (0..8).map(|_| server.quiet()).collect();
+    for client in &mut slow {
+        client.flush("SUB flood 1\r\n");
+    }
+    let mut healthy = server.quiet();
+    healthy.flush("SUB other 1\r\n");
+    let mut publisher = server.quiet();
+    let most = std::cell::Cell::new(0);
+    publish_until(&mut publisher, || {
+        let snapshot = server.broker.snapshot();
+        most.set(most.get().max(snapshot.outbound_bytes));
+        snapshot.slow_consumers > 0
+    });
+    assert!(most.get() <= BOUND + (8 << 20), "{} bytes waited", most.get());
+    publisher.flush("PUB other 2\r\nok\r\n");
+    healthy.expect("MSG other 1 2\r\nok\r\n");
+}
+
 #[test]
 fn vanishing_clients_leave_nothing_behind() {
     let server = Server::start();
