@@ -1,4 +1,5 @@
-//! Memory that clients who do not read take, in the file store and under a limit of the process.
+//! Memory that clients who do not read take, in the file store and under a limit of the process: one that is gone, and many that
+//! are merely silent.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -21,6 +22,40 @@ fn metric(server: &Server, name: &str, label: &str) -> f64 {
     samples
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum()
+}
+
+/// A client with very many subscriptions is gone. What is due to it takes no memory, and comes again once it is back.
+#[test]
+fn a_dead_client_with_many_subscriptions_costs_nothing() {
+    const SUBSCRIPTIONS: usize = 600;
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::with_memory_limit(250 * MB, directory.path(), &[]);
+    let mut dead = server.session("dead");
+    let mut request = subscription("big");
+    request.ack_wait_in_secs = 1;
+    for _ in 0..SUBSCRIPTIONS {
+        dead.subscribe(request.clone()).unwrap();
+    }
+    let mut live = server.session("live");
+    live.subscribe(request).unwrap();
+    dead.connection = seaway_bench::wire::Connection::open(&server.address).unwrap();
+
+    let mut other = server.session("other");
+    for _ in 0..5 {
+        other.publish("big", &vec![b'x'; 1_000_000]).unwrap();
+    }
+    // Several AckWaits later, as the one shows who is there and acknowledges nothing.
+    let mut counts = 0;
+    while counts < 3 {
+        counts = counts.max(live.next_message(PATIENCE).unwrap().redelivery_count);
+        other.publish("small", b"served").unwrap();
+    }
+    // It is back.
+    dead.reconnect(&server.address).unwrap();
+    for _ in 0..100 {
+        assert!(dead.next_message(PATIENCE).unwrap().redelivered);
+    }
+    other.publish("small", b"served").unwrap();
 }
 
 /// Many who ask for everything and read nothing hold a few megabytes each, and all together what there is for them.

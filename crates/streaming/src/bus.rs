@@ -50,6 +50,12 @@ pub trait Bus {
     /// Sends one message to a subscription: the concatenation of the parts.
     fn deliver(&mut self, delivery: Delivery<'_>, parts: [&[u8]; 2]) -> Carried;
 
+    /// What is known to become of a delivery before its bytes are there; none when it has to be tried.
+    fn foresee(&mut self, delivery: Delivery<'_>) -> Option<Carried> {
+        let _ = delivery;
+        None
+    }
+
     /// Sends an empty request to a client's heartbeat inbox; answered by `ProbeAnswered`, `ProbeUnheard` or nothing.
     fn probe(&mut self, inbox: &[u8], probe: ProbeId);
 

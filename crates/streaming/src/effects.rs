@@ -88,17 +88,22 @@ impl<'a> Effects<'a> {
             Source::Body(body) => body,
             Source::Store => match self.records.message(delivery.channel, delivery.sequence) {
                 Lookup::Hot(body) => body,
-                Lookup::Cold => return Delivered::Cold,
+                // What nobody can take is not read from the disk.
+                Lookup::Cold => {
+                    return self
+                        .bus
+                        .foresee(delivery)
+                        .map_or(Delivered::Cold, |known| delivered(known, 0));
+                }
                 Lookup::Missing => return Delivered::Missing,
             },
         };
         let mut buffer = [0; REDELIVERY_LEN_MAX];
         let redelivery = redelivery_fields(delivery.redelivery_count, &mut buffer);
-        match self.bus.deliver(delivery, [body, redelivery]) {
-            Carried::Sent => Delivered::Sent(u32::try_from(body.len() + redelivery.len()).unwrap_or(u32::MAX)),
-            Carried::Congested(destination) => Delivered::Congested(destination),
-            Carried::Unreachable => Delivered::Unreachable,
-        }
+        delivered(
+            self.bus.deliver(delivery, [body, redelivery]),
+            body.len() + redelivery.len(),
+        )
     }
 
     /// Sends a probe; it depends on nothing.
@@ -120,5 +125,14 @@ impl<'a> Effects<'a> {
     /// A line for the log.
     pub(crate) fn event(&mut self, event: Event<'_>) {
         self.events.event(event);
+    }
+}
+
+/// What the bus made of a delivery of so many bytes.
+fn delivered(carried: Carried, bytes: usize) -> Delivered {
+    match carried {
+        Carried::Sent => Delivered::Sent(u32::try_from(bytes).unwrap_or(u32::MAX)),
+        Carried::Congested(destination) => Delivered::Congested(destination),
+        Carried::Unreachable => Delivered::Unreachable,
     }
 }

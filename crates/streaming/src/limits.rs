@@ -4,6 +4,9 @@
 /// `EndOfPass`: about a millisecond of work. Each of the three kinds of work there has as much of its own.
 pub(crate) const HANDLE_WORK_MAX: usize = 4096;
 
+/// Bytes of a delivery that count for one more of those: about 4 MB are on their way before the rest waits.
+pub(crate) const DELIVERY_BYTES_PER_WORK: u32 = 1024;
+
 /// Messages asked for in one read.
 pub(crate) const READ_MESSAGES_MAX: u32 = 1024;
 

@@ -101,6 +101,19 @@ impl Bus for LocalBus {
         Carried::Sent
     }
 
+    fn foresee(&mut self, delivery: Delivery<'_>) -> Option<Carried> {
+        match self.publisher.has_receiver_with_room(delivery.inbox) {
+            Ok(true) => None,
+            Ok(false) if self.awaiting => {
+                self.kept_back = true;
+                Some(Carried::Congested(Destination::AWAITED))
+            }
+            // It would be read, built and lost.
+            Ok(false) => Some(Carried::Sent),
+            Err(destination) => Some(Carried::Congested(Destination(destination.0))),
+        }
+    }
+
     fn probe(&mut self, inbox: &[u8], probe: ProbeId) {
         let mut reply = self.probe_prefix.clone().into_bytes();
         reply.extend_from_slice(&self.probe_tokens.token(probe));

@@ -9,7 +9,7 @@ use crate::bus::{Delivery, Destination};
 use crate::effects::{Delivered, Effects, Source};
 use crate::event::Event;
 use crate::input::{StoredMessage, Ticket};
-use crate::limits::{READ_BYTES_MAX, READ_MESSAGES_MAX, READ_RETRY_NS};
+use crate::limits::{DELIVERY_BYTES_PER_WORK, READ_BYTES_MAX, READ_MESSAGES_MAX, READ_RETRY_NS};
 use crate::position::cursor::{Cursor, Reading};
 use crate::records::ReadRequest;
 use crate::registry::keys::{ChannelKey, CursorKey, SubscriptionKey};
@@ -288,6 +288,7 @@ impl Engine {
         };
         match effects.deliver(self.ledger.durable(), delivery, source) {
             Delivered::Sent(bytes) => {
+                self.budget.charge((bytes / DELIVERY_BYTES_PER_WORK) as usize);
                 self.tally.went_out(bytes, count);
                 subscription.went_out(count);
                 if self.options.trace {
