@@ -5,11 +5,16 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use seaway_bench::wire::Connection;
 use support::{PATIENCE, Server};
 
 /// Memory per byte that was sent, at most.
 const BYTES_PER_BYTE: usize = 8;
+/// What may be left of it, beside what there was before the client came, and how soon.
+const LEFT_BYTES: usize = 16 << 20;
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(60);
 
 fn resident(server: &Server) -> usize {
     let statm = std::fs::read_to_string(format!("/proc/{}/statm", server.pid())).unwrap();
@@ -44,4 +49,35 @@ fn subscriptions_of_many_tokens_cost_little() {
         "{taken} bytes for {sent} bytes sent"
     );
     drop(connection);
+    is_given_back(&server, before, taken);
+}
+
+/// The client has gone: so does what it took.
+fn is_given_back(server: &Server, before: usize, taken: usize) {
+    let left = Instant::now();
+    let mut least = usize::MAX;
+    while least > before + LEFT_BYTES {
+        assert!(
+            left.elapsed() < GIVEN_BACK_WITHIN,
+            "{} of {taken} bytes are still held",
+            least - before
+        );
+        std::thread::yield_now();
+        least = least.min(resident(server));
+    }
+}
+
+/// Many small things of one client, between which others' may lie.
+#[test]
+fn memory_of_many_subscriptions_is_given_back() {
+    let server = Server::in_memory(&[]);
+    let before = resident(&server);
+    let (mut others, _) = subscribe(&server, 100, |number| format!("others.{number}.*"));
+    let (connection, _) = subscribe(&server, 300_000, |number| format!("orders.{number}.*"));
+    let (_kept, _) = subscribe(&server, 1_000, |number| format!("kept.{number}.*"));
+    let taken = resident(&server).saturating_sub(before);
+    assert!(taken > 4 * LEFT_BYTES, "the test needs more than {taken} bytes");
+    drop(connection);
+    is_given_back(&server, before, taken);
+    others.ping(PATIENCE).unwrap();
 }
