@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 
-use crate::hot_paths::instructions;
+use crate::callgrind::instructions;
 use crate::shell;
 
 /// How the steps of an operation are counted.

@@ -9,6 +9,7 @@
     reason = "a command line tool that reports to the terminal"
 )]
 
+mod callgrind;
 mod clients;
 mod codegen;
 mod compare;
