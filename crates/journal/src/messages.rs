@@ -4,6 +4,7 @@ use crate::names::LogId;
 use crate::record::MESSAGE_OVERHEAD_BYTES;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 
 /// Messages fetched from a segment; bodies lie one after the other in `bytes`.
 #[derive(Debug, Default)]
@@ -15,24 +16,19 @@ pub(crate) struct Fetched {
 /// Chosen by the owner, returned with the answer.
 pub type Ticket = u64;
 
-/// A request for consecutive messages.
+/// A request for consecutive messages, as [`crate::Journal::read`] took it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadRequest {
-    /// Returned with the answer.
-    pub ticket: Ticket,
-    /// The log to read.
-    pub log: LogId,
-    /// The first sequence wanted; the oldest live message when that one is gone.
-    pub from: u64,
-    /// At most this many messages.
-    pub messages_max: usize,
-    /// About this many record bytes; one message comes whatever its size.
-    pub bytes_max: usize,
+pub(crate) struct ReadRequest {
+    pub(crate) ticket: Ticket,
+    pub(crate) log: LogId,
+    pub(crate) from: u64,
+    pub(crate) messages_max: usize,
+    pub(crate) bytes_max: usize,
 }
 
 /// One message that was read; its body is a part of the read's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Message {
+pub(crate) struct Message {
     pub(crate) log: LogId,
     pub(crate) sequence: u64,
     pub(crate) timestamp: i64,
@@ -116,43 +112,14 @@ impl Messages {
     }
 }
 
-/// Where a message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lookup<'a> {
-    /// In memory: its body.
-    Hot(&'a [u8]),
-    /// On disk: use [`crate::Journal::read`].
-    Cold,
-    /// Trimmed, not yet appended, or the log is unknown.
-    Missing,
-}
+/// Sequence, bytes of the body and time of the oldest live message of a log, if there is one; pending while it is being read.
+pub(crate) type Head = Poll<Option<(u64, u32, i64)>>;
 
-/// The oldest live message of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Head {
-    /// It is known.
-    Known {
-        /// Its sequence.
-        sequence: u64,
-        /// Bytes of its body.
-        size: u32,
-        /// Its time.
-        timestamp: i64,
-    },
-    /// It is being read; `Completion::HeadReady` follows.
-    Reading,
-    /// There is none.
-    Empty,
-}
-
-impl Head {
-    pub(crate) fn known(sequence: u64, record_size: u32, timestamp: i64) -> Head {
-        Head::Known {
-            sequence,
-            size: record_size - MESSAGE_OVERHEAD_BYTES as u32,
-            timestamp,
-        }
-    }
+/// Of a message whose record has so many bytes.
+pub(crate) fn head(sequence: u64, record_bytes: u32, timestamp: i64) -> Head {
+    // A directory may say anything.
+    let size = record_bytes.saturating_sub(MESSAGE_OVERHEAD_BYTES as u32);
+    Poll::Ready(Some((sequence, size, timestamp)))
 }
 
 /// What is known of a log without reading.

@@ -54,21 +54,3 @@ impl Options {
         }
     }
 }
-
-/// Whether somebody waits for a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Urgency {
-    /// An answer depends on it: commit soon.
-    Sync,
-    /// It may ride the next batch, or be submitted within 50 ms.
-    Lazy,
-}
-
-/// On whose behalf space is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// A new message.
-    Publish,
-    /// Acks, trims, deletions and changes of state, which may use the reserve.
-    Essential,
-}

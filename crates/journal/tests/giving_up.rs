@@ -166,7 +166,7 @@ fn lives_on(disk: &SimulatedDisk, seed: u64) {
                 .append_message(LogId(log), sequence, 9_000_000, &[b"new"]);
         }
     }
-    machine.journal.append_fact(200, b"new", Urgency::Sync);
+    machine.journal.append_fact(200, b"new", true);
     machine.settle();
     drop(machine);
     disk.restart();
@@ -266,7 +266,7 @@ fn a_journal_whose_lock_or_epoch_was_removed_acknowledges_nothing_more() {
             "{reason}"
         );
         assert_eq!(machine.journal.durable(), durable);
-        let refusal = machine.journal.admission(1, Class::Publish).unwrap_err().to_string();
+        let refusal = machine.journal.admission(1, false).unwrap_err().to_string();
         assert!(refusal.contains("outcome") && refusal.contains("unknown"), "{refusal}");
     }
     // A commit that fails otherwise has its own reason.

@@ -6,6 +6,7 @@ mod support;
 
 use seaway_journal::disk::simulated::SimulatedDisk;
 use seaway_journal::*;
+use std::task::Poll;
 use support::{Machine, body, options};
 
 /// One log of 3,000 messages over many segments, its neighbours between; everything durable and indexed.
@@ -33,17 +34,17 @@ fn the_newest_messages_are_in_memory_and_the_cache_is_bounded() {
     let last = machine.state.logs[&1].last;
     assert_eq!(
         machine.journal.message(LogId(1), last),
-        Lookup::Hot(&body(1, last, 149))
+        Poll::Ready(Some(&body(1, last, 149)[..]))
     );
-    assert_eq!(machine.journal.message(LogId(1), 1), Lookup::Cold);
-    assert_eq!(machine.journal.message(LogId(1), last + 1), Lookup::Missing);
-    assert_eq!(machine.journal.message(LogId(99), 1), Lookup::Missing);
+    assert_eq!(machine.journal.message(LogId(1), 1), Poll::Pending);
+    assert_eq!(machine.journal.message(LogId(1), last + 1), Poll::Ready(None));
+    assert_eq!(machine.journal.message(LogId(99), 1), Poll::Ready(None));
     // Visible at once, before anything is durable.
     let position = machine.append(1, 10);
     assert!(machine.journal.durable() < position);
     assert_eq!(
         machine.journal.message(LogId(1), last + 1),
-        Lookup::Hot(&body(1, last + 1, 10))
+        Poll::Ready(Some(&body(1, last + 1, 10)[..]))
     );
 }
 
@@ -83,13 +84,7 @@ fn neighbouring_requests_share_one_read() {
     let mut machine = long_log();
     for ticket in 0..20 {
         let from = 10 + ticket;
-        machine.journal.read(ReadRequest {
-            ticket,
-            log: LogId(1),
-            from,
-            messages_max: 100,
-            bytes_max: 1 << 20,
-        });
+        machine.journal.read(ticket, LogId(1), from, 100, 1 << 20);
     }
     let mut jobs = 0;
     while let Some(job) = machine.journal.next_job() {
@@ -133,10 +128,10 @@ fn a_damaged_message_is_an_error_with_its_place_not_a_wrong_answer() {
     assert_eq!(machine.read(1, 2_000, 1, 1_000).unwrap().len(), 1);
 }
 
-fn head(machine: &mut Machine, log: u64) -> Head {
+fn head(machine: &mut Machine, log: u64) -> Poll<Option<(u64, u32, i64)>> {
     loop {
         match machine.journal.head(LogId(log)) {
-            Head::Reading => {
+            Poll::Pending => {
                 machine.completions.clear();
                 while !machine
                     .completions
@@ -160,16 +155,9 @@ fn heads_are_right_and_trimming_one_by_one_hardly_ever_waits() {
     while machine.state.logs[&1].first <= machine.state.logs[&1].last {
         let log = &machine.state.logs[&1];
         let (first, (timestamp, length)) = (log.first, log.messages[&log.first]);
-        waits += u32::from(machine.journal.head(LogId(1)) == Head::Reading);
+        waits += u32::from(machine.journal.head(LogId(1)) == Poll::Pending);
         let known = head(&mut machine, 1);
-        assert_eq!(
-            known,
-            Head::Known {
-                sequence: first,
-                size: length as u32,
-                timestamp
-            }
-        );
+        assert_eq!(known, Poll::Ready(Some((first, length as u32, timestamp))));
         machine.trim(1, first + 1);
         // The steady state: jobs run between publishes.
         machine.journal.submit();
@@ -191,7 +179,7 @@ fn heads_are_right_and_trimming_one_by_one_hardly_ever_waits() {
             );
         }
     }
-    assert_eq!(machine.journal.head(LogId(1)), Head::Empty);
+    assert_eq!(machine.journal.head(LogId(1)), Poll::Ready(None));
     assert!(waits < 60, "{waits} waits for 3,000 trims");
     machine.settle();
     machine.disk.restart();
@@ -259,15 +247,7 @@ fn one_damaged_message_costs_only_itself_and_the_error_says_which() {
     assert_eq!(machine.read(1, damaged + 1, 5, 1 << 20).unwrap()[0].0, damaged + 1);
     // Asked for together, they share a read: the one that does not want it is not refused.
     for (ticket, from) in [(1, damaged), (2, damaged + 1)] {
-        let log = LogId(1);
-        let (messages_max, bytes_max) = (20, 1 << 20);
-        machine.journal.read(ReadRequest {
-            ticket,
-            log,
-            from,
-            messages_max,
-            bytes_max,
-        });
+        machine.journal.read(ticket, LogId(1), from, 20, 1 << 20);
     }
     while machine.step() {}
     let mut answers = machine.completions.drain(..).filter_map(|completion| match completion {

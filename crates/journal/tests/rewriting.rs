@@ -8,6 +8,7 @@ mod support;
 use seaway_journal::disk::simulated::SimulatedDisk;
 use seaway_journal::*;
 use std::collections::BTreeSet;
+use std::task::Poll;
 use support::{Machine, options};
 
 const BUSY: u64 = 1;
@@ -40,7 +41,7 @@ fn act(machine: &mut Machine, waiting: &mut BTreeSet<u64>) {
         78..86 => machine.journal.submit(),
         86..88 => {
             let log = *KEPT.start() + machine.random.below(KEPT.end() - KEPT.start() + 1);
-            if machine.journal.head(LogId(log)) == Head::Reading {
+            if machine.journal.head(LogId(log)) == Poll::Pending {
                 machine
                     .completions
                     .retain(|c| !matches!(c, Completion::HeadReady(ready) if ready.0 == log));

@@ -35,7 +35,7 @@ fn threads_commit_read_trim_and_checkpoint_at_once() {
     let mut completions = Vec::new();
     while durable < journal.appended() || sent < MESSAGES || read < 200 {
         assert!(Instant::now() < deadline, "sent {sent}, durable {durable}, read {read}");
-        while sent < MESSAGES && journal.backlog_bytes() < 200_000 && journal.admission(200, Class::Publish).is_ok() {
+        while sent < MESSAGES && journal.backlog_bytes() < 200_000 && journal.admission(200, false).is_ok() {
             let (log, sequence) = (1 + sent % LOGS, 1 + sent / LOGS);
             journal.append_message(LogId(log), sequence, sent as i64, &[&body(log, sequence, 150)]);
             sent += 1;
@@ -44,13 +44,7 @@ fn threads_commit_read_trim_and_checkpoint_at_once() {
             }
             if sent % 100 == 0 {
                 let log = LogId(2 + sent / 100 % (LOGS - 1));
-                journal.read(ReadRequest {
-                    ticket: sent,
-                    log,
-                    from: 1 + sent / LOGS / 3,
-                    messages_max: 20,
-                    bytes_max: 9_000,
-                });
+                journal.read(sent, log, 1 + sent / LOGS / 3, 20, 9_000);
             }
         }
         journal.submit();
@@ -102,7 +96,7 @@ fn an_idle_journal_has_nothing_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(folder.path()).unwrap());
     let (mut journal, _) = Journal::open(&disk, Options::new(IDENTITY), &mut Replayed::default()).unwrap();
-    journal.append_fact(1, b"x", Urgency::Sync);
+    journal.append_fact(1, b"x", true);
     journal.submit();
     while let Some(job) = journal.next_job() {
         let outcome = job.run(disk.as_ref());

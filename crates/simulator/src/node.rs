@@ -355,13 +355,13 @@ impl Node {
 
     /// Whether a request of so many bytes has to wait for the disk.
     pub fn must_wait(&mut self, bytes: usize) -> bool {
-        self.world.store.store().is_behind(2 * bytes + 128)
+        self.world.store.store().pressure(2 * bytes + 128).is_behind
     }
 
     /// Hands what was appended to the journal.
     pub fn submit(&mut self) {
         let store = self.world.store.store();
-        let pressure = store.pressure();
+        let pressure = store.pressure(0);
         if pressure.urgent || pressure.lazy {
             store.submit();
         }
@@ -471,7 +471,7 @@ impl Node {
 
     /// Whether anything appended is not durable.
     pub fn has_backlog(&mut self) -> bool {
-        let pressure = self.world.store.store().pressure();
+        let pressure = self.world.store.store().pressure(0);
         pressure.urgent || pressure.lazy || pressure.backlog_bytes > 0
     }
 

@@ -209,7 +209,10 @@ impl Run {
                 reply: INBOX,
                 payload: &self.publishes[index],
             };
-            assert!(!self.world.store.is_behind(PAYLOAD_BYTES), "the store keeps up");
+            assert!(
+                !self.world.store.pressure(PAYLOAD_BYTES).is_behind,
+                "the store keeps up"
+            );
             self.world.handle(&mut self.engine, self.now, input);
         }
         let before = self.published;

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use seaway_journal::disk::{Disk, real::RealDisk};
 use seaway_journal::{
-    Class, Completion as Finished, DamagePolicy, Driver, Encryption, Identity, Journal, LogId, MESSAGE_OVERHEAD_BYTES,
+    Completion as Finished, DamagePolicy, Driver, Encryption, Identity, Journal, LogId, MESSAGE_OVERHEAD_BYTES,
     OpenError, Opened, Options, RecoveredLog, Replay,
 };
 use seaway_streaming::{
@@ -251,20 +252,13 @@ impl Replay for Replaying<'_> {
     }
 }
 
-fn urgency(urgency: Urgency) -> seaway_journal::Urgency {
-    match urgency {
-        Urgency::Sync => seaway_journal::Urgency::Sync,
-        Urgency::Lazy => seaway_journal::Urgency::Lazy,
-    }
-}
-
 impl Records for FileStore {
     fn append_message(&mut self, channel: ChannelId, sequence: u64, timestamp: i64, body: &[&[u8]]) -> Position {
         Position(self.journal.append_message(LogId(channel.0), sequence, timestamp, body))
     }
 
-    fn append_fact(&mut self, kind: u8, body: &[u8], how: Urgency) -> Position {
-        Position(self.journal.append_fact(kind, body, urgency(how)))
+    fn append_fact(&mut self, kind: u8, body: &[u8], urgency: Urgency) -> Position {
+        Position(self.journal.append_fact(kind, body, urgency == Urgency::Sync))
     }
 
     fn trim(&mut self, channel: ChannelId, first: u64) -> Position {
@@ -272,24 +266,17 @@ impl Records for FileStore {
     }
 
     fn delete_channel(&mut self, channel: ChannelId) -> Position {
-        Position(
-            self.journal
-                .delete_log(LogId(channel.0), &[], seaway_journal::Urgency::Sync),
-        )
+        Position(self.journal.delete_log(LogId(channel.0), &[], true))
     }
 
     fn admission(&mut self, need: Need, bytes: usize) -> Admission {
-        let class = match need {
-            Need::Ordinary => Class::Publish,
-            Need::Essential => Class::Essential,
-        };
-        let admission = self
-            .journal
-            .admission(bytes as u64, class)
-            .map_err(|refusal| match refusal {
-                seaway_journal::Refusal::Poisoned(_) => Refusal::Poisoned(refusal.to_string()),
-                _ => Refusal::NoSpace(refusal.to_string()),
-            });
+        let admission =
+            self.journal
+                .admission(bytes as u64, need == Need::Essential)
+                .map_err(|refusal| match refusal {
+                    seaway_journal::Refusal::Poisoned(_) => Refusal::Poisoned(refusal.to_string()),
+                    _ => Refusal::NoSpace(refusal.to_string()),
+                });
         if need == Need::Ordinary {
             self.refusing = admission.as_ref().err().map(ToString::to_string);
         }
@@ -302,17 +289,13 @@ impl Records for FileStore {
 
     fn head_from(&mut self, channel: ChannelId, from: u64) -> Head {
         let head = match self.journal.head_from(LogId(channel.0), from) {
-            seaway_journal::Head::Known {
-                sequence,
-                size,
-                timestamp,
-            } => Head::Known {
+            Poll::Ready(Some((sequence, size, timestamp))) => Head::Known {
                 sequence,
                 size,
                 timestamp,
             },
-            seaway_journal::Head::Reading => Head::Reading,
-            seaway_journal::Head::Empty => Head::Empty,
+            Poll::Ready(None) => Head::Empty,
+            Poll::Pending => Head::Reading,
         };
         if head == Head::Reading {
             self.drive();
@@ -327,21 +310,18 @@ impl Records for FileStore {
     }
 
     fn read(&mut self, request: ReadRequest) {
-        self.journal.read(seaway_journal::ReadRequest {
-            ticket: request.ticket.0,
-            log: LogId(request.channel.0),
-            from: request.from,
-            messages_max: request.messages_max as usize,
-            bytes_max: request.bytes_max as usize,
-        });
+        let (messages_max, bytes_max) = (request.messages_max as usize, request.bytes_max as usize);
+        let log = LogId(request.channel.0);
+        self.journal
+            .read(request.ticket.0, log, request.from, messages_max, bytes_max);
         self.drive();
     }
 
     fn message(&self, channel: ChannelId, sequence: u64) -> Lookup<'_> {
         match self.journal.message(LogId(channel.0), sequence) {
-            seaway_journal::Lookup::Hot(body) => Lookup::Hot(body),
-            seaway_journal::Lookup::Cold => Lookup::Cold,
-            seaway_journal::Lookup::Missing => Lookup::Missing,
+            Poll::Ready(Some(body)) => Lookup::Hot(body),
+            Poll::Ready(None) => Lookup::Missing,
+            Poll::Pending => Lookup::Cold,
         }
     }
 
@@ -365,23 +345,20 @@ impl Store for FileStore {
         self.refusing.as_deref()
     }
 
-    fn pressure(&self) -> Pressure {
+    fn pressure(&mut self, wanted: usize) -> Pressure {
         if self.journal.poison_reason().is_some() {
             return Pressure::default();
         }
+        let is_behind = self.journal.admission(wanted as u64, false) == Err(seaway_journal::Refusal::Busy);
+        if is_behind {
+            self.drive();
+        }
         Pressure {
+            is_behind,
             urgent: self.journal.has_urgent(),
             lazy: self.journal.has_unsubmitted(),
             backlog_bytes: usize::try_from(self.journal.backlog_bytes()).unwrap_or(usize::MAX),
         }
-    }
-
-    fn is_behind(&mut self, bytes: usize) -> bool {
-        let behind = self.journal.admission(bytes as u64, Class::Publish) == Err(seaway_journal::Refusal::Busy);
-        if behind {
-            self.drive();
-        }
-        behind
     }
 
     fn submit(&mut self) {
@@ -432,6 +409,7 @@ impl Store for FileStore {
             position: Position(self.journal.appended()),
             checkpoint_bytes: journal.checkpoint_bytes,
             tail_bytes: journal.tail_bytes,
+            backlog_bytes: self.journal.backlog_bytes(),
             rewritten_bytes: journal.rewritten_bytes,
             rewritten_segments: journal.rewritten_segments,
             recycled_segments: journal.recycled,

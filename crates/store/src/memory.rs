@@ -217,12 +217,8 @@ impl Records for MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn pressure(&self) -> Pressure {
+    fn pressure(&mut self, _wanted: usize) -> Pressure {
         Pressure::default()
-    }
-
-    fn is_behind(&mut self, _bytes: usize) -> bool {
-        false
     }
 
     fn refusing(&self) -> Option<&str> {

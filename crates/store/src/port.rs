@@ -133,6 +133,9 @@ pub struct Pressure {
     pub lazy: bool,
     /// Bytes appended and not durable yet; 0 once the store has failed, for nothing waits any more.
     pub backlog_bytes: usize,
+    /// Ordinary appends of as many bytes as were asked about have to wait for the disk; they will be taken later, and a completion
+    /// follows when it is worth asking again.
+    pub is_behind: bool,
 }
 
 /// How often values fell between fixed bounds.
@@ -179,6 +182,8 @@ pub struct Statistics {
     pub checkpoint_bytes: u64,
     /// Bytes written since the newest checkpoint began: what a restart would have to read besides it.
     pub tail_bytes: u64,
+    /// Bytes appended and not durable yet; 0 once the store has failed.
+    pub backlog_bytes: u64,
     /// Bytes that were copied to win space back.
     pub rewritten_bytes: u64,
     /// Segments whose live messages were copied for that.
@@ -207,11 +212,8 @@ pub trait Recovery {
 /// The port: [`Records`], which the engine uses, and what its owner does with it. Used by one thread at a time, which must call
 /// [`Store::submit`] and run what [`Store::take_commit`] gives to make progress, and [`Store::poll`] to hear of it.
 pub trait Store: Records + Send {
-    /// What waits.
-    fn pressure(&self) -> Pressure;
-    /// Whether ordinary appends of about `bytes` have to wait for the disk; they will be taken later. A completion
-    /// follows when it is worth asking again.
-    fn is_behind(&mut self, bytes: usize) -> bool;
+    /// What waits, and whether ordinary appends of about `wanted` bytes have to wait as well.
+    fn pressure(&mut self, wanted: usize) -> Pressure;
     /// Why the last append of need [`Need::Ordinary`](seaway_streaming::Need::Ordinary) that was asked for was refused, in words;
     /// `None` when it was not.
     fn refusing(&self) -> Option<&str>;

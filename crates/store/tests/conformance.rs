@@ -74,7 +74,7 @@ impl Subject {
     fn wait<T>(&mut self, wanted: impl Fn(&Completion) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let pressure = self.store.pressure();
+            let pressure = self.store.pressure(0);
             if pressure.urgent || pressure.lazy {
                 self.store.submit();
             }

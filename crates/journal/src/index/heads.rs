@@ -8,11 +8,12 @@ use crate::directory::Span;
 use crate::error::ReadError;
 use crate::job::{FetchedWindow, WindowPart, WindowUse};
 use crate::limits::{WINDOW_ENTRIES_MAX, WINDOW_ENTRIES_MIN, WINDOWS_PER_JOB};
-use crate::messages::Head;
+use crate::messages::{Head, head};
 use crate::names::LogId;
 use crate::record_log::RecordLog;
 use crate::segments::SegmentSet;
 use std::collections::VecDeque;
+use std::task::Poll;
 
 #[derive(Default)]
 pub(super) struct Heads {
@@ -24,52 +25,52 @@ pub(super) struct Heads {
 }
 
 impl Index {
-    /// Size (of the body), time and sequence of the oldest live message. `Reading` is followed by `Completion::HeadReady`.
+    /// Size (of the body), time and sequence of the oldest live message. Pending is followed by `Completion::HeadReady`.
     fn head(&mut self, log: LogId, records: &RecordLog) -> Head {
         let Some(state) = self.logs.get(log) else {
-            return Head::Empty;
+            return Poll::Ready(None);
         };
         if state.is_empty() {
-            return Head::Empty;
+            return Poll::Ready(None);
         }
         let sequence = state.first;
         if sequence >= state.recent_first() {
             let ordinal = state.recent[(sequence - state.recent_first()) as usize];
             let (_, detail) = records.detail(ordinal);
-            return Head::known(sequence, detail.size(), detail.timestamp);
+            return head(sequence, detail.size(), detail.timestamp);
         }
         let known = state.window.as_ref().and_then(|window| window.get(sequence)).copied();
         if let Some(entry) = known {
             self.refill_window(log);
-            return Head::known(sequence, entry.size, entry.timestamp);
+            return head(sequence, entry.size, entry.timestamp);
         }
         self.refill_window(log);
         if let Some(window) = self.logs.get_mut(log).and_then(|state| state.window.as_mut()) {
             window.awaited = true;
         }
-        Head::Reading
+        Poll::Pending
     }
 
-    /// The same of the oldest live message not below `from`. `Reading` beyond the head only says that it was not read ahead:
+    /// The same of the oldest live message not below `from`. Pending beyond the head only says that it was not read ahead:
     /// after a trim to `from` it is asked for.
     pub(crate) fn head_from(&mut self, log: LogId, from: u64, records: &RecordLog) -> Head {
         let Some(state) = self.logs.get(log) else {
-            return Head::Empty;
+            return Poll::Ready(None);
         };
         if from <= state.first {
             return self.head(log, records);
         }
         if from > state.last {
-            return Head::Empty;
+            return Poll::Ready(None);
         }
         if from >= state.recent_first() {
             let ordinal = state.recent[(from - state.recent_first()) as usize];
             let (_, detail) = records.detail(ordinal);
-            return Head::known(from, detail.size(), detail.timestamp);
+            return head(from, detail.size(), detail.timestamp);
         }
         match state.window.as_ref().and_then(|window| window.get(from)) {
-            Some(entry) => Head::known(from, entry.size, entry.timestamp),
-            None => Head::Reading,
+            Some(entry) => head(from, entry.size, entry.timestamp),
+            None => Poll::Pending,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::format::{Identity, encode_end, end_name, epoch_name};
 use crate::index::Index;
 use crate::job::{Claim, Job, JobKind, Outcome, OutcomeKind};
 use crate::names::{LogId, Position};
-use crate::options::{Class, Options, Urgency};
+use crate::options::Options;
 use crate::reads::Reads;
 use crate::record;
 use crate::record_log::RecordLog;
@@ -104,20 +104,19 @@ impl Journal {
         appended.position
     }
 
-    /// Appends a fact: opaque to the journal, replayed at the next start unless a checkpoint covers it.
+    /// Appends a fact: opaque to the journal, replayed at the next start unless a checkpoint covers it. When it is urgent an answer
+    /// depends on it; otherwise it may ride the next batch, or be submitted within 50 ms.
     ///
     /// # Panics
     /// When the body is larger than [`crate::limits::RECORD_BODY_BYTES_MAX`].
-    pub fn append_fact(&mut self, kind: u8, body: &[u8], urgency: Urgency) -> Position {
-        self.append(body, urgency, |out, form| record::write_fact(out, form, kind, body))
+    pub fn append_fact(&mut self, kind: u8, body: &[u8], urgent: bool) -> Position {
+        self.append(body, urgent, |out, form| record::write_fact(out, form, kind, body))
     }
 
     /// Removes the messages of `log` below `first` (lazily synced). A `first` above the last sequence plus one means that.
     /// `body` is replayed to the owner.
     pub fn trim(&mut self, log: LogId, first: u64, body: &[u8]) -> Position {
-        let position = self.append(body, Urgency::Lazy, |out, form| {
-            record::write_trim(out, form, log, first, body)
-        });
+        let position = self.append(body, false, |out, form| record::write_trim(out, form, log, first, body));
         if self.poisoned.is_none() {
             let (records, segments) = (&self.records, &mut self.segments);
             self.index
@@ -127,8 +126,8 @@ impl Journal {
     }
 
     /// Removes `log` with all its messages. `body` is replayed to the owner. The id must never be used again.
-    pub fn delete_log(&mut self, log: LogId, body: &[u8], urgency: Urgency) -> Position {
-        let position = self.append(body, urgency, |out, form| record::write_delete(out, form, log, body));
+    pub fn delete_log(&mut self, log: LogId, body: &[u8], urgent: bool) -> Position {
+        let position = self.append(body, urgent, |out, form| record::write_delete(out, form, log, body));
         if self.poisoned.is_none() {
             self.index
                 .forget_log(log, position, &mut self.segments, &mut self.completions);
@@ -136,15 +135,9 @@ impl Journal {
         position
     }
 
-    fn append(
-        &mut self,
-        body: &[u8],
-        urgency: Urgency,
-        write: impl FnOnce(&mut Vec<u8>, record::Form) -> u32,
-    ) -> Position {
+    fn append(&mut self, body: &[u8], urgent: bool, write: impl FnOnce(&mut Vec<u8>, record::Form) -> u32) -> Position {
         self.statistics.records += u64::from(self.poisoned.is_none());
-        self.records
-            .append(body.len(), urgency == Urgency::Sync, &mut self.segments, write)
+        self.records.append(body.len(), urgent, &mut self.segments, write)
     }
 
     /// Hands the collected batch to the commit job, now or as soon as the running commit ends.
@@ -168,11 +161,12 @@ impl Journal {
         self.records.backlog_bytes()
     }
 
-    /// Whether records of `bytes` bytes in all (their bodies) may be appended.
-    pub fn admission(&mut self, bytes: u64, class: Class) -> Result<(), Refusal> {
+    /// Whether records of `bytes` bytes in all (their bodies) may be appended. What is essential (acks, trims, deletions, changes of
+    /// state) may use the reserve, and is not held back when the disk is behind.
+    pub fn admission(&mut self, bytes: u64, is_essential: bool) -> Result<(), Refusal> {
         match &self.poisoned {
             Some(reason) => Err(Refusal::Poisoned(reason.clone())),
-            None => self.records.admission(bytes, class),
+            None => self.records.admission(bytes, is_essential),
         }
     }
 

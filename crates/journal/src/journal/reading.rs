@@ -9,10 +9,11 @@ use crate::format::SegmentId;
 use crate::index::{Found, Located, LocatedTime};
 use crate::job::{JobKind, SeekJob};
 use crate::limits::{READ_BYTES_MAX, READ_MESSAGES_MAX};
-use crate::messages::{Fetched, Head, LogBounds, Lookup, Message, Messages, ReadRequest, Ticket};
+use crate::messages::{Fetched, LogBounds, Message, Messages, ReadRequest, Ticket};
 use crate::names::LogId;
 use crate::reads::SeekRequest;
 use std::io;
+use std::task::Poll;
 
 enum Resolved {
     Now(Result<Messages, ReadError>),
@@ -21,14 +22,16 @@ enum Resolved {
 }
 
 impl Journal {
-    /// Looks a message up in memory.
-    pub fn message(&self, log: LogId, sequence: u64) -> Lookup<'_> {
+    /// The body of a message that is in memory. Pending: it is on the disk, use [`Journal::read`]. None: it was trimmed, is not yet
+    /// appended, or the log is unknown.
+    pub fn message(&self, log: LogId, sequence: u64) -> Poll<Option<&[u8]>> {
         match self.index.find(log, sequence) {
-            Found::Missing => Lookup::Missing,
-            Found::Stored => Lookup::Cold,
+            Found::Missing => Poll::Ready(None),
+            Found::Stored => Poll::Pending,
             Found::Recent(ordinal) => {
                 let (segment, detail) = self.records.detail(ordinal);
-                self.records.cached(segment, detail).map_or(Lookup::Cold, Lookup::Hot)
+                let body = self.records.cached(segment, detail);
+                body.map_or(Poll::Pending, |body| Poll::Ready(Some(body)))
             }
         }
     }
@@ -38,19 +41,28 @@ impl Journal {
         self.index.bounds(log)
     }
 
-    /// Size (of the body), time and sequence of the oldest live message. `Reading` is followed by `Completion::HeadReady`.
-    pub fn head(&mut self, log: LogId) -> Head {
+    /// Sequence, size (of the body) and time of the oldest live message, if there is one. Pending while it is being read:
+    /// `Completion::HeadReady` follows.
+    pub fn head(&mut self, log: LogId) -> Poll<Option<(u64, u32, i64)>> {
         self.head_from(log, 0)
     }
 
-    /// The same of the oldest live message not below `from`. `Reading` beyond the head only says that it was not read ahead:
+    /// The same of the oldest live message not below `from`. Pending beyond the head only says that it was not read ahead:
     /// after a trim to `from` [`Journal::head`] asks for it.
-    pub fn head_from(&mut self, log: LogId, from: u64) -> Head {
+    pub fn head_from(&mut self, log: LogId, from: u64) -> Poll<Option<(u64, u32, i64)>> {
         self.index.head_from(log, from, &self.records)
     }
 
-    /// Asks for messages; `Completion::Read` answers.
-    pub fn read(&mut self, request: ReadRequest) {
+    /// Asks for messages; `Completion::Read` answers with the ticket. They begin with `from`, or with the oldest live one when that
+    /// is gone; at most `messages_max` come, of about `bytes_max` record bytes, and one whatever its size.
+    pub fn read(&mut self, ticket: Ticket, log: LogId, from: u64, messages_max: usize, bytes_max: usize) {
+        let request = ReadRequest {
+            ticket,
+            log,
+            from,
+            messages_max,
+            bytes_max,
+        };
         match self.resolve(&request) {
             Resolved::Now(messages) => self.answer(&request, messages),
             Resolved::Job(..) => self.reads.push(request),

@@ -16,7 +16,7 @@ use crate::limits::{
     SEGMENT_HEADER_BYTES,
 };
 use crate::names::{LogId, Position};
-use crate::options::{Class, Options};
+use crate::options::Options;
 use crate::record::{self, ENCRYPTION_BYTES, Form, MESSAGE_OVERHEAD_BYTES};
 use crate::scope::Scope;
 use crate::segments::SegmentSet;
@@ -351,17 +351,18 @@ impl RecordLog {
     }
 
     /// Whether records of `bytes` bytes in all (their bodies) fit into what is prepared; plans more when they do not.
-    pub(crate) fn admission(&mut self, bytes: u64, class: Class) -> Result<(), Refusal> {
+    pub(crate) fn admission(&mut self, bytes: u64, is_essential: bool) -> Result<(), Refusal> {
         let needed = bytes.saturating_add(RECORD_MARGIN_BYTES);
         if needed > SEGMENT_BYTES_CEILING / 2 {
             return Err(Refusal::TooLarge);
         }
-        if class == Class::Publish && self.backlog_bytes() > self.backlog_bytes_max {
+        if !is_essential && self.backlog_bytes() > self.backlog_bytes_max {
             return Err(Refusal::Busy);
         }
-        let reserve = match class {
-            Class::Publish => RESERVE_BYTES_MAX.min(self.segment_bytes_max / 8),
-            Class::Essential => 0,
+        let reserve = if is_essential {
+            0
+        } else {
+            RESERVE_BYTES_MAX.min(self.segment_bytes_max / 8)
         };
         if self.open_room() >= needed + reserve {
             return Ok(());

@@ -228,7 +228,7 @@ impl Machine {
     }
 
     pub fn fact(&mut self, kind: u8, body: &[u8]) -> Position {
-        let position = self.journal.append_fact(kind, body, Urgency::Sync);
+        let position = self.journal.append_fact(kind, body, true);
         self.record(
             position,
             Op::Fact {
@@ -246,7 +246,7 @@ impl Machine {
     }
 
     pub fn delete(&mut self, log: u64) -> Position {
-        let position = self.journal.delete_log(LogId(log), b"delete", Urgency::Sync);
+        let position = self.journal.delete_log(LogId(log), b"delete", true);
         self.record(position, Op::Delete { log });
         position
     }
@@ -501,14 +501,7 @@ impl Machine {
         messages: usize,
         bytes: usize,
     ) -> Result<Vec<(u64, i64, Vec<u8>)>, String> {
-        let request = ReadRequest {
-            ticket: 77,
-            log: LogId(log),
-            from,
-            messages_max: messages,
-            bytes_max: bytes,
-        };
-        self.journal.read(request);
+        self.journal.read(77, LogId(log), from, messages, bytes);
         loop {
             let progressed = self.step();
             let answer = self

@@ -152,7 +152,7 @@ impl Pass {
     fn hand_on(&mut self) {
         if let Some(commit) = self.world.store.take_commit() {
             self.stall.commit_begins();
-            if self.inbox.bytes() == 0 && self.world.store.pressure().backlog_bytes <= COMMIT_KEPT_BYTES {
+            if self.inbox.bytes() == 0 && self.world.store.pressure(0).backlog_bytes <= COMMIT_KEPT_BYTES {
                 self.inbox.keep(commit);
             } else {
                 self.inbox.offer(commit);
@@ -223,8 +223,8 @@ impl Pass {
     /// Whether a publish or a change of state of so many bytes has to wait for the journal. A request may become two
     /// records, a channel's and a message's.
     fn must_wait(&mut self, bytes: usize) -> bool {
-        let store = &mut self.world.store;
-        store.pressure().backlog_bytes >= BACKLOG_BYTES_HIGH || store.is_behind(2 * bytes + RECORD_BYTES)
+        let pressure = self.world.store.pressure(2 * bytes + RECORD_BYTES);
+        pressure.backlog_bytes >= BACKLOG_BYTES_HIGH || pressure.is_behind
     }
 
     fn input(&mut self, input: Input<'_>) {
@@ -305,7 +305,7 @@ impl Pass {
     /// at once: an ack that came with a publish is as safe as the publish when its PubAck leaves. While the disk is busy the
     /// next commit waits anyway, and the end of the pass writes it down.
     fn commit(&mut self) {
-        if self.world.store.pressure().urgent {
+        if self.world.store.pressure(0).urgent {
             if self.world.store.durable() >= self.submitted {
                 self.input(Input::EndOfPass);
             }
@@ -322,7 +322,7 @@ impl Pass {
 
     /// Lets lazy records be written after they have waited long enough.
     fn lazy(&mut self) {
-        if !self.world.store.pressure().lazy {
+        if !self.world.store.pressure(0).lazy {
             self.lazy_since = None;
             return;
         }

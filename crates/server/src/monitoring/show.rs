@@ -273,7 +273,7 @@ pub(super) fn figures(glance: &Glance<'_>) -> monitor::Figures {
             bus_up: counters.bus_up,
             inbox_bytes: glance.inbox_bytes as u64,
             held_batches: glance.held_batches as u64,
-            backlog_bytes: glance.store.pressure().backlog_bytes as u64,
+            backlog_bytes: statistics.backlog_bytes,
             refusing: glance.refusing.is_some(),
         },
         // A store without files has no journal.
