@@ -50,6 +50,12 @@ pub(crate) async fn run(arguments: PeekArguments, connection: &Connection, outpu
         });
         let end = printing.await?;
         output.flush()?;
+        if let Some(damaged) = end.headers.get("Seaway-Damaged") {
+            note(&format!(
+                "Left out, because they cannot be read from the server's store: {}.",
+                damaged.as_str().replace(',', ", ")
+            ));
+        }
         let number = |name: &str| {
             end.headers
                 .get(name)

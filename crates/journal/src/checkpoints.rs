@@ -3,14 +3,14 @@
 
 use crate::checkpoint_file::{BlockCipher, ENTRY_END, ENTRY_FACT, ENTRY_LOG, block_checksum, block_room, header};
 use crate::disk::DiskFile;
-use crate::format::{Cut, checkpoint_name, checkpoint_seed};
+use crate::format::{Cut, SegmentId, checkpoint_name, checkpoint_seed};
 use crate::index::Index;
 use crate::job::JobKind;
 use crate::limits::{CHECKPOINT_BLOCK_BYTES, STEP_LOGS_MAX};
 use crate::messages::LogBounds;
 use crate::names::{LogId, Position};
 use crate::scope::Scope;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
@@ -48,6 +48,8 @@ struct Running {
     requires: Option<Position>,
     ended: bool,
     publishing: bool,
+    /// Everything before this position is synced with the file.
+    synced: Position,
 }
 
 impl Running {
@@ -135,6 +137,11 @@ pub(crate) struct Checkpoints {
     abandoned: Option<String>,
     /// Files of earlier checkpoints, to be removed when the next one counts.
     obsolete: Vec<String>,
+    /// In a journal that does not sync its commits: the segments that were written to and not synced since, and the position
+    /// after what was written last. A checkpoint syncs them before it counts: what it covers must outlast it.
+    unsynced: BTreeMap<SegmentId, Position>,
+    /// Everything before this position is synced, in such a journal.
+    synced: Position,
 }
 
 impl Checkpoints {
@@ -151,7 +158,24 @@ impl Checkpoints {
             running: None,
             abandoned: None,
             obsolete: Vec::new(),
+            unsynced: BTreeMap::new(),
+            synced: 0,
         }
+    }
+
+    /// Everything before this position was synced by a start.
+    pub(crate) fn begin_synced(&mut self, position: Position) {
+        self.synced = position;
+    }
+
+    /// A batch was written to a segment, up to a position, and not synced.
+    pub(crate) fn written_unsynced(&mut self, segment: SegmentId, position: Position) {
+        self.unsynced.insert(segment, position);
+    }
+
+    /// Everything before this position outlasts a loss of power, in a journal that does not sync its commits.
+    pub(crate) fn synced(&self) -> Position {
+        self.synced
     }
 
     /// The newest one that counts.
@@ -221,6 +245,7 @@ impl Checkpoints {
             requires: None,
             ended: false,
             publishing: false,
+            synced: 0,
         });
         self.asked = true;
         Ok(())
@@ -305,6 +330,7 @@ impl Checkpoints {
             return None;
         }
         running.publishing = true;
+        running.synced = durable;
         let (file, to) = (running.file.clone()?, running.name.clone());
         let newest = self.newest.iter().map(|newest| &newest.name);
         let others = newest.chain(&self.obsolete).filter(|name| **name != to);
@@ -312,6 +338,7 @@ impl Checkpoints {
             file,
             from: running.unfinished_name(),
             obsolete: others.cloned().collect(),
+            unsynced: self.unsynced.keys().map(|id| id.file_name()).collect(),
             to,
         })
     }
@@ -369,6 +396,8 @@ impl Checkpoints {
         };
         let running = self.running.take()?;
         self.obsolete = left;
+        self.synced = running.synced;
+        self.unsynced.retain(|_, position| *position > running.synced);
         self.begun_at_bytes = running.begun_at_bytes;
         self.inherited_bytes = 0;
         self.asked = false;

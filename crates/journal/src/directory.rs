@@ -327,6 +327,12 @@ impl Source {
         }
     }
 
+    /// Entries from this one on in its page of the file.
+    pub(crate) fn left_in_page(&self, entry: u32) -> u32 {
+        let page = ENTRIES_PER_PAGE as u32;
+        page - entry % page
+    }
+
     /// The entries of `span`, together with the cumulative size before the first of them.
     pub(crate) fn span(
         &self,

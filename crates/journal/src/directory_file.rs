@@ -2,7 +2,7 @@
 
 use crate::directory::{Detail, Directory, Extent, Source};
 use crate::disk::Disk;
-use crate::error::is_damage;
+use crate::error::{is_damage, reworded};
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Identity, SegmentHeader, SegmentId};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::record::{self, Record};
@@ -29,6 +29,7 @@ pub(crate) fn read_or_mend<T>(
 ) -> io::Result<T> {
     let error = match read(source) {
         Err(error) if is_damage(&error) => error,
+        Err(error) => return Err(reworded(&error, format!("{}: {error}", id.directory_name()))),
         result => return result,
     };
     let Source::File { end, .. } = source else {
@@ -36,7 +37,7 @@ pub(crate) fn read_or_mend<T>(
     };
     let directory = rebuild(disk, identity, id, *end).map_err(|reason| {
         let text = format!("{error}; it cannot be made again: {reason}");
-        io::Error::new(reason.kind(), text)
+        reworded(&reason, text)
     })?;
     if write_directory(disk, identity, &directory).is_ok() {
         repaired.push(format!("{error}; it was made again from its segment"));

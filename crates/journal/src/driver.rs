@@ -96,8 +96,8 @@ impl Driver {
             Lane::Maintenance => &self.maintenance,
             Lane::Reader => &self.readers,
         };
-        let sent = lane.as_ref().map(|sender| sender.send(job));
-        debug_assert!(matches!(sent, Some(Ok(()))), "lanes live as long as the driver");
+        let is_sent = lane.as_ref().is_some_and(|sender| sender.send(job).is_ok());
+        debug_assert!(is_sent, "lanes live as long as the driver");
     }
 
     /// Waits until everything appended is durable (or the journal is poisoned) and nothing runs any more, ends the threads

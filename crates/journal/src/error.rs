@@ -1,7 +1,9 @@
 //! Errors of the journal, one type per family of operations.
 
+use crate::disk::Disk;
 use crate::names::LogId;
 use std::io;
+use std::time::Duration;
 
 /// Why a journal could not be opened. Nothing was changed on disk unless the variant says so.
 #[derive(Debug, thiserror::Error)]
@@ -84,39 +86,90 @@ pub enum Refusal {
     TooLarge,
 }
 
-/// Why a read failed, and for which message. What lies before that message was answered, what lies after it can be asked for:
-/// whether to wait, to skip it or to give up is the owner's choice.
+/// Why a read failed, and for which messages. What lies before them was answered, what lies after them can be asked for:
+/// whether to wait, to skip them or to give up is the owner's choice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot read message {sequence} of log {} from the journal: {reason}", log.0)]
+#[error("cannot read messages {from} to {to} of log {} from the journal: {reason}", log.0)]
 pub struct ReadError {
     /// The log.
     pub log: LogId,
-    /// The first message that was asked for, which is the one that cannot be read; of a search, the log's oldest.
-    pub sequence: u64,
-    /// What was written is no longer there, so that asking again gives the same answer. False when the operating system
-    /// refused to read, which may pass.
+    /// The first message that was asked for, which is the first that cannot be read; of a search, the log's oldest.
+    pub from: u64,
+    /// The last of those behind it that cannot be read either, as far as somebody looked.
+    pub to: u64,
+    /// What was written is no longer there, or the medium does not give it back after several attempts: asking again soon gives
+    /// the same answer. False when the operating system had no means to read (no file left to open, no memory), which may pass.
     pub damaged: bool,
     /// File, place and reason in words.
     pub reason: String,
 }
 
 impl ReadError {
-    /// Of a message that a start gave up.
-    pub(crate) fn lost(log: LogId, sequence: u64) -> ReadError {
+    /// Of messages that a start gave up.
+    pub(crate) fn lost(log: LogId, from: u64, to: u64) -> ReadError {
         ReadError {
             log,
-            sequence,
+            from,
+            to,
             damaged: true,
-            reason: "it was lost, and given up at a start".to_owned(),
+            reason: "lost, and given up at a start".to_owned(),
         }
     }
 
-    pub(crate) fn new(log: LogId, sequence: u64, error: &io::Error) -> ReadError {
+    pub(crate) fn new(log: LogId, from: u64, to: u64, error: &io::Error) -> ReadError {
         ReadError {
             log,
-            sequence,
+            from,
+            to,
             damaged: is_damage(error),
             reason: error.to_string(),
+        }
+    }
+}
+
+/// An error as before, in other words.
+pub(crate) fn reworded(error: &io::Error, text: String) -> io::Error {
+    // A wrapped error has no number any more, and some have no kind of their own.
+    let lacks_files = error
+        .raw_os_error()
+        .is_some_and(|number| [EMFILE, ENFILE].contains(&number));
+    let kind = if lacks_files {
+        io::ErrorKind::ResourceBusy
+    } else {
+        error.kind()
+    };
+    io::Error::new(kind, text)
+}
+
+/// Numbers of the operating system for "no file left to open", in the process and in all.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
+/// Whether the operating system had no means to read: that says nothing of what is there.
+fn is_refusal(error: &io::Error) -> bool {
+    let kinds = [
+        io::ErrorKind::ResourceBusy,
+        io::ErrorKind::OutOfMemory,
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::Interrupted,
+    ];
+    kinds.contains(&error.kind())
+        || error
+            .raw_os_error()
+            .is_some_and(|number| [EMFILE, ENFILE].contains(&number))
+}
+
+/// Reads. What fails in a way that may pass is tried again after each of the pauses (milliseconds), and counts as damage when it
+/// does not pass.
+pub(crate) fn patiently<T>(disk: &dyn Disk, pauses: &[u64], mut read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut pauses = pauses.iter();
+    loop {
+        match read() {
+            Err(error) if !is_damage(&error) && !is_refusal(&error) => match pauses.next() {
+                Some(milliseconds) => disk.pause(Duration::from_millis(*milliseconds)),
+                None => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
+            },
+            result => return result,
         }
     }
 }

@@ -5,8 +5,9 @@ use crate::directory::{Entry, Source, Span, damaged};
 use crate::directory_file::read_or_mend;
 use crate::disk::{Disk, DiskFile};
 use crate::encryption::{FileCipher, Keys};
+use crate::error::{is_damage, patiently, reworded};
 use crate::format::{Identity, SegmentId};
-use crate::limits::{READ_BYTES_MAX, READ_GAP_BYTES};
+use crate::limits::{READ_BYTES_MAX, READ_GAP_BYTES, READ_MESSAGES_MAX, READ_PAUSES_MS};
 use crate::messages::{Fetched, Message};
 use crate::names::LogId;
 use crate::record::{self, ENCRYPTION_BYTES, Record};
@@ -23,6 +24,16 @@ pub(crate) struct ReadJob {
     pub(crate) log: LogId,
     pub(crate) locate: Locate,
     pub(crate) bytes_max: u64,
+    /// Messages in that segment from the first on, of which some are wanted: how far damage is looked for.
+    pub(crate) available: u64,
+    /// What the medium refuses is tried again after a while; not in a segment where that was of no use.
+    pub(crate) is_patient: bool,
+}
+
+/// A read that brought nothing: how many messages from the first on cannot be read, as far as somebody looked, and why.
+pub(crate) struct Unread {
+    pub(crate) messages: u64,
+    pub(crate) error: io::Error,
 }
 
 /// How a read finds its records.
@@ -85,14 +96,30 @@ pub(crate) fn gather(
     Ok(fetched)
 }
 
-pub(crate) fn read(disk: &dyn Disk, job: &ReadJob, repaired: &mut Vec<String>) -> io::Result<Fetched> {
-    let mut places: Vec<Place> = match &job.locate {
+/// What lies before an unreadable message is an answer; the error follows when that message is the first wanted.
+pub(crate) fn read(disk: &dyn Disk, job: &ReadJob, repaired: &mut Vec<String>) -> Result<Fetched, Unread> {
+    let pauses: &[u64] = if job.is_patient { &READ_PAUSES_MS } else { &[] };
+    let mut places = match &job.locate {
         Locate::Known(places) => places.clone(),
         Locate::Directory(source, span) => {
-            let (before, entries) = read_or_mend(disk, &job.identity, job.id, source, repaired, |source| {
-                source.span(disk, &job.identity, job.id, span)
-            })?;
-            places(before, &entries).collect()
+            let mut located = patiently(disk, pauses, || locate(disk, job, source, span, repaired));
+            let in_page = u64::from(source.left_in_page(span.entry));
+            if let Err(error) = &located
+                && is_damage(error)
+                && u64::from(span.count) > in_page
+            {
+                // Another page may be the damaged one.
+                let count = in_page as u32;
+                located = locate(disk, job, source, &Span { count, ..*span }, repaired);
+            }
+            located.map_err(|error| {
+                let messages = if is_damage(&error) {
+                    in_page.min(job.available)
+                } else {
+                    1
+                };
+                Unread { messages, error }
+            })?
         }
     };
     let mut bytes = 0;
@@ -104,13 +131,77 @@ pub(crate) fn read(disk: &dyn Disk, job: &ReadJob, repaired: &mut Vec<String>) -
         })
         .count();
     places.truncate(within.max(1));
-    let segment = OpenedSegment::open(disk, &job.identity, job.keys.as_deref(), job.id)?;
     let mut fetched = Fetched::default();
-    match fetch(&segment, job.log, &places, &mut fetched) {
-        // What lies before the unreadable message is an answer; the error follows when that message is the first wanted.
-        Err(error) if fetched.messages.is_empty() => Err(error),
-        _ => Ok(fetched),
+    let read = patiently(disk, pauses, || {
+        let segment = OpenedSegment::open(disk, &job.identity, job.keys.as_deref(), job.id)?;
+        match fetch(&segment, job.log, &places, &mut fetched) {
+            Err(error) if fetched.messages.is_empty() => Err(error),
+            _ => Ok(()),
+        }
+    });
+    match read {
+        Ok(()) => Ok(fetched),
+        Err(error) if is_damage(&error) => {
+            let messages = 1 + damaged_behind(disk, job, &places);
+            Err(Unread { messages, error })
+        }
+        Err(error) => Err(Unread { messages: 1, error }),
     }
+}
+
+fn locate(
+    disk: &dyn Disk,
+    job: &ReadJob,
+    source: &Source,
+    span: &Span,
+    repaired: &mut Vec<String>,
+) -> io::Result<Vec<Place>> {
+    let read = |source: &Source| source.span(disk, &job.identity, job.id, span);
+    match read_or_mend(disk, &job.identity, job.id, source, repaired, read) {
+        Ok((before, entries)) => Ok(places(before, &entries).collect()),
+        // It may be the page before that is damaged, which would tell where the first record's length begins to count.
+        Err(error) if is_damage(&error) && span.before.is_none() => {
+            locate_without_before(disk, job, source, span).map_err(|_| error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// As [`locate`]; the first record tells its length itself.
+fn locate_without_before(disk: &dyn Disk, job: &ReadJob, source: &Source, span: &Span) -> io::Result<Vec<Place>> {
+    let range = span.entry..span.entry + span.count;
+    let entries = source.entries(disk, &job.identity, job.id, range)?;
+    let nothing = || damaged(job.id, "an entry is missing");
+    let first = entries.first().ok_or_else(nothing)?;
+    let segment = OpenedSegment::open(disk, &job.identity, job.keys.as_deref(), job.id)?;
+    let mut length = [0; 4];
+    segment.file.read_at(&mut length, u64::from(first.offset))?;
+    let added = segment.length(0) as u32;
+    let size = u32::from_le_bytes(length).checked_sub(added);
+    let before = size
+        .and_then(|size| first.cumulative.checked_sub(size))
+        .ok_or_else(nothing)?;
+    Ok(places(before, &entries).collect())
+}
+
+/// How many messages behind the first one, which is damaged, are so, too: whoever goes past it need not ask for each of them.
+fn damaged_behind(disk: &dyn Disk, job: &ReadJob, places: &[Place]) -> u64 {
+    let mut behind = places[1..].to_vec();
+    if let Locate::Directory(source, span) = &job.locate {
+        let count = job.available.min(READ_MESSAGES_MAX as u64) as u32;
+        // No more than was asked for is known when the directory does not tell.
+        if let Ok(all) = locate(disk, job, source, &Span { count, ..*span }, &mut Vec::new()) {
+            behind = all.into_iter().skip(1).collect();
+        }
+    }
+    let is_damaged = |place: &Place| {
+        let read = patiently(disk, &[], || {
+            let segment = OpenedSegment::open(disk, &job.identity, job.keys.as_deref(), job.id)?;
+            fetch(&segment, job.log, std::slice::from_ref(place), &mut Fetched::default())
+        });
+        read.is_err_and(|error| is_damage(&error))
+    };
+    behind.iter().take_while(|place| is_damaged(place)).count() as u64
 }
 
 /// A segment that records are read from.
@@ -150,7 +241,14 @@ fn fetch(segment: &OpenedSegment, log: LogId, places: &[Place], into: &mut Fetch
         for place in &rest[..joined] {
             let start = (place.offset - first) as usize;
             let record = &buffer[start..start + segment.length(place.size) as usize];
-            if let Err(reason) = take_message(segment, log, place, record, into) {
+            let taken = take_message(segment, log, place, record, into).or_else(|_| {
+                // What comes over the wire may be wrong once.
+                let mut again = vec![0; record.len()];
+                let read = segment.file.read_at(&mut again, u64::from(place.offset));
+                read.map_err(|error| error.to_string())?;
+                take_message(segment, log, place, &again, into)
+            });
+            if let Err(reason) = taken {
                 let text = format!("offset {}: message {}: {reason}", place.offset, place.sequence);
                 return Err(in_segment(
                     segment.id,
@@ -227,5 +325,5 @@ fn read_neighbours(segment: &OpenedSegment, places: &[Place], buffer: &mut Vec<u
 
 /// Says in which file.
 fn in_segment(id: SegmentId, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", id.file_name()))
+    reworded(error, format!("{}: {error}", id.file_name()))
 }

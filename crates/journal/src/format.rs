@@ -87,7 +87,7 @@ pub(crate) enum FileName {
     },
     /// An unfinished file of one of the kinds above.
     Unfinished,
-    /// A segment set aside.
+    /// A segment or a checkpoint set aside.
     Cut,
     Unknown,
 }
@@ -118,7 +118,8 @@ impl FileName {
 
     fn parse_final(name: &str) -> Option<FileName> {
         if let Some(rest) = name.strip_suffix(".cut") {
-            return matches!(FileName::parse_final(rest)?, FileName::Segment(_)).then_some(FileName::Cut);
+            let kept = FileName::parse_final(rest)?;
+            return matches!(kept, FileName::Segment(_) | FileName::Checkpoint { .. }).then_some(FileName::Cut);
         }
         let (stem, kind) = name.rsplit_once('.')?;
         if kind == "epoch" {

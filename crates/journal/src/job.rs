@@ -5,9 +5,10 @@ use crate::directory::{Detail, Directory, Entry, Extent, Run, Source, Span, dama
 use crate::directory_file::{read_or_mend, write_directory};
 use crate::disk::{Disk, DiskFile, DiskLock};
 use crate::encryption::{EncryptionHeader, Keys};
-use crate::fetch::{ReadJob, gather, read};
+use crate::error::{is_damage, patiently};
+use crate::fetch::{ReadJob, Unread, gather, read};
 use crate::format::{Identity, LOCK_NAME, SegmentHeader, SegmentId};
-use crate::limits::PIECE_BYTES;
+use crate::limits::{PIECE_BYTES, READ_PAUSES_MS, SEEK_JUMPS_MAX};
 use crate::messages::{Fetched, Ticket};
 use crate::names::LogId;
 use crate::whole_file::{remove_if_there, write_piece};
@@ -57,6 +58,8 @@ pub(crate) enum JobKind {
         from: String,
         to: String,
         obsolete: Vec<String>,
+        /// Segments to be synced before it counts.
+        unsynced: Vec<String>,
     },
     Remove {
         names: Vec<String>,
@@ -122,6 +125,8 @@ pub(crate) struct SeekJob {
     pub(crate) source: Source,
     pub(crate) entry: u32,
     pub(crate) count: u32,
+    /// Sequence of the first of them.
+    pub(crate) first: u64,
     pub(crate) timestamp: i64,
     pub(crate) ticket: Ticket,
     pub(crate) log: LogId,
@@ -181,13 +186,15 @@ pub(crate) enum OutcomeKind {
     Read {
         read: u64,
         id: SegmentId,
-        result: io::Result<Fetched>,
+        result: Result<Fetched, Unread>,
     },
     Seek {
         id: SegmentId,
         ticket: Ticket,
         log: LogId,
         result: io::Result<u64>,
+        /// What was left out.
+        remark: Option<String>,
     },
     Windows(Vec<FetchedWindow>),
 }
@@ -207,6 +214,8 @@ pub(crate) struct FetchedWindow {
     pub(crate) id: SegmentId,
     pub(crate) log: LogId,
     pub(crate) from: u64,
+    /// Entries asked for.
+    pub(crate) count: u32,
     pub(crate) result: io::Result<(u32, Vec<Entry>)>,
 }
 
@@ -265,7 +274,10 @@ impl Job {
                 from,
                 to,
                 obsolete,
-            } => OutcomeKind::PublishCheckpoint(publish(disk, file.as_ref(), &from, &to, obsolete)),
+                unsynced,
+            } => OutcomeKind::PublishCheckpoint(
+                sync_all(disk, &unsynced).and_then(|()| publish(disk, file.as_ref(), &from, &to, obsolete)),
+            ),
             JobKind::Remove { names, set_aside } => OutcomeKind::Remove(remove(disk, names, set_aside)),
             JobKind::Runs { identity, id, source } => {
                 OutcomeKind::Runs(read_or_mend(disk, &identity, id, &source, &mut repaired, |source| {
@@ -293,12 +305,16 @@ impl Job {
                 id: job.id,
                 result: read(disk, &job, &mut repaired),
             },
-            JobKind::Seek(job) => OutcomeKind::Seek {
-                id: job.id,
-                ticket: job.ticket,
-                log: job.log,
-                result: seek(disk, &job, &mut repaired),
-            },
+            JobKind::Seek(job) => {
+                let (result, remark) = seek(disk, &job, &mut repaired);
+                OutcomeKind::Seek {
+                    id: job.id,
+                    ticket: job.ticket,
+                    log: job.log,
+                    result,
+                    remark,
+                }
+            }
             JobKind::Windows { identity, parts } => OutcomeKind::Windows(
                 parts
                     .into_iter()
@@ -307,9 +323,12 @@ impl Job {
                         id: part.id,
                         log: part.log,
                         from: part.from,
-                        result: read_or_mend(disk, &identity, part.id, &part.source, &mut repaired, |source| {
-                            source.span(disk, &identity, part.id, &part.span)
+                        result: patiently(disk, &READ_PAUSES_MS, || {
+                            read_or_mend(disk, &identity, part.id, &part.source, &mut repaired, |source| {
+                                source.span(disk, &identity, part.id, &part.span)
+                            })
                         }),
+                        count: part.span.count,
                     })
                     .collect(),
             ),
@@ -387,6 +406,17 @@ fn seal(disk: &dyn Disk, identity: &Identity, directory: Directory, shorten: Opt
     }
 }
 
+/// Syncs what was written to these files; one that is gone is needed no more.
+fn sync_all(disk: &dyn Disk, names: &[String]) -> io::Result<()> {
+    for name in names {
+        match disk.open(name).and_then(|file| file.sync_data()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn publish(
     disk: &dyn Disk,
     file: &dyn DiskFile,
@@ -445,33 +475,62 @@ fn runs(disk: &dyn Disk, identity: &Identity, id: SegmentId, source: &Source) ->
     }
 }
 
-/// First sequence whose time is not before the one sought.
-fn seek(disk: &dyn Disk, job: &SeekJob, repaired: &mut Vec<String>) -> io::Result<u64> {
-    read_or_mend(disk, &job.identity, job.id, &job.source, repaired, |source| {
-        seek_in(disk, job, source)
-    })
+/// First sequence whose time is not before the one sought. Where times cannot be read it is the first that may be meant.
+fn seek(disk: &dyn Disk, job: &SeekJob, repaired: &mut Vec<String>) -> (io::Result<u64>, Option<String>) {
+    let sought = patiently(disk, &READ_PAUSES_MS, || {
+        read_or_mend(disk, &job.identity, job.id, &job.source, repaired, |source| {
+            search(job, |entry| {
+                time_of(disk, job, source, entry).map(|time| Some((entry, time)))
+            })
+        })
+    });
+    match sought {
+        Err(error) if is_damage(&error) => {
+            let remark = format!(
+                "Times of some messages of log {} cannot be read, a search for a time may begin before them: {error}",
+                job.log.0
+            );
+            (search(job, |entry| readable_from(disk, job, entry)), Some(remark))
+        }
+        result => (result, None),
+    }
 }
 
-fn seek_in(disk: &dyn Disk, job: &SeekJob, source: &Source) -> io::Result<u64> {
-    let entry = |index: u32| -> io::Result<Entry> {
-        let entries = source.entries(disk, &job.identity, job.id, index..index + 1)?;
-        entries
-            .first()
-            .copied()
-            .ok_or_else(|| damaged(job.id, "an entry is missing"))
-    };
+/// `at_or_after` gives the first entry from one on whose time is known, and the time.
+fn search(job: &SeekJob, at_or_after: impl Fn(u32) -> io::Result<Option<(u32, i64)>>) -> io::Result<u64> {
     let (mut low, mut high) = (job.entry, job.entry + job.count);
     while low < high {
         let middle = low + (high - low) / 2;
-        if entry(middle)?.timestamp < job.timestamp {
-            low = middle + 1
-        } else {
-            high = middle
+        match at_or_after(middle)? {
+            Some((known, time)) if known < high && time < job.timestamp => low = known + 1,
+            _ => high = middle,
         }
     }
     if low == job.entry + job.count {
         Ok(job.otherwise)
     } else {
-        Ok(entry(low)?.sequence)
+        Ok(job.first + u64::from(low - job.entry))
     }
+}
+
+fn time_of(disk: &dyn Disk, job: &SeekJob, source: &Source, entry: u32) -> io::Result<i64> {
+    let entries = source.entries(disk, &job.identity, job.id, entry..entry + 1)?;
+    let entry = entries.first().ok_or_else(|| damaged(job.id, "an entry is missing"))?;
+    Ok(entry.timestamp)
+}
+
+/// The first entry from `entry` on whose page can be read, if one of the next few pages can.
+fn readable_from(disk: &dyn Disk, job: &SeekJob, entry: u32) -> io::Result<Option<(u32, i64)>> {
+    let mut entry = entry;
+    for _ in 0..SEEK_JUMPS_MAX {
+        if entry >= job.entry + job.count {
+            break;
+        }
+        match time_of(disk, job, &job.source, entry) {
+            Ok(time) => return Ok(Some((entry, time))),
+            Err(error) if is_damage(&error) => entry += job.source.left_in_page(entry),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }

@@ -48,6 +48,10 @@ pub const READ_MESSAGES_MAX: usize = 8_192;
 pub const READ_BYTES_MAX: usize = 4 << 20;
 /// Records nearer to each other than this are fetched with one disk read.
 pub const READ_GAP_BYTES: u32 = 16 << 10;
+/// Damaged pages of a directory that one step of a search for a time goes past.
+pub const SEEK_JUMPS_MAX: usize = 64;
+/// Pauses before a read that the medium refused is tried again, milliseconds; then it counts as damage.
+pub const READ_PAUSES_MS: [u64; 3] = [10, 100, 400];
 /// Entries of a head window at first and at most.
 pub const WINDOW_ENTRIES_MIN: u32 = 16;
 /// See [`WINDOW_ENTRIES_MIN`].

@@ -41,6 +41,8 @@ struct Segment {
     pins: u32,
     /// Position of the newest record by which something in it died.
     died_at: u64,
+    /// The last read of it brought nothing, whatever was tried.
+    is_failing: bool,
     /// Its live messages have been copied; the copies are not yet in the index. Or it cannot be rewritten.
     rewritten: bool,
 }
@@ -60,6 +62,7 @@ impl Segment {
             references: 0,
             pins: 0,
             died_at: 0,
+            is_failing: false,
             rewritten: false,
         }
     }
@@ -340,6 +343,18 @@ impl SegmentSet {
         let segment = self.by_number.get_mut(&number).expect(REFERS);
         debug_assert!(segment.pins > 0);
         segment.pins = segment.pins.saturating_sub(1);
+    }
+
+    /// What became of the last read of a segment that is pinned.
+    pub(crate) fn set_failing(&mut self, number: u64, is_failing: bool) {
+        if let Some(segment) = self.by_number.get_mut(&number) {
+            segment.is_failing = is_failing;
+        }
+    }
+
+    /// Whether the last read of a segment brought nothing.
+    pub(crate) fn is_failing(&self, number: u64) -> bool {
+        self.by_number.get(&number).is_some_and(|segment| segment.is_failing)
     }
 
     pub(crate) fn contains(&self, number: u64) -> bool {

@@ -35,6 +35,147 @@ fn flip(disk: &SimulatedDisk, name: &str, at: usize) {
     disk.plant(name, &content);
 }
 
+/// A journal with a checkpoint of several blocks, which nothing follows but an orderly end.
+fn with_checkpoint() -> Machine {
+    let disk = SimulatedDisk::new(5);
+    let mut machine = Machine::open(&disk, options(), 5).unwrap();
+    machine.checkpoints = false;
+    for kind in 0..8 {
+        machine.fact(kind, &vec![kind; 100_000]);
+    }
+    for round in 0..400u64 {
+        machine.append(1 + round % 3, 400);
+        if round % 20 == 0 {
+            machine.settle();
+        }
+    }
+    machine.checkpoint();
+    machine.settle();
+    while machine.step() {}
+    assert_eq!(machine.journal.statistics().checkpoints, 1);
+    machine.append(1, 10);
+    machine.settle();
+    disk.restart_process();
+    machine
+}
+
+fn checkpoint_of(disk: &SimulatedDisk) -> String {
+    disk.names()
+        .into_iter()
+        .find(|name| name.ends_with(".checkpoint"))
+        .unwrap()
+}
+
+/// §9: what is whole of a damaged checkpoint is used when the operator says so, the rest is told, a copy is kept, and not twice in a
+/// row. No message is lost by it.
+#[test]
+fn a_damaged_checkpoint_is_given_up_block_by_block() {
+    let machine = with_checkpoint();
+    let name = checkpoint_of(&machine.disk);
+    let length = machine.disk.content(&name).unwrap().len();
+    let known = machine.state.facts.len();
+    let places = [
+        0,
+        40,
+        60,
+        127,
+        128,
+        133,
+        140,
+        5_000,
+        length / 2,
+        length - 60,
+        length - 5,
+    ];
+    let mut losses = std::collections::BTreeSet::new();
+    for at in places {
+        let disk = machine.disk.fork(9);
+        flip(&disk, &name, at);
+        let damaged = disk.content(&name).unwrap();
+        assert!(
+            matches!(open(&disk, options()), Err(OpenError::Damaged { .. })),
+            "byte {at}"
+        );
+        let (opened, replayed) = open(&disk, giving_up()).unwrap_or_else(|error| panic!("byte {at}: {error}"));
+        let remarks = opened.remarks.join("; ");
+        assert!(
+            remarks.contains(&name) && remarks.contains("are lost with what they said"),
+            "{remarks}"
+        );
+        assert_eq!(
+            disk.content(&format!("{name}.cut")).as_ref(),
+            Some(&damaged),
+            "byte {at}: a copy is kept"
+        );
+        losses.insert(
+            known
+                - replayed
+                    .facts
+                    .iter()
+                    .map(|(kind, _)| kind)
+                    .collect::<std::collections::BTreeSet<_>>()
+                    .len(),
+        );
+        // Every message is there: what the checkpoint said of the logs is found out from them.
+        let bounds = |replayed: &Replayed| -> Vec<(u64, u64, u64)> {
+            replayed
+                .logs
+                .iter()
+                .map(|(id, log)| (*id, log.first, log.last))
+                .collect()
+        };
+        assert_eq!(bounds(&replayed), [(1, 1, 135), (2, 1, 133), (3, 1, 133)], "byte {at}");
+        // Not twice in a row, and without it nothing is wrong any more.
+        assert!(matches!(open(&disk, giving_up()), Err(OpenError::GaveUpBefore { .. })));
+        let (_, again) = open(&disk, options()).unwrap_or_else(|error| panic!("byte {at}, again: {error}"));
+        assert_eq!(
+            (again.facts.len(), bounds(&again)),
+            (replayed.facts.len(), bounds(&replayed)),
+            "byte {at}"
+        );
+    }
+    assert!(
+        losses.contains(&0) && losses.iter().any(|lost| (1..8).contains(lost)),
+        "{losses:?}"
+    );
+}
+
+/// An older checkpoint that is whole, with all that follows it, loses nothing.
+#[test]
+fn an_older_checkpoint_stands_in_for_a_damaged_one() {
+    let mut machine = with_checkpoint();
+    let older = checkpoint_of(&machine.disk);
+    let kept = machine.disk.content(&older).unwrap();
+    machine = machine.reopen(options(), 6).unwrap();
+    machine.append(2, 100);
+    machine.fact(3, b"newer");
+    machine.checkpoint();
+    machine.settle();
+    while machine.step() {}
+    machine.disk.restart_process();
+    // Its removal came too late.
+    machine.disk.plant(&older, &kept);
+    let newest = machine
+        .disk
+        .names()
+        .into_iter()
+        .filter(|name| name.ends_with(".checkpoint"))
+        .max()
+        .unwrap();
+    assert_ne!(newest, older);
+    flip(&machine.disk, &newest, 300);
+    assert!(open(&machine.disk, options()).is_err());
+    let machine = machine.reopen(giving_up(), 7).unwrap();
+    let remarks = machine.opened.remarks.join("; ");
+    assert!(
+        remarks.contains(&newest) && remarks.contains("nothing is lost"),
+        "{remarks}"
+    );
+    machine.disk.restart_process();
+    machine.reopen(options(), 8).unwrap();
+    assert!(machine.disk.content(&format!("{newest}.cut")).is_some());
+}
+
 /// Three batches of two records each; the offset of the last one's first byte and of the byte after it.
 fn stopped(orderly: bool) -> (Machine, usize, usize) {
     let disk = SimulatedDisk::new(1);
@@ -182,16 +323,14 @@ fn lives_on(disk: &SimulatedDisk, seed: u64) {
     disk.restart_process();
 }
 
-/// Without syncs a loss of power takes what it likes, also what a checkpoint rests on. Whatever a start refuses then, it opens when
-/// the operator gives up what is lost: what is there is served, what is not is said, one message after the other.
+/// A segment that a checkpoint rests on is gone. What a start refuses then, it opens when the operator gives up what is lost: what
+/// is there is served, what is not is said.
 #[test]
-fn whatever_a_loss_of_power_took_from_an_unsynced_store_the_rest_can_be_opened() {
+fn without_a_segment_the_rest_can_be_opened() {
     let (mut refused, mut holes, mut served) = (0, 0, 0);
     for seed in 0..60 {
         let disk = SimulatedDisk::new(seed);
-        let mut unsynced = options();
-        unsynced.sync = false;
-        let mut machine = Machine::open(&disk, unsynced, seed).unwrap();
+        let mut machine = Machine::open(&disk, options(), seed).unwrap();
         for _ in 0..1_200 {
             let log = 1 + machine.random.below(2);
             machine.append(log, 100);
@@ -207,6 +346,9 @@ fn whatever_a_loss_of_power_took_from_an_unsynced_store_the_rest_can_be_opened()
         machine.settle();
         while machine.step() {}
         disk.restart();
+        let names = disk.names();
+        let segments: Vec<&String> = names.iter().filter(|name| name.ends_with(".log")).collect();
+        disk.unplant(segments[machine.random.below(segments.len() as u64) as usize]);
         let again = disk.fork(seed + 1);
         if let Ok((opened, _)) = open(&again, options()) {
             lives_on(&again, seed);

@@ -257,8 +257,8 @@ fn one_damaged_message_costs_only_itself_and_the_error_says_which() {
     let (ticket, refused) = answers.next().unwrap();
     let error = refused.unwrap_err();
     assert_eq!(
-        (ticket, error.log, error.sequence, error.damaged),
-        (1, LogId(1), damaged, true)
+        (ticket, error.log, error.from, error.to, error.damaged),
+        (1, LogId(1), damaged, damaged, true)
     );
     assert!(
         error.to_string().contains(&name) && error.to_string().contains("message 700"),

@@ -89,14 +89,15 @@ impl<'a> Answers<'a> {
     pub async fn server(&self, seaway_version: &str) -> Result<String, Refusal> {
         let server = Serverz::look(self.source, &self.moment, ProcessUse::now()).await?;
         let store = self.source.streaming_store().await?;
-        let reason = match self.source.readiness().await? {
-            Health::Ok => None,
-            Health::Unavailable { reason } => Some(reason),
+        let (ready, reason) = match self.source.readiness().await? {
+            Health::Ok => (true, None),
+            Health::Degraded { reason } => (true, Some(reason)),
+            Health::Unavailable { reason } => (false, Some(reason)),
         };
         self.whole(&ServerAnswer {
             server,
             seaway_version,
-            ready: reason.is_none(),
+            ready,
             reason,
             store: StoreAnswer {
                 kind: store.kind,

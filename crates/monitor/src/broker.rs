@@ -16,6 +16,8 @@ use crate::snapshot::{Broker, Health, SlowConsumers, Unavailable};
 struct Healthz<'a> {
     status: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
 
@@ -36,15 +38,16 @@ pub(crate) fn healthz_parameters(query: &Query) -> Result<(), String> {
     Ok(())
 }
 
-/// `/healthz`; a source that does not answer is not healthy.
+/// `/healthz`: 200 while the server does its work, whatever else is to be said; a source that does not answer is not healthy.
 pub(crate) fn healthz(health: Result<Health, Unavailable>) -> Reply {
-    let reason = match &health {
-        Ok(Health::Ok) => None,
-        Ok(Health::Unavailable { reason }) | Err(Unavailable(reason)) => Some(reason.as_str()),
+    let (status, reason, error) = match &health {
+        Ok(Health::Ok) => ("ok", None, None),
+        // A 503 would take the pod away, and with it what can be served.
+        Ok(Health::Degraded { reason }) => ("degraded", Some(reason.as_str()), None),
+        Ok(Health::Unavailable { reason }) | Err(Unavailable(reason)) => ("unavailable", None, Some(reason.as_str())),
     };
-    let status = if reason.is_none() { "ok" } else { "unavailable" };
-    let reply = Reply::compact_json(&Healthz { status, error: reason });
-    if reason.is_none() { reply } else { reply.status(503) }
+    let reply = Reply::compact_json(&Healthz { status, reason, error });
+    if error.is_none() { reply } else { reply.status(503) }
 }
 
 #[derive(Serialize)]

@@ -35,7 +35,7 @@ pub(crate) async fn metrics(
     let identity = source.streaming_identity();
     let mut text = Text::default();
     process(&mut text, used);
-    let ready = matches!(source.readiness().await, Ok(Health::Ok));
+    let ready = matches!(source.readiness().await, Ok(Health::Ok | Health::Degraded { .. }));
     text.single(
         "seaway_ready",
         Kind::Gauge,
@@ -212,6 +212,8 @@ fn streaming(text: &mut Text, server: &StreamingServer, figures: &Figures, surve
         redelivered_messages,
         failed_heartbeats,
         lost_clients,
+        damaged_messages,
+        passed_over,
         bus_up,
         inbox_bytes,
         held_batches,
@@ -261,6 +263,18 @@ fn streaming(text: &mut Text, server: &StreamingServer, figures: &Figures, surve
             counter,
             "Clients closed for failed heartbeats.",
             lost_clients,
+        ),
+        (
+            "seaway_damaged_messages",
+            gauge,
+            "Stored messages that cannot be read and are passed over.",
+            damaged_messages,
+        ),
+        (
+            "seaway_passed_over_messages_total",
+            counter,
+            "Damaged messages passed over, once for each subscription.",
+            passed_over,
         ),
         (
             "seaway_stalled_subscriptions",

@@ -118,6 +118,7 @@ async fn describe(page: &mut String, source: &dyn Source, moment: &Moment, broke
     // Probes ask for this page: an engine that is slow to answer must not hold it up.
     let state = match timeout(PAGE_STATUS_TIME_MAX, source.readiness()).await {
         Ok(Ok(Health::Ok)) => "ready".to_owned(),
+        Ok(Ok(Health::Degraded { reason })) => format!("ready, and degraded: {reason}"),
         Ok(Ok(Health::Unavailable { reason }) | Err(Unavailable(reason))) => format!("not ready: {reason}"),
         Err(_) => "not known: the streaming engine takes long to answer".to_owned(),
     };

@@ -133,6 +133,11 @@ pub struct Page<T> {
 pub enum Health {
     /// It does.
     Ok,
+    /// It does, and something is to be looked after.
+    Degraded {
+        /// What, in a sentence.
+        reason: String,
+    },
     /// It does not, or not all of it.
     Unavailable {
         /// What is wrong, in a sentence.

@@ -126,6 +126,9 @@ pub const LOOK_SLICE_MESSAGES: u64 = 128;
 /// About how many bytes of them.
 pub const LOOK_SLICE_BYTES: u64 = 256 * 1024;
 
+/// Ranges of damaged messages that one look goes past.
+pub(crate) const LOOK_DAMAGED_RANGES: usize = 32;
+
 /// What a message costs its receiver's connection beside its bytes and the names in it.
 pub const LOOK_OVERHEAD_BYTES: usize = 192;
 

@@ -174,7 +174,7 @@ impl Source for Monitoring {
         Box::pin(async move {
             match reason {
                 Some(reason) => Ok(monitor::Health::Unavailable { reason }),
-                None => self.ask(|_| monitor::Health::Ok).await,
+                None => self.ask(show::health).await,
             }
         })
     }

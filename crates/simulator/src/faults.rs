@@ -23,7 +23,7 @@ const OPERATIONS: [Operation; 10] = [
 
 impl Simulation {
     pub(crate) fn something_breaks(&mut self) {
-        match self.random.u32(..225) {
+        match self.random.u32(..245) {
             0..25 => self.crash(),
             25..55 => self.crash_soon(12),
             55..60 => self.disk_fails(),
@@ -37,6 +37,11 @@ impl Simulation {
             175..190 => self.client_vanishes(),
             190..200 => self.client_falls_silent(),
             200..205 => self.checkpoint_breaks(),
+            205..215 => self.disk_rots(),
+            215..223 => {
+                self.disk_is_mended();
+                self.mended_is_found();
+            }
             _ => self.clients_come_to(),
         }
     }
@@ -107,7 +112,72 @@ impl Simulation {
         let after = self.random.u64(0..6);
         if let Some(disk) = &self.disk {
             self.trace.add(format_args!("the disk will fail in {operation:?}"));
-            disk.fail(operation, after, ErrorKind::Other);
+            // A read that fails otherwise is tried again at once.
+            let is_read = operation == Operation::Read && after > 0;
+            let kind = if is_read {
+                ErrorKind::ResourceBusy
+            } else {
+                ErrorKind::Other
+            };
+            disk.fail(operation, after, kind);
+        }
+    }
+
+    /// A few bytes of a segment, or of its directory, are read otherwise than they were written. Only where a start reads neither
+    /// facts nor directories: there damage stops it, and rightly.
+    fn disk_rots(&mut self) {
+        let Some(disk) = &self.disk else { return };
+        if self.is_rotten {
+            return;
+        }
+        let names = disk.durable_names();
+        let newest = names.iter().rev().find(|name| name.ends_with(".checkpoint"));
+        let header = newest.and_then(|name| disk.content(name));
+        let begins = header.and_then(|header| header.get(48..56)?.try_into().ok().map(u64::from_le_bytes));
+        let Some(begins) = begins else { return };
+        let number = |name: &str| u64::from_str_radix(name.strip_prefix("segment-")?.get(..16)?, 16).ok();
+        let sealed: Vec<&str> = names
+            .iter()
+            .filter_map(|name| name.strip_suffix(".directory"))
+            .filter(|name| number(name).is_some_and(|number| number < begins))
+            .filter(|name| names.binary_search(&format!("{name}.log")).is_ok())
+            .collect();
+        if sealed.is_empty() {
+            return;
+        }
+        let kind = if self.random.u8(..5) == 0 { "directory" } else { "log" };
+        let name = format!("{}.{kind}", sealed[self.random.usize(..sealed.len())]);
+        let length = disk.content(&name).map_or(0, |content| content.len() as u64);
+        for _ in 0..self.random.u32(1..12) {
+            // What is behind the header, and mostly not in the part that was never used.
+            let offset = self.random.u64(..length.max(1));
+            let offset = if kind == "log" { 4_096 + offset / 2 } else { offset };
+            self.is_rotten |= disk.rot(&name, offset, 1 << self.random.u8(..8));
+        }
+        self.trace.add(format_args!("{name} rots"));
+        self.count("disks that rot");
+    }
+
+    /// Time passes until the server has looked again, and until those have tried again who passed something over.
+    fn mended_is_found(&mut self) {
+        for _ in 0..2 {
+            self.advance(self.options.damage_look_ns);
+            self.with_node(|node, now| {
+                for _ in 0..40 {
+                    node.submit();
+                    node.job();
+                    node.complete(now);
+                }
+            });
+        }
+    }
+
+    pub(crate) fn disk_is_mended(&mut self) {
+        if let Some(disk) = self.disk.as_ref().filter(|_| self.is_rotten) {
+            disk.mend();
+            self.is_rotten = false;
+            self.trace.add(format_args!("the disk is mended"));
+            self.count("disks that are mended");
         }
     }
 

@@ -25,6 +25,7 @@ impl Simulation {
         }
         self.options.limits = self.limits.table();
         self.crash();
+        self.disk_is_mended();
         self.start()?;
         for number in 0..CLIENTS {
             self.clients[number].restart();

@@ -162,6 +162,7 @@ impl Records for Shelf {
             "reads {} of channel {} from {}",
             request.messages_max, request.channel.0, request.from
         ));
+        self.model().reads(request.ticket.0, request.channel.0);
         self.store().read(request);
     }
 

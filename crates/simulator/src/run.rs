@@ -91,6 +91,8 @@ pub(crate) struct Simulation {
     pub(crate) fault_planted: bool,
     /// The disk's space is bounded.
     pub(crate) tight: bool,
+    /// Some bytes of the disk are read otherwise than they were written.
+    pub(crate) is_rotten: bool,
     pub(crate) steps: u32,
 }
 
@@ -127,6 +129,7 @@ impl Simulation {
             faults: true,
             fault_planted: false,
             tight: false,
+            is_rotten: false,
             steps: 0,
             random,
         }

@@ -104,6 +104,7 @@ pub(crate) fn options(random: &mut Rng, limits: &ChosenLimits, in_memory: bool) 
         hash_seed: random.u64(..),
         debug: true,
         trace: true,
+        damage_look_ns: random.u64(1..4) * SECOND,
         slices,
         ..Options::default()
     }

@@ -11,7 +11,8 @@ use seaway_journal::{
     OpenError, Opened, Options, RecoveredLog, Replay,
 };
 use seaway_streaming::{
-    Admission, ChannelId, Head, Lookup, Need, Position, ReadRequest, Records, Refusal, Seek, Ticket, Urgency,
+    Admission, ChannelId, Head, Lookup, Need, Position, ReadRequest, Records, Refusal, Seek, Ticket, Unreadable,
+    Urgency,
 };
 
 use crate::port::{Commit, Completion, Histogram, Pressure, ReadMessages, Recovery, Shared, Statistics, Store};
@@ -246,7 +247,8 @@ impl Replay for Replaying<'_> {
     fn log_recovered(&mut self, log: RecoveredLog) {
         self.progress.add_channel();
         let count = log.last + 1 - log.first;
-        let bodies = log.bytes - count * MESSAGE_OVERHEAD_BYTES as u64;
+        // Of messages that were given up there are no bytes.
+        let bodies = log.bytes.saturating_sub(count * MESSAGE_OVERHEAD_BYTES as u64);
         self.recovery
             .channel(ChannelId(log.log.0), log.first, log.last, bodies, log.last_timestamp);
     }
@@ -349,7 +351,9 @@ impl Store for FileStore {
         if self.journal.poison_reason().is_some() {
             return Pressure::default();
         }
-        let is_behind = self.journal.admission(wanted as u64, false) == Err(seaway_journal::Refusal::Busy);
+        // Who asks for room that there is not has the journal try to make some.
+        let is_behind =
+            wanted > 0 && self.journal.admission(wanted as u64, false) == Err(seaway_journal::Refusal::Busy);
         if is_behind {
             self.drive();
         }
@@ -443,9 +447,15 @@ fn completion(finished: Finished, full: &mut bool) -> Option<Completion> {
     Some(match finished {
         Finished::Durable(position) => Completion::Durable(Position(position)),
         Finished::Read { ticket, messages, .. } => {
-            let messages = messages.map_err(|error| error.to_string()).map(|messages| {
+            let messages = messages.map(|messages| {
                 let entries = messages.places().collect();
                 ReadMessages::shared(Arc::new(messages), entries)
+            });
+            let messages = messages.map_err(|error| Unreadable {
+                from: error.from,
+                to: error.to,
+                damaged: error.damaged,
+                reason: error.reason,
             });
             Completion::Read {
                 ticket: Ticket(ticket),
@@ -458,7 +468,7 @@ fn completion(finished: Finished, full: &mut bool) -> Option<Completion> {
         },
         Finished::HeadReady(log) => Completion::HeadKnown(ChannelId(log.0)),
         Finished::HeadUnreadable(log, error) => Completion::Warning(format!(
-            "The oldest message of channel id {} cannot be read: {error}",
+            "Size and time of the oldest messages of channel id {} cannot be read: {error}",
             log.0
         )),
         Finished::CheckpointNeeded => Completion::CheckpointNeeded,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use seaway_streaming::{ChannelId, Position, Records, StoredMessage, Ticket};
+use seaway_streaming::{ChannelId, Position, Records, StoredMessage, Ticket, Unreadable};
 
 /// Messages read for one ticket.
 #[derive(Clone, Debug, Default)]
@@ -102,8 +102,8 @@ pub enum Completion {
     Read {
         /// The request's ticket.
         ticket: Ticket,
-        /// The messages, or why they could not be read.
-        messages: Result<ReadMessages, String>,
+        /// The messages, or which cannot be read, and why.
+        messages: Result<ReadMessages, Unreadable>,
     },
     /// An answer to a [`Records::seek`] that said `Reading`.
     Sought {
@@ -212,7 +212,7 @@ pub trait Recovery {
 /// The port: [`Records`], which the engine uses, and what its owner does with it. Used by one thread at a time, which must call
 /// [`Store::submit`] and run what [`Store::take_commit`] gives to make progress, and [`Store::poll`] to hear of it.
 pub trait Store: Records + Send {
-    /// What waits, and whether ordinary appends of about `wanted` bytes have to wait as well.
+    /// What waits, and whether ordinary appends of about `wanted` bytes, if any are, have to wait as well.
     fn pressure(&mut self, wanted: usize) -> Pressure;
     /// Why the last append of need [`Need::Ordinary`](seaway_streaming::Need::Ordinary) that was asked for was refused, in words;
     /// `None` when it was not.

@@ -6,6 +6,7 @@
 mod acks;
 mod checkpoint;
 mod clients;
+mod damage;
 mod delivery;
 mod groups;
 mod inactivity;
@@ -92,6 +93,8 @@ pub struct Engine {
     clock: WallClock,
 
     tally: Tally,
+    /// Messages that are known to be damaged, in all channels.
+    damaged: u64,
     checkpoint: Option<CheckpointProgress>,
     recovered: Option<Box<Recovered>>,
     /// Where answers are encoded.
@@ -125,6 +128,7 @@ impl Engine {
             budget: Budget::default(),
             clock: WallClock::default(),
             tally: Tally::default(),
+            damaged: 0,
             checkpoint: None,
             recovered: Some(Box::default()),
             scratch: Vec::new(),
@@ -225,6 +229,7 @@ impl Engine {
                     self.channels[key].age_timer.fired();
                     self.queue_retention(key);
                 }
+                Timer::Damage(key) => self.damage_due(now, key, effects),
                 Timer::Inactivity(key) => self.inactivity_due(now, key, effects),
                 // The clock was read when the tick came, and that reading was judged already.
                 Timer::WallClock => self.clock.timer_fired(),

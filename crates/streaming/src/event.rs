@@ -1,7 +1,10 @@
 //! Log lines as values (`streaming-protocol.md` §9.2): the shell prints them, the simulator counts them.
 
+mod utc;
+
 use std::fmt::{self, Display, Formatter};
 
+use self::utc::Utc;
 use crate::time::Timestamp;
 
 /// How loud a line is.
@@ -119,6 +122,35 @@ pub enum Event<'a> {
         sequence: u64,
         /// Why.
         reason: &'a str,
+    },
+    /// Stored messages are damaged, and passed over; told when that is found.
+    Damaged {
+        /// The channel.
+        channel: &'a [u8],
+        /// First sequence.
+        from: u64,
+        /// Last sequence.
+        to: u64,
+        /// File, place, reason.
+        reason: &'a str,
+    },
+    /// Damaged messages can be read again, or were removed.
+    Mended {
+        /// The channel.
+        channel: &'a [u8],
+        /// How many.
+        messages: u64,
+        /// How many of the channel are damaged still.
+        left: u64,
+    },
+    /// A damaged message is not sent for now.
+    PassingOver {
+        /// The subscription's number.
+        number: u64,
+        /// The channel.
+        channel: &'a [u8],
+        /// The message's sequence.
+        sequence: u64,
     },
     /// An ack names another channel than the subscription's.
     AckForUnknownChannel {
@@ -238,9 +270,13 @@ impl Event<'_> {
             Event::ChannelCreated { .. } | Event::ChannelDeleted { .. } | Event::TimedOut { .. } => Level::Info,
             Event::LimitsReached { .. }
             | Event::ChannelAhead { .. }
+            | Event::Mended { .. }
             | Event::GhostMember { .. }
             | Event::SeveralShadows { .. } => Level::Warning,
-            Event::ReadFailed { .. } | Event::AckForUnknownChannel { .. } | Event::Refused { .. } => Level::Error,
+            Event::Damaged { .. }
+            | Event::ReadFailed { .. }
+            | Event::AckForUnknownChannel { .. }
+            | Event::Refused { .. } => Level::Error,
             Event::Connected { .. }
             | Event::Replaced { .. }
             | Event::AlreadyConnected { .. }
@@ -249,6 +285,7 @@ impl Event<'_> {
             Event::PublishReceived { .. }
             | Event::PublishAcked { .. }
             | Event::Delivering { .. }
+            | Event::PassingOver { .. }
             | Event::Ack { .. } => Level::Trace,
         }
     }
@@ -308,6 +345,35 @@ impl Display for Event<'_> {
             } => {
                 write!(f, "Error looking up message {}:{sequence}: {reason}", Text(channel))
             }
+            Event::Damaged {
+                channel,
+                from,
+                to,
+                reason,
+            } => write!(
+                f,
+                "Messages {from} to {to} of channel \"{}\" cannot be read and are passed over: {reason}. They are sent once they can \
+                 be read: put the file back as it was, from a copy, or let the channel's limits remove them",
+                Text(channel)
+            ),
+            Event::Mended {
+                channel,
+                messages,
+                left,
+            } => write!(
+                f,
+                "{messages} damaged messages of channel \"{}\" can be read again or were removed, {left} are damaged still",
+                Text(channel)
+            ),
+            Event::PassingOver {
+                number,
+                channel,
+                sequence,
+            } => write!(
+                f,
+                "Passing over msg for subid={number}, subject={}, seq={sequence}",
+                Text(channel)
+            ),
             Event::AckForUnknownChannel { channel, sequence } => {
                 write!(
                     f,
@@ -440,36 +506,6 @@ impl Event<'_> {
     }
 }
 
-/// A wall time in UTC.
-struct Utc(Timestamp);
-
-impl Display for Utc {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.0.div_euclid(1_000_000_000);
-        let nanoseconds = self.0.0.rem_euclid(1_000_000_000);
-        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-        // Days to a civil date, in eras of 400 years that begin in March.
-        let shifted = days + 719_468;
-        let era = shifted.div_euclid(146_097);
-        let day_of_era = shifted.rem_euclid(146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_shifted = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
-        let month = if month_shifted < 10 {
-            month_shifted + 3
-        } else {
-            month_shifted - 9
-        };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{nanoseconds:09} +0000 UTC"
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -523,19 +559,5 @@ mod tests {
         for (event, text) in table {
             assert_eq!(event.to_string(), text);
         }
-    }
-
-    #[test]
-    fn wall_times_are_civil() {
-        assert_eq!(Utc(Timestamp(0)).to_string(), "1970-01-01 00:00:00.000000000 +0000 UTC");
-        let leap_day = 1_709_210_096_000_000_007;
-        assert_eq!(
-            Utc(Timestamp(leap_day)).to_string(),
-            "2024-02-29 12:34:56.000000007 +0000 UTC"
-        );
-        assert_eq!(
-            Utc(Timestamp(-1)).to_string(),
-            "1969-12-31 23:59:59.999999999 +0000 UTC"
-        );
     }
 }

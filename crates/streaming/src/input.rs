@@ -2,7 +2,7 @@
 
 use crate::bus::Destination;
 pub use crate::ids::{ChannelId, ProbeId, Ticket};
-use crate::records::Position;
+use crate::records::{Position, Unreadable};
 
 /// The service subjects (`streaming-protocol.md` §2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,12 +62,12 @@ pub enum Input<'a> {
     /// The store failed for good; nothing appended after the last [`Input::Durable`] will become durable.
     Poisoned,
     /// Answer to [`Records::read`](crate::Records::read): messages in ascending sequence, possibly fewer than asked for;
-    /// empty when none of the range exists any more.
+    /// empty when none of the range exists any more. What lies before a damaged message comes without it.
     Read {
         /// The request's ticket.
         ticket: Ticket,
-        /// `Err` carries the reason: the read failed and may be tried again.
-        messages: Result<&'a [StoredMessage<'a>], &'a str>,
+        /// `Err` says which messages cannot be read, and why.
+        messages: Result<&'a [StoredMessage<'a>], &'a Unreadable>,
     },
     /// Answer to a seek that could not be answered at once: the first sequence whose timestamp is not below the one
     /// asked for, or last + 1.

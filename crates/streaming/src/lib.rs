@@ -34,7 +34,7 @@ pub use event::{Event, Level, StartLine, SubscriptionVerb};
 pub use input::{ChannelId, Input, ProbeId, Service, StoredMessage, Ticket};
 pub use limits_table::{LimitsEntry, LimitsError, LimitsTable};
 pub use options::{Options, Slices};
-pub use records::{Admission, Head, Lookup, Need, Position, ReadRequest, Records, Refusal, Seek, Urgency};
+pub use records::{Admission, Head, Lookup, Need, Position, ReadRequest, Records, Refusal, Seek, Unreadable, Urgency};
 pub use replay::RecoverError;
 pub use snapshot::{
     ChannelSnapshot, ClientSnapshot, Counters, Page, ServerSnapshot, Stored, SubscriptionSnapshot, Survey, SurveySlice,

@@ -16,6 +16,15 @@ pub(crate) const READ_BYTES_MAX: u32 = 1024 * 1024;
 /// A failed read is tried again after this many nanoseconds.
 pub(crate) const READ_RETRY_NS: u64 = 1_000_000_000;
 
+/// Damaged messages are looked at again after this many nanoseconds, one read for each channel that has any.
+pub(crate) const DAMAGE_LOOK_NS: u64 = 60_000_000_000;
+
+/// Ranges of damaged messages that a channel remembers.
+pub(crate) const DAMAGED_RANGES_MAX: usize = 1024;
+
+/// What was passed over and can be read again waits so long while its receiver has no room.
+pub(crate) const HELD_BACK_WAIT_NS: u64 = 1_000_000_000;
+
 /// An ack deadline this close is treated as passed (`streaming-protocol.md` §5.5).
 pub(crate) const REDELIVERY_SLACK_NS: u64 = 15_000_000;
 

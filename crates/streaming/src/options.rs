@@ -1,7 +1,7 @@
 //! What an operator decides about the engine.
 
 use crate::channel_limits::Limits;
-use crate::limits::{CHECKPOINT_FACTS_MAX, HANDLE_WORK_MAX, RUNS_PER_FACT_MAX};
+use crate::limits::{CHECKPOINT_FACTS_MAX, DAMAGE_LOOK_NS, HANDLE_WORK_MAX, RUNS_PER_FACT_MAX};
 use crate::limits_table::LimitsTable;
 
 /// How much is done at a time; the defaults suit servers, tests use small ones to meet every boundary. All at least 1.
@@ -56,6 +56,8 @@ pub struct Options {
     pub trace: bool,
     /// Nanoseconds per unit of the AckWait of a request: 1e9, and less in tests only.
     pub ack_wait_unit_ns: u64,
+    /// Nanoseconds after which damaged messages are looked at again: a minute, and less in tests only.
+    pub damage_look_ns: u64,
     /// How much is done at a time.
     pub slices: Slices,
 }
@@ -85,6 +87,7 @@ impl Default for Options {
             debug: false,
             trace: false,
             ack_wait_unit_ns: 1_000_000_000,
+            damage_look_ns: DAMAGE_LOOK_NS,
             slices: Slices::default(),
         }
     }

@@ -1,6 +1,8 @@
-//! Where a subscription or a group is in a channel's log: what it was sent, what it holds, when that is due again.
+//! Where a subscription or a group is in a channel's log: what it was sent, what it holds, when that is due
+//! again, and what of the log is damaged.
 
 pub(crate) mod cursor;
+pub(crate) mod damage;
 pub(crate) mod deadlines;
 pub(crate) mod pending;
 pub(crate) mod window;

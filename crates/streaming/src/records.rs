@@ -86,6 +86,19 @@ pub struct ReadRequest {
     pub bytes_max: u32,
 }
 
+/// Why a read brought nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The first message that was asked for and exists: it cannot be read.
+    pub from: u64,
+    /// The last of those behind it of which the same is known; at least `from`.
+    pub to: u64,
+    /// They are damaged: to ask again soon gives the same answer. Otherwise the read may be tried again.
+    pub damaged: bool,
+    /// File, place and reason in words.
+    pub reason: String,
+}
+
 /// A message looked up in the store's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup<'a> {

@@ -136,6 +136,10 @@ pub struct Counters {
     pub failed_heartbeats: u64,
     /// Clients closed because of that.
     pub lost_clients: u64,
+    /// Messages that are known to be damaged: they are passed over until they can be read again.
+    pub damaged_messages: u64,
+    /// How often one was passed over, for each subscription.
+    pub passed_over: u64,
     /// Whether the bus can carry messages.
     pub bus_up: bool,
 }

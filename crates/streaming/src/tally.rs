@@ -8,6 +8,7 @@ pub(crate) struct Tally {
     out_messages: u64,
     out_bytes: u64,
     redelivered: u64,
+    passed_over: u64,
     heartbeats_failed: u64,
     clients_lost: u64,
 }
@@ -26,6 +27,16 @@ impl Tally {
         self.out_messages += 1;
         self.out_bytes += u64::from(bytes);
         self.redelivered += u64::from(redelivery_count > 0);
+    }
+
+    /// A damaged message was passed over for a subscription.
+    pub(crate) fn passed_over_one(&mut self) {
+        self.passed_over += 1;
+    }
+
+    /// How often that was so.
+    pub(crate) fn passed_over(&self) -> u64 {
+        self.passed_over
     }
 
     pub(crate) fn heartbeat_failed(&mut self) {

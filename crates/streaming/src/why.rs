@@ -63,6 +63,8 @@ pub enum Verdict {
     Stalled,
     /// A member that left; what it held goes to the others.
     Departing,
+    /// Messages that are damaged were passed over; they are sent once they can be read.
+    MessagesDamaged,
     /// Behind the channel's end, and moving.
     CatchingUp,
     /// Everything it has not got yet was removed by a limit.
@@ -83,7 +85,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Verdict; 25] = [
+    pub const ALL: [Verdict; 26] = [
         Verdict::ChannelUnknown,
         Verdict::DurableUnknown,
         Verdict::QueueUnknown,
@@ -101,6 +103,7 @@ impl Verdict {
         Verdict::OnHoldAfterRestart,
         Verdict::Stalled,
         Verdict::Departing,
+        Verdict::MessagesDamaged,
         Verdict::CatchingUp,
         Verdict::MessagesExpired,
         Verdict::JournalPoisoned,
@@ -131,6 +134,7 @@ impl Verdict {
             Verdict::OnHoldAfterRestart => "on_hold_after_restart",
             Verdict::Stalled => "stalled",
             Verdict::Departing => "departing",
+            Verdict::MessagesDamaged => "messages_damaged",
             Verdict::CatchingUp => "catching_up",
             Verdict::MessagesExpired => "messages_expired",
             Verdict::JournalPoisoned => "journal_poisoned",

@@ -7,6 +7,7 @@ pub mod simulated;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One entry of a directory listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +72,10 @@ pub trait Disk: Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Returns once all creations, renames and removals before survive a loss of power.
     fn sync_directory(&self) -> io::Result<()>;
+    /// Lets some time pass before something is tried again.
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
     /// Bytes that new files may still take.
     fn space_available(&self) -> io::Result<u64>;
     /// Takes the exclusive lock `name` and writes `holder` into it, so that whoever is refused can be told.

@@ -6,6 +6,7 @@ use super::{DirectoryEntry, Disk, DiskFile, DiskLock, LockError};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What a power loss tears a write into.
 const SECTOR_BYTES: usize = 512;
@@ -52,6 +53,8 @@ struct Inode {
     live: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Pending>,
+    /// Offsets of bytes that are read with these bits turned over.
+    rotten: Vec<(usize, u8)>,
 }
 
 enum NameChange {
@@ -204,6 +207,7 @@ impl SimulatedDisk {
             live: content.to_vec(),
             durable: content.to_vec(),
             pending: Vec::new(),
+            rotten: Vec::new(),
         };
         state.inodes.insert(number, inode);
         state.live_names.insert(name.to_owned(), number);
@@ -220,6 +224,34 @@ impl SimulatedDisk {
     /// Removes a lock's file under the process that holds it.
     pub fn unlock(&self, name: &str) {
         self.state().locks.remove(name);
+    }
+
+    /// From now on a byte of a file is read with these bits turned over, until it is written again or the disk is mended. Whether
+    /// there is such a byte.
+    pub fn rot(&self, name: &str, offset: u64, bits: u8) -> bool {
+        let mut state = self.state();
+        let number = state.live_names.get(name).copied();
+        let inode = number.and_then(|number| state.inodes.get_mut(&number));
+        let (Some(inode), Ok(offset)) = (inode, usize::try_from(offset)) else {
+            return false;
+        };
+        if offset >= inode.live.len() {
+            return false;
+        }
+        inode.rotten.push((offset, bits));
+        true
+    }
+
+    /// Every byte is read as it was written again.
+    pub fn mend(&self) {
+        for inode in self.state().inodes.values_mut() {
+            inode.rotten.clear();
+        }
+    }
+
+    /// Names that survive a loss of power, sorted.
+    pub fn durable_names(&self) -> Vec<String> {
+        self.state().durable_names.keys().cloned().collect()
     }
 
     /// An independent copy of this disk as it is now, with other luck.
@@ -369,7 +401,8 @@ fn apply(names: &mut BTreeMap<String, u64>, change: NameChange) {
 }
 
 fn crashed() -> io::Error {
-    io::Error::other("the simulated machine lost power")
+    // No means to read: that says nothing of what is there.
+    io::Error::new(ErrorKind::ResourceBusy, "the simulated machine lost power")
 }
 
 fn end(last: bool) -> io::Result<()> {
@@ -400,10 +433,15 @@ impl DiskFile for SimulatedFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.with(|state, number| {
             state.fault(Operation::Read)?;
-            let live = &inode(state, number)?.live;
+            let Inode { live, rotten, .. } = inode(state, number)?;
             let start = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
             let bytes = live.get(start..start + buffer.len()).ok_or(ErrorKind::UnexpectedEof)?;
             buffer.copy_from_slice(bytes);
+            for &(offset, bits) in rotten.iter() {
+                if let Some(byte) = offset.checked_sub(start).and_then(|at| buffer.get_mut(at)) {
+                    *byte ^= bits;
+                }
+            }
             Ok(())
         })
     }
@@ -421,6 +459,7 @@ impl DiskFile for SimulatedFile {
             }
             inode.live.resize(inode.live.len().max(stop), 0);
             inode.live[start..stop].copy_from_slice(bytes);
+            inode.rotten.retain(|(offset, _)| !(start..stop).contains(offset));
             inode.pending.push(Pending::Write {
                 offset: start,
                 bytes: bytes.to_vec(),
@@ -613,6 +652,8 @@ impl Disk for SimulatedDisk {
         }
         end(last)
     }
+
+    fn pause(&self, _time: Duration) {}
 
     fn space_available(&self) -> io::Result<u64> {
         let state = self.state();

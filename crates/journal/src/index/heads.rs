@@ -5,7 +5,7 @@ use super::Index;
 use super::logs::Window;
 use crate::completion::Completion;
 use crate::directory::Span;
-use crate::error::ReadError;
+use crate::error::{ReadError, is_damage};
 use crate::job::{FetchedWindow, WindowPart, WindowUse};
 use crate::limits::{WINDOW_ENTRIES_MAX, WINDOW_ENTRIES_MIN, WINDOWS_PER_JOB};
 use crate::messages::{Head, head};
@@ -124,10 +124,11 @@ impl Index {
             let Some(range) = state.range_index(from).map(|index| state.ranges[index]) else {
                 // Everything from here on is in memory, or was given up.
                 if from < recent_first {
-                    self.lose_window(log, from, completions);
-                } else {
-                    self.finish_window(log, completions);
+                    let to = state.hole_end(from).min(from + u64::from(wanted.max(1)) - 1);
+                    let error = ReadError::lost(log, from, to);
+                    self.guess_window(log, error, None, completions);
                 }
+                self.finish_window(log, completions);
                 continue;
             };
             let count = u64::from(wanted).min(range.last - from + 1) as u32;
@@ -200,13 +201,20 @@ impl Index {
         self.logs.bytes -= gone;
     }
 
-    /// The message with which the window begins was given up.
-    fn lose_window(&mut self, log: LogId, from: u64, completions: &mut Vec<Completion>) {
-        if let Some(window) = self.logs.get_mut(log).and_then(|state| state.window.as_mut()) {
-            window.awaited = false;
+    /// Sizes and times of some messages will not be found out: something stands for them, so that limits go past them.
+    fn guess_window(&mut self, log: LogId, error: ReadError, before: Option<u32>, completions: &mut Vec<Completion>) {
+        let Some(state) = self.logs.get_mut(log) else { return };
+        let count = u32::try_from(error.to - error.from + 1).unwrap_or(u32::MAX);
+        let guessed = state.guess(error.from, count.min(WINDOW_ENTRIES_MAX), before);
+        if let Some(window) = state.window.as_mut() {
+            if window.entries.is_empty() {
+                window.first = error.from;
+            }
+            if window.next() == error.from {
+                window.entries.extend(guessed);
+            }
         }
-        completions.push(Completion::HeadUnreadable(log, ReadError::lost(log, from)));
-        self.finish_window(log, completions);
+        completions.push(Completion::HeadUnreadable(log, error));
     }
 
     fn finish_window(&mut self, log: LogId, completions: &mut Vec<Completion>) {
@@ -239,7 +247,7 @@ impl Index {
                 // The messages moved or went meanwhile: these entries say nothing of where they are now.
                 continue;
             };
-            let readable = part.result.is_ok();
+            let is_known = part.result.as_ref().map_or_else(is_damage, |_| true);
             match part.result {
                 Ok((before, entries)) if window.entries.is_empty() || part.from == window.next() => {
                     if window.entries.is_empty() {
@@ -249,12 +257,20 @@ impl Index {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    window.awaited = false;
-                    completions.push(Completion::HeadUnreadable(log, ReadError::new(log, part.from, &error)));
+                    let to = part.from + u64::from(part.count.max(1)) - 1;
+                    let last = window.entries.back().filter(|_| window.next() == part.from);
+                    let before = last.map(|last| last.cumulative);
+                    let unread = ReadError::new(log, part.from, to, &error);
+                    if is_known {
+                        self.guess_window(log, unread, before, completions);
+                    } else {
+                        window.awaited = false;
+                        completions.push(Completion::HeadUnreadable(log, unread));
+                    }
                 }
             }
             self.finish_window(log, completions);
-            if readable {
+            if is_known {
                 // A trim beyond these entries asks for more of them.
                 self.count_trimmed(log, segments, at);
             }

@@ -3,6 +3,7 @@
 use crate::directory::Entry;
 use crate::messages::LogBounds;
 use crate::names::LogId;
+use crate::record::MESSAGE_OVERHEAD_BYTES;
 use foldhash::fast::FixedState;
 use std::collections::{HashMap, VecDeque};
 
@@ -90,8 +91,9 @@ impl Window {
         for entry in entries {
             self.entries.push_back(HeadEntry {
                 timestamp: entry.timestamp,
-                // A page whose checksum matches may still lie; the record's own length has the last word.
-                size: entry.cumulative.wrapping_sub(before),
+                // A page whose checksum matches may still lie, and what came before may have been guessed; the record's own
+                // length has the last word.
+                size: entry.cumulative.saturating_sub(before),
                 cumulative: entry.cumulative,
             });
             before = entry.cumulative;
@@ -167,6 +169,45 @@ impl LogState {
     pub(super) fn inexact_range(&self, first: u64) -> Option<&Range> {
         let range = &self.ranges[self.range_index(first)?];
         (!range.exact && range.first == first).then_some(range)
+    }
+
+    /// The last message that is missing from `sequence`, which is in no range, on.
+    pub(super) fn hole_end(&self, sequence: u64) -> u64 {
+        let next = self.ranges.partition_point(|range| range.last < sequence);
+        let next = self.ranges.get(next).map_or(self.recent_first(), |range| range.first);
+        next.saturating_sub(1).max(sequence)
+    }
+
+    /// No message from `sequence` on up to the next range, or to what is in memory, is younger than this.
+    fn time_behind(&self, sequence: u64) -> i64 {
+        let next = self.ranges.partition_point(|range| range.first <= sequence);
+        self.ranges
+            .get(next)
+            .map_or(self.last_timestamp, |range| range.first_timestamp)
+    }
+
+    /// What stands for the sizes and times of `count` messages from `from` on that cannot be read: of their range an even share of
+    /// what its bytes are known to be, nothing of what is in no range; and the time of what follows, so that none goes by its
+    /// age too early.
+    pub(super) fn guess(&self, from: u64, count: u32, before: Option<u32>) -> Vec<HeadEntry> {
+        let timestamp = self.time_behind(from);
+        let empty = MESSAGE_OVERHEAD_BYTES as u32;
+        let range = self.range_index(from).map(|index| &self.ranges[index]);
+        let (start, bytes, messages) = match range {
+            Some(range) => {
+                let start = before.unwrap_or(range.base);
+                (start, u64::from(range.end.saturating_sub(start)), range.last - from + 1)
+            }
+            None => (0, u64::from(count) * u64::from(empty), u64::from(count)),
+        };
+        let upto = |index: u64| start + (bytes * index / messages.max(1)) as u32;
+        (0..u64::from(count).min(messages))
+            .map(|index| HeadEntry {
+                timestamp,
+                size: upto(index + 1) - upto(index),
+                cumulative: upto(index + 1),
+            })
+            .collect()
     }
 
     /// The range that holds `sequence`.

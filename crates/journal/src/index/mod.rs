@@ -19,12 +19,12 @@ use std::collections::vec_deque;
 pub(crate) enum Located<'a> {
     /// There are none.
     Nowhere,
-    /// They were given up: the first of them.
-    Lost(u64),
+    /// They were given up: the first and the last of them.
+    Lost(u64, u64),
     /// In segments without a directory: their ordinals in the record log.
     Recent(vec_deque::Iter<'a, u32>),
-    /// In a sealed segment: its number, and which entries of its directory.
-    Stored(u64, Span),
+    /// In a sealed segment: its number, which entries of its directory, and how many there are from the first of them on.
+    Stored(u64, Span, u64),
 }
 
 /// Where the first message that is not older than some time is.
@@ -144,7 +144,7 @@ impl Index {
             return Located::Recent(state.recent.range(start as usize..));
         }
         let Some(index) = state.range_index(from) else {
-            return Located::Lost(from);
+            return Located::Lost(from, state.hole_end(from));
         };
         let range = &state.ranges[index];
         let span = Span {
@@ -152,7 +152,7 @@ impl Index {
             count: count.min(range.last - from + 1) as u32,
             before: range.before(from),
         };
-        Located::Stored(range.segment, span)
+        Located::Stored(range.segment, span, range.last - from + 1)
     }
 
     /// Where the first message is whose time is not before `timestamp`.

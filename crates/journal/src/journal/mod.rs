@@ -244,7 +244,11 @@ impl Journal {
                 ticket,
                 log,
                 result,
-            } => self.seek_completed(id, ticket, log, result),
+                remark,
+            } => {
+                self.completions.extend(remark.map(Completion::Warning));
+                self.seek_completed(id, ticket, log, result);
+            }
             OutcomeKind::Windows(parts) => {
                 self.reads.end();
                 let at = self.records.appended();
@@ -271,6 +275,19 @@ impl Journal {
         statistics.commit_nanoseconds.observe(nanoseconds);
         statistics.commit_nanoseconds_max = statistics.commit_nanoseconds_max.max(nanoseconds);
         self.completions.push(Completion::Durable(self.records.durable()));
+        if !self.options.sync {
+            let segment = self.scope.segment(committed.segment);
+            self.checkpoints.written_unsynced(segment, self.records.durable());
+        }
+    }
+
+    /// What a loss of power leaves for certain ends here.
+    fn synced(&self) -> Position {
+        if self.options.sync {
+            self.records.durable()
+        } else {
+            self.checkpoints.synced()
+        }
     }
 
     /// Moves what happened since the last call to the end of `into`.

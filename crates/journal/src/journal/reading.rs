@@ -3,8 +3,8 @@
 
 use super::Journal;
 use crate::completion::Completion;
-use crate::error::ReadError;
-use crate::fetch::{Locate, Place, ReadJob};
+use crate::error::{ReadError, is_damage};
+use crate::fetch::{Locate, Place, ReadJob, Unread};
 use crate::format::SegmentId;
 use crate::index::{Found, Located, LocatedTime};
 use crate::job::{JobKind, SeekJob};
@@ -17,8 +17,8 @@ use std::task::Poll;
 
 enum Resolved {
     Now(Result<Messages, ReadError>),
-    /// In a segment with this number.
-    Job(u64, Locate, u64),
+    /// In a segment with this number, where so many bytes are wanted, and there are so many messages.
+    Job(u64, Locate, u64, u64),
 }
 
 impl Journal {
@@ -93,11 +93,11 @@ impl Journal {
         let bytes_max = request.bytes_max.min(READ_BYTES_MAX) as u64;
         match self.index.locate(request.log, request.from, count as u64) {
             Located::Nowhere => Resolved::Now(Ok(Messages::whole(Fetched::default()))),
-            Located::Lost(sequence) => Resolved::Now(Err(ReadError::lost(request.log, sequence))),
+            Located::Lost(from, to) => Resolved::Now(Err(ReadError::lost(request.log, from, to))),
             Located::Recent(ordinals) => self.resolve_recent(request.log, ordinals.take(count), bytes_max),
-            Located::Stored(segment, span) => {
+            Located::Stored(segment, span, available) => {
                 let source = self.segments.source(segment);
-                Resolved::Job(segment, Locate::Directory(source, span), bytes_max)
+                Resolved::Job(segment, Locate::Directory(source, span), bytes_max, available)
             }
         }
     }
@@ -142,7 +142,8 @@ impl Journal {
         if places.is_empty() {
             return Resolved::Now(Ok(Messages::whole(fetched)));
         }
-        Resolved::Job(places_segment, Locate::Known(places), bytes_max)
+        let available = places.len() as u64;
+        Resolved::Job(places_segment, Locate::Known(places), bytes_max, available)
     }
 
     pub(super) fn next_windows(&mut self) -> Option<JobKind> {
@@ -157,7 +158,7 @@ impl Journal {
         while let Some(mut request) = self.reads.pop() {
             match self.resolve(&request) {
                 Resolved::Now(messages) => self.answer(&request, messages),
-                Resolved::Job(segment, locate, bytes_max) => {
+                Resolved::Job(segment, locate, bytes_max, available) => {
                     let first = self.index.bounds(request.log).map_or(0, |bounds| bounds.first);
                     request.from = request.from.max(first);
                     // A request for what lies before the log's first message means that message.
@@ -175,6 +176,8 @@ impl Journal {
                         log: request.log,
                         locate,
                         bytes_max,
+                        available,
+                        is_patient: !self.segments.is_failing(segment),
                     }));
                 }
             }
@@ -182,8 +185,10 @@ impl Journal {
         None
     }
 
-    pub(super) fn read_completed(&mut self, read: u64, id: SegmentId, result: io::Result<Fetched>) {
+    pub(super) fn read_completed(&mut self, read: u64, id: SegmentId, result: Result<Fetched, Unread>) {
         self.reads.end();
+        let is_damaged = result.as_ref().is_err_and(|unread| is_damage(&unread.error));
+        self.segments.set_failing(id.number, is_damaged);
         self.segments.unpin(id.number);
         let requests = self.reads.end_read(read);
         match result {
@@ -200,14 +205,16 @@ impl Journal {
                     }
                 }
             }
-            Err(error) => {
-                // The error is about the first message; requests for later ones only are read again, without it.
+            Err(Unread { messages, error }) => {
+                // The error is about the first messages; requests for later ones only are read again, without them.
                 let first = requests.first().map_or(0, |request| request.from);
+                let last = first + messages.max(1) - 1;
                 for request in &requests {
-                    if request.from > first {
+                    let from = request.from.max(first);
+                    if from > last {
                         self.reads.push_again(*request);
                     } else {
-                        self.answer(request, Err(ReadError::new(request.log, first, &error)));
+                        self.answer(request, Err(ReadError::new(request.log, from, last, &error)));
                     }
                 }
             }
@@ -235,6 +242,7 @@ impl Journal {
                         source,
                         entry,
                         count,
+                        first: otherwise - u64::from(count),
                         timestamp,
                         ticket,
                         log,
@@ -252,7 +260,7 @@ impl Journal {
         let first = self.index.bounds(log).map_or(1, |bounds| bounds.first);
         let sequence = result
             .map(|sequence| sequence.max(first))
-            .map_err(|error| ReadError::new(log, first, &error));
+            .map_err(|error| ReadError::new(log, first, first, &error));
         self.completions.push(Completion::Sought { ticket, log, sequence });
     }
 }

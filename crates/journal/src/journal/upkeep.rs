@@ -218,7 +218,8 @@ impl Journal {
 
     fn next_removal(&mut self) -> Option<JobKind> {
         let durable = self.records.durable();
-        let going = self.segments.take_dead(durable);
+        // What took the last messages away must not be lost itself.
+        let going = self.segments.take_dead(self.synced());
         let left = &mut self.upkeep.left;
         left.names.append(&mut self.records.take_unusable());
         let mut names = if durable > left.retry_after {

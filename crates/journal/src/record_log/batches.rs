@@ -28,6 +28,8 @@ struct Batch {
 
 /// What a commit made durable.
 pub(crate) struct Committed {
+    /// Number of the segment that it is in.
+    pub(crate) segment: u64,
     pub(crate) bytes: u64,
     pub(crate) records: u32,
 }
@@ -191,6 +193,7 @@ impl RecordLog {
         batches.backlog_bytes -= batch.record_bytes;
         self.cache.shrink(batches.closed.len());
         Some(Ok(Committed {
+            segment: batch.segment,
             bytes: batch.bytes.len() as u64,
             records: batch.count,
         }))

@@ -3,7 +3,7 @@
 use super::{ENCRYPTED_ALONE, Recovery, Replay, damaged, io_error};
 use crate::checkpoint_file::{
     BLOCK_HEADER_BYTES, BlockCipher, ENTRY_END, ENTRY_FACT, ENTRY_HEADER_BYTES, ENTRY_LOG, LOG_ENTRY_BYTES,
-    block_checksum,
+    block_checksum, header,
 };
 use crate::checkpoints::Published;
 use crate::disk::DiskFile;
@@ -16,6 +16,7 @@ use crate::index::Index;
 use crate::limits::CHECKPOINT_BLOCK_BYTES_MAX;
 use crate::messages::LogBounds;
 use crate::names::{LogId, Position};
+use crate::options::DamagePolicy;
 use std::sync::Arc;
 
 /// The checkpoint recovery starts from.
@@ -27,25 +28,39 @@ pub(crate) struct CheckpointRead {
     pub(crate) requires: Position,
 }
 
-struct End {
-    requires: Position,
+pub(super) struct End {
+    pub(super) requires: Position,
 }
 
 impl Recovery<'_> {
     /// Replays the newest checkpoint, if there is one; older ones become obsolete.
     pub(crate) fn read_checkpoint(&mut self, replay: &mut dyn Replay) -> Result<Option<CheckpointRead>, OpenError> {
+        if self.options.damage == DamagePolicy::CutThere
+            && let Some(read) = self.give_up_checkpoint(replay)?
+        {
+            return Ok(Some(read));
+        }
         let Some((begin, epoch)) = self.files.checkpoints.pop() else {
             return Ok(None);
         };
         for (position, epoch) in std::mem::take(&mut self.files.checkpoints) {
             self.files.obsolete.push(checkpoint_name(position, epoch));
         }
+        self.replay_checkpoint(begin, epoch, replay).map(Some)
+    }
+
+    fn replay_checkpoint(
+        &mut self,
+        begin: Position,
+        epoch: u64,
+        replay: &mut dyn Replay,
+    ) -> Result<CheckpointRead, OpenError> {
         let mut source = self.open_checkpoint(begin, epoch)?;
         let mut entries = 0;
         loop {
             let offset = source.offset;
             let plain = source.next_block()?;
-            let end = replay_entries(plain, &mut entries, &mut self.index, replay)
+            let end = replay_entries(plain, &mut entries, true, &mut self.index, replay)
                 .map_err(|reason| damaged(&source.name, offset, reason))?;
             self.work.done = source.offset;
             self.work.bytes_read = source.offset;
@@ -56,28 +71,12 @@ impl Recovery<'_> {
                 let reason = "something follows the end of the checkpoint";
                 return Err(damaged(source.name, source.offset, reason));
             }
-            let header = &source.header;
-            let tail = Cut {
-                segment: u64_at(header, 48),
-                offset: u64_at(header, 56),
-                position: u64_at(header, 64),
-                checksum: u32_at(header, 72),
-            };
-            return Ok(Some(CheckpointRead {
-                published: Published {
-                    begin,
-                    begin_segment: tail.segment,
-                    bytes: source.length,
-                    name: source.name,
-                },
-                tail,
-                requires: end.requires,
-            }));
+            return Ok(source.read(begin, end.requires));
         }
     }
 
     /// Checks the header of a checkpoint.
-    fn open_checkpoint(&self, begin: Position, epoch: u64) -> Result<Source, OpenError> {
+    pub(super) fn open_checkpoint(&self, begin: Position, epoch: u64) -> Result<Source, OpenError> {
         let name = checkpoint_name(begin, epoch);
         let read_error = || io_error(format!("read {name}"));
         let file = self.disk.open(&name).map_err(read_error())?;
@@ -95,10 +94,30 @@ impl Recovery<'_> {
         }
         let cipher = self.checkpoint_cipher(&header, epoch, begin);
         let cipher = cipher.map_err(|reason| damaged(&name, 76, reason))?;
-        Ok(Source {
+        Ok(self.source(begin, epoch, (file, length), header, cipher))
+    }
+
+    /// A checkpoint whose header is damaged, with one that says what name and segments do.
+    pub(super) fn open_without_header(&self, begin: Position, epoch: u64, tail: Cut) -> Result<Source, OpenError> {
+        let name = checkpoint_name(begin, epoch);
+        let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
+        let length = file.length().map_err(io_error(format!("read {name}")))?;
+        let header = header(&self.identity, epoch, begin, tail, None);
+        Ok(self.source(begin, epoch, (file, length), header, None))
+    }
+
+    fn source(
+        &self,
+        begin: Position,
+        epoch: u64,
+        (file, length): (Arc<dyn DiskFile>, u64),
+        header: Vec<u8>,
+        cipher: Option<BlockCipher>,
+    ) -> Source {
+        Source {
             seed: checkpoint_seed(&self.identity, epoch, begin),
             offset: FILE_HEADER_BYTES as u64,
-            name,
+            name: checkpoint_name(begin, epoch),
             file,
             length,
             header,
@@ -106,28 +125,49 @@ impl Recovery<'_> {
             number: 0,
             block: Vec::new(),
             plain: Vec::new(),
-        })
+        }
     }
 }
 
 /// A checkpoint file, read block by block.
-struct Source {
-    name: String,
+pub(super) struct Source {
+    pub(super) name: String,
     file: Arc<dyn DiskFile>,
-    length: u64,
-    header: Vec<u8>,
-    seed: u32,
+    pub(super) length: u64,
+    pub(super) header: Vec<u8>,
+    pub(super) seed: u32,
     cipher: Option<BlockCipher>,
     /// Where the next block begins, and its number.
-    offset: u64,
+    pub(super) offset: u64,
     number: u32,
     block: Vec<u8>,
     plain: Vec<u8>,
 }
 
 impl Source {
+    /// What there is to know besides its entries.
+    pub(super) fn read(self, begin: Position, requires: Position) -> CheckpointRead {
+        let header = &self.header;
+        let tail = Cut {
+            segment: u64_at(header, 48),
+            offset: u64_at(header, 56),
+            position: u64_at(header, 64),
+            checksum: u32_at(header, 72),
+        };
+        CheckpointRead {
+            published: Published {
+                begin,
+                begin_segment: tail.segment,
+                bytes: self.length,
+                name: self.name,
+            },
+            tail,
+            requires,
+        }
+    }
+
     /// Reads the next block and checks it; its entries.
-    fn next_block(&mut self) -> Result<&[u8], OpenError> {
+    pub(super) fn next_block(&mut self) -> Result<&[u8], OpenError> {
         let (name, offset) = (&self.name, self.offset);
         let wrong = |reason: &str| damaged(name, offset, reason);
         let read_error = || io_error(format!("read {name}"));
@@ -158,6 +198,18 @@ impl Source {
             }
         }
     }
+
+    /// Goes on behind a block that is damaged, or at the end when nobody knows where that is; how many bytes that were.
+    pub(super) fn skip_block(&mut self) -> u64 {
+        let begin = self.offset;
+        let mut length = [0; 4];
+        let read = self.file.read_at(&mut length, begin);
+        let end = begin + 8 + u64::from(u32::from_le_bytes(length));
+        let is_possible = read.is_ok() && end > begin + BLOCK_HEADER_BYTES as u64 && end <= self.length;
+        self.offset = if is_possible { end } else { self.length };
+        self.number += 1;
+        self.offset - begin
+    }
 }
 
 impl Recovery<'_> {
@@ -172,9 +224,11 @@ impl Recovery<'_> {
     }
 }
 
-fn replay_entries(
+/// `is_whole`: no block before this one was left out.
+pub(super) fn replay_entries(
     mut bytes: &[u8],
     entries: &mut u64,
+    is_whole: bool,
     index: &mut Index,
     replay: &mut dyn Replay,
 ) -> Result<Option<End>, String> {
@@ -203,7 +257,7 @@ fn replay_entries(
             }
             ENTRY_FACT if length > 0 => replay.fact(body[0], &body[1..]),
             ENTRY_END if length == 16 => {
-                if u64_at(body, 8) != *entries || rest != length {
+                if is_whole && u64_at(body, 8) != *entries || rest != length {
                     return Err("the end of the checkpoint does not fit what comes before".to_owned());
                 }
                 return Ok(Some(End {

@@ -3,10 +3,11 @@
 
 use super::{Recovery, Replay, damaged, io_error};
 use crate::directory::{Directory, Run, Source, read_summary};
-use crate::directory_file::write_directory;
+use crate::directory_file::{read_or_mend, write_directory};
 use crate::error::OpenError;
 use crate::format::{Cut, SegmentId};
 use crate::limits::HOLES_TOLD_MAX;
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 
@@ -55,7 +56,7 @@ impl Recovery<'_> {
                         },
                         summary.content,
                     );
-                    self.absorb_from_file(id, &summary.runs, cut.position);
+                    self.absorb_from_file(id, summary.extent.end, &summary.runs, cut.position);
                     return Ok(());
                 }
                 Ok(Err(reason)) => self
@@ -102,17 +103,11 @@ impl Recovery<'_> {
         }
     }
 
-    fn absorb_from_file(&mut self, id: SegmentId, runs: &[Run], at: u64) {
-        let (disk, identity, source) = (
-            self.disk,
-            self.identity,
-            Source::File {
-                runs: runs.len(),
-                end: 0,
-            },
-        );
+    fn absorb_from_file(&mut self, id: SegmentId, end: u64, runs: &[Run], at: u64) {
+        let (disk, identity, source) = (self.disk, self.identity, Source::File { runs: runs.len(), end });
+        let repaired = RefCell::new(Vec::new());
         for run in runs {
-            // Only a run whose front was trimmed asks; when its page cannot be read, too much counts as live.
+            // Only a run whose front was trimmed asks; when its page cannot be read nor made again, too much counts as live.
             let base_before = |sequence: u64| {
                 let Some(entry) = (sequence - run.first)
                     .checked_sub(1)
@@ -120,12 +115,13 @@ impl Recovery<'_> {
                 else {
                     return Some(0);
                 };
-                let entries = source.entries(disk, &identity, id, entry..entry + 1);
-                let entries = entries.ok()?;
+                let read = |source: &Source| source.entries(disk, &identity, id, entry..entry + 1);
+                let entries = read_or_mend(disk, &identity, id, &source, &mut repaired.borrow_mut(), read).ok()?;
                 entries.first().map(|entry| entry.cumulative)
             };
             self.index
                 .restore_run(run, id.number, &base_before, &mut self.segments, at);
         }
+        self.remarks.append(&mut repaired.into_inner());
     }
 }

@@ -2,8 +2,10 @@
 //! cuts the previous epoch and opens the next. The only part that does I/O on the caller's thread.
 
 mod checkpoint;
+mod details;
 mod files;
 mod index;
+mod salvage;
 mod scan;
 
 use crate::checkpoints::Checkpoints;
@@ -24,6 +26,7 @@ use crate::scope::Scope;
 use crate::segments::SegmentSet;
 use crate::whole_file::write_whole;
 use files::Files;
+use salvage::GivenUpCheckpoint;
 use std::io;
 use std::sync::Arc;
 
@@ -150,6 +153,8 @@ pub(crate) struct GivenUp {
     pub(crate) segments: Vec<SegmentId>,
     /// Records between what was read and the next position are missing.
     pub(crate) gap: bool,
+    /// A damaged checkpoint.
+    checkpoint: Option<GivenUpCheckpoint>,
 }
 
 /// What is wrong with an encrypted file in a journal that is not.
@@ -224,11 +229,13 @@ impl Journal {
         // The keys are derived by now; the secret itself is not kept.
         options.encryption = None;
         let newest = checkpoint.map(|checkpoint| checkpoint.published);
+        // A long tail makes this start ask for a checkpoint soon.
+        let mut checkpoints = Checkpoints::new(options.checkpoint_bytes, newest.clone(), tail.bytes);
+        checkpoints.begin_synced(tail.end.position);
         segments.cover(newest.as_ref().map_or(0, |newest| newest.begin_segment));
         let journal = Journal::assemble(Parts {
             records: RecordLog::new(&scope, &options, first, tail.end, &mut segments),
-            // A long tail makes this start ask for a checkpoint soon.
-            checkpoints: Checkpoints::new(options.checkpoint_bytes, newest, tail.bytes),
+            checkpoints,
             scope,
             options,
             index,
@@ -378,7 +385,15 @@ impl Recovery<'_> {
     /// Sets segments behind the damage aside and keeps a copy of the one that is cut.
     fn keep_what_is_given_up(&mut self) -> Result<(), OpenError> {
         if let Some(id) = self.given_up.cut {
-            self.copy_cut(id)?;
+            self.copy(&id.file_name())?;
+        }
+        if let Some(GivenUpCheckpoint { name, salvaged }) = self.given_up.checkpoint.take() {
+            self.copy(&name)?;
+            match salvaged {
+                // In its place: the next start finds nothing wrong.
+                Some(bytes) => write_whole(self.disk, &name, &bytes).map_err(io_error(format!("write {name}")))?,
+                None => self.files.obsolete.push(name),
+            }
         }
         if self.given_up.segments.is_empty() {
             return Ok(());
@@ -395,14 +410,14 @@ impl Recovery<'_> {
         self.disk.sync_directory().map_err(io_error("sync the directory"))
     }
 
-    fn copy_cut(&mut self, id: SegmentId) -> Result<(), OpenError> {
-        let name = id.file_name();
+    /// Keeps a copy of a file that is given up.
+    fn copy(&mut self, name: &str) -> Result<(), OpenError> {
         let copy = format!("{name}.cut");
         if self.files.cut.contains(&copy) {
             // An earlier start kept a copy, of when there was more in the file.
             return Ok(());
         }
-        let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
+        let file = self.disk.open(name).map_err(io_error(format!("open {name}")))?;
         let length = file.length().map_err(io_error(format!("read {name}")))?;
         let mut pieces = Vec::new();
         for offset in (0..length).step_by(PIECE_BYTES) {

@@ -2,7 +2,7 @@
 
 use super::checkpoint::CheckpointRead;
 use super::{CutReport, ENCRYPTED_ALONE, Recovery, Replay, damaged, io_error};
-use crate::directory::{Detail, Directory, Extent, read_summary};
+use crate::directory::{Detail, Directory};
 use crate::directory_file::walk;
 use crate::disk::Disk;
 use crate::encryption::FileCipher;
@@ -32,11 +32,11 @@ pub(crate) struct LastBatch {
 }
 
 /// Where the reader is.
-struct Reader {
+pub(super) struct Reader {
     /// Records below this are in the checkpoint.
     begin: u64,
     /// What was read so far ends here: the next batch must continue it.
-    end: Cut,
+    pub(super) end: Cut,
     records: u64,
     bytes: u64,
     /// Where the batch taken last begins.
@@ -45,11 +45,11 @@ struct Reader {
 }
 
 /// A segment's bytes, and what is read of it.
-struct Loaded {
-    id: SegmentId,
-    seed: u32,
-    bytes: Vec<u8>,
-    cipher: Option<FileCipher>,
+pub(super) struct Loaded {
+    pub(super) id: SegmentId,
+    pub(super) seed: u32,
+    pub(super) bytes: Vec<u8>,
+    pub(super) cipher: Option<FileCipher>,
     /// Where an epoch file cuts it, `u64::MAX` further on; `None` in the newest epoch.
     cut: Option<u64>,
 }
@@ -174,6 +174,8 @@ impl Recovery<'_> {
         let Some(checkpoint) = checkpoint else { return Ok(()) };
         if first.is_none_or(|id| id.number != checkpoint.tail.segment)
             && checkpoint.requires > checkpoint.published.begin
+            && self.stops_at_damage()
+            && !self.tolerates_holes()
         {
             let reason = format!(
                 "segment {:016x}, with which its tail begins, is missing",
@@ -239,7 +241,7 @@ impl Recovery<'_> {
     }
 
     /// The first batch of a segment, if it is whole.
-    fn load_first_batch(&mut self, id: SegmentId) -> Result<Option<BatchHeader>, OpenError> {
+    pub(super) fn load_first_batch(&mut self, id: SegmentId) -> Result<Option<BatchHeader>, OpenError> {
         let name = id.file_name();
         let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
         let length = file.length().map_err(io_error(format!("read {name}")))?;
@@ -276,7 +278,7 @@ impl Recovery<'_> {
         Ok(header)
     }
 
-    fn load(&mut self, id: SegmentId) -> Result<Loaded, OpenError> {
+    pub(super) fn load(&mut self, id: SegmentId) -> Result<Loaded, OpenError> {
         let name = id.file_name();
         let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
         let length = file.length().map_err(io_error(format!("read {name}")))?;
@@ -323,7 +325,7 @@ impl Recovery<'_> {
                 Verdict::Accept => {
                     let header = header.expect("only a valid header is accepted");
                     let records = header.records(rest);
-                    self.replay_batch(loaded, offset, &header, records, reader, details.as_mut(), replay)?;
+                    self.replay_batch(loaded, offset, &header, records, reader, details.collected(), replay)?;
                     reader.last_offset = offset as u64;
                     offset += header.length as usize;
                     reader.bytes += u64::from(header.length);
@@ -339,15 +341,15 @@ impl Recovery<'_> {
                     };
                 }
                 Verdict::NextSegment | Verdict::EndAtCut => {
-                    self.finish_segment(loaded, offset, first_position, reader, details);
+                    self.finish_segment(loaded, offset, first_position, reader, details)?;
                     return Ok(SegmentEnd::Next);
                 }
                 Verdict::CleanEnd => {
-                    self.finish_segment(loaded, offset, first_position, reader, details);
+                    self.finish_segment(loaded, offset, first_position, reader, details)?;
                     return Ok(SegmentEnd::Stop(None));
                 }
                 Verdict::TornTail => {
-                    self.finish_segment(loaded, offset, first_position, reader, details);
+                    self.finish_segment(loaded, offset, first_position, reader, details)?;
                     self.keep_cut(loaded.id);
                     let reason = "the last write was interrupted".to_owned();
                     return Ok(SegmentEnd::Stop(Some(CutReport {
@@ -360,7 +362,7 @@ impl Recovery<'_> {
                     if self.stops_at_damage() || loaded.cut.is_some() && self.options.damage == DamagePolicy::Stop {
                         return Err(damaged(name, offset as u64, reason));
                     }
-                    self.finish_segment(loaded, offset, first_position, reader, details);
+                    self.finish_segment(loaded, offset, first_position, reader, details)?;
                     self.give_up_segments(later);
                     self.keep_cut(loaded.id);
                     let reason = format!("{reason}; everything from here on was given up");
@@ -539,39 +541,6 @@ impl Recovery<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Details of what lies before `start` in a segment, or `None` when its directory file will do for all of it.
-    fn details_before(&self, loaded: &Loaded, start: u64) -> Result<Option<Vec<Detail>>, OpenError> {
-        let known = self.files.directories.contains_key(&loaded.id);
-        if known && matches!(read_summary(self.disk, &self.identity, loaded.id), Ok(Ok(_))) {
-            return Ok(None);
-        }
-        let mut details = Vec::new();
-        let end = start.min(loaded.bytes.len() as u64) as usize;
-        let walked = walk(loaded.seed, loaded.cipher.is_some(), &loaded.bytes[..end], &mut details);
-        walked.map_err(|(offset, reason)| damaged(loaded.id.file_name(), offset, reason))?;
-        Ok(Some(details))
-    }
-
-    fn finish_segment(
-        &mut self,
-        loaded: &Loaded,
-        offset: usize,
-        first_position: u64,
-        reader: &Reader,
-        details: Option<Vec<Detail>>,
-    ) {
-        let Some(details) = details else { return };
-        let extent = Extent {
-            end: offset as u64,
-            first_position,
-            next_position: reader.end.position,
-            checksum: reader.end.checksum,
-        };
-        let encrypted = loaded.cipher.is_some();
-        self.built
-            .push(Directory::build(loaded.id, extent, &details, encrypted));
     }
 
     /// Makes the directory of a segment before the tail from the segment itself.

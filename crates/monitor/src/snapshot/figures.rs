@@ -22,6 +22,10 @@ pub struct EngineFigures {
     pub failed_heartbeats: u64,
     /// Clients closed because of that.
     pub lost_clients: u64,
+    /// Stored messages that cannot be read and are passed over.
+    pub damaged_messages: u64,
+    /// How often one was passed over, for each subscription.
+    pub passed_over: u64,
     /// Whether messages can be carried to clients.
     pub bus_up: bool,
     /// Bytes that wait for the engine.

@@ -15,8 +15,8 @@ use super::answer::{Failure, Headers};
 use super::request::{Messages, Request};
 use crate::engine::{LookError, LookStart, Looked};
 use crate::limits::{
-    LOOK_OVERHEAD_BYTES, LOOK_PATIENCE, LOOK_SLICE_BYTES, LOOK_SLICE_MESSAGES, LOOK_TIME_MAX, LOOKS_MAX,
-    LOOKS_PER_CONNECTION_MAX,
+    LOOK_DAMAGED_RANGES, LOOK_OVERHEAD_BYTES, LOOK_PATIENCE, LOOK_SLICE_BYTES, LOOK_SLICE_MESSAGES, LOOK_TIME_MAX,
+    LOOKS_MAX, LOOKS_PER_CONNECTION_MAX,
 };
 
 /// One of the reads that are under way; over when dropped.
@@ -59,6 +59,8 @@ struct Reading<'a> {
     next: u64,
     /// Where the channel's messages were at the latest look.
     stored: Stored,
+    /// First and last of those that cannot be read and were left out.
+    damaged: Vec<(u64, u64)>,
 }
 
 /// What became of a slice.
@@ -108,10 +110,16 @@ impl Service {
             bytes_left: wanted.bytes_max,
             next: first.from,
             stored: first.stored,
+            damaged: Vec::new(),
         };
         let mut looked = first;
         loop {
-            if looked.messages.is_empty() {
+            if let Some(range) = looked.damaged {
+                if reading.damaged.len() >= LOOK_DAMAGED_RANGES {
+                    return Ok(Some(reading));
+                }
+                reading.leave_out(range);
+            } else if looked.messages.is_empty() {
                 // What was there when the look began is gone, and everything before it.
                 reading.next = reading.next.max(reading.stored.last.saturating_add(1));
                 return Ok(Some(reading));
@@ -176,6 +184,15 @@ impl Service {
 }
 
 impl Reading<'_> {
+    /// Goes on behind what cannot be read.
+    fn leave_out(&mut self, (first, last): (u64, u64)) {
+        match self.damaged.last_mut() {
+            Some(range) if range.1 + 1 == first => range.1 = last,
+            _ => self.damaged.push((first, last)),
+        }
+        self.next = self.next.max(last.saturating_add(1));
+    }
+
     fn is_complete(&self) -> bool {
         self.sent >= self.wanted.count || self.next > self.stored.last
     }
@@ -233,6 +250,10 @@ fn end_of(reading: &Reading<'_>) -> Vec<u8> {
     headers.add("Seaway-Last", last);
     if reading.next <= last {
         headers.add("Seaway-Next", reading.next);
+    }
+    if !reading.damaged.is_empty() {
+        let ranges = reading.damaged.iter().map(|(first, last)| format!("{first}-{last}"));
+        headers.add("Seaway-Damaged", ranges.collect::<Vec<_>>().join(","));
     }
     headers.finish()
 }

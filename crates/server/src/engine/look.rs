@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use seaway_store::{Completion, ReadMessages, Store};
-use seaway_streaming::{ChannelId, Engine, ReadRequest, Stored, Ticket};
+use seaway_streaming::{ChannelId, Engine, ReadRequest, Stored, Ticket, Unreadable};
 use tokio::sync::oneshot;
 
 /// Tickets of looks; the engine counts its own from 0 and never gets here.
@@ -42,8 +42,10 @@ pub struct Looked {
     pub stored: Stored,
     /// Where it began.
     pub from: u64,
-    /// The messages, none above `stored.last`; none at all when they are gone meanwhile.
+    /// The messages, none above `stored.last`; none at all when they are gone meanwhile, or damaged.
     pub messages: ReadMessages,
+    /// First and last of the messages with which the look began and which cannot be read.
+    pub damaged: Option<(u64, u64)>,
 }
 
 /// Why nothing was seen.
@@ -89,7 +91,13 @@ impl Looks {
         let from = from.max(stored.first).max(1);
         if from > stored.last {
             let messages = ReadMessages::default();
-            let _ = look.answer.send(Ok(Looked { stored, from, messages }));
+            let looked = Looked {
+                stored,
+                from,
+                messages,
+                damaged: None,
+            };
+            let _ = look.answer.send(Ok(looked));
             return;
         }
         let ticket = Ticket(TICKETS | self.begun);
@@ -120,8 +128,12 @@ impl Looks {
     }
 }
 
-fn seen(stored: Stored, from: u64, read: Result<ReadMessages, String>) -> Result<Looked, LookError> {
-    let mut messages = read.map_err(LookError::Unreadable)?;
+fn seen(stored: Stored, from: u64, read: Result<ReadMessages, Unreadable>) -> Result<Looked, LookError> {
+    let (mut messages, damaged) = match read {
+        Ok(messages) => (messages, None),
+        Err(found) if found.damaged => (ReadMessages::default(), Some((found.from, found.to.min(stored.last)))),
+        Err(found) => return Err(LookError::Unreadable(found.reason)),
+    };
     // A trim moves the beginning of what is read, and so its end.
     if messages.iter().any(|message| message.sequence > stored.last) {
         let mut durable = ReadMessages::default();
@@ -130,7 +142,12 @@ fn seen(stored: Stored, from: u64, read: Result<ReadMessages, String>) -> Result
         }
         messages = durable;
     }
-    Ok(Looked { stored, from, messages })
+    Ok(Looked {
+        stored,
+        from,
+        messages,
+        damaged,
+    })
 }
 
 #[cfg(test)]

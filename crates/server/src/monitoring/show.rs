@@ -262,6 +262,19 @@ fn facts(facts: Vec<seaway_streaming::Fact>) -> Vec<(&'static str, monitor::Fact
     facts.into_iter().map(|fact| (fact.name, value(fact.value))).collect()
 }
 
+/// How a server is that serves.
+pub(super) fn health(glance: &Glance<'_>) -> monitor::Health {
+    match glance.engine.counters().damaged_messages {
+        0 => monitor::Health::Ok,
+        damaged => monitor::Health::Degraded {
+            reason: format!(
+                "{damaged} stored messages cannot be read and are passed over; the log names channels and files, and \
+                 /streaming/why whom it concerns"
+            ),
+        },
+    }
+}
+
 pub(super) fn figures(glance: &Glance<'_>) -> monitor::Figures {
     let counters = glance.engine.counters();
     let statistics = glance.store.statistics();
@@ -270,6 +283,8 @@ pub(super) fn figures(glance: &Glance<'_>) -> monitor::Figures {
             redelivered_messages: counters.redelivered_messages,
             failed_heartbeats: counters.failed_heartbeats,
             lost_clients: counters.lost_clients,
+            damaged_messages: counters.damaged_messages,
+            passed_over: counters.passed_over,
             bus_up: counters.bus_up,
             inbox_bytes: glance.inbox_bytes as u64,
             held_batches: glance.held_batches as u64,

@@ -53,6 +53,8 @@ pub struct Peeked {
     pub messages: Vec<(u64, Vec<u8>)>,
     /// First and last sequence of the channel, and where to go on.
     pub end: (u64, u64, Option<u64>),
+    /// What was left out.
+    pub damaged: Option<String>,
 }
 
 impl Asker {
@@ -147,7 +149,8 @@ impl Asker {
                     number("Seaway-Last").unwrap(),
                     number("Seaway-Next"),
                 );
-                return Peeked { messages, end };
+                let damaged = answer.header("Seaway-Damaged").map(str::to_owned);
+                return Peeked { messages, end, damaged };
             }
             assert_eq!(answer.header("Seaway-Channel"), Some(channel), "{answer:?}");
             let time = answer.header("Seaway-Timestamp").unwrap();

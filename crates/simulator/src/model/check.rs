@@ -203,7 +203,7 @@ impl Model {
             && shown.ack_wait == known.ack_wait_seconds
             && (known.group.is_some() || shown.last_sent == known.cursor)
             && (least..=most).contains(&shown.pending_count)
-            && shown.is_stalled == (shown.pending_count >= shown.max_in_flight);
+            && (self.passes_over || shown.is_stalled == (shown.pending_count >= shown.max_in_flight));
         if !fits {
             self.object(format!(
                 "subscription {number} is shown as {shown:?}, and true is {known:?} with {least}..={most} pending"
@@ -286,7 +286,10 @@ impl Model {
             .clients
             .get(&known.client)
             .is_none_or(|client| client.is_failing_since(known.healthy_since) || client.closing);
+        let is_full = known.in_flight(first) >= known.max_in_flight || known.group.is_some();
         let overdue = known.pending.range(first..).find(|(_, pending)| match pending.due {
+            // What was passed over waits for room, too.
+            _ if pending.passed_over && is_full => false,
             Due::Between(_, latest) | Due::ByTimestamp(latest) => latest.saturating_add(GRACE_NS) < now,
         });
         if let Some((sequence, pending)) = overdue

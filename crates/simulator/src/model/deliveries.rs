@@ -105,7 +105,7 @@ impl Model {
                 "{number} got {sequence} before {held}, which it holds, came again"
             ));
         }
-        if known.live_pending(first) >= known.max_in_flight {
+        if known.in_flight(first) >= known.max_in_flight {
             return self.object(format!("{number} got {sequence} beyond its MaxInflight"));
         }
         let cursor = match &known.group {
@@ -127,7 +127,12 @@ impl Model {
         let channel = known.channel.clone();
         let known = self.state.subscription(number).expect("the caller has seen it");
         known.cursor = known.cursor.max(sequence);
-        known.pending.insert(sequence, Pending { count: 0, due });
+        let pending = Pending {
+            count: 0,
+            due,
+            passed_over: false,
+        };
+        known.pending.insert(sequence, pending);
         if let Some(group) = group {
             self.state.group(&channel, &group).expect("members have a group").cursor = sequence;
         }
@@ -165,20 +170,20 @@ impl Model {
                 member.phase == Phase::Active
                     && !failing
                     && !member.may_be_on_hold()
-                    && member.pending.len() < member.max_in_flight
+                    && member.in_flight(0) < member.max_in_flight
                     && !self.paused.contains_key(other)
             })
-            .map(|(_, member)| member.pending.len())
+            .map(|(_, member)| member.in_flight(0))
             .min();
         let failing = self
             .state
             .clients
             .get(&chosen.client)
             .is_some_and(|client| client.is_failing_since(chosen.healthy_since));
-        if best.is_some_and(|best| failing || chosen.pending.len() > best) {
+        if best.is_some_and(|best| failing || chosen.in_flight(0) > best) {
             let held: Vec<(u64, usize)> = members
                 .iter()
-                .map(|(other, member)| (*other, member.pending.len()))
+                .map(|(other, member)| (*other, member.in_flight(0)))
                 .collect();
             self.object(format!(
                 "member {number} was chosen, and another holds fewer messages: {held:?}"
@@ -200,6 +205,7 @@ impl Model {
             Holder::Group(floating) => Some(Pending {
                 count: floating.count,
                 due: Due::Between(0, 0),
+                passed_over: false,
             }),
         };
         // What may have been acknowledged before a crash counts as any other message of before it.
@@ -207,6 +213,7 @@ impl Model {
         let held = held.unwrap_or(Pending {
             count: 0,
             due: Due::ByTimestamp(0),
+            passed_over: false,
         });
         if count != held.count + 1 {
             return self.object(format!(
@@ -221,12 +228,29 @@ impl Model {
                 self.now
             ));
         }
-        let mut due = self.next_due(known.ack_wait, held.due);
+        let mut due = if held.passed_over {
+            self.count("mended messages sent");
+            Due::Between(self.now.monotonic, self.now.monotonic + known.ack_wait)
+        } else {
+            self.next_due(known.ack_wait, held.due)
+        };
         if is_uncertain && let Due::Between(_, latest) = &mut due {
             // Its deadline may be one that was set since the crash, by the AckWait of whoever held it then.
-            *latest += ACK_WAIT_LONGEST_NS;
+            *latest = latest.saturating_add(ACK_WAIT_LONGEST_NS);
         }
-        match holder {
+        self.hand_over(number, known, sequence, &holder);
+        let known = self.state.subscription(number).expect("the caller has seen it");
+        let pending = Pending {
+            count,
+            due,
+            passed_over: false,
+        };
+        known.pending.insert(sequence, pending);
+    }
+
+    /// Whoever held a message does so no more; `number` will.
+    pub(crate) fn hand_over(&mut self, number: u64, known: &Subscription, sequence: u64, holder: &Holder) {
+        match *holder {
             Holder::Member(holder) if holder == number => {}
             Holder::Member(holder) => {
                 self.count("moves between members");
@@ -242,7 +266,6 @@ impl Model {
         known.hold.remove(&sequence);
         known.maybe.remove(&sequence);
         known.acked_unrecorded.remove(&sequence);
-        known.pending.insert(sequence, Pending { count, due });
     }
 
     fn moved(&mut self, known: &Subscription, sequence: u64) {
@@ -253,7 +276,7 @@ impl Model {
         }
     }
 
-    fn holder(&self, number: u64, known: &Subscription, sequence: u64) -> Option<Holder> {
+    pub(crate) fn holder(&self, number: u64, known: &Subscription, sequence: u64) -> Option<Holder> {
         if known.pending.contains_key(&sequence) {
             return Some(Holder::Member(number));
         }
@@ -317,7 +340,7 @@ impl Model {
         match previous {
             Due::Between(earliest, latest) => Due::Between(
                 (now + ack_wait).min((earliest + ack_wait).max(now)),
-                latest.max(now) + ack_wait,
+                latest.max(now).saturating_add(ack_wait),
             ),
             Due::ByTimestamp(_) => Due::Between(now, now + ack_wait),
         }
@@ -375,7 +398,7 @@ impl Model {
 }
 
 /// Who holds a message.
-enum Holder {
+pub(crate) enum Holder {
     Member(u64),
     Group(Floating),
 }

@@ -12,6 +12,7 @@
 mod answers;
 mod check;
 mod clients;
+mod damage;
 mod deliveries;
 mod limits;
 mod names;
@@ -20,7 +21,7 @@ mod restart;
 mod state;
 mod subscriptions;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use seaway_stan_protocol::messages::{ConnectRequest, SubscriptionRequest};
 use seaway_streaming::{Event, Input, Now, Options, Timestamp};
@@ -134,6 +135,12 @@ pub struct Model {
     succession: Option<state::Contender>,
     /// What the store refused while the input at hand is handled.
     refusal: Option<String>,
+    /// Which channel a read is of, by ticket.
+    reading: BTreeMap<u64, u64>,
+    /// Messages, by the id of their channel, of which the store said that they are damaged, and not yet that they are not.
+    damaged: BTreeSet<(u64, u64)>,
+    /// A message was passed over in this life.
+    passes_over: bool,
     /// When a read last failed: what waits for it may be late.
     read_failed_at: Option<u64>,
     totals: Totals,
@@ -171,6 +178,9 @@ impl Model {
             closes: BTreeMap::new(),
             succession: None,
             refusal: None,
+            reading: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+            passes_over: false,
             read_failed_at: None,
             totals: Totals::default(),
             violation: None,
@@ -225,14 +235,7 @@ impl Model {
                 }
             }
             Input::Poisoned => self.poison(),
-            Input::Read { messages, .. } => {
-                if messages.is_err() {
-                    self.count("reads failed");
-                    self.read_failed_at = Some(now.monotonic);
-                } else {
-                    self.count("cold reads");
-                }
-            }
+            Input::Read { ticket, messages } => self.read_answered(ticket.0, messages),
             Input::Sought { ticket, sequence } => self.sought(ticket.0, sequence.err()),
             Input::Drained(destination) | Input::Gone(destination) => {
                 self.members_change = true;
@@ -408,6 +411,7 @@ impl Model {
                 redelivery_count,
                 ..
             } => self.delivering(number, sequence, redelivery_count),
+            Event::PassingOver { number, sequence, .. } => self.passing_over(number, sequence),
             Event::GhostMember { .. } | Event::SeveralShadows { .. } => {
                 self.object(format!("records contradict each other: {event}"));
             }

@@ -52,6 +52,9 @@ impl Model {
         self.succession = None;
         self.sent = None;
         self.read_failed_at = None;
+        self.reading.clear();
+        self.damaged.clear();
+        self.passes_over = false;
         self.rested_at = None;
         self.totals = super::Totals::default();
         self.forget_deleted();
@@ -256,6 +259,7 @@ fn recover_pending(known: &Subscription, cursor: u64) -> (BTreeMap<u64, Pending>
             let pending = Pending {
                 count: 0,
                 due: Due::ByTimestamp(u64::MAX),
+                passed_over: false,
             };
             (*sequence, pending)
         })

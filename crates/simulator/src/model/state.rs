@@ -84,6 +84,8 @@ pub(crate) enum Due {
 pub(crate) struct Pending {
     pub(crate) count: u32,
     pub(crate) due: Due,
+    /// It is damaged, and was not sent: it does not count towards MaxInflight.
+    pub(crate) passed_over: bool,
 }
 
 /// A subscription record.
@@ -171,6 +173,12 @@ impl Subscription {
     pub(crate) fn may_be_on_hold(&self) -> bool {
         let unseen = |pending: &Pending| pending.due == Due::ByTimestamp(u64::MAX);
         !self.hold.is_empty() || self.pending.values().any(unseen)
+    }
+
+    /// Held messages that still exist and were sent.
+    pub(crate) fn in_flight(&self, first: u64) -> usize {
+        let held = self.pending.range(first..);
+        held.filter(|(_, pending)| !pending.passed_over).count()
     }
 
     /// Held messages that still exist.

@@ -166,6 +166,9 @@ impl Model {
         }
         // All of it is sent again at once; what comes after that still goes by the deadlines of before.
         for pending in known.pending.values_mut() {
+            if std::mem::take(&mut pending.passed_over) {
+                pending.due = Due::Between(0, u64::MAX);
+            }
             if let Due::ByTimestamp(latest) = pending.due {
                 let latest = if latest == u64::MAX {
                     now + known.ack_wait

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::input::{StoredMessage, Ticket};
 use crate::limits::{DELIVERY_BYTES_PER_WORK, READ_BYTES_MAX, READ_MESSAGES_MAX, READ_RETRY_NS};
 use crate::position::cursor::{Cursor, Reading};
-use crate::records::ReadRequest;
+use crate::records::{ReadRequest, Unreadable};
 use crate::registry::keys::{ChannelKey, CursorKey, SubscriptionKey};
 use crate::registry::subscription::{Phase, Resend};
 use crate::time::Now;
@@ -25,6 +25,15 @@ pub(super) struct Batch<'a> {
     messages: &'a [StoredMessage<'a>],
     from: u64,
     to: u64,
+    is_damaged: bool,
+}
+
+/// What an answered read says of a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Found<'a> {
+    Message(&'a StoredMessage<'a>),
+    Missing,
+    Damaged,
 }
 
 impl<'a> Batch<'a> {
@@ -35,20 +44,32 @@ impl<'a> Batch<'a> {
             messages,
             from: reading.from,
             to,
+            is_damaged: false,
         }
     }
 
-    /// `None`: the read does not cover it. `Some(None)`: it does not exist.
-    pub(super) fn lookup(&self, sequence: u64) -> Option<Option<&StoredMessage<'a>>> {
+    /// Of a read that found nothing but damage.
+    pub(super) fn damaged(found: &Unreadable) -> Batch<'static> {
+        Batch {
+            messages: &[],
+            from: found.from,
+            to: found.to,
+            is_damaged: true,
+        }
+    }
+
+    /// `None`: the read does not cover it.
+    pub(super) fn lookup(&self, sequence: u64) -> Option<Found<'_>> {
         if sequence < self.from || sequence > self.to {
             return None;
         }
-        Some(
-            self.messages
-                .binary_search_by_key(&sequence, |message| message.sequence)
-                .ok()
-                .map(|at| &self.messages[at]),
-        )
+        if self.is_damaged {
+            return Some(Found::Damaged);
+        }
+        let found = self
+            .messages
+            .binary_search_by_key(&sequence, |message| message.sequence);
+        Some(found.map_or(Found::Missing, |at| Found::Message(&self.messages[at])))
     }
 }
 
@@ -60,6 +81,8 @@ pub(super) enum Attempt {
     Congested,
     Cold,
     Missing,
+    /// It is there and cannot be read.
+    Damaged,
     Unreachable,
 }
 
@@ -186,6 +209,7 @@ impl Engine {
                         self.mark_cursor(key);
                     }
                 }
+                Attempt::Damaged => self.pass_over(now, key, receiver, next, effects),
                 Attempt::Cold => {
                     let to = last.min(next.saturating_add(self.room(key).saturating_sub(1)));
                     self.cursor_mut(key).falls_behind(now.monotonic, next);
@@ -275,9 +299,13 @@ impl Engine {
             return Attempt::Unreachable;
         }
         let source = match batch.and_then(|batch| batch.lookup(sequence)) {
+            None if channel.damage.as_ref().is_some_and(|damage| damage.contains(sequence)) => {
+                return Attempt::Damaged;
+            }
             None => Source::Store,
-            Some(None) => return Attempt::Missing,
-            Some(Some(message)) => Source::Body(message.body),
+            Some(Found::Missing) => return Attempt::Missing,
+            Some(Found::Damaged) => return Attempt::Damaged,
+            Some(Found::Message(message)) => Source::Body(message.body),
         };
         let delivery = Delivery {
             channel: channel.id(),
@@ -337,20 +365,33 @@ impl Engine {
         &mut self,
         now: Now,
         ticket: Ticket,
-        messages: Result<&[StoredMessage<'_>], &str>,
+        messages: Result<&[StoredMessage<'_>], &Unreadable>,
         effects: &mut Effects<'_>,
     ) {
+        if self.look_answered(now, ticket, messages, effects) {
+            return;
+        }
         let Some(key) = self.questions.end_read(ticket) else {
             return;
         };
         let Some(reading) = self.cursor_mut(key).end_read(ticket) else {
             return;
         };
+        let channel = self.channel_of(key);
         match messages {
-            Ok(messages) => self.advance(now, key, Some(&Batch::new(reading, messages)), effects),
-            Err(reason) => {
+            Ok(messages) => {
+                if let (Some(first), Some(last)) = (messages.first(), messages.last()) {
+                    self.note_readable(channel, first.sequence, last.sequence, effects);
+                }
+                self.advance(now, key, Some(&Batch::new(reading, messages)), effects);
+            }
+            // Were it about other messages than those asked for, to go on would be to ask for ever.
+            Err(found) if found.damaged && found.from <= reading.from.max(self.channels[channel].log().first()) => {
+                self.read_damaged(now, key, channel, found, effects);
+            }
+            Err(Unreadable { reason, .. }) => {
                 effects.event(Event::ReadFailed {
-                    channel: self.channels[self.channel_of(key)].name(),
+                    channel: self.channels[channel].name(),
                     sequence: reading.from,
                     reason,
                 });

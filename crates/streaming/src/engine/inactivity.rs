@@ -102,6 +102,7 @@ impl Engine {
                 (None, None) => {}
             }
         }
+        self.forget_damage(key);
         let channel = self.channels.remove(key);
         effects.event(Event::ChannelDeleted {
             channel: channel.name(),

@@ -132,6 +132,8 @@ impl Engine {
             redelivered_messages: self.tally.redelivered(),
             failed_heartbeats: self.tally.heartbeats_failed(),
             lost_clients: self.tally.clients_lost(),
+            damaged_messages: self.damaged,
+            passed_over: self.tally.passed_over(),
             bus_up: self.bus_up,
         }
     }

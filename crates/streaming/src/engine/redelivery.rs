@@ -2,13 +2,13 @@
 //! what was pending before a restart (§5.9).
 
 use super::Engine;
-use super::delivery::{Attempt, Batch, Progress};
+use super::delivery::{Attempt, Batch, Found, Progress};
 use crate::effects::Effects;
-use crate::limits::{READ_MESSAGES_MAX, REDELIVERY_SLACK_NS};
+use crate::limits::{HELD_BACK_WAIT_NS, READ_MESSAGES_MAX, REDELIVERY_SLACK_NS};
 use crate::position::deadlines::{Run, UNKNOWN};
 use crate::position::pending::Pending;
 use crate::registry::keys::SubscriptionKey;
-use crate::registry::subscription::Resend;
+use crate::registry::subscription::{Phase, Resend};
 use crate::time::Now;
 
 /// Pending sequences that are at most this far apart are read together, with what lies between them.
@@ -79,6 +79,8 @@ impl Engine {
                 return Progress::Done;
             };
             run.first = sequence;
+            let is_held_back = subscription.window.pending().is_held_back(sequence);
+            let may_wait = is_held_back && subscription.phase() == Phase::Active;
             let receiver = match subscription.group() {
                 None => key,
                 // Nobody can take it: whoever becomes able to brings the whole group along.
@@ -90,6 +92,12 @@ impl Engine {
             if self.subscriptions[receiver].paused().is_some() {
                 return Progress::Waiting;
             }
+            if may_wait && self.subscriptions[receiver].is_stalled() {
+                // It was not in flight: it waits for room as what is new does, but not with one who has left.
+                run.deadline = now.monotonic.saturating_add(HELD_BACK_WAIT_NS);
+                self.subscriptions[key].window.put_back(*run);
+                return Progress::Done;
+            }
             if !self.budget.spend() {
                 self.queue_cursor(key.into());
                 return Progress::Waiting;
@@ -99,7 +107,10 @@ impl Engine {
                 Attempt::Sent if receiver == key => {
                     let subscription = &mut self.subscriptions[key];
                     let deadline = next_deadline(now, run.deadline, subscription.window.ack_wait());
-                    subscription.window.set_deadline(sequence, deadline, count);
+                    subscription.window.sent_again(sequence, deadline, count);
+                    if is_held_back {
+                        self.update_standing(key);
+                    }
                     // Otherwise, of members with as many pending messages, the one that did not acknowledge it would be
                     // chosen every time.
                     self.rotate(key);
@@ -107,6 +118,7 @@ impl Engine {
                 Attempt::Sent => self.move_pending(now, key, receiver, sequence, count, effects),
                 Attempt::Congested => continue,
                 Attempt::Missing => self.drop_pending(key, sequence, effects),
+                Attempt::Damaged => self.pass_over_again(now, key, receiver, sequence, run.count, effects),
                 Attempt::Cold => {
                     let to = read_end(self.subscriptions[key].window.pending(), sequence).min(run.last.max(sequence));
                     self.read(key.into(), sequence, to, effects);
@@ -162,7 +174,7 @@ impl Engine {
                         continue;
                     }
                     Some(Known::At(at)) => deadline = at,
-                    Some(Known::Missing) => {}
+                    Some(Known::Missing | Known::Damaged) => {}
                     None => {
                         let to = read_end(self.subscriptions[key].window.pending(), sequence);
                         self.read(key.into(), sequence, to, effects);
@@ -171,16 +183,17 @@ impl Engine {
                 }
             }
             let receiver = self.heir(key);
-            let count = count.saturating_add(1);
-            match self.send(now, receiver, sequence, count, batch, effects) {
-                Attempt::Sent if receiver != key => self.move_pending(now, key, receiver, sequence, count, effects),
+            let sent = count.saturating_add(1);
+            match self.send(now, receiver, sequence, sent, batch, effects) {
+                Attempt::Sent if receiver != key => self.move_pending(now, key, receiver, sequence, sent, effects),
                 Attempt::Sent => {
                     let subscription = &mut self.subscriptions[key];
                     let deadline = next_deadline(now, deadline, subscription.window.ack_wait());
-                    subscription.window.set_deadline(sequence, deadline, count);
+                    subscription.window.sent_again(sequence, deadline, sent);
                 }
                 Attempt::Congested => continue,
                 Attempt::Missing => self.drop_pending(key, sequence, effects),
+                Attempt::Damaged => self.pass_over_again(now, key, key, sequence, count, effects),
                 Attempt::Cold => {
                     let to = read_end(self.subscriptions[key].window.pending(), sequence);
                     self.read(key.into(), sequence, to, effects);
@@ -239,8 +252,15 @@ impl Engine {
         if !self.channels[subscription.channel()].log().holds(sequence) {
             return Some(Known::Missing);
         }
-        let Some(message) = batch?.lookup(sequence)? else {
-            return Some(Known::Missing);
+        let message = match batch.and_then(|batch| batch.lookup(sequence)) {
+            Some(Found::Message(message)) => message,
+            Some(Found::Missing) => return Some(Known::Missing),
+            Some(Found::Damaged) => return Some(Known::Damaged),
+            None => {
+                return self
+                    .is_damaged(subscription.channel(), sequence)
+                    .then_some(Known::Damaged);
+            }
         };
         let age = now.wall.0.saturating_sub(message.timestamp);
         // A clock that was set back must not keep a message for longer than AckWait.
@@ -273,6 +293,7 @@ impl Engine {
 enum Known {
     At(u64),
     Missing,
+    Damaged,
 }
 
 /// A re-sent message keeps its cadence: previous deadline plus AckWait (§5.5), unless that has passed as well.

@@ -157,7 +157,9 @@ impl Engine {
             trimmed = true;
         }
         if trimmed {
-            self.ledger.trim(id, self.channels[key].log().first(), effects);
+            let first = self.channels[key].log().first();
+            self.ledger.trim(id, first, effects);
+            self.note_readable(key, 0, first.saturating_sub(1), effects);
         }
         self.channels.drop_remainder(key);
         let channel = &mut self.channels[key];

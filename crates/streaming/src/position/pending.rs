@@ -25,9 +25,57 @@ pub(crate) struct Pending {
     words: VecDeque<Word>,
     len: usize,
     empty: usize,
+    /// Those that are damaged and were passed over, if there are any: they are not in flight.
+    held_back: Option<Box<Pending>>,
 }
 
 impl Pending {
+    /// How many were sent, as far as is known.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.len - self.held_back()
+    }
+
+    /// How many were passed over.
+    pub(crate) fn held_back(&self) -> usize {
+        self.held_back.as_ref().map_or(0, |held_back| held_back.len)
+    }
+
+    /// Of those, first and last of each run.
+    pub(crate) fn held_back_runs(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.held_back.iter().flat_map(|held_back| held_back.runs_from(0))
+    }
+
+    pub(crate) fn is_held_back(&self, sequence: u64) -> bool {
+        self.held_back
+            .as_ref()
+            .is_some_and(|held_back| held_back.contains(sequence))
+    }
+
+    /// One that is held was passed over; false when that is known.
+    pub(crate) fn hold_back(&mut self, sequence: u64) -> bool {
+        debug_assert!(self.contains(sequence), "only what is pending can be held back");
+        self.held_back.get_or_insert_default().insert(sequence)
+    }
+
+    /// One was sent, or is gone.
+    pub(crate) fn release(&mut self, sequence: u64) {
+        self.change_held_back(|held_back| _ = held_back.remove(sequence));
+    }
+
+    /// All that were passed over are to be tried again.
+    pub(crate) fn release_all(&mut self) {
+        self.held_back = None;
+    }
+
+    fn change_held_back(&mut self, change: impl FnOnce(&mut Pending)) {
+        if let Some(held_back) = &mut self.held_back {
+            change(held_back);
+            if held_back.is_empty() {
+                self.held_back = None;
+            }
+        }
+    }
+
     /// How many sequences are held.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -88,6 +136,7 @@ impl Pending {
             self.empty += 1;
             self.drop_empty();
         }
+        self.release(sequence);
         true
     }
 
@@ -238,6 +287,7 @@ impl Pending {
             at += 1;
         }
         self.drop_empty();
+        self.change_held_back(|held_back| held_back.remove_run(first, last));
     }
 
     /// Forgets everything above `last`, and gives back how many sequences that were.
@@ -334,6 +384,21 @@ mod tests {
         pending.insert_run(1, 1_000_000);
         assert_eq!(pending.len(), 1_000_000);
         assert!(pending.words.len() * std::mem::size_of::<super::Word>() < 300_000);
+    }
+
+    #[test]
+    fn what_is_held_back_is_pending_and_not_in_flight() {
+        let mut pending = Pending::default();
+        pending.insert_run(1, 10);
+        assert!(pending.hold_back(3) && pending.hold_back(4) && pending.hold_back(9) && !pending.hold_back(9));
+        assert_eq!((pending.len(), pending.in_flight(), pending.held_back()), (10, 7, 3));
+        assert_eq!(pending.held_back_runs().collect::<Vec<_>>(), [(3, 4), (9, 9)]);
+        pending.release(3);
+        assert!(pending.remove(4) && pending.contains(3));
+        assert_eq!((pending.len(), pending.in_flight()), (9, 8));
+        pending.remove_run(8, 20);
+        assert_eq!((pending.len(), pending.in_flight(), pending.held_back()), (6, 6, 0));
+        assert!(pending.held_back.is_none());
     }
 
     #[test]

@@ -74,16 +74,16 @@ impl Window {
         &self.deadlines
     }
 
-    /// Whether it holds as many as it may.
+    /// Whether as many are in flight as may be.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.pending.len() >= self.max
+        self.pending.in_flight() >= self.max
     }
 
-    /// How many more it may hold.
+    /// How many more may be sent.
     #[inline]
     pub(crate) fn room(&self) -> u64 {
-        self.max.saturating_sub(self.pending.len()) as u64
+        self.max.saturating_sub(self.pending.in_flight()) as u64
     }
 
     /// Since when it is full, if it is and that is known.
@@ -104,7 +104,7 @@ impl Window {
     /// It got a message more: remembers when that made it full.
     #[inline]
     pub(crate) fn note_stall(&mut self, now: Now) {
-        if self.pending.len() == self.max {
+        if self.pending.in_flight() == self.max {
             self.stalled_since = Some(now.monotonic);
         }
     }
@@ -120,7 +120,26 @@ impl Window {
         timers.bring_forward(&mut self.timer, Timer::Redelivery(key), deadline);
     }
 
-    /// A message that is held was sent again, `count` times by now, or is known to be due at `deadline`.
+    /// A message that is held was sent again, `count` times by now.
+    pub(crate) fn sent_again(&mut self, sequence: u64, deadline: u64, count: u32) {
+        self.pending.release(sequence);
+        self.deadlines.insert(sequence, deadline, count);
+    }
+
+    /// A message, which is held from now on or already, cannot be read: it is not in flight, and looked at again at `deadline`. False
+    /// when that was so before.
+    pub(crate) fn hold_back(&mut self, sequence: u64, deadline: u64, count: u32) -> bool {
+        self.pending.insert(sequence);
+        self.deadlines.insert(sequence, deadline, count);
+        self.pending.hold_back(sequence)
+    }
+
+    /// What was held back is to be tried again as any other.
+    pub(crate) fn try_all(&mut self) {
+        self.pending.release_all();
+    }
+
+    /// A message that is held is known to be due at `deadline`, after it was sent again `count` times.
     pub(crate) fn set_deadline(&mut self, sequence: u64, deadline: u64, count: u32) {
         self.deadlines.insert(sequence, deadline, count);
     }
@@ -215,6 +234,16 @@ mod tests {
         assert_eq!(window.stalled_since(), Some(30));
         window.resize(3, 1_000);
         assert!(!window.is_full());
+    }
+
+    #[test]
+    fn what_is_held_back_takes_no_room() {
+        let mut window = Window::new(1, 1_000);
+        assert!(window.hold_back(4, 60_000, 0) && !window.hold_back(4, 120_000, 0));
+        assert_eq!((window.is_full(), window.room(), window.pending().len()), (false, 1, 1));
+        assert_eq!(window.deadlines().get(4), (120_000, 0));
+        window.sent_again(4, 121_000, 1);
+        assert!(window.is_full() && window.pending().held_back() == 0);
     }
 
     #[test]

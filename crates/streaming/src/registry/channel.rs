@@ -9,6 +9,7 @@ use super::log::Log;
 use super::roster::Roster;
 use crate::ids::ChannelId;
 use crate::limits_table::LimitsKey;
+use crate::position::damage::Damage;
 use crate::waiting::mark::Mark;
 use crate::waiting::offers::Offers;
 use crate::waiting::timers::TimerSlot;
@@ -31,6 +32,8 @@ pub(crate) struct Channel {
     active: usize,
     subscribing: usize,
     deletion: Deletion,
+    /// Which of its messages cannot be read; none as a rule.
+    pub(crate) damage: Option<Box<Damage>>,
     pub(crate) age_timer: TimerSlot,
     pub(crate) inactivity_timer: TimerSlot,
     /// In the queue of channels whose limits are to be looked at.
@@ -72,6 +75,7 @@ impl Channel {
             active: 0,
             subscribing: 0,
             deletion: Deletion::None,
+            damage: None,
             age_timer: TimerSlot::default(),
             inactivity_timer: TimerSlot::default(),
             in_retention: Mark::default(),

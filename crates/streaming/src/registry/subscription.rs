@@ -278,7 +278,7 @@ impl Subscription {
         let is_there = !matches!(self.resend, Resend::HandOver(_));
         let takes_again = self.phase == Phase::Active && self.paused.is_none() && is_there;
         Standing {
-            pending: self.window.pending().len(),
+            pending: self.window.pending().in_flight(),
             room: self.window.room(),
             is_healthy,
             // What it holds goes out again before anything new.
@@ -308,6 +308,8 @@ impl Subscription {
     pub(crate) fn confirm(&mut self, now: Now) {
         self.phase = Phase::Active;
         self.window.open(now);
+        // Whether what was passed over can be read now is seen by trying.
+        self.window.try_all();
         if !self.window.pending().is_empty() {
             self.resend = Resend::AfterResume(0);
         }

@@ -29,12 +29,13 @@ pub(crate) struct WaitingSubscribe {
     pub(crate) time: Timestamp,
 }
 
-/// See the module. A client has two probes at most and a cursor one read; of seeks there are [`SEEKS_MAX`].
+/// See the module. A client has two probes at most, a cursor one read, a channel few looks; of seeks there are [`SEEKS_MAX`].
 #[derive(Debug, Default)]
 pub(crate) struct Questions {
     asked: u64,
     probes: BTreeMap<ProbeId, Probe>,
     reads: BTreeMap<Ticket, CursorKey>,
+    looks: BTreeMap<Ticket, (ChannelKey, ChannelId)>,
     seeks: BTreeMap<Ticket, WaitingSubscribe>,
 }
 
@@ -66,6 +67,18 @@ impl Questions {
     /// A read is over, answered or not.
     pub(crate) fn end_read(&mut self, ticket: Ticket) -> Option<CursorKey> {
         self.reads.remove(&ticket)
+    }
+
+    /// A channel looks whether damaged messages can be read again.
+    pub(crate) fn look(&mut self, channel: ChannelKey, id: ChannelId) -> Ticket {
+        let ticket = Ticket(self.number());
+        self.looks.insert(ticket, (channel, id));
+        ticket
+    }
+
+    /// A look is over; none when the read was no look.
+    pub(crate) fn end_look(&mut self, ticket: Ticket) -> Option<(ChannelKey, ChannelId)> {
+        self.looks.remove(&ticket)
     }
 
     /// The ticket of a seek that may be answered at once; none when too many wait already.

@@ -20,6 +20,8 @@ pub(crate) enum Timer {
     Retry(CursorKey),
     /// The oldest message of a channel reaches its age limit.
     Age(ChannelKey),
+    /// Damaged messages of a channel are looked at again.
+    Damage(ChannelKey),
     /// A channel may have been idle for too long.
     Inactivity(ChannelKey),
     /// A clock that is far ahead has said so for long enough.

@@ -13,7 +13,7 @@ use seaway_stan_protocol::Message as _;
 use seaway_stan_protocol::messages::{CloseRequest, Ping};
 use seaway_streaming::{
     ChannelId, ChannelLimits, Destination, Engine, Input, Limits, LimitsTable, Now, Options, Position, ProbeId,
-    Service, Timestamp,
+    Service, Timestamp, Unreadable,
 };
 use words::{Words, bytes, duration, range, words_without};
 
@@ -165,7 +165,13 @@ impl Session {
                 // Nobody tells of a head that could not be read.
                 self.world.heads.clear();
                 while let Some(request) = self.world.reads.pop_front() {
-                    let messages = Err("the disk says no");
+                    let unreadable = Unreadable {
+                        from: 0,
+                        to: 0,
+                        damaged: false,
+                        reason: "the disk says no".to_owned(),
+                    };
+                    let messages = Err(&unreadable);
                     self.world.handle(
                         engine,
                         self.now,
@@ -395,6 +401,7 @@ impl Session {
             "full" => self.world.full = true,
             "stuck" => self.world.stuck = true,
             "free" => (self.world.full, self.world.stuck) = (false, false),
+            "rotten" => self.world.damaged = range(words.plain[2]).collect(),
             "unreadable" => self.fail_reads = true,
             "readable" => self.fail_reads = false,
             "silent" => self.silent_reads = true,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use seaway_streaming::{
     Admission, Bus, Carried, ChannelId, Delivery, Destination, Effects, Engine, Event, Head, Input, Level, Lookup,
     Need, Now, Options, Position, ProbeId, ReadRequest, Records, Refusal, Seek, StartError, StartSummary,
-    StoredMessage, Ticket, Urgency,
+    StoredMessage, Ticket, Unreadable, Urgency,
 };
 
 /// One record of the store; its position is its place in the list, counted from 1.
@@ -80,6 +80,10 @@ pub struct World {
     pub logs: BTreeMap<ChannelId, Log>,
     /// Messages up to this sequence are not in memory.
     pub cold: BTreeMap<ChannelId, u64>,
+    /// Messages that cannot be read, of whichever channel.
+    pub damaged: BTreeSet<u64>,
+    /// Reads that found one of them first.
+    pub reads_of_damage: usize,
     pub outputs: Vec<Output>,
     pub reads: VecDeque<ReadRequest>,
     /// Messages that answered reads.
@@ -299,10 +303,26 @@ impl World {
     pub fn answer_read(&mut self, engine: &mut Engine, now: Now, request: ReadRequest) {
         let log = self.logs.get(&request.channel).cloned().unwrap_or_default();
         let to = request.from + u64::from(request.messages_max) - 1;
+        if self.damaged.contains(&request.from) {
+            self.reads_of_damage += 1;
+            let end = (request.from..).find(|sequence| !self.damaged.contains(sequence));
+            let unreadable = Unreadable {
+                from: request.from,
+                to: end.map_or(u64::MAX, |end| end - 1),
+                damaged: true,
+                reason: "segment-1.log: offset 7: rotten".to_owned(),
+            };
+            let input = Input::Read {
+                ticket: request.ticket,
+                messages: Err(&unreadable),
+            };
+            return self.handle(engine, now, input);
+        }
         let mut bytes = 0;
         let messages: Vec<StoredMessage<'_>> = log
             .messages
             .range(request.from..=to)
+            .take_while(|(sequence, _)| !self.damaged.contains(sequence))
             .take_while(|(_, (_, body))| {
                 let fits = bytes == 0 || bytes + body.len() <= request.bytes_max as usize;
                 bytes += body.len();

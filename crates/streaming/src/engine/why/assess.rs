@@ -164,6 +164,7 @@ impl<'a> Case<'a> {
             ),
             (Verdict::Stalled, active && subscription.is_stalled()),
             (Verdict::Departing, subscription.phase() == Phase::Departing),
+            (Verdict::MessagesDamaged, subscription.window.pending().held_back() > 0),
             (Verdict::CatchingUp, moves && !caught_up),
             (Verdict::MessagesExpired, self.expired() > 0),
             (Verdict::JournalPoisoned, caught_up && self.engine.ledger.is_poisoned()),

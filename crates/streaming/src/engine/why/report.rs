@@ -7,7 +7,7 @@ use super::assess::Case;
 use super::nearest::nearest;
 use super::words;
 use crate::engine::Engine;
-use crate::limits::WHY_NAMES_MAX;
+use crate::limits::{WHY_NAMES_MAX, WHY_RANGES_MAX};
 use crate::registry::keys::{ChannelKey, SubscriptionKey};
 use crate::registry::subscription::Subscription;
 use crate::time::Now;
@@ -137,13 +137,18 @@ impl Engine {
 
     fn channel_facts(&self, key: ChannelKey) -> Vec<Fact> {
         let channel = &self.channels[key];
-        vec![
+        let mut facts = vec![
             number("messages", channel.log().messages()),
             number("first_sequence", channel.log().first()),
             number("last_sequence", channel.log().last()),
             number("last_durable_sequence", channel.log().durable_last()),
             number("subscriptions", channel.records() as u64),
-        ]
+        ];
+        if let Some(damage) = &channel.damage {
+            facts.push(number("damaged_messages", damage.messages()));
+            facts.push(ranges("damaged", damage.ranges()));
+        }
+        facts
     }
 }
 
@@ -199,6 +204,11 @@ fn facts(case: &Case<'_>) -> Vec<Fact> {
             value: FactValue::Span(age),
         }));
     }
+    let pending = subscription.window.pending();
+    if pending.held_back() > 0 {
+        facts.push(number("passed_over_count", pending.held_back() as u64));
+        facts.push(ranges("passed_over", pending.held_back_runs()));
+    }
     if let Some(heartbeat) = case.client.map(|client| &client.heartbeat)
         && let Some(failing_since) = heartbeat.failing_since()
     {
@@ -238,6 +248,20 @@ fn unacknowledged(case: &Case<'_>) -> Fact {
     });
     Fact {
         name: "unacknowledged",
+        value: FactValue::Sequences(ranges.collect()),
+    }
+}
+
+/// The first few ranges of sequences, without more to tell of them.
+fn ranges(name: &'static str, ranges: impl Iterator<Item = (u64, u64)>) -> Fact {
+    let ranges = ranges.take(WHY_RANGES_MAX).map(|(first, last)| SequenceRange {
+        first,
+        last,
+        redeliveries: 0,
+        due: None,
+    });
+    Fact {
+        name,
         value: FactValue::Sequences(ranges.collect()),
     }
 }

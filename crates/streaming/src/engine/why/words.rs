@@ -58,6 +58,7 @@ pub(super) fn sentences(case: &Case<'_>, verdict: Verdict) -> (String, String) {
             format!("{who} has left its group; the {} it held wait for a member that can take them.", held(case)),
             "If this lasts, the remaining members are stalled, paused or gone: look at them.".to_owned(),
         ),
+        Verdict::MessagesDamaged => damaged(case, &who),
         Verdict::CatchingUp => catching_up(case, &who),
         Verdict::MessagesExpired => expired(case, &who),
         Verdict::JournalPoisoned => (
@@ -188,6 +189,39 @@ fn catching_up(case: &Case<'_>, who: &str) -> (String, String) {
     let advice = "Nothing to do unless it falls further behind. A small MaxInflight makes catching up slow, because each \
                   round waits for acks.";
     (words, advice.to_owned())
+}
+
+fn damaged(case: &Case<'_>, who: &str) -> (String, String) {
+    let pending = case.subscription.window.pending();
+    let runs: Vec<(u64, u64)> = pending.held_back_runs().take(RANGES_SAID).collect();
+    let said: Vec<String> = runs.iter().map(|run| range(*run)).collect();
+    let listed: u64 = runs.iter().map(|(first, last)| last - first + 1).sum();
+    let mut words = format!(
+        "{who} was not sent {} that cannot be read from the store: {} {}",
+        count(pending.held_back() as u64, "message"),
+        if pending.held_back() == 1 {
+            "sequence"
+        } else {
+            "sequences"
+        },
+        said.join(", ")
+    );
+    let more = (pending.held_back() as u64).saturating_sub(listed);
+    if more > 0 {
+        let _ = write!(words, " and {more} more");
+    }
+    let _ = write!(words, ". It goes on behind them; {}.", backlog(case));
+    let advice = "The log names the file and the place. Put the file back as it was, from a copy: they are sent within two minutes, or \
+                  after a restart. If there is no copy, the channel's limits remove them in time.";
+    (words, advice.to_owned())
+}
+
+fn range((first, last): (u64, u64)) -> String {
+    if first == last {
+        first.to_string()
+    } else {
+        format!("{first}-{last}")
+    }
 }
 
 fn expired(case: &Case<'_>, who: &str) -> (String, String) {
@@ -381,17 +415,7 @@ fn ranges(case: &Case<'_>) -> String {
             _ => merged.push((first, last)),
         }
     }
-    let said: Vec<String> = merged
-        .iter()
-        .take(RANGES_SAID)
-        .map(|(first, last)| {
-            if first == last {
-                first.to_string()
-            } else {
-                format!("{first}-{last}")
-            }
-        })
-        .collect();
+    let said: Vec<String> = merged.iter().take(RANGES_SAID).map(|run| range(*run)).collect();
     let listed: u64 = merged
         .iter()
         .take(RANGES_SAID)
