@@ -386,6 +386,23 @@ pub(crate) fn check_header(bytes: &[u8], seed: u32, what: &str) -> Result<(), St
     Ok(())
 }
 
+/// What a medium writes at least, as a rule.
+const PAGE_BYTES: u32 = 4_096;
+
+/// How many zeros follow the last record of a batch that is so long without them.
+fn padding(length: usize, offset: u32, capacity: u64) -> usize {
+    let least = length.wrapping_neg() & 7;
+    let end = offset as usize + length + least;
+    let left = end.wrapping_neg() & (PAGE_BYTES as usize - 1);
+    // Three of them and more fit into a page: what is left is little beside what a second page costs.
+    let is_small = 3 * (length + least) <= PAGE_BYTES as usize;
+    if is_small && left < length && (end + left) as u64 <= capacity {
+        least + left
+    } else {
+        least
+    }
+}
+
 /// Header of a batch (§5), as far as it varies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BatchHeader {
@@ -400,7 +417,8 @@ pub(crate) struct BatchHeader {
 }
 
 impl BatchHeader {
-    /// Pads the batch in `bytes` (64 bytes of room, then records) to a multiple of 8, fills in its header and returns it.
+    /// Pads the batch in `bytes` (64 bytes of room, then records) to a multiple of 8, or to the end of its page when it will begin at
+    /// `offset`, is small, and one like it would not fit behind it: a sync then writes one page. Fills in its header and returns it.
     pub(crate) fn finish(
         bytes: &mut Vec<u8>,
         seed: u32,
@@ -408,8 +426,9 @@ impl BatchHeader {
         first_position: u64,
         count: u32,
         predecessor: u32,
+        (offset, capacity): (u32, u64),
     ) -> BatchHeader {
-        let padding = bytes.len().wrapping_neg() & 7;
+        let padding = padding(bytes.len(), offset, capacity);
         bytes.resize(bytes.len() + padding, 0);
         let length = u32::try_from(bytes.len()).expect("a batch fits into a segment, which is smaller than 4 GB");
         let body_checksum = crc32c::crc32c_append(seed, &bytes[BATCH_HEADER_BYTES..]);
@@ -459,7 +478,7 @@ impl BatchHeader {
         };
         let plausible = header.length as usize >= BATCH_HEADER_BYTES + header.padding as usize
             && header.length.is_multiple_of(8)
-            && header.padding < 8
+            && header.padding < PAGE_BYTES
             && header.count > 0;
         plausible.then_some(header)
     }

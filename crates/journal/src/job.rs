@@ -35,6 +35,8 @@ pub(crate) enum JobKind {
         file: Arc<dyn DiskFile>,
         offset: u64,
         bytes: Arc<Vec<u8>>,
+        /// Zeros to be written behind them.
+        zeros: u64,
         sync: bool,
         claim: Arc<Claim>,
     },
@@ -115,6 +117,8 @@ pub(crate) struct PrepareJob {
     pub(crate) capacity: u64,
     /// Bytes that must stay free on the disk beside the segment.
     pub(crate) headroom: u64,
+    /// It is enough that there is room: nothing is written to it but its header.
+    pub(crate) allocates: bool,
     /// A dead segment's file, already set aside under this name, at least `capacity` long.
     pub(crate) recycled: Option<String>,
 }
@@ -237,10 +241,12 @@ impl Job {
                 file,
                 offset,
                 bytes,
+                zeros,
                 sync,
                 claim,
             } => OutcomeKind::Commit(
                 file.write_at(&bytes, offset)
+                    .and_then(|()| write_zeros(file.as_ref(), offset + bytes.len() as u64, zeros))
                     .and_then(|()| if sync { file.sync_data() } else { Ok(()) })
                     .and_then(|()| claim.check(disk)),
             ),
@@ -341,6 +347,13 @@ impl Job {
     }
 }
 
+fn write_zeros(file: &dyn DiskFile, offset: u64, count: u64) -> io::Result<()> {
+    if count == 0 {
+        return Ok(());
+    }
+    file.write_at(&vec![0; count as usize], offset)
+}
+
 /// Makes a segment file that batches can be written to, durably.
 pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn DiskFile>> {
     let name = job.id.file_name();
@@ -370,6 +383,12 @@ pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn D
     let file = disk.create(&unfinished)?;
     let written = (|| {
         file.write_at(&header, 0)?;
+        if job.allocates {
+            match file.allocate(job.capacity) {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                allocated => return allocated.and_then(|()| file.sync_data()),
+            }
+        }
         let zeros = vec![0; PIECE_BYTES.min(job.capacity as usize)];
         let mut offset = header.len() as u64;
         while offset < job.capacity {

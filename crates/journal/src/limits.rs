@@ -22,6 +22,15 @@ pub const TAIL_CACHE_BYTES_DEFAULT: usize = 64 << 20;
 pub const BACKLOG_BYTES_MAX_DEFAULT: u64 = 64 << 20;
 /// Room in prepared segments that publishes may not take: acks, trims and rewriting live from it.
 pub const RESERVE_BYTES_MAX: u64 = 256 << 10;
+/// A segment of at most this size is prepared as soon as the one before it is in use.
+pub const PREPARED_AT_ONCE_BYTES: u64 = 4 << 20;
+/// A larger one when no more than so many batches, or a quarter of the one in use, fit before it.
+pub const PREPARED_BEFORE_BATCHES: u64 = 4_096;
+/// When batches are usually so long, a segment is allocated and not written with zeros: a sync of so much hardly notices, and every
+/// byte is written once. A shorter batch in such a segment writes some zeros ahead.
+pub const ALLOCATED_BATCH_BYTES: u64 = 64 << 10;
+/// How many.
+pub const ZEROS_AHEAD_BYTES: u64 = 128 << 10;
 /// Bytes of tail after which a checkpoint is asked for.
 pub const CHECKPOINT_BYTES_DEFAULT: u64 = 64 << 20;
 /// Size at which a block of checkpoint entries is handed to the disk.

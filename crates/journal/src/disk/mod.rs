@@ -32,6 +32,13 @@ pub trait DiskFile: Send + Sync {
     fn length(&self) -> io::Result<u64>;
     /// Cuts the file to `length` bytes, or extends it with zeros.
     fn set_length(&self, length: u64) -> io::Result<()>;
+    /// Extends the file to `length` bytes, zeros, for all of which there is room from now on: a full disk is `StorageFull` here and
+    /// not when they are written. What is written there first costs the sync behind it more than what is written over zeros.
+    /// `Unsupported` where there is no such thing.
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        let _ = length;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// Keeps a lock until dropped.

@@ -1,6 +1,8 @@
 //! A directory of the operating system: positioned reads and writes, `fdatasync`, `fsync` of the directory, `flock`.
 
 use super::{DirectoryEntry, Disk, DiskFile, DiskLock, LockError};
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
@@ -105,6 +107,12 @@ impl DiskFile for RealFile {
     }
     fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, length).map_err(|error| match error {
+            Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL => io::ErrorKind::Unsupported.into(),
+            error => error.into(),
+        })
     }
     fn set_length(&self, length: u64) -> io::Result<()> {
         self.0.set_len(length)

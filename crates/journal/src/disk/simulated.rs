@@ -502,6 +502,21 @@ impl DiskFile for SimulatedFile {
         self.with(|state, number| Ok(inode(state, number)?.live.len() as u64))
     }
 
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.with(|state, number| {
+            let last = state.begin(Operation::Write, self.boot)?;
+            let (used, capacity) = (state.used(), state.capacity);
+            let inode = inode(state, number)?;
+            let length = length as usize;
+            if used + length.saturating_sub(inode.live.len()) as u64 > capacity {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            inode.live.resize(length, 0);
+            inode.pending.push(Pending::SetLength(length));
+            end(last)
+        })
+    }
+
     fn set_length(&self, length: u64) -> io::Result<()> {
         self.with(|state, number| {
             let last = state.begin(Operation::SetLength, self.boot)?;

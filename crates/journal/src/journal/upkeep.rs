@@ -129,7 +129,7 @@ impl Journal {
     fn prepare_completed(&mut self, result: io::Result<Arc<dyn DiskFile>>) {
         match self.records.prepared(result, &mut self.segments) {
             None | Some(Prepared::Smaller) => {}
-            Some(Prepared::Ready(..)) => {
+            Some(Prepared::Ready { .. }) => {
                 self.upkeep.no_room_told = false;
                 if self.records.take_refused() {
                     self.completions.push(Completion::SpaceBack);

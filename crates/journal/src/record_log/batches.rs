@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-/// Zeros after a batch, so that the end shows even where an earlier use of the file left bytes.
+/// Zeros after a batch, so that the end shows where an earlier use of the file left bytes. A fresh file has zeros there.
 const TERMINATOR_BYTES: u32 = BATCH_HEADER_BYTES as u32;
 
 /// A finished batch on its way to the disk.
@@ -20,6 +20,8 @@ struct Batch {
     segment: u64,
     offset: u32,
     bytes: Arc<Vec<u8>>,
+    /// Zeros to be written behind it.
+    zeros: u64,
     count: u32,
     next_position: u64,
     /// Bytes of its records, without what encryption adds.
@@ -45,6 +47,8 @@ pub(super) struct Batches {
     backlog_bytes: u64,
     /// Of these, in the batch that fills.
     filling_bytes: u64,
+    /// About the length of the latest batches.
+    usual_length: u64,
 }
 
 impl Batches {
@@ -57,7 +61,13 @@ impl Batches {
             durable,
             backlog_bytes: 0,
             filling_bytes: 0,
+            usual_length: 0,
         }
+    }
+
+    /// About the length of the latest batches.
+    pub(super) fn usual_length(&self) -> u64 {
+        self.usual_length
     }
 
     pub(super) fn durable(&self) -> Position {
@@ -116,26 +126,34 @@ impl RecordLog {
             first_position,
             self.fill_count,
             self.checksum,
+            (open.cursor, open.capacity),
         );
         let (offset, end) = (open.cursor, open.cursor + header.length);
-        let terminator = u64::from(TERMINATOR_BYTES).min(open.capacity - u64::from(end));
+        let terminator = match open.is_recycled {
+            true => u64::from(TERMINATOR_BYTES).min(open.capacity - u64::from(end)),
+            false => 0,
+        };
         bytes.resize(bytes.len() + terminator as usize, 0);
+        let zeros = self.open.zeros_behind(u64::from(end), u64::from(header.length));
         // The cache keeps small batches for long: unused room in their buffers could be many times their bytes.
         if bytes.capacity() > bytes.len() + bytes.len() / 4 + 256 {
             bytes.shrink_to_fit();
         }
         let bytes = Arc::new(bytes);
-        let segment = open.id.number;
+        let segment = self.open.id.number;
         let kept = plain.unwrap_or_else(|| Arc::clone(&bytes));
         self.cache.push(segment, offset, kept);
         self.batches.closed.push_back(Batch {
             segment,
             offset,
             bytes,
+            zeros,
             count: header.count,
             next_position: self.next_position,
             record_bytes: std::mem::take(&mut self.batches.filling_bytes),
         });
+        let usual = &mut self.batches.usual_length;
+        *usual = (7 * *usual + u64::from(header.length)) / 8;
         self.checksum = header.checksum;
         self.open.cursor = end;
         self.fill = Vec::with_capacity(capacity_hint.clamp(4_096, BATCH_BYTES_MAX));
@@ -165,12 +183,13 @@ impl RecordLog {
         let front = self.batches.closed.front()?;
         let file = Arc::clone(self.file_of(front.segment)?);
         let batch = self.batches.closed.pop_front()?;
-        let (offset, bytes) = (u64::from(batch.offset), Arc::clone(&batch.bytes));
+        let (offset, bytes, zeros) = (u64::from(batch.offset), Arc::clone(&batch.bytes), batch.zeros);
         self.batches.in_flight = Some(batch);
         Some(JobKind::Commit {
             file,
             offset,
             bytes,
+            zeros,
             sync: self.batches.sync,
             claim,
         })

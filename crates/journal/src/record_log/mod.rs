@@ -12,8 +12,8 @@ use crate::encryption::FileCipher;
 use crate::error::Refusal;
 use crate::format::{BATCH_HEADER_BYTES, Cut, SegmentId};
 use crate::limits::{
-    BATCH_BYTES_MAX, RECORD_BODY_BYTES_MAX, RESERVE_BYTES_MAX, SEGMENT_BYTES_CEILING, SEGMENT_BYTES_FIRST,
-    SEGMENT_HEADER_BYTES,
+    ALLOCATED_BATCH_BYTES, BATCH_BYTES_MAX, PREPARED_AT_ONCE_BYTES, PREPARED_BEFORE_BATCHES, RECORD_BODY_BYTES_MAX,
+    RESERVE_BYTES_MAX, SEGMENT_BYTES_CEILING, SEGMENT_BYTES_FIRST, SEGMENT_HEADER_BYTES, ZEROS_AHEAD_BYTES,
 };
 use crate::names::{LogId, Position};
 use crate::options::Options;
@@ -42,6 +42,10 @@ struct OpenSegment {
     cursor: u32,
     first_position: u64,
     file: Option<Arc<dyn DiskFile>>,
+    /// It holds bytes of an earlier use behind its batches.
+    is_recycled: bool,
+    /// Up to here it was written, zeros included; what lies behind is only allocated.
+    written_to: u64,
     /// Messages that rewriting copied into it.
     moved: u64,
 }
@@ -56,8 +60,23 @@ impl OpenSegment {
             cursor: SEGMENT_HEADER_BYTES,
             first_position,
             file,
+            // Until it is known.
+            is_recycled: true,
+            written_to: capacity,
             moved: 0,
         }
+    }
+
+    /// How many zeros a batch of so many bytes writes behind it, which is at `end`.
+    fn zeros_behind(&mut self, end: u64, length: u64) -> u64 {
+        if end <= self.written_to {
+            return 0;
+        }
+        self.written_to = end;
+        if length < ALLOCATED_BATCH_BYTES {
+            self.written_to = self.capacity.min(end + ZEROS_AHEAD_BYTES);
+        }
+        self.written_to - end
     }
 
     /// How records are put into the filling batch. What is encrypted is so when the batch is closed: memory serves plain ones.
@@ -137,7 +156,10 @@ impl RecordLog {
             scope: scope.clone(),
             segment_bytes_max: options.segment_bytes_max,
             backlog_bytes_max: options.backlog_bytes_max,
-            open: OpenSegment::new(scope, id, capacity, end.position, Some(file)),
+            open: OpenSegment {
+                is_recycled: false,
+                ..OpenSegment::new(scope, id, capacity, end.position, Some(file))
+            },
             supply,
             sealing: VecDeque::new(),
             fill: vec![0; BATCH_HEADER_BYTES],
@@ -270,13 +292,16 @@ impl RecordLog {
             .take(self.open.capacity, capacity, self.next_position, segments);
         segments.open(planned.id, planned.capacity, self.scope.is_encrypted());
         self.tail.open_segment(planned.id.number);
-        self.open = OpenSegment::new(
-            &self.scope,
-            planned.id,
-            planned.capacity,
-            self.next_position,
-            planned.file,
-        );
+        let position = self.next_position;
+        let written_to = match planned.is_allocated {
+            true => u64::from(SEGMENT_HEADER_BYTES),
+            false => planned.capacity,
+        };
+        self.open = OpenSegment {
+            is_recycled: planned.is_recycled,
+            written_to,
+            ..OpenSegment::new(&self.scope, planned.id, planned.capacity, position, planned.file)
+        };
         self.supply.plan(planned.capacity, 0);
     }
 
@@ -403,12 +428,22 @@ impl RecordLog {
     /// the open segment may use the last of the disk.
     pub(crate) fn next_prepare(&mut self, beside: u64) -> Option<(crate::job::PrepareJob, bool)> {
         let is_open_ready = self.open.file.is_some();
+        if is_open_ready && self.is_next_early() {
+            return None;
+        }
         let headroom = if is_open_ready {
             beside + SEGMENT_BYTES_FIRST / 4
         } else {
             0
         };
-        self.supply.next_prepare(headroom)
+        let allocates = self.batches.usual_length() >= ALLOCATED_BATCH_BYTES;
+        self.supply.next_prepare(headroom, allocates)
+    }
+
+    /// Whether there is time to prepare the next segment later: all of it is written with zeros, for nothing if little comes.
+    fn is_next_early(&self) -> bool {
+        let few = (self.open.capacity / 4).max(PREPARED_BEFORE_BATCHES * self.batches.usual_length());
+        self.open_room() > few && self.supply.may_wait(PREPARED_AT_ONCE_BYTES)
     }
 
     /// Whether something that was appended waits for its segment's file.
@@ -423,11 +458,21 @@ impl RecordLog {
         segments: &mut SegmentSet,
     ) -> Option<Prepared> {
         let prepared = self.supply.prepared(result)?;
-        if let Prepared::Ready(number, file) = &prepared {
+        if let Prepared::Ready {
+            number,
+            file,
+            is_recycled,
+            is_allocated,
+        } = &prepared
+        {
             let number = *number;
             let sealing = self.sealing.iter_mut().find(|sealing| sealing.id.number == number);
             if self.open.id.number == number {
                 self.open.file = Some(Arc::clone(file));
+                self.open.is_recycled = *is_recycled;
+                if *is_allocated {
+                    self.open.written_to = u64::from(self.open.cursor);
+                }
             } else if let Some(sealing) = sealing {
                 sealing.file = Some(Arc::clone(file));
             } else if !self.supply.is_planned(number) {

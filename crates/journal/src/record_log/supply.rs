@@ -17,6 +17,10 @@ pub(crate) struct Planned {
     pub(crate) id: SegmentId,
     pub(crate) capacity: u64,
     pub(crate) file: Option<Arc<dyn DiskFile>>,
+    /// The file holds bytes of an earlier use; so as long as there is none.
+    pub(crate) is_recycled: bool,
+    /// Nothing was written to it but its header.
+    pub(crate) is_allocated: bool,
 }
 
 /// A segment file that must still be made.
@@ -34,8 +38,16 @@ pub(crate) struct Spare {
 
 /// What an attempt to prepare a segment came to.
 pub(crate) enum Prepared {
-    /// There is a file for the segment with this number.
-    Ready(u64, Arc<dyn DiskFile>),
+    /// There is a file for a segment.
+    Ready {
+        /// The segment's number.
+        number: u64,
+        file: Arc<dyn DiskFile>,
+        /// It holds bytes of an earlier use.
+        is_recycled: bool,
+        /// Nothing was written to it but its header.
+        is_allocated: bool,
+    },
     /// Smaller files are tried.
     Smaller,
     /// There is no room.
@@ -54,6 +66,8 @@ pub(crate) struct Supply {
     no_room: Option<Refusal>,
     /// The dead segment's file that is being made the next one.
     recycling: Option<String>,
+    /// What is being made is only allocated.
+    allocating: bool,
     /// Of those, the ones that could not be used; they are to be removed.
     unusable: Vec<String>,
     /// Somebody asks again although there was none.
@@ -73,6 +87,7 @@ impl Supply {
             spare: None,
             no_room: None,
             recycling: None,
+            allocating: false,
             unusable: Vec::new(),
             retry: false,
             refused: false,
@@ -90,6 +105,8 @@ impl Supply {
             id,
             capacity,
             file: None,
+            is_recycled: true,
+            is_allocated: false,
         });
         self.preparations.push_back(Preparation {
             id,
@@ -134,8 +151,14 @@ impl Supply {
         }
     }
 
+    /// Whether nobody waits for the next file, and it is larger than `bytes`.
+    pub(crate) fn may_wait(&self, bytes: u64) -> bool {
+        let next = self.preparations.front();
+        !self.retry && !self.refused && next.is_some_and(|next| next.capacity > bytes)
+    }
+
     /// The next file to make. `headroom` are bytes that must stay free beside it. Also whether it is made of a dead segment's.
-    pub(crate) fn next_prepare(&mut self, headroom: u64) -> Option<(PrepareJob, bool)> {
+    pub(crate) fn next_prepare(&mut self, headroom: u64, allocates: bool) -> Option<(PrepareJob, bool)> {
         if self.no_room.is_some() && !self.retry {
             return None;
         }
@@ -157,9 +180,11 @@ impl Supply {
             id,
             capacity,
             headroom,
+            allocates,
             recycled: spare.map(|spare| spare.name),
         };
         self.recycling.clone_from(&job.recycled);
+        self.allocating = allocates;
         Some((job, recycles))
     }
 
@@ -170,14 +195,22 @@ impl Supply {
         preparation.running = false;
         let id = preparation.id;
         let recycling = self.recycling.take();
+        let is_allocated = self.allocating && recycling.is_none();
         let error = match result {
             Ok(file) => {
                 self.preparations.pop_front();
                 self.no_room = None;
                 if let Some(planned) = self.planned.iter_mut().find(|planned| planned.id == id) {
                     planned.file = Some(Arc::clone(&file));
+                    planned.is_recycled = recycling.is_some();
+                    planned.is_allocated = is_allocated;
                 }
-                return Some(Prepared::Ready(id.number, file));
+                return Some(Prepared::Ready {
+                    number: id.number,
+                    file,
+                    is_recycled: recycling.is_some(),
+                    is_allocated,
+                });
             }
             Err(error) => error,
         };

@@ -462,6 +462,7 @@ impl Recovery<'_> {
                     id,
                     capacity,
                     headroom,
+                    allocates: false,
                     recycled: None,
                 };
                 match prepare(disk, &job) {
