@@ -380,7 +380,8 @@ impl Session {
     }
 
     fn keep(&mut self, arrived: &Arrived) -> io::Result<()> {
-        let (subject, payload) = (arrived.subject.as_slice(), arrived.payload.as_slice());
+        // Without its headers the broker's word that nobody listens is empty, and an ack for no GUID.
+        let (subject, payload) = (arrived.subject.as_slice(), &arrived.payload[arrived.header_bytes..]);
         if subject == self.ack_subject.as_bytes() {
             self.pub_acks
                 .push_back(PubAck::decode(payload).map_err(io::Error::other)?);

@@ -2,6 +2,7 @@
 //! The streaming engine sits here; it knows subjects, never connections.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use seaway_nats_protocol::subject;
 
@@ -47,6 +48,9 @@ impl Attachment {
         };
         let subscription = Subscription::new(pattern, None, b"", owner);
         let mut subscriptions = lock(&self.shared.subscriptions);
+        if self.shared.detached.load(Ordering::Acquire) {
+            return Ok(());
+        }
         self.broker.routing.insert(&subscription);
         subscriptions.entry(tag).or_default().push(subscription);
         Ok(())
@@ -110,14 +114,26 @@ impl Attachment {
     }
 }
 
-impl Drop for Attachment {
-    fn drop(&mut self) {
+impl Attachment {
+    /// Does what dropping it does, whoever else still has it: nothing is delivered to it from now on, and what it subscribes to is
+    /// nothing.
+    pub fn detach(&self) {
         self.broker.routing.unwatch(self.shared.id);
-        let all = std::mem::take(&mut *lock(&self.shared.subscriptions));
+        let all = {
+            let mut subscriptions = lock(&self.shared.subscriptions);
+            self.shared.detached.store(true, Ordering::Release);
+            std::mem::take(&mut *subscriptions)
+        };
         for subscription in all.into_values().flatten() {
             self.broker.routing.remove(&subscription);
         }
         self.shared.gate.open();
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.detach();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who subscribes: clients on sockets and in-process parties. The routing table is told no more of them than it asks.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use smallvec::SmallVec;
@@ -82,6 +83,8 @@ pub(crate) struct AttachmentShared {
     pub(crate) pool: Arc<BatchPool>,
     /// By tag; most tags have one.
     pub(crate) subscriptions: Mutex<HashMap<u64, SmallVec<[Arc<Subscription>; 1]>>>,
+    /// There will be no more of them; changed under their lock.
+    pub(crate) detached: AtomicBool,
 }
 
 impl AttachmentShared {
@@ -93,6 +96,7 @@ impl AttachmentShared {
             gate: Arc::new(Gate::default()),
             pool: Arc::default(),
             subscriptions: Mutex::default(),
+            detached: AtomicBool::new(false),
         }
     }
 

@@ -52,5 +52,5 @@ pub use messages::{LogBounds, Messages, Ticket};
 pub use names::{LogId, Position};
 pub use options::{DamagePolicy, Options};
 pub use record::MESSAGE_OVERHEAD_BYTES;
-pub use recovery::{CutReport, Opened, RecoveredLog, Replay};
+pub use recovery::{CutReport, Opened, RecoveredLog, Replay, newest_epoch};
 pub use statistics::{Histogram, Statistics};

@@ -45,6 +45,8 @@ struct ServerAnswer<'a> {
     ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenure: Option<u64>,
     store: StoreAnswer,
 }
 
@@ -99,6 +101,7 @@ impl<'a> Answers<'a> {
             seaway_version,
             ready,
             reason,
+            tenure: self.source.streaming_identity().tenure,
             store: StoreAnswer {
                 kind: store.kind,
                 limits: store.limits.into(),

@@ -42,6 +42,12 @@ pub(crate) async fn metrics(
         "Whether the server can do its work.",
         u8::from(ready),
     );
+    text.single(
+        "seaway_tenure",
+        Kind::Gauge,
+        "Number of the tenure under which the server serves; 0 when it has none.",
+        identity.tenure.unwrap_or(0),
+    );
     let broker = source.broker().await?;
     self::broker(&mut text, &broker);
     former::broker(&mut text, source, moment, broker, used).await?;

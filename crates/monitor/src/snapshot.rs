@@ -208,6 +208,8 @@ pub struct StreamingIdentity {
     pub server_id: String,
     /// State.
     pub state: StreamingState,
+    /// Number of the tenure under which it serves: every later one, of whichever server on the same state, has a higher one.
+    pub tenure: Option<u64>,
 }
 
 /// The streaming server (streaming specification §8.3).

@@ -14,7 +14,6 @@ pub mod logging;
 mod mail;
 mod memory;
 pub mod monitoring;
-mod opening;
 pub mod partition;
 pub mod phase;
 mod reload;
@@ -22,6 +21,7 @@ pub mod signal_command;
 mod signals;
 mod standalone;
 pub mod start;
+pub mod tenure;
 mod token;
 
 use std::ffi::{OsStr, OsString};

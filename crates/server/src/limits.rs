@@ -73,6 +73,9 @@ pub const STANDALONE_PATIENCE: std::time::Duration = std::time::Duration::from_m
 /// How often a recovery says how far it is.
 pub const RECOVERY_TOLD_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// How long the threads of an abandoned tenure may take to end before the operator is told that they hang.
+pub const LEFT_BEHIND_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Bytes of other servers' channel lists that wait to be read; beyond it whoever sends them is held back.
 pub const PARTITION_MAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
 

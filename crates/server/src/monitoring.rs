@@ -16,7 +16,7 @@ use seaway_monitor::{Answer, Detail, PageRequest, Source, StreamingIdentity, Una
 use seaway_streaming::{LimitsTable, SurveySlice};
 use tokio::sync::oneshot;
 
-use crate::engine::{Glance, Health, Inbox, Look, LookError, LookStart, Looked};
+use crate::engine::{Glance, Look, LookError, LookStart, Looked};
 use crate::limits::{MONITORING_QUESTIONS_MAX, MONITORING_SLICE, SURVEY_VISITS};
 use crate::phase::{Phase, Stage};
 
@@ -43,8 +43,6 @@ pub struct Monitoring {
     ports: MonitoredPorts,
     start_ns: i64,
     broker: Broker,
-    inbox: Arc<Inbox>,
-    health: Health,
     phase: Phase,
     /// Questions that the engine has not answered yet.
     questions: Arc<AtomicUsize>,
@@ -61,15 +59,7 @@ impl Drop for Counted {
 
 impl Monitoring {
     /// A source for the server that runs with `options`.
-    pub fn new(
-        options: &Options,
-        server_id: &str,
-        ports: MonitoredPorts,
-        broker: Broker,
-        inbox: Arc<Inbox>,
-        health: Health,
-        phase: Phase,
-    ) -> Monitoring {
+    pub fn new(options: &Options, server_id: &str, ports: MonitoredPorts, broker: Broker, phase: Phase) -> Monitoring {
         Monitoring {
             options: options.clone(),
             server_id: server_id.to_owned(),
@@ -78,8 +68,6 @@ impl Monitoring {
             ports,
             start_ns: show::since_epoch(SystemTime::now()),
             broker,
-            inbox,
-            health,
             phase,
             questions: Arc::default(),
         }
@@ -92,15 +80,13 @@ impl Monitoring {
         question: impl FnOnce(&Glance<'_>) -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
         let unavailable = |reason: &str| Err(Unavailable(reason.to_owned()));
-        if !self.phase.has_engine() {
-            return unavailable(&self.phase.not_ready().unwrap_or_default());
-        }
+        let inbox = self.phase.engine().map_err(Unavailable)?;
         let counted = Counted(Arc::clone(&self.questions));
         if self.questions.fetch_add(1, Ordering::AcqRel) >= MONITORING_QUESTIONS_MAX {
             return unavailable("too many questions wait for the streaming engine");
         }
         let (answer, answered) = oneshot::channel();
-        self.inbox.ask(Box::new(move |glance| {
+        inbox.ask(Box::new(move |glance| {
             // Whoever asked may have gone.
             let _ = answer.send(question(glance));
             drop(counted);
@@ -124,11 +110,9 @@ impl Monitoring {
         bytes_max: u32,
     ) -> Result<Looked, LookError> {
         let unavailable = |reason: &str| Err(LookError::Unavailable(reason.to_owned()));
-        if !self.phase.has_engine() {
-            return unavailable(&self.phase.not_ready().unwrap_or_default());
-        }
+        let inbox = self.phase.engine().map_err(LookError::Unavailable)?;
         let (answer, answered) = oneshot::channel();
-        self.inbox.look(Look {
+        inbox.look(Look {
             channel: channel.to_vec(),
             start,
             messages_max,
@@ -170,7 +154,7 @@ impl Source for Monitoring {
     }
 
     fn readiness(&self) -> Answer<'_, monitor::Health> {
-        let reason = self.health.reason().or_else(|| self.phase.not_ready());
+        let reason = self.phase.not_ready();
         Box::pin(async move {
             match reason {
                 Some(reason) => Ok(monitor::Health::Unavailable { reason }),
@@ -183,7 +167,7 @@ impl Source for Monitoring {
         Box::pin(async move {
             match self.phase.stage() {
                 Stage::Ready => self.ask(|_| monitor::Health::Ok).await,
-                Stage::Recovering | Stage::Opening | Stage::Stopping => Ok(monitor::Health::Ok),
+                Stage::Waiting | Stage::Recovering | Stage::Opening | Stage::Stopping => Ok(monitor::Health::Ok),
             }
         })
     }
@@ -225,8 +209,11 @@ impl Source for Monitoring {
             server_id: self.server_id.clone(),
             state: match self.phase.stage() {
                 Stage::Stopping => monitor::StreamingState::Shutdown,
-                Stage::Recovering | Stage::Opening | Stage::Ready => monitor::StreamingState::Standalone,
+                Stage::Waiting | Stage::Recovering | Stage::Opening | Stage::Ready => {
+                    monitor::StreamingState::Standalone
+                }
             },
+            tenure: self.phase.tenure(),
         }
     }
 

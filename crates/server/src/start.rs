@@ -1,10 +1,10 @@
-//! Start and stop, in the order of `streaming-protocol.md` §9.2 and §9.5.
+//! The life of the process: start and stop, in the order of `streaming-protocol.md` §9.2 and §9.5.
 //!
 //! The listener is bound before the state is recovered and accepts after: clients that come early wait in the backlog
-//! instead of being turned away, and none meets a server that cannot answer. Monitoring answers from the beginning.
+//! instead of being turned away, and none meets a server that cannot answer. Monitoring answers from the beginning. What owns
+//! the store lives shorter: see [`tenure`](crate::tenure).
 
 use std::net::TcpListener;
-use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -17,16 +17,14 @@ use tokio::task::JoinHandle;
 
 use crate::administration::Administration;
 use crate::descriptors::Shares;
-use crate::engine::{EngineThreads, Health, Inbox};
 use crate::files::{Ports, PortsFile, write_pid_file};
-use crate::limits::{LOG_FLUSH_PATIENCE, RECOVERY_TOLD_EVERY, TURNS_PER_LOOK_AT_SOCKETS};
+use crate::limits::{LOG_FLUSH_PATIENCE, TURNS_PER_LOOK_AT_SOCKETS};
 use crate::logging::{self, LogHandle, LogTarget, LoggingOptions};
 use crate::monitoring::{MonitoredPorts, Monitoring};
-use crate::opening::{self, Opened};
-use crate::partition::{Conflict, Partition};
-use crate::phase::{Phase, Stage, Told};
+use crate::phase::{Phase, Stage};
 use crate::reload::{Reloading, Reread};
 use crate::signals::{Ended, Signals};
+use crate::tenure::{Alone, Failure, Lives, Surroundings};
 use crate::token::token;
 
 /// Serves until a signal ends it; `reread` reads the options again, for a reload.
@@ -93,44 +91,39 @@ struct Introduced {
 async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u8> {
     Shares::claim(options.broker.max_connections)?;
     let mut signals = Signals::listen().context("listen to signals")?;
-    let streaming = &options.streaming;
     let server_id = token();
     greet(options, &server_id);
-    let engine_options = crate::engine_options::engine_options(streaming)?;
-    let limits = engine_options.limits.clone();
+    let engine = crate::engine_options::engine_options(&options.streaming)?;
+    let limits = engine.limits.clone();
     let broker_options = crate::broker_options::broker_options(options)?;
     crate::broker_options::check_own_credentials(options, &broker_options.access)?;
     let broker = Broker::new(broker_options);
-    let (phase, health, inbox) = (Phase::default(), Health::default(), Arc::new(Inbox::default()));
+    let phase = Phase::default();
     let mut sockets = Sockets::bind(options).await?;
     let introduced = introduce(options, &broker, &mut sockets, |ports| {
-        let inbox = Arc::clone(&inbox);
-        Monitoring::new(
-            options,
-            &server_id,
-            ports,
-            broker.clone(),
-            inbox,
-            health.clone(),
-            phase.clone(),
-        )
+        Monitoring::new(options, &server_id, ports, broker.clone(), phase.clone())
     })?;
-    let mut partition = join_partition(options, &broker, &server_id, &limits).await?;
-    let recovered = recover(options, engine_options, &broker, &inbox, &phase, &mut signals).await?;
-    let opened = match recovered {
-        Ok(opened) => opened,
-        Err(ended) => {
-            tracing::info!(target: "stream", "Shutting down.");
-            return Ok(ended.exit_code());
-        }
+    let surroundings = Surroundings {
+        broker: broker.clone(),
+        engine,
+        server_id,
+        phase: phase.clone(),
     };
-    phase.enter(Stage::Opening);
-    let thread = open_services(options, &broker, opened, &inbox, &health).await?;
-    phase.enter(Stage::Ready);
-    describe_store(streaming, &limits);
-    let listening = broker.listen_on(sockets.clients).context("listen for clients")?;
-    tracing::info!("Server is ready");
-    tracing::info!(target: "stream", "Streaming Server is ready");
+    let mut lives = Lives::new(Alone::new(&options.streaming), surroundings);
+    let mut clients = Some(sockets.clients);
+    let mut listening = None;
+    let is_served = Notify::new();
+    // From the first tenure on clients are let in, whoever serves them.
+    let begun = |_| {
+        if let Some(clients) = clients.take() {
+            describe_store(&options.streaming, &limits);
+            listening = Some(broker.listen_on(clients).context("listen for clients")?);
+            tracing::info!("Server is ready");
+            is_served.notify_one();
+        }
+        tracing::info!(target: "stream", "Streaming Server is ready");
+        Ok(())
+    };
     let mut reloading = Reloading {
         options: options.clone(),
         reread,
@@ -140,21 +133,19 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
         ports_file: introduced.ports_file,
     };
     let ended = tokio::select! {
-        ended = signals.serve(log, || reloading.reload()) => ended,
-        () = thread.ended() => {
-            tracing::error!(target: "stream", fatal = true, "An engine thread ended by itself");
-            Ended::Failed
-        }
-        conflict = &mut partition => {
-            tracing::error!(target: "stream", fatal = true, "{conflict}");
-            Ended::Failed
-        }
+        failure = lives.run(begun) => failed(failure)?,
+        ended = heed(&mut signals, &is_served, log, &mut reloading) => ended,
     };
     tracing::info!(target: "stream", "Shutting down.");
+    if !lives.has_engine() {
+        return Ok(ended.exit_code());
+    }
     phase.enter(Stage::Stopping);
-    listening.close();
+    if let Some(listening) = listening {
+        listening.close();
+    }
     introduced.administration.stop().await;
-    let stopping = stop(thread, broker, introduced.monitoring);
+    let stopping = stop(lives, broker, introduced.monitoring);
     tokio::pin!(stopping);
     loop {
         tokio::select! {
@@ -165,31 +156,29 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     }
 }
 
-/// Recovers the state and says how far it is; `Err` when a signal ends the server before it is there.
-async fn recover(
-    options: &Options,
-    engine_options: seaway_streaming::Options,
-    broker: &Broker,
-    inbox: &Arc<Inbox>,
-    phase: &Phase,
-    signals: &mut Signals,
-) -> Result<Result<Opened, Ended>> {
-    let (streaming, broker, inbox) = (options.streaming.clone(), broker.clone(), Arc::clone(inbox));
-    let progress = Arc::clone(phase.progress());
-    let opening =
-        tokio::task::spawn_blocking(move || opening::open(&streaming, engine_options, &broker, &inbox, progress));
-    tokio::select! {
-        opened = opening => Ok(Ok(opened.context("recover the state")??)),
-        () = tell_progress(phase) => unreachable!("the progress is told until the state is there"),
-        ended = signals.end() => Ok(Err(ended)),
+/// What a failure of the engine's lives means for the process.
+fn failed(failure: Failure) -> Result<Ended> {
+    match failure {
+        Failure::Start(error) => Err(error),
+        Failure::Broken(words) => {
+            tracing::error!(target: "stream", fatal = true, "{words}");
+            Ok(Ended::Failed)
+        }
     }
 }
 
+/// Waits for a signal that ends the server. Other signals wait until clients are served, and then have their effect.
+async fn heed(signals: &mut Signals, is_served: &Notify, log: &LogHandle, reloading: &mut Reloading<'_>) -> Ended {
+    tokio::select! {
+        ended = signals.end() => return ended,
+        () = is_served.notified() => {}
+    }
+    signals.serve(log, || reloading.reload()).await
+}
+
 /// Ends the engine, then the broker, then the monitoring (§9.5); whether everything accepted is durable.
-async fn stop(thread: EngineThreads, broker: Broker, monitoring: Vec<MonitoringTask>) -> Result<bool> {
-    let outcome = tokio::task::spawn_blocking(move || thread.stop())
-        .await
-        .context("stop the engine")?;
+async fn stop(mut lives: Lives<Alone>, broker: Broker, monitoring: Vec<MonitoringTask>) -> Result<bool> {
+    let outcome = lives.stop().await?;
     tracing::info!("Initiating Shutdown...");
     broker.shutdown().await;
     for monitoring in monitoring {
@@ -200,65 +189,6 @@ async fn stop(thread: EngineThreads, broker: Broker, monitoring: Vec<MonitoringT
     }
     tracing::info!("Server Exiting..");
     Ok(outcome.is_ok())
-}
-
-/// In partitioning mode, sees whether another server serves one of the channels (§9.2 step 8), and goes on answering others.
-/// What is given back ends when one turns up later; without partitioning it does not end.
-async fn join_partition(
-    options: &Options,
-    broker: &Broker,
-    server_id: &str,
-    limits: &seaway_streaming::LimitsTable,
-) -> Result<Pin<Box<dyn Future<Output = Conflict> + Send>>> {
-    let streaming = &options.streaming;
-    if !streaming.partitioning {
-        return Ok(Box::pin(std::future::pending()));
-    }
-    let max_payload = options.broker.max_payload;
-    let mut partition = Partition::join(broker, &streaming.cluster_id, server_id, limits.clone(), max_payload)?;
-    partition.announce().await?;
-    // A task of its own answers while the state is recovered.
-    let serving = tokio::spawn(partition.serve());
-    Ok(Box::pin(async {
-        match serving.await {
-            Ok(conflict) => conflict,
-            Err(_) => std::future::pending().await,
-        }
-    }))
-}
-
-/// Says once a second how far the recovery is, from the first second on. Does not end.
-async fn tell_progress(phase: &Phase) {
-    let mut every = tokio::time::interval_at(tokio::time::Instant::now() + RECOVERY_TOLD_EVERY, RECOVERY_TOLD_EVERY);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    loop {
-        every.tick().await;
-        tracing::info!(target: "stream", "Recovering the state: {}", Told(phase.progress()));
-    }
-}
-
-/// Makes sure that no other server is there (§9.3), starts the engine's thread behind the service subscriptions, and waits
-/// until what the start recorded is durable.
-async fn open_services(
-    options: &Options,
-    broker: &Broker,
-    opened: Opened,
-    inbox: &Arc<Inbox>,
-    health: &Health,
-) -> Result<EngineThreads> {
-    let streaming = &options.streaming;
-    match opened.summary.channels {
-        0 if !opened.summary.recovered => tracing::info!(target: "stream", "No recovered state"),
-        channels => tracing::info!(target: "stream", "Recovered {channels} channel(s)"),
-    }
-    if !streaming.partitioning {
-        crate::standalone::check(broker, &streaming.cluster_id, &opened.engine.subjects().discover).await?;
-    }
-    let (thread, is_started) = opened.start(inbox, health)?;
-    is_started
-        .await
-        .context("the engine threads ended while they started")?;
-    Ok(thread)
 }
 
 /// The commit this was built from, when the build names it.

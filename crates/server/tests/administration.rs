@@ -63,7 +63,7 @@ fn the_server_on_both_binaries() {
         let (_, serverz) = server.get("/streaming/serverz");
         let serverz: Value = serde_json::from_str(&serverz).unwrap();
         let mut expected = keys(&serverz);
-        expected.extend(["seaway_version", "ready", "store"]);
+        expected.extend(["seaway_version", "ready", "tenure", "store"]);
         assert_eq!(keys(&answer), expected);
         for key in [
             "cluster_id",

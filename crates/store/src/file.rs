@@ -23,8 +23,9 @@ const BACKLOG_BYTES_MAX: u64 = 256 << 20;
 
 /// The file store.
 pub struct FileStore {
-    journal: Journal,
+    // Before the journal: a store that is dropped keeps its lock until none of its jobs runs any more.
     jobs: Jobs,
+    journal: Journal,
     finished: Vec<Finished>,
     /// The operator was told that the disk is full, and not yet that it no longer is.
     full: bool,
@@ -115,7 +116,19 @@ impl FileStore {
             directory: directory.display().to_string(),
             source,
         })?;
-        let disk: Arc<dyn Disk> = Arc::new(disk);
+        FileStore::open_on(Arc::new(disk), options, waker, recovery)
+    }
+
+    /// Opens the store on a disk of the caller's; otherwise as [`FileStore::open`].
+    ///
+    /// # Errors
+    /// See [`FileStoreError`].
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        options: FileOptions,
+        waker: impl Fn() + Send + Sync + 'static,
+        recovery: &mut dyn Recovery,
+    ) -> Result<FileStore, FileStoreError> {
         let progress = options.progress;
         let options = Options {
             sync: options.synced,
@@ -131,8 +144,8 @@ impl FileStore {
         let (journal, opened) = Journal::open(&disk, options, &mut Replaying { recovery, progress })?;
         let driver = Driver::start(disk, waker).map_err(FileStoreError::Threads)?;
         let mut store = FileStore {
-            journal,
             jobs: Jobs::Threads(Box::new(driver)),
+            journal,
             finished: Vec::new(),
             full: false,
             refusing: None,
@@ -168,8 +181,8 @@ impl FileStore {
         )?;
         let opening_warnings = opening_warnings(&opened);
         Ok(FileStore {
-            journal,
             jobs: Jobs::Steps(disk),
+            journal,
             finished: Vec::new(),
             full: false,
             refusing: None,
@@ -187,6 +200,18 @@ impl FileStore {
         let outcome = job.run(disk.as_ref());
         self.journal.completed(outcome);
         true
+    }
+
+    /// The epoch that an opening of the store in `directory` would begin: one above all that its files name, from 1. A directory
+    /// that cannot be read says 1; opening it says what is wrong.
+    pub fn next_epoch(directory: &Path) -> u64 {
+        let newest = RealDisk::new(directory).and_then(|disk| seaway_journal::newest_epoch(&disk));
+        newest.unwrap_or(0) + 1
+    }
+
+    /// The epoch that this opening began.
+    pub fn epoch(&self) -> u64 {
+        self.journal.epoch()
     }
 
     /// What the operator should know of how the store was found: an interrupted write that was cut, unknown files.

@@ -5,6 +5,7 @@ use crate::disk::{DirectoryEntry, Disk};
 use crate::error::OpenError;
 use crate::format::{Cut, EpochFile, FileName, SegmentId, decode_end, end_name, epoch_name};
 use std::collections::BTreeMap;
+use std::io;
 
 /// The journal's files by kind.
 #[derive(Default)]
@@ -79,6 +80,26 @@ pub(crate) fn peek_newest_epoch(disk: &dyn Disk) -> Option<EpochFile> {
         _ => None,
     });
     read_epoch(disk, epochs.max()?).ok()
+}
+
+/// The highest epoch that a file in the journal's directory is named after; 0 when there is none. Reads names only.
+///
+/// # Errors
+/// The directory cannot be listed.
+pub fn newest_epoch(disk: &dyn Disk) -> io::Result<u64> {
+    let entries = disk.list("")?;
+    let files = entries.iter().filter(|entry| !entry.is_folder);
+    Ok(files.map(|entry| epoch_in(&entry.name)).max().unwrap_or(0))
+}
+
+/// The epoch in a name, also in that of an unfinished file; 0 for names without one.
+fn epoch_in(name: &str) -> u64 {
+    let finished = name.trim_end_matches(".preparing").trim_end_matches(".writing");
+    match FileName::parse(finished) {
+        FileName::Segment(id) | FileName::Directory(id) => id.epoch,
+        FileName::Epoch(epoch) | FileName::Checkpoint { epoch, .. } => epoch,
+        _ => 0,
+    }
 }
 
 impl Files {

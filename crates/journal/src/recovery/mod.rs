@@ -26,6 +26,7 @@ use crate::scope::Scope;
 use crate::segments::SegmentSet;
 use crate::whole_file::write_whole;
 use files::Files;
+pub use files::newest_epoch;
 use salvage::GivenUpCheckpoint;
 use std::io;
 use std::sync::Arc;

@@ -74,7 +74,7 @@ fn single_things() {
     let server = run(&fake, 9999, async |answers| answers.server("1.2.3").await).unwrap();
     for part in [
         r#"{"cluster_id":"test-cluster","server_id":"SERVER","version":"0.25.6","go":"rust","state":"STANDALONE","#,
-        r#""seaway_version":"1.2.3","ready":true,"store":{"type":"FILE","limits":{"max_channels":100,"max_msgs":1000000,"#,
+        r#""seaway_version":"1.2.3","ready":true,"tenure":7,"store":{"type":"FILE","limits":{"max_channels":100,"max_msgs":1000000,"#,
         r#""channels":{"orders":{"max_msgs":10,"#,
     ] {
         assert!(server.contains(part), "{part} is missing in {server}");

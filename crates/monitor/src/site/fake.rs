@@ -206,6 +206,7 @@ impl Source for Fake {
             cluster_id: "test-cluster".into(),
             server_id: "SERVER".into(),
             state: self.state.unwrap_or(StreamingState::Standalone),
+            tenure: Some(7),
         }
     }
 

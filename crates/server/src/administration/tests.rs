@@ -7,7 +7,6 @@ use seaway_broker::BrokerOptions;
 use seaway_config::{Action, Options, Personality};
 
 use super::*;
-use crate::engine::{Health, Inbox};
 use crate::monitoring::MonitoredPorts;
 use crate::phase::{Phase, Stage};
 
@@ -47,8 +46,6 @@ fn a_server_that_is_not_ready_says_why() {
         "server",
         MonitoredPorts::default(),
         broker.clone(),
-        Arc::new(Inbox::default()),
-        Health::default(),
         phase.clone(),
     ));
     let (listener, administration) = runtime.block_on(async {
@@ -60,6 +57,9 @@ fn a_server_that_is_not_ready_says_why() {
     });
     let mut connection = Connection::open(listener.address()).unwrap();
     connection.subscribe("in");
+    let waiting = ask(&mut connection, "read.channel");
+    assert!(waiting.contains("not serving: no tenure was granted yet"), "{waiting}");
+    phase.recover(1);
     for operation in ["read.channel", "read.durables", "read.why", "read.messages"] {
         let answer = ask(&mut connection, operation);
         let reason = "\"code\":503,\"message\":\"recovering: looking at the store; ask again later\"";

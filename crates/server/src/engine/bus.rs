@@ -1,5 +1,7 @@
 //! The bus inside this process: the engine's messages go to the broker.
 
+use std::sync::Arc;
+
 use seaway_broker::{Attachment, Publisher};
 use seaway_streaming::{Bus, Carried, Delivery, Destination, ProbeId};
 
@@ -9,8 +11,7 @@ use super::tokens::ProbeTokens;
 /// Sends through the engine's attachment to the broker.
 pub(crate) struct LocalBus {
     publisher: Publisher,
-    /// Interest lasts as long as this.
-    attachment: Attachment,
+    attachment: Arc<Attachment>,
     /// `_INBOX.<22 random characters>.`: where clients answer probes; nobody knows it who was not asked.
     probe_prefix: String,
     probe_tokens: ProbeTokens,
@@ -22,8 +23,28 @@ pub(crate) struct LocalBus {
     unheard: Vec<ProbeId>,
 }
 
+/// Keeps the engine's place at the bus: interest lasts as long as this, whoever hangs with the attachment in his hands.
+pub(crate) struct Seat(Arc<Attachment>);
+
+impl Seat {
+    pub(crate) fn new(attachment: Attachment) -> Seat {
+        Seat(Arc::new(attachment))
+    }
+
+    pub(crate) fn attachment(&self) -> &Arc<Attachment> {
+        &self.0
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.detach();
+    }
+}
+
 impl LocalBus {
-    pub(crate) fn new(attachment: Attachment) -> LocalBus {
+    /// Sends and listens through an attachment until its [`Seat`] is given up.
+    pub(crate) fn new(attachment: Arc<Attachment>) -> LocalBus {
         LocalBus {
             publisher: attachment.publisher(),
             attachment,
@@ -33,11 +54,6 @@ impl LocalBus {
             kept_back: false,
             unheard: Vec::new(),
         }
-    }
-
-    /// Through which it is connected to the broker.
-    pub(crate) fn attachment(&self) -> &Attachment {
-        &self.attachment
     }
 
     /// Everything under which clients answer probes.

@@ -114,6 +114,11 @@ impl Inbox {
 
     fn push(&self, item: Item) {
         let mut waiting = self.lock();
+        if waiting.ended {
+            // Whoever waits for an answer hears that there is none.
+            drop(waiting);
+            return drop(item);
+        }
         waiting.items.push(item);
         // A thread that has the engine looks into the inbox before it sleeps, and a first item has called one already.
         if waiting.items.len() == 1 && !waiting.engaged {
@@ -243,14 +248,19 @@ impl Inbox {
 
     /// Leaves a commit for the thread that has the engine, once it gives that back.
     pub(super) fn keep(&self, commit: Commit) {
-        self.lock().commit = Some(commit);
+        let mut waiting = self.lock();
+        if !waiting.ended {
+            waiting.commit = Some(commit);
+        }
     }
 
     /// Gives a commit to a thread that does not have the engine.
     pub(super) fn offer(&self, commit: Commit) {
         let mut waiting = self.lock();
-        waiting.commit = Some(commit);
-        self.call(waiting);
+        if !waiting.ended {
+            waiting.commit = Some(commit);
+            self.call(waiting);
+        }
     }
 
     /// The commit that waits, if no thread has it yet.
@@ -263,9 +273,13 @@ impl Inbox {
         self.woken.store(true, Ordering::Release);
     }
 
-    /// Lets every thread end.
+    /// Lets every thread end; what waits for them is dropped, and so is what comes later.
     pub(super) fn end(&self) {
-        self.lock().ended = true;
+        let mut waiting = self.lock();
+        waiting.ended = true;
+        let dropped = (std::mem::take(&mut waiting.items), waiting.commit.take());
+        drop(waiting);
+        drop(dropped);
         for caller in &self.callers {
             caller.notify_one();
         }
@@ -313,8 +327,8 @@ impl Sink for Inbox {
             && let Some(gate) = self.gate.get()
         {
             gate.close();
-            // The engine may have taken everything between the count and the closing, and would not open the gate again.
-            if self.bytes.load(Ordering::Acquire) < INBOX_BYTES_LOW {
+            // The engine may have taken everything between the count and the closing, and would not open the gate again; or it ended.
+            if self.bytes.load(Ordering::Acquire) < INBOX_BYTES_LOW || self.lock().ended {
                 gate.open();
             }
         }

@@ -2,14 +2,16 @@
 //! while the disk is busy, and one publish alone is taken, synced and answered by the same thread. Under load the engine stays with
 //! the first of them, whose caches hold its state.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use seaway_streaming::{Engine, Position};
 use tokio::sync::{Notify, oneshot};
 
+use super::bus::Seat;
 use super::health::Health;
 use super::inbox::{Inbox, THREADS, Turn};
+use super::left_behind::{Counted, Headcount, LeftBehind};
 use super::pass::{Clock, Pass};
 use super::world::World;
 
@@ -20,6 +22,9 @@ pub struct EngineThreads {
     inbox: Arc<Inbox>,
     ended: Arc<Notify>,
     threads: Vec<JoinHandle<Option<Outcome>>>,
+    headcount: Headcount,
+    /// Interest in the service subjects lasts as long as somebody serves them.
+    seat: Seat,
 }
 
 impl EngineThreads {
@@ -39,6 +44,16 @@ impl EngineThreads {
         outcome.unwrap_or_else(|| Err("the engine threads ended too early".to_owned()))
     }
 
+    /// Leaves the threads to themselves, at once and whatever they hang in: what waits for them is dropped, whoever asks them is
+    /// told that they have stopped, nobody is held back for them any more, and nothing that was not durable until now will be
+    /// acknowledged. A thread that is in the disk ends when the disk lets go of it.
+    pub fn abandon(self) -> LeftBehind {
+        // Before the gate opens: who delivers late opens it again.
+        self.inbox.end();
+        drop(self.seat);
+        self.headcount.left_behind()
+    }
+
     /// Waits until a thread has ended by itself, which only a broken invariant can cause.
     pub async fn ended(&self) {
         self.ended.notified().await;
@@ -54,6 +69,7 @@ pub(crate) fn start(
     engine: Engine,
     world: World,
     started_at: Position,
+    seat: Seat,
     inbox: Arc<Inbox>,
     clock: Clock,
     health: Health,
@@ -61,39 +77,60 @@ pub(crate) fn start(
     let (started, is_started) = oneshot::channel();
     let ended = Arc::new(Notify::new());
     let pass = Pass::new(engine, world, Arc::clone(&inbox), clock, health, (started_at, started));
-    // Interest in the service subjects lasts as long as somebody serves them.
-    let shared = Arc::new(Mutex::new(pass));
+    let pass = Arc::new(Mutex::new(Some(pass)));
+    let headcount = Headcount::default();
     // The first turn waits for nothing: the start of the engine has left work, and a record to be made durable.
     inbox.wake();
     let mut threads = Vec::with_capacity(THREADS);
     for number in 0..THREADS {
-        let guard = Ended(Arc::clone(&inbox), Arc::clone(&ended));
-        let shared = Arc::clone(&shared);
+        let guard = Ended {
+            inbox: Arc::clone(&inbox),
+            ended: Arc::clone(&ended),
+            _counted: headcount.one_more(),
+        };
+        let pass = Arc::clone(&pass);
         let builder = std::thread::Builder::new().name(format!("engine-{}", number + 1));
-        threads.push(builder.spawn(move || serve(&guard.0, number, &shared))?);
+        threads.push(builder.spawn(move || serve(&guard.inbox, number, &pass))?);
     }
-    Ok((EngineThreads { inbox, ended, threads }, is_started))
+    let threads = EngineThreads {
+        inbox,
+        ended,
+        threads,
+        headcount,
+        seat,
+    };
+    Ok((threads, is_started))
+}
+
+fn lock(pass: &Mutex<Option<Pass>>) -> MutexGuard<'_, Option<Pass>> {
+    pass.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes turns until the end; its outcome, from the thread that brought it about.
-fn serve(inbox: &Inbox, thread: usize, pass: &Mutex<Pass>) -> Option<Outcome> {
+fn serve(inbox: &Inbox, thread: usize, shared: &Mutex<Option<Pass>>) -> Option<Outcome> {
     let mut items = Vec::new();
     loop {
         match inbox.turn(thread, &mut items) {
-            Turn::End => return None,
+            Turn::End => {
+                // Engine and store go with the first thread that ends: the other may hang in the disk.
+                let pass = lock(shared).take();
+                drop(pass);
+                return None;
+            }
             Turn::Commit(commit) => {
                 commit();
                 inbox.committed();
             }
             Turn::Engine => {
                 // Nobody else holds this lock: one thread at a time has the engine.
-                let mut pass = pass.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut shared = lock(shared);
+                let pass = shared.as_mut()?;
                 let outcome = pass.run(&mut items);
                 if outcome.is_some() {
                     return outcome;
                 }
                 let deadline = pass.deadline();
-                drop(pass);
+                drop(shared);
                 inbox.disengage(deadline);
             }
         }
@@ -101,11 +138,15 @@ fn serve(inbox: &Inbox, thread: usize, pass: &Mutex<Pass>) -> Option<Outcome> {
 }
 
 /// Tells of a thread's end, also when it panics; none is left behind.
-struct Ended(Arc<Inbox>, Arc<Notify>);
+struct Ended {
+    inbox: Arc<Inbox>,
+    ended: Arc<Notify>,
+    _counted: Counted,
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.end();
-        self.1.notify_one();
+        self.inbox.end();
+        self.ended.notify_one();
     }
 }

@@ -1,0 +1,22 @@
+//! The life of the engine within the life of the process: whoever serves holds a *tenure*, a numbered right to serve.
+//!
+//! A port grants tenures ([`Tenures`]), and one loop goes from one to the next ([`Lives`]): granted, recovering, opening, serving,
+//! then stopped or lost. Store, engine threads, inbox, gate, health, clock and the attachment to the bus belong to a tenure and
+//! are made anew for each; broker, monitoring, administration, signals and the log belong to the process, and clients stay connected.
+//!
+//! A tenure that was lost is *abandoned*: at once, whatever hangs. Threads that hang in a disk are left behind and counted, and no other
+//! tenure is asked for before they have gone: there is at most one set of them, and the lock of a store is held as long as any of
+//! its threads may still write.
+
+mod alone;
+mod life;
+mod lives;
+mod opening;
+mod port;
+
+pub(crate) use alone::Alone;
+pub use lives::{Failure, Lives, Surroundings};
+pub use port::{Granted, Lost, OpenStore, Tenures, Waker};
+
+#[cfg(test)]
+mod tests;

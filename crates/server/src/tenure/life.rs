@@ -1,0 +1,75 @@
+//! One life of the engine, from the opened store to its end.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use anyhow::{Context as _, Result};
+use tokio::task::JoinHandle;
+
+use crate::engine::{EngineThreads, LeftBehind};
+use crate::partition::{Conflict, Partition};
+
+/// The engine that serves under a tenure.
+pub(super) struct Life {
+    pub(super) threads: EngineThreads,
+    /// Answers other servers that have parts of the channels.
+    pub(super) partition: Option<Answering>,
+}
+
+impl Life {
+    /// Processes what waits, makes everything durable and ends the engine; the inner error says what could not be made durable.
+    ///
+    /// # Errors
+    /// The ending itself broke.
+    pub(super) async fn stop(self) -> Result<Result<(), String>> {
+        let stopped = tokio::task::spawn_blocking(move || self.threads.stop()).await;
+        stopped.context("stop the engine")
+    }
+
+    /// Leaves the engine as it is, at once; see [`EngineThreads::abandon`].
+    pub(super) fn abandon(self) -> LeftBehind {
+        self.threads.abandon()
+    }
+
+    /// Waits until it cannot serve any more although nobody asked for that; why, in words.
+    pub(super) async fn broken(&mut self) -> String {
+        let partition = self.partition.as_mut();
+        let conflict = async {
+            match partition {
+                Some(answering) => answering.await.to_string(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.threads.ended() => "An engine thread ended by itself".to_owned(),
+            conflict = conflict => conflict,
+        }
+    }
+}
+
+/// Answers other servers' lists in a task of its own, until it is dropped; ends with a conflict.
+pub(super) struct Answering(JoinHandle<Conflict>);
+
+impl Answering {
+    pub(super) fn begin(partition: Partition) -> Answering {
+        Answering(tokio::spawn(partition.serve()))
+    }
+}
+
+impl Future for Answering {
+    type Output = Conflict;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Conflict> {
+        match Pin::new(&mut self.0).poll(context) {
+            Poll::Ready(Ok(conflict)) => Poll::Ready(conflict),
+            // It was not ended by anybody, and has nothing to tell.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

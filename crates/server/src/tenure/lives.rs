@@ -1,0 +1,235 @@
+//! The one loop over tenures.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use seaway_broker::{Broker, Sink};
+
+use super::life::{Answering, Life};
+use super::opening::{self, Opened};
+use super::port::{Granted, OpenStore, Tenures};
+use crate::engine::{Headcount, Health, Inbox, LeftBehind, Seat};
+use crate::limits::{LEFT_BEHIND_PATIENCE, RECOVERY_TOLD_EVERY};
+use crate::partition::Partition;
+use crate::phase::{Phase, Stage, Told};
+
+/// What all lives in one process have in common.
+pub struct Surroundings {
+    /// What carries messages.
+    pub broker: Broker,
+    /// What every engine is told; the seeds in it are made anew for each.
+    pub engine: seaway_streaming::Options,
+    /// The server's name for other servers.
+    pub server_id: String,
+    /// Tells others where the server is in its life.
+    pub phase: Phase,
+}
+
+/// Why the lives of a process ended although nobody asked for that.
+#[derive(Debug)]
+pub enum Failure {
+    /// A life did not begin, or there will be none.
+    Start(anyhow::Error),
+    /// What serves is broken, in words. [`Lives::stop`] brings it to an end.
+    Broken(String),
+}
+
+/// The lives of the engine in this process, one after the other.
+pub struct Lives<T> {
+    tenures: T,
+    surroundings: Surroundings,
+    life: Option<Life>,
+    /// Threads of the life with this number that nobody waits for: an opening, or an engine that was abandoned.
+    left_behind: Option<(u64, LeftBehind)>,
+}
+
+impl<T: Tenures> Lives<T> {
+    /// Nothing is asked for before [`Lives::run`].
+    pub fn new(tenures: T, surroundings: Surroundings) -> Lives<T> {
+        Lives {
+            tenures,
+            surroundings,
+            life: None,
+            left_behind: None,
+        }
+    }
+
+    /// Serves under one tenure after the other, as they are granted; calls `begun` with the number when clients are served under
+    /// it. Ends by a failure only. When it is dropped, what serves goes on until [`Lives::stop`], and what does not serve yet
+    /// is given up.
+    pub async fn run(&mut self, mut begun: impl FnMut(u64) -> Result<()>) -> Failure {
+        if self.surroundings.phase.stage() == Stage::Stopping {
+            self.surroundings.phase.wait("the last tenure was ended".to_owned());
+        }
+        loop {
+            self.wait_for_left_behind().await;
+            let granted = match self.tenures.next().await {
+                Ok(granted) => granted,
+                Err(error) => return Failure::Start(error),
+            };
+            let number = granted.number;
+            match self.live(granted, &mut begun).await {
+                Ok(reason) => self.abandon(number, &reason),
+                Err(failure) => return failure,
+            }
+        }
+    }
+
+    /// Whether there is an engine that serves, or is about to.
+    pub fn has_engine(&self) -> bool {
+        self.life.is_some()
+    }
+
+    /// Ends what serves in an orderly way; the inner error says what could not be made durable. [`Lives::run`] may follow.
+    ///
+    /// # Errors
+    /// The ending itself broke.
+    pub async fn stop(&mut self) -> Result<Result<(), String>> {
+        self.surroundings.phase.enter(Stage::Stopping);
+        match self.life.take() {
+            Some(life) => life.stop().await,
+            None => Ok(Ok(())),
+        }
+    }
+
+    /// From the grant to the loss of a tenure; the reason for that.
+    async fn live(&mut self, granted: Granted, begun: &mut impl FnMut(u64) -> Result<()>) -> Result<String, Failure> {
+        let Granted {
+            number,
+            store,
+            mut lost,
+        } = granted;
+        tokio::select! {
+            biased;
+            reason = &mut lost => return Ok(reason),
+            outcome = self.begin(number, store) => outcome.map_err(Failure::Start)?,
+        }
+        begun(number).map_err(Failure::Start)?;
+        let broken = async {
+            match &mut self.life {
+                Some(life) => life.broken().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            reason = &mut lost => Ok(reason),
+            broken = broken => Err(Failure::Broken(broken)),
+        }
+    }
+
+    /// From the grant of a tenure to an engine that serves under it.
+    async fn begin(&mut self, number: u64, store: OpenStore) -> Result<()> {
+        tracing::info!(target: "stream", "Tenure: {number}");
+        let (inbox, health) = (Arc::new(Inbox::default()), Health::default());
+        let phase = self.surroundings.phase.clone();
+        let progress = phase.recover(number);
+        let partition = self.surroundings.join_partition().await?;
+        let broker = &self.surroundings.broker;
+        let seat = Seat::new(broker.attach("streaming", Arc::clone(&inbox) as Arc<dyn Sink>));
+        inbox.set_gate(seat.attachment().shared_gate());
+        tracing::info!(target: "stream", "Recovering the state...");
+        let headcount = Headcount::default();
+        self.left_behind = Some((number, headcount.left_behind()));
+        let (counted, options) = (headcount.one_more(), self.surroundings.fresh_options());
+        let (attachment, waking, shown) = (Arc::clone(seat.attachment()), Arc::clone(&inbox), Arc::clone(&progress));
+        let opening = tokio::task::spawn_blocking(move || {
+            // Nobody may be left to take it: it is counted as long as it is there.
+            opening::open(store, options, attachment, &waking, shown).map(|opened| (opened, counted))
+        });
+        let (opened, counted) = tokio::select! {
+            opened = opening => opened.context("recover the state")??,
+            () = tell_progress(Told(&progress)) => unreachable!("the progress is told until the state is there"),
+        };
+        drop(counted);
+        phase.enter(Stage::Opening);
+        self.serve(opened, seat, partition, inbox, health).await
+    }
+
+    /// Makes sure that no other server is there (§9.3), starts the engine's threads behind the service subscriptions, and waits
+    /// until what the start recorded is durable.
+    async fn serve(
+        &mut self,
+        opened: Opened,
+        seat: Seat,
+        partition: Option<Answering>,
+        inbox: Arc<Inbox>,
+        health: Health,
+    ) -> Result<()> {
+        match opened.summary.channels {
+            0 if !opened.summary.recovered => tracing::info!(target: "stream", "No recovered state"),
+            channels => tracing::info!(target: "stream", "Recovered {channels} channel(s)"),
+        }
+        let Surroundings { broker, engine, .. } = &self.surroundings;
+        if !engine.partitioning {
+            crate::standalone::check(broker, &engine.cluster_id, &opened.engine.subjects().discover).await?;
+        }
+        let (threads, is_started) = opened.start(seat, Arc::clone(&inbox), health.clone())?;
+        self.life = Some(Life { threads, partition });
+        is_started
+            .await
+            .context("the engine threads ended while they started")?;
+        self.surroundings.phase.serve(inbox, health);
+        Ok(())
+    }
+
+    /// Leaves what serves, or is about to, at once.
+    fn abandon(&mut self, number: u64, reason: &str) {
+        tracing::warn!(target: "stream", "Tenure {number} was lost: {reason}");
+        let waiting = format!("tenure {number} was lost: {reason}");
+        self.surroundings.phase.wait(waiting);
+        if let Some(life) = self.life.take() {
+            self.left_behind = Some((number, life.abandon()));
+        }
+    }
+
+    /// Waits until no thread of an earlier life is left: there is at most one set of them.
+    async fn wait_for_left_behind(&mut self) {
+        let Some((number, left)) = &mut self.left_behind else {
+            return;
+        };
+        if tokio::time::timeout(LEFT_BEHIND_PATIENCE, left.gone()).await.is_err() {
+            let (count, ended) = (left.count(), "no other is asked for before they end");
+            let words = format!("{count} thread(s) of tenure {number} hang in the disk; {ended}");
+            tracing::warn!(target: "stream", "Not serving: {words}");
+            self.surroundings.phase.wait(words);
+            left.gone().await;
+            tracing::info!(target: "stream", "The threads of tenure {number} have ended");
+        }
+        self.left_behind = None;
+    }
+}
+
+impl Surroundings {
+    /// What the next engine is told.
+    fn fresh_options(&self) -> seaway_streaming::Options {
+        let mut options = self.engine.clone();
+        options.ack_inbox_key = crate::token::secret();
+        options.hash_seed = fastrand::u64(..);
+        options
+    }
+
+    /// In partitioning mode, sees whether another server serves one of the channels (§9.2 step 8), and goes on answering others.
+    async fn join_partition(&self) -> Result<Option<Answering>> {
+        let Surroundings { broker, engine, .. } = self;
+        if !engine.partitioning {
+            return Ok(None);
+        }
+        let max_payload = broker.options().max_payload;
+        let limits = engine.limits.clone();
+        let mut partition = Partition::join(broker, &engine.cluster_id, &self.server_id, limits, max_payload)?;
+        partition.announce().await?;
+        // A task of its own answers while the state is recovered.
+        Ok(Some(Answering::begin(partition)))
+    }
+}
+
+/// Says once a second how far the recovery is, from the first second on. Does not end.
+async fn tell_progress(told: Told<'_>) {
+    let mut every = tokio::time::interval_at(tokio::time::Instant::now() + RECOVERY_TOLD_EVERY, RECOVERY_TOLD_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        every.tick().await;
+        tracing::info!(target: "stream", "Recovering the state: {told}");
+    }
+}
