@@ -11,11 +11,11 @@ mod request;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, anyhow};
-use seaway_broker::{Attachment, Broker, ConnectionId, Publisher, Sink};
 use seaway_monitor::Answers;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::bus::{Attachment, Bus, Origin, Sender};
 use crate::limits::{ADMINISTRATION_MAIL_BYTES_MAX, ADMINISTRATION_REQUESTS_MAX};
 use crate::mail::Mail;
 use crate::monitoring::Monitoring;
@@ -32,17 +32,17 @@ impl Administration {
     ///
     /// # Errors
     /// The cluster ID gives no subject.
-    pub(crate) fn start(broker: &Broker, cluster_id: &str, source: Arc<Monitoring>) -> Result<Administration> {
+    pub(crate) fn start(bus: &Bus, cluster_id: &str, source: Arc<Monitoring>) -> Result<Administration> {
         let mail = Arc::new(Mail::new(ADMINISTRATION_MAIL_BYTES_MAX));
-        let attachment = broker.attach("administration", Arc::clone(&mail) as Arc<dyn Sink>);
-        mail.set_gate(attachment.shared_gate());
+        let attachment = bus.attach("administration", Arc::clone(&mail));
+        mail.set_gate(attachment.gate());
         let prefix = format!("$SEAWAY.api.{cluster_id}.");
         attachment
             .subscribe(format!("{prefix}>"), 0, true)
             .map_err(|_| anyhow!("the cluster ID gives an invalid subject: {prefix}>"))?;
         let service = Arc::new(Service {
-            broker: broker.clone(),
-            publisher: Mutex::new(attachment.publisher()),
+            bus: bus.clone(),
+            sender: Mutex::new(attachment.sender()),
             source,
             mail,
             looking: Mutex::default(),
@@ -62,12 +62,12 @@ impl Administration {
 
 /// What the answering of requests shares.
 struct Service {
-    broker: Broker,
-    publisher: Mutex<Publisher>,
+    bus: Bus,
+    sender: Mutex<Sender>,
     source: Arc<Monitoring>,
     mail: Arc<Mail>,
     /// Connections that messages are being read for, as often as that is.
-    looking: Mutex<Vec<ConnectionId>>,
+    looking: Mutex<Vec<Origin>>,
     /// What all subjects begin with.
     prefix: String,
 }
@@ -80,7 +80,7 @@ async fn serve(service: Arc<Service>, _attachment: Attachment) {
         service.mail.arrived().await;
         for batch in service.mail.take() {
             for message in batch.iter() {
-                let Some(request) = Request::read(&service.prefix, batch.origin, &message) else {
+                let Some(request) = Request::read(&service.prefix, batch.origin(), &message) else {
                     continue;
                 };
                 let Ok(turn) = Arc::clone(&turns).acquire_owned().await else {
@@ -101,7 +101,7 @@ async fn serve(service: Arc<Service>, _attachment: Attachment) {
 impl Service {
     async fn answer(&self, request: Request) {
         // A connection that has gone waits for nothing.
-        let Some(requester) = self.broker.requester(request.origin) else {
+        let Some(requester) = self.bus.requester(request.origin) else {
             return;
         };
         if !requester.may_receive(&request.reply) {
@@ -126,7 +126,7 @@ impl Service {
 
     /// The answer to a question.
     async fn look_up(&self, question: Question) -> Result<String, Failure> {
-        let len_max = self.answer_len_max();
+        let len_max = self.bus.max_answer();
         let answers = Answers::new(&*self.source, len_max);
         let answer = match question {
             Question::Server => answers.server(seaway_config::SEAWAY_VERSION).await,
@@ -140,32 +140,26 @@ impl Service {
         answer.map_err(|refusal| Failure::of(refusal, len_max))
     }
 
-    /// Bytes of an answer at most: what clients take, and half of what makes one a slow consumer.
-    fn answer_len_max(&self) -> usize {
-        let pending = self.broker.options().max_pending / 2;
-        self.broker.snapshot().max_payload.min(pending)
-    }
-
     fn refuse(&self, reply: &[u8], failure: &Failure) {
         self.send(reply, &failure.headers(), failure.body().as_bytes());
     }
 
     /// Sends one answer to whoever still waits for it.
     fn send(&self, reply: &[u8], headers: &[u8], payload: &[u8]) {
-        let mut publisher = self.publisher();
-        let _ = publisher.answer(reply, headers, payload);
-        publisher.flush();
+        let mut sender = self.sender();
+        let _ = sender.answer(reply, headers, payload);
+        sender.flush();
     }
 
     /// Sends what has so many receivers that it goes to them in slices.
     async fn finish_sending(&self) {
-        while !self.publisher().flush() {
+        while !self.sender().flush() {
             tokio::task::yield_now().await;
         }
     }
 
-    fn publisher(&self) -> MutexGuard<'_, Publisher> {
-        self.publisher.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sender(&self) -> MutexGuard<'_, Sender> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,7 +16,7 @@ mod thread;
 mod tokens;
 mod world;
 
-pub(crate) use bus::{LocalBus, Seat};
+pub(crate) use bus::{EngineBus, Seat};
 pub(crate) use deferred::Tag;
 pub use health::Health;
 pub use inbox::{Glance, Inbox, Query};

@@ -3,6 +3,7 @@
 mod administration;
 pub mod banner;
 mod broker_options;
+pub mod bus;
 mod check;
 mod descriptors;
 pub mod engine;

@@ -1,9 +1,10 @@
 //! Messages that arrived for an in-process party and were not looked at yet; bounded by holding back whoever sends.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use seaway_broker::{Batch, Destination, Gate, Sink};
 use tokio::sync::{Notify, broadcast};
+
+use crate::bus::{Batch, Destination, Gate, Listener};
 
 /// Reports of drained destinations that are kept for whoever waits; a waiter that misses some looks for itself.
 const DRAINED_KEPT: usize = 64;
@@ -21,7 +22,7 @@ pub(crate) struct Mail {
 struct Waiting {
     batches: Vec<Batch>,
     bytes: usize,
-    gate: Option<Arc<Gate>>,
+    gate: Option<Gate>,
 }
 
 impl Mail {
@@ -40,7 +41,7 @@ impl Mail {
     }
 
     /// Connects the gate that holds back whoever sends.
-    pub(crate) fn set_gate(&self, gate: Arc<Gate>) {
+    pub(crate) fn set_gate(&self, gate: Gate) {
         self.lock().gate = Some(gate);
     }
 
@@ -56,7 +57,7 @@ impl Mail {
         let batches = std::mem::take(&mut waiting.batches);
         let gate = waiting.gate.clone();
         drop(waiting);
-        if let Some(gate) = gate.filter(|gate| gate.is_closed()) {
+        if let Some(gate) = gate.filter(Gate::is_closed) {
             gate.open();
         }
         batches
@@ -68,7 +69,7 @@ impl Mail {
     }
 }
 
-impl Sink for Mail {
+impl Listener for Mail {
     fn deliver(&self, batch: Batch) {
         let mut waiting = self.lock();
         waiting.bytes += batch.data_len();

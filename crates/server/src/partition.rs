@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use seaway_broker::{Attachment, Broker, Publisher, Sink};
 use seaway_stan_protocol::partition::{
     NO_CONFIGURED_CHANNEL, decode_channel_list, decode_partitioning, encode_channel_lists, encode_partitioning,
     partition_conflict,
@@ -13,6 +12,7 @@ use seaway_streaming::LimitsTable;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::bus::{Attachment, Bus, Sender};
 use crate::limits::{PARTITION_MAIL_BYTES_MAX, PARTITION_PATIENCE, PARTITION_SETTLING};
 use crate::mail::Mail;
 
@@ -49,7 +49,7 @@ pub struct Partition {
     mail: Arc<Mail>,
     /// Keeps the subscriptions.
     _attachment: Attachment,
-    publisher: Publisher,
+    sender: Sender,
     server_id: String,
     limits: LimitsTable,
     /// Our list, in as few messages as fit.
@@ -62,12 +62,12 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Listens to other servers' lists from now on. `max_payload` is the broker's.
+    /// Listens to other servers' lists from now on.
     ///
     /// # Errors
     /// No channel is listed, a name fits into no message, or the cluster ID is not a subject; the texts of §3 and §10.
     pub fn join(
-        broker: &Broker,
+        bus: &Bus,
         cluster_id: &str,
         server_id: &str,
         limits: LimitsTable,
@@ -79,17 +79,17 @@ impl Partition {
         let names: Vec<&[u8]> = limits.entries().iter().map(|entry| entry.name.as_bytes()).collect();
         let lists = encode_channel_lists(server_id.as_bytes(), &names, max_payload).map_err(|text| anyhow!(text))?;
         let mail = Arc::new(Mail::new(PARTITION_MAIL_BYTES_MAX));
-        let attachment = broker.attach("partitioning", Arc::clone(&mail) as Arc<dyn Sink>);
-        mail.set_gate(attachment.shared_gate());
+        let attachment = bus.attach("partitioning", Arc::clone(&mail));
+        mail.set_gate(attachment.gate());
         let subject = format!("_STAN.part.{cluster_id}");
         let inbox = format!("_INBOX.{}", crate::token::token());
         attachment.subscribe(&subject, LISTS, true)?;
         attachment.subscribe(&inbox, ANSWERS, true)?;
-        let publisher = attachment.publisher();
+        let sender = attachment.sender();
         Ok(Partition {
             mail,
             _attachment: attachment,
-            publisher,
+            sender,
             server_id: server_id.to_owned(),
             limits,
             lists,
@@ -113,9 +113,9 @@ impl Partition {
         let mut receivers = 0;
         for list in &self.lists {
             let (subject, inbox) = (self.subject.as_bytes(), self.inbox.as_bytes());
-            receivers += self.publisher.publish(subject, Some(inbox), &[list]).receivers;
+            receivers += self.sender.send(subject, Some(inbox), &[list]).receivers;
         }
-        self.publisher.flush();
+        self.sender.flush();
         if receivers == 0 {
             return Ok(());
         }
@@ -160,7 +160,7 @@ impl Partition {
                 }
             }
         }
-        self.publisher.flush();
+        self.sender.flush();
         Ok(answers)
     }
 
@@ -178,7 +178,7 @@ impl Partition {
         let overlap = self.limits.first_overlap(&theirs).unwrap_or_default();
         let answer = encode_partitioning(self.server_id.as_bytes(), overlap);
         // Whoever asked may have gone.
-        let _ = self.publisher.publish(reply, None, &[&answer]);
+        let _ = self.sender.send(reply, None, &[&answer]);
     }
 
     /// Whether it was an answer of another server.

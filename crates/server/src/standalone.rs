@@ -6,11 +6,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, bail};
-use seaway_broker::{Attachment, Batch, Broker, Destination, Publisher, Sink};
 use seaway_stan_protocol::Message;
 use seaway_stan_protocol::messages::{CloseRequest, ConnectRequest, ConnectResponse};
 use tokio::sync::Notify;
 
+use crate::bus::{Attachment, Batch, Bus, Listener, Sender};
 use crate::limits::STANDALONE_PATIENCE;
 
 /// Keeps the first answer.
@@ -20,7 +20,7 @@ struct FirstAnswer {
     arrived: Notify,
 }
 
-impl Sink for FirstAnswer {
+impl Listener for FirstAnswer {
     fn deliver(&self, batch: Batch) {
         let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         if answer.is_none() {
@@ -28,8 +28,6 @@ impl Sink for FirstAnswer {
             self.arrived.notify_one();
         }
     }
-
-    fn drained(&self, _destination: Destination) {}
 }
 
 /// Fails when another server answers for `cluster_id`. When nobody listens to `discover` this is known at once; otherwise
@@ -37,24 +35,16 @@ impl Sink for FirstAnswer {
 ///
 /// # Errors
 /// The texts of §3.
-pub(crate) async fn check(broker: &Broker, cluster_id: &str, discover: &str) -> Result<()> {
+pub(crate) async fn check(bus: &Bus, cluster_id: &str, discover: &str) -> Result<()> {
     let answers = Arc::new(FirstAnswer::default());
-    let attachment = broker.attach("stand-alone check", Arc::clone(&answers) as Arc<dyn Sink>);
-    let mut publisher = attachment.publisher();
+    let attachment = bus.attach("stand-alone check", Arc::clone(&answers));
+    let mut sender = attachment.sender();
     let request = ConnectRequest {
         client_id: cluster_id.to_owned().into(),
         heartbeat_inbox: inbox().into(),
         ..ConnectRequest::default()
     };
-    let Some(answer) = ask(
-        &attachment,
-        &mut publisher,
-        &answers,
-        discover,
-        &request.encode_to_vec(),
-    )
-    .await?
-    else {
+    let Some(answer) = ask(&attachment, &mut sender, &answers, discover, &request.encode_to_vec()).await? else {
         return Ok(());
     };
     let response = match ConnectResponse::decode(answer.as_slice()) {
@@ -68,7 +58,7 @@ pub(crate) async fn check(broker: &Broker, cluster_id: &str, discover: &str) -> 
     let subject = String::from_utf8_lossy(&response.close_requests).into_owned();
     if !subject.is_empty() {
         // Whether it answers makes no difference any more.
-        let _ = ask(&attachment, &mut publisher, &answers, &subject, &close.encode_to_vec()).await;
+        let _ = ask(&attachment, &mut sender, &answers, &subject, &close.encode_to_vec()).await;
     }
     let name = seaway_stan_protocol::quote(cluster_id.as_bytes());
     bail!("discovered another streaming server with cluster ID {name}")
@@ -77,7 +67,7 @@ pub(crate) async fn check(broker: &Broker, cluster_id: &str, discover: &str) -> 
 /// Sends a request; the first answer, or `None` when nobody listens or nobody answers in time.
 async fn ask(
     attachment: &Attachment,
-    publisher: &mut Publisher,
+    sender: &mut Sender,
     answers: &FirstAnswer,
     subject: &str,
     request: &[u8],
@@ -86,10 +76,10 @@ async fn ask(
     if let Err(error) = attachment.subscribe(&reply, 0, false) {
         bail!("request error detecting another server instance: {error}");
     }
-    let published = publisher.publish(subject.as_bytes(), Some(reply.as_bytes()), &[request]);
-    publisher.flush();
+    let sent = sender.send(subject.as_bytes(), Some(reply.as_bytes()), &[request]);
+    sender.flush();
     let taken = || answers.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if published.receivers > 0 {
+    if sent.receivers > 0 {
         let wait = async {
             loop {
                 answers.arrived.notified().await;
@@ -119,6 +109,10 @@ mod tests {
 
     const DISCOVER: &str = "_STAN.discover.here";
 
+    fn bus() -> Bus {
+        Bus::new(&seaway_broker::Broker::new(seaway_broker::BrokerOptions::default()))
+    }
+
     /// Subject, reply and payload.
     type Request = (String, String, Vec<u8>);
 
@@ -130,7 +124,7 @@ mod tests {
         sender: Mutex<Option<mpsc::Sender<Request>>>,
     }
 
-    impl Sink for Other {
+    impl Listener for Other {
         fn deliver(&self, batch: Batch) {
             for message in batch.iter() {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -142,8 +136,6 @@ mod tests {
                 self.sender.lock().unwrap().as_ref().unwrap().send(request).unwrap();
             }
         }
-
-        fn drained(&self, _destination: Destination) {}
     }
 
     /// Checks while another server answers with `answer` (`None`: not at all); the outcome and the requests it saw.
@@ -152,28 +144,28 @@ mod tests {
             .enable_all()
             .build()
             .unwrap();
-        let broker = Broker::new(seaway_broker::BrokerOptions::default());
+        let bus = bus();
         let (sender, requests) = mpsc::channel();
         let sink = Arc::new(Other {
             sender: Mutex::new(Some(sender)),
         });
-        let other = broker.attach("other", Arc::clone(&sink) as Arc<dyn Sink>);
+        let other = bus.attach("other", Arc::clone(&sink));
         other.subscribe(DISCOVER, 1, false).unwrap();
         other.subscribe("close.here", 2, false).unwrap();
-        let mut publisher = other.publisher();
+        let mut sender = other.sender();
         let serving = std::thread::spawn(move || {
             let mut seen = Vec::new();
             for (subject, reply, payload) in requests {
                 if let Some(answer) = &answer {
                     let answer = if subject == DISCOVER { answer.as_slice() } else { &[] };
-                    let _ = publisher.publish(reply.as_bytes(), None, &[answer]);
-                    publisher.flush();
+                    let _ = sender.send(reply.as_bytes(), None, &[answer]);
+                    sender.flush();
                 }
                 seen.push((subject, payload));
             }
             seen
         });
-        let outcome = runtime.block_on(check(&broker, "here", DISCOVER));
+        let outcome = runtime.block_on(check(&bus, "here", DISCOVER));
         sink.sender.lock().unwrap().take();
         (outcome.map_err(|error| error.to_string()), serving.join().unwrap())
     }
@@ -240,13 +232,13 @@ mod tests {
             .enable_all()
             .build()
             .unwrap();
-        let broker = Broker::new(seaway_broker::BrokerOptions::default());
+        let bus = bus();
         runtime.block_on(async {
             // A timer that is polled after the check tells whether the check waited, whatever the machine does meanwhile.
             let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
             tokio::select! {
                 biased;
-                outcome = check(&broker, "here", DISCOVER) => outcome.unwrap(),
+                outcome = check(&bus, "here", DISCOVER) => outcome.unwrap(),
                 () = &mut timer => panic!("the check waited"),
             }
         });

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::administration::Administration;
+use crate::bus::Bus;
 use crate::descriptors::Shares;
 use crate::files::{Ports, PortsFile, write_pid_file};
 use crate::limits::{LOG_FLUSH_PATIENCE, TURNS_PER_LOOK_AT_SOCKETS};
@@ -98,13 +99,13 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     let broker_options = crate::broker_options::broker_options(options)?;
     crate::broker_options::check_own_credentials(options, &broker_options.access)?;
     let broker = Broker::new(broker_options);
-    let phase = Phase::default();
+    let (bus, phase) = (Bus::new(&broker), Phase::default());
     let mut sockets = Sockets::bind(options).await?;
-    let introduced = introduce(options, &broker, &mut sockets, |ports| {
+    let introduced = introduce(options, &broker, &bus, &mut sockets, |ports| {
         Monitoring::new(options, &server_id, ports, broker.clone(), phase.clone())
     })?;
     let surroundings = Surroundings {
-        broker: broker.clone(),
+        bus: bus.clone(),
         engine,
         server_id,
         phase: phase.clone(),
@@ -257,6 +258,7 @@ fn monitoring_host(options: &Options) -> &str {
 fn introduce(
     options: &Options,
     broker: &Broker,
+    bus: &Bus,
     sockets: &mut Sockets,
     monitoring: impl FnOnce(MonitoredPorts) -> Monitoring,
 ) -> Result<Introduced> {
@@ -276,7 +278,7 @@ fn introduce(
     ports.add("nats", "nats", clients);
     let (source, tasks) =
         start_monitoring(options, broker, sockets, monitoring, &mut ports).context("serve the monitoring")?;
-    let administration = Administration::start(broker, &options.streaming.cluster_id, source)?;
+    let administration = Administration::start(bus, &options.streaming.cluster_id, source)?;
     tracing::info!(
         "Listening for client connections on {}:{}",
         options.broker.host,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use seaway_broker::{Attachment, Batch, Broker, BrokerOptions, Destination, Publisher, Sink};
+use seaway_server::bus::Bus;
 use seaway_server::partition::Partition;
 use seaway_stan_protocol::partition::{
     decode_channel_list, decode_partitioning, encode_channel_lists, encode_partitioning,
@@ -26,7 +27,7 @@ fn table(names: &[&str]) -> LimitsTable {
 }
 
 fn join(broker: &Broker, server_id: &str, names: &[&str]) -> Partition {
-    Partition::join(broker, "here", server_id, table(names), 1 << 20).unwrap()
+    Partition::join(&Bus::new(broker), "here", server_id, table(names), 1 << 20).unwrap()
 }
 
 /// Subject, reply and payload.
@@ -171,7 +172,7 @@ fn a_list_is_split_by_the_payload_and_sent_again_to_a_new_broker() {
     let runtime = runtime();
     let names: Vec<String> = (0..100).map(|number| format!("channel.{number:03}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let partition = Partition::join(&broker, "here", "A", table(&names), 100).unwrap();
+    let partition = Partition::join(&Bus::new(&broker), "here", "A", table(&names), 100).unwrap();
     let learnt = partition.broker_learnt();
     let serving = runtime.spawn(partition.serve());
     let mut party = Party::new(&broker, &[LISTS]);
@@ -205,7 +206,7 @@ fn a_server_without_channels_or_room_for_a_name_does_not_start() {
     // §13.10 PartitionsNoChannelConfiguredError, PartitionsMaxPayload.
     let broker = Broker::new(BrokerOptions::default());
     let error = |names: &[&str], max_payload| {
-        let joined = Partition::join(&broker, "here", "A", table(names), max_payload);
+        let joined = Partition::join(&Bus::new(&broker), "here", "A", table(names), max_payload);
         joined.err().map(|error| error.to_string())
     };
     assert_eq!(error(&[], 1 << 20).unwrap(), "stan: no configured channel");

@@ -18,6 +18,7 @@ use seaway_bench::stan::{Session, subscription};
 use seaway_broker::{Broker, BrokerOptions};
 use seaway_journal::disk::real::RealDisk;
 use seaway_journal::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, LockError};
+use seaway_server::bus::Bus;
 use seaway_server::phase::{Phase, Stage};
 use seaway_server::tenure::{Granted, Lives, Surroundings, Tenures};
 use seaway_store::{FileOptions, FileStore, Recovering, Store};
@@ -311,7 +312,7 @@ impl World {
         let (begun, begins) = channel();
         let (stops, asked_to_stop) = mpsc::unbounded_channel();
         let surroundings = Surroundings {
-            broker: broker.clone(),
+            bus: Bus::new(&broker),
             engine: seaway_streaming::Options::default(),
             server_id: "server".to_owned(),
             phase: phase.clone(),

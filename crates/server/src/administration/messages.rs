@@ -2,7 +2,6 @@
 
 use std::sync::PoisonError;
 
-use seaway_broker::{ConnectionId, Destination};
 use seaway_monitor::{Answers, Refusal};
 use seaway_stan_protocol::MessageView;
 use seaway_streaming::Stored;
@@ -13,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Service;
 use super::answer::{Failure, Headers};
 use super::request::{Messages, Request};
+use crate::bus::{Destination, Origin};
 use crate::engine::{LookError, LookStart, Looked};
 use crate::limits::{
     LOOK_DAMAGED_RANGES, LOOK_OVERHEAD_BYTES, LOOK_PATIENCE, LOOK_SLICE_BYTES, LOOK_SLICE_MESSAGES, LOOK_TIME_MAX,
@@ -22,12 +22,12 @@ use crate::limits::{
 /// One of the reads that are under way; over when dropped.
 struct Looking<'a> {
     service: &'a Service,
-    origin: ConnectionId,
+    origin: Origin,
 }
 
 impl<'a> Looking<'a> {
     /// `None` when there are too many.
-    fn begin(service: &'a Service, origin: ConnectionId) -> Option<Looking<'a>> {
+    fn begin(service: &'a Service, origin: Origin) -> Option<Looking<'a>> {
         let mut looking = service.looking.lock().unwrap_or_else(PoisonError::into_inner);
         let own = looking.iter().filter(|other| **other == origin).count();
         if looking.len() >= LOOKS_MAX || own >= LOOKS_PER_CONNECTION_MAX {
@@ -156,7 +156,7 @@ impl Service {
         bytes: u64,
     ) -> Result<Looked, Failure> {
         // All looks together, each with a slice more than made it wait, must not make one receiver a slow consumer.
-        let share = (self.broker.options().max_pending / (4 * LOOKS_MAX)) as u64;
+        let share = (self.bus.max_pending() / (4 * LOOKS_MAX)) as u64;
         let beside = (LOOK_OVERHEAD_BYTES + request.reply.len() + wanted.channel.len()) as u64;
         let bytes = bytes.min(LOOK_SLICE_BYTES).min(share) as u32;
         let count = count.min(LOOK_SLICE_MESSAGES).min(share / beside).max(1) as u32;
@@ -170,7 +170,7 @@ impl Service {
                 )))
             }
             Err(LookError::NoChannel) => {
-                let len_max = self.answer_len_max();
+                let len_max = self.bus.max_answer();
                 let refusal = Answers::new(&*self.source, len_max).no_channel(&wanted.channel).await;
                 Err(Failure::of(refusal.unwrap_or_else(Refusal::from), len_max))
             }
@@ -199,7 +199,7 @@ impl Reading<'_> {
 
     /// Sends what was looked at, as much as is wanted.
     fn send(&mut self, service: &Service, looked: &Looked) -> Result<Sent, Failure> {
-        let mut publisher = service.publisher();
+        let mut sender = service.sender();
         let mut congested = None;
         let mut outcome = None;
         for message in looked.messages.iter() {
@@ -210,7 +210,7 @@ impl Reading<'_> {
                 break;
             }
             let Ok(view) = MessageView::decode(message.body) else {
-                publisher.flush();
+                sender.flush();
                 let sequence = message.sequence;
                 return Err(Failure::unavailable(&format!(
                     "message {sequence} in the store is not understood: read from {} on",
@@ -218,17 +218,17 @@ impl Reading<'_> {
                 )));
             };
             let headers = self.headers_of(message.sequence, message.timestamp);
-            let published = publisher.answer(&self.request.reply, &headers, view.data);
-            if published.receivers == 0 {
+            let sent = sender.answer(&self.request.reply, &headers, view.data);
+            if sent.receivers == 0 {
                 outcome = Some(Sent::InVain);
                 break;
             }
-            congested = published.congested.or(congested);
+            congested = sent.congested.or(congested);
             self.sent += 1;
             self.bytes_left = self.bytes_left.saturating_sub(bytes);
             self.next = message.sequence.saturating_add(1);
         }
-        publisher.flush();
+        sender.flush();
         Ok(outcome.unwrap_or(Sent::All(congested)))
     }
 

@@ -1,13 +1,13 @@
 //! From a message to what it asks for. Everything in it is somebody else's: sizes are bounded, names are checked, and what
 //! is not understood is refused with the name of it.
 
-use seaway_broker::{BatchMessage, ConnectionId};
 use seaway_monitor::WhyQuestion;
 use seaway_monitor::limits::{LIST_LIMIT_DEFAULT, WHY_LIMIT_DEFAULT, WHY_LIMIT_MAX};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::answer::Failure;
+use crate::bus::{Message, Origin};
 use crate::limits::{
     ADMINISTRATION_LIST_MAX, ADMINISTRATION_REQUEST_BYTES_MAX, LOOK_BYTES_DEFAULT, LOOK_BYTES_MAX, LOOK_MESSAGES_MAX,
 };
@@ -22,7 +22,7 @@ const OPERATIONS: &str =
 /// A request that wants an answer.
 pub(super) struct Request {
     /// The connection it came from.
-    pub(super) origin: ConnectionId,
+    pub(super) origin: Origin,
     /// Where it was published to.
     pub(super) subject: Vec<u8>,
     /// Where its answer goes.
@@ -121,7 +121,7 @@ struct MessagesFields {
 
 impl Request {
     /// Takes over a message below `prefix`; `None` when nobody waits for an answer.
-    pub(super) fn read(prefix: &str, origin: ConnectionId, message: &BatchMessage<'_>) -> Option<Request> {
+    pub(super) fn read(prefix: &str, origin: Origin, message: &Message<'_>) -> Option<Request> {
         let reply = message.reply.filter(|reply| !reply.is_empty())?;
         let body = Some(message.payload).filter(|payload| payload.len() <= ADMINISTRATION_REQUEST_BYTES_MAX);
         Some(Request {

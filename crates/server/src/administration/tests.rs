@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use seaway_bench::wire::{Connection, Frame};
-use seaway_broker::BrokerOptions;
+use seaway_broker::{Broker, BrokerOptions};
 use seaway_config::{Action, Options, Personality};
 
 use super::*;
@@ -52,7 +52,7 @@ fn a_server_that_is_not_ready_says_why() {
         let listener = broker.listen("127.0.0.1", 0).await.unwrap();
         (
             listener,
-            Administration::start(&broker, "test-cluster", source).unwrap(),
+            Administration::start(&Bus::new(&broker), "test-cluster", source).unwrap(),
         )
     });
     let mut connection = Connection::open(listener.address()).unwrap();

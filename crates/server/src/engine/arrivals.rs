@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use seaway_streaming::{Destination, Input};
 
-use super::bus::LocalBus;
+use super::bus::EngineBus;
 use super::inbox::Inbox;
 use crate::limits::{ARRIVALS_AWAITED, ARRIVALS_HANDED_OVER, ARRIVALS_OFFERED_EVERY};
 
@@ -55,7 +55,7 @@ impl Arrivals {
 
     /// What those are to hear for whom something was kept back: that somebody came, that nobody else is expected, or that the time
     /// is over.
-    pub(super) fn news(&mut self, inbox: &Inbox, bus: &mut LocalBus) -> Option<Input<'static>> {
+    pub(super) fn news(&mut self, inbox: &Inbox, bus: &mut EngineBus) -> Option<Input<'static>> {
         let Arrivals::Open {
             until,
             offered,

@@ -1,16 +1,16 @@
-//! The bus inside this process: the engine's messages go to the broker.
+//! The engine's port to the bus: what it sends goes through a sender of the shell's bus.
 
 use std::sync::Arc;
 
-use seaway_broker::{Attachment, Publisher};
 use seaway_streaming::{Bus, Carried, Delivery, Destination, ProbeId};
 
 use super::deferred::Tag;
 use super::tokens::ProbeTokens;
+use crate::bus::{Attachment, Sender};
 
-/// Sends through the engine's attachment to the broker.
-pub(crate) struct LocalBus {
-    publisher: Publisher,
+/// Sends and listens through the engine's attachment.
+pub(crate) struct EngineBus {
+    sender: Sender,
     attachment: Arc<Attachment>,
     /// `_INBOX.<22 random characters>.`: where clients answer probes; nobody knows it who was not asked.
     probe_prefix: String,
@@ -42,11 +42,11 @@ impl Drop for Seat {
     }
 }
 
-impl LocalBus {
+impl EngineBus {
     /// Sends and listens through an attachment until its [`Seat`] is given up.
-    pub(crate) fn new(attachment: Arc<Attachment>) -> LocalBus {
-        LocalBus {
-            publisher: attachment.publisher(),
+    pub(crate) fn new(attachment: Arc<Attachment>) -> EngineBus {
+        EngineBus {
+            sender: attachment.sender(),
             attachment,
             probe_prefix: format!("_INBOX.{}.", crate::token::token()),
             probe_tokens: ProbeTokens::new(),
@@ -65,7 +65,7 @@ impl LocalBus {
         &self.probe_tokens
     }
 
-    /// Until [`LocalBus::stop_awaiting`] what nobody listens for is kept back.
+    /// Until [`EngineBus::stop_awaiting`] what nobody listens for is kept back.
     pub(crate) fn await_receivers(&mut self) {
         self.awaiting = true;
     }
@@ -91,22 +91,22 @@ impl LocalBus {
 
     /// Hands what was sent to the receivers; when they are very many, to some of them.
     pub(super) fn flush(&mut self) {
-        self.publisher.flush();
+        self.sender.flush();
     }
 
     /// Whether there is more to hand to receivers.
     pub(super) fn has_waiting(&self) -> bool {
-        self.publisher.has_waiting()
+        self.sender.has_waiting()
     }
 }
 
-impl Bus for LocalBus {
+impl Bus for EngineBus {
     fn reply(&mut self, subject: &[u8], payload: &[u8]) {
-        let _ = self.publisher.publish(subject, None, &[payload]);
+        let _ = self.sender.send(subject, None, &[payload]);
     }
 
     fn deliver(&mut self, delivery: Delivery<'_>, parts: [&[u8]; 2]) -> Carried {
-        let receivers = match self.publisher.publish_if_room(delivery.inbox, None, &parts) {
+        let receivers = match self.sender.send_if_room(delivery.inbox, &parts) {
             Ok(receivers) => receivers,
             Err(destination) => return Carried::Congested(Destination(destination.0)),
         };
@@ -133,7 +133,7 @@ impl Bus for LocalBus {
     fn probe(&mut self, inbox: &[u8], probe: ProbeId) {
         let mut reply = self.probe_prefix.clone().into_bytes();
         reply.extend_from_slice(&self.probe_tokens.token(probe));
-        if self.publisher.publish(inbox, Some(&reply), &[]).receivers == 0 {
+        if self.sender.send(inbox, Some(&reply), &[]).receivers == 0 {
             self.unheard.push(probe);
         }
     }

@@ -5,12 +5,12 @@
 
 use std::collections::VecDeque;
 
-use seaway_broker::Batch;
 use seaway_streaming::{Input, Service};
 
 use super::tokens::ProbeTokens;
+use crate::bus::Batch;
 
-/// What an internal subscription stands for; travels as the broker's tag.
+/// What an internal subscription stands for; travels as the bus's tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tag {
     /// A service subject.
@@ -33,7 +33,7 @@ const SERVICES: [Service; 7] = [
 const PROBE: u64 = u64::MAX;
 
 impl Tag {
-    /// The number the broker carries: a subscription's own, which is far below those at the end of all numbers.
+    /// The number the bus carries: a subscription's own, which is far below those at the end of all numbers.
     pub(crate) fn number(self) -> u64 {
         match self {
             Tag::Ack(subscription) => subscription,
@@ -139,7 +139,7 @@ pub(super) fn deferred_from(batch: Batch, from: usize, overlapping: bool) -> Opt
     if 2 * bytes >= batch.data_len() {
         return Some((batch, first));
     }
-    let mut copy = Batch::from_origin(batch.origin);
+    let mut copy = Batch::from_origin(batch.origin());
     for index in (first..batch.len()).filter(is_deferred) {
         if let Some(message) = batch
             .get(index)
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_survive_the_journey_through_the_broker() {
+    fn tags_survive_the_journey_through_the_bus() {
         let others = [Tag::Probe, Tag::Ack(0), Tag::Ack(1), Tag::Ack(7), Tag::Ack(1 << 62)];
         for tag in SERVICES.map(Tag::Service).into_iter().chain(others) {
             assert_eq!(Tag::from_number(tag.number()), tag);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     fn batch_of(services: &[Service]) -> Batch {
-        let empty = Batch::from_origin(seaway_broker::ConnectionId(1));
+        let empty = Batch::from_origin(crate::bus::Origin(1));
         services.iter().fold(empty, |batch, service| {
             batch.with_message(Tag::Service(*service).number(), b"s", Some(b"r"), &[7; 50])
         })
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn equal_messages_are_not_repeated_ones() {
-        let batch = Batch::from_origin(seaway_broker::ConnectionId(1))
+        let batch = Batch::from_origin(crate::bus::Origin(1))
             .with_message(1, b"a", None, b"")
             .with_message(1, b"a", None, b"");
         assert!(!is_repeated(&batch, 0) && !is_repeated(&batch, 1));

@@ -7,15 +7,15 @@
 //! another, at which whatever arrives is dropped.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use seaway_broker::{Batch, Destination, Gate, Interest, Sink};
 use seaway_store::{Commit, Store};
 use seaway_streaming::{Engine, Now};
 
 use super::deferred::batch_bytes;
 use super::look::Look;
+use crate::bus::{Batch, Destination, Gate, Listener};
 use crate::limits::{INBOX_BYTES_HIGH, INBOX_BYTES_LOW, INBOX_BYTES_MAX};
 
 /// What a question can look at.
@@ -77,7 +77,7 @@ pub struct Inbox {
     woken: AtomicBool,
     /// Bytes of batches that are queued or held back by the engine.
     bytes: AtomicUsize,
-    gate: OnceLock<Arc<Gate>>,
+    gate: OnceLock<Gate>,
     /// Batches are being dropped above the last bound, and the log has been told.
     dropping: AtomicBool,
     /// Somebody new listens to something; noted only while `greeting` is set.
@@ -103,7 +103,7 @@ struct Waiting {
 
 impl Inbox {
     /// Connects the gate that holds publishers back.
-    pub(crate) fn set_gate(&self, gate: Arc<Gate>) {
+    pub(crate) fn set_gate(&self, gate: Gate) {
         // Set once, at start, before any batch can arrive.
         let _ = self.gate.set(gate);
     }
@@ -307,7 +307,7 @@ impl Inbox {
     /// Drops a batch. The log is told once, and again only after what waits had become little.
     fn drop_batch(&self, batch: &Batch) {
         if !self.dropping.swap(true, Ordering::AcqRel) {
-            let (origin, count) = (batch.origin.0, batch.len());
+            let (origin, count) = (batch.origin().0, batch.len());
             tracing::warn!(
                 target: "stream",
                 "The streaming engine does not keep up: {count} requests of cid:{origin} and what follows are dropped"
@@ -316,7 +316,7 @@ impl Inbox {
     }
 }
 
-impl Sink for Inbox {
+impl Listener for Inbox {
     fn deliver(&self, batch: Batch) {
         let bytes = batch_bytes(&batch);
         if self.bytes() >= INBOX_BYTES_MAX {
@@ -339,9 +339,8 @@ impl Sink for Inbox {
         self.push(Item::Drained(destination));
     }
 
-    fn interest(&self, _subject: &[u8], interest: Interest) {
-        let is_new = interest == Interest::Appeared && self.greeting.load(Ordering::Acquire);
-        if is_new && !self.interest.swap(true, Ordering::AcqRel) {
+    fn interest_appeared(&self) {
+        if self.greeting.load(Ordering::Acquire) && !self.interest.swap(true, Ordering::AcqRel) {
             self.wake();
         }
     }

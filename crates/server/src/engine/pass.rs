@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use seaway_broker::Batch;
 use seaway_store::Completion;
 use seaway_streaming::{Engine, Input, Now, Position, Timestamp};
 use tokio::sync::oneshot;
@@ -16,6 +15,7 @@ use super::inbox::{Glance, Inbox, Item};
 use super::look::Looks;
 use super::tokens::ProbeTokens;
 use super::world::World;
+use crate::bus::Batch;
 use crate::limits::{
     BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, COMMIT_KEPT_BYTES, COMPLETION_ROUNDS, DEADLINE_LATE_NS, LAZY_WAIT,
     PAUSE_GRACE_NS, READS_PER_LOOK, RECORD_BYTES,

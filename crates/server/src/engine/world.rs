@@ -3,17 +3,17 @@
 use seaway_store::Store;
 use seaway_streaming::{Effects, Events};
 
-use super::bus::LocalBus;
+use super::bus::EngineBus;
 
 /// A store and a bus.
 pub(crate) struct World {
     pub(super) store: Box<dyn Store>,
-    pub(crate) bus: LocalBus,
+    pub(crate) bus: EngineBus,
     log: fn(seaway_streaming::Event<'_>),
 }
 
 impl World {
-    pub(crate) fn new(store: Box<dyn Store>, bus: LocalBus) -> World {
+    pub(crate) fn new(store: Box<dyn Store>, bus: EngineBus) -> World {
         World {
             store,
             bus,

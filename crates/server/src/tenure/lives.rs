@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use seaway_broker::{Broker, Sink};
 
 use super::life::{Answering, Life};
 use super::opening::{self, Opened};
 use super::port::{Granted, OpenStore, Tenures};
+use crate::bus::Bus;
 use crate::engine::{Headcount, Health, Inbox, LeftBehind, Seat};
 use crate::limits::{LEFT_BEHIND_PATIENCE, RECOVERY_TOLD_EVERY};
 use crate::partition::Partition;
@@ -16,7 +16,7 @@ use crate::phase::{Phase, Stage, Told};
 /// What all lives in one process have in common.
 pub struct Surroundings {
     /// What carries messages.
-    pub broker: Broker,
+    pub bus: Bus,
     /// What every engine is told; the seeds in it are made anew for each.
     pub engine: seaway_streaming::Options,
     /// The server's name for other servers.
@@ -125,9 +125,8 @@ impl<T: Tenures> Lives<T> {
         let phase = self.surroundings.phase.clone();
         let progress = phase.recover(number);
         let partition = self.surroundings.join_partition().await?;
-        let broker = &self.surroundings.broker;
-        let seat = Seat::new(broker.attach("streaming", Arc::clone(&inbox) as Arc<dyn Sink>));
-        inbox.set_gate(seat.attachment().shared_gate());
+        let seat = Seat::new(self.surroundings.bus.attach("streaming", Arc::clone(&inbox)));
+        inbox.set_gate(seat.attachment().gate());
         tracing::info!(target: "stream", "Recovering the state...");
         let headcount = Headcount::default();
         self.left_behind = Some((number, headcount.left_behind()));
@@ -160,9 +159,9 @@ impl<T: Tenures> Lives<T> {
             0 if !opened.summary.recovered => tracing::info!(target: "stream", "No recovered state"),
             channels => tracing::info!(target: "stream", "Recovered {channels} channel(s)"),
         }
-        let Surroundings { broker, engine, .. } = &self.surroundings;
+        let Surroundings { bus, engine, .. } = &self.surroundings;
         if !engine.partitioning {
-            crate::standalone::check(broker, &engine.cluster_id, &opened.engine.subjects().discover).await?;
+            crate::standalone::check(bus, &engine.cluster_id, &opened.engine.subjects().discover).await?;
         }
         let (threads, is_started) = opened.start(seat, Arc::clone(&inbox), health.clone())?;
         self.life = Some(Life { threads, partition });
@@ -211,13 +210,13 @@ impl Surroundings {
 
     /// In partitioning mode, sees whether another server serves one of the channels (§9.2 step 8), and goes on answering others.
     async fn join_partition(&self) -> Result<Option<Answering>> {
-        let Surroundings { broker, engine, .. } = self;
+        let Surroundings { bus, engine, .. } = self;
         if !engine.partitioning {
             return Ok(None);
         }
-        let max_payload = broker.options().max_payload;
+        let max_payload = bus.max_payload();
         let limits = engine.limits.clone();
-        let mut partition = Partition::join(broker, &engine.cluster_id, &self.server_id, limits, max_payload)?;
+        let mut partition = Partition::join(bus, &engine.cluster_id, &self.server_id, limits, max_payload)?;
         partition.announce().await?;
         // A task of its own answers while the state is recovered.
         Ok(Some(Answering::begin(partition)))

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use seaway_broker::Attachment;
 use seaway_store::Progress;
 use seaway_streaming::{Engine, Service, StartSummary};
 use tokio::sync::oneshot;
 
 use super::port::OpenStore;
-use crate::engine::{Clock, EngineThreads, Health, Inbox, LocalBus, Seat, Tag, World};
+use crate::bus::Attachment;
+use crate::engine::{Clock, EngineBus, EngineThreads, Health, Inbox, Seat, Tag, World};
 
 /// An engine with its state and its store, not served yet.
 pub(super) struct Opened {
@@ -36,7 +36,7 @@ pub(super) fn open(
     let waker = Arc::clone(inbox);
     let store = store(&mut engine, Box::new(move || waker.wake()), progress)?;
     let clock = Clock::start();
-    let mut world = World::new(store, LocalBus::new(attachment));
+    let mut world = World::new(store, EngineBus::new(attachment));
     let summary = engine
         .start(clock.now(), &mut world.effects())
         .map_err(|error| anyhow!("{error}"))?;
@@ -82,16 +82,8 @@ impl Opened {
         let watched = attachment.watch_interest(">");
         debug_assert!(watched.is_ok(), "everything is a pattern");
         let started_at = self.engine.appended();
-        crate::engine::start(
-            self.engine,
-            self.world,
-            started_at,
-            seat,
-            inbox,
-            self.clock,
-            health,
-        )
-        .context("start the engine threads")
+        crate::engine::start(self.engine, self.world, started_at, seat, inbox, self.clock, health)
+            .context("start the engine threads")
     }
 }
 

@@ -11,6 +11,7 @@ use seaway_store::{MemoryStore, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
+use crate::bus::Bus;
 use crate::phase::{Phase, Stage};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -50,7 +51,7 @@ fn scene() -> (Lives<Script>, Scene) {
         asked: Arc::clone(&asked),
     };
     let surroundings = Surroundings {
-        broker: broker.clone(),
+        bus: Bus::new(&broker),
         engine: seaway_streaming::Options::default(),
         server_id: "server".to_owned(),
         phase: phase.clone(),
