@@ -4,6 +4,7 @@
 //! instead of being turned away, and none meets a server that cannot answer. Monitoring answers from the beginning. What owns
 //! the store lives shorter: see [`tenure`](crate::tenure).
 
+use std::fmt::{Display, Formatter};
 use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -217,7 +218,21 @@ fn greet(options: &Options, server_id: &str) {
 
 async fn bind(host: &str, port: u16) -> Result<TcpListener> {
     let bound = seaway_broker::bind_host(host, port).await;
-    bound.map_err(|error| anyhow!("Error listening on port: {host}:{port}, \"{error}\""))
+    bound.map_err(|error| anyhow!("Error listening on port: {}, \"{error}\"", HostAndPort(host, port)))
+}
+
+/// An address as people write it: the port of an IPv6 address stands behind brackets.
+struct HostAndPort<'a>(&'a str, u16);
+
+impl Display for HostAndPort<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let HostAndPort(host, port) = self;
+        if host.contains(':') && !host.starts_with('[') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
 }
 
 /// Everything that is listened on, bound and not served yet.
@@ -279,10 +294,10 @@ fn introduce(
     let (source, tasks) =
         start_monitoring(options, broker, sockets, monitoring, &mut ports).context("serve the monitoring")?;
     let administration = Administration::start(bus, &options.streaming.cluster_id, source)?;
+    let host = options.broker.host.as_str();
     tracing::info!(
-        "Listening for client connections on {}:{}",
-        options.broker.host,
-        clients.port()
+        "Listening for client connections on {}",
+        HostAndPort(host, clients.port())
     );
     introduce_security(broker);
     let directory = options.broker.ports_file_dir.as_deref();
@@ -317,7 +332,7 @@ fn start_monitoring(
         let Some(listener) = listener else { continue };
         let address = listener.local_addr()?;
         let host = monitoring_host(options);
-        tracing::info!("Starting {scheme} monitor on {host}:{}", address.port());
+        tracing::info!("Starting {scheme} monitor on {}", HostAndPort(host, address.port()));
         ports.add("monitoring", scheme, address);
         match *scheme {
             "http" => monitored.http = address.port(),
@@ -396,5 +411,24 @@ fn describe_store(streaming: &StreamingOptions, limits: &LimitsTable) {
     }
     for line in crate::banner::limits_table(limits) {
         tracing::info!(target: "stream", "{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_stand_behind_whole_addresses() {
+        for (host, expected) in [
+            ("127.0.0.1", "127.0.0.1:4222"),
+            ("localhost", "localhost:4222"),
+            ("", ":4222"),
+            ("::1", "[::1]:4222"),
+            ("[::]", "[::]:4222"),
+            ("fe80::1%lo", "[fe80::1%lo]:4222"),
+        ] {
+            assert_eq!(HostAndPort(host, 4222).to_string(), expected);
+        }
     }
 }
