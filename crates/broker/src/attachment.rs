@@ -112,6 +112,22 @@ impl Attachment {
             .watch(pattern.as_bytes(), self.shared.id, Arc::clone(&self.shared.sink));
         Ok(())
     }
+
+    /// The same from now on: what exists already is not reported, and not looked at.
+    ///
+    /// # Errors
+    /// When `pattern` is no valid subject (§2.1).
+    pub fn watch_new_interest(&self, pattern: &str) -> Result<(), InvalidPattern> {
+        if !subject::is_pattern(pattern.as_bytes()) {
+            return Err(InvalidPattern {
+                pattern: pattern.to_owned(),
+            });
+        }
+        self.broker
+            .routing
+            .watch_new(pattern.as_bytes(), self.shared.id, Arc::clone(&self.shared.sink));
+        Ok(())
+    }
 }
 
 impl Attachment {

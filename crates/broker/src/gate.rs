@@ -44,12 +44,42 @@ impl Gate {
 
     /// Lets all held publishers go on.
     pub fn open(&self) {
-        let waiting = {
-            let mut waiting = lock(&self.waiting);
-            self.closed.store(false, Ordering::SeqCst);
-            std::mem::take(&mut *waiting)
-        };
-        for waiter in waiting {
+        self.open_for(usize::MAX);
+    }
+
+    /// Opens, and lets so many held publishers go on, those first that have waited longest. Returns whether others still wait, for
+    /// [`Gate::go_on`].
+    pub fn open_for(&self, publishers: usize) -> bool {
+        let mut waiting = lock(&self.waiting);
+        self.closed.store(false, Ordering::SeqCst);
+        let released = Self::take_first(&mut waiting, publishers);
+        let is_more = !waiting.is_empty();
+        drop(waiting);
+        Self::release(released);
+        is_more
+    }
+
+    /// Lets so many more go on after [`Gate::open_for`]; whether others still wait. Does nothing when it was closed again: then they wait
+    /// for its next opening.
+    pub fn go_on(&self, publishers: usize) -> bool {
+        let mut waiting = lock(&self.waiting);
+        if self.is_closed() {
+            return false;
+        }
+        let released = Self::take_first(&mut waiting, publishers);
+        let is_more = !waiting.is_empty();
+        drop(waiting);
+        Self::release(released);
+        is_more
+    }
+
+    fn take_first(waiting: &mut Vec<Arc<Waiter>>, publishers: usize) -> Vec<Arc<Waiter>> {
+        let rest = waiting.split_off(publishers.min(waiting.len()));
+        std::mem::replace(waiting, rest)
+    }
+
+    fn release(released: Vec<Arc<Waiter>>) {
+        for waiter in released {
             waiter.at_gate.store(false, Ordering::SeqCst);
             waiter.wake();
         }
@@ -59,6 +89,12 @@ impl Gate {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
+    }
+
+    /// How many publishers it holds, or has not let go on yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        lock(&self.waiting).len()
     }
 
     /// Puts a connection on the list of those to wake, unless the gate is open. Returns whether it has to wait.

@@ -13,6 +13,12 @@ pub const INBOX_BYTES_MAX: usize = 4 * INBOX_BYTES_HIGH;
 /// Bytes appended and not yet durable at which publishes and state changes are held back; acks and pings go on.
 pub const BACKLOG_BYTES_HIGH: usize = 32 * 1024 * 1024;
 
+/// Messages that were held back and of which one pass looks at so many; the rest follows in the next, between others.
+pub const DEFERRED_PER_PASS: usize = 4096;
+
+/// Publishers that one pass lets go on after the gate has opened; the rest follows in the next.
+pub const GATE_PASSES_PER_PASS: usize = 256;
+
 /// Bytes of a commit up to which the thread that has the engine may run it itself.
 pub const COMMIT_KEPT_BYTES: usize = 16 * 1024;
 

@@ -219,12 +219,7 @@ impl<H: Handle> RoutingTable<H> {
 
     /// Reports changes of interest in subjects that overlap `pattern`, and what exists already.
     pub(crate) fn watch(&self, pattern: &[u8], id: u64, sink: Arc<dyn Sink>) {
-        write(&self.watches).push(Watch {
-            pattern: pattern.into(),
-            id,
-            sink: Arc::clone(&sink),
-        });
-        self.watched.store(true, Ordering::Release);
+        self.watch_new(pattern, id, Arc::clone(&sink));
         let report = |text: &[u8]| {
             if subject::overlaps(pattern, text) {
                 sink.interest(text, Interest::Appeared);
@@ -236,6 +231,13 @@ impl<H: Handle> RoutingTable<H> {
         for shard in &self.patterns {
             read(shard).for_each_pattern(&mut |text| report(text));
         }
+    }
+
+    /// Reports changes of interest in subjects that overlap `pattern` from now on.
+    pub(crate) fn watch_new(&self, pattern: &[u8], id: u64, sink: Arc<dyn Sink>) {
+        let pattern = pattern.into();
+        write(&self.watches).push(Watch { pattern, id, sink });
+        self.watched.store(true, Ordering::Release);
     }
 
     /// Ends all watches of `id`.

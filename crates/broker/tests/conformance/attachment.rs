@@ -243,6 +243,35 @@ fn a_closed_gate_holds_publishers_and_nobody_else() {
 }
 
 #[test]
+fn a_gate_may_open_for_some_and_then_for_others() {
+    let server = Server::start();
+    let (recorder, attachment) = attach(&server);
+    attachment.subscribe("publish", 1, true).unwrap();
+    attachment.gate().close();
+    let mut held: Vec<_> = (0..3).map(|_| server.quiet()).collect();
+    for (number, client) in held.iter_mut().enumerate() {
+        // The batch in which it publishes is handled whole; what follows waits.
+        client.send("PUB publish 1\r\nx\r\nPING\r\n");
+        client.expect("PONG\r\n");
+        recorder.wait_messages(number + 1);
+        client.send("PING\r\n");
+    }
+    // They come to the gate in any order.
+    server.wait_until("all three wait", |_| attachment.gate().waiting() == 3);
+    assert!(attachment.gate().open_for(1), "two are left");
+    assert_eq!(attachment.gate().waiting(), 2);
+    // Closed again, they wait for the next opening.
+    attachment.gate().close();
+    assert!(!attachment.gate().go_on(1));
+    assert_eq!(attachment.gate().waiting(), 2);
+    assert!(attachment.gate().open_for(1), "one is left");
+    assert!(!attachment.gate().go_on(1), "nobody is left");
+    for client in &mut held {
+        client.expect("PONG\r\n");
+    }
+}
+
+#[test]
 fn a_held_client_that_leaves_is_noticed_when_the_gate_opens() {
     let server = Server::with(|options| {
         options.ping_interval = Duration::from_millis(20);
@@ -426,6 +455,18 @@ fn a_congested_client_that_leaves_counts_as_drained() {
     recorder.wait("drained", |seen| (seen.drained == [Destination(id)]).then_some(()));
     server.wait_until("it is gone", |broker| broker.snapshot().connections == 0);
     assert_eq!(recorder.seen.lock().unwrap().drained.len(), 1);
+}
+
+#[test]
+fn interest_may_be_watched_without_what_exists() {
+    let server = Server::start();
+    let (recorder, attachment) = attach(&server);
+    let mut client = server.quiet();
+    client.flush("SUB jobs.old 1\r\n");
+    attachment.watch_new_interest(">").unwrap();
+    client.flush("SUB jobs.new 2\r\n");
+    let seen = recorder.wait("interest", |seen| seen.interests.first().cloned());
+    assert_eq!(seen, ("jobs.new".to_owned(), Interest::Appeared));
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Attachment {
     /// # Errors
     /// `pattern` is no valid subject.
     pub fn watch_interest(&self, pattern: &str) -> Result<(), InvalidSubject> {
-        let watched = self.0.watch_interest(pattern);
+        let watched = self.0.watch_new_interest(pattern);
         watched.map_err(|error| InvalidSubject(error.pattern))
     }
 }
@@ -119,6 +119,16 @@ impl Gate {
     /// Lets all held publishers go on.
     pub fn open(&self) {
         self.0.open();
+    }
+
+    /// Opens, and lets so many held publishers go on; whether others still wait, for [`Gate::go_on`].
+    pub fn open_for(&self, publishers: usize) -> bool {
+        self.0.open_for(publishers)
+    }
+
+    /// Lets so many more go on, unless it was closed again; whether others still wait.
+    pub fn go_on(&self, publishers: usize) -> bool {
+        self.0.go_on(publishers)
     }
 
     /// Whether publishers are held.

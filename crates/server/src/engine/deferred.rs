@@ -4,6 +4,7 @@
 //! deferred defers everything of its kind behind it, so the order between a client's publishes and its close stays.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use seaway_streaming::{Input, Service};
 
@@ -185,8 +186,14 @@ impl Deferred {
         self.batches.push_front((batch, from));
     }
 
-    pub(super) fn pop(&mut self) -> Option<(Batch, usize)> {
-        self.batches.pop_front()
+    /// The oldest batch, and the messages of it to be looked at now: so many at most. None when that is no message.
+    pub(super) fn pop(&mut self, looks: usize) -> Option<(Batch, Range<usize>)> {
+        if looks == 0 {
+            return None;
+        }
+        let (batch, from) = self.batches.pop_front()?;
+        let end = batch.len().min(from.saturating_add(looks));
+        Some((batch, from..end))
     }
 }
 
@@ -225,6 +232,23 @@ mod tests {
         services[5] = Service::Ping;
         let (whole, from) = deferred_from(batch_of(&services), 5, false).expect("most is held");
         assert_eq!((whole.len(), from), (20, 6));
+    }
+
+    #[test]
+    fn so_many_are_looked_at_at_a_time_in_their_order() {
+        let mut deferred = Deferred::default();
+        deferred.push(batch_of(&[Service::Publish; 10]), 3);
+        deferred.push(batch_of(&[Service::Close; 2]), 0);
+        let mut looked = Vec::new();
+        while let Some((batch, range)) = deferred.pop(4) {
+            looked.push((batch.len(), range.clone()));
+            if range.end < batch.len() {
+                deferred.put_back(batch, range.end);
+            }
+        }
+        assert_eq!(looked, [(10, 3..7), (10, 7..10), (2, 0..2)]);
+        deferred.push(batch_of(&[Service::Publish]), 0);
+        assert!(deferred.pop(0).is_none() && !deferred.is_empty());
     }
 
     #[test]

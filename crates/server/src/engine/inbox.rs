@@ -16,7 +16,7 @@ use seaway_streaming::{Engine, Now};
 use super::deferred::batch_bytes;
 use super::look::Look;
 use crate::bus::{Batch, Destination, Gate, Listener};
-use crate::limits::{INBOX_BYTES_HIGH, INBOX_BYTES_LOW, INBOX_BYTES_MAX};
+use crate::limits::{GATE_PASSES_PER_PASS, INBOX_BYTES_HIGH, INBOX_BYTES_LOW, INBOX_BYTES_MAX};
 
 /// What a question can look at.
 pub struct Glance<'a> {
@@ -78,6 +78,8 @@ pub struct Inbox {
     /// Bytes of batches that are queued or held back by the engine.
     bytes: AtomicUsize,
     gate: OnceLock<Gate>,
+    /// The gate has opened, and not everybody was let go on yet.
+    opening: AtomicBool,
     /// Batches are being dropped above the last bound, and the log has been told.
     dropping: AtomicBool,
     /// Somebody new listens to something; noted only while `greeting` is set.
@@ -298,8 +300,33 @@ impl Inbox {
             && let Some(gate) = self.gate.get()
         {
             self.dropping.store(false, Ordering::Release);
-            gate.open();
+            self.open(gate);
         }
+    }
+
+    /// Lets publishers go on, and has the passes to come let go on whom this does not.
+    fn open(&self, gate: &Gate) {
+        if gate.open_for(GATE_PASSES_PER_PASS) {
+            self.opening.store(true, Ordering::Release);
+        }
+    }
+
+    /// Lets some more of those go on who were held when the gate opened.
+    pub(super) fn let_go_on(&self) {
+        if self.is_opening()
+            && let Some(gate) = self.gate.get()
+        {
+            // Taken back first: others may open the gate meanwhile.
+            self.opening.store(false, Ordering::Release);
+            if gate.go_on(GATE_PASSES_PER_PASS) {
+                self.opening.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// Whether somebody may still wait at the gate although it has opened.
+    pub(super) fn is_opening(&self) -> bool {
+        self.opening.load(Ordering::Acquire)
     }
 }
 
@@ -328,8 +355,10 @@ impl Listener for Inbox {
         {
             gate.close();
             // The engine may have taken everything between the count and the closing, and would not open the gate again; or it ended.
-            if self.bytes.load(Ordering::Acquire) < INBOX_BYTES_LOW || self.lock().ended {
+            if self.lock().ended {
                 gate.open();
+            } else if self.bytes.load(Ordering::Acquire) < INBOX_BYTES_LOW {
+                self.open(gate);
             }
         }
         self.push(Item::Batch(batch));

@@ -1,6 +1,7 @@
 //! One pass of the engine over everything that waits.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,8 +18,8 @@ use super::tokens::ProbeTokens;
 use super::world::World;
 use crate::bus::Batch;
 use crate::limits::{
-    BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, COMMIT_KEPT_BYTES, COMPLETION_ROUNDS, DEADLINE_LATE_NS, LAZY_WAIT,
-    PAUSE_GRACE_NS, READS_PER_LOOK, RECORD_BYTES,
+    BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, COMMIT_KEPT_BYTES, COMPLETION_ROUNDS, DEADLINE_LATE_NS,
+    DEFERRED_PER_PASS, LAZY_WAIT, PAUSE_GRACE_NS, READS_PER_LOOK, RECORD_BYTES,
 };
 
 /// Both clocks; the monotonic one starts at zero with the thread.
@@ -129,6 +130,7 @@ impl Pass {
             }
         }
         self.serve_deferred();
+        self.inbox.let_go_on();
         self.greet();
         self.deadlines();
         // Before the commit that ends the pass, so that acks ride it instead of waiting for the next.
@@ -190,7 +192,8 @@ impl Pass {
     pub(super) fn deadline(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let is_left_over = self.engine.wants_end_of_pass() || self.unfinished || !self.reads.is_empty();
-        if is_left_over || self.world.bus.has_waiting() || self.checkpoint_running || self.may_go_on() {
+        let may_go_on = self.may_go_on() || self.inbox.is_opening() || self.world.bus.has_waiting();
+        if is_left_over || self.checkpoint_running || may_go_on {
             return Some(now);
         }
         let deadline = self
@@ -243,12 +246,12 @@ impl Pass {
 
     fn batch(&mut self, batch: Batch) {
         let served = if self.deferred.is_empty() {
-            self.serve(&batch, 0, Part::All)
+            self.serve(&batch, 0..batch.len(), Part::All)
         } else {
             0
         };
         if served < batch.len() {
-            self.serve(&batch, served, Part::Passing);
+            self.serve(&batch, served..batch.len(), Part::Passing);
         }
         let bytes = batch_bytes(&batch);
         // Messages that were served are not kept with those that are deferred: while a disk stalls, pings would fill the memory.
@@ -268,11 +271,11 @@ impl Pass {
         }
     }
 
-    /// Serves a part of a batch from a message on; where it stopped because the journal is behind, or the batch's length.
-    fn serve(&mut self, batch: &Batch, from: usize, part: Part) -> usize {
+    /// Serves a part of some messages of a batch; where it stopped because the journal is behind, or the end of the range.
+    fn serve(&mut self, batch: &Batch, range: Range<usize>, part: Part) -> usize {
         let now = self.clock.now();
-        let mut served = batch.len();
-        for index in from..batch.len() {
+        let mut served = range.end;
+        for index in range {
             let Some(entry) = entry(batch, index, &self.probes).filter(|entry| part.includes(entry.passes)) else {
                 continue;
             };
@@ -289,12 +292,20 @@ impl Pass {
         served
     }
 
+    /// Serves what was held back; what is too much for one pass waits for the next.
     fn serve_deferred(&mut self) {
-        while let Some((batch, from)) = self.deferred.pop() {
-            let served = self.serve(&batch, from, Part::Deferred);
+        let mut looks = DEFERRED_PER_PASS;
+        while let Some((batch, range)) = self.deferred.pop(looks) {
+            looks -= range.len();
+            let wanted = range.end;
+            let served = self.serve(&batch, range, Part::Deferred);
+            if served < wanted {
+                // The journal is behind.
+                looks = 0;
+            }
             if served < batch.len() {
                 self.deferred.put_back(batch, served);
-                return;
+                continue;
             }
             self.inbox.served(batch_bytes(&batch));
             self.commit();
