@@ -155,6 +155,15 @@ impl Sender {
         taken.map_err(|destination| Destination(destination.0))
     }
 
+    /// What [`Sender::send_if_room`] would find, asked before there is anything to send: whether anybody listens.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn has_receiver_with_room(&mut self, subject: &[u8]) -> Result<bool, Destination> {
+        let found = self.0.has_receiver_with_room(subject);
+        found.map_err(|destination| Destination(destination.0))
+    }
+
     /// Answers a request, with a whole header block or an empty one. Answers reach clients only.
     pub fn answer(&mut self, subject: &[u8], headers: &[u8], payload: &[u8]) -> Sent {
         sent(self.0.answer(subject, headers, payload))

@@ -118,7 +118,7 @@ impl Bus for EngineBus {
     }
 
     fn foresee(&mut self, delivery: Delivery<'_>) -> Option<Carried> {
-        match self.publisher.has_receiver_with_room(delivery.inbox) {
+        match self.sender.has_receiver_with_room(delivery.inbox) {
             Ok(true) => None,
             Ok(false) if self.awaiting => {
                 self.kept_back = true;
