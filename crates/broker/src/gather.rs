@@ -131,6 +131,13 @@ pub(crate) struct Aftermath {
     pub(crate) work: u64,
 }
 
+impl Aftermath {
+    /// Whether nobody wants the producer to slow down.
+    pub(crate) fn is_free(&self) -> bool {
+        self.stalled.is_empty() && self.held.is_none()
+    }
+}
+
 impl Gatherer {
     pub(crate) fn new(max_pending: usize, watch_congestion: bool) -> Self {
         Self {

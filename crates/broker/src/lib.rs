@@ -29,6 +29,7 @@ mod options;
 mod outbound;
 mod outlets;
 mod owner;
+mod pieces;
 mod publisher;
 mod queues;
 mod reason;

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-/// Bytes taken from a socket in one read; also the size of the read buffers that connections borrow.
-pub(crate) const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes taken from a socket in one read …
+pub(crate) const READ_BYTES: usize = 64 * 1024;
+/// … and as long as reads find as much as they take and nobody holds the client back; also the size of the read buffers that
+/// connections borrow. It has room in the processor's second cache beside what is gathered from it.
+pub(crate) const READ_BUFFER_BYTES: usize = 4 * READ_BYTES;
 /// Reads of one connection before others get the thread.
 pub(crate) const READS_PER_TURN: usize = 8;
 /// Work after which a client's turn ends and others get the thread: receivers, nodes of the table and so on, about a
@@ -52,8 +55,16 @@ pub(crate) const SPARE_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) const SINK_BATCH_BYTES: usize = 1024 * 1024;
 /// Rounds in which one producer writes out what others queued meanwhile, before the connection's own task takes over.
 pub(crate) const WRITE_ROUNDS: u32 = 4;
-/// Bytes offered to the socket in one system call.
+/// Bytes offered to the socket in one system call …
 pub(crate) const WRITE_BYTES: usize = 1024 * 1024;
+/// … and pieces.
+pub(crate) const PIECES_PER_WRITE: usize = 32;
+/// Vectors of pieces that were written, kept for the next batches as long as something is pending.
+pub(crate) const SPARE_PIECES: usize = 8;
+/// Batches up to this many bytes are copied behind the one before …
+pub(crate) const PIECE_COPIED_BYTES: usize = 16 * 1024;
+/// … as long as both together have no more than this.
+pub(crate) const PIECE_BYTES: usize = 64 * 1024;
 /// Work spaces (read buffer and route cache) that are kept for the next read.
 pub(crate) const WORKSPACES_KEPT: usize = 16;
 /// Batches whose vectors are kept for the next hand-over to a sink.

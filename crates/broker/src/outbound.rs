@@ -4,7 +4,6 @@
 //! Whoever finds the queue idle takes the socket out of it, writes without the lock, and writes what others queued
 //! meanwhile. Only when the socket takes less than offered does the connection's own task go on with it.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,9 +14,10 @@ use smallvec::SmallVec;
 
 use crate::counters::Counters;
 use crate::gate::Waiter;
-use crate::limits::{FULL_BYTES, KEPT_CAPACITY_BYTES, QUEUE_PIECE_BYTES, WRITE_BYTES, WRITE_ROUNDS};
+use crate::limits::{FULL_BYTES, KEPT_CAPACITY_BYTES, SPARE_PIECES, WRITE_ROUNDS};
 use crate::lock::lock;
 use crate::options::BrokerOptions;
+use crate::pieces::Pieces;
 use crate::reason::CloseReason;
 use crate::sink::{Destination, Sink};
 use crate::tls::Outgoing;
@@ -81,13 +81,12 @@ struct State {
     /// Absent while somebody writes, and after the end.
     socket: Option<Outgoing>,
     phase: Phase,
-    /// Bytes behind those being written, in pieces none of which is empty.
-    queued: VecDeque<Vec<u8>>,
-    /// An empty vector for the next piece.
-    spare: Vec<u8>,
-    /// In phase `Armed`: bytes to go on with, from `sent`.
-    in_flight: Vec<u8>,
-    sent: usize,
+    /// Bytes behind those being written.
+    queued: Pieces,
+    /// In phase `Armed`: bytes to go on with.
+    in_flight: Pieces,
+    /// Vectors for the next batches; none when nothing is pending.
+    spare: Vec<Vec<u8>>,
     /// When the socket last took something; meaningful in phase `Armed`.
     progressed: Instant,
     /// Once set, nothing is accepted any more.
@@ -108,18 +107,15 @@ impl State {
         self.released || self.closing.is_some_and(|reason| !reason.flushes())
     }
 
+    /// Takes vectors over for the next batches.
+    fn keep_spare(&mut self, spare: &mut Vec<Vec<u8>>) {
+        let room = SPARE_PIECES.saturating_sub(self.spare.len());
+        self.spare.extend(spare.drain(..).take(room));
+    }
+
     /// Puts a batch behind what is queued. The vector comes back empty, perhaps another one.
     fn append(&mut self, batch: &mut Vec<u8>) {
-        match self.queued.back_mut() {
-            Some(last) if last.len() + batch.len() <= QUEUE_PIECE_BYTES => {
-                last.extend_from_slice(batch);
-                batch.clear();
-            }
-            _ => {
-                let spare = std::mem::take(&mut self.spare);
-                self.queued.push_back(std::mem::replace(batch, spare));
-            }
-        }
+        self.queued.push(batch, &mut self.spare);
     }
 }
 
@@ -135,10 +131,9 @@ impl Outbound {
         let state = State {
             socket,
             phase: Phase::Idle,
-            queued: VecDeque::new(),
+            queued: Pieces::default(),
+            in_flight: Pieces::default(),
             spare: Vec::new(),
-            in_flight: Vec::new(),
-            sent: 0,
             progressed: Instant::now(),
             closing: None,
             released: false,
@@ -197,7 +192,7 @@ impl Outbound {
             (Phase::Idle, Some(socket)) => {
                 state.phase = Phase::Writing;
                 drop(state);
-                *batch = self.write(socket, std::mem::take(batch), 0);
+                *batch = self.write(socket, Pieces::of(std::mem::take(batch)));
             }
             (_, socket) => {
                 state.socket = socket;
@@ -212,8 +207,7 @@ impl Outbound {
             return;
         };
         if state.phase == Phase::Idle && state.socket.is_some() {
-            state.in_flight = std::mem::take(batch);
-            state.sent = 0;
+            state.in_flight = Pieces::of(std::mem::take(batch));
             state.progressed = Instant::now();
             state.phase = Phase::Armed;
             self.armed.store(true, Ordering::Release);
@@ -264,10 +258,9 @@ impl Outbound {
         }
         let Some(socket) = state.socket.take() else { return };
         state.phase = Phase::Writing;
-        let data = std::mem::take(&mut state.in_flight);
-        let sent = state.sent;
+        let pieces = std::mem::take(&mut state.in_flight);
         drop(state);
-        self.write(socket, data, sent);
+        self.write(socket, pieces);
     }
 
     /// Since when the socket has taken nothing, if bytes wait for it.
@@ -286,40 +279,34 @@ impl Outbound {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// Writes `data` from `sent` on and whatever is queued meanwhile. Returns an empty vector for reuse.
-    fn write(&self, socket: Outgoing, mut data: Vec<u8>, mut sent: usize) -> Vec<u8> {
+    /// Writes `pieces` and whatever is queued meanwhile. Returns an empty vector for reuse.
+    fn write(&self, socket: Outgoing, mut pieces: Pieces) -> Vec<u8> {
         let mut done = 0;
         let mut rounds = 0;
+        let mut spare = Vec::new();
         loop {
-            let offered = if sent < data.len() {
-                let end = data.len().min(sent + WRITE_BYTES);
-                socket.try_write(&data[sent..end]).map(|count| (count, end))
-            } else {
-                socket.try_flush().map(|()| (0, sent))
-            };
-            match offered {
-                Ok((0, end)) if sent < end => return self.write_failed(socket, data),
-                Ok((count, end)) => {
-                    sent += count;
+            let (taken, bytes) = offer(&socket, &pieces);
+            match taken {
+                Ok(0) if bytes > 0 => return self.write_failed(socket),
+                Ok(count) => {
+                    pieces.advance(count, &mut spare);
                     done += count;
-                    if sent < end && socket.short_means_full() {
-                        self.hand_over(socket, data, sent, done, done > 0 || rounds > 0);
+                    if count < bytes && socket.short_means_full() {
+                        self.hand_over(socket, pieces, spare, done, done > 0 || rounds > 0);
                         return Vec::new();
                     }
                     // What lies in front of the socket has to reach it too.
-                    if sent < data.len() || (count > 0 && !socket.short_means_full()) {
+                    if !pieces.is_empty() || (count > 0 && !socket.short_means_full()) {
                         continue;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.hand_over(socket, data, sent, done, done > 0 || rounds > 0);
+                    self.hand_over(socket, pieces, spare, done, done > 0 || rounds > 0);
                     return Vec::new();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => return self.write_failed(socket, data),
+                Err(_) => return self.write_failed(socket),
             }
-            data.clear();
-            sent = 0;
             let mut state = self.state();
             let watchers = self.account(&mut state, std::mem::take(&mut done));
             rounds += 1;
@@ -328,49 +315,52 @@ impl Outbound {
                 self.discard(&mut state);
                 drop(state);
                 self.tell(watchers);
-                return data;
+                return pieces.take_written();
             }
-            let Some(next) = state.queued.pop_front() else {
+            if state.queued.is_empty() {
                 state.phase = Phase::Idle;
                 self.armed.store(false, Ordering::Release);
-                if state.spare.capacity() > KEPT_CAPACITY_BYTES {
-                    state.spare = Vec::new();
-                }
+                let spare = std::mem::take(&mut state.spare);
                 self.put_back(&mut state, socket);
                 let ending = state.closing.is_some();
                 drop(state);
+                drop(spare);
                 if ending {
                     self.waiter.wake();
                 }
                 self.tell(watchers);
-                if data.capacity() > KEPT_CAPACITY_BYTES {
-                    data = Vec::new();
-                }
-                return data;
-            };
-            let written = std::mem::replace(&mut data, next);
-            if written.capacity() <= KEPT_CAPACITY_BYTES {
-                state.spare = written;
+                let written = pieces.take_written();
+                return if written.capacity() > KEPT_CAPACITY_BYTES {
+                    Vec::new()
+                } else {
+                    written
+                };
+            }
+            let mut written = pieces.take_written();
+            pieces = std::mem::take(&mut state.queued);
+            state.keep_spare(&mut spare);
+            if state.spare.is_empty() && written.capacity() <= KEPT_CAPACITY_BYTES {
+                state.spare.push(std::mem::take(&mut written));
             }
             drop(state);
             self.tell(watchers);
             if rounds >= WRITE_ROUNDS {
                 // Others produce faster than this one writes: not this task's job any longer.
-                self.hand_over(socket, data, 0, 0, true);
-                return Vec::new();
+                self.hand_over(socket, pieces, spare, 0, true);
+                return written;
             }
         }
     }
 
     /// Leaves the rest to the connection's task.
-    fn hand_over(&self, socket: Outgoing, data: Vec<u8>, sent: usize, done: usize, progress: bool) {
+    fn hand_over(&self, socket: Outgoing, pieces: Pieces, mut spare: Vec<Vec<u8>>, done: usize, progress: bool) {
         let mut state = self.state();
         let watchers = self.account(&mut state, done);
         if progress || !self.is_armed() {
             state.progressed = Instant::now();
         }
-        state.in_flight = data;
-        state.sent = sent;
+        state.in_flight = pieces;
+        state.keep_spare(&mut spare);
         state.phase = Phase::Armed;
         self.armed.store(true, Ordering::Release);
         self.put_back(&mut state, socket);
@@ -411,7 +401,7 @@ impl Outbound {
         }
     }
 
-    fn write_failed(&self, socket: Outgoing, _unsent: Vec<u8>) -> Vec<u8> {
+    fn write_failed(&self, socket: Outgoing) -> Vec<u8> {
         drop(socket);
         {
             let mut state = self.state();
@@ -424,10 +414,9 @@ impl Outbound {
     }
 
     fn discard(&self, state: &mut State) {
-        state.queued = VecDeque::new();
+        state.queued = Pieces::default();
+        state.in_flight = Pieces::default();
         state.spare = Vec::new();
-        state.in_flight = Vec::new();
-        state.sent = 0;
         state.phase = Phase::Idle;
         state.socket = None;
         self.armed.store(false, Ordering::Release);
@@ -544,6 +533,17 @@ impl Drop for Outbound {
     fn drop(&mut self) {
         self.counters.queues.give_back(self.pending());
     }
+}
+
+/// Offers the socket what is there, or asks it to pass on what it has. Returns how many bytes it took, and of how many.
+fn offer(socket: &Outgoing, pieces: &Pieces) -> (io::Result<usize>, usize) {
+    let (offer, bytes) = pieces.offer();
+    let taken = if bytes > 0 {
+        socket.try_write(&offer)
+    } else {
+        socket.try_flush().map(|()| 0)
+    };
+    (taken, bytes)
 }
 
 /// Above this many pending bytes a queue is well filled: producers wait a little (§1.15), early enough for what waits to stay in

@@ -26,7 +26,9 @@ use tokio::net::TcpStream;
 use crate::access::nkey;
 use crate::connection::Connection;
 use crate::gather::{Aftermath, Gatherer};
-use crate::limits::{LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER_BYTES, READS_PER_TURN, TURN_WORK};
+use crate::limits::{
+    LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER_BYTES, READ_BYTES, READS_PER_TURN, TURN_WORK,
+};
 use crate::outbound::{Bounds, Outbound};
 use crate::owner::AttachmentShared;
 use crate::reason::CloseReason;
@@ -55,6 +57,8 @@ struct Session {
     handled: usize,
     /// The last turn ended before all whole operations of `partial` were handled.
     yielded: bool,
+    /// Bytes that the next read takes: more after one that found as much as it took.
+    read_bytes: usize,
     /// A closed gate that this connection has to respect.
     held: Option<Arc<AttachmentShared>>,
     /// Destinations that have to catch up a little.
@@ -147,6 +151,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         needed: 0,
         handled: 0,
         yielded: false,
+        read_bytes: READ_BYTES,
         held: None,
         pause: None,
     };
@@ -317,11 +322,12 @@ impl Session {
     fn read_batch(&mut self, context: &mut Context<'_>, workspace: &mut Workspace) -> Poll<Result<Aftermath, Halt>> {
         let Workspace { buffer, gatherer } = workspace;
         // An operation that fits is completed in the read buffer, a larger one in its own vector.
-        let in_buffer = self.needed.max(self.partial.len() + 1) <= READ_BUFFER_BYTES;
+        let in_buffer = self.needed.max(self.partial.len() + 1) <= READ_BYTES;
         let held = self.partial.len();
         let space = if in_buffer {
             buffer[..held].copy_from_slice(&self.partial);
-            &mut buffer[held..]
+            let end = (held + self.read_bytes).max(self.needed).min(READ_BUFFER_BYTES);
+            &mut buffer[held..end]
         } else {
             // A length that is not known is that of a control line; it is looked at after every read.
             let missing = if self.needed > held {
@@ -332,6 +338,7 @@ impl Session {
             let length = missing.min(buffer.len());
             &mut buffer[..length]
         };
+        let wanted = space.len();
         let mut unread = ReadBuf::new(space);
         let count = match self.reader.poll_read(context, &mut unread) {
             Poll::Pending => return Poll::Pending,
@@ -356,6 +363,10 @@ impl Session {
                 return Poll::Ready(Ok(Aftermath::default()));
             }
             self.handle_waiting(gatherer, None)
+        };
+        self.read_bytes = match &result {
+            Ok(aftermath) if count == wanted && aftermath.is_free() && !self.yielded => READ_BUFFER_BYTES,
+            Ok(_) | Err(_) => READ_BYTES,
         };
         Poll::Ready(result)
     }

@@ -201,13 +201,14 @@ fn feed(tls: &mut ServerConnection, rest: &mut &[u8]) -> io::Result<()> {
 
 impl Outgoing {
     /// Hands bytes to the socket, or to TLS in front of it, and returns how many; never 0 for a living connection.
-    pub(crate) fn try_write(&self, data: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.try_write(data),
-            Self::Tls(outgoing) => {
+    pub(crate) fn try_write(&self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match (self, pieces) {
+            (Self::Plain(socket), [piece]) => socket.try_write(piece),
+            (Self::Plain(socket), pieces) => socket.try_write_vectored(pieces),
+            (Self::Tls(outgoing), pieces) => {
                 let mut tls = lock(&outgoing.tls);
                 flush(&mut tls, outgoing.socket.as_ref())?;
-                let count = tls.writer().write(data)?;
+                let count = tls.writer().write_vectored(pieces)?;
                 match flush(&mut tls, outgoing.socket.as_ref()) {
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
                     Ok(()) | Err(_) => Ok(count),
