@@ -81,8 +81,6 @@ pub(crate) const LITERAL_SHARDS: usize = 256;
 pub(crate) const PATTERN_SHARDS: usize = 64;
 /// Generation counters per kind of subject. A power of two.
 pub(crate) const GENERATIONS: usize = 1024;
-/// A piece of a queue takes no more batches beyond this many bytes: whatever waits, no memory is moved to make room for more.
-pub(crate) const QUEUE_PIECE_BYTES: usize = 512 * 1024;
 /// Bytes that a service in this process may leave in one queue: enough for the socket to be kept busy meanwhile.
 pub(crate) const SERVICE_BYTES: usize = 4 * 1024 * 1024;
 /// What a queue may hold however much all hold together: a batch or so.
