@@ -381,6 +381,7 @@ pub(crate) async fn server(command: ServerCommand, connection: &Connection, outp
     let store = answer.pointer("/store/type").and_then(Value::as_str).unwrap_or("?");
     let is_ready = answer.get("ready").and_then(Value::as_bool).unwrap_or(true);
     let ready = match is_ready {
+        true if answer.get("reason").is_some_and(Value::is_string) => format!("ready, but: {}", text("reason")),
         true => "ready".to_owned(),
         false => format!("not ready: {}", text("reason")),
     };

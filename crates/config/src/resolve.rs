@@ -285,6 +285,10 @@ fn says_the_default(personality: Personality, entry: &Entry, value: &Value) -> b
 fn effective(personality: Personality, entry: &Entry, given: Option<&Value>) -> Result<Value, String> {
     let default = entry.default(personality);
     let value = match given {
+        // Data would go where nobody expects it.
+        Some(Value::Text(text)) if text.is_empty() && entry.long_name() == "dir" && !default.is_empty() => {
+            return Err(format!("-dir names no directory; without it the store is in {default}"));
+        }
         Some(Value::Text(text)) if text.is_empty() && entry.kind == Kind::Text => Value::Text(default.to_owned()),
         Some(value) if entry.is_positive && is_non_positive(value) => {
             lex::read(entry.kind, default).map_err(|error| error.text().to_owned())?

@@ -3,9 +3,10 @@
 
 use crate::disk::Disk;
 use crate::format::{
-    ENCRYPTED_FLAG, FILE_HEADER_BYTES, Identity, SegmentId, check_header, check_preamble, i64_at, identity_at,
-    is_encrypted, seal_header, u32_at, u64_at, write_preamble,
+    ENCRYPTED_FLAG, FILE_HEADER_BYTES, Identity, NUMBER_MAX, SegmentId, check_header, check_preamble, i64_at,
+    identity_at, is_encrypted, seal_header, u32_at, u64_at, write_preamble,
 };
+use crate::limits::SEGMENT_BYTES_CEILING;
 use crate::names::LogId;
 use crate::record::ENCRYPTION_BYTES;
 use std::io;
@@ -268,6 +269,14 @@ pub(crate) fn read_summary(disk: &dyn Disk, identity: &Identity, id: SegmentId) 
         checksum: u32_at(&header, 72),
     };
     let runs: Vec<Run> = table.chunks_exact(RUN_BYTES).map(decode_run).collect();
+    let is_possible = |run: &Run| {
+        (1..=run.last).contains(&run.first)
+            && run.last < NUMBER_MAX
+            && u64::from(run.entry) + (run.last - run.first) < entries as u64
+    };
+    if !runs.iter().all(is_possible) || extent.end > SEGMENT_BYTES_CEILING || extent.next_position >= NUMBER_MAX {
+        return Ok(Err("the directory says what cannot be".to_owned()));
+    }
     let content = Content::of(&runs, entries as u64, is_encrypted(&header));
     Ok(Ok(Summary {
         extent,

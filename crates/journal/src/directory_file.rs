@@ -103,35 +103,49 @@ pub(crate) fn walk(
         end: SEGMENT_HEADER_BYTES as usize,
         ..Walked::default()
     };
-    while let Some(rest) = bytes.get(walked.end..) {
-        let Some(header) = BatchHeader::decode(rest, seed).filter(|header| header.is_whole(rest, seed)) else {
-            break;
-        };
-        let records = header.records(rest);
-        let mut at = 0;
-        while at < records.len() {
-            let place = (walked.end + BATCH_HEADER_BYTES + at) as u64;
-            let parsed = record::parse(&records[at..], seed)
-                .and_then(|parsed| parsed.expect_encrypted(encrypted))
-                .map_err(|error| (place, error.to_string()))?;
-            if let Record::Message {
-                log,
-                sequence,
-                timestamp,
-                moved,
-                ..
-            } = parsed.record
-            {
-                let size = parsed.plain_length();
-                details.push(Detail::new(log, sequence, timestamp, place as u32, size, moved));
-            }
-            at += parsed.length;
-        }
-        if walked.last.is_none() {
-            walked.first_position = header.first_position;
-        }
-        walked.end += header.length as usize;
-        walked.last = Some(header);
-    }
+    walked.go_on(seed, encrypted, bytes, details)?;
     Ok(walked)
+}
+
+impl Walked {
+    /// The same for whole batches that begin at `self.end`.
+    pub(crate) fn go_on(
+        &mut self,
+        seed: u32,
+        encrypted: bool,
+        bytes: &[u8],
+        details: &mut Vec<Detail>,
+    ) -> Result<(), (u64, String)> {
+        while let Some(rest) = bytes.get(self.end..) {
+            let Some(header) = BatchHeader::decode(rest, seed).filter(|header| header.is_whole(rest, seed)) else {
+                break;
+            };
+            let records = header.records(rest);
+            let mut at = 0;
+            while at < records.len() {
+                let place = (self.end + BATCH_HEADER_BYTES + at) as u64;
+                let parsed = record::parse(&records[at..], seed)
+                    .and_then(|parsed| parsed.expect_encrypted(encrypted))
+                    .map_err(|error| (place, error.to_string()))?;
+                if let Record::Message {
+                    log,
+                    sequence,
+                    timestamp,
+                    moved,
+                    ..
+                } = parsed.record
+                {
+                    let size = parsed.plain_length();
+                    details.push(Detail::new(log, sequence, timestamp, place as u32, size, moved));
+                }
+                at += parsed.length;
+            }
+            if self.last.is_none() {
+                self.first_position = header.first_position;
+            }
+            self.end += header.length as usize;
+            self.last = Some(header);
+        }
+        Ok(())
+    }
 }

@@ -34,6 +34,18 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
     },
+    /// A file is damaged or missing without which nobody knows what of the others counts: giving up what is damaged is no way out.
+    #[error("the journal is damaged: {file} at offset {offset}: {reason}")]
+    Indispensable {
+        /// Name of the file.
+        file: String,
+        /// Offset in it.
+        offset: u64,
+        /// What is wrong.
+        reason: String,
+        /// What to do about it, in a sentence.
+        remedy: String,
+    },
     /// The journal is encrypted, and no key was given.
     #[error("the journal is encrypted, and no encryption key was given; nothing was changed")]
     KeyRequired,
@@ -43,7 +55,7 @@ pub enum OpenError {
     /// Damage was to be given up, as at the start before: whatever is wrong comes again, and each time something is lost.
     #[error(
         "the start before this one gave up what was damaged ({witness} says so), and this one should again: \
-         start once without that, and read what was lost"
+         start once without that, and read what was lost; if that is refused, too, remove {witness}"
     )]
     GaveUpBefore {
         /// The file that says so.
@@ -105,17 +117,6 @@ pub struct ReadError {
 }
 
 impl ReadError {
-    /// Of messages that a start gave up.
-    pub(crate) fn lost(log: LogId, from: u64, to: u64) -> ReadError {
-        ReadError {
-            log,
-            from,
-            to,
-            damaged: true,
-            reason: "lost, and given up at a start".to_owned(),
-        }
-    }
-
     pub(crate) fn new(log: LogId, from: u64, to: u64, error: &io::Error) -> ReadError {
         ReadError {
             log,

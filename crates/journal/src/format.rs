@@ -21,6 +21,8 @@ const GAP_FLAG: u32 = 4;
 const HOLES_FLAG: u32 = 8;
 pub(crate) const BATCH_HEADER_BYTES: usize = 64;
 pub(crate) const FILE_HEADER_BYTES: usize = 128;
+/// Positions and segment numbers are below this: nobody counts that far, and what is computed from them fits.
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
 const BATCH_MAGIC: u32 = u32::from_le_bytes(*b"SWBT");
 
 /// 16 random bytes that name a journal.
@@ -56,6 +58,10 @@ pub(crate) fn end_name(epoch: u64) -> String {
     format!("epoch-{epoch:08x}.end")
 }
 
+pub(crate) fn lost_name(epoch: u64) -> String {
+    format!("epoch-{epoch:08x}.lost")
+}
+
 pub(crate) fn checkpoint_name(position: u64, epoch: u64) -> String {
     format!("checkpoint-{position:016x}-{epoch:08x}.checkpoint")
 }
@@ -79,6 +85,8 @@ pub(crate) enum FileName {
     Epoch(u64),
     /// Where an epoch was ended in an orderly way.
     End(u64),
+    /// What was given up when an epoch was opened.
+    Lost(u64),
     Segment(SegmentId),
     Directory(SegmentId),
     Checkpoint {
@@ -105,6 +113,8 @@ impl FileName {
                 return match FileName::parse(rest) {
                     FileName::Epoch(_)
                     | FileName::End(_)
+                    | FileName::Lost(_)
+                    | FileName::GivenUp
                     | FileName::Cut
                     | FileName::Segment(_)
                     | FileName::Directory(_)
@@ -128,6 +138,9 @@ impl FileName {
         if kind == "end" {
             return Some(FileName::End(hexadecimal(stem.strip_prefix("epoch-")?, 8)?));
         }
+        if kind == "lost" {
+            return Some(FileName::Lost(hexadecimal(stem.strip_prefix("epoch-")?, 8)?));
+        }
         let (prefix, rest) = stem.split_once('-')?;
         let (number, epoch) = rest.split_once('-')?;
         let (number, epoch) = (hexadecimal(number, 16)?, hexadecimal(epoch, 8)?);
@@ -145,11 +158,11 @@ impl FileName {
 
 fn hexadecimal(text: &str, digits: usize) -> Option<u64> {
     let well_formed = text.len() >= digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if well_formed {
-        u64::from_str_radix(text, 16).ok()
-    } else {
-        None
+    if !well_formed {
+        return None;
     }
+    let number = u64::from_str_radix(text, 16).ok();
+    number.filter(|number| *number < NUMBER_MAX)
 }
 
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -327,7 +340,7 @@ impl EpochFile {
             synced: flags & UNSYNCED_FLAG == 0,
             gap: flags & GAP_FLAG != 0,
             holes: flags & HOLES_FLAG != 0,
-            cut: cut_at(bytes),
+            cut: possible(cut_at(bytes))?,
             encryption: read_encryption(bytes)?,
         })
     }
@@ -346,7 +359,33 @@ pub(crate) fn decode_end(bytes: &[u8], identity: &Identity, epoch: u64) -> Resul
     if identity_at(bytes, 16) != *identity || u64_at(bytes, 32) != epoch {
         return Err("the file is about another epoch".to_owned());
     }
-    Ok(cut_at(bytes))
+    possible(cut_at(bytes))
+}
+
+/// Content of the witness of a start that gave something up (§3): which epoch it opened.
+pub(crate) fn encode_witness(identity: &Identity, epoch: u64) -> Vec<u8> {
+    let mut bytes = encode_cut(b"SEAWAYGU", 0, identity, epoch, Cut::default());
+    seal_header(&mut bytes, 0);
+    bytes
+}
+
+pub(crate) fn decode_witness(bytes: &[u8], identity: &Identity) -> Result<u64, String> {
+    check_header(bytes, 0, "witness")?;
+    check_preamble(bytes, b"SEAWAYGU", 0)?;
+    if identity_at(bytes, 16) != *identity {
+        return Err("the file belongs to another journal".to_owned());
+    }
+    Ok(u64_at(bytes, 32))
+}
+
+/// A place that a journal may have.
+fn possible(cut: Cut) -> Result<Cut, String> {
+    let is_possible = cut.segment < NUMBER_MAX && cut.offset <= SEGMENT_BYTES_CEILING && cut.position < NUMBER_MAX;
+    if is_possible {
+        Ok(cut)
+    } else {
+        Err("it names an impossible place".to_owned())
+    }
 }
 
 fn encode_cut(magic: &[u8; 8], flags: u32, identity: &Identity, epoch: u64, cut: Cut) -> Vec<u8> {
@@ -479,7 +518,8 @@ impl BatchHeader {
         let plausible = header.length as usize >= BATCH_HEADER_BYTES + header.padding as usize
             && header.length.is_multiple_of(8)
             && header.padding < PAGE_BYTES
-            && header.count > 0;
+            && header.count > 0
+            && header.first_position < NUMBER_MAX;
         plausible.then_some(header)
     }
 

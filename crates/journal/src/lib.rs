@@ -27,6 +27,7 @@ mod index;
 mod job;
 mod journal;
 pub mod limits;
+mod lost_log;
 mod messages;
 mod names;
 mod options;

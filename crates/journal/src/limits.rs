@@ -43,8 +43,6 @@ pub const STEP_LOGS_MAX: usize = 2_048;
 pub const REMOVALS_MAX: usize = 64;
 /// Dead segments looked at for one job: those that are being read, or whose death is not durable yet, stay.
 pub const REMOVALS_LOOKED_AT_MAX: usize = 1_024;
-/// Places at which messages are missing that a start names one by one.
-pub const HOLES_TOLD_MAX: usize = 100;
 /// Reads handed out at the same time.
 pub const READS_MAX: usize = 4;
 /// Bytes of answered reads that their owner has not let go of at which none is begun.

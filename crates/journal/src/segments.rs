@@ -305,6 +305,11 @@ impl SegmentSet {
         });
     }
 
+    /// The unused end of a segment's file was cut off.
+    pub(crate) fn shorten(&mut self, number: u64, length: u64) {
+        self.change(number, |segment| segment.length = length);
+    }
+
     /// The index refers to the segment's directory. What was trimmed or deleted before took no reference away: all that is
     /// appended by now, up to `at`, may have to be durable before the segment goes.
     pub(crate) fn absorbed(&mut self, number: u64, at: u64) {

@@ -172,14 +172,17 @@ fn a_damaged_checkpoint_or_epoch_file_stops_the_start() {
         for at in 0..length {
             let disk = damage(&machine, &name, |content| content[at] ^= 1 << (at % 8));
             match open(&disk, options()) {
-                Err(OpenError::Damaged { file, .. }) => assert_eq!(file, name),
+                Err(OpenError::Damaged { file, .. } | OpenError::Indispensable { file, .. }) => assert_eq!(file, name),
                 other => panic!("{name} byte {at}: {:?}", other.map(|(opened, _)| opened)),
             }
         }
         for length in [0, 50, length - 1] {
             let disk = damage(&machine, &name, |content| content.truncate(length));
             assert!(
-                matches!(open(&disk, options()), Err(OpenError::Damaged { .. })),
+                matches!(
+                    open(&disk, options()),
+                    Err(OpenError::Damaged { .. } | OpenError::Indispensable { .. })
+                ),
                 "{name} cut to {length}"
             );
         }

@@ -322,7 +322,7 @@ impl Source for Monitoring {
                 client: question.client,
                 offset: question.offset,
                 limit: question.limit,
-                store_full: glance.refusing.map(str::to_owned),
+                store_full: glance.refusing.clone(),
             };
             show::why(glance.engine.why(glance.now, &question))
         }))

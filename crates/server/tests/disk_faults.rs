@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
-use support::requests::{bounds, publish};
+use support::requests::{all, bounds, durable, publish, take};
 use support::{Binary, PATIENCE, Server, files};
 
 /// Lets the server have no descriptor with this number or a higher one.
@@ -124,4 +124,71 @@ fn a_server_whose_lock_was_removed_acknowledges_nothing_more() {
     }
     let (status, body) = server.get("/healthz");
     assert!(status == 503 && body.contains("removed"), "{status} {body}");
+}
+
+/// Where a text is in the store, and its file.
+fn find(directory: &Path, text: &str) -> (PathBuf, usize) {
+    let segments = files(directory).into_iter().map(|(path, _)| path);
+    let mut logs = segments.filter(|path| path.extension().is_some_and(|kind| kind == "log"));
+    let found = logs.find_map(|path| {
+        let content = std::fs::read(&path).unwrap();
+        let at = content.windows(text.len()).position(|bytes| bytes == text.as_bytes())?;
+        Some((path, at))
+    });
+    found.expect("it is stored")
+}
+
+#[test]
+fn what_is_given_up_is_told_by_name_and_gone_and_no_sequence_is_used_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::with_files(directory.path(), &[]);
+    let mut session = server.session("me");
+    for sequence in 1..=30 {
+        let text = format!("this is message {sequence:04} of the channel");
+        session.publish("foo", text.as_bytes()).unwrap();
+    }
+    session.close().unwrap();
+    let mut session = server.session("you");
+    publish(&mut session, "bar", 7);
+    session.subscribe(durable(all("bar"))).unwrap();
+    take(&mut session, 7);
+    server.kill();
+    let (path, at) = find(directory.path(), "message 0011");
+    let mut content = std::fs::read(&path).unwrap();
+    content[at] ^= 1;
+    std::fs::write(&path, &content).unwrap();
+    let folder = directory.path().to_str().unwrap();
+    let arguments = ["-store", "FILE", "-dir", folder, "-p", "-1", "-m", "-1"];
+    assert!(Server::start(Binary::NatsStreamingServer, &arguments).is_err());
+    let gives_up = [&arguments[..], &["-file_truncate_bad_eof"]].concat();
+    let server = Server::start(Binary::NatsStreamingServer, &gives_up).unwrap();
+    assert_eq!(bounds(&server, "foo"), (10, 1, 30));
+    assert_eq!(bounds(&server, "bar"), (0, 8, 7));
+    let mut session = server.session("reader");
+    publish(&mut session, "foo", 1);
+    publish(&mut session, "bar", 1);
+    session.subscribe(all("foo")).unwrap();
+    let sequences: Vec<u64> = take(&mut session, 11)
+        .into_iter()
+        .map(|(sequence, _)| sequence)
+        .collect();
+    assert_eq!(sequences, (1..=10).chain([31]).collect::<Vec<u64>>());
+    assert_eq!(server.get("/healthz").0, 200);
+    let (_, lines) = server.signal_and_wait(Signal::TERM);
+    let said = lines.join("\n");
+    for part in [
+        "Messages 11 to 30 of channel foo were given up",
+        "Messages 1 to 7 of channel bar were given up",
+        "Given up: client you",
+        "on channel bar",
+        "is damaged at offset",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("interrupted write"), "{said}");
+    let server = Server::start(Binary::NatsStreamingServer, &arguments).unwrap();
+    assert_eq!(
+        (bounds(&server, "foo"), bounds(&server, "bar")),
+        ((11, 1, 31), (1, 8, 8))
+    );
 }

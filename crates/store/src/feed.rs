@@ -46,6 +46,18 @@ impl Recovery for Recovering<'_> {
         self.engine.recover_channel_deleted(channel);
     }
 
+    fn fact_given_up(&mut self, kind: u8, body: &[u8]) {
+        self.engine.recover_fact_given_up(kind, body);
+    }
+
+    fn deletion_given_up(&mut self, channel: ChannelId) {
+        self.engine.recover_deletion_given_up(channel);
+    }
+
+    fn lost(&mut self, channel: ChannelId, from: u64, to: u64) {
+        self.engine.recover_lost(channel, from, to);
+    }
+
     fn verify(&mut self) -> Result<(), String> {
         match &self.failure {
             Some(failure) => Err(format!(

@@ -29,8 +29,6 @@ pub struct FileStore {
     finished: Vec<Finished>,
     /// The operator was told that the disk is full, and not yet that it no longer is.
     full: bool,
-    /// Why the last ordinary append that was asked for was refused; for monitoring only.
-    refusing: Option<String>,
     opening_warnings: Vec<String>,
     /// When the newest checkpoint of this process became durable; for monitoring only.
     checkpoint_at: Option<Instant>,
@@ -148,7 +146,6 @@ impl FileStore {
             journal,
             finished: Vec::new(),
             full: false,
-            refusing: None,
             opening_warnings: opening_warnings(&opened),
             checkpoint_at: None,
         };
@@ -185,7 +182,6 @@ impl FileStore {
             journal,
             finished: Vec::new(),
             full: false,
-            refusing: None,
             opening_warnings,
             checkpoint_at: None,
         })
@@ -235,10 +231,12 @@ fn fresh_identity() -> Identity {
 
 fn opening_warnings(opened: &Opened) -> Vec<String> {
     let cut = opened.cut.as_ref().map(|cut| {
-        format!(
-            "An interrupted write was cut from {} at offset {}: {}",
-            cut.file, cut.offset, cut.reason
-        )
+        let (file, offset, reason) = (&cut.file, cut.offset, &cut.reason);
+        if cut.is_torn {
+            format!("An interrupted write was cut from {file} at offset {offset}: {reason}")
+        } else {
+            format!("{file} is damaged at offset {offset}: {reason}")
+        }
     });
     cut.into_iter().chain(opened.remarks.iter().cloned()).collect()
 }
@@ -261,6 +259,18 @@ impl Replay for Replaying<'_> {
         self.recovery.channel_deleted(ChannelId(log.0));
     }
 
+    fn fact_given_up(&mut self, kind: u8, body: &[u8]) {
+        self.recovery.fact_given_up(kind, body);
+    }
+
+    fn deletion_given_up(&mut self, log: LogId) {
+        self.recovery.deletion_given_up(ChannelId(log.0));
+    }
+
+    fn lost(&mut self, log: LogId, from: u64, to: u64) {
+        self.recovery.lost(ChannelId(log.0), from, to);
+    }
+
     fn progressed(&mut self, bytes_done: u64, bytes_total: u64, records: u64) {
         self.progress.set(bytes_done, bytes_total, records);
     }
@@ -271,9 +281,10 @@ impl Replay for Replaying<'_> {
 
     fn log_recovered(&mut self, log: RecoveredLog) {
         self.progress.add_channel();
-        let count = log.last + 1 - log.first;
         // Of messages that were given up there are no bytes.
-        let bodies = log.bytes.saturating_sub(count * MESSAGE_OVERHEAD_BYTES as u64);
+        let count = (log.last + 1).saturating_sub(log.first).saturating_sub(log.lost);
+        let overhead = count.saturating_mul(MESSAGE_OVERHEAD_BYTES as u64);
+        let bodies = log.bytes.saturating_sub(overhead);
         self.recovery
             .channel(ChannelId(log.log.0), log.first, log.last, bodies, log.last_timestamp);
     }
@@ -297,17 +308,12 @@ impl Records for FileStore {
     }
 
     fn admission(&mut self, need: Need, bytes: usize) -> Admission {
-        let admission =
-            self.journal
-                .admission(bytes as u64, need == Need::Essential)
-                .map_err(|refusal| match refusal {
-                    seaway_journal::Refusal::Poisoned(_) => Refusal::Poisoned(refusal.to_string()),
-                    _ => Refusal::NoSpace(refusal.to_string()),
-                });
-        if need == Need::Ordinary {
-            self.refusing = admission.as_ref().err().map(ToString::to_string);
-        }
-        admission
+        self.journal
+            .admission(bytes as u64, need == Need::Essential)
+            .map_err(|refusal| match refusal {
+                seaway_journal::Refusal::Poisoned(_) => Refusal::Poisoned(refusal.to_string()),
+                _ => Refusal::NoSpace(refusal.to_string()),
+            })
     }
 
     fn head(&mut self, channel: ChannelId) -> Head {
@@ -368,8 +374,8 @@ impl Records for FileStore {
 }
 
 impl Store for FileStore {
-    fn refusing(&self) -> Option<&str> {
-        self.refusing.as_deref()
+    fn refusing(&self) -> Option<String> {
+        self.journal.refusal().map(|refusal| refusal.to_string())
     }
 
     fn pressure(&mut self, wanted: usize) -> Pressure {

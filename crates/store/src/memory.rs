@@ -221,7 +221,7 @@ impl Store for MemoryStore {
         Pressure::default()
     }
 
-    fn refusing(&self) -> Option<&str> {
+    fn refusing(&self) -> Option<String> {
         None
     }
 

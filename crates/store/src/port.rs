@@ -205,7 +205,20 @@ pub trait Recovery {
     fn verify(&mut self) -> Result<(), String> {
         Ok(())
     }
-    /// A channel's log as it stands, after all facts; `bytes` sums the bodies of `first..=last`.
+    /// A fact that was given up with damage before it: it tells what is lost, and counts for nothing.
+    fn fact_given_up(&mut self, kind: u8, body: &[u8]) {
+        let _ = (kind, body);
+    }
+    /// The deletion of a channel that was given up like that.
+    fn deletion_given_up(&mut self, channel: ChannelId) {
+        let _ = channel;
+    }
+    /// Messages of a channel that are lost for good, from the first to the last of them; before [`Recovery::channel`].
+    fn lost(&mut self, channel: ChannelId, from: u64, to: u64) {
+        let _ = (channel, from, to);
+    }
+    /// A channel's log as it stands, after all facts; `bytes` sums the bodies of what is there of
+    /// `first..=last`.
     fn channel(&mut self, channel: ChannelId, first: u64, last: u64, bytes: u64, last_timestamp: i64);
 }
 
@@ -214,9 +227,9 @@ pub trait Recovery {
 pub trait Store: Records + Send {
     /// What waits, and whether ordinary appends of about `wanted` bytes, if any are, have to wait as well.
     fn pressure(&mut self, wanted: usize) -> Pressure;
-    /// Why the last append of need [`Need::Ordinary`](seaway_streaming::Need::Ordinary) that was asked for was refused, in words;
-    /// `None` when it was not.
-    fn refusing(&self) -> Option<&str>;
+    /// Why appends of need [`Need::Ordinary`](seaway_streaming::Need::Ordinary), or the larger ones among them, are refused now, in
+    /// words.
+    fn refusing(&self) -> Option<String>;
     /// Makes what was appended the next commit, unless one is under way already; the rest follows when that ends.
     fn submit(&mut self);
     /// The commit that is to be run now, if there is one. Nothing more becomes durable until it has been. Ask after

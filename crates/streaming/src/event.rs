@@ -1,5 +1,7 @@
 //! Log lines as values (`streaming-protocol.md` §9.2): the shell prints them, the simulator counts them.
 
+#[cfg(test)]
+mod tests;
 mod utc;
 
 use std::fmt::{self, Display, Formatter};
@@ -159,6 +161,43 @@ pub enum Event<'a> {
         /// The sequence it names.
         sequence: u64,
     },
+    /// Messages of a channel were given up at this start or an earlier one.
+    MessagesLost {
+        /// The channel.
+        channel: &'a [u8],
+        /// The first of them.
+        from: u64,
+        /// The last of them.
+        to: u64,
+    },
+    /// A durable subscription, or a member of a durable queue group, was given up at this start.
+    DurableLost {
+        /// Its client's ID.
+        client: &'a [u8],
+        /// Its channel; empty when that name is lost, too.
+        channel: &'a [u8],
+        /// Its durable name.
+        durable: &'a [u8],
+        /// Its group, if it is in one.
+        queue: &'a [u8],
+    },
+    /// A client was given up at this start.
+    ClientLost {
+        /// Its ID.
+        client: &'a [u8],
+    },
+    /// More was lost than is named.
+    MoreLost {
+        /// How much more.
+        more: usize,
+    },
+    /// What this start gave up of what was readable behind the damage.
+    GivenUp {
+        /// Durables and members of durable queue groups.
+        durables: usize,
+        /// Clients.
+        clients: usize,
+    },
     /// A recovered queue member belongs to no registered client (§5.9).
     GhostMember {
         /// Its client's ID.
@@ -272,6 +311,11 @@ impl Event<'_> {
             | Event::ChannelAhead { .. }
             | Event::Mended { .. }
             | Event::GhostMember { .. }
+            | Event::MessagesLost { .. }
+            | Event::DurableLost { .. }
+            | Event::ClientLost { .. }
+            | Event::MoreLost { .. }
+            | Event::GivenUp { .. }
             | Event::SeveralShadows { .. } => Level::Warning,
             Event::Damaged { .. }
             | Event::ReadFailed { .. }
@@ -381,6 +425,11 @@ impl Display for Event<'_> {
                     Text(channel)
                 )
             }
+            Event::MessagesLost { .. }
+            | Event::DurableLost { .. }
+            | Event::ClientLost { .. }
+            | Event::MoreLost { .. }
+            | Event::GivenUp { .. } => write_loss(self, f),
             Event::GhostMember { client, channel, queue } => write!(
                 f,
                 "Dropped recovered queue member of unknown client [Client:{}] subject={}, queue={}",
@@ -506,58 +555,33 @@ impl Event<'_> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Lines of `streaming-protocol.md` §9.2 and §6.1.
-    #[test]
-    fn lines_read_as_specified() {
-        let subscription = Event::Subscription {
-            verb: SubscriptionVerb::Started,
-            client: b"me",
-            channel: b"foo",
-            inbox: b"_INBOX.s",
-            queue: b"",
-            durable: b"dur",
-            number: 3,
-            start: StartLine::Sequence { asked: 1, actual: 11 },
-        };
-        let table: [(Event<'_>, &str); 6] = [
-            (
-                Event::ChannelCreated { channel: b"foo" },
-                "Channel \"foo\" has been created",
-            ),
-            (Event::TimedOut { client: b"me" }, "[Client:me] Timed out on heartbeats"),
-            (
-                Event::Connected {
-                    client: b"me",
-                    inbox: b"_INBOX.hb",
-                },
-                "[Client:me] Connected (Inbox=_INBOX.hb)",
-            ),
-            (
-                Event::LimitsReached {
-                    channel: b"foo",
-                    messages: 11,
-                    messages_max: 10,
-                    bytes: 5,
-                    bytes_max: 0,
-                },
-                "Reached limits for store \"foo\" (msgs=11/10 bytes=5/0), dropping old messages to make room for new ones",
-            ),
-            (
-                subscription,
-                "[Client:me] Started new durable subscription, subject=foo, inbox=_INBOX.s, durable=dur, subid=3, \
-                 sending from sequence, asked_seq=1 actual_seq=11",
-            ),
-            (
-                Event::ChannelDeleted { channel: b"a\n\xff" },
-                "Channel \"a\\n\\xff\" has been deleted",
-            ),
-        ];
-        for (event, text) in table {
-            assert_eq!(event.to_string(), text);
+/// Writes the text of an event about a loss; nothing of another one.
+fn write_loss(event: &Event<'_>, f: &mut Formatter<'_>) -> fmt::Result {
+    match *event {
+        Event::MessagesLost { channel, from, to } => write!(
+            f,
+            "Messages {from} to {to} of channel {} were given up; they are gone, and their sequences are not used again",
+            Text(channel)
+        ),
+        Event::DurableLost {
+            client,
+            channel,
+            durable,
+            queue,
+        } => {
+            write!(f, "Given up: durable {} of client {}", Text(durable), Text(client))?;
+            if !queue.is_empty() {
+                write!(f, " in queue group {}", Text(queue))?;
+            }
+            write!(f, " on channel {}", Text(channel))
         }
+        Event::ClientLost { client } => write!(f, "Given up: client {}", Text(client)),
+        Event::MoreLost { more } => write!(f, "Given up: {more} more that are not named"),
+        Event::GivenUp { durables, clients } => write!(
+            f,
+            "Given up with what lay behind the damage: {durables} durables and {clients} clients that can be named; what the \
+             damaged part itself said of others, nobody knows"
+        ),
+        _ => Ok(()),
     }
 }

@@ -101,3 +101,6 @@ pub(crate) const WHY_NAMES_MAX: usize = 20;
 
 /// Names on each side of an unknown one, in their order, that are compared with it.
 pub(crate) const WHY_NAMES_COMPARED: usize = 500;
+
+/// Losses of one kind that a start names one by one.
+pub(crate) const LOSSES_TOLD_MAX: usize = 100;

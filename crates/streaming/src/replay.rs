@@ -13,6 +13,7 @@ use crate::facts::{
     ProgressFact, SERVER, SUBSCRIPTION, SUBSCRIPTION_REMOVED, ServerFact, SubscriptionFact, SubscriptionRemovedFact,
     decode_runs,
 };
+use crate::position::lost::Lost;
 use crate::position::pending::Pending;
 
 /// Longest run of sequences in one fact: MaxInflight is an int32.
@@ -64,6 +65,10 @@ pub(crate) struct Recovered {
     pub(crate) last_channel: u64,
     pub(crate) last_subscription: u64,
     pub(crate) last_ack_inbox: u64,
+    /// Messages that are lost for good, by channel.
+    pub(crate) lost: BTreeMap<u64, Lost>,
+    /// What facts said that were given up with damage before them: what is lost.
+    pub(crate) given_up: Option<Box<Recovered>>,
 }
 
 /// Bounds of a live log.
@@ -83,6 +88,11 @@ pub(crate) struct Record {
 }
 
 impl Recovered {
+    /// What was given up, so far.
+    pub(crate) fn given_up(&mut self) -> &mut Recovered {
+        self.given_up.get_or_insert_default()
+    }
+
     /// Replays one fact.
     pub(crate) fn replay(&mut self, kind: u8, body: &[u8]) -> Result<(), RecoverError> {
         match kind {

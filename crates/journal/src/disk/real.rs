@@ -50,6 +50,14 @@ fn create_durably(path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
+    if let Ok(target) = std::fs::read_link(path) {
+        let text = format!(
+            "{} is a symbolic link to {}, which is no directory",
+            path.display(),
+            target.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+    }
     let parent = path.parent().unwrap_or(Path::new("."));
     create_durably(parent)?;
     match DirBuilder::new().mode(FOLDER_MODE).create(path) {
@@ -257,6 +265,22 @@ mod tests {
         assert_eq!(mode(&shared), 0o2770);
         assert_eq!(mode(&shared.join("a")) & 0o600, 0o600);
         assert_eq!(mode(&shared.join("a")) & 0o007, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_link_to_nowhere_is_called_so() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let link = folder.path().join("data");
+        std::os::unix::fs::symlink("nowhere", &link)?;
+        for path in [link.clone(), link.join("below")] {
+            let Err(error) = RealDisk::new(&path) else {
+                return Err(io::Error::other("created"));
+            };
+            assert!(error.to_string().contains("symbolic link to nowhere"), "{error}");
+        }
+        std::fs::create_dir(folder.path().join("nowhere"))?;
+        RealDisk::new(&link)?;
         Ok(())
     }
 

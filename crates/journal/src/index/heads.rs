@@ -30,10 +30,10 @@ impl Index {
         let Some(state) = self.logs.get(log) else {
             return Poll::Ready(None);
         };
-        if state.is_empty() {
+        let sequence = state.oldest();
+        if sequence > state.last {
             return Poll::Ready(None);
         }
-        let sequence = state.first;
         if sequence >= state.recent_first() {
             let ordinal = state.recent[(sequence - state.recent_first()) as usize];
             let (_, detail) = records.detail(ordinal);
@@ -57,7 +57,8 @@ impl Index {
         let Some(state) = self.logs.get(log) else {
             return Poll::Ready(None);
         };
-        if from <= state.first {
+        let from = state.existing(from);
+        if from <= state.oldest() {
             return self.head(log, records);
         }
         if from > state.last {
@@ -77,7 +78,7 @@ impl Index {
     /// Asks for more of the window of a log whose head is on disk, when less than half is left.
     fn refill_window(&mut self, log: LogId) {
         let Some(state) = self.logs.get_mut(log) else { return };
-        let (first, recent_first) = (state.first, state.recent_first());
+        let (first, recent_first) = (state.oldest(), state.recent_first());
         let window = state.window.get_or_insert_with(|| {
             self.heads.next_generation += 1;
             Box::new(Window {
@@ -110,7 +111,7 @@ impl Index {
                 break;
             };
             let Some(state) = self.logs.get_mut(log) else { continue };
-            let (first, recent_first) = (state.first, state.recent_first());
+            let first = state.oldest();
             let Some(window) = state.window.as_mut() else { continue };
             if window.next() < first {
                 // A trim has removed all messages that were read ahead.
@@ -123,11 +124,6 @@ impl Index {
             let wanted_for = WindowUse::Head(window.generation);
             let Some(range) = state.range_index(from).map(|index| state.ranges[index]) else {
                 // Everything from here on is in memory, or was given up.
-                if from < recent_first {
-                    let to = state.hole_end(from).min(from + u64::from(wanted.max(1)) - 1);
-                    let error = ReadError::lost(log, from, to);
-                    self.guess_window(log, error, None, completions);
-                }
                 self.finish_window(log, completions);
                 continue;
             };

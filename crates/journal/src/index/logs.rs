@@ -3,7 +3,6 @@
 use crate::directory::Entry;
 use crate::messages::LogBounds;
 use crate::names::LogId;
-use crate::record::MESSAGE_OVERHEAD_BYTES;
 use foldhash::fast::FixedState;
 use std::collections::{HashMap, VecDeque};
 
@@ -150,7 +149,7 @@ impl LogState {
         }
     }
 
-    /// Number of live messages.
+    /// Number of live messages, those that were given up among them.
     pub(super) fn count(&self) -> u64 {
         self.last + 1 - self.first
     }
@@ -171,11 +170,16 @@ impl LogState {
         (!range.exact && range.first == first).then_some(range)
     }
 
-    /// The last message that is missing from `sequence`, which is in no range, on.
-    pub(super) fn hole_end(&self, sequence: u64) -> u64 {
+    /// The first message from `sequence` on that was not given up; `last + 1` when there is none.
+    pub(super) fn existing(&self, sequence: u64) -> u64 {
         let next = self.ranges.partition_point(|range| range.last < sequence);
         let next = self.ranges.get(next).map_or(self.recent_first(), |range| range.first);
-        next.saturating_sub(1).max(sequence)
+        next.max(sequence)
+    }
+
+    /// The oldest live message that was not given up; `last + 1` when there is none.
+    pub(super) fn oldest(&self) -> u64 {
+        self.existing(self.first)
     }
 
     /// No message from `sequence` on up to the next range, or to what is in memory, is younger than this.
@@ -187,19 +191,14 @@ impl LogState {
     }
 
     /// What stands for the sizes and times of `count` messages from `from` on that cannot be read: of their range an even share of
-    /// what its bytes are known to be, nothing of what is in no range; and the time of what follows, so that none goes by its
-    /// age too early.
+    /// what its bytes are known to be, and the time of what follows, so that none goes by its age too early.
     pub(super) fn guess(&self, from: u64, count: u32, before: Option<u32>) -> Vec<HeadEntry> {
         let timestamp = self.time_behind(from);
-        let empty = MESSAGE_OVERHEAD_BYTES as u32;
-        let range = self.range_index(from).map(|index| &self.ranges[index]);
-        let (start, bytes, messages) = match range {
-            Some(range) => {
-                let start = before.unwrap_or(range.base);
-                (start, u64::from(range.end.saturating_sub(start)), range.last - from + 1)
-            }
-            None => (0, u64::from(count) * u64::from(empty), u64::from(count)),
+        let Some(range) = self.range_index(from).map(|index| &self.ranges[index]) else {
+            return Vec::new();
         };
+        let start = before.unwrap_or(range.base);
+        let (bytes, messages) = (u64::from(range.end.saturating_sub(start)), range.last - from + 1);
         let upto = |index: u64| start + (bytes * index / messages.max(1)) as u32;
         (0..u64::from(count).min(messages))
             .map(|index| HeadEntry {

@@ -7,6 +7,8 @@ mod logs;
 
 use crate::completion::Completion;
 use crate::directory::{Directory, Run, Span};
+use crate::format::NUMBER_MAX;
+use crate::lost_log::LostLog;
 use crate::messages::LogBounds;
 use crate::names::LogId;
 use crate::record_log::{Appended, RecordLog};
@@ -19,8 +21,6 @@ use std::collections::vec_deque;
 pub(crate) enum Located<'a> {
     /// There are none.
     Nowhere,
-    /// They were given up: the first and the last of them.
-    Lost(u64, u64),
     /// In segments without a directory: their ordinals in the record log.
     Recent(vec_deque::Iter<'a, u32>),
     /// In a sealed segment: its number, which entries of its directory, and how many there are from the first of them on.
@@ -98,15 +98,17 @@ impl Index {
     /// A message was appended.
     ///
     /// # Panics
-    /// When its sequence is not one above the log's last (any higher one is right for a log without messages).
+    /// When its sequence is not one above the log's last (any higher one is right for a log of which nothing was appended since the
+    /// start: the owner may know of messages that were lost).
     pub(crate) fn append(&mut self, log: LogId, sequence: u64, timestamp: i64, appended: &Appended) {
         let state = self.logs.get_or_insert(log, sequence, sequence - 1);
-        let follows = if state.is_empty() {
+        let follows = if state.is_empty() || state.recent.is_empty() {
             sequence > state.last
         } else {
             sequence == state.last + 1
         };
         assert!(follows, "message {sequence} of log {} after {}", log.0, state.last);
+        let added = if state.is_empty() { 1 } else { sequence - state.last };
         if state.is_empty() {
             state.first = sequence;
         }
@@ -115,7 +117,14 @@ impl Index {
         state.bytes += u64::from(appended.size);
         state.recent.push_back(appended.ordinal);
         self.logs.bytes += u64::from(appended.size);
-        self.logs.messages += 1;
+        self.logs.messages += added;
+    }
+
+    /// The first message of a log from `sequence` on that was not given up.
+    pub(crate) fn existing(&self, log: LogId, sequence: u64) -> u64 {
+        self.logs
+            .get(log)
+            .map_or(sequence, |state| state.existing(sequence.max(state.first)))
     }
 
     pub(crate) fn find(&self, log: LogId, sequence: u64) -> Found {
@@ -127,16 +136,17 @@ impl Index {
         }
         match sequence.checked_sub(state.recent_first()) {
             Some(index) => Found::Recent(state.recent[index as usize]),
+            None if state.range_index(sequence).is_none() => Found::Missing,
             None => Found::Stored,
         }
     }
 
-    /// Where at most `count` messages of a log are, from `from` on.
+    /// Where at most `count` messages of a log are, from `from` on; those that were given up are gone.
     pub(crate) fn locate(&self, log: LogId, from: u64, count: u64) -> Located<'_> {
         let Some(state) = self.logs.get(log) else {
             return Located::Nowhere;
         };
-        let from = from.max(state.first);
+        let from = state.existing(from.max(state.first));
         if from > state.last {
             return Located::Nowhere;
         }
@@ -144,7 +154,7 @@ impl Index {
             return Located::Recent(state.recent.range(start as usize..));
         }
         let Some(index) = state.range_index(from) else {
-            return Located::Lost(from, state.hole_end(from));
+            return Located::Nowhere;
         };
         let range = &state.ranges[index];
         let span = Span {
@@ -247,22 +257,23 @@ impl Index {
         state.as_of = as_of;
     }
 
-    /// A message of the tail.
+    /// A message of the tail. Where messages were given up, any higher sequence follows.
     pub(crate) fn replay_message(
         &mut self,
         log: LogId,
         sequence: u64,
         timestamp: i64,
         position: u64,
+        tolerates_holes: bool,
     ) -> Result<(), String> {
-        if sequence == 0 || sequence == u64::MAX {
+        if sequence == 0 || sequence >= NUMBER_MAX {
             return Err(format!("impossible sequence {sequence} in log {}", log.0));
         }
         let state = self.logs.get_or_insert(log, sequence, sequence - 1);
         if position < state.as_of {
             return Ok(());
         }
-        let follows = if state.is_empty() {
+        let follows = if state.is_empty() || tolerates_holes {
             sequence > state.last
         } else {
             sequence == state.last + 1
@@ -279,6 +290,15 @@ impl Index {
         state.last = sequence;
         state.last_timestamp = timestamp;
         Ok(())
+    }
+
+    /// Messages of a log were given up: it goes on behind them.
+    pub(crate) fn restore_lost(&mut self, log: LogId, lost: LostLog) {
+        let state = self.logs.get_or_insert(log, lost.first, lost.first - 1);
+        if state.last < lost.last {
+            state.last = lost.last;
+            state.last_timestamp = state.last_timestamp.max(lost.timestamp);
+        }
     }
 
     pub(crate) fn replay_trim(&mut self, log: LogId, first: u64, position: u64) {

@@ -315,6 +315,14 @@ impl Journal {
         self.poisoned.as_deref()
     }
 
+    /// Why some publishes are refused now: the journal failed, or the last attempt to make a segment did. Asks nothing of the disk.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match &self.poisoned {
+            Some(reason) => Some(Refusal::Poisoned(reason.clone())),
+            None => self.records.no_room().cloned(),
+        }
+    }
+
     /// The epoch this start opened, from 1.
     pub fn epoch(&self) -> u64 {
         self.scope.epoch

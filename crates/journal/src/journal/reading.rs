@@ -93,7 +93,6 @@ impl Journal {
         let bytes_max = request.bytes_max.min(READ_BYTES_MAX) as u64;
         match self.index.locate(request.log, request.from, count as u64) {
             Located::Nowhere => Resolved::Now(Ok(Messages::whole(Fetched::default()))),
-            Located::Lost(from, to) => Resolved::Now(Err(ReadError::lost(request.log, from, to))),
             Located::Recent(ordinals) => self.resolve_recent(request.log, ordinals.take(count), bytes_max),
             Located::Stored(segment, span, available) => {
                 let source = self.segments.source(segment);
@@ -159,8 +158,8 @@ impl Journal {
             match self.resolve(&request) {
                 Resolved::Now(messages) => self.answer(&request, messages),
                 Resolved::Job(segment, locate, bytes_max, available) => {
-                    let first = self.index.bounds(request.log).map_or(0, |bounds| bounds.first);
-                    request.from = request.from.max(first);
+                    let first = self.index.existing(request.log, 0);
+                    request.from = self.index.existing(request.log, request.from);
                     // A request for what lies before the log's first message means that message.
                     let from = if request.from == first { 0 } else { request.from };
                     let mut requests = vec![request];

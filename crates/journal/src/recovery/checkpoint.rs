@@ -9,8 +9,8 @@ use crate::checkpoints::Published;
 use crate::disk::DiskFile;
 use crate::error::OpenError;
 use crate::format::{
-    Cut, FILE_HEADER_BYTES, check_header, check_preamble, checkpoint_name, checkpoint_seed, i64_at, identity_at,
-    read_encryption, u32_at, u64_at,
+    Cut, FILE_HEADER_BYTES, NUMBER_MAX, check_header, check_preamble, checkpoint_name, checkpoint_seed, i64_at,
+    identity_at, read_encryption, u32_at, u64_at,
 };
 use crate::index::Index;
 use crate::limits::CHECKPOINT_BLOCK_BYTES_MAX;
@@ -22,6 +22,8 @@ use std::sync::Arc;
 /// The checkpoint recovery starts from.
 pub(crate) struct CheckpointRead {
     pub(crate) published: Published,
+    /// In which it was written.
+    pub(crate) epoch: u64,
     /// The end of what the tail follows.
     pub(crate) tail: Cut,
     /// Everything before this position was durable when it was published.
@@ -155,6 +157,7 @@ impl Source {
             checksum: u32_at(header, 72),
         };
         CheckpointRead {
+            epoch: u64_at(header, 32),
             published: Published {
                 begin,
                 begin_segment: tail.segment,
@@ -246,6 +249,9 @@ pub(super) fn replay_entries(
         match bytes[0] {
             ENTRY_LOG if length == LOG_ENTRY_BYTES => {
                 let (first, last) = (u64_at(body, 8), u64_at(body, 16));
+                if last >= NUMBER_MAX || first > last + 1 {
+                    return Err(format!("impossible messages {first} to {last} of a log"));
+                }
                 let bounds = LogBounds {
                     first,
                     last,

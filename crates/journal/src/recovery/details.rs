@@ -1,6 +1,7 @@
 //! What a start finds out of the messages of a segment in the tail: from its directory file, or while it reads the segment.
 
-use super::scan::{Loaded, Reader};
+use super::loaded::Loaded;
+use super::scan::Reader;
 use super::{Recovery, damaged};
 use crate::directory::{Detail, Directory, Extent, read_summary};
 use crate::directory_file::walk;
@@ -24,15 +25,14 @@ impl Details {
 
 impl Recovery<'_> {
     /// Details of what lies before `start` in a segment, unless it has a directory file.
-    pub(super) fn details_before(&self, loaded: &Loaded, start: u64) -> Result<Details, OpenError> {
+    pub(super) fn details_before(&mut self, loaded: &Loaded, start: u64) -> Result<Details, OpenError> {
         let known = self.files.directories.contains_key(&loaded.id);
         if known && let Ok(Ok(summary)) = read_summary(self.disk, &self.identity, loaded.id) {
             return Ok(Details::InFile(summary.extent.end));
         }
         let mut details = Vec::new();
         let end = start.min(loaded.bytes.len() as u64) as usize;
-        let walked = walk(loaded.seed, loaded.cipher.is_some(), &loaded.bytes[..end], &mut details);
-        walked.map_err(|(offset, reason)| damaged(loaded.id.file_name(), offset, reason))?;
+        self.walk(loaded, end, &mut details)?;
         Ok(Details::Read(details))
     }
 

@@ -1,9 +1,14 @@
 //! What lies in the directory: which files are the journal's, which epochs there were, and whether all of it is somebody else's.
 
-use super::{damaged, io_error};
+use super::losses::LostFile;
+use super::{indispensable, io_error};
 use crate::disk::{DirectoryEntry, Disk};
 use crate::error::OpenError;
-use crate::format::{Cut, EpochFile, FileName, SegmentId, decode_end, end_name, epoch_name};
+use crate::format::{
+    BatchHeader, Cut, EpochFile, FileName, GIVEN_UP_NAME, Identity, SegmentHeader, SegmentId, checkpoint_name,
+    decode_end, decode_witness, end_name, epoch_name, lost_name,
+};
+use crate::limits::SEGMENT_HEADER_BYTES;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -26,8 +31,11 @@ pub(crate) struct Files {
     pub(crate) ends: Vec<String>,
     /// Segments that were set aside, and copies of what was cut.
     pub(crate) cut: Vec<String>,
-    /// The last start gave something up.
-    pub(crate) given_up: bool,
+    /// There is a file that says that a start gave something up, and the epoch that it names.
+    pub(crate) has_witness: bool,
+    pub(crate) witness: Option<u64>,
+    /// What starts gave up, oldest first.
+    pub(crate) lost: Vec<LostFile>,
     /// Unfinished files.
     pub(crate) obsolete: Vec<String>,
     pub(crate) remarks: Vec<String>,
@@ -105,14 +113,15 @@ fn epoch_in(name: &str) -> u64 {
 impl Files {
     pub(crate) fn list(disk: &dyn Disk) -> Result<Files, OpenError> {
         let mut files = Files::default();
-        let mut epochs = Vec::new();
+        let (mut epochs, mut losses) = (Vec::new(), Vec::new());
         for entry in disk.list("").map_err(io_error("list the journal's directory"))? {
             let name = entry.name;
             match FileName::parse(&name) {
                 _ if entry.is_folder => files.remarks.push(format!("{name} is not part of the journal")),
                 FileName::Lock => {}
-                FileName::GivenUp => files.given_up = true,
+                FileName::GivenUp => files.has_witness = true,
                 FileName::End(_) => files.ends.push(name),
+                FileName::Lost(epoch) => losses.push(epoch),
                 FileName::Epoch(epoch) => epochs.push(epoch),
                 FileName::Segment(id) => {
                     files.note(id);
@@ -153,8 +162,9 @@ impl Files {
             files.epochs_seen = files.epochs_seen.max(epoch);
         }
         files.checkpoints.sort_unstable();
-        files.check()?;
+        files.check(disk)?;
         files.read_end(disk)?;
+        files.read_losses(disk, losses)?;
         Ok(files)
     }
 
@@ -192,41 +202,78 @@ impl Files {
         Ok(())
     }
 
-    /// Every file belongs to an epoch that was opened, and all to one journal.
-    fn check(&self) -> Result<(), OpenError> {
-        let newest = self.newest_epoch().map_or(0, |epoch| epoch.epoch);
-        let identity = self.newest_epoch().map(|epoch| epoch.identity);
-        if let Some(other) = self.epochs.iter().find(|epoch| Some(epoch.identity) != identity) {
-            return Err(damaged(
-                epoch_name(other.epoch),
-                16,
-                "the file belongs to another journal",
-            ));
+    /// Reads what earlier starts gave up. What one noted that was interrupted before its epoch counted says nothing.
+    fn read_losses(&mut self, disk: &dyn Disk, mut epochs: Vec<u64>) -> Result<(), OpenError> {
+        let newest = self.newest_epoch().map(|epoch| (epoch.identity, epoch.epoch));
+        if let Some((identity, _)) = newest.filter(|_| self.has_witness) {
+            match decode_witness(&read_small(disk, GIVEN_UP_NAME)?, &identity) {
+                Ok(epoch) => self.witness = Some(epoch),
+                Err(reason) => self
+                    .remarks
+                    .push(format!("{GIVEN_UP_NAME}: {reason}; it counts for nothing")),
+            }
         }
-        let segments = self
-            .segments
-            .keys()
-            .chain(self.directories.keys())
-            .map(|id| (id.file_name(), id.epoch));
-        let checkpoints = self
-            .checkpoints
-            .iter()
-            .map(|(p, e)| (crate::format::checkpoint_name(*p, *e), *e));
-        for (name, epoch) in segments.chain(checkpoints) {
-            if epoch > newest {
-                return Err(damaged(
-                    name,
-                    0,
-                    format!("there is no file that opens its epoch {epoch}"),
-                ));
+        epochs.sort_unstable();
+        for epoch in epochs {
+            let name = lost_name(epoch);
+            let Some((identity, _)) = newest.filter(|(_, newest)| epoch <= *newest) else {
+                self.obsolete.push(name);
+                continue;
+            };
+            match LostFile::decode(&read_all(disk, &name)?, &identity, epoch) {
+                Ok(lost) => self.lost.push(lost),
+                Err(reason) => self.remarks.push(format!("{name}: {reason}; it counts for nothing")),
             }
         }
         Ok(())
     }
 
-    /// Where an epoch file cuts the segment `id`: `None` when none does, `Some(None)` when nothing of it counts.
+    /// Every file belongs to an epoch that was opened, and all to one journal.
+    fn check(&mut self, disk: &dyn Disk) -> Result<(), OpenError> {
+        let newest = self.newest_epoch().map_or(0, |epoch| epoch.epoch);
+        let identity = self.newest_epoch().map(|epoch| epoch.identity);
+        if let Some(other) = self.epochs.iter().find(|epoch| Some(epoch.identity) != identity) {
+            let name = epoch_name(other.epoch);
+            let remedy =
+                format!("Move {name} elsewhere if it does not belong here, or restore it from a copy of the directory");
+            return Err(indispensable(name, 16, "the file belongs to another journal", remedy));
+        }
+        let strangers: Vec<SegmentId> = self.segments.keys().filter(|id| id.epoch > newest).copied().collect();
+        for id in strangers {
+            if holds_something(disk, id, identity.as_ref())? {
+                return Err(without_epoch(id.file_name(), id.epoch));
+            }
+            self.segments.remove(&id);
+            let name = id.file_name();
+            self.remarks
+                .push(format!("{name} holds nothing of this journal and is left alone"));
+        }
+        let checkpoints = self.checkpoints.iter().find(|(_, epoch)| *epoch > newest);
+        if let Some((position, epoch)) = checkpoints {
+            return Err(without_epoch(checkpoint_name(*position, *epoch), *epoch));
+        }
+        // They say nothing that a segment does not.
+        let without: Vec<SegmentId> = self
+            .directories
+            .keys()
+            .filter(|id| id.epoch > newest)
+            .copied()
+            .collect();
+        for id in without {
+            self.directories.remove(&id);
+            let name = id.directory_name();
+            self.remarks.push(format!("{name} has no segment and is left alone"));
+        }
+        Ok(())
+    }
+
+    /// Where an epoch file cuts the segment `id`: `None` when none does, `Some(None)` when nothing of it counts. A later epoch may cut
+    /// before an earlier one, when something was given up.
     pub(crate) fn cut_of(&self, id: SegmentId) -> Option<Option<u64>> {
-        let cut = self.epochs.iter().find(|epoch| epoch.epoch > id.epoch)?.cut;
+        let later = self.epochs.iter().filter(|epoch| epoch.epoch > id.epoch);
+        let cut = later
+            .map(|epoch| epoch.cut)
+            .min_by_key(|cut| (cut.segment, cut.offset))?;
         match cut.segment.cmp(&id.number) {
             std::cmp::Ordering::Less => Some(None),
             std::cmp::Ordering::Equal => Some(Some(cut.offset)),
@@ -235,14 +282,54 @@ impl Files {
     }
 }
 
+/// Whether a segment of an epoch that nobody opened may hold something: its header is one of this journal, or unreadable with data
+/// behind it.
+fn holds_something(disk: &dyn Disk, id: SegmentId, identity: Option<&Identity>) -> Result<bool, OpenError> {
+    let bytes = read_all(disk, &id.file_name())?;
+    let behind = bytes.get(SEGMENT_HEADER_BYTES as usize..).unwrap_or_default();
+    Ok(match (SegmentHeader::decode(&bytes), identity) {
+        (Ok(header), Some(identity)) => header.identity == *identity,
+        (Err(_), Some(identity)) => first_batch(behind, id.seed(identity)).is_some(),
+        (_, None) => behind.iter().any(|byte| *byte != 0),
+    })
+}
+
+/// Where the first whole batch of a segment with this seed lies.
+pub(super) fn first_batch(bytes: &[u8], seed: u32) -> Option<usize> {
+    (0..bytes.len()).step_by(8).find(|at| {
+        let rest = &bytes[*at..];
+        BatchHeader::decode(rest, seed).is_some_and(|header| header.is_whole(rest, seed))
+    })
+}
+
+fn without_epoch(name: String, epoch: u64) -> OpenError {
+    let reason = format!("there is no file that opens its epoch {epoch}");
+    let remedy = format!(
+        "Restore {} from a copy of the directory; or, if {name} does not belong to this store, move it elsewhere",
+        epoch_name(epoch)
+    );
+    indispensable(name, 0, reason, remedy)
+}
+
 fn read_epoch(disk: &dyn Disk, epoch: u64) -> Result<EpochFile, OpenError> {
     let name = epoch_name(epoch);
     let bytes = read_small(disk, &name)?;
-    let content = EpochFile::decode(&bytes).map_err(|reason| damaged(&name, 0, reason))?;
+    let restore = || format!("Restore {name} from a copy of the directory: nothing else says what it says");
+    let content = EpochFile::decode(&bytes).map_err(|reason| indispensable(&name, 0, reason, restore()))?;
     if content.epoch != epoch {
-        return Err(damaged(name, 32, format!("the file opens epoch {}", content.epoch)));
+        let reason = format!("the file opens epoch {}", content.epoch);
+        return Err(indispensable(&name, 32, reason, restore()));
     }
     Ok(content)
+}
+
+/// The content of a file.
+fn read_all(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, OpenError> {
+    let file = disk.open(name).map_err(io_error(format!("open {name}")))?;
+    let length = file.length().map_err(io_error(format!("read {name}")))?;
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    file.read_at(&mut bytes, 0).map_err(io_error(format!("read {name}")))?;
+    Ok(bytes)
 }
 
 /// The content of a small file, or the beginning of one that should be small.

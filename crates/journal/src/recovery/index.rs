@@ -2,38 +2,29 @@
 //! still hold.
 
 use super::{Recovery, Replay, damaged, io_error};
-use crate::directory::{Directory, Run, Source, read_summary};
+use crate::directory::{Run, Source, read_summary};
 use crate::directory_file::{read_or_mend, write_directory};
 use crate::error::OpenError;
 use crate::format::{Cut, SegmentId};
-use crate::limits::HOLES_TOLD_MAX;
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 
 impl Recovery<'_> {
-    /// Brings all segments into the index, writing directories that are missing, and checks that no live message is.
+    /// Brings all segments into the index and checks that no live message is missing. Writes nothing.
     pub(crate) fn build_index(&mut self, cut: Cut, replay: &mut dyn Replay) -> Result<(), OpenError> {
-        let ids: Vec<SegmentId> = self.files.segments.keys().copied().collect();
+        let counts = |id: &&SegmentId| id.number <= cut.segment;
+        let ids: Vec<SegmentId> = self.files.segments.keys().filter(counts).copied().collect();
         for id in ids {
             self.index_segment(id, cut)?;
             self.work.done += self.files.directories.get(&id).copied().unwrap_or(0);
             self.work.tell(replay);
         }
-        let missing = self.index.restored();
-        if let Some(first) = missing.first().filter(|_| !self.tolerates_holes()) {
+        self.missing = self.index.restored();
+        if let Some(first) = self.missing.first().filter(|_| !self.tolerates_holes()) {
             let (log, from) = (first.log.0, first.from);
             let reason = format!("message {from} of log {log} is in no segment");
             return Err(damaged("the journal", 0, reason));
-        }
-        let shown = missing.iter().take(HOLES_TOLD_MAX);
-        self.remarks.extend(shown.map(|hole| {
-            let (log, from, to) = (hole.log.0, hole.from, hole.to);
-            format!("messages {from} to {to} of log {log} are lost")
-        }));
-        if missing.len() > HOLES_TOLD_MAX {
-            let more = missing.len() - HOLES_TOLD_MAX;
-            self.remarks.push(format!("messages are lost at {more} more places"));
         }
         Ok(())
     }
@@ -65,40 +56,30 @@ impl Recovery<'_> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(io_error(format!("read {}", id.directory_name()))(error)),
             }
-            self.rebuild_directory(id)?;
+            if !self.rebuild_directory(id)? {
+                return Ok(());
+            }
         }
         let index = built.unwrap_or(self.built.len() - 1);
-        let directory = self.built.swap_remove(index);
-        let (source, directory_length, directory) = self.keep_directory(directory);
-        self.segments.add_found(
-            id,
-            length,
-            directory.extent,
-            directory_length,
-            source,
-            directory.content(),
-        );
+        let directory = Arc::new(self.built.swap_remove(index));
+        let (source, content) = (Source::Memory(Arc::clone(&directory)), directory.content());
+        self.segments
+            .add_found(id, length, directory.extent, 0, source, content);
         self.index
             .restore_directory(&directory, &mut self.segments, cut.position);
+        self.unwritten.push(directory);
         Ok(())
     }
 
-    /// Writes a directory; keeps it in memory when that fails.
-    fn keep_directory(&mut self, directory: Directory) -> (Source, u64, Arc<Directory>) {
-        let directory = Arc::new(directory);
-        match write_directory(self.disk, &self.identity, &directory) {
-            Ok(length) => (
-                Source::File {
-                    runs: directory.runs.len(),
-                    end: directory.extent.end,
-                },
-                length,
-                directory,
-            ),
-            Err(error) => {
-                self.remarks
-                    .push(format!("{} cannot be written: {error}", directory.id.directory_name()));
-                (Source::Memory(Arc::clone(&directory)), 0, directory)
+    /// Writes the directories that had to be made. They stay in memory when that fails.
+    pub(crate) fn write_directories(&mut self) {
+        for directory in std::mem::take(&mut self.unwritten) {
+            match write_directory(self.disk, &self.identity, &directory) {
+                Ok(length) => self.segments.set_directory(&directory, Some(length), None),
+                Err(error) => {
+                    let name = directory.id.directory_name();
+                    self.remarks.push(format!("{name} cannot be written: {error}"));
+                }
             }
         }
     }

@@ -4,7 +4,11 @@
 mod checkpoint;
 mod details;
 mod files;
+mod given_up;
 mod index;
+mod loaded;
+mod losses;
+mod lost;
 mod salvage;
 mod scan;
 
@@ -13,21 +17,21 @@ use crate::directory::Directory;
 use crate::disk::{Disk, DiskLock, LockError};
 use crate::encryption::{KeyError, Keys};
 use crate::error::OpenError;
-use crate::format::{Cut, EpochFile, GIVEN_UP_NAME, Identity, LOCK_NAME, SegmentId, epoch_name};
-use crate::index::Index;
+use crate::format::{Cut, EpochFile, GIVEN_UP_NAME, Identity, LOCK_NAME, SegmentId, epoch_name, lost_name};
+use crate::index::{Hole, Index};
 use crate::job::{PrepareJob, prepare};
 use crate::journal::{Journal, Parts};
-use crate::limits::PIECE_BYTES;
 use crate::limits::{SEGMENT_BYTES_FIRST, SEGMENT_BYTES_FULL_DISK, SEGMENT_BYTES_MIN};
 use crate::names::{LogId, Position};
 use crate::options::{DamagePolicy, Options};
 use crate::record_log::{FirstSegment, RecordLog};
 use crate::scope::Scope;
 use crate::segments::SegmentSet;
-use crate::whole_file::write_whole;
+use crate::whole_file::{remove_if_there, write_whole};
 use files::Files;
 pub use files::newest_epoch;
-use salvage::GivenUpCheckpoint;
+use losses::GivenUp;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -56,6 +60,20 @@ pub trait Replay {
     fn verify(&mut self) -> Result<(), String> {
         Ok(())
     }
+    /// A fact that lies behind damage and is given up, in the order in which they were written: it says what is lost, and counts
+    /// for nothing.
+    fn fact_given_up(&mut self, kind: u8, body: &[u8]) {
+        let _ = (kind, body);
+    }
+    /// The deletion of a log that lies behind damage and is given up.
+    fn deletion_given_up(&mut self, log: LogId) {
+        let _ = log;
+    }
+    /// Messages of a log, from its first to its last, that were given up and are in no segment: by this start, or by an earlier one.
+    /// Called before [`Replay::log_recovered`].
+    fn lost(&mut self, log: LogId, from: u64, to: u64) {
+        let _ = (log, from, to);
+    }
     /// A log as it is now; called last, once for each log that was appended to and not deleted.
     fn log_recovered(&mut self, log: RecoveredLog);
 }
@@ -69,6 +87,8 @@ pub struct RecoveredLog {
     pub first: u64,
     /// Newest sequence ever appended.
     pub last: u64,
+    /// How many of them were given up and are in no segment.
+    pub lost: u64,
     /// Record bytes of live messages.
     pub bytes: u64,
     /// Time of the message `last`, also when that one is trimmed.
@@ -84,6 +104,8 @@ pub struct CutReport {
     pub offset: u64,
     /// Why.
     pub reason: String,
+    /// It was an interrupted write, which nobody was promised anything of. Otherwise it is damage that was given up.
+    pub is_torn: bool,
 }
 
 /// What opening found, for the log.
@@ -126,6 +148,20 @@ pub(crate) fn damaged(file: impl Into<String>, offset: u64, reason: impl Into<St
     }
 }
 
+pub(crate) fn indispensable(
+    file: impl Into<String>,
+    offset: u64,
+    reason: impl Into<String>,
+    remedy: impl Into<String>,
+) -> OpenError {
+    OpenError::Indispensable {
+        file: file.into(),
+        offset,
+        reason: reason.into(),
+        remedy: remedy.into(),
+    }
+}
+
 /// Everything recovery gathers before a journal exists.
 pub(crate) struct Recovery<'a> {
     pub(crate) disk: &'a dyn Disk,
@@ -143,19 +179,14 @@ pub(crate) struct Recovery<'a> {
     pub(crate) body: Vec<u8>,
     /// What lies behind damage that is given up: nothing is touched before all was read.
     pub(crate) given_up: GivenUp,
-}
-
-/// What a start gives up.
-#[derive(Default)]
-pub(crate) struct GivenUp {
-    /// The segment that is cut, of which a copy is kept.
-    pub(crate) cut: Option<SegmentId>,
-    /// Segments that are set aside.
-    pub(crate) segments: Vec<SegmentId>,
-    /// Records between what was read and the next position are missing.
-    pub(crate) gap: bool,
-    /// A damaged checkpoint.
-    checkpoint: Option<GivenUpCheckpoint>,
+    /// How many of the files that say what was lost earlier count already.
+    losses_seen: usize,
+    /// Epoch of the checkpoint that is used.
+    checkpoint_epoch: Option<u64>,
+    /// Directories that are in memory and shall be written.
+    unwritten: Vec<Arc<Directory>>,
+    /// Messages that are in no segment.
+    missing: Vec<Hole>,
 }
 
 /// What is wrong with an encrypted file in a journal that is not.
@@ -194,6 +225,7 @@ impl Journal {
         let identity = recovery.identity;
         let checkpoint = recovery.read_checkpoint(replay)?;
         let position = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.published.begin);
+        recovery.checkpoint_epoch = checkpoint.as_ref().map(|checkpoint| checkpoint.epoch);
         replay.tail_begins(position);
         let tail = recovery.read_tail(checkpoint.as_ref(), replay)?;
         replay.verify().map_err(OpenError::Refused)?;
@@ -205,11 +237,13 @@ impl Journal {
                     last.id.file_name()
                 )))?;
         }
-        recovery.keep_what_is_given_up()?;
+        // Until here nothing was changed, and from here on nothing that is on the disk stops the start.
+        recovery.build_index(tail.end, replay)?;
+        recovery.copy_what_is_given_up()?;
         let epoch = recovery.open_epoch(tail.end)?;
         // Before directories are written: they can wait in memory when the disk is full, records cannot.
         let first = recovery.first_segment(epoch, tail.end)?;
-        recovery.build_index(tail.end, replay)?;
+        recovery.write_directories();
         recovery.tell_logs(replay);
         let opened = Opened {
             epoch,
@@ -273,7 +307,9 @@ impl<'a> Recovery<'a> {
             LockError::Io(error) => io_error("lock the journal")(error),
         })?;
         let files = Files::list(disk)?;
-        if files.given_up && options.damage == DamagePolicy::CutThere {
+        // One that was interrupted before its epoch counted gave nothing up.
+        let gave_up = files.witness.is_some() && files.witness == files.newest_epoch().map(|epoch| epoch.epoch);
+        if gave_up && options.damage == DamagePolicy::CutThere {
             return Err(OpenError::GaveUpBefore {
                 witness: GIVEN_UP_NAME.to_owned(),
             });
@@ -297,7 +333,12 @@ impl<'a> Recovery<'a> {
             keys,
             body: Vec::new(),
             given_up: GivenUp::default(),
+            losses_seen: 0,
+            checkpoint_epoch: None,
+            unwritten: Vec::new(),
+            missing: Vec::new(),
         };
+        recovery.finish_setting_aside()?;
         recovery.work.total = recovery.files.bytes_to_read();
         Ok((recovery, lock))
     }
@@ -317,27 +358,32 @@ impl Recovery<'_> {
             cut,
             encryption: self.keys.as_ref().map(|keys| keys.header),
         };
-        let gives_up = self.options.damage == DamagePolicy::CutThere;
-        if gives_up {
-            // The sync of the directory that makes the epoch durable makes this note durable too.
-            write_whole(self.disk, GIVEN_UP_NAME, b"").map_err(io_error("note what is given up"))?;
-        }
+        self.note_what_is_given_up(epoch)?;
         let mut changed = !self.files.obsolete.is_empty();
         // Files that never counted may take all the space there is: they go first.
         for name in &self.files.obsolete {
-            self.disk.remove(name).map_err(io_error(format!("remove {name}")))?;
+            // What this start wrote anew took the place of some.
+            remove_if_there(self.disk, name).map_err(io_error(format!("remove {name}")))?;
         }
         self.when_full(cut, |disk| write_whole(disk, &epoch_name(epoch), &file.encode()))
             .map_err(io_error("open a new epoch"))?;
+        self.set_aside(epoch)?;
+        let gives_up = self.gives_up();
         let mut remove = |name: &str| -> Result<(), OpenError> {
             changed = true;
             self.disk.remove(name).map_err(io_error(format!("remove {name}")))
         };
-        if self.files.given_up && !gives_up {
+        if self.files.has_witness && !gives_up {
             remove(GIVEN_UP_NAME)?;
         }
         for name in &self.files.ends {
             remove(name)?;
+        }
+        for lost in &self.files.lost {
+            // The checkpoint says it, too, or nothing but names was in it.
+            if lost.logs.is_empty() || self.checkpoint_epoch >= Some(lost.epoch) {
+                remove(&lost_name(lost.epoch))?;
+            }
         }
         let beyond: Vec<SegmentId> = self
             .files
@@ -383,56 +429,12 @@ impl Recovery<'_> {
         before || self.options.damage == DamagePolicy::CutThere
     }
 
-    /// Sets segments behind the damage aside and keeps a copy of the one that is cut.
-    fn keep_what_is_given_up(&mut self) -> Result<(), OpenError> {
-        if let Some(id) = self.given_up.cut {
-            self.copy(&id.file_name())?;
-        }
-        if let Some(GivenUpCheckpoint { name, salvaged }) = self.given_up.checkpoint.take() {
-            self.copy(&name)?;
-            match salvaged {
-                // In its place: the next start finds nothing wrong.
-                Some(bytes) => write_whole(self.disk, &name, &bytes).map_err(io_error(format!("write {name}")))?,
-                None => self.files.obsolete.push(name),
-            }
-        }
-        if self.given_up.segments.is_empty() {
-            return Ok(());
-        }
-        for id in std::mem::take(&mut self.given_up.segments) {
-            let name = id.file_name();
-            let aside = format!("{name}.cut");
-            self.disk
-                .rename(&name, &aside)
-                .map_err(io_error(format!("set {name} aside")))?;
-            self.remarks
-                .push(format!("{name} lies behind the damage and was set aside as {aside}"));
-        }
-        self.disk.sync_directory().map_err(io_error("sync the directory"))
-    }
-
-    /// Keeps a copy of a file that is given up.
-    fn copy(&mut self, name: &str) -> Result<(), OpenError> {
-        let copy = format!("{name}.cut");
-        if self.files.cut.contains(&copy) {
-            // An earlier start kept a copy, of when there was more in the file.
-            return Ok(());
-        }
-        let file = self.disk.open(name).map_err(io_error(format!("open {name}")))?;
-        let length = file.length().map_err(io_error(format!("read {name}")))?;
-        let mut pieces = Vec::new();
-        for offset in (0..length).step_by(PIECE_BYTES) {
-            let start = pieces.len();
-            pieces.resize(start + (length - offset).min(PIECE_BYTES as u64) as usize, 0);
-            file.read_at(&mut pieces[start..], offset)
-                .map_err(io_error(format!("read {name}")))?;
-        }
-        write_whole(self.disk, &copy, &pieces).map_err(io_error(format!("write {copy}")))?;
-        self.remarks.push(format!("{name} as it was is kept as {copy}"));
-        Ok(())
-    }
-
     fn tell_logs(&self, replay: &mut dyn Replay) {
+        let mut lost: BTreeMap<LogId, u64> = BTreeMap::new();
+        for hole in &self.missing {
+            replay.lost(hole.log, hole.from, hole.to);
+            *lost.entry(hole.log).or_default() += hole.to - hole.from + 1;
+        }
         for slot in 0..self.index.slots() {
             let Some((log, bounds)) = self.index.slot(slot) else {
                 continue;
@@ -441,6 +443,7 @@ impl Recovery<'_> {
                 log,
                 first: bounds.first,
                 last: bounds.last,
+                lost: lost.get(&log).copied().unwrap_or(0),
                 bytes: bounds.bytes,
                 last_timestamp: bounds.last_timestamp,
             });
@@ -515,6 +518,9 @@ impl Recovery<'_> {
             file.set_length(keep)?;
             file.sync_data()?;
             *length = keep;
+            if self.segments.contains(id.number) {
+                self.segments.shorten(id.number, keep);
+            }
             freed = true;
         }
         self.disk.sync_directory()?;

@@ -1,6 +1,7 @@
 //! What can be used of a damaged checkpoint, when the operator gives up what is damaged (docs/journal-format.md §9).
 
 use super::checkpoint::{CheckpointRead, replay_entries};
+use super::losses::GivenUpCheckpoint;
 use super::{RecoveredLog, Recovery, Replay, damaged};
 use crate::checkpoint_file::{
     BLOCK_HEADER_BYTES, ENTRY_END, ENTRY_HEADER_BYTES, ENTRY_LOG, LOG_ENTRY_BYTES, block_checksum,
@@ -15,13 +16,6 @@ use crate::messages::LogBounds;
 use crate::names::{LogId, Position};
 use crate::record::{self, Record};
 use std::collections::BTreeMap;
-
-/// A checkpoint that was given up: a copy of it is kept, and what is whole of it takes its place.
-pub(super) struct GivenUpCheckpoint {
-    pub(super) name: String,
-    /// What takes its place; nothing when an older one does.
-    pub(super) salvaged: Option<Vec<u8>>,
-}
 
 /// Bytes of the entry that ends a checkpoint.
 const END_BYTES: usize = ENTRY_HEADER_BYTES + 16;

@@ -1,18 +1,19 @@
 //! Reading the tail: batch after batch, deciding at each place by the table in `verdict`.
 
 use super::checkpoint::CheckpointRead;
-use super::{CutReport, ENCRYPTED_ALONE, Recovery, Replay, damaged, io_error};
-use crate::directory::{Detail, Directory};
-use crate::directory_file::walk;
+use super::loaded::{HOLDS_NOTHING, LastBatch, Loaded};
+use super::{CutReport, Recovery, Replay, damaged};
+use crate::directory::Detail;
 use crate::disk::Disk;
-use crate::encryption::FileCipher;
 use crate::error::OpenError;
-use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Cut, SegmentHeader, SegmentId};
+use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Cut, EpochFile, SegmentId};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::options::DamagePolicy;
 use crate::record::{self, Record};
 use crate::verdict::{BodySeen, ChainSeen, CutKnown, HeaderSeen, LaterSeen, Observation, Verdict, decide};
 use std::io;
+
+const BEHIND_DAMAGE: &str = "lies behind the damage";
 
 /// What the tail held.
 pub(crate) struct TailRead {
@@ -22,13 +23,6 @@ pub(crate) struct TailRead {
     pub(crate) report: Option<CutReport>,
     /// The last batch, when its epoch is the newest: nobody has said yet that it counts.
     pub(crate) last: Option<LastBatch>,
-}
-
-/// A batch as it lies in its segment.
-pub(crate) struct LastBatch {
-    pub(crate) id: SegmentId,
-    offset: u64,
-    bytes: Vec<u8>,
 }
 
 /// Where the reader is.
@@ -44,30 +38,26 @@ pub(super) struct Reader {
     last: Option<LastBatch>,
 }
 
-/// A segment's bytes, and what is read of it.
-pub(super) struct Loaded {
-    pub(super) id: SegmentId,
-    pub(super) seed: u32,
-    pub(super) bytes: Vec<u8>,
-    pub(super) cipher: Option<FileCipher>,
-    /// Where an epoch file cuts it, `u64::MAX` further on; `None` in the newest epoch.
-    cut: Option<u64>,
+impl Reader {
+    fn new(begin: u64, start: Cut) -> Reader {
+        Reader {
+            begin,
+            end: start,
+            records: 0,
+            bytes: 0,
+            last_offset: 0,
+            last: None,
+        }
+    }
 }
 
-impl Loaded {
-    /// The whole batch at `offset`, when the segment's epoch is the newest.
-    fn last_batch(&self, offset: u64) -> Option<LastBatch> {
-        if self.cut.is_some() {
-            return None;
-        }
-        let rest = self.bytes.get(offset as usize..)?;
-        let header = BatchHeader::decode(rest, self.seed)?;
-        Some(LastBatch {
-            id: self.id,
-            offset,
-            bytes: rest.get(..header.length as usize)?.to_vec(),
-        })
-    }
+/// The next segment of the tail.
+enum Next {
+    Loaded(Loaded),
+    /// It holds nothing, and is left out.
+    Nothing,
+    /// Its header is, and it is given up with those behind it.
+    Damaged(CutReport),
 }
 
 enum SegmentEnd {
@@ -84,22 +74,14 @@ impl Recovery<'_> {
         let begin = checkpoint.map_or(0, |checkpoint| checkpoint.published.begin);
         let known = self.files.newest_epoch().map_or(Cut::default(), |epoch| epoch.cut);
         let start = checkpoint.map_or(Cut::default(), |checkpoint| checkpoint.tail);
-        let ids: Vec<SegmentId> = self
-            .files
-            .segments
-            .keys()
-            .filter(|id| id.number >= start.segment && self.files.cut_of(**id) != Some(None))
-            .copied()
-            .collect();
+        let ids = self.files.segments.keys().copied();
+        let ids = ids.filter(|id| id.number >= start.segment && self.files.cut_of(*id) != Some(None));
+        let ids: Vec<SegmentId> = ids.collect();
         self.check_first(checkpoint, ids.first())?;
-        let mut reader = Reader {
-            begin,
-            end: start,
-            records: 0,
-            bytes: 0,
-            last_offset: 0,
-            last: None,
-        };
+        // What a checkpoint says knows of the losses before it.
+        let counted = self.files.lost.iter();
+        self.losses_seen = counted.filter(|lost| self.checkpoint_epoch >= Some(lost.epoch)).count();
+        let mut reader = Reader::new(begin, start);
         let (mut report, mut jumped_to) = (None, None);
         for (index, id) in ids.iter().enumerate() {
             let start = if start.segment == id.number {
@@ -107,18 +89,20 @@ impl Recovery<'_> {
             } else {
                 u64::from(SEGMENT_HEADER_BYTES)
             };
-            let end = self.end_before(*id, reader.end);
+            let opened = self.files.epochs.iter().find(|epoch| epoch.epoch == id.epoch);
+            let end = end_before(opened, reader.end);
             if end != reader.end {
                 jumped_to = Some(end.position);
                 reader.end = end;
             }
-            let loaded = match self.load(*id) {
-                Err(OpenError::Damaged { file, offset, reason }) if !self.stops_at_damage() => {
-                    self.give_up_segments(&ids[index..]);
-                    report = Some(CutReport { file, offset, reason });
+            self.go_on_behind_losses(id.epoch);
+            let loaded = match self.load_next(&ids[index..], replay)? {
+                Next::Loaded(loaded) => loaded,
+                Next::Nothing => continue,
+                Next::Damaged(damage) => {
+                    report = Some(damage);
                     break;
                 }
-                loaded => loaded?,
             };
             self.make_durable(&loaded)?;
             self.work.done += loaded.bytes.len() as u64;
@@ -135,9 +119,15 @@ impl Recovery<'_> {
                 }
             }
         }
+        self.leave_out_strangers(reader.end.segment)?;
+        if self.jump_to_newest(&mut reader) {
+            jumped_to = Some(reader.end.position);
+        }
         // If nothing was written behind what an earlier start gave up, the next epoch has to name the gap again.
         self.given_up.gap = jumped_to == Some(reader.end.position);
         self.check_end(checkpoint, &mut reader, known, report.as_ref())?;
+        self.go_on_behind_losses(u64::MAX);
+        self.go_on_behind_own_losses();
         Ok(TailRead {
             end: reader.end,
             records: reader.records,
@@ -145,6 +135,37 @@ impl Recovery<'_> {
             report,
             last: reader.last,
         })
+    }
+
+    /// Loads the first of these segments, or gives up what it is not.
+    fn load_next(&mut self, ids: &[SegmentId], replay: &mut dyn Replay) -> Result<Next, OpenError> {
+        match self.load(ids[0]) {
+            Err(OpenError::Damaged { .. }) if self.is_empty(ids[0])? => {
+                self.give_up_segments(&ids[..1], HOLDS_NOTHING);
+                Ok(Next::Nothing)
+            }
+            Err(OpenError::Damaged { file, offset, reason }) if !self.stops_at_damage() => {
+                self.look_at_segments(ids, replay);
+                self.give_up_segments(ids, BEHIND_DAMAGE);
+                Ok(Next::Damaged(CutReport {
+                    file,
+                    offset,
+                    reason,
+                    is_torn: false,
+                }))
+            }
+            loaded => loaded.map(Next::Loaded),
+        }
+    }
+
+    /// Goes on behind what the start that opened the newest epoch gave up, when it was interrupted before there was a segment of that
+    /// epoch. Whether it was.
+    fn jump_to_newest(&self, reader: &mut Reader) -> bool {
+        let newest = self.files.newest_epoch();
+        let newest = newest.filter(|newest| is_same_place(newest.cut, reader.end));
+        let read = reader.end;
+        reader.end = end_before(newest, read);
+        reader.end != read
     }
 
     /// Writes the last batch again, the same bytes in place, and syncs it. A sync that failed leaves pages that can be read and that
@@ -156,23 +177,11 @@ impl Recovery<'_> {
         file.sync_data()
     }
 
-    /// The end of everything before a segment: what was read, unless the start that began its epoch gave up what is missing.
-    fn end_before(&self, id: SegmentId, read: Cut) -> Cut {
-        let epochs = &self.files.epochs;
-        let opened = epochs.iter().find(|epoch| epoch.epoch == id.epoch && epoch.gap);
-        match opened {
-            Some(epoch) if epoch.cut.position > read.position => Cut {
-                position: epoch.cut.position,
-                ..read
-            },
-            _ => read,
-        }
-    }
-
     /// The tail begins where it must.
     fn check_first(&self, checkpoint: Option<&CheckpointRead>, first: Option<&SegmentId>) -> Result<(), OpenError> {
         let Some(checkpoint) = checkpoint else { return Ok(()) };
-        if first.is_none_or(|id| id.number != checkpoint.tail.segment)
+        if !self.gives_up()
+            && first.is_none_or(|id| id.number != checkpoint.tail.segment)
             && checkpoint.requires > checkpoint.published.begin
             && self.stops_at_damage()
             && !self.tolerates_holes()
@@ -229,81 +238,6 @@ impl Recovery<'_> {
         synced && self.options.damage == DamagePolicy::Stop
     }
 
-    /// Syncs a segment of the newest epoch before anything of it is believed: its writer may have been killed between a write and
-    /// its sync, and what is read from the page cache and told to the world must survive a loss of power.
-    fn make_durable(&self, loaded: &Loaded) -> Result<(), OpenError> {
-        if loaded.cut.is_some() {
-            return Ok(());
-        }
-        let name = loaded.id.file_name();
-        let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
-        file.sync_data().map_err(io_error(format!("sync {name}")))
-    }
-
-    /// The first batch of a segment, if it is whole.
-    pub(super) fn load_first_batch(&mut self, id: SegmentId) -> Result<Option<BatchHeader>, OpenError> {
-        let name = id.file_name();
-        let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
-        let length = file.length().map_err(io_error(format!("read {name}")))?;
-        let start = u64::from(SEGMENT_HEADER_BYTES);
-        let mut bytes = vec![0; (start + BATCH_HEADER_BYTES as u64).min(length) as usize];
-        file.read_at(&mut bytes, 0).map_err(io_error(format!("read {name}")))?;
-        self.check_segment_header(id, &bytes)?;
-        self.work.bytes_read += bytes.len() as u64;
-        let seed = id.seed(&self.identity);
-        let first = bytes.get(start as usize..).unwrap_or_default();
-        let Some(header) = BatchHeader::decode(first, seed) else {
-            return Ok(None);
-        };
-        if start + u64::from(header.length) > length {
-            return Ok(None);
-        }
-        let mut batch = vec![0; header.length as usize];
-        file.read_at(&mut batch, start)
-            .map_err(io_error(format!("read {name}")))?;
-        self.work.bytes_read += batch.len() as u64;
-        Ok(header.is_whole(&batch, seed).then_some(header))
-    }
-
-    fn check_segment_header(&self, id: SegmentId, bytes: &[u8]) -> Result<SegmentHeader, OpenError> {
-        let name = id.file_name();
-        let header = SegmentHeader::decode(bytes).map_err(|reason| damaged(&name, 0, reason))?;
-        if header.id != id || header.identity != self.identity {
-            return Err(damaged(
-                name,
-                16,
-                "the segment's header does not fit its name or this journal",
-            ));
-        }
-        Ok(header)
-    }
-
-    pub(super) fn load(&mut self, id: SegmentId) -> Result<Loaded, OpenError> {
-        let name = id.file_name();
-        let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
-        let length = file.length().map_err(io_error(format!("read {name}")))?;
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-        file.read_at(&mut bytes, 0).map_err(io_error(format!("read {name}")))?;
-        let header = self.check_segment_header(id, &bytes)?;
-        let cipher = match (&header.encryption, &self.keys) {
-            (None, _) => None,
-            (Some(_), None) => return Err(damaged(name, 76, ENCRYPTED_ALONE)),
-            (Some(encryption), Some(keys)) => {
-                let cipher = keys.of_segment(encryption, id);
-                Some(cipher.map_err(|reason| damaged(&name, 76, reason))?)
-            }
-        };
-        self.work.bytes_read += bytes.len() as u64;
-        let cut = self.files.cut_of(id).map(|cut| cut.unwrap_or(0));
-        Ok(Loaded {
-            id,
-            seed: id.seed(&self.identity),
-            bytes,
-            cipher,
-            cut,
-        })
-    }
-
     fn read_segment(
         &mut self,
         loaded: &Loaded,
@@ -351,11 +285,13 @@ impl Recovery<'_> {
                 Verdict::TornTail => {
                     self.finish_segment(loaded, offset, first_position, reader, details)?;
                     self.keep_cut(loaded.id);
+                    self.look_behind(loaded, offset, later, replay);
                     let reason = "the last write was interrupted".to_owned();
                     return Ok(SegmentEnd::Stop(Some(CutReport {
                         file: name,
                         offset: offset as u64,
                         reason,
+                        is_torn: true,
                     })));
                 }
                 Verdict::Damage(reason) => {
@@ -363,13 +299,15 @@ impl Recovery<'_> {
                         return Err(damaged(name, offset as u64, reason));
                     }
                     self.finish_segment(loaded, offset, first_position, reader, details)?;
-                    self.give_up_segments(later);
+                    self.look_behind(loaded, offset, later, replay);
+                    self.give_up_segments(later, BEHIND_DAMAGE);
                     self.keep_cut(loaded.id);
                     let reason = format!("{reason}; everything from here on was given up");
                     return Ok(SegmentEnd::Stop(Some(CutReport {
                         file: name,
                         offset: offset as u64,
                         reason,
+                        is_torn: false,
                     })));
                 }
             }
@@ -527,7 +465,9 @@ impl Recovery<'_> {
                 body,
                 ..
             } => {
-                self.index.replay_message(log, sequence, timestamp, position)?;
+                let tolerates_holes = self.tolerates_holes();
+                self.index
+                    .replay_message(log, sequence, timestamp, position, tolerates_holes)?;
                 replay.message(log, sequence, timestamp, body.len() as u32);
             }
             Record::Fact { kind, .. } => replay.fact(kind, &self.body),
@@ -542,48 +482,22 @@ impl Recovery<'_> {
         }
         Ok(())
     }
+}
 
-    /// Makes the directory of a segment before the tail from the segment itself.
-    pub(crate) fn rebuild_directory(&mut self, id: SegmentId) -> Result<(), OpenError> {
-        let loaded = self.load(id)?;
-        let limit = loaded
-            .cut
-            .map_or(loaded.bytes.len(), |cut| loaded.bytes.len().min(cut as usize));
-        let mut details = Vec::new();
-        let encrypted = loaded.cipher.is_some();
-        let walked = walk(loaded.seed, encrypted, &loaded.bytes[..limit], &mut details)
-            .map_err(|(offset, reason)| damaged(id.file_name(), offset, reason))?;
-        let end = walked.end;
-        for at in (end + 8..limit).step_by(8) {
-            let rest = &loaded.bytes[at..limit];
-            if BatchHeader::decode(rest, loaded.seed).is_some_and(|header| header.is_whole(rest, loaded.seed)) {
-                return Err(damaged(
-                    id.file_name(),
-                    end as u64,
-                    "a batch is missing or damaged, and valid ones follow it",
-                ));
-            }
-        }
-        self.built
-            .push(Directory::build(id, walked.extent(), &details, encrypted));
-        Ok(())
+/// The end of everything before an epoch: what was read, unless the start that opened it gave up what is missing.
+fn end_before(epoch: Option<&EpochFile>, read: Cut) -> Cut {
+    match epoch {
+        Some(epoch) if epoch.gap && epoch.cut.position > read.position => Cut {
+            position: epoch.cut.position,
+            ..read
+        },
+        _ => read,
     }
+}
 
-    /// Leaves segments out of everything; they are set aside when all was read.
-    fn give_up_segments(&mut self, ids: &[SegmentId]) {
-        for id in ids {
-            self.files.segments.remove(id);
-            self.files.numbers_seen = self.files.numbers_seen.max(id.number);
-        }
-        self.given_up.segments.extend_from_slice(ids);
-    }
-
-    /// When the operator gives up what is damaged, a copy of it stays.
-    fn keep_cut(&mut self, id: SegmentId) {
-        if self.options.damage == DamagePolicy::CutThere {
-            self.given_up.cut = Some(id);
-        }
-    }
+/// Whether two cuts are behind the same batch, whatever position goes on there.
+fn is_same_place(one: Cut, other: Cut) -> bool {
+    (one.segment, one.offset, one.checksum) == (other.segment, other.offset, other.checksum)
 }
 
 /// Whether a batch continues exactly what was read.

@@ -27,7 +27,7 @@ pub struct Glance<'a> {
     /// The moment of the look, on the engine's clocks.
     pub now: Now,
     /// Why the store refused the last publish or change of state it was asked for; `None` when it did not.
-    pub refusing: Option<&'a str>,
+    pub refusing: Option<String>,
     /// Batches held back while the store is behind.
     pub held_batches: usize,
     /// Bytes that wait for the engine, those of held batches included.

@@ -264,6 +264,10 @@ fn facts(facts: Vec<seaway_streaming::Fact>) -> Vec<(&'static str, monitor::Fact
 
 /// How a server is that serves.
 pub(super) fn health(glance: &Glance<'_>) -> monitor::Health {
+    if let Some(reason) = &glance.refusing {
+        let reason = format!("publishes are refused, or the larger ones of them: {reason}");
+        return monitor::Health::Degraded { reason };
+    }
     match glance.engine.counters().damaged_messages {
         0 => monitor::Health::Ok,
         damaged => monitor::Health::Degraded {

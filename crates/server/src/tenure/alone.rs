@@ -66,7 +66,7 @@ fn open_store(
         progress,
     };
     let store = FileStore::open(&streaming.dir, file, waker, &mut recovering)
-        .map_err(|error| explain(&streaming.dir, &error))?;
+        .map_err(|error| explain(&streaming.dir, &error, streaming.give_up_damage))?;
     recovering.finish().map_err(|failure| {
         let directory = streaming.dir.display();
         anyhow!("the journal in {directory} holds what this version does not understand: {failure}")
@@ -96,8 +96,17 @@ fn encryption(streaming: &StreamingOptions) -> Result<Option<Encryption>> {
 }
 
 /// Which store does not open, why, and what to do about it. The text of the error names its source.
-fn explain(directory: &Path, error: &FileStoreError) -> anyhow::Error {
+fn explain(directory: &Path, error: &FileStoreError, gives_up: bool) -> anyhow::Error {
     let advice = match error {
+        FileStoreError::Journal(OpenError::Indispensable { remedy, .. }) => {
+            let directory = directory.display();
+            return anyhow!(
+                "the store in {directory}: {error}; nothing was changed. {remedy} (-file_truncate_bad_eof is no way out of this)"
+            );
+        }
+        FileStoreError::Journal(OpenError::Damaged { .. }) if gives_up => {
+            "; this cannot be given up with -file_truncate_bad_eof: restore the directory from a copy"
+        }
         // One names the directory by itself, the other has the words of §3.
         FileStoreError::Directory { .. } | FileStoreError::Journal(OpenError::Refused(_)) => return anyhow!("{error}"),
         FileStoreError::Journal(OpenError::KeyRequired) => {

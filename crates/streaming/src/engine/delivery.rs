@@ -204,7 +204,9 @@ impl Engine {
                 // Another member may have room.
                 Attempt::Congested => {}
                 Attempt::Missing => {
-                    self.cursor_mut(key).advance(next);
+                    // What was given up is gone over at once.
+                    let lost = self.channels[self.channel_of(key)].log().lost().next(next);
+                    self.cursor_mut(key).advance(next.max(lost.saturating_sub(1)));
                     if let CursorKey::Subscription(key) = key {
                         self.mark_cursor(key);
                     }

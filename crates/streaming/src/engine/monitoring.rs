@@ -209,7 +209,7 @@ impl Engine {
         let channel = &self.channels[subscription.channel()];
         SurveyedSubscription {
             shown: self.subscription_snapshot(key),
-            messages_waiting: (channel.log().durable_last() + 1).saturating_sub(cursor.next(channel.log().first())),
+            messages_waiting: channel.log().waiting_from(cursor.next(channel.log().first())),
             redeliveries: subscription.redeliveries(),
             oldest_unacknowledged: self.oldest_unacknowledged(now, subscription),
         }

@@ -3,17 +3,19 @@
 //! Facts are first replayed into plain maps, because they may come in an order in which they make sense only at the end (a
 //! checkpoint is written beside running traffic); [`Engine::start`] turns the result into the engine's state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
-use seaway_stan_protocol::quote;
+use seaway_stan_protocol::{quote, validate};
 
 use super::Engine;
 use crate::effects::Effects;
 use crate::event::Event;
-use crate::facts::{ChannelFact, SERVER, STATE_ACTIVE, STATE_DEPARTING, ServerFact};
+use crate::facts::{CHANNEL, ChannelFact, SERVER, STATE_ACTIVE, STATE_DEPARTING, ServerFact};
 use crate::input::ChannelId;
+use crate::limits::LOSSES_TOLD_MAX;
+use crate::position::lost::Lost;
 use crate::records::{Position, Urgency};
 use crate::registry::keys::{ChannelKey, GroupKey, SubscriptionKey};
 use crate::registry::log;
@@ -21,6 +23,16 @@ use crate::registry::subscription::Phase;
 use crate::replay::{Log, Record, RecoverError, Recovered};
 use crate::time::Now;
 use crate::waiting::work::Work;
+
+/// Says which messages of a channel are lost; `told` counts.
+fn tell_losses(channel: &[u8], lost: &Lost, told: &mut usize, effects: &mut Effects<'_>) {
+    for &(from, to) in lost.ranges() {
+        *told += 1;
+        if *told <= LOSSES_TOLD_MAX {
+            effects.event(Event::MessagesLost { channel, from, to });
+        }
+    }
+}
 
 /// Why an engine cannot start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +95,10 @@ impl Engine {
     /// Tells the bounds of a live log, after all facts: `bytes` sums the bodies of `first..=last`, `last_timestamp` is that of
     /// `last`. A log whose messages have all gone has `first == last + 1`.
     pub fn recover_channel(&mut self, channel: ChannelId, first: u64, last: u64, bytes: u64, last_timestamp: i64) {
-        self.recovering().logs.insert(
+        let recovered = self.recovering();
+        // The fact of its channel may be lost; the id stays used.
+        recovered.last_channel = recovered.last_channel.max(channel.0);
+        recovered.logs.insert(
             channel.0,
             Log {
                 first,
@@ -92,6 +107,22 @@ impl Engine {
                 last_timestamp,
             },
         );
+    }
+
+    /// Tells of a fact that was given up with damage before it: it only says what is lost, and how far numbers were used.
+    pub fn recover_fact_given_up(&mut self, kind: u8, body: &[u8]) {
+        // What cannot be understood cannot be told of.
+        let _ = self.recovering().given_up().replay(kind, body);
+    }
+
+    /// Tells of the deletion of a channel that was given up like that.
+    pub fn recover_deletion_given_up(&mut self, channel: ChannelId) {
+        self.recovering().given_up().channels.remove(&channel.0);
+    }
+
+    /// Tells that messages of a channel are lost for good, in order of their sequences, before [`Engine::recover_channel`].
+    pub fn recover_lost(&mut self, channel: ChannelId, from: u64, to: u64) {
+        self.recovering().lost.entry(channel.0).or_default().push(from, to);
     }
 
     /// Whether [`Engine::start`] will take what was recovered so far; asked before anything is changed.
@@ -124,7 +155,13 @@ impl Engine {
     /// When the store belongs to another cluster; nothing was appended then.
     pub fn start(&mut self, now: Now, effects: &mut Effects<'_>) -> Result<StartSummary, StartError> {
         self.clock.begin(now);
-        let recovered = *self.recovered.take().expect("an engine starts once");
+        let mut recovered = *self.recovered.take().expect("an engine starts once");
+        if let Some(server) = &recovered.server {
+            self.check_server(server)?;
+        }
+        if let Some(given_up) = recovered.given_up.take() {
+            self.tell_what_is_given_up(*given_up, &mut recovered, effects);
+        }
         let known = recovered.server.is_some();
         self.channels.begin_after(ChannelId(recovered.last_channel));
         self.subscriptions.begin_after(recovered.last_subscription);
@@ -136,7 +173,8 @@ impl Engine {
                 self.ledger.fact(SERVER, &fact, Urgency::Sync, effects);
             }
         }
-        let unknown_logs = self.adopt_channels(now, recovered.channels, recovered.logs);
+        let (channels, logs, lost) = (recovered.channels, recovered.logs, recovered.lost);
+        let unknown_logs = self.adopt_channels(now, channels, logs, lost, effects);
         for (_, client) in recovered.clients {
             self.insert_client(now, client);
         }
@@ -197,24 +235,91 @@ impl Engine {
     }
 
     /// Gives back how many logs belong to no known channel.
-    fn adopt_channels(&mut self, now: Now, facts: BTreeMap<u64, ChannelFact>, mut logs: BTreeMap<u64, Log>) -> usize {
+    fn adopt_channels(
+        &mut self,
+        now: Now,
+        facts: BTreeMap<u64, ChannelFact>,
+        mut logs: BTreeMap<u64, Log>,
+        mut losses: BTreeMap<u64, Lost>,
+        effects: &mut Effects<'_>,
+    ) -> usize {
+        let mut told = 0;
         for (id, fact) in facts {
+            let mut lost = losses.remove(&id).unwrap_or_default();
             // The store's bounds count; a checkpoint's for a channel of which the store holds nothing.
-            let log = match logs.remove(&id) {
-                Some(log) if log.last >= fact.last => {
-                    let timestamp = log.last_timestamp.max(fact.last_timestamp);
-                    log::Log::recovered(log.first, log.last, log.bytes, timestamp)
+            let (first, last, bytes, timestamp) = match logs.remove(&id) {
+                Some(log) => {
+                    if log.last < fact.last {
+                        // The checkpoint knows of messages that were given up since.
+                        lost.push(log.last + 1, fact.last);
+                    }
+                    (log.first, log.last.max(fact.last), log.bytes, log.last_timestamp)
                 }
-                _ => {
-                    let timestamp = fact.last_timestamp;
-                    log::Log::recovered(fact.last.saturating_add(1), fact.last, 0, timestamp)
-                }
+                None => (fact.last.saturating_add(1), fact.last, 0, fact.last_timestamp),
             };
+            tell_losses(&fact.name, &lost, &mut told, effects);
+            let timestamp = timestamp.max(fact.last_timestamp);
+            let log = log::Log::recovered(first, last, bytes, timestamp, lost);
             let limits = self.options.limits.find(&fact.name);
             self.channels
                 .insert(now.monotonic, ChannelId(id), fact.name, limits, log);
         }
+        for (id, lost) in &losses {
+            let name = format!("with the id {id}, whose name is lost");
+            tell_losses(name.as_bytes(), lost, &mut told, effects);
+        }
+        if told > LOSSES_TOLD_MAX {
+            let more = told - LOSSES_TOLD_MAX;
+            effects.event(Event::MoreLost { more });
+        }
         logs.len()
+    }
+
+    /// Names what was known and is not any more. Channels come back, without messages: so their sequences are not used twice.
+    fn tell_what_is_given_up(&mut self, given_up: Recovered, recovered: &mut Recovered, effects: &mut Effects<'_>) {
+        recovered.last_channel = recovered.last_channel.max(given_up.last_channel);
+        recovered.last_subscription = recovered.last_subscription.max(given_up.last_subscription);
+        recovered.last_ack_inbox = recovered.last_ack_inbox.max(given_up.last_ack_inbox);
+        let fold = |name: &[u8]| validate::fold_case(name).into_owned();
+        let mut names: BTreeSet<Vec<u8>> = recovered.channels.values().map(|fact| fold(&fact.name)).collect();
+        for (id, fact) in given_up.channels {
+            if !recovered.channels.contains_key(&id) && names.insert(fold(&fact.name)) {
+                self.ledger.fact(CHANNEL, &fact, Urgency::Sync, effects);
+                recovered.channels.insert(id, fact);
+            }
+        }
+        let (mut durables, mut clients) = (0, 0);
+        for (number, record) in &given_up.subscriptions {
+            let fact = &record.fact;
+            if fact.durable.is_empty() || recovered.subscriptions.contains_key(number) {
+                continue;
+            }
+            durables += 1;
+            let channel = recovered.channels.get(&fact.channel);
+            if durables <= LOSSES_TOLD_MAX {
+                effects.event(Event::DurableLost {
+                    client: &fact.client,
+                    channel: channel.map_or(&b""[..], |channel| &channel.name[..]),
+                    durable: &fact.durable,
+                    queue: &fact.queue,
+                });
+            }
+        }
+        for name in given_up
+            .clients
+            .keys()
+            .filter(|name| !recovered.clients.contains_key(*name))
+        {
+            clients += 1;
+            if clients <= LOSSES_TOLD_MAX {
+                effects.event(Event::ClientLost { client: name });
+            }
+        }
+        if durables.max(clients) > LOSSES_TOLD_MAX {
+            let more = durables.saturating_sub(LOSSES_TOLD_MAX) + clients.saturating_sub(LOSSES_TOLD_MAX);
+            effects.event(Event::MoreLost { more });
+        }
+        effects.event(Event::GivenUp { durables, clients });
     }
 
     fn adopt_subscription(

@@ -209,9 +209,12 @@ impl Engine {
         };
         match request.start_position {
             0 => started(last, |sequence| StartLine::NewOnly { sequence }),
-            1 => started(last.saturating_sub(1).max(before_first), |sequence| StartLine::Last {
-                sequence,
-            }),
+            1 => {
+                let last = self.channels[channel].log().lost().previous(last);
+                started(last.saturating_sub(1).max(before_first), |sequence| StartLine::Last {
+                    sequence,
+                })
+            }
             2 => {
                 let time = Timestamp(now.wall.0.saturating_sub(request.start_time_delta));
                 if last == 0 || first > last {

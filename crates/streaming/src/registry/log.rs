@@ -1,7 +1,9 @@
 //! What a channel holds: the bounds of its log, and how much lies between them.
 
+use crate::position::lost::Lost;
+
 /// See the module.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Log {
     /// First live sequence; `last + 1` when nothing is left, 0 when nothing was ever stored.
     first: u64,
@@ -12,6 +14,8 @@ pub(crate) struct Log {
     bytes: u64,
     /// Of the last message. Times of a channel never decrease.
     last_timestamp: i64,
+    /// Which of the messages between the bounds were given up at a start; none as a rule.
+    lost: Lost,
 }
 
 /// The time of a new message.
@@ -30,10 +34,10 @@ pub(crate) enum MessageTime {
 
 impl Log {
     /// A log of which everything is durable.
-    pub(crate) fn recovered(first: u64, last: u64, bytes: u64, last_timestamp: i64) -> Log {
+    pub(crate) fn recovered(first: u64, last: u64, bytes: u64, last_timestamp: i64, mut lost: Lost) -> Log {
         let first = match last {
             0 => 0,
-            last => first.clamp(1, last.saturating_add(1)),
+            last => lost.trim(first.clamp(1, last.saturating_add(1))),
         };
         Log {
             first,
@@ -41,7 +45,20 @@ impl Log {
             durable_last: last,
             bytes,
             last_timestamp,
+            lost,
         }
+    }
+
+    /// Messages that were given up, between the bounds.
+    pub(crate) fn lost(&self) -> &Lost {
+        &self.lost
+    }
+
+    /// Durable messages from a sequence on.
+    pub(crate) fn waiting_from(&self, sequence: u64) -> u64 {
+        (self.durable_last + 1)
+            .saturating_sub(sequence)
+            .saturating_sub(self.lost.messages_from(sequence))
     }
 
     /// First live sequence; `last + 1` when nothing is left, 0 when nothing was ever stored.
@@ -68,7 +85,9 @@ impl Log {
         if self.last == 0 {
             0
         } else {
-            (self.last + 1).saturating_sub(self.first)
+            (self.last + 1)
+                .saturating_sub(self.first)
+                .saturating_sub(self.lost.messages())
         }
     }
 
@@ -83,10 +102,10 @@ impl Log {
         self.last_timestamp
     }
 
-    /// Whether a sequence is between the bounds.
+    /// Whether a sequence is between the bounds, and was not given up.
     #[inline]
     pub(crate) fn holds(&self, sequence: u64) -> bool {
-        self.first <= sequence && sequence <= self.last
+        self.first <= sequence && sequence <= self.last && !self.lost.contains(sequence)
     }
 
     /// Whether there is something that limits may remove.
@@ -123,11 +142,11 @@ impl Log {
 
     /// The oldest message goes, of which the store says sequence and size; gives back how many that were, and their bytes.
     pub(super) fn drop_oldest(&mut self, sequence: u64, size: u32) -> (u64, u64) {
-        let first = self.first;
-        self.first = sequence.saturating_add(1).max(first + 1);
+        let before = self.messages();
+        self.first = self.lost.trim(sequence.saturating_add(1).max(self.first + 1));
         let bytes = u64::from(size).min(self.bytes);
         self.bytes -= bytes;
-        (self.first - first, bytes)
+        (before - self.messages(), bytes)
     }
 
     /// Gives back the bytes counted in a log without messages: none are.
@@ -168,7 +187,7 @@ mod tests {
 
     #[test]
     fn times_never_decrease() {
-        let log = Log::recovered(1, 1, 1, 50);
+        let log = Log::recovered(1, 1, 1, 50, Lost::default());
         assert_eq!(log.time_of_next(60), MessageTime::Clock(60));
         assert_eq!(log.time_of_next(50), MessageTime::Clock(50));
         let (timestamp, ahead) = (51, 10);
@@ -176,9 +195,35 @@ mod tests {
     }
 
     #[test]
+    fn what_was_given_up_counts_for_nothing_and_is_gone_over() {
+        let mut lost = Lost::default();
+        lost.push(3, 5);
+        lost.push(8, 9);
+        let mut log = Log::recovered(1, 10, 50, 0, lost);
+        assert_eq!(
+            (log.messages(), log.holds(2), log.holds(3), log.holds(10)),
+            (5, true, false, true)
+        );
+        assert_eq!(
+            (log.waiting_from(1), log.waiting_from(4), log.waiting_from(10)),
+            (5, 3, 1)
+        );
+        assert_eq!((log.drop_oldest(1, 10), log.first()), ((1, 10), 2));
+        assert_eq!((log.drop_oldest(2, 10), log.first()), ((1, 10), 6));
+        assert_eq!((log.drop_oldest(7, 10), log.first(), log.messages()), ((2, 10), 10, 1));
+        log.push(1, 1);
+        assert_eq!((log.messages(), log.last()), (2, 11));
+        // All of it.
+        let mut lost = Lost::default();
+        lost.push(1, 10);
+        let log = Log::recovered(1, 10, 0, 0, lost);
+        assert_eq!((log.first(), log.last(), log.messages()), (11, 10, 0));
+    }
+
+    #[test]
     fn bounds_that_cannot_be_are_mended() {
-        assert_eq!(Log::recovered(0, 7, 1, 0).first(), 1);
-        assert_eq!(Log::recovered(99, 7, 1, 0).first(), 8);
-        assert_eq!(Log::recovered(5, 0, 0, 0).first(), 0);
+        assert_eq!(Log::recovered(0, 7, 1, 0, Lost::default()).first(), 1);
+        assert_eq!(Log::recovered(99, 7, 1, 0, Lost::default()).first(), 8);
+        assert_eq!(Log::recovered(5, 0, 0, 0, Lost::default()).first(), 0);
     }
 }

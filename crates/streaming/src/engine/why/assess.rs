@@ -66,7 +66,7 @@ impl<'a> Case<'a> {
 
     /// Durable messages that it has not got.
     pub(super) fn waiting(&self) -> u64 {
-        (self.channel.log().durable_last() + 1).saturating_sub(self.next())
+        self.channel.log().waiting_from(self.next())
     }
 
     /// Messages that were removed before it could get them.

@@ -144,6 +144,9 @@ impl Engine {
             number("last_durable_sequence", channel.log().durable_last()),
             number("subscriptions", channel.records() as u64),
         ];
+        if channel.log().lost().messages() > 0 {
+            facts.push(number("messages_given_up", channel.log().lost().messages()));
+        }
         if let Some(damage) = &channel.damage {
             facts.push(number("damaged_messages", damage.messages()));
             facts.push(ranges("damaged", damage.ranges()));
