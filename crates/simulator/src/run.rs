@@ -223,6 +223,13 @@ impl Simulation {
                 self.crash();
                 Ok(())
             }
+            Err(StartFailure::Refused(reason)) if self.is_rotten => {
+                // A crash has made the start read what rots: a segment whose directory was not synced yet. Somebody repairs it.
+                self.trace.add(format_args!("start refused over rot: {reason}"));
+                self.count("starts refused over rot");
+                self.disk_is_mended();
+                self.start()
+            }
             Err(StartFailure::Refused(reason)) => Err(format!("the server refused to start: {reason}")),
         }
     }
