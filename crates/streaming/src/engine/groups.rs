@@ -47,6 +47,7 @@ impl Engine {
         self.take_over(to, number, sequence, deadline, count, effects);
         let taker = &mut self.subscriptions[to];
         taker.cursor.advance(sequence);
+        taker.note_taken(sequence);
         taker.window.note_stall(now);
         self.rotate(to);
     }

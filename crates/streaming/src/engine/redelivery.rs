@@ -160,8 +160,12 @@ impl Engine {
                 return Progress::Waiting;
             }
             let (mut deadline, count) = self.subscriptions[key].window.deadlines().get(sequence);
-            if restarted && deadline != UNKNOWN {
-                // Sent since the start: taken over from a member that left.
+            let is_sent_since = match restarted {
+                true => deadline != UNKNOWN,
+                false => self.subscriptions[key].has_taken_since(sequence),
+            };
+            if is_sent_since {
+                // After the start, or after it was resumed: taken over from another member.
                 self.subscriptions[key].resent(sequence);
                 continue;
             }

@@ -6,6 +6,7 @@ use super::ack_inboxes::AckInbox;
 use super::keys::{ChannelKey, ClientKey, GroupKey};
 use super::members::{MemberPlace, Standing};
 use crate::position::cursor::Cursor;
+use crate::position::pending::Pending;
 use crate::position::window::Window;
 use crate::time::Now;
 use crate::waiting::congestion::Pause;
@@ -105,6 +106,8 @@ pub(crate) struct Subscription {
     member: Option<MemberPlace>,
     phase: Phase,
     resend: Resend,
+    /// While it is sent again what it held when it was resumed: what it took over from others since, who had just sent it.
+    taken_since: Option<Box<Pending>>,
     due: bool,
     paused: Option<Box<Pause>>,
     /// Monotonic, none for what was so before this process. Counts while it has no owner.
@@ -141,6 +144,7 @@ impl Subscription {
             member: None,
             phase: Phase::Unconfirmed,
             resend: Resend::Nothing,
+            taken_since: None,
             due: false,
             paused: None,
             offline_since: None,
@@ -343,7 +347,7 @@ impl Subscription {
 
     /// It loses its owner, and whatever is under way ends; what it let go of is told.
     pub(crate) fn detach(&mut self) -> LetGo {
-        self.resend = Resend::Nothing;
+        self.end_resend();
         self.due = false;
         LetGo {
             client: self.client.take(),
@@ -363,6 +367,18 @@ impl Subscription {
         };
     }
 
+    /// It has been sent what another member of its group held.
+    pub(crate) fn note_taken(&mut self, sequence: u64) {
+        if matches!(self.resend, Resend::AfterResume(_)) {
+            self.taken_since.get_or_insert_default().insert(sequence);
+        }
+    }
+
+    /// Whether a message came to it after it was resumed, and has been sent to it.
+    pub(crate) fn has_taken_since(&self, sequence: u64) -> bool {
+        self.taken_since.as_ref().is_some_and(|taken| taken.contains(sequence))
+    }
+
     /// It did not come back after a restart: what it was to be sent again goes to others of its group.
     pub(crate) fn hand_over(&mut self) {
         if let Resend::AfterRestart(from) = self.resend {
@@ -380,6 +396,7 @@ impl Subscription {
     /// Nothing is left of what had to be sent again.
     pub(crate) fn end_resend(&mut self) {
         self.resend = Resend::Nothing;
+        self.taken_since = None;
     }
 
     /// Messages are past their deadline, and sent again from now on.
