@@ -56,7 +56,8 @@ pub struct Options {
     pub trace: bool,
     /// Nanoseconds per unit of the AckWait of a request: 1e9, and less in tests only.
     pub ack_wait_unit_ns: u64,
-    /// Nanoseconds after which damaged messages are looked at again: a minute, and less in tests only.
+    /// Nanoseconds after which damaged messages are looked at again at the latest, after shorter pauses at first: a minute, and less in
+    /// tests only.
     pub damage_look_ns: u64,
     /// How much is done at a time.
     pub slices: Slices,

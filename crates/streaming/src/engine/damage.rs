@@ -51,8 +51,9 @@ impl Engine {
     }
 
     fn look_later(&mut self, now: Now, key: ChannelKey) {
-        let deadline = now.monotonic.saturating_add(self.options.damage_look_ns);
+        let longest = self.options.damage_look_ns;
         if let Some(damage) = &mut self.channels[key].damage {
+            let deadline = now.monotonic.saturating_add(damage.pause(longest));
             self.timers
                 .set(&mut damage.look_timer, Timer::Damage(key), Some(deadline));
         }
@@ -94,6 +95,7 @@ impl Engine {
             return;
         };
         damage.look_timer.fired();
+        damage.looks();
         let next = damage.next();
         self.look_later(now, key);
         let Some((from, to)) = next else { return };
@@ -156,7 +158,8 @@ impl Engine {
     /// When whoever passed something over tries again: a little after the next look.
     fn next_attempt(&self, now: Now, key: SubscriptionKey) -> u64 {
         let damage = &self.channels[self.subscriptions[key].channel()].damage;
-        let interval = self.options.damage_look_ns;
+        let longest = self.options.damage_look_ns;
+        let interval = damage.as_ref().map_or(longest, |damage| damage.pause(longest));
         let look = damage.as_ref().and_then(|damage| damage.look_timer.deadline());
         let look = look.unwrap_or_else(|| now.monotonic.saturating_add(interval));
         look.max(now.monotonic).saturating_add(interval / 16)

@@ -15,12 +15,27 @@ pub(crate) struct Damage {
     pub(crate) look_timer: TimerSlot,
     /// Where it goes on.
     look_from: u64,
+    /// How often it has looked since something was found or could be read again.
+    looks: u32,
 }
+
+/// The first pause before a look is so many doublings shorter than the longest.
+const LOOKS_UNTIL_LONGEST: u32 = 6;
 
 impl Damage {
     pub(crate) fn contains(&self, sequence: u64) -> bool {
         let range = self.ranges.range(..=sequence).next_back();
         range.is_some_and(|(_, last)| *last >= sequence)
+    }
+
+    /// How long to wait before the next look: soon at first, as what fails may pass, and `longest` in the end.
+    pub(crate) fn pause(&self, longest: u64) -> u64 {
+        longest >> LOOKS_UNTIL_LONGEST.saturating_sub(self.looks)
+    }
+
+    /// A look begins.
+    pub(crate) fn looks(&mut self) {
+        self.looks = self.looks.saturating_add(1);
     }
 
     /// How many there are.
@@ -49,7 +64,11 @@ impl Damage {
             self.ranges.insert(from, to);
             self.messages += to - from + 1;
         }
-        self.messages.saturating_sub(known)
+        let added = self.messages.saturating_sub(known);
+        if added > 0 {
+            self.looks = 0;
+        }
+        added
     }
 
     /// Takes a range out; how many of it there were.
