@@ -11,8 +11,8 @@ use seaway_bench::stan::Session;
 use seaway_stan_protocol::messages::SubscriptionRequest;
 use support::faults::Failing;
 use support::requests::{
-    FIRST, LAST, NEW_ONLY, SEQUENCE, TIME, all, durable, firsts, from, hasty, is_quiet, next, publish, refusal,
-    subscriptions, take,
+    FIRST, LAST, NEW_ONLY, SEQUENCE, TIME, all, durable, from, hasty, is_quiet, next, publish, refusal, subscriptions,
+    take,
 };
 use support::{PATIENCE, Server};
 
