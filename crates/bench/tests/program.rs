@@ -69,7 +69,10 @@ fn the_disk_is_measured_and_reported_in_every_form() {
 fn what_cannot_be_done_is_said_in_words() {
     for (words, expected) in [
         (&["S99"][..], "no workload is called \"S99\""),
-        (&["S1", "--address", "127.0.0.1:1"], "connect to 127.0.0.1:1"),
+        (
+            &["S1", "--address", "127.0.0.1:1"],
+            "open a streaming session with cluster test-cluster at 127.0.0.1:1",
+        ),
         (&["C1", "--address", "127.0.0.1:1"], "connect to 127.0.0.1:1"),
         (&["S9", "--address", "127.0.0.1:1"], "give it with --server-binary"),
         (&["disk", "--size", "0"], "--size must be between 1"),

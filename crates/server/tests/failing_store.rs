@@ -141,7 +141,8 @@ fn unreadable_messages_are_tried_again() {
     for sequence in 2..=20 {
         session.ack(&subscribed, sequence);
     }
-    assert_eq!(next(&mut session), (1, 1));
+    let (sequence, first) = next(&mut session);
+    assert!(sequence == 1 && first >= 1, "{sequence}, {first}");
     let Some(unreadable) = Failing::begin(&server, "pread64:error=EIO") else {
         return;
     };
@@ -152,7 +153,7 @@ fn unreadable_messages_are_tried_again() {
     session.ping().expect("everything else goes on");
     drop(unreadable);
     let (sequence, count) = next(&mut session);
-    assert!(sequence == 1 && count >= 2, "{count}");
+    assert!(sequence == 1 && count > first, "{count}");
     assert_eq!(next(&mut session), (1, count + 1));
 }
 

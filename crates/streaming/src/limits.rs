@@ -16,6 +16,8 @@ pub(crate) const READ_BYTES_MAX: u32 = 1024 * 1024;
 /// A failed read is tried again after this many nanoseconds.
 pub(crate) const READ_RETRY_NS: u64 = 1_000_000_000;
 
+/// Nanoseconds before the first look whether what is damaged can be read again; twice as long before each further one.
+pub(crate) const DAMAGE_LOOK_FIRST_NS: u64 = 1_000_000_000;
 /// Damaged messages are looked at again after this many nanoseconds, one read for each channel that has any.
 pub(crate) const DAMAGE_LOOK_NS: u64 = 60_000_000_000;
 

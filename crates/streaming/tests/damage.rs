@@ -195,13 +195,17 @@ fn damage_is_passed_over_told_once_and_looked_at_less_and_less_often() {
     server.world.reads_of_damage = 0;
     server.world.outputs.clear();
     server.wait(600);
-    assert_eq!(server.world.reads_of_damage, 15);
+    assert_eq!(server.world.reads_of_damage, 14);
     assert_eq!(server.said("cannot be read"), 0, "it was told");
     assert_eq!(server.came(), []);
     // Mended: within the minute, and as many as may be in flight.
     server.world.damaged.clear();
-    server.wait(70);
-    assert_eq!(server.said("can be read again"), 1);
+    let seconds = (1..=60).find(|_| {
+        server.wait(1);
+        server.said("can be read again") == 1
+    });
+    assert!(seconds.is_some());
+    server.wait(5);
     let first = server.came();
     assert_eq!(first.iter().filter(|(to, ..)| *to == 1).count(), 1, "{first:?}");
     assert!(

@@ -95,8 +95,7 @@ impl Engine {
             return;
         };
         damage.look_timer.fired();
-        damage.looks();
-        let next = damage.next();
+        let next = damage.begin_look();
         self.look_later(now, key);
         let Some((from, to)) = next else { return };
         let id = self.channels[key].id();
@@ -130,14 +129,17 @@ impl Engine {
             Ok(messages) => messages.last().map_or(0, |last| last.sequence.saturating_add(1)),
             Err(found) => found.to.saturating_add(1),
         };
+        let log_last = channel.log().last();
+        let mut asked = look_from;
         if let Some(damage) = &mut channel.damage {
+            asked = damage.asked();
             damage.look_on_from(look_from);
         }
         match messages {
             Ok(messages) => {
-                if let (Some(first), Some(last)) = (messages.first(), messages.last()) {
-                    self.note_readable(key, first.sequence, last.sequence, effects);
-                }
+                // What lies between where it began and what was read does not exist any more: nobody could wait for that.
+                let last = messages.last().map_or(log_last, |last| last.sequence);
+                self.note_readable(key, asked, last, effects);
                 // What was mended is seldom alone.
                 if self.channels[key].damage.is_some() && !messages.is_empty() {
                     self.damage_due(now, key, effects);

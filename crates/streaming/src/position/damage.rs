@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::limits::DAMAGED_RANGES_MAX;
+use crate::limits::{DAMAGE_LOOK_FIRST_NS, DAMAGED_RANGES_MAX};
 use crate::waiting::timers::TimerSlot;
 
 /// See the module.
@@ -15,12 +15,11 @@ pub(crate) struct Damage {
     pub(crate) look_timer: TimerSlot,
     /// Where it goes on.
     look_from: u64,
+    /// Where the look that runs begins.
+    asked: u64,
     /// How often it has looked since something was found or could be read again.
     looks: u32,
 }
-
-/// The first pause before a look is so many doublings shorter than the longest.
-const LOOKS_UNTIL_LONGEST: u32 = 6;
 
 impl Damage {
     pub(crate) fn contains(&self, sequence: u64) -> bool {
@@ -30,12 +29,22 @@ impl Damage {
 
     /// How long to wait before the next look: soon at first, as what fails may pass, and `longest` in the end.
     pub(crate) fn pause(&self, longest: u64) -> u64 {
-        longest >> LOOKS_UNTIL_LONGEST.saturating_sub(self.looks)
+        DAMAGE_LOOK_FIRST_NS
+            .saturating_mul(1 << self.looks.min(16))
+            .min(longest)
     }
 
-    /// A look begins.
-    pub(crate) fn looks(&mut self) {
+    /// A look begins: the range to look at, in turns.
+    pub(crate) fn begin_look(&mut self) -> Option<(u64, u64)> {
         self.looks = self.looks.saturating_add(1);
+        let next = self.next();
+        self.asked = next.map_or(0, |(first, _)| first);
+        next
+    }
+
+    /// Where the look began that is answered now.
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked
     }
 
     /// How many there are.
@@ -98,8 +107,8 @@ impl Damage {
         self.look_from = sequence;
     }
 
-    /// The range to look at next, in turns.
-    pub(crate) fn next(&self) -> Option<(u64, u64)> {
+    /// The range to look at next.
+    fn next(&self) -> Option<(u64, u64)> {
         let here = self.ranges.range(..=self.look_from).next_back();
         let here = here.filter(|(_, last)| **last >= self.look_from);
         let here = here.map(|(_, last)| (self.look_from, *last));
