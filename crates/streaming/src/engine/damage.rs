@@ -99,7 +99,7 @@ impl Engine {
         self.look_later(now, key);
         let Some((from, to)) = next else { return };
         let id = self.channels[key].id();
-        let ticket = self.questions.look(key, id);
+        let ticket = self.questions.look(key, id, from);
         let messages_max = u32::try_from(to - from + 1).unwrap_or(u32::MAX).min(READ_MESSAGES_MAX);
         effects.records.read(ReadRequest {
             ticket,
@@ -118,7 +118,7 @@ impl Engine {
         messages: Result<&[StoredMessage<'_>], &Unreadable>,
         effects: &mut Effects<'_>,
     ) -> bool {
-        let Some((key, id)) = self.questions.end_look(ticket) else {
+        let Some((key, id, from)) = self.questions.end_look(ticket) else {
             return false;
         };
         // The channel may have gone.
@@ -130,16 +130,14 @@ impl Engine {
             Err(found) => found.to.saturating_add(1),
         };
         let log_last = channel.log().last();
-        let mut asked = look_from;
         if let Some(damage) = &mut channel.damage {
-            asked = damage.asked();
             damage.look_on_from(look_from);
         }
         match messages {
             Ok(messages) => {
                 // What lies between where it began and what was read does not exist any more: nobody could wait for that.
                 let last = messages.last().map_or(log_last, |last| last.sequence);
-                self.note_readable(key, asked, last, effects);
+                self.note_readable(key, from, last, effects);
                 // What was mended is seldom alone.
                 if self.channels[key].damage.is_some() && !messages.is_empty() {
                     self.damage_due(now, key, effects);

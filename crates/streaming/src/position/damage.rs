@@ -15,8 +15,6 @@ pub(crate) struct Damage {
     pub(crate) look_timer: TimerSlot,
     /// Where it goes on.
     look_from: u64,
-    /// Where the look that runs begins.
-    asked: u64,
     /// How often it has looked since something was found or could be read again.
     looks: u32,
 }
@@ -37,14 +35,7 @@ impl Damage {
     /// A look begins: the range to look at, in turns.
     pub(crate) fn begin_look(&mut self) -> Option<(u64, u64)> {
         self.looks = self.looks.saturating_add(1);
-        let next = self.next();
-        self.asked = next.map_or(0, |(first, _)| first);
-        next
-    }
-
-    /// Where the look began that is answered now.
-    pub(crate) fn asked(&self) -> u64 {
-        self.asked
+        self.next()
     }
 
     /// How many there are.

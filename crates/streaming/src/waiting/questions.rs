@@ -35,7 +35,8 @@ pub(crate) struct Questions {
     asked: u64,
     probes: BTreeMap<ProbeId, Probe>,
     reads: BTreeMap<Ticket, CursorKey>,
-    looks: BTreeMap<Ticket, (ChannelKey, ChannelId)>,
+    /// With the sequence where each begins.
+    looks: BTreeMap<Ticket, (ChannelKey, ChannelId, u64)>,
     seeks: BTreeMap<Ticket, WaitingSubscribe>,
 }
 
@@ -70,14 +71,14 @@ impl Questions {
     }
 
     /// A channel looks whether damaged messages can be read again.
-    pub(crate) fn look(&mut self, channel: ChannelKey, id: ChannelId) -> Ticket {
+    pub(crate) fn look(&mut self, channel: ChannelKey, id: ChannelId, from: u64) -> Ticket {
         let ticket = Ticket(self.number());
-        self.looks.insert(ticket, (channel, id));
+        self.looks.insert(ticket, (channel, id, from));
         ticket
     }
 
     /// A look is over; none when the read was no look.
-    pub(crate) fn end_look(&mut self, ticket: Ticket) -> Option<(ChannelKey, ChannelId)> {
+    pub(crate) fn end_look(&mut self, ticket: Ticket) -> Option<(ChannelKey, ChannelId, u64)> {
         self.looks.remove(&ticket)
     }
 
