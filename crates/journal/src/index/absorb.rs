@@ -78,6 +78,9 @@ pub(super) fn absorb(
 
 /// Puts `range` in the place of what it overlaps: older copies of the same messages. Returns the bytes those were counted with,
 /// or `None` when it was not taken because it would replace the middle of another.
+///
+/// Either way each live message of the range is in the index afterwards, whatever was absorbed before: what was replaced may be
+/// gone by the next start, which absorbs what is left with other bounds.
 fn insert_range(
     log: &mut LogState,
     range: Range,
@@ -86,37 +89,29 @@ fn insert_range(
     segments: &mut SegmentSet,
     at: u64,
 ) -> Option<u64> {
-    let start = log.ranges.partition_point(|other| other.last < range.first);
+    let first_live = |other: &Range| other.first.max(log.first);
+    let mut start = log.ranges.partition_point(|other| other.last < range.first);
     let mut end = start;
     while log.ranges.get(end).is_some_and(|other| other.last <= range.last) {
         end += 1;
     }
-    // A new range that begins behind the first live message of one that it overlaps would leave live messages in front.
-    if end > start && log.ranges[start].first.max(log.first) < range.first {
+    let after = log.ranges.get(end).filter(|after| after.first <= range.last);
+    if after.is_some_and(|after| first_live(after) < range.first) {
         return None;
     }
+    let keeps_front = end > start && first_live(&log.ranges[start]) < range.first;
+    let leaves_after = after.is_some();
     let mut replaced = 0;
-    if log.ranges.get(start).is_some_and(|other| other.first <= range.last) {
+    if end > start || leaves_after {
         // What was read ahead came from the places that are being replaced.
         log.window = None;
     }
-    if let Some(after) = log.ranges.get_mut(end).filter(|after| after.first <= range.last) {
-        let first_live = after.first.max(log.first);
-        if first_live < range.first {
-            return None;
-        }
-        // Copies have the lengths of their originals, so what the new range counts from the old one's first live message on is
-        // what leaves the old one. The new range may begin before that: with copies out of other segments.
-        let counted = base_before(first_live).map(|base| u64::from(range.end.saturating_sub(base)));
-        let gone = counted.unwrap_or(0).min(after.live_bytes());
-        // A trim inside the old range that is not counted yet has left its base too low by as much; it stays so.
-        after.exact &= counted.is_some() && after.first >= log.first;
-        after.begin_at(range.last + 1, after.base + gone as u32);
-        // The time of the first message that is left is not known. One between the last copy's and its own is good enough to
-        // choose the range in which to search for a time.
-        after.first_timestamp = after.first_timestamp.max(last_timestamp);
-        replaced += gone;
-        segments.mark_dead(after.segment, gone, 0, at);
+    if leaves_after {
+        replaced += replace_front(log, end, &range, last_timestamp, base_before, segments, at);
+    }
+    if keeps_front {
+        replaced += replace_back(&mut log.ranges[start], &range, base_before, segments, at);
+        start += 1;
     }
     for other in log.ranges.drain(start..end) {
         replaced += other.live_bytes();
@@ -126,12 +121,62 @@ fn insert_range(
     Some(replaced)
 }
 
+/// `range` takes the front of `log.ranges[after]`; returns the bytes that was counted with.
+fn replace_front(
+    log: &mut LogState,
+    after: usize,
+    range: &Range,
+    last_timestamp: i64,
+    base_before: &dyn Fn(u64) -> Option<u32>,
+    segments: &mut SegmentSet,
+    at: u64,
+) -> u64 {
+    let log_first = log.first;
+    let after = &mut log.ranges[after];
+    // Copies have the lengths of their originals, so what the new range counts from the old one's first live message on is
+    // what leaves the old one. The new range may begin before that: with copies out of other segments.
+    let counted = base_before(after.first.max(log_first)).map(|base| u64::from(range.end.saturating_sub(base)));
+    let gone = counted.unwrap_or(0).min(after.live_bytes());
+    // A trim inside the old range that is not counted yet has left its base too low by as much; it stays so.
+    after.exact &= counted.is_some() && after.first >= log_first;
+    after.begin_at(range.last + 1, after.base + gone as u32);
+    // The time of the first message that is left is not known. One between the last copy's and its own is good enough to
+    // choose the range in which to search for a time.
+    after.first_timestamp = after.first_timestamp.max(last_timestamp);
+    segments.mark_dead(after.segment, gone, 0, at);
+    gone
+}
+
+/// `range` takes the back of `front`; returns the bytes that was counted with.
+fn replace_back(
+    front: &mut Range,
+    range: &Range,
+    base_before: &dyn Fn(u64) -> Option<u32>,
+    segments: &mut SegmentSet,
+    at: u64,
+) -> u64 {
+    let counted = if front.last == range.last {
+        Some(range.end)
+    } else {
+        base_before(front.last + 1)
+    };
+    // What an unreadable page does not say is an even share.
+    let (messages, copied) = (front.last - front.first + 1, front.last - range.first + 1);
+    let gone = counted.map_or(front.live_bytes() * copied / messages, u64::from);
+    let gone = gone.min(front.live_bytes());
+    front.last = range.first - 1;
+    front.end -= gone as u32;
+    segments.mark_dead(front.segment, gone, 0, at);
+    gone
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::directory::{Detail, Extent, Source};
     use crate::format::SegmentId;
     use crate::names::LogId;
+    use proptest::prelude::*;
 
     const LOG: LogId = LogId(3);
 
@@ -158,6 +203,10 @@ mod tests {
         }
 
         fn absorb(&mut self, number: u64, sequences: std::ops::RangeInclusive<u64>, moved: bool) {
+            self.absorb_all(number, sequences, moved);
+        }
+
+        fn absorb_all(&mut self, number: u64, sequences: impl Iterator<Item = u64>, moved: bool) {
             let id = SegmentId { number, epoch: 1 };
             let detail = |sequence| {
                 let offset = 5_000 + 1_000 * sequence as u32;
@@ -236,6 +285,77 @@ mod tests {
         assert_eq!(index.segments.live(2).1, sizes(3..=5));
         assert_eq!(index.log.ranges[1].before(6), Some(sizes(1..=5) as u32));
         index.check(&[(1, 1), (2, 1)]);
+    }
+
+    /// A rewriter that was interrupted copies into the same segment once more.
+    #[test]
+    fn a_segment_with_copies_of_copies_holds_every_message_whatever_was_trimmed_since() {
+        for first in 1..=8 {
+            let mut index = Index::new(8);
+            index.log.first = first;
+            index.absorb_all(2, (1..=5).chain(1..=8), true);
+            let places: Vec<(u64, u64)> = index.log.ranges.iter().map(|range| (range.first, range.last)).collect();
+            let held: Vec<u64> = places.iter().flat_map(|(first, last)| *first..=*last).collect();
+            assert_eq!(held, Vec::from_iter(first..=8), "trimmed before {first}: {places:?}");
+            assert_eq!(index.segments.live(2).1, sizes(first..=8));
+        }
+    }
+
+    #[test]
+    fn a_copy_of_a_back_leaves_the_front_where_it_is() {
+        let mut index = Index::new(10);
+        index.absorb(1, 1..=6, false);
+        index.absorb(2, 7..=10, false);
+        index.absorb(3, 4..=8, true);
+        let places: Vec<(u64, u64, u64)> = index
+            .log
+            .ranges
+            .iter()
+            .map(|range| (range.segment, range.first, range.last))
+            .collect();
+        assert_eq!(places, [(1, 1, 3), (3, 4, 8), (2, 9, 10)]);
+        index.check(&[(1, 1), (2, 7), (3, 4)]);
+    }
+
+    proptest! {
+        /// Copies are made and absorbed while the log is trimmed; a segment without references goes. A start that absorbs what is
+        /// left, knowing the last trim from the beginning, misses nothing.
+        #[test]
+        fn a_start_finds_what_is_left(
+            last in 1u64..10,
+            steps in proptest::collection::vec((0u64..3, proptest::collection::vec((0u64..4, 1u64..10), 1..4)), 0..6),
+        ) {
+            let mut index = Index::new(last);
+            index.absorb(1, 1..=last, false);
+            let mut written = vec![(1, Vec::from_iter(1..=last), false)];
+            for (number, (trimmed, pieces)) in (2..).zip(steps) {
+                index.log.first = (index.log.first + trimmed).min(last + 1);
+                let live = index.log.first..=last;
+                let pieces = pieces.iter().map(|(from, count)| live.start() + from..live.start() + from + count);
+                let copied: Vec<u64> = pieces.flatten().filter(|sequence| live.contains(sequence)).collect();
+                if !copied.is_empty() {
+                    index.absorb_all(number, copied.iter().copied(), true);
+                    written.push((number, copied, true));
+                }
+                written.retain(|(number, ..)| index.segments.live(*number).0 > 0);
+            }
+            let mut started = Index::new(last);
+            started.log.first = index.log.first;
+            for (number, sequences, moved) in written {
+                started.absorb_all(number, sequences.into_iter(), moved);
+            }
+            for log in [&index.log, &started.log] {
+                for sequence in log.first..=last {
+                    prop_assert!(log.range_index(sequence).is_some(), "{sequence} is missing: {:?}", log.ranges);
+                }
+                prop_assert!(log.ranges.windows(2).all(|pair| pair[0].last < pair[1].first), "{:?}", log.ranges);
+            }
+            // Nothing was trimmed between these, so all sums are exact.
+            for range in &started.log.ranges {
+                let live = range.first.max(started.log.first)..=range.last;
+                prop_assert_eq!(range.live_bytes(), sizes(live), "{:?}", range);
+            }
+        }
     }
 
     #[test]
