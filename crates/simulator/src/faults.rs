@@ -37,8 +37,7 @@ impl Simulation {
             175..190 => self.client_vanishes(),
             190..200 => self.client_falls_silent(),
             200..205 => self.checkpoint_breaks(),
-            // Seldom, as it meets what is known and open: docs/simulator.md.
-            205..206 => self.disk_rots(),
+            205..215 => self.disk_rots(),
             215..223 => {
                 self.disk_is_mended();
                 self.mended_is_found();

@@ -2,7 +2,7 @@
 //! gives all of them another meaning; what each found has a test of its own in `crates/streaming/tests` (script 23, ordering).
 
 /// Seed, and what it found.
-pub const FOUND: [(u64, &str); 10] = [
+pub const FOUND: [(u64, &str); 12] = [
     (
         12,
         "after the clock was set forward a message that was not durable yet outlived its age by up to as long again",
@@ -30,5 +30,13 @@ pub const FOUND: [(u64, &str); 10] = [
     (
         223_340_512_315_887,
         "a segment went before the trim that had emptied it was durable: the journal did not open",
+    ),
+    (
+        2_026_609_010,
+        "copies of one segment, made twice into another, and a trim: the next start found a message in no segment",
+    ),
+    (
+        2_026_624_617,
+        "a damaged message that changed hands kept its count, and the model began anew",
     ),
 ];

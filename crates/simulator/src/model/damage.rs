@@ -76,7 +76,8 @@ impl Model {
         let first = channel.first;
         let count = match self.holder(number, &known, sequence) {
             Some(holder) => {
-                let count = known.pending.get(&sequence).map_or(0, |held| held.count);
+                // Whoever takes it over from one that has left goes on counting.
+                let count = self.held_by(&holder, sequence).map_or(0, |held| held.count);
                 self.hand_over(number, &known, sequence, &holder);
                 count
             }

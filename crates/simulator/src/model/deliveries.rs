@@ -197,17 +197,7 @@ impl Model {
         let Some(holder) = self.holder(number, known, sequence) else {
             return self.object(format!("{number} got {sequence} again, which it does not hold"));
         };
-        let held = match &holder {
-            Holder::Member(holder) => {
-                let state = &self.state.subscriptions[holder];
-                state.pending.get(&sequence).copied()
-            }
-            Holder::Group(floating) => Some(Pending {
-                count: floating.count,
-                due: Due::Between(0, 0),
-                passed_over: false,
-            }),
-        };
+        let held = self.held_by(&holder, sequence);
         // What may have been acknowledged before a crash counts as any other message of before it.
         let is_uncertain = held.is_none() || matches!(holder, Holder::Group(_));
         let held = held.unwrap_or(Pending {
@@ -273,6 +263,18 @@ impl Model {
         if let Some(group) = self.state.group(&known.channel, &group) {
             group.floating.remove(&sequence);
             group.moved_unrecorded.insert(sequence);
+        }
+    }
+
+    /// What is known of a message that somebody holds.
+    pub(crate) fn held_by(&self, holder: &Holder, sequence: u64) -> Option<Pending> {
+        match holder {
+            Holder::Member(holder) => self.state.subscriptions[holder].pending.get(&sequence).copied(),
+            Holder::Group(floating) => Some(Pending {
+                count: floating.count,
+                due: Due::Between(0, 0),
+                passed_over: false,
+            }),
         }
     }
 
