@@ -62,7 +62,11 @@ impl Lost {
     }
 
     /// Forgets what lies before `first`; where what is left begins.
+    #[inline]
     pub(crate) fn trim(&mut self, first: u64) -> u64 {
+        if self.ranges.is_empty() {
+            return first;
+        }
         let first = self.next(first);
         let gone = self.ranges.partition_point(|(_, to)| *to < first);
         self.messages -= self.ranges.drain(..gone).map(|(from, to)| to - from + 1).sum::<u64>();
