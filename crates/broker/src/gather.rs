@@ -415,9 +415,9 @@ impl Gatherer {
         self.settle(routing, origin);
         let (lookups, misses) = self.cache.take_counts();
         counters.looked_up(lookups, misses);
-        counters.gathered(self.outlets.gathered_peak);
         let outlets = &mut self.outlets;
         outlets.finish(origin);
+        counters.gathered(outlets.gathered_peak);
         let work = std::mem::take(&mut outlets.work) + self.cache.take_steps();
         outlets.trace = tracing::enabled!(tracing::Level::TRACE);
         Aftermath {

@@ -286,7 +286,6 @@ impl Outlets {
         }
         let length = outlet.buffer.len();
         self.gathered += length - before;
-        self.gathered_peak = self.gathered_peak.max(self.gathered);
         if length >= self.limit {
             self.flush(index);
         } else if self.gathered >= GATHER_BYTES_ALL {
@@ -357,6 +356,7 @@ impl Outlets {
             messages,
             bytes,
         } = &mut self.open[index];
+        self.gathered_peak = self.gathered_peak.max(self.gathered);
         self.gathered = self.gathered.saturating_sub(buffer.len());
         let outbound = &connection.outbound;
         let Bounds {

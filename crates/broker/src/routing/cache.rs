@@ -28,7 +28,8 @@ pub(crate) struct CachedRoute<H> {
     pub(crate) route: Route<H>,
     /// `MSG <subject> <sid> ` for the first plain subscriptions, one after the other.
     prefixes: Vec<u8>,
-    prefix_ends: SmallVec<[u32; 2]>,
+    /// Where the first begins, and where each ends.
+    prefix_bounds: SmallVec<[u32; 2]>,
     /// Messages given to every plain subscription and not yet added to their counts.
     hits: u64,
 }
@@ -44,7 +45,7 @@ impl<H> Default for CachedRoute<H> {
             subject: Vec::new(),
             route: Route::default(),
             prefixes: Vec::new(),
-            prefix_ends: SmallVec::new(),
+            prefix_bounds: SmallVec::new(),
             hits: 0,
         }
     }
@@ -53,27 +54,23 @@ impl<H> Default for CachedRoute<H> {
 impl<H: Handle> CachedRoute<H> {
     /// The prepared prefix of plain subscription `index`.
     pub(crate) fn prefix(&self, index: usize) -> Option<&[u8]> {
-        let end = *self.prefix_ends.get(index)? as usize;
-        let start = if index == 0 {
-            0
-        } else {
-            self.prefix_ends[index - 1] as usize
-        };
-        Some(&self.prefixes[start..end])
+        let [start, end] = *self.prefix_bounds.as_slice().get(index..)?.first_chunk()?;
+        self.prefixes.get(start as usize..end as usize)
     }
 
     /// Takes over an answer of the table.
     fn answer(&mut self, route: Route<H>) {
         self.route = route;
         self.prefixes.clear();
-        self.prefix_ends.clear();
+        self.prefix_bounds.clear();
+        self.prefix_bounds.push(0);
         for target in &self.route.plain {
             let sid = target.subscription.sid();
             if self.prefixes.len() + self.subject.len() + sid.len() > PREPARED_PREFIX_BYTES {
                 break;
             }
             write_message_prefix(&mut self.prefixes, &self.subject, sid);
-            self.prefix_ends.push(self.prefixes.len() as u32);
+            self.prefix_bounds.push(self.prefixes.len() as u32);
         }
     }
 
