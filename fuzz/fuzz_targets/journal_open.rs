@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use seaway_journal::disk::Disk;
 use seaway_journal::disk::simulated::SimulatedDisk;
-use seaway_journal::{Journal, LogId, Options, ReadRequest, RecoveredLog, Replay, Urgency};
+use seaway_journal::{Journal, LogId, Options, RecoveredLog, Replay};
 use std::sync::{Arc, OnceLock};
 
 #[derive(Default)]
@@ -43,7 +43,7 @@ fn base() -> &'static SimulatedDisk {
         let (mut journal, _) = Journal::open(&port, options(), &mut Logs::default()).expect("an empty disk opens");
         for sequence in 1..=400 {
             journal.append_message(LogId(1 + sequence % 2), sequence.div_ceil(2), 5, &[&[1; 300]]);
-            journal.append_fact(1, b"fact", Urgency::Lazy);
+            journal.append_fact(1, b"fact", false);
             journal.submit();
             run_all(&mut journal, &disk);
             if sequence == 300 {
@@ -74,8 +74,8 @@ fuzz_target!(|changes: Vec<(u8, u16, u8)>| {
     let mut logs = Logs::default();
     if let Ok((mut journal, _)) = Journal::open(&port, options(), &mut logs) {
         for log in logs.0 {
-            journal.read(ReadRequest { ticket: 1, log, from: 1, messages_max: 1_000, bytes_max: 1 << 20 });
-            journal.head(log);
+            journal.read(1, log, 1, 1_000, 1 << 20);
+            let _ = journal.head(log);
         }
         run_all(&mut journal, &disk);
     }
