@@ -1,17 +1,19 @@
-//! Reads everything and says what an adoption would find: `seaway adopt --check`.
+//! Reads everything once and says what was found: `seaway adopt --check`, and with a [`Taker`] the adoption itself.
 
+use std::borrow::Cow;
+use std::convert::Infallible;
 use std::path::Path;
 
 use crate::channel::Channel;
 use crate::directory::{Directory, Options};
 use crate::encryption::{Opener, looks_encrypted};
-use crate::entities::{Clients, Subscriptions};
+use crate::entities::{Clients, Subscription, Subscriptions};
 use crate::error::Error;
 use crate::finding::{Finding, Findings, Kind, Severity};
 use crate::limits::GAPS_LISTED_MAX;
 use crate::member::{Member, MemberChannel};
 use crate::raft;
-use crate::records::Message;
+use crate::records::{Message, ServerInfo};
 use crate::report::{ChannelReport, Disk, Raft, Report, Status, SubscriptionReport, Totals, Verdict, text, time};
 
 /// What the original counts for each message besides its encoding.
@@ -19,11 +21,114 @@ const COUNTED_BYTES: u64 = 40;
 /// What a store of Seaway's takes besides messages: prepared segments, checkpoints.
 const STORE_BYTES: u64 = 192 << 20;
 
+/// Is given everything that is taken of a directory while [`read`] goes through it, once and in order.
+pub trait Taker {
+    /// Why it takes no more.
+    type Error;
+
+    /// Before any channel: who wrote the directory, its clients, and what was found so far. Another finding may follow.
+    ///
+    /// # Errors
+    /// Nothing is to be read.
+    fn begin(&mut self, head: &Head<'_>) -> Result<(), Self::Error>;
+
+    /// A channel begins.
+    ///
+    /// # Errors
+    /// It takes no more.
+    fn begin_channel(&mut self, name: &[u8]) -> Result<(), Self::Error>;
+
+    /// A message of that channel. Sequences ascend, times need not; `payload` is decrypted where that is possible.
+    ///
+    /// # Errors
+    /// It takes no more.
+    fn message(&mut self, message: &Message<'_>, payload: &[u8]) -> Result<(), Self::Error>;
+
+    /// A subscription of that channel, after its messages. Those that the original removes at its start are not among them.
+    ///
+    /// # Errors
+    /// It takes no more.
+    fn subscription(&mut self, subscription: &Subscription, is_online: bool) -> Result<(), Self::Error>;
+
+    /// The channel ends.
+    ///
+    /// # Errors
+    /// It takes no more.
+    fn end_channel(&mut self) -> Result<(), Self::Error>;
+}
+
+/// What is known of a directory before its channels are read.
+#[derive(Debug)]
+pub struct Head<'a> {
+    /// What the server said of itself.
+    pub server: Option<&'a ServerInfo>,
+    /// Its clients.
+    pub clients: &'a Clients,
+    /// Whether it is a cluster member's.
+    pub is_clustered: bool,
+    /// Everything odd so far.
+    pub findings: &'a Findings,
+}
+
+/// Why [`read`] did not come to the end.
+#[derive(Debug)]
+pub enum Stopped<E> {
+    /// The directory is none of NATS Streaming, or cannot be read.
+    Unreadable(Error),
+    /// Whoever takes it takes no more.
+    NotTaken(E),
+}
+
+impl<E> From<Error> for Stopped<E> {
+    fn from(error: Error) -> Self {
+        Stopped::Unreadable(error)
+    }
+}
+
+/// Takes nothing.
+struct Nobody;
+
+impl Taker for Nobody {
+    type Error = Infallible;
+
+    fn begin(&mut self, _: &Head<'_>) -> Result<(), Infallible> {
+        Ok(())
+    }
+    fn begin_channel(&mut self, _: &[u8]) -> Result<(), Infallible> {
+        Ok(())
+    }
+    fn message(&mut self, _: &Message<'_>, _: &[u8]) -> Result<(), Infallible> {
+        Ok(())
+    }
+    fn subscription(&mut self, _: &Subscription, _: bool) -> Result<(), Infallible> {
+        Ok(())
+    }
+    fn end_channel(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
 /// Reads a directory from end to end and changes nothing. `progress` hears of each channel when it was read.
 ///
 /// # Errors
 /// It is no directory of NATS Streaming, or cannot be read. Whatever its files say is in the report.
-pub fn check(path: &Path, options: &Options, mut progress: impl FnMut(&ChannelReport)) -> Result<Report, Error> {
+pub fn check(path: &Path, options: &Options, progress: impl FnMut(&ChannelReport)) -> Result<Report, Error> {
+    read(path, options, &mut Nobody, progress).map_err(|stopped| match stopped {
+        Stopped::Unreadable(error) => error,
+        Stopped::NotTaken(never) => match never {},
+    })
+}
+
+/// The same, and gives everything to `taker` on the way.
+///
+/// # Errors
+/// As [`check`], and what `taker` says.
+pub fn read<T: Taker>(
+    path: &Path,
+    options: &Options,
+    taker: &mut T,
+    mut progress: impl FnMut(&ChannelReport),
+) -> Result<Report, Stopped<T::Error>> {
     let mut findings = Findings::default();
     let directory = Directory::open(path, options, &mut findings)?;
     let server = directory.server();
@@ -35,43 +140,28 @@ pub fn check(path: &Path, options: &Options, mut progress: impl FnMut(&ChannelRe
     let clients = member
         .as_ref()
         .map_or(directory.clients(), |member: &Member| &member.clients);
-    let unknown = MemberChannel::default();
+    let head = Head {
+        server,
+        clients,
+        is_clustered: clustered,
+        findings: &findings,
+    };
+    taker.begin(&head).map_err(Stopped::NotTaken)?;
     let mut channels = Vec::new();
     let mut totals = Totals {
         clients: clients.len() as u64,
         ..Totals::default()
     };
     for (position, name) in directory.channel_names().enumerate() {
-        let channel = directory.channel(position, &mut findings)?;
-        let opener = directory.key().map(|key| key.of_channel(name));
-        let summary = Summary::of(&channel, opener.as_ref(), &mut findings)?;
-        let shown = text(name);
-        summary.tell(&shown, opener.is_some(), &mut findings);
-        let (mut subscriptions, mut last) = (channel.subscriptions(), summary.last_sequence);
-        // Members of a cluster have them in their Raft directories (§6.12).
-        if let Some(member) = &member {
-            let known = member.channels.get(name).unwrap_or(&unknown);
-            tell_beyond_store(&shown, known, summary.last_sequence, &mut findings);
-            subscriptions = &known.subscriptions;
-            last = last.max(known.last);
-        }
-        let next_id = subscriptions
-            .highest_id
-            .max(channel.subscriptions().highest_id)
-            .saturating_add(1);
-        let described = describe(subscriptions, clients);
-        tell_subscriptions(&shown, &described, last, &mut findings);
-        let report = summary.report(shown, channel.slice_count() as u64, next_id, described);
+        let known = member.as_ref().map(|member| member.channels.get(name));
+        let report = read_channel(&directory, (position, name), clients, known, &mut findings, taker)?;
         totals.add(&report);
         progress(&report);
         channels.push(report);
     }
     for (name, known) in member.iter().flat_map(|member| &member.channels) {
         if !directory.channel_names().any(|stored| stored == name) {
-            let (shown, next_id) = (text(name), known.subscriptions.highest_id.saturating_add(1));
-            tell_beyond_store(&shown, known, 0, &mut findings);
-            let described = describe(&known.subscriptions, clients);
-            let report = Summary::default().report(shown, 0, next_id, described);
+            let report = read_unstored(name, known, clients, &mut findings, taker).map_err(Stopped::NotTaken)?;
             totals.add(&report);
             channels.push(report);
         }
@@ -95,6 +185,56 @@ pub fn check(path: &Path, options: &Options, mut progress: impl FnMut(&ChannelRe
         findings: findings.kept().to_vec(),
         findings_not_listed: findings.not_kept(),
     })
+}
+
+/// One channel of the store; `known` is what the cluster knows of it, when it is a member's.
+fn read_channel<T: Taker>(
+    directory: &Directory,
+    (position, name): (usize, &[u8]),
+    clients: &Clients,
+    known: Option<Option<&MemberChannel>>,
+    findings: &mut Findings,
+    taker: &mut T,
+) -> Result<ChannelReport, Stopped<T::Error>> {
+    taker.begin_channel(name).map_err(Stopped::NotTaken)?;
+    let channel = directory.channel(position, findings)?;
+    let opener = directory.key().map(|key| key.of_channel(name));
+    let summary = Summary::of(&channel, opener.as_ref(), findings, taker)?;
+    let shown = text(name);
+    summary.tell(&shown, opener.is_some(), findings);
+    let (mut subscriptions, mut last) = (channel.subscriptions(), summary.last_sequence);
+    let unknown = MemberChannel::default();
+    // Members of a cluster have them in their Raft directories (§6.12).
+    if let Some(known) = known {
+        let known = known.unwrap_or(&unknown);
+        tell_beyond_store(&shown, known, summary.last_sequence, findings);
+        subscriptions = &known.subscriptions;
+        last = last.max(known.last);
+    }
+    let next_id = subscriptions
+        .highest_id
+        .max(channel.subscriptions().highest_id)
+        .saturating_add(1);
+    let described = describe(subscriptions, clients);
+    tell_subscriptions(&shown, &described, last, findings);
+    give(subscriptions, &described, taker).map_err(Stopped::NotTaken)?;
+    Ok(summary.report(shown, channel.slice_count() as u64, next_id, described))
+}
+
+/// A channel that the cluster knows and the member has not stored.
+fn read_unstored<T: Taker>(
+    name: &[u8],
+    known: &MemberChannel,
+    clients: &Clients,
+    findings: &mut Findings,
+    taker: &mut T,
+) -> Result<ChannelReport, T::Error> {
+    taker.begin_channel(name)?;
+    let (shown, next_id) = (text(name), known.subscriptions.highest_id.saturating_add(1));
+    tell_beyond_store(&shown, known, 0, findings);
+    let described = describe(&known.subscriptions, clients);
+    give(&known.subscriptions, &described, taker)?;
+    Ok(Summary::default().report(shown, 0, next_id, described))
 }
 
 /// What the Raft directory of a cluster's member says, if it is there.
@@ -126,6 +266,20 @@ fn describe(subscriptions: &Subscriptions, clients: &Clients) -> Vec<Subscriptio
     let live = subscriptions.live.values();
     live.map(|one| SubscriptionReport::of(one, |client| clients.contains_key(client)))
         .collect()
+}
+
+/// Gives a channel's subscriptions away, but for those that the original removes at its start; the channel ends with them.
+fn give<T: Taker>(
+    subscriptions: &Subscriptions,
+    described: &[SubscriptionReport],
+    taker: &mut T,
+) -> Result<(), T::Error> {
+    for (subscription, described) in subscriptions.live.values().zip(described) {
+        if described.is_taken() {
+            taker.subscription(subscription, described.status == Status::Online)?;
+        }
+    }
+    taker.end_channel()
 }
 
 impl Totals {
@@ -160,11 +314,17 @@ struct Summary {
 }
 
 impl Summary {
-    fn of(channel: &Channel<'_>, opener: Option<&Opener>, findings: &mut Findings) -> Result<Self, Error> {
+    fn of<T: Taker>(
+        channel: &Channel<'_>,
+        opener: Option<&Opener>,
+        findings: &mut Findings,
+        taker: &mut T,
+    ) -> Result<Self, Stopped<T::Error>> {
         let mut summary = Self::default();
         let mut messages = channel.messages(findings);
         while let Some(message) = messages.next()? {
-            summary.add(&message, opener);
+            let payload = summary.add(&message, opener);
+            taker.message(&message, &payload).map_err(Stopped::NotTaken)?;
         }
         Ok(summary)
     }
@@ -195,7 +355,8 @@ impl Summary {
         }
     }
 
-    fn add(&mut self, message: &Message<'_>, opener: Option<&Opener>) {
+    /// Counts a message; its payload, decrypted if that can be done.
+    fn add<'m>(&mut self, message: &Message<'m>, opener: Option<&Opener>) -> Cow<'m, [u8]> {
         if self.messages == 0 {
             self.first_sequence = message.sequence;
             self.first_time = Some(message.timestamp_ns);
@@ -213,11 +374,17 @@ impl Summary {
         self.last_sequence = message.sequence;
         self.last_time = Some(message.timestamp_ns);
         self.empty += u64::from(message.data.is_empty());
-        if looks_encrypted(message.data) {
-            self.encrypted += 1;
-            if opener.is_some_and(|opener| opener.open(message.data).is_err()) {
+        if !looks_encrypted(message.data) {
+            return Cow::Borrowed(message.data);
+        }
+        self.encrypted += 1;
+        match opener.map(|opener| opener.open(message.data)) {
+            Some(Ok(plain)) => plain,
+            Some(Err(_)) => {
                 self.undecryptable.get_or_insert((message.sequence, 0)).1 += 1;
+                Cow::Borrowed(message.data)
             }
+            None => Cow::Borrowed(message.data),
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Options {
     pub key: Option<Key>,
     /// A cluster member's `-cluster_log_path`. By default it is looked for where a server puts it that was not told.
     pub raft_directory: Option<PathBuf>,
+    /// The caller holds the directory's lock, which is therefore not looked at: to open and close its file would give it up.
+    pub is_locked: bool,
 }
 
 impl Default for Options {
@@ -33,6 +35,7 @@ impl Default for Options {
             polynomial: POLYNOMIAL_DEFAULT,
             key: None,
             raft_directory: None,
+            is_locked: false,
         }
     }
 }
@@ -61,7 +64,11 @@ impl Directory {
             clients: Clients::new(),
             channels: Vec::new(),
         };
-        if occupation::is_in_use(path) {
+        let is_in_use = match options.is_locked {
+            true => occupation::has_open_files(path),
+            false => occupation::is_in_use(path),
+        };
+        if is_in_use {
             findings.push(Finding::new(Severity::Refusal, Kind::InUse, ""));
         }
         directory.list(findings)?;
@@ -158,6 +165,35 @@ impl Directory {
     pub fn key(&self) -> Option<&Key> {
         self.key.as_ref()
     }
+}
+
+/// Names of everything in a directory that is the original's, but for `server.dat` and its lock: files, and folders with files of
+/// channels, whether channels are made of them or not. In order.
+///
+/// # Errors
+/// It cannot be listed.
+pub fn entries(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).map_err(|error| Error::open(path, &error))? {
+        let entry = entry.map_err(|error| Error::open(path, &error))?;
+        let kind = entry.file_type().map_err(|error| Error::open(&entry.path(), &error))?;
+        let name = entry.file_name().as_bytes().to_vec();
+        let is_own = if kind.is_dir() {
+            match ChannelFiles::list(entry.path(), String::new()) {
+                // Made by the file system, and closed to everybody but root.
+                Err(_) if name == b"lost+found" => false,
+                files => files?.is_channel(),
+            }
+        } else {
+            let stray = stray_file(&name).is_some_and(|(_, kind)| kind != Kind::UnknownFile);
+            kind.is_file() && (stray || name == b"clients.dat")
+        };
+        if is_own {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// What a file beside the channels is; none when it belongs there.

@@ -152,7 +152,7 @@ impl Kind {
             Kind::OrphanSubscription => ("subscriptions without a durable name whose client is gone", "removed"),
             Kind::PositionBeyondEnd => (
                 "subscriptions were sent messages with higher sequences than there are",
-                "the position is kept; new messages must pass it",
+                "the position is that of the last message: new messages arrive",
             ),
             Kind::SliceName => ("a message file without a number in its name", "left out"),
             Kind::IndexWithoutData => ("an index without its message file", "ignored"),
@@ -177,7 +177,7 @@ impl Kind {
             ),
             Kind::MessagesOnlyInRaftLog => (
                 "messages that only the Raft log has: the member had not stored them yet",
-                "taken from the log",
+                "not taken yet: rather adopt a member that has stored them",
             ),
             Kind::MessagesMissing => (
                 "the cluster had messages that this member has neither stored nor in its log",

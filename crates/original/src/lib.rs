@@ -2,7 +2,8 @@
 //!
 //! - [`Directory`] opens a directory: who wrote it, its clients, its channels;
 //! - [`Channel`] has the subscriptions of a channel, and [`Messages`] its messages in order, over all slices;
-//! - [`check`] reads everything and reports what there is, and everything odd ([`Finding`]).
+//! - [`check`] reads everything and reports what there is, and everything odd ([`Finding`]);
+//! - [`read`] gives it all to a [`Taker`] on the way.
 //!
 //! Nothing here writes, and no bytes on a disk make it panic or take memory without bound: what a file says is checked before it
 //! is believed. An index is used when it proves good, and otherwise replaced by a look through the data, in memory. Memory is
@@ -34,8 +35,8 @@ mod slice;
 mod window;
 
 pub use channel::Channel;
-pub use check::check;
-pub use directory::{Directory, Options, POLYNOMIAL_DEFAULT};
+pub use check::{Head, Stopped, Taker, check, read};
+pub use directory::{Directory, Options, POLYNOMIAL_DEFAULT, entries};
 pub use encryption::{Key, Opener, Undecryptable, looks_encrypted};
 pub use entities::{Clients, Subscription, Subscriptions};
 pub use error::Error;
@@ -43,6 +44,7 @@ pub use finding::{Finding, Findings, Kind, Severity};
 pub use limits::{FINDINGS_MAX, RECORD_BYTES_MAX};
 pub use member::{Member, MemberChannel};
 pub use messages::Messages;
+pub use occupation::has_open_files;
 pub use pending::Pending;
 pub use records::{ClientInfo, Message, ServerInfo, SubState};
 pub use report::{

@@ -8,7 +8,7 @@ use rustix::process::{Flock, FlockType, fcntl_getlk};
 /// Whether another process holds the original's lock (specification §3.16), or has one of the files open. Processes of other users
 /// may be out of sight.
 pub(crate) fn is_in_use(directory: &Path) -> bool {
-    is_locked(&directory.join(".rootdir.lck")) || is_open(directory)
+    is_locked(&directory.join(".rootdir.lck")) || has_open_files(directory)
 }
 
 fn is_locked(lock: &Path) -> bool {
@@ -18,7 +18,9 @@ fn is_locked(lock: &Path) -> bool {
     matches!(fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)), Ok(Some(_)))
 }
 
-fn is_open(directory: &Path) -> bool {
+/// Whether another process has one of the files of a directory open; those of other users may be out of sight.
+#[must_use]
+pub fn has_open_files(directory: &Path) -> bool {
     let Ok(directory) = fs::canonicalize(directory) else {
         return false;
     };

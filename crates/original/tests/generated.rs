@@ -119,6 +119,7 @@ fn options(expected: &Value, folder: &Path) -> Options {
         polynomial: u32::try_from(expected["polynomial"].as_u64().unwrap()).unwrap(),
         key: expected["key"].as_str().map(|key| Key::new(key.as_bytes())),
         raft_directory: expected["raft_directory"].as_str().map(|name| folder.join(name)),
+        ..Options::default()
     }
 }
 
