@@ -117,7 +117,13 @@ impl Ledger {
 }
 
 /// Encodes a message as subscribers get it, without its payload: what comes before, and what comes after.
-fn encode_around_data(head: &mut Vec<u8>, tail: &mut Vec<u8>, sequence: u64, publish: &PubMsgView<'_>, timestamp: i64) {
+pub(crate) fn encode_around_data(
+    head: &mut Vec<u8>,
+    tail: &mut Vec<u8>,
+    sequence: u64,
+    publish: &PubMsgView<'_>,
+    timestamp: i64,
+) {
     head.clear();
     tail.clear();
     encode_message_front(head, sequence, publish.subject, publish.reply, publish.data.len());

@@ -17,7 +17,7 @@ use crate::position::lost::Lost;
 use crate::position::pending::Pending;
 
 /// Longest run of sequences in one fact: MaxInflight is an int32.
-const RUN_LENGTH_MAX: u64 = i32::MAX as u64;
+pub(crate) const RUN_LENGTH_MAX: u64 = i32::MAX as u64;
 
 /// Above every number that is ever given: one a nanosecond would take a century.
 const NUMBER_MAX: u64 = 1 << 62;
