@@ -16,10 +16,7 @@ pub enum OpenError {
         holder: String,
     },
     /// The directory holds the files of the original NATS Streaming server.
-    #[error(
-        "the directory holds the data of the original NATS Streaming server ({found}); \
-         it is left untouched: choose another directory"
-    )]
+    #[error("the directory holds the data of the original NATS Streaming server ({found}); it is left untouched")]
     ForeignStore {
         /// A file by which it was recognised.
         found: String,

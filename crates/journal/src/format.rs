@@ -12,7 +12,16 @@ const VERSION_ENCRYPTED: u32 = 2;
 pub(crate) const ENCRYPTED_FLAG: u32 = 2;
 /// Where a file header has its encryption header.
 const ENCRYPTION_AT: usize = 76;
-pub(crate) const LOCK_NAME: &str = "journal.lock";
+/// Keeps the original server away from a directory that was taken over: it refuses a file of this name that it does not
+/// understand, where it would otherwise begin anew.
+pub const GUARD_NAME: &str = "server.dat";
+/// What that file begins with.
+pub const GUARD: &[u8] = b"Seaway has taken over this directory.";
+/// The original server's own lock, and the folder with its files: both stay in a directory that was taken over.
+const TAKEN_OVER_LOCK_NAME: &str = ".rootdir.lck";
+pub(crate) const TAKEN_OVER_FOLDER: &str = "before-seaway";
+/// The file that whoever has a journal open has locked.
+pub const LOCK_NAME: &str = "journal.lock";
 /// The file that says that the last start gave something up.
 pub(crate) const GIVEN_UP_NAME: &str = "journal.givenup";
 /// Flags of epoch files, besides the one for encryption.
@@ -77,6 +86,11 @@ fn seed(identity: &Identity, epoch: u64, number: u64, suffix: &[u8]) -> u32 {
     crc32c::crc32c_append(state, suffix)
 }
 
+/// Whether a file of this name is a journal's, finished or not.
+pub fn is_journal_file(name: &str) -> bool {
+    !matches!(FileName::parse(name), FileName::Unknown | FileName::TakenOver)
+}
+
 /// What a file name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FileName {
@@ -97,6 +111,8 @@ pub(crate) enum FileName {
     Unfinished,
     /// A segment or a checkpoint set aside.
     Cut,
+    /// What the taking over of the original server's directory leaves there.
+    TakenOver,
     Unknown,
 }
 
@@ -107,6 +123,9 @@ impl FileName {
         }
         if name == GIVEN_UP_NAME {
             return FileName::GivenUp;
+        }
+        if name == GUARD_NAME || name == TAKEN_OVER_LOCK_NAME {
+            return FileName::TakenOver;
         }
         for suffix in [".preparing", ".writing"] {
             if let Some(rest) = name.strip_suffix(suffix) {

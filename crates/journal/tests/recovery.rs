@@ -279,12 +279,35 @@ fn the_original_servers_directory_is_refused_and_left_alone() {
         }
         assert_eq!((disk.operations(), disk.names()), (0, vec![name.to_owned()]));
     }
+    // What keeps the original away counts as its own as long as there is no journal.
+    let disk = SimulatedDisk::new(1);
+    disk.plant("server.dat", seaway_journal::GUARD);
+    assert!(matches!(open(&disk, options()), Err(OpenError::ForeignStore { .. })));
+    assert_eq!((disk.operations(), disk.names()), (0, vec!["server.dat".to_owned()]));
     let disk = SimulatedDisk::new(1);
     disk.plant("notes.txt", b"mine");
     disk.plant("folder/other", b"mine");
     let (opened, _) = open(&disk, options()).unwrap();
     assert_eq!(opened.remarks.len(), 2, "{:?}", opened.remarks);
     assert_eq!(disk.content("notes.txt").unwrap(), b"mine");
+}
+
+#[test]
+fn a_directory_that_was_taken_over_opens_without_remarks() {
+    let disk = SimulatedDisk::new(1);
+    open(&disk, options()).unwrap();
+    disk.restart();
+    disk.plant("server.dat", &[seaway_journal::GUARD, b" More words."].concat());
+    disk.plant(".rootdir.lck", b"");
+    disk.plant("before-seaway/server.dat", b"the original's");
+    let (opened, _) = open(&disk, options()).unwrap();
+    assert!(opened.remarks.is_empty(), "{:?}", opened.remarks);
+    disk.restart();
+    disk.plant("server.dat", b"the original's again");
+    assert!(matches!(
+        open(&disk, options()),
+        Err(OpenError::ForeignStore { found }) if found == "server.dat"
+    ));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use seaway_journal::disk::{Disk, real::RealDisk};
+use seaway_journal::disk::{Disk, prefixed::PrefixedDisk, real::RealDisk};
 use seaway_journal::{
     Completion as Finished, DamagePolicy, Driver, Encryption, Identity, Journal, LogId, MESSAGE_OVERHEAD_BYTES,
     OpenError, Opened, Options, RecoveredLog, Replay,
@@ -15,6 +15,7 @@ use seaway_streaming::{
     Urgency,
 };
 
+use crate::beside::PREFIX;
 use crate::port::{Commit, Completion, Histogram, Pressure, ReadMessages, Recovery, Shared, Statistics, Store};
 use crate::progress::Progress;
 
@@ -110,10 +111,20 @@ impl FileStore {
         waker: impl Fn() + Send + Sync + 'static,
         recovery: &mut dyn Recovery,
     ) -> Result<FileStore, FileStoreError> {
-        let disk = RealDisk::new(directory).map_err(|source| FileStoreError::Directory {
-            directory: directory.display().to_string(),
-            source,
-        })?;
+        FileStore::open_on(Arc::new(real_disk(directory)?), options, waker, recovery)
+    }
+
+    /// Opens the store that is made in `directory` beside other files (see [`beside`](crate::beside)); otherwise as [`FileStore::open`].
+    ///
+    /// # Errors
+    /// See [`FileStoreError`].
+    pub fn open_beside(
+        directory: &Path,
+        options: FileOptions,
+        waker: impl Fn() + Send + Sync + 'static,
+        recovery: &mut dyn Recovery,
+    ) -> Result<FileStore, FileStoreError> {
+        let disk = PrefixedDisk::new(real_disk(directory)?, PREFIX);
         FileStore::open_on(Arc::new(disk), options, waker, recovery)
     }
 
@@ -220,6 +231,13 @@ impl FileStore {
             driver.drive(&mut self.journal);
         }
     }
+}
+
+fn real_disk(directory: &Path) -> Result<RealDisk, FileStoreError> {
+    RealDisk::new(directory).map_err(|source| FileStoreError::Directory {
+        directory: directory.display().to_string(),
+        source,
+    })
 }
 
 fn fresh_identity() -> Identity {

@@ -6,6 +6,7 @@
 //! * [`memory`]: durable at once and gone with the process.
 //! * [`file`](mod@file): on the journal; acknowledged means synced.
 
+pub mod beside;
 mod feed;
 pub mod file;
 pub mod memory;
@@ -17,4 +18,4 @@ pub use file::{FileOptions, FileStore, FileStoreError, Sizes};
 pub use memory::MemoryStore;
 pub use port::{Commit, Completion, Histogram, Pressure, ReadMessages, Recovery, Statistics, Store};
 pub use progress::Progress;
-pub use seaway_journal::{Cipher, Encryption, OpenError};
+pub use seaway_journal::{Cipher, Encryption, GUARD, GUARD_NAME, OpenError};

@@ -1,6 +1,7 @@
 //! The port through which the journal reaches a medium: one flat directory of files, positioned reads and writes, explicit
 //! syncs. Decides nothing; says what each operation promises (docs/journal-format.md §10).
 
+pub mod prefixed;
 pub mod real;
 #[cfg(feature = "simulated")]
 pub mod simulated;

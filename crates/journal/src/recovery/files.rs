@@ -5,8 +5,8 @@ use super::{indispensable, io_error};
 use crate::disk::{DirectoryEntry, Disk};
 use crate::error::OpenError;
 use crate::format::{
-    BatchHeader, Cut, EpochFile, FileName, GIVEN_UP_NAME, Identity, SegmentHeader, SegmentId, checkpoint_name,
-    decode_end, decode_witness, end_name, epoch_name, lost_name,
+    BatchHeader, Cut, EpochFile, FileName, GIVEN_UP_NAME, GUARD, GUARD_NAME, Identity, SegmentHeader, SegmentId,
+    TAKEN_OVER_FOLDER, checkpoint_name, decode_end, decode_witness, end_name, epoch_name, lost_name,
 };
 use crate::limits::SEGMENT_HEADER_BYTES;
 use std::collections::BTreeMap;
@@ -44,20 +44,24 @@ pub(crate) struct Files {
     pub(crate) epochs_seen: u64,
 }
 
-/// Refuses a directory that holds the original server's store. Reads only.
+/// Refuses a directory that holds the original server's store, or one whose taking over is not complete. Reads only.
 pub(crate) fn refuse_foreign(disk: &dyn Disk) -> Result<(), OpenError> {
     let entries = disk.list("").map_err(io_error("list the journal's directory"))?;
     let found = |found: String| Err(OpenError::ForeignStore { found });
-    if let Some(entry) = entries
+    let has_epoch = entries
         .iter()
-        .find(|entry| !entry.is_folder && is_foreign_root(&entry.name))
-    {
-        return found(entry.name.clone());
+        .any(|entry| matches!(FileName::parse(&entry.name), FileName::Epoch(_)));
+    for entry in entries.iter().filter(|entry| !entry.is_folder) {
+        let is_foreign = match entry.name.as_str() {
+            // Of what takes a directory over the epoch's file is put there last.
+            GUARD_NAME => !has_epoch || !is_guard(disk)?,
+            name => name.starts_with("clients.dat"),
+        };
+        if is_foreign {
+            return found(entry.name.clone());
+        }
     }
-    if entries
-        .iter()
-        .any(|entry| matches!(FileName::parse(&entry.name), FileName::Epoch(_)))
-    {
+    if has_epoch {
         return Ok(());
     }
     for folder in entries.iter().filter(|entry| entry.is_folder) {
@@ -71,8 +75,15 @@ pub(crate) fn refuse_foreign(disk: &dyn Disk) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn is_foreign_root(name: &str) -> bool {
-    name == "server.dat" || name.starts_with("clients.dat")
+/// Whether the file of that name only keeps the original server away.
+fn is_guard(disk: &dyn Disk) -> Result<bool, OpenError> {
+    let file = disk.open(GUARD_NAME).map_err(io_error("open server.dat"))?;
+    let mut head = vec![0; GUARD.len()];
+    match file.read_at(&mut head, 0) {
+        Ok(()) => Ok(head == GUARD),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(io_error("read server.dat")(error)),
+    }
 }
 
 fn is_foreign_channel(entry: &DirectoryEntry) -> bool {
@@ -117,8 +128,9 @@ impl Files {
         for entry in disk.list("").map_err(io_error("list the journal's directory"))? {
             let name = entry.name;
             match FileName::parse(&name) {
+                _ if entry.is_folder && name == TAKEN_OVER_FOLDER => {}
                 _ if entry.is_folder => files.remarks.push(format!("{name} is not part of the journal")),
-                FileName::Lock => {}
+                FileName::Lock | FileName::TakenOver => {}
                 FileName::GivenUp => files.has_witness = true,
                 FileName::End(_) => files.ends.push(name),
                 FileName::Lost(epoch) => losses.push(epoch),

@@ -1,0 +1,138 @@
+//! A store that is made beside other files, under names of its own, and then put in place in steps that can be interrupted.
+//!
+//! Its names begin with a dot, as no channel's name does: whatever the channels of another server's directory are called, none of
+//! its folders is in the way, and that server takes no notice of such files.
+
+use std::io;
+use std::path::Path;
+
+use seaway_journal::disk::{Disk as _, LockError, real::RealDisk};
+use seaway_journal::{LOCK_NAME, is_journal_file};
+
+/// What the names of a store's files begin with until it is put in place.
+pub const PREFIX: &str = ".adopting.";
+
+/// What the names of a store's files begin with once it was set aside.
+pub const UNDONE_PREFIX: &str = ".undone.";
+
+/// Where its lock is until then; of no use afterwards.
+const LOCK: &str = ".adopting.journal.lock";
+
+/// Whether a directory holds a file of a store that is not in place.
+///
+/// # Errors
+/// The directory cannot be listed.
+pub fn is_there(directory: &Path) -> io::Result<bool> {
+    Ok(!names(directory)?.is_empty())
+}
+
+/// Bytes of the files of a store that is not in place.
+///
+/// # Errors
+/// The directory cannot be listed.
+pub fn bytes(directory: &Path) -> io::Result<u64> {
+    let entries = RealDisk::new(directory)?.list("")?;
+    let own = entries.iter().filter(|entry| entry.name.starts_with(PREFIX));
+    Ok(own.map(|entry| entry.length).sum())
+}
+
+/// Whether a directory holds a store that is in place.
+///
+/// # Errors
+/// The directory cannot be listed.
+pub fn has_store(directory: &Path) -> io::Result<bool> {
+    Ok(seaway_journal::newest_epoch(&RealDisk::new(directory)?)? > 0)
+}
+
+/// Removes a store that is not in place.
+///
+/// # Errors
+/// A file cannot be removed.
+pub fn discard(directory: &Path) -> io::Result<()> {
+    let disk = RealDisk::new(directory)?;
+    for name in names(directory)? {
+        disk.remove(&name)?;
+    }
+    disk.sync_directory()
+}
+
+/// Gives the files of a store their own names, for good. What an earlier call has renamed already is left alone. Files of epochs come
+/// last, the newest at the end: without them nobody takes the rest for a store.
+///
+/// # Errors
+/// A file cannot be renamed; to be called again.
+pub fn put_in_place(directory: &Path) -> io::Result<()> {
+    let disk = RealDisk::new(directory)?;
+    let (epochs, others): (Vec<String>, Vec<String>) =
+        names(directory)?.into_iter().partition(|name| name.ends_with(".epoch"));
+    for name in others {
+        match name.as_str() {
+            LOCK => disk.remove(LOCK)?,
+            name => disk.rename(name, &name[PREFIX.len()..])?,
+        }
+    }
+    disk.sync_directory()?;
+    for name in epochs {
+        disk.rename(&name, &name[PREFIX.len()..])?;
+        disk.sync_directory()?;
+    }
+    Ok(())
+}
+
+/// Which process has the store of a directory open, in its own words; none when nobody has.
+///
+/// # Errors
+/// Its lock cannot be taken for another reason.
+pub fn holder(directory: &Path) -> io::Result<Option<String>> {
+    match RealDisk::new(directory)?.lock(LOCK_NAME, "somebody who looks whether it is free") {
+        Ok(_) => Ok(None),
+        Err(LockError::Held(holder)) => Ok(Some(holder)),
+        Err(LockError::Io(error)) => Err(error),
+    }
+}
+
+/// Whether a directory holds a store that was set aside.
+///
+/// # Errors
+/// The directory cannot be listed.
+pub fn has_undone(directory: &Path) -> io::Result<bool> {
+    Ok(!names_that(directory, |name| name.starts_with(UNDONE_PREFIX))?.is_empty())
+}
+
+/// Takes a store out of its place: its files get names that begin with [`UNDONE_PREFIX`]. What an earlier call has renamed already is left
+/// alone. Files of epochs go first: without them nobody takes the rest for a store.
+///
+/// # Errors
+/// A file cannot be renamed; to be called again.
+pub fn set_aside(directory: &Path) -> io::Result<()> {
+    let disk = RealDisk::new(directory)?;
+    let (epochs, others): (Vec<String>, Vec<String>) = names_that(directory, is_journal_file)?
+        .into_iter()
+        .partition(|name| name.ends_with(".epoch"));
+    for name in epochs.iter().rev() {
+        disk.rename(name, &format!("{UNDONE_PREFIX}{name}"))?;
+        disk.sync_directory()?;
+    }
+    for name in others {
+        match name.as_str() {
+            LOCK_NAME => disk.remove(&name)?,
+            name => disk.rename(name, &format!("{UNDONE_PREFIX}{name}"))?,
+        }
+    }
+    disk.sync_directory()
+}
+
+/// Names of the files of a store that is not in place, in order.
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    names_that(directory, |name| name.starts_with(PREFIX))
+}
+
+fn names_that(directory: &Path, is_meant: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
+    let entries = RealDisk::new(directory)?.list("")?;
+    let meant = entries
+        .into_iter()
+        .filter(|entry| !entry.is_folder && is_meant(&entry.name));
+    let mut names: Vec<String> = meant.map(|entry| entry.name).collect();
+    names.sort_unstable();
+    Ok(names)
+}
