@@ -1,27 +1,58 @@
-//! `seaway adopt --check`: what a data directory of NATS Streaming holds, and what taking it over would make of it.
+//! `seaway adopt`: what a data directory of NATS Streaming holds, taking it over, and giving it back.
 
+mod report;
+
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
-use seaway_original::{ChannelReport, Finding, Key, Options, Report, Severity, SubscriptionReport, Verdict, check};
+use indicatif::{ProgressBar, ProgressStyle};
+use seaway_adoption::{Adopted, Cipher, Encryption, Error, Progress, undo};
+use seaway_original::{Key, Report, Severity, Verdict, check};
+use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
-use crate::output::{Align, Output};
-use crate::readable::{count, counted, printable, size};
+use crate::output::Output;
+use crate::readable::{count, counted, printable};
 
 /// The original's own variable; it counts when no file is named.
 const KEY_VARIABLE: &str = "NATS_STREAMING_ENCRYPTION_KEY";
-/// Names listed in one line.
-const NAMES_LISTED_MAX: usize = 10;
+/// Time between two looks at how far it is.
+const DRAWN_EVERY: Duration = Duration::from_millis(100);
+/// Channels named of those that would lose messages.
+const CHANNELS_LISTED_MAX: usize = 20;
 
-/// What to look at, and how its server was configured.
+/// What to take over, and how its server was configured.
 #[derive(clap::Args)]
 pub(crate) struct AdoptArguments {
     /// Its data directory (the server's -dir)
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     directory: PathBuf,
     /// Read everything, say what there is, and change nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["undo", "to"])]
     check: bool,
+    /// Put the original's files back, after saying what that loses
+    #[arg(long, conflicts_with = "to")]
+    undo: bool,
+    /// Do what --undo says
+    #[arg(long, requires = "undo")]
+    yes: bool,
+    /// Make the store in this directory, and leave the original's as it is
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    to: Option<PathBuf>,
+    /// The cluster ID, when server.dat does not say it
+    #[arg(long, value_name = "ID")]
+    cluster_id: Option<String>,
+    /// Leave out what is damaged
+    #[arg(long)]
+    accept_losses: bool,
+    /// Payloads that look encrypted are not
+    #[arg(long)]
+    payloads_are_plain: bool,
+    /// Encrypt the new store, with the same key (the server's -encrypt; with --undo: it is encrypted)
+    #[arg(long, value_name = "CIPHER", num_args = 0..=1, default_missing_value = "aes", value_parser = ["aes", "chacha"])]
+    encrypt: Option<String>,
     /// File with the server's encryption key [default: the variable NATS_STREAMING_ENCRYPTION_KEY]
     #[arg(long, value_name = "FILE")]
     encryption_key_file: Option<PathBuf>,
@@ -34,31 +65,177 @@ pub(crate) struct AdoptArguments {
 }
 
 pub(crate) fn run(arguments: &AdoptArguments, output: &mut Output) -> Outcome {
-    if !arguments.check {
-        return Err(Failure::usage(
-            "taking a directory over is not there yet: `--check` says what it would find, and changes nothing",
-        ));
+    if arguments.undo {
+        return undo(arguments, output);
     }
-    let options = Options {
+    let key = key(arguments)?;
+    let original = seaway_original::Options {
         polynomial: arguments.file_crc_poly,
-        key: key(arguments)?,
+        key: key.as_deref().map(Key::new),
         raft_directory: arguments.raft_dir.clone(),
+        is_locked: false,
     };
-    let report = check(&arguments.directory, &options, |_| {}).map_err(|error| Failure::failed(error.to_string()))?;
-    if output.is_json() {
-        output.json(&report)?;
-    } else {
-        show(&report, output)?;
+    if !arguments.check {
+        return adopt(arguments, original, key, output);
     }
+    let report = check(&arguments.directory, &original, |_| {}).map_err(|error| Failure::failed(error.to_string()))?;
+    tell(&report, output)?;
     match report.verdict {
-        Verdict::Ready => Ok(()),
+        Verdict::Ready if output.is_json() => Ok(()),
+        Verdict::Ready => output.line(&format!("\n{}", verdict(&report))),
         Verdict::Losses | Verdict::Refused => Err(Failure::failed(verdict(&report))),
     }
 }
 
-fn key(arguments: &AdoptArguments) -> Outcome<Option<Key>> {
+fn tell(report: &Report, output: &mut Output) -> Outcome {
+    match output.is_json() {
+        true => output.json(report),
+        false => report::show(report, output),
+    }
+}
+
+fn adopt(
+    arguments: &AdoptArguments,
+    original: seaway_original::Options,
+    key: Option<Vec<u8>>,
+    output: &mut Output,
+) -> Outcome {
+    let options = seaway_adoption::Options {
+        original,
+        to: arguments.to.clone(),
+        cluster_id: arguments.cluster_id.clone(),
+        accepts_losses: arguments.accept_losses,
+        payloads_are_plain: arguments.payloads_are_plain,
+        encryption: encryption(arguments, key)?,
+    };
+    let progress = Progress::default();
+    let bar = progress_bar();
+    let adopted = std::thread::scope(|scope| {
+        let (done, ended) = channel::<()>();
+        let adoption = scope.spawn(|| {
+            let _done = done;
+            seaway_adoption::adopt(&arguments.directory, &options, &progress)
+        });
+        while ended.recv_timeout(DRAWN_EVERY) == Err(RecvTimeoutError::Timeout) {
+            draw(&bar, &progress);
+        }
+        adoption.join()
+    });
+    bar.finish_and_clear();
+    match adopted {
+        Ok(Ok(seaway_adoption::Outcome::Adopted(adopted))) => finish(&adopted, output),
+        Ok(Ok(seaway_adoption::Outcome::Finished)) => output.done(
+            "The last steps of an earlier adoption were taken. The directory is Seaway's now.",
+            &json!({ "finished": true }),
+        ),
+        Ok(Err(Error::Findings(report))) => {
+            tell(&report, output)?;
+            Err(Failure::failed(verdict(&report)))
+        }
+        Ok(Err(Error::Losses(report))) => {
+            tell(&report, output)?;
+            let text = verdict(&report);
+            Err(Failure::failed(format!(
+                "{text}; to take over the rest, say so with --accept-losses"
+            )))
+        }
+        Ok(Err(error)) => Err(Failure::failed(error.to_string())),
+        Err(_) => Err(Failure::failed(
+            "the adoption ended without a word: this is a fault of Seaway's",
+        )),
+    }
+}
+
+fn finish(adopted: &Adopted, output: &mut Output) -> Outcome {
+    if output.is_json() {
+        return output.json(adopted);
+    }
+    report::show(&adopted.report, output)?;
+    output.line("")?;
+    if adopted.filled > 0 {
+        let filled = counted(adopted.filled, "missing message");
+        output.line(&format!("Empty messages are in the place of {filled}."))?;
+    }
+    if adopted.left_out > 0 {
+        let left_out = counted(adopted.left_out, "durable");
+        output.line(&format!(
+            "Left out because another has the same client and name: {left_out}."
+        ))?;
+    }
+    let directory = adopted.directory.display();
+    output.line(&format!(
+        "{directory} is Seaway's now: {} in {}.",
+        counted(adopted.report.totals.messages + adopted.filled, "message"),
+        counted(adopted.report.totals.channels, "channel"),
+    ))?;
+    let originals = match &adopted.originals {
+        Some(folder) => format!("The original's files are in {}.", folder.display()),
+        None => format!("{} is as it was.", adopted.report.directory),
+    };
+    output.line(&originals)?;
+    output.line(&format!(
+        "Start it with: seaway -cid {} -dir {directory}",
+        printable(&adopted.cluster_id)
+    ))
+}
+
+fn undo(arguments: &AdoptArguments, output: &mut Output) -> Outcome {
+    let encryption = encryption(arguments, key(arguments)?)?;
+    let failed = |error: Error| Failure::failed(error.to_string());
+    let loss = undo::loss(&arguments.directory, encryption).map_err(failed)?;
+    if !arguments.yes {
+        if output.is_json() {
+            output.json(&loss)?;
+        } else {
+            for (channel, messages) in loss.channels.iter().take(CHANNELS_LISTED_MAX) {
+                output.line(&format!(
+                    "{}: {}",
+                    printable(channel),
+                    counted(*messages, "new message")
+                ))?;
+            }
+            if loss.channels.len() > CHANNELS_LISTED_MAX {
+                let more = (loss.channels.len() - CHANNELS_LISTED_MAX) as u64;
+                output.line(&format!("and {}", counted(more, "more channel")))?;
+            }
+        }
+        return Err(Failure::failed(format!(
+            "NATS Streaming would go on where it was at {}: {} published since would be lost to it, and so would be what was \
+             acknowledged, subscribed and deleted; nothing was changed. To do it, say --yes",
+            loss.adopted_at,
+            counted(loss.messages, "message"),
+        )));
+    }
+    undo::undo(&arguments.directory).map_err(failed)?;
+    let sentence = format!(
+        "{} is NATS Streaming's again. What Seaway had written is in its files that begin with {}: remove them when it is not needed.",
+        arguments.directory.display(),
+        seaway_adoption::UNDONE_PREFIX
+    );
+    output.done(&sentence, &json!({ "undone": true, "loss": loss }))
+}
+
+fn encryption(arguments: &AdoptArguments, key: Option<Vec<u8>>) -> Outcome<Option<Encryption>> {
+    let Some(cipher) = &arguments.encrypt else {
+        return Ok(None);
+    };
+    let cipher = match cipher.as_str() {
+        "chacha" => Cipher::ChaCha20Poly1305,
+        _ => Cipher::Aes256Gcm,
+    };
+    let Some(key) = key else {
+        return Err(Failure::usage(format!(
+            "--encrypt needs a key: name its file with --encryption-key-file, or set {KEY_VARIABLE}"
+        )));
+    };
+    let encryption = Encryption::new(cipher, key);
+    encryption.map(Some).map_err(|error| Failure::failed(error.to_string()))
+}
+
+/// The server's key.
+fn key(arguments: &AdoptArguments) -> Outcome<Option<Vec<u8>>> {
     if let Some(path) = &arguments.encryption_key_file {
-        let text = std::fs::read(path)
+        let mut text = std::fs::read(path)
             .map_err(|error| Failure::failed(format!("cannot read the key in {}: {error}", path.display())))?;
         let line_end = text
             .iter()
@@ -67,178 +244,29 @@ fn key(arguments: &AdoptArguments) -> Outcome<Option<Key>> {
         if line_end == 0 {
             return Err(Failure::failed(format!("{} holds no key", path.display())));
         }
-        return Ok(Some(Key::new(&text[..line_end])));
+        text.truncate(line_end);
+        return Ok(Some(text));
     }
     let variable = std::env::var_os(KEY_VARIABLE).filter(|key| !key.is_empty());
-    Ok(variable.map(|key| Key::new(key.as_encoded_bytes())))
+    Ok(variable.map(|key| key.as_encoded_bytes().to_vec()))
 }
 
-fn show(report: &Report, output: &mut Output) -> Outcome {
-    let facts = facts(report);
-    output.facts(&facts)?;
-    if !report.channels.is_empty() {
-        output.line("")?;
-        let rows: Vec<_> = report.channels.iter().map(channel_row).collect();
-        output.table(&CHANNEL_COLUMNS, &rows)?;
+/// Drawn on a terminal only.
+fn progress_bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
     }
-    let rows: Vec<_> = report
-        .channels
-        .iter()
-        .flat_map(|channel| {
-            channel
-                .subscriptions
-                .iter()
-                .map(|one| subscription_row(&channel.name, one))
-        })
-        .collect();
-    if !rows.is_empty() {
-        output.line("")?;
-        output.table(&SUBSCRIPTION_COLUMNS, &rows)?;
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta}") {
+        bar.set_style(style);
     }
-    if !report.findings.is_empty() {
-        output.line("")?;
-        for finding in &report.findings {
-            output.line(&sentence(finding))?;
-        }
-    }
-    if report.findings_not_listed > 0 {
-        output.line(&format!("and {} more", counted(report.findings_not_listed, "finding")))?;
-    }
-    if report.verdict == Verdict::Ready {
-        output.line("")?;
-        output.line(&verdict(report))?;
-    }
-    Ok(())
+    bar
 }
 
-fn facts(report: &Report) -> Vec<(&'static str, String)> {
-    let mut facts = vec![("directory", report.directory.clone())];
-    match &report.server {
-        Some(server) => {
-            facts.push(("cluster ID", printable(&server.cluster_id).into_owned()));
-            let subjects = [&server.discovery, &server.publish, &server.subscribe, &server.acks];
-            let subjects = subjects.map(|subject| printable(subject).into_owned()).join(", ");
-            facts.push(("subjects", subjects));
-            if report.clustered {
-                facts.push(("cluster node", printable(&server.node_id).into_owned()));
-            }
-        }
-        None => facts.push(("cluster ID", "unknown".to_owned())),
-    }
-    if let Some(raft) = &report.raft {
-        let end = format!("ends at term {}, index {}", raft.last_term, raft.last_index);
-        let snapshot = match raft.snapshot_index {
-            0 => "no snapshot".to_owned(),
-            index => format!("snapshot at term {}, index {index}", raft.snapshot_term),
-        };
-        facts.push(("Raft log", format!("{end}; {snapshot}")));
-    }
-    facts.push(("file format", report.format_version.to_string()));
-    let totals = &report.totals;
-    let mut clients = count(totals.clients);
-    if !report.clients.is_empty() {
-        let names = report.clients.iter().take(NAMES_LISTED_MAX);
-        let names: Vec<_> = names.map(|client| printable(&client.id)).collect();
-        let more = if report.clients.len() > NAMES_LISTED_MAX {
-            ", ..."
-        } else {
-            ""
-        };
-        clients += &format!(" ({}{more})", names.join(", "));
-    }
-    facts.push(("clients", clients));
-    facts.push(("channels", count(totals.channels)));
-    facts.push((
-        "messages",
-        format!("{}, {}", count(totals.messages), size(totals.bytes)),
-    ));
-    facts.push((
-        "subscriptions",
-        format!(
-            "{}, {} of them durable, {} unacknowledged",
-            count(totals.subscriptions),
-            count(totals.durables),
-            counted(totals.pending, "message"),
-        ),
-    ));
-    let disk = &report.disk;
-    facts.push((
-        "disk",
-        format!(
-            "{} now; taking it over needs about {} more, {} are free",
-            size(disk.files_bytes),
-            size(disk.needed_bytes),
-            size(disk.free_bytes),
-        ),
-    ));
-    facts
-}
-
-const CHANNEL_COLUMNS: [(&str, Align); 8] = [
-    ("CHANNEL", Align::Left),
-    ("MESSAGES", Align::Right),
-    ("SIZE", Align::Right),
-    ("FIRST", Align::Right),
-    ("LAST", Align::Right),
-    ("MISSING", Align::Right),
-    ("FROM", Align::Left),
-    ("TO", Align::Left),
-];
-
-fn channel_row(channel: &ChannelReport) -> Vec<String> {
-    vec![
-        printable(&channel.name).into_owned(),
-        count(channel.messages),
-        size(channel.bytes),
-        count(channel.first_sequence),
-        count(channel.last_sequence),
-        count(channel.missing),
-        channel.first_time.clone().unwrap_or_default(),
-        channel.last_time.clone().unwrap_or_default(),
-    ]
-}
-
-const SUBSCRIPTION_COLUMNS: [(&str, Align); 8] = [
-    ("CHANNEL", Align::Left),
-    ("ID", Align::Right),
-    ("CLIENT", Align::Left),
-    ("DURABLE", Align::Left),
-    ("QUEUE", Align::Left),
-    ("STATE", Align::Left),
-    ("LAST SENT", Align::Right),
-    ("UNACKNOWLEDGED", Align::Right),
-];
-
-fn subscription_row(channel: &str, subscription: &SubscriptionReport) -> Vec<String> {
-    vec![
-        printable(channel).into_owned(),
-        subscription.id.to_string(),
-        printable(&subscription.client_id).into_owned(),
-        printable(&subscription.durable_name).into_owned(),
-        printable(&subscription.queue_group).into_owned(),
-        word(subscription.status),
-        count(subscription.last_sent),
-        count(subscription.pending),
-    ]
-}
-
-/// The word that `--json` has for it.
-fn word(value: impl serde::Serialize) -> String {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-/// `loss: foo/msgs.1.dat at byte 36, sequence 2: a message is damaged ... -> left out ...`
-fn sentence(finding: &Finding) -> String {
-    let (meaning, action) = finding.kind.words();
-    let mut place = vec![printable(&finding.file).into_owned()];
-    place.extend(finding.offset.map(|offset| format!("byte {offset}")));
-    place.extend(finding.sequence.map(|sequence| format!("sequence {sequence}")));
-    place.extend(finding.count.map(|number| format!("count {number}")));
-    place.retain(|part| !part.is_empty());
-    let place = place.join(", ");
-    let separator = if place.is_empty() { "" } else { ": " };
-    format!("{}: {place}{separator}{meaning} -> {action}", word(finding.severity))
+fn draw(bar: &ProgressBar, progress: &Progress) {
+    bar.set_length(progress.bytes_total());
+    bar.set_position(progress.bytes_done());
+    bar.set_message(format!("{} messages", count(progress.messages())));
 }
 
 fn verdict(report: &Report) -> String {
@@ -268,41 +296,19 @@ fn verdict(report: &Report) -> String {
 mod tests {
     use super::*;
 
-    fn finding(severity: Severity, kind: seaway_original::Kind) -> Finding {
-        Finding {
-            severity,
-            kind,
-            file: "foo\u{1b}/msgs.1.dat".to_owned(),
-            offset: Some(36),
-            count: None,
-            sequence: Some(2),
-        }
-    }
-
-    #[test]
-    fn a_finding_is_one_line_that_names_the_place_and_what_is_done() {
-        let line = sentence(&finding(Severity::Loss, seaway_original::Kind::MessageDamaged));
-        let expected = "loss: foo\\u{1b}/msgs.1.dat, byte 36, sequence 2: a message is damaged: its bytes do not match its \
-                        checksum -> left out: an empty message takes its sequence";
-        assert_eq!(line, expected);
-        let nowhere = Finding {
-            file: String::new(),
-            offset: None,
-            sequence: None,
-            ..finding(Severity::Refusal, seaway_original::Kind::InUse)
-        };
-        assert_eq!(
-            sentence(&nowhere),
-            "refusal: a running process has it open -> stop the server first"
-        );
-    }
-
     #[test]
     fn keys_come_without_their_line_end() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let arguments = |path: &std::path::Path| AdoptArguments {
             directory: PathBuf::new(),
             check: true,
+            undo: false,
+            yes: false,
+            to: None,
+            cluster_id: None,
+            accept_losses: false,
+            payloads_are_plain: false,
+            encrypt: None,
             encryption_key_file: Some(path.to_owned()),
             file_crc_poly: 1,
             raft_dir: None,
@@ -313,6 +319,7 @@ mod tests {
             0xf0, 0x43, 0x59, 0x5d, 0x0a, 0xe2, 0x77, 0x64, 0xee, 0x47, 0x43, 0xd2,
         ];
         let key = key(&arguments(file.path())).expect("a key").expect("a key");
+        let key = Key::new(&key);
         assert_eq!(key.of_channel(b"foo").open(&sealed).as_deref(), Ok(&b"hello"[..]));
         std::fs::write(file.path(), "\n").expect("write");
         assert!(super::key(&arguments(file.path())).is_err());

@@ -60,9 +60,9 @@ pub(crate) enum Command {
     Context(ContextCommand),
     /// Make `nats-streaming-server`, with that server's flags and defaults, of this program
     InstallAsNatsStreamingServer(InstallArguments),
-    /// Say what taking over a data directory of NATS Streaming would find
+    /// Take over a data directory of NATS Streaming, look at it first, or give it back
     ///
-    /// Reads all of it, and changes nothing. Stop the server first: what it still writes cannot be judged.
+    /// Stop the server first. What is taken over stays in a folder of the directory: nothing is deleted.
     Adopt(AdoptArguments),
     /// Print a completion script for a shell
     ///

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// The crates from the ground up. Each may use only those before it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "nats-protocol",
     "stan-protocol",
     "journal",
@@ -15,6 +15,7 @@ const ORDER: [&str; 14] = [
     "config",
     "monitor",
     "original",
+    "adoption",
     "client",
     "bench",
     "cli",
@@ -23,7 +24,7 @@ const ORDER: [&str; 14] = [
 ];
 
 /// What a crate must not use although it stands above it, or although it is somebody else's.
-const FORBIDDEN: [(&str, &[&str]); 10] = [
+const FORBIDDEN: [(&str, &[&str]); 11] = [
     (
         "nats-protocol",
         &["tokio", "socket2", "rustix", "tracing", "seaway-stan-protocol"],
@@ -70,6 +71,7 @@ const FORBIDDEN: [(&str, &[&str]); 10] = [
             "seaway-monitor",
         ],
     ),
+    ("adoption", &["tokio", "socket2", "seaway-journal", "seaway-broker"]),
     (
         "client",
         &[

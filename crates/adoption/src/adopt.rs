@@ -1,0 +1,251 @@
+//! One adoption from its beginning to its end.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use seaway_original::{Kind, Report, Stopped, Verdict};
+use seaway_store::{Encryption, FileOptions, beside};
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::in_place::{self, Fingerprint, State};
+use crate::lock::RootLock;
+use crate::progress::Progress;
+use crate::transfer::{Tally, Terms, Transfer, free_bytes};
+use crate::verify;
+
+/// Besides messages: prepared segments, directories, checkpoint.
+const STORE_BYTES: u64 = 192 << 20;
+
+/// How a directory is taken over.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// How the original's server was configured.
+    pub original: seaway_original::Options,
+    /// Another directory for the store; the original's is only read then.
+    pub to: Option<PathBuf>,
+    /// Counts when the directory says none, and must otherwise agree with it.
+    pub cluster_id: Option<String>,
+    /// Whether what is damaged may be left out.
+    pub accepts_losses: bool,
+    /// Whether payloads that look encrypted are plain; without it and without a key they stop the adoption.
+    pub payloads_are_plain: bool,
+    /// How the new store is encrypted, if it is.
+    pub encryption: Option<Encryption>,
+}
+
+/// What an adoption has done.
+#[derive(Debug, Clone, Serialize)]
+pub struct Adopted {
+    /// Where the store is.
+    pub directory: PathBuf,
+    /// Where the original's files are now; none when they are where they were.
+    pub originals: Option<PathBuf>,
+    /// The cluster ID of the store.
+    pub cluster_id: String,
+    /// Empty messages in the place of missing ones.
+    pub filled: u64,
+    /// Durables left out because another had the same client and names.
+    pub left_out: u64,
+    /// What was read.
+    pub report: Report,
+}
+
+/// What a call of [`adopt`] came to.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// All of it.
+    Adopted(Box<Adopted>),
+    /// An earlier adoption was interrupted in its last steps; they are taken now.
+    Finished,
+}
+
+/// Takes over the data directory of a stopped server. Interrupted before the original's files are moved it leaves the original as it
+/// was, and begins anew when it is called again; later it goes on.
+///
+/// # Errors
+/// See [`Error`].
+pub fn adopt(directory: &Path, options: &Options, progress: &Progress) -> Result<Outcome, Error> {
+    match in_place::state(directory)? {
+        // Reading says what is missing where there is nothing.
+        State::Original | State::Neither => {}
+        State::Unfinished => return in_place::finish(directory).map(|_| Outcome::Finished),
+        State::Undoing => return Err(in_place::undoing(directory)),
+        State::TakenOver => {
+            let text = "was taken over before: start the server on it";
+            return Err(Error::Refused(format!("{} {text}", directory.display())));
+        }
+        State::Store => {
+            let text = "holds a store of Seaway's already";
+            return Err(Error::Refused(format!("{} {text}", directory.display())));
+        }
+    }
+    let adopted = match &options.to {
+        Some(place) => adopt_elsewhere(directory, place, options, progress),
+        None => adopt_in_place(directory, options, progress),
+    };
+    adopted.map(|adopted| Outcome::Adopted(Box::new(adopted)))
+}
+
+/// The original's directory may be one that cannot be written to: nothing is locked in it.
+fn adopt_elsewhere(directory: &Path, place: &Path, options: &Options, progress: &Progress) -> Result<Adopted, Error> {
+    prepare_elsewhere(directory, place)?;
+    let made = make(directory, place, options, progress)?;
+    beside::put_in_place(place).map_err(Error::io("put the store in place in", place))?;
+    Ok(made.adopted(place, None))
+}
+
+fn adopt_in_place(directory: &Path, options: &Options, progress: &Progress) -> Result<Adopted, Error> {
+    // What is no directory of the original's gets no lock file.
+    if in_place::state(directory)? == State::Neither {
+        seaway_original::check(directory, &options.original, |_| {})?;
+    }
+    let _lock = RootLock::take(directory)?;
+    let mut options = options.clone();
+    options.original.is_locked = true;
+    in_place::forget_undoing(directory)?;
+    let made = make(directory, directory, &options, progress)?;
+    in_place::commit(directory, &made.report).inspect_err(|_| discard(directory))?;
+    in_place::finish_locked(directory)?;
+    Ok(made.adopted(directory, Some(directory.join(in_place::FOLDER))))
+}
+
+/// A complete store that is not in place yet.
+struct Made {
+    report: Report,
+    tally: Tally,
+}
+
+impl Made {
+    fn adopted(self, directory: &Path, originals: Option<PathBuf>) -> Adopted {
+        Adopted {
+            directory: directory.to_owned(),
+            originals,
+            cluster_id: self.tally.cluster_id,
+            filled: self.tally.filled,
+            left_out: self.tally.left_out,
+            report: self.report,
+        }
+    }
+}
+
+fn make(directory: &Path, place: &Path, options: &Options, progress: &Progress) -> Result<Made, Error> {
+    let files = Fingerprint::of(directory)?;
+    progress.expect(files.bytes());
+    check_room(place, &files, options.to.is_some())?;
+    write(directory, place, options, progress, &files).inspect_err(|_| discard(place))
+}
+
+/// What is left of an attempt is cleared by the next one at the latest.
+fn discard(place: &Path) {
+    let _ = beside::discard(place);
+}
+
+/// Makes the store beside whatever is in `place`, and opens it once.
+fn write(
+    directory: &Path,
+    place: &Path,
+    options: &Options,
+    progress: &Progress,
+    files: &Fingerprint,
+) -> Result<Made, Error> {
+    let file = FileOptions {
+        encryption: options.encryption.clone(),
+        progress: Arc::default(),
+        ..FileOptions::default()
+    };
+    let mut transfer = Transfer::new(Terms {
+        place,
+        cluster_id: options.cluster_id.as_deref(),
+        file: file.clone(),
+        progress,
+    });
+    let read = seaway_original::read(directory, &options.original, &mut transfer, |_| {});
+    let report = read.map_err(|stopped| match stopped {
+        Stopped::Unreadable(error) => Error::Original(error),
+        Stopped::NotTaken(error) => error,
+    })?;
+    judge(&report, options)?;
+    let tally = transfer.finish()?;
+    verify::open_once(place, file, &tally.cluster_id, &tally.bounds)?;
+    if Fingerprint::of(directory)? != *files {
+        return Err(Error::Refused(format!(
+            "the files in {} changed while they were read: stop the server that writes them, and try again",
+            directory.display()
+        )));
+    }
+    if seaway_original::has_open_files(directory) {
+        return Err(Error::Refused(format!(
+            "a running process has files in {} open: stop the server first",
+            directory.display()
+        )));
+    }
+    Ok(Made { report, tally })
+}
+
+/// Whether what was found lets the adoption go on.
+fn judge(report: &Report, options: &Options) -> Result<(), Error> {
+    match report.verdict {
+        Verdict::Refused => return Err(Error::Findings(Box::new(report.clone()))),
+        Verdict::Losses if !options.accepts_losses => return Err(Error::Losses(Box::new(report.clone()))),
+        Verdict::Losses | Verdict::Ready => {}
+    }
+    let has = |kind| report.findings.iter().any(|finding| finding.kind == kind);
+    if has(Kind::MessagesOnlyInRaftLog) {
+        return Err(Error::Refused(
+            "messages are only in this member's Raft log, from which they are not taken yet: take over another member that has stored them"
+                .to_owned(),
+        ));
+    }
+    if has(Kind::LooksEncrypted) && !options.payloads_are_plain {
+        return Err(Error::Refused(
+            "payloads look encrypted, and no key was given: give the server's key with --encryption-key-file, or say that they are plain \
+             with --payloads-are-plain"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn check_room(place: &Path, files: &Fingerprint, is_elsewhere: bool) -> Result<(), Error> {
+    let bytes = files.bytes();
+    let needed = bytes.saturating_add(bytes / 8).saturating_add(STORE_BYTES);
+    let free = free_bytes(place)?.saturating_add(beside::bytes(place).map_err(Error::io("list", place))?);
+    if free >= needed {
+        return Ok(());
+    }
+    let advice = match is_elsewhere {
+        true => "name another directory",
+        false => "name a directory on another disk with --to",
+    };
+    Err(Error::Refused(format!(
+        "about {needed} bytes are needed in {}, and {free} are free: {advice}",
+        place.display()
+    )))
+}
+
+/// The directory of a store that is made elsewhere is empty, or holds an interrupted attempt.
+fn prepare_elsewhere(directory: &Path, place: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(place).map_err(Error::io("create", place))?;
+    let canonical = |path: &Path| std::fs::canonicalize(path).map_err(Error::io("find", path));
+    let (from, to) = (canonical(directory)?, canonical(place)?);
+    if to.starts_with(&from) {
+        return Err(Error::Refused(format!(
+            "{} lies in the directory that is taken over, where every folder is a channel: name one outside of it",
+            place.display()
+        )));
+    }
+    let entries = std::fs::read_dir(place).map_err(Error::io("list", place))?;
+    for entry in entries {
+        let entry = entry.map_err(Error::io("list", place))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !name.starts_with(beside::PREFIX) && name != "lost+found" {
+            return Err(Error::Refused(format!(
+                "{} is not empty: it holds {name}",
+                place.display()
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! The way back: the original's files return to their place, the store stays beside them under other names.
+//!
+//! Mirrors [`in_place`](crate::in_place). A file says that it has begun; from then on neither server starts until it is complete. Its last step
+//! is the return of the original's `server.dat`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use seaway_store::{Encryption, FileOptions, FileStore, GUARD_NAME, Recovery, Store as _, beside};
+use seaway_streaming::ChannelId;
+use seaway_streaming::import::channel_of_fact;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::in_place::{
+    FOLDER, Name, PLAN, Plan, SERVER, STAGING, State, UNDOING, exists, rename, rename_if_there, state, sync,
+    write_whole,
+};
+use crate::lock::RootLock;
+
+/// What is lost when the original goes on where it was.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Loss {
+    /// When the directory was taken over, RFC 3339.
+    pub adopted_at: String,
+    /// Messages published since, in all channels.
+    pub messages: u64,
+    /// Channels that got messages since, each with how many.
+    pub channels: Vec<(String, u64)>,
+}
+
+/// What is needed to go on.
+#[derive(Debug, Serialize, Deserialize)]
+struct Undoing {
+    had_server: bool,
+}
+
+#[derive(Default)]
+struct Found {
+    names: BTreeMap<u64, String>,
+    last: BTreeMap<u64, u64>,
+}
+
+impl Recovery for Found {
+    fn fact(&mut self, kind: u8, body: &[u8]) {
+        if let Some((id, name)) = channel_of_fact(kind, body) {
+            self.names.insert(id.0, String::from_utf8_lossy(&name).into_owned());
+        }
+    }
+    fn channel_deleted(&mut self, channel: ChannelId) {
+        self.names.remove(&channel.0);
+    }
+    fn channel(&mut self, channel: ChannelId, _: u64, last: u64, _: u64, _: i64) {
+        self.last.insert(channel.0, last);
+    }
+}
+
+/// Says what an undoing would lose. Opens the store like a start of the server, which must not be running.
+///
+/// # Errors
+/// The directory was not taken over, or its store cannot be opened.
+pub fn loss(directory: &Path, encryption: Option<Encryption>) -> Result<Loss, Error> {
+    match state(directory)? {
+        State::TakenOver => {}
+        State::Undoing => return Ok(Loss::default()),
+        State::Unfinished => {
+            crate::in_place::finish(directory)?;
+        }
+        State::Original | State::Neither | State::Store => return Err(not_taken_over(directory)),
+    }
+    let plan = Plan::read(&directory.join(FOLDER).join(PLAN))?;
+    let options = FileOptions {
+        encryption,
+        ..FileOptions::default()
+    };
+    let mut found = Found::default();
+    let store = FileStore::open(directory, options, || {}, &mut found);
+    let mut store = store.map_err(|error| Error::store(directory, error))?;
+    store.close().map_err(|problem| Error::store(directory, problem))?;
+    let before: BTreeMap<&str, u64> = plan.channels.iter().map(|(name, last)| (&name[..], *last)).collect();
+    let mut loss = Loss {
+        adopted_at: plan.adopted_at,
+        ..Loss::default()
+    };
+    for (id, last) in &found.last {
+        let Some(name) = found.names.get(id) else { continue };
+        let new = last.saturating_sub(before.get(&name[..]).copied().unwrap_or(0));
+        if new > 0 {
+            loss.messages += new;
+            loss.channels.push((name.clone(), new));
+        }
+    }
+    loss.channels.sort();
+    Ok(loss)
+}
+
+/// Puts the original's files back. What was published since stays in files that begin with [`beside::UNDONE_PREFIX`], of which neither server
+/// takes notice.
+///
+/// # Errors
+/// A step cannot be taken; the next call goes on there.
+pub fn undo(directory: &Path) -> Result<(), Error> {
+    let begun = state(directory)?;
+    if !matches!(begun, State::TakenOver | State::Undoing) {
+        return Err(not_taken_over(directory));
+    }
+    let _lock = RootLock::take(directory)?;
+    let marker = directory.join(UNDOING);
+    let (folder, staging) = (directory.join(FOLDER), directory.join(STAGING));
+    if begun == State::TakenOver {
+        let plan = Plan::read(&folder.join(PLAN))?;
+        if let Some(holder) = beside::holder(directory).map_err(Error::io("lock the store in", directory))? {
+            return Err(Error::Refused(format!(
+                "the store in {} is in use by another process ({holder}): stop the server first",
+                directory.display()
+            )));
+        }
+        if beside::has_undone(directory).map_err(Error::io("list", directory))? {
+            return Err(Error::Refused(format!(
+                "{} has files of an earlier undoing, whose names begin with {}: move them away or remove them",
+                directory.display(),
+                beside::UNDONE_PREFIX
+            )));
+        }
+        let undoing = Undoing {
+            had_server: plan.had_server,
+        };
+        let text = serde_json::to_vec(&undoing).map_err(|error| Error::io("write", &marker)(error.into()))?;
+        write_whole(&marker, &text)?;
+        sync(directory)?;
+    }
+    let text = fs::read(&marker).map_err(Error::io("read", &marker))?;
+    let undoing: Undoing = serde_json::from_slice(&text).map_err(|error| Error::io("read", &marker)(error.into()))?;
+    beside::set_aside(directory).map_err(Error::io("set the store aside in", directory))?;
+    // A channel may have the folder's name: it has no plan in it.
+    if exists(&folder.join(PLAN)) {
+        rename(&folder, &staging)?;
+        sync(directory)?;
+    }
+    if exists(&staging.join(PLAN)) {
+        for name in Plan::read(&staging.join(PLAN))?.entries.iter().map(Name::file_name) {
+            rename_if_there(&staging.join(&name), &directory.join(&name))?;
+        }
+        rename_if_there(&staging.join(GUARD_NAME), &directory.join(SERVER))?;
+        sync(directory)?;
+        sync(&staging)?;
+        let path = staging.join(PLAN);
+        check_empty(&staging)?;
+        fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+    }
+    match fs::remove_dir(&staging) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", &staging)(error)),
+        _ => sync(directory)?,
+    }
+    let server = directory.join(GUARD_NAME);
+    if undoing.had_server {
+        rename_if_there(&directory.join(SERVER), &server)?;
+    } else {
+        fs::remove_file(&server).map_err(Error::io("remove", &server))?;
+    }
+    sync(directory)?;
+    fs::remove_file(&marker).map_err(Error::io("remove", &marker))?;
+    sync(directory)
+}
+
+/// Nothing but the plan may be left: the original would take the folder for a channel.
+fn check_empty(staging: &Path) -> Result<(), Error> {
+    let entries = fs::read_dir(staging).map_err(Error::io("list", staging))?;
+    for entry in entries {
+        let name = entry.map_err(Error::io("list", staging))?.file_name();
+        if name != PLAN {
+            return Err(Error::Refused(format!(
+                "{} was not the original's: move it away, and undo again",
+                staging.join(name).display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn not_taken_over(directory: &Path) -> Error {
+    Error::Refused(format!(
+        "{} was not taken over from NATS Streaming: there is nothing to undo",
+        directory.display()
+    ))
+}

@@ -1,0 +1,321 @@
+//! Directories of an independent generator (`compat/original`), taken over, and compared field by field with what it put there: an engine
+//! is started on the store, its messages are read. Then everything is put back.
+//!
+//! `SEAWAY_ORIGINAL_SEEDS=3000` makes it as many directories, `SEAWAY_ORIGINAL_FIRST=17 SEAWAY_ORIGINAL_SEEDS=1` one certain.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod taken_over;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use seaway_adoption::{Error, Options, Outcome, Progress, adopt, undo};
+use seaway_original::{Directory, Findings, Key};
+use serde_json::Value;
+use taken_over::{Message, Subscription, TakenOver};
+
+const SEEDS: u64 = 60;
+
+/// Runs the generator; says loudly when there is no Python to run it.
+fn generate(words: &[&str]) -> bool {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat/original/generate.py");
+    match Command::new("python3").arg("-B").arg(script).args(words).status() {
+        Ok(status) => {
+            assert!(status.success(), "the generator fails: {status}");
+            true
+        }
+        Err(error) => {
+            // Past the test harness, which keeps what passing tests print to itself.
+            let text =
+                format!("\n*** SKIPPED: python3 cannot be run ({error}): nothing was taken over and compared ***\n");
+            std::io::stderr().write_all(text.as_bytes()).unwrap();
+            false
+        }
+    }
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
+}
+
+#[test]
+fn generated_directories_are_taken_over_field_by_field_and_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = number("SEAWAY_ORIGINAL_FIRST", 1);
+    let last = first + number("SEAWAY_ORIGINAL_SEEDS", SEEDS) - 1;
+    if !generate(&[folder.path().to_str().unwrap(), &first.to_string(), &last.to_string()]) {
+        return;
+    }
+    let mut counts = BTreeMap::<&str, u64>::new();
+    for seed in first..=last {
+        let folder = folder.path().join(seed.to_string());
+        let expected: Value = serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
+        let mut random = fastrand::Rng::with_seed(seed);
+        let place = random.bool().then(|| folder.join("new"));
+        for what in one(seed, &folder, &expected, place.as_deref(), &mut random) {
+            *counts.entry(what).or_default() += 1;
+        }
+    }
+    if last - first + 1 >= SEEDS {
+        // What was never met was never tested.
+        for what in [
+            "in place",
+            "elsewhere",
+            "refused",
+            "messages",
+            "filled",
+            "pending",
+            "clients",
+            "durables",
+            "groups",
+            "clustered",
+            "encrypted",
+            "decreasing",
+        ] {
+            assert!(counts.contains_key(what), "no directory has {what}: {counts:?}");
+        }
+    }
+}
+
+/// One directory; says what it had.
+fn one(
+    seed: u64,
+    folder: &Path,
+    expected: &Value,
+    place: Option<&Path>,
+    random: &mut fastrand::Rng,
+) -> Vec<&'static str> {
+    let data = folder.join("data");
+    let before = listing(&data);
+    let original = original_options(&expected["options"], folder);
+    let options = Options {
+        original: original.clone(),
+        to: place.map(Path::to_owned),
+        cluster_id: expected["report"]["server"].is_null().then(|| "c9".to_owned()),
+        accepts_losses: true,
+        payloads_are_plain: true,
+        encryption: None,
+    };
+    let messages = original_messages(&data, &original, &expected["digests"], seed);
+    let outcome = adopt(&data, &options, &Progress::default());
+    let has = |kind: &str| {
+        let findings = expected["report"]["findings"].as_array().unwrap();
+        findings.iter().any(|finding| finding["kind"] == kind)
+    };
+    let adopted = match outcome {
+        Ok(Outcome::Adopted(adopted)) => adopted,
+        Err(Error::Refused(text)) if has("messages_only_in_raft_log") => {
+            assert!(text.contains("Raft"), "seed {seed}: {text}");
+            assert_eq!(
+                without_lock(listing(&data)),
+                without_lock(before),
+                "seed {seed}: something was changed"
+            );
+            return vec!["refused"];
+        }
+        other => panic!("seed {seed}: {other:?}"),
+    };
+    let mut had = vec![if place.is_some() { "elsewhere" } else { "in place" }];
+    let store = place.unwrap_or(&data);
+    let mut taken = TakenOver::open(store, &adopted.cluster_id);
+    had.extend(compare(seed, &mut taken, &expected["report"], &messages, random));
+    taken.close();
+    if expected["options"]["key"] == "mykey" {
+        had.push("encrypted");
+    }
+    match place {
+        Some(_) => assert_eq!(listing(&data), before, "seed {seed}: something was changed"),
+        None => {
+            let loss = undo::loss(&data, None).unwrap();
+            assert_eq!((loss.messages, loss.channels.len()), (0, 0), "seed {seed}: {loss:?}");
+            undo::undo(&data).unwrap();
+            let after: Vec<_> = listing(&data)
+                .into_iter()
+                .filter(|(path, _)| !path.file_name().unwrap().to_str().unwrap().starts_with(".undone."))
+                .collect();
+            assert_eq!(without_lock(after), without_lock(before), "seed {seed}: not as it was");
+        }
+    }
+    had
+}
+
+/// The lock file is made when there is none, as the original makes it.
+fn without_lock(listing: Vec<(PathBuf, Vec<u8>)>) -> Vec<(PathBuf, Vec<u8>)> {
+    listing
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with(".rootdir.lck"))
+        .collect()
+}
+
+fn original_options(expected: &Value, folder: &Path) -> seaway_original::Options {
+    seaway_original::Options {
+        polynomial: u32::try_from(expected["polynomial"].as_u64().unwrap()).unwrap(),
+        key: expected["key"].as_str().map(|key| Key::new(key.as_bytes())),
+        raft_directory: expected["raft_directory"].as_str().map(|name| folder.join(name)),
+        is_locked: false,
+    }
+}
+
+/// Names and contents of all files.
+fn listing(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(listing(&path));
+        } else {
+            found.push((path.clone(), std::fs::read(path).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The messages of each channel as the reader finds them, which are those that the generator says.
+fn original_messages(
+    data: &Path,
+    options: &seaway_original::Options,
+    digests: &Value,
+    seed: u64,
+) -> BTreeMap<String, Vec<Message>> {
+    let mut findings = Findings::default();
+    let directory = Directory::open(data, options, &mut findings).unwrap();
+    let names: Vec<Vec<u8>> = directory.channel_names().map(<[u8]>::to_vec).collect();
+    let mut all = BTreeMap::new();
+    for (position, name) in names.iter().enumerate() {
+        let channel = directory.channel(position, &mut findings).unwrap();
+        let opener = directory.key().map(|key| key.of_channel(name));
+        let mut digest = Context::new(&SHA256);
+        let mut messages = channel.messages(&mut findings);
+        let mut found = Vec::new();
+        while let Some(message) = messages.next().unwrap() {
+            let opened = opener.as_ref().and_then(|opener| opener.open(message.data).ok());
+            let data = opened.as_deref().unwrap_or(message.data);
+            digest.update(&message.sequence.to_le_bytes());
+            digest.update(&message.timestamp_ns.to_le_bytes());
+            digest.update(&u32::try_from(message.reply.len()).unwrap().to_le_bytes());
+            digest.update(&u32::try_from(data.len()).unwrap().to_le_bytes());
+            digest.update(message.reply);
+            digest.update(data);
+            found.push(Message {
+                sequence: message.sequence,
+                timestamp: message.timestamp_ns,
+                reply: message.reply.to_vec(),
+                data: data.to_vec(),
+            });
+        }
+        let digest: String = digest
+            .finish()
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let name = String::from_utf8(name.clone()).unwrap();
+        assert_eq!(digests[&name], digest, "seed {seed}: the messages of {name}");
+        all.insert(name, found);
+    }
+    all
+}
+
+fn compare(
+    seed: u64,
+    taken: &mut TakenOver,
+    report: &Value,
+    originals: &BTreeMap<String, Vec<Message>>,
+    random: &mut fastrand::Rng,
+) -> Vec<&'static str> {
+    let mut had = Vec::new();
+    if let Some(server) = report["server"].as_object() {
+        let subjects = taken.subjects();
+        let text = |key: &str| server[key].as_str().unwrap().to_owned();
+        let told = [
+            &subjects.discover,
+            &subjects.publish_prefix,
+            &subjects.subscribe,
+            &subjects.unsubscribe,
+            &subjects.close,
+        ];
+        for (subject, key) in told
+            .into_iter()
+            .zip(["discovery", "publish", "subscribe", "unsubscribe", "close"])
+        {
+            assert_eq!(*subject, text(key), "seed {seed}: {key}");
+        }
+        let usual = format!("_STAN.subclose.{}", text("cluster_id"));
+        let sub_close = Some(text("sub_close"))
+            .filter(|stored| !stored.is_empty())
+            .unwrap_or(usual);
+        assert_eq!(subjects.subscription_close, sub_close, "seed {seed}");
+    }
+    let clients: Vec<(String, String)> = report["clients"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|client| {
+            (
+                client["id"].as_str().unwrap().to_owned(),
+                client["heartbeat_inbox"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    assert_eq!(taken.clients(), clients, "seed {seed}");
+    had.extend((!clients.is_empty()).then_some("clients"));
+    had.extend((report["clustered"] == true).then_some("clustered"));
+    let channels = report["channels"].as_array().unwrap();
+    let mut names: BTreeSet<String> = channels
+        .iter()
+        .map(|channel| channel["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(originals.keys().all(|name| names.contains(name)));
+    for channel in channels {
+        let name = channel["name"].as_str().unwrap();
+        let expected = filled(originals.get(name).map_or(&[][..], |found| found));
+        let found = taken.messages(name);
+        assert_eq!(found, expected, "seed {seed}: {name}");
+        had.extend((!expected.is_empty()).then_some("messages"));
+        had.extend((channel["missing"].as_u64() > Some(0)).then_some("filled"));
+        had.extend((channel["decreasing_times"].as_u64() > Some(0)).then_some("decreasing"));
+        // §1.4: a start by time begins at the first message that is not older.
+        for _ in 0..5 {
+            let Some(at) = random.choice(&expected) else { break };
+            let time = at.timestamp.saturating_add(random.i64(-1..=1));
+            let first = expected.iter().find(|message| message.timestamp >= time);
+            let first = first.map_or(expected.last().unwrap().sequence + 1, |message| message.sequence);
+            assert_eq!(taken.seek(name, time), first, "seed {seed}: {name} at {time}");
+        }
+        let last = channel["last_sequence"].as_u64().unwrap();
+        let wanted = taken_over::expected(channel["subscriptions"].as_array().unwrap(), last);
+        let mut subscriptions = taken.subscriptions(name);
+        subscriptions.sort();
+        assert_eq!(subscriptions, wanted, "seed {seed}: {name}");
+        let any = |is: fn(&Subscription) -> bool| wanted.iter().any(is);
+        had.extend(any(|one| one.pending > 0).then_some("pending"));
+        had.extend(any(|one| !one.durable.is_empty()).then_some("durables"));
+        had.extend(any(|one| !one.queue.is_empty()).then_some("groups"));
+        names.remove(name);
+    }
+    assert!(names.is_empty());
+    assert_eq!(taken.channel_count(), channels.len(), "seed {seed}");
+    had
+}
+
+/// Empty messages take the place of missing ones, with the time of the one behind them.
+fn filled(messages: &[Message]) -> Vec<Message> {
+    let mut all: Vec<Message> = Vec::new();
+    for message in messages {
+        if let Some(last) = all.last().map(|last| last.sequence) {
+            all.extend((last + 1..message.sequence).map(|sequence| Message {
+                sequence,
+                timestamp: message.timestamp,
+                reply: Vec::new(),
+                data: Vec::new(),
+            }));
+        }
+        all.push(message.clone());
+    }
+    all
+}
