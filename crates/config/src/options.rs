@@ -185,6 +185,8 @@ pub struct StreamingOptions {
     pub file_sync: bool,
     /// Whether a start gives up what is damaged instead of refusing (`-file_truncate_bad_eof`).
     pub give_up_damage: bool,
+    /// Whether a directory of NATS Streaming is taken over (`-adopt`).
+    pub adopt: bool,
     /// Name used in the system log, when it is not the usual one.
     pub syslog_name: Option<String>,
     /// Credentials for the server's own connections.
@@ -334,6 +336,7 @@ impl Options {
                 replace_durable: false,
                 file_sync: false,
                 give_up_damage: false,
+                adopt: false,
                 syslog_name: None,
                 own_credentials: OwnCredentials::default(),
                 debug: false,

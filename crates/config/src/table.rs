@@ -155,8 +155,10 @@ mod tests {
         for name in names.split_whitespace() {
             assert!(find(name).is_some(), "-{name}");
         }
+        let own = ["adopt"];
+        assert!(own.iter().all(|name| find(name).is_some()));
         assert_eq!(
-            names.split_whitespace().count(),
+            names.split_whitespace().count() + own.len(),
             all().map(|entry| entry.flags.len()).sum::<usize>()
         );
     }

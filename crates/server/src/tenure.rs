@@ -8,6 +8,7 @@
 //! tenure is asked for before they have gone: there is at most one set of them, and the lock of a store is held as long as any of
 //! its threads may still write.
 
+mod adoption;
 mod alone;
 mod life;
 mod lives;

@@ -192,6 +192,14 @@ pub(super) static ENTRIES: &[Entry] = &[
         "Give up what is damaged at a start, keep copies and say what is lost; not twice in a row",
         Sets(file_truncate_bad_eof),
     ),
+    Entry::new(
+        Group::FileStore,
+        &["adopt"],
+        Bool,
+        "false",
+        "Take over the files of NATS Streaming that are in the store's directory; has no effect on any other directory",
+        Sets(adopt),
+    ),
 ];
 
 /// A number that is not below a bound.
@@ -216,5 +224,10 @@ fn file_sync(options: &mut Draft, value: &Value) -> Result<(), String> {
 
 fn file_truncate_bad_eof(options: &mut Draft, value: &Value) -> Result<(), String> {
     options.streaming.give_up_damage = value.is_true();
+    Ok(())
+}
+
+fn adopt(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.streaming.adopt = value.is_true();
     Ok(())
 }

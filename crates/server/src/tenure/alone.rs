@@ -10,6 +10,7 @@ use seaway_store::{
 };
 use seaway_streaming::Engine;
 
+use super::adoption;
 use super::port::{Granted, Tenures, Waker};
 
 /// Grants every tenure at once, and none is lost. Its number is the epoch of the store; a store in memory has as many as there
@@ -32,6 +33,14 @@ impl Tenures for Alone {
     async fn next(&mut self) -> Result<Granted> {
         self.granted += 1;
         let streaming = self.streaming.clone();
+        if streaming.store == StoreKind::File {
+            // Before the epochs are looked at: a store that is made has some.
+            let streaming = streaming.clone();
+            let preparing = move || adoption::prepare(&streaming, encryption(&streaming)?.as_ref());
+            tokio::task::spawn_blocking(preparing)
+                .await
+                .context("prepare the store")??;
+        }
         let number = match streaming.store {
             StoreKind::Memory => self.granted,
             StoreKind::File => FileStore::next_epoch(&streaming.dir),
@@ -58,11 +67,17 @@ fn open_store(
         }
         return Ok(Box::new(MemoryStore::new()));
     }
+    let encryption = encryption(streaming)?;
+    if encryption.is_some()
+        && let Some(options) = &streaming.encryption
+    {
+        tracing::info!(target: "stream", "Store is encrypted with {}", options.cipher.name());
+    }
     let mut recovering = Recovering::new(engine);
     let file = FileOptions {
         synced: streaming.file_sync,
         give_up_damage: streaming.give_up_damage,
-        encryption: encryption(streaming)?,
+        encryption,
         progress,
     };
     let store = FileStore::open(&streaming.dir, file, waker, &mut recovering)
@@ -90,7 +105,6 @@ fn encryption(streaming: &StreamingOptions) -> Result<Option<Encryption>> {
         seaway_config::Cipher::Aes => Cipher::Aes256Gcm,
         seaway_config::Cipher::Chacha => Cipher::ChaCha20Poly1305,
     };
-    tracing::info!(target: "stream", "Store is encrypted with {}", options.cipher.name());
     let encryption = Encryption::new(cipher, options.key.expose().as_bytes().to_vec());
     encryption.map(Some).context("encrypt the store")
 }
@@ -109,6 +123,9 @@ fn explain(directory: &Path, error: &FileStoreError, gives_up: bool) -> anyhow::
         }
         // One names the directory by itself, the other has the words of §3.
         FileStoreError::Directory { .. } | FileStoreError::Journal(OpenError::Refused(_)) => return anyhow!("{error}"),
+        FileStoreError::Journal(OpenError::ForeignStore { .. }) => {
+            ": start with -adopt to take it over, or look at it first with seaway adopt --check"
+        }
         FileStoreError::Journal(OpenError::KeyRequired) => {
             ": give the key of this store with -encryption_key, \
              or with -encrypt and in the environment variable NATS_STREAMING_ENCRYPTION_KEY"
