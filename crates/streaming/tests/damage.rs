@@ -4,7 +4,7 @@ mod world;
 
 use seaway_stan_protocol::Message as _;
 use seaway_stan_protocol::messages::{Ack, ConnectRequest, PubMsg, SubscriptionRequest, UnsubscribeRequest};
-use seaway_streaming::{ChannelId, Engine, Input, Now, Options, Service, Timestamp, Verdict, WhyQuestion};
+use seaway_streaming::{ChannelId, Engine, Input, Limits, Now, Options, Service, Timestamp, Verdict, WhyQuestion};
 use world::{Output, World};
 
 const SECOND: u64 = 1_000_000_000;
@@ -25,8 +25,12 @@ type Came = Vec<(u64, u64, u32)>;
 impl Server {
     /// A channel `foo` with so many messages, none of which is in memory.
     fn with_cold_messages(count: u64) -> Server {
+        Server::with_options(options(), count)
+    }
+
+    fn with_options(options: Options, count: u64) -> Server {
         let mut world = World::new();
-        let (engine, _) = world.start(options(), NOW).expect("an empty store starts");
+        let (engine, _) = world.start(options, NOW).expect("an empty store starts");
         let mut server = Server {
             world,
             engine,
@@ -245,6 +249,44 @@ fn damage_is_passed_over_told_once_and_looked_at_less_and_less_often() {
     }
     assert_eq!(server.engine.counters().damaged_messages, 0);
     assert_eq!(server.why(), [Verdict::NothingNew; 2]);
+}
+
+#[test]
+fn what_is_mended_beside_other_damage_leaves_one_timer_which_goes_with_the_channel() {
+    let limits = Limits {
+        max_inactivity_ns: 20 * SECOND,
+        ..Limits::default()
+    };
+    let limited = Options {
+        limits: limits.into(),
+        ..options()
+    };
+    let mut server = Server::with_options(limited, 30);
+    server.world.damaged = (1..=9).map(|tenth| 3 * tenth).collect();
+    server.subscribe("1", "", "", 100);
+    server.acknowledge_all();
+    assert_eq!(server.engine.counters().damaged_messages, 9);
+    for sequence in (1..=8).map(|tenth| 3 * tenth) {
+        server.world.damaged.remove(&sequence);
+        server.wait(130);
+    }
+    assert_eq!(server.engine.counters().damaged_messages, 1);
+    server.world.reads_of_damage = 0;
+    server.wait(600);
+    assert!(
+        server.world.reads_of_damage <= 10,
+        "{} looks",
+        server.world.reads_of_damage
+    );
+    let unsubscribe = UnsubscribeRequest {
+        client_id: "me".into(),
+        subject: "foo".into(),
+        inbox: "1".into(),
+        ..UnsubscribeRequest::default()
+    };
+    server.request(Service::Unsubscribe, &unsubscribe.encode_to_vec());
+    server.wait(200);
+    assert_eq!(server.engine.counters().damaged_messages, 0, "its channel has gone");
 }
 
 #[test]

@@ -89,12 +89,19 @@ impl Engine {
         }
     }
 
-    /// Looks whether something that is damaged can be read again.
+    /// The timer for a look has fired.
     pub(super) fn damage_due(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
+        if let Some(damage) = &mut self.channels[key].damage {
+            damage.look_timer.fired();
+        }
+        self.look_at_damage(now, key, effects);
+    }
+
+    /// Looks whether something that is damaged can be read again; the next look comes later than was set, if any was.
+    fn look_at_damage(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
         let Some(damage) = &mut self.channels[key].damage else {
             return;
         };
-        damage.look_timer.fired();
         let next = damage.begin_look();
         self.look_later(now, key);
         let Some((from, to)) = next else { return };
@@ -140,7 +147,7 @@ impl Engine {
                 self.note_readable(key, from, last, effects);
                 // What was mended is seldom alone.
                 if self.channels[key].damage.is_some() && !messages.is_empty() {
-                    self.damage_due(now, key, effects);
+                    self.look_at_damage(now, key, effects);
                 }
             }
             Err(found) if found.damaged => self.note_damage(now, key, found, effects),

@@ -15,7 +15,7 @@ pub(crate) struct Damage {
     pub(crate) look_timer: TimerSlot,
     /// Where it goes on.
     look_from: u64,
-    /// How often it has looked since something was found or could be read again.
+    /// How often it has looked since something was found.
     looks: u32,
 }
 
@@ -48,7 +48,7 @@ impl Damage {
         self.ranges.iter().map(|(first, last)| (*first, *last))
     }
 
-    /// Adds a range; how many of it are new. None when there are too many ranges: then they are found out each time.
+    /// Adds a range; how many of it are new. 0 when there are too many ranges: then they are found out each time.
     pub(crate) fn add(&mut self, first: u64, last: u64) -> u64 {
         let known = self.messages;
         let (mut from, mut to) = (first, last);
