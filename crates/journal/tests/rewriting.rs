@@ -117,18 +117,26 @@ fn every_message_is_found_while_others_are_copied_and_trimmed() {
         let disk = SimulatedDisk::new(seed);
         let mut machine = Machine::open(&disk, options(), seed).unwrap();
         let mut waiting = BTreeSet::new();
-        for round in 0..12 {
-            for _ in 0..600 {
+        for life in 0..3 {
+            for round in 0..6 {
+                for _ in 0..600 {
+                    act(&mut machine, &mut waiting);
+                }
+                check(&mut machine, &mut waiting)
+                    .unwrap_or_else(|error| panic!("seed {seed} life {life} round {round}: {error}"));
+            }
+            rewritten += machine.journal.statistics().rewritten_bytes;
+            // In the middle of whatever it does.
+            for _ in 0..200 {
                 act(&mut machine, &mut waiting);
             }
-            check(&mut machine, &mut waiting).unwrap_or_else(|error| panic!("seed {seed} round {round}: {error}"));
+            disk.restart();
+            waiting.clear();
+            machine = machine
+                .reopen(options(), seed)
+                .unwrap_or_else(|error| panic!("seed {seed} life {life}: {error}"));
+            check(&mut machine, &mut waiting).unwrap_or_else(|error| panic!("seed {seed} after life {life}: {error}"));
         }
-        rewritten += machine.journal.statistics().rewritten_bytes;
-        disk.restart();
-        let mut machine = machine
-            .reopen(options(), seed)
-            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        check(&mut machine, &mut waiting).unwrap_or_else(|error| panic!("seed {seed} after a start: {error}"));
     }
     assert!(rewritten > 1 << 20, "{rewritten} bytes rewritten");
 }

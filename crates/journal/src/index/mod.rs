@@ -193,8 +193,12 @@ impl Index {
     pub(crate) fn live_part(&self, run: &Run, segment: u64, from: u64, count: u64) -> Option<(u64, Span)> {
         let log = self.logs.get(run.log)?;
         let from = run.first.max(log.first).max(from);
-        let range = log.ranges[log.range_index(from.min(run.last))?];
-        if range.segment != segment || from > run.last.min(range.last) {
+        // What was copied by an interrupted rewriting lies elsewhere, and the rest behind it still here.
+        let ranges = &log.ranges[log.ranges.partition_point(|range| range.last < from)..];
+        let mut ranges = ranges.iter().take_while(|range| range.first <= run.last);
+        let range = ranges.find(|range| range.segment == segment)?;
+        let from = from.max(range.first);
+        if from > run.last {
             return None;
         }
         let span = Span {
@@ -359,5 +363,46 @@ impl Index {
         self.logs.bytes = total;
         self.logs.messages = messages;
         holes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::{Detail, Extent, Source};
+    use crate::format::SegmentId;
+
+    /// Where a rewriting was interrupted, the next one goes on.
+    #[test]
+    fn a_run_is_live_behind_what_was_copied_of_it() {
+        const LOG: LogId = LogId(3);
+        let (mut index, mut segments) = (Index::default(), SegmentSet::default());
+        let bounds = LogBounds {
+            first: 1,
+            last: 10,
+            count: 10,
+            bytes: 0,
+            last_timestamp: 0,
+        };
+        index.restore(LOG, &bounds, 0);
+        let mut directories = Vec::new();
+        for (number, last, moved) in [(1, 10, false), (2, 4, true)] {
+            let id = SegmentId { number, epoch: 1 };
+            let detail = |sequence| Detail::new(LOG, sequence, 0, 5_000 + 100 * sequence as u32, 100, moved);
+            let details: Vec<Detail> = (1..=last).map(detail).collect();
+            let directory = Directory::build(id, Extent::default(), &details, false);
+            let source = Source::File { runs: 1, end: 0 };
+            segments.add_found(id, 1 << 16, Extent::default(), 0, source, directory.content());
+            index.restore_directory(&directory, &mut segments, 0);
+            directories.push(directory);
+        }
+        let part = |from, count| {
+            let (from, span) = index.live_part(&directories[0].runs[0], 1, from, count)?;
+            Some((from, span.entry, span.count))
+        };
+        assert_eq!(part(0, 100), Some((5, 4, 6)));
+        assert_eq!(part(3, 2), Some((5, 4, 2)));
+        assert_eq!(part(7, 100), Some((7, 6, 4)));
+        assert_eq!(part(11, 100), None);
     }
 }

@@ -16,9 +16,21 @@ struct Victim {
     number: u64,
     runs: Vec<Run>,
     next_run: usize,
-    /// Sequence in `runs[next_run]` with which to go on.
+    /// Sequence of the log of `runs[next_run]` with which to go on.
     from: u64,
     runs_known: bool,
+}
+
+impl Victim {
+    /// Copies of copies make runs of a log that overlap: what was copied with one is not with the next.
+    fn go_on_to_next_run(&mut self) {
+        let log = |run: &Run| run.log;
+        let (this, next) = (self.runs.get(self.next_run), self.runs.get(self.next_run + 1));
+        if this.map(log) != next.map(log) {
+            self.from = 0;
+        }
+        self.next_run += 1;
+    }
 }
 
 #[derive(Default)]
@@ -140,19 +152,17 @@ impl Journal {
             let average = u64::from(run.bytes) / (run.last - run.first + 1) + 1;
             let count = (REWRITE_ENTRIES - entries).min(bytes_max / average + 1);
             let Some((from, span)) = self.index.live_part(run, victim.number, victim.from, count) else {
-                victim.next_run += 1;
-                victim.from = 0;
+                victim.go_on_to_next_run();
                 continue;
             };
             let count = u64::from(span.count);
             parts.push((run.log, span));
             entries += count;
             bytes += count * average;
-            if from + count > run.last {
-                victim.next_run += 1;
-                victim.from = 0;
-            } else {
-                victim.from = from + count;
+            let is_last = from + count > run.last;
+            victim.from = from + count;
+            if is_last {
+                victim.go_on_to_next_run();
             }
         }
         parts
