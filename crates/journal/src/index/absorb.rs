@@ -1,6 +1,6 @@
 //! Brings the runs of a sealed segment's directory into the index of their logs, and lets copies take the place of what they
-//! are copies of. Sums of record lengths stay exact or are marked as too low (docs/journal-format.md §7): where a record ends is
-//! computed from them.
+//! are copies of. Sums of record lengths stay exact, or are marked as such that count too much as live: where a record ends is
+//! computed from those that are exact.
 
 use super::logs::{LogState, Range};
 use crate::directory::{Directory, Run};
@@ -160,10 +160,8 @@ fn replace_back(
     } else {
         base_before(front.last + 1)
     };
-    // What an unreadable page does not say is an even share.
-    let (messages, copied) = (front.last - front.first + 1, front.last - range.first + 1);
-    let gone = counted.map_or(front.live_bytes() * copied / messages, u64::from);
-    let gone = gone.min(front.live_bytes());
+    // What an unreadable page does not say stays counted: too much counts as live, never too little.
+    let gone = u64::from(counted.unwrap_or(0)).min(front.live_bytes());
     front.last = range.first - 1;
     front.end -= gone as u32;
     segments.mark_dead(front.segment, gone, 0, at);

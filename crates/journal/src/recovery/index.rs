@@ -4,7 +4,7 @@
 use super::{Recovery, Replay, damaged, io_error};
 use crate::directory::{Run, Source, read_summary};
 use crate::directory_file::{read_or_mend, write_directory};
-use crate::error::OpenError;
+use crate::error::{OpenError, is_damage};
 use crate::format::{Cut, SegmentId};
 use std::cell::RefCell;
 use std::io;
@@ -47,8 +47,7 @@ impl Recovery<'_> {
                         },
                         summary.content,
                     );
-                    self.absorb_from_file(id, summary.extent.end, &summary.runs, cut.position);
-                    return Ok(());
+                    return self.absorb_from_file(id, summary.extent.end, &summary.runs, cut.position);
                 }
                 Ok(Err(reason)) => self
                     .remarks
@@ -84,11 +83,13 @@ impl Recovery<'_> {
         }
     }
 
-    fn absorb_from_file(&mut self, id: SegmentId, end: u64, runs: &[Run], at: u64) {
+    fn absorb_from_file(&mut self, id: SegmentId, end: u64, runs: &[Run], at: u64) -> Result<(), OpenError> {
         let (disk, identity, source) = (self.disk, self.identity, Source::File { runs: runs.len(), end });
         let repaired = RefCell::new(Vec::new());
+        let failure = RefCell::new(None);
         for run in runs {
-            // Only a run whose front was trimmed asks; when its page cannot be read nor made again, too much counts as live.
+            // Only a run whose front was trimmed asks. When its page can neither be read nor made again, too much counts as live;
+            // one try for each segment is enough, as it may read all of it.
             let base_before = |sequence: u64| {
                 let Some(entry) = (sequence - run.first)
                     .checked_sub(1)
@@ -96,13 +97,33 @@ impl Recovery<'_> {
                 else {
                     return Some(0);
                 };
+                if failure.borrow().is_some() {
+                    return None;
+                }
                 let read = |source: &Source| source.entries(disk, &identity, id, entry..entry + 1);
-                let entries = read_or_mend(disk, &identity, id, &source, &mut repaired.borrow_mut(), read).ok()?;
-                entries.first().map(|entry| entry.cumulative)
+                let entries = read_or_mend(disk, &identity, id, &source, &mut repaired.borrow_mut(), read);
+                match entries {
+                    Ok(entries) => entries.first().map(|entry| entry.cumulative),
+                    Err(error) => {
+                        *failure.borrow_mut() = Some(error);
+                        None
+                    }
+                }
             };
             self.index
                 .restore_run(run, id.number, &base_before, &mut self.segments, at);
         }
         self.remarks.append(&mut repaired.into_inner());
+        match failure.into_inner() {
+            None => Ok(()),
+            Some(error) if is_damage(&error) => {
+                self.remarks.push(format!(
+                    "{error}; some of what was trimmed from it counts as if it were there"
+                ));
+                Ok(())
+            }
+            // It may pass, and limits would take its consequences for good.
+            Some(error) => Err(io_error(format!("read {}", id.directory_name()))(error)),
+        }
     }
 }
