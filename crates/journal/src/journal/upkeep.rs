@@ -36,6 +36,8 @@ struct Left {
     names: Vec<String>,
     /// They are tried again when more than this is durable.
     retry_after: u64,
+    /// The operator was told of them.
+    is_told: bool,
 }
 
 /// Where the space of the journal goes, in bytes.
@@ -267,13 +269,15 @@ impl Journal {
         self.records.try_again();
         let left = &mut self.upkeep.left;
         if let Some(error) = removed.error {
-            let is_new = left.names.is_empty();
+            let is_new = !std::mem::replace(&mut left.is_told, true);
             left.retry_after = self.records.durable();
             left.names.append(&mut removed.left);
             if is_new {
                 let text = format!("Files that are not needed any more cannot be removed yet: {error}");
                 self.completions.push(Completion::Warning(text));
             }
+        } else if left.names.is_empty() {
+            left.is_told = false;
         }
     }
 
