@@ -48,6 +48,12 @@ impl Engine {
     ) -> Progress {
         let limit = now.monotonic.saturating_add(REDELIVERY_SLACK_NS);
         while let Some(mut run) = self.subscriptions[key].window.take_due(limit) {
+            // Also one in which nothing is pending any more: how many there are is up to the client.
+            if !self.budget.spend() {
+                self.subscriptions[key].window.put_back(run);
+                self.queue_cursor(key.into());
+                return Progress::Waiting;
+            }
             let progress = self.redeliver_run(now, key, &mut run, batch, effects);
             if progress == Progress::Waiting {
                 self.subscriptions[key].window.put_back(run);

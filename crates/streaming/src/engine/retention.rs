@@ -107,6 +107,7 @@ impl Engine {
             return;
         }
         let id = self.channels[key].id();
+        let before = self.channels[key].log().first();
         let mut trimmed = false;
         loop {
             if !self.channels[key].log().has_durable() {
@@ -156,10 +157,12 @@ impl Engine {
             self.channels.drop_oldest(key, sequence, size);
             trimmed = true;
         }
+        let first = self.channels[key].log().first();
         if trimmed {
-            let first = self.channels[key].log().first();
             self.ledger.trim(id, first, effects);
-            self.note_readable(key, 0, first.saturating_sub(1), effects);
+        }
+        if first > before {
+            self.note_readable(key, 0, first - 1, effects);
         }
         self.channels.drop_remainder(key);
         let channel = &mut self.channels[key];

@@ -175,7 +175,9 @@ impl Engine {
             if !self.options.replace_durable {
                 return Err(errors::DUPLICATE_DURABLE.to_owned());
             }
-            self.ledger.admit(Need::Ordinary, 256, effects)?;
+            // For both that this one leaves and that the request resumes it: it must not leave for nothing.
+            self.ledger
+                .admit(Need::Ordinary, request.encoded_len() + 512, effects)?;
             self.leave(now, key, Leave::Keep, effects);
         }
         Ok(Target::Resume(key))
