@@ -309,6 +309,11 @@ impl Engine {
             Some(Found::Damaged) => return Attempt::Damaged,
             Some(Found::Message(message)) => Source::Body(message.body),
         };
+        // What is not durable yet is nobody's, whatever asks for it.
+        assert!(
+            sequence <= channel.log().durable_last(),
+            "a message leaves before it is durable"
+        );
         let delivery = Delivery {
             channel: channel.id(),
             sequence,
