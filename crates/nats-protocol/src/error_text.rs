@@ -41,6 +41,14 @@ pub enum ErrorText<'a> {
     TooManyTokens(&'a [u8]),
     /// Unanswered pings.
     StaleConnection,
+    /// A client where servers connect.
+    ClientOnRoutePort,
+    /// Another cluster's gateway where servers connect; carries the cluster's name.
+    GatewayOnRoutePort(&'a [u8]),
+    /// A server of another cluster; carries its name and this cluster's.
+    OtherCluster(&'a [u8], &'a [u8]),
+    /// A connection for one account alone, which this server does not have; carries the account.
+    NoDedicatedRoute(&'a [u8]),
 }
 
 impl ErrorText<'_> {
@@ -87,6 +95,23 @@ impl ErrorText<'_> {
                 )
             }
             Self::StaleConnection => "Stale Connection".into(),
+            Self::ClientOnRoutePort => "attempted to connect to route port".into(),
+            Self::GatewayOnRoutePort(cluster) => {
+                format!("Rejecting connection from gateway {} on the Route port", quote(cluster))
+            }
+            Self::OtherCluster(theirs, ours) => {
+                format!(
+                    "Rejecting connection, cluster name {} does not match {}",
+                    quote(theirs),
+                    quote(ours)
+                )
+            }
+            Self::NoDedicatedRoute(account) => {
+                format!(
+                    "Not possible to have a dedicated route for account {} between those servers",
+                    quote(account)
+                )
+            }
         }
     }
 
@@ -102,7 +127,11 @@ impl ErrorText<'_> {
             | Self::MaximumPayloadViolation
             | Self::InvalidClientProtocol
             | Self::NoRespondersRequiresHeaders
-            | Self::StaleConnection => true,
+            | Self::StaleConnection
+            | Self::ClientOnRoutePort
+            | Self::GatewayOnRoutePort(_)
+            | Self::OtherCluster(..)
+            | Self::NoDedicatedRoute(_) => true,
             Self::MaximumSubscriptionsExceeded
             | Self::InvalidPublishSubject
             | Self::InvalidSubject
@@ -181,6 +210,22 @@ mod tests {
                 false,
             ),
             (ErrorText::StaleConnection, "Stale Connection", true),
+            (ErrorText::ClientOnRoutePort, "attempted to connect to route port", true),
+            (
+                ErrorText::GatewayOnRoutePort(b"g"),
+                "Rejecting connection from gateway \"g\" on the Route port",
+                true,
+            ),
+            (
+                ErrorText::OtherCluster(b"a", b"b"),
+                "Rejecting connection, cluster name \"a\" does not match \"b\"",
+                true,
+            ),
+            (
+                ErrorText::NoDedicatedRoute(b"$SYS"),
+                "Not possible to have a dedicated route for account \"$SYS\" between those servers",
+                true,
+            ),
         ];
         for (error, text, closes) in table {
             assert_eq!(error.text(), *text);

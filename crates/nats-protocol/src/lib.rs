@@ -10,9 +10,13 @@ pub mod header;
 pub mod limits;
 pub mod parse;
 pub mod quote;
+pub mod route;
+pub mod route_handshake;
 pub mod subject;
 pub mod write;
 
 pub use connect::{ConnectOptions, InvalidConnect, ServerInfo};
 pub use error_text::ErrorText;
 pub use parse::{Operation, ParseError, ParseLimits, Parsed, Publish, parse_operation};
+pub use route::{RouteMessage, RouteOperation, RouteParsed, parse_route_operation};
+pub use route_handshake::{RouteConnect, RouteInfo};

@@ -14,3 +14,6 @@ pub const SIZE_MAX: usize = 999_999_999;
 
 const _: () = assert!(MAX_PAYLOAD_DEFAULT <= SIZE_MAX);
 const _: () = assert!(10usize.pow(SIZE_DIGITS_MAX as u32) - 1 == SIZE_MAX);
+
+/// Members of a queue group behind one route count up to this many when one is chosen (core specification §4.5).
+pub const ROUTE_WEIGHT_MAX: u32 = 1_000_000;

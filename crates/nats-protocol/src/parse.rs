@@ -227,18 +227,19 @@ fn find_verb(buffer: &[u8]) -> Result<Option<(Verb, usize)>, ParseError> {
 }
 
 /// One complete control line; positions are offsets into the buffer.
-struct Line {
+pub(crate) struct Line {
     /// Arguments without separators in front, without the line end.
-    arguments: Range<usize>,
+    pub(crate) arguments: Range<usize>,
     /// Where the next bytes start.
-    next: usize,
+    pub(crate) next: usize,
     /// Ended by exactly CR LF, with no other CR taken into account.
-    plain_end: bool,
+    pub(crate) plain_end: bool,
 }
 
 /// Finds the end of the line. The limits are chosen so that a prefix is refused only when every completion of it
 /// would be: a CR anywhere makes the byte before LF be dropped (§1.2), hence the slack of one.
-fn control_line(buffer: &[u8], verb: usize, limit: usize) -> Result<Option<Line>, ParseError> {
+#[inline]
+pub(crate) fn control_line(buffer: &[u8], verb: usize, limit: usize) -> Result<Option<Line>, ParseError> {
     let rest = &buffer[verb..];
     let end = memchr::memchr(b'\n', rest);
     let line = &rest[..end.unwrap_or(rest.len())];
@@ -264,7 +265,7 @@ fn control_line(buffer: &[u8], verb: usize, limit: usize) -> Result<Option<Line>
     }))
 }
 
-fn is_separator(byte: u8) -> bool {
+pub(crate) fn is_separator(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
@@ -290,7 +291,7 @@ fn split(buffer: &[u8], range: &Range<usize>, arguments: &mut Arguments) -> Resu
 }
 
 /// Reads a size: one to nine digits (§1.2).
-fn size(text: &[u8]) -> Result<usize, ParseError> {
+pub(crate) fn size(text: &[u8]) -> Result<usize, ParseError> {
     if text.is_empty() || text.len() > SIZE_DIGITS_MAX {
         return Err(ParseError::Arguments);
     }
