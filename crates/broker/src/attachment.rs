@@ -35,7 +35,18 @@ impl Attachment {
     /// # Errors
     /// When `pattern` is no valid subject (§2.1).
     pub fn subscribe(&self, pattern: impl AsRef<[u8]>, tag: u64, holdable: bool) -> Result<(), InvalidPattern> {
-        let pattern = pattern.as_ref();
+        self.subscribe_as(pattern.as_ref(), tag, holdable, true)
+    }
+
+    /// The same for clients of this server alone: other servers of the cluster are not told.
+    ///
+    /// # Errors
+    /// When `pattern` is no valid subject (§2.1).
+    pub fn subscribe_here(&self, pattern: impl AsRef<[u8]>, tag: u64, holdable: bool) -> Result<(), InvalidPattern> {
+        self.subscribe_as(pattern.as_ref(), tag, holdable, false)
+    }
+
+    fn subscribe_as(&self, pattern: &[u8], tag: u64, holdable: bool, announced: bool) -> Result<(), InvalidPattern> {
         if !subject::is_pattern(pattern) {
             return Err(InvalidPattern {
                 pattern: String::from_utf8_lossy(pattern).into_owned(),
@@ -45,6 +56,7 @@ impl Attachment {
             shared: Arc::clone(&self.shared),
             tag,
             holdable,
+            announced,
         };
         let subscription = Subscription::new(pattern, None, b"", owner);
         let mut subscriptions = lock(&self.shared.subscriptions);
@@ -53,6 +65,8 @@ impl Attachment {
         }
         self.broker.routing.insert(&subscription);
         subscriptions.entry(tag).or_default().push(subscription);
+        drop(subscriptions);
+        self.broker.tell_news_soon();
         Ok(())
     }
 
@@ -63,6 +77,7 @@ impl Attachment {
         for subscription in removed {
             self.broker.routing.remove(&subscription);
         }
+        self.broker.tell_news_soon();
     }
 
     /// The gate of this attachment's holdable subscriptions.
@@ -143,6 +158,7 @@ impl Attachment {
         for subscription in all.into_values().flatten() {
             self.broker.routing.remove(&subscription);
         }
+        self.broker.tell_news_soon();
         self.shared.gate.open();
     }
 }

@@ -67,7 +67,7 @@ impl Broker {
     /// queued to leave.
     pub async fn shutdown(&self) {
         self.shared.stopping.send_replace(true);
-        let live: Vec<Arc<Connection>> = lock(&self.shared.registry).live().cloned().collect();
+        let live: Vec<Arc<Connection>> = lock(&self.shared.registry).everybody().cloned().collect();
         for connection in live {
             connection.outbound.close(CloseReason::ServerShutdown);
         }

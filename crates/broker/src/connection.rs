@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use foldhash::fast::RandomState;
@@ -13,7 +13,9 @@ use seaway_nats_protocol::write::write_error;
 
 use crate::access::Access;
 use crate::admission::{Admission, Renewal};
+use crate::announcer::Announcer;
 use crate::counters::Clock;
+use crate::kind::Kind;
 use crate::outbound::Outbound;
 use crate::owner::Owner;
 use crate::reason::CloseReason;
@@ -28,8 +30,9 @@ pub(crate) struct ClientDetails {
     pub(crate) version: String,
 }
 
-/// One client connection.
+/// One connection of a client, or to another server.
 pub(crate) struct Connection {
+    pub(crate) kind: Kind,
     pub(crate) id: u64,
     /// Dense index among live connections; reused after the end.
     pub(crate) slot: u32,
@@ -40,6 +43,10 @@ pub(crate) struct Connection {
     pub(crate) clock: Clock,
     /// The way to the client.
     pub(crate) outbound: Outbound,
+    /// Tells another server what is wanted here, once that server is known.
+    pub(crate) announcer: OnceLock<Announcer>,
+    /// An INFO may be sent at any time.
+    pub(crate) takes_info: AtomicBool,
     /// Who the client is, as far as others have to know.
     pub(crate) admission: Admission,
     /// The client understands HMSG.
@@ -58,6 +65,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(
+        kind: Kind,
         clock: Clock,
         id: u64,
         slot: u32,
@@ -68,6 +76,7 @@ impl Connection {
         let started = Instant::now();
         let last_activity = AtomicU64::new(clock.nanoseconds_since_start(started));
         Self {
+            kind,
             id,
             slot,
             peer,
@@ -76,6 +85,8 @@ impl Connection {
             started_at: SystemTime::now(),
             clock,
             outbound,
+            announcer: OnceLock::new(),
+            takes_info: AtomicBool::new(false),
             admission: Admission::default(),
             headers: AtomicBool::new(false),
             last_activity,
@@ -106,7 +117,7 @@ impl Connection {
         if self.outbound.is_closed() {
             return;
         }
-        tracing::error!("{} - cid:{} - {}", self.peer, self.id, error.text());
+        tracing::error!("{} - {}:{} - {}", self.peer, self.kind.label(), self.id, error.text());
         let mut refusal = Vec::new();
         write_error(&mut refusal, error);
         self.outbound.send(&mut refusal, 0, 0);

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::kind::Kind;
 use crate::queues::Queues;
 
 /// Totals over all connections, raised once per batch.
@@ -15,6 +16,7 @@ pub(crate) struct Counters {
     pub(crate) out_messages: AtomicU64,
     pub(crate) out_bytes: AtomicU64,
     pub(crate) slow_consumers: AtomicU64,
+    pub(crate) slow_routes: AtomicU64,
     pub(crate) stale_connections: AtomicU64,
     pub(crate) stalled_clients: AtomicU64,
     pub(crate) total_connections: AtomicU64,
@@ -36,6 +38,7 @@ impl Counters {
             out_messages: AtomicU64::new(0),
             out_bytes: AtomicU64::new(0),
             slow_consumers: AtomicU64::new(0),
+            slow_routes: AtomicU64::new(0),
             stale_connections: AtomicU64::new(0),
             stalled_clients: AtomicU64::new(0),
             total_connections: AtomicU64::new(0),
@@ -45,6 +48,15 @@ impl Counters {
             work: AtomicU64::new(0),
             longest_turn: AtomicU64::new(0),
         }
+    }
+
+    /// A connection is closed because it does not keep up.
+    pub(crate) fn slow(&self, kind: Kind) {
+        let counter = match kind {
+            Kind::Client => &self.slow_consumers,
+            Kind::Peer => &self.slow_routes,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn sent(&self, messages: u64, bytes: u64) {

@@ -1,11 +1,12 @@
 //! A message as one receiver gets it (core specification §1.9).
 
+use seaway_nats_protocol::route::{write_route_message_prefix, write_route_message_rest};
 use seaway_nats_protocol::write::{
     LINE_END, write_header_message, write_message, write_message_prefix, write_message_size,
 };
 
 use crate::connection::Connection;
-use crate::limits::BYTES_PER_WORK;
+use crate::limits::{BYTES_PER_WORK, GLOBAL_ACCOUNT};
 use crate::owner::Subscription;
 
 /// What is delivered.
@@ -22,6 +23,8 @@ pub(crate) struct Message<'a> {
     pub(crate) size_text: Option<&'a [u8]>,
     /// Everything behind the sid, ready to be copied.
     pub(crate) tail: Option<&'a [u8]>,
+    /// The queue groups that may have it, in ascending order, when another server has chosen them; else all.
+    pub(crate) queues: Option<&'a [&'a [u8]]>,
 }
 
 impl Message<'_> {
@@ -58,6 +61,39 @@ impl Message<'_> {
             return size;
         }
         self.size
+    }
+
+    /// Appends the frame for another server, which gives it to its own plain subscribers and to one member of each of `queues` (§4.5).
+    /// Returns the bytes of headers and payload in it.
+    pub(crate) fn append_crossing<'q>(
+        &self,
+        buffer: &mut Vec<u8>,
+        queues: impl Iterator<Item = &'q [u8]>,
+        takes_headers: bool,
+    ) -> usize {
+        let mut queues = queues.peekable();
+        let with_headers = self.header_size > 0 && takes_headers;
+        write_route_message_prefix(buffer, GLOBAL_ACCOUNT, self.subject, with_headers);
+        let is_whole = with_headers || self.header_size == 0;
+        if let (Some(tail), true, None) = (self.tail, is_whole, queues.peek()) {
+            buffer.extend_from_slice(tail);
+            return self.size;
+        }
+        let left_out = if is_whole { 0 } else { self.header_size };
+        let size = self.size - left_out;
+        write_route_message_rest(
+            buffer,
+            self.reply,
+            queues,
+            with_headers.then_some(self.header_size),
+            size,
+        );
+        for part in self.parts {
+            // Headers are there only when the body is one part.
+            buffer.extend_from_slice(&part[left_out..]);
+        }
+        buffer.extend_from_slice(LINE_END);
+        size
     }
 }
 

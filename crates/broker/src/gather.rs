@@ -16,7 +16,7 @@ use crate::counters::Counters;
 use crate::frame::Message;
 use crate::limits::{MESSAGE_WORK, PUBLICATION_RECEIVERS, PUBLICATION_WORK, SUBSCRIPTIONS_PER_PIECE};
 use crate::outlets::{Origin, Outlets};
-use crate::owner::{AttachmentShared, Owner, Routing};
+use crate::owner::{AttachmentShared, Owner, Routing, Subscription};
 use crate::routing::{Found, Route, RouteCache, Search};
 
 /// See the module. Kept between batches for its vectors and its route cache.
@@ -33,6 +33,8 @@ pub(crate) struct Unfinished {
     search: Option<Box<Search<Owner>>>,
     /// Who has not had it. Of the last group somebody may have.
     route: Route<Owner>,
+    /// Chosen members of groups behind other servers.
+    crossings: Vec<Arc<Subscription>>,
     group_served: bool,
     receivers: u32,
 }
@@ -43,6 +45,7 @@ impl Unfinished {
             matched: matched.into(),
             search,
             route,
+            crossings: Vec::new(),
             group_served: false,
             receivers: 0,
         })
@@ -82,15 +85,17 @@ impl Unfinished {
     /// Serves one member of each group. Returns whether that are all.
     fn serve_groups(&mut self, outlets: &mut Outlets, message: &Message<'_>, origin: Origin, bound: u64) -> bool {
         while outlets.work <= bound {
-            let Some(members) = self.route.groups.last_mut() else {
+            let Some(group) = self.route.groups.last_mut() else {
                 return true;
             };
             if !self.group_served {
                 outlets.work += message.work();
-                self.receivers += u32::from(outlets.offer_group(members, message, origin));
+                self.receivers += u32::from(outlets.offer_group(group, message, origin));
                 self.group_served = true;
             }
             // Letting go of many takes a while too.
+            let members = &mut group.members;
+            group.locals = 0;
             let left = members.len().saturating_sub(SUBSCRIPTIONS_PER_PIECE);
             outlets.work += (members.len() - left) as u64 / 4;
             members.truncate(left);
@@ -100,6 +105,13 @@ impl Unfinished {
             }
         }
         false
+    }
+}
+
+impl Unfinished {
+    /// Serves other servers, last of all: what they are sent names the groups that were chosen before.
+    fn serve_remote(&mut self, outlets: &mut Outlets, message: &Message<'_>, origin: Origin) {
+        self.receivers += outlets.cross(&std::mem::take(&mut self.route.remote), message, origin);
     }
 }
 
@@ -233,7 +245,7 @@ impl Gatherer {
     /// Work of giving a message to everybody whom an answer names.
     fn work_of(&self, index: usize, message: &Message<'_>) -> u64 {
         let route = &self.cache.entry(index).route;
-        1 + message.work() * (route.plain.len() + route.groups.len()) as u64
+        1 + message.work() * (route.plain.len() + route.groups.len() + route.remote.len()) as u64
     }
 
     fn are_few(&self, index: usize, message: &Message<'_>) -> bool {
@@ -270,6 +282,9 @@ impl Gatherer {
         for group in &entry.route.groups {
             receivers += u32::from(outlets.offer_group(group, message, origin));
         }
+        if entry.route.crosses {
+            receivers += outlets.cross(&entry.route.remote, message, origin);
+        }
         if !plain.is_empty() {
             cache.count(index);
         }
@@ -279,9 +294,10 @@ impl Gatherer {
 
     /// A destination of an answer that has no room for more, with its bytes not flushed yet.
     fn full(&self, index: usize) -> Option<(Arc<Connection>, usize)> {
-        let plain = &self.cache.entry(index).route.plain;
-        plain.iter().find_map(|target| match &target.subscription.owner {
-            Owner::Connection(connection) => {
+        let route = &self.cache.entry(index).route;
+        let plain = route.plain.iter().chain(&route.remote);
+        { plain }.find_map(|target| match &target.subscription.owner {
+            Owner::Connection(connection) | Owner::Peer { connection, .. } => {
                 let unflushed = self.outlets.unflushed(connection);
                 let outbound = &connection.outbound;
                 (unflushed + outbound.pending() > outbound.service_room()).then(|| (Arc::clone(connection), unflushed))
@@ -304,7 +320,7 @@ impl Gatherer {
                 Some(full) => Err(full),
                 None => {
                     let route = &self.cache.entry(index).route;
-                    Ok(!route.plain.is_empty() || !route.groups.is_empty())
+                    Ok(!route.plain.is_empty() || !route.groups.is_empty() || !route.remote.is_empty())
                 }
             },
             Found::Many(_) => Ok(true),
@@ -347,8 +363,13 @@ impl Gatherer {
             unfinished.route = search.finish();
         }
         outlets.message_number += 1;
+        std::mem::swap(&mut outlets.crossings, &mut unfinished.crossings);
         let is_done = unfinished.serve_plain(outlets, message, origin, bound)
             && unfinished.serve_groups(outlets, message, origin, bound);
+        if is_done {
+            unfinished.serve_remote(outlets, message, origin);
+        }
+        std::mem::swap(&mut outlets.crossings, &mut unfinished.crossings);
         outlets.end_expired(routing);
         is_done
     }

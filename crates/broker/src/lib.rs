@@ -8,11 +8,16 @@
 //! `sink` and `gate` that to an in-process party; `owner` and `connection` are who subscribes; `gather` delivers; `shared` is what
 //! all parts look up; above it `session` serves clients, `publisher` and `attachment` serve the process itself.
 //!
+//! Other servers of a cluster are known to `mesh`; `links` makes the connections to them and speaks over them, each a connection
+//! like a client's with another party at its end. What this server's own subscribers want is kept in `routing` and told by
+//! `announcer`, in order with the messages.
+//!
 //! Who may connect and what he may do is decided in `access`, applied in `session` (CONNECT, PUB, SUB) and `routing`
-//! (deliveries). Accounts and routes to other servers have their places there too; they are not built yet.
+//! (deliveries). Accounts have their place there too; they are not built yet.
 
 mod access;
 mod admission;
+mod announcer;
 mod attachment;
 mod broker;
 mod connection;
@@ -21,9 +26,12 @@ mod frame;
 mod gate;
 mod gather;
 mod identity;
+mod kind;
 mod limits;
+mod links;
 mod listener;
 mod lock;
+mod mesh;
 mod monitoring;
 mod options;
 mod outbound;
@@ -53,6 +61,7 @@ pub use broker::Broker;
 pub use gate::Gate;
 pub use limits::{HASH_COST_MAX, SESSIONS_ENDING_MAX};
 pub use listener::{Listener, bind_host};
+pub use mesh::{ClusterOptions, RouteAddress};
 pub use options::BrokerOptions;
 pub use publisher::{Published, Publisher};
 pub use reason::CloseReason;
@@ -60,7 +69,7 @@ pub use reloading::Reloaded;
 pub use requester::Requester;
 pub use sink::{Batch, BatchMessage, ConnectionId, Destination, Interest, Sink};
 pub use snapshot::{
-    BrokerSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, SubscriptionDetail, SubscriptionSnapshot,
-    TlsSnapshot,
+    BrokerSnapshot, ClusterSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, RouteSnapshot,
+    SubscriptionDetail, SubscriptionSnapshot, TlsSnapshot,
 };
 pub use tls::{HandshakeFirst, Tls, TlsDetails, TlsError, TlsOptions};

@@ -156,3 +156,57 @@ pub(crate) const AUTHENTICATION_AFTER_TLS: Duration = Duration::from_secs(1);
 pub(crate) const TLS_READ_BYTES: usize = 16 * 1024;
 /// Decrypted bytes that TLS may hold before they are read; it refuses to take more behind 16 KiB.
 pub(crate) const TLS_PLAINTEXT_BYTES: usize = 12 * 1024;
+/// Account of every client as long as there are no others (core specification §4.5).
+pub(crate) const GLOBAL_ACCOUNT: &[u8] = b"$G";
+/// Other servers in one cluster. The table of what is wanted here has a bit for each.
+pub(crate) const PEERS_MAX: usize = 64;
+/// Shards of the table of what this server's own subscribers want. A power of two.
+pub(crate) const INTEREST_SHARDS: usize = 64;
+/// Subjects told to another server in one go.
+pub(crate) const INTEREST_PER_SLICE: usize = 1024;
+/// Bytes of queue-group names that one message takes to another server; groups beyond are served here, or not at all.
+pub(crate) const CROSSING_QUEUE_BYTES: usize = 256 * 1024;
+
+const _: () = assert!(INTEREST_SHARDS.is_power_of_two());
+/// Letters of a cluster's name that is made up.
+pub(crate) const MADE_UP_NAME_LETTERS: usize = 22;
+/// Addresses for clients that other servers may bring together, and one of them alone.
+pub(crate) const GOSSIPED_URLS_MAX: usize = 1024;
+/// Longest line with which another server introduces itself, in bytes: it names all addresses for clients.
+pub(crate) const GREETING_BYTES: usize = 64 * 1024;
+/// Longest control line between servers, in bytes: it names queue groups.
+pub(crate) const PEER_LINE_BYTES: usize = 1024 * 1024;
+/// Largest message that is read from another server, in bytes; one that is larger than this server's own limit is not delivered.
+pub(crate) const PEER_PAYLOAD_BYTES: usize = 64 * 1024 * 1024;
+/// Connections from other servers that have not introduced themselves yet; more are closed.
+pub(crate) const STRANGERS_MAX: usize = 32;
+/// Time for a connection to another server to come about.
+pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause before another server is dialled again; it doubles …
+pub(crate) const REDIAL_FIRST: Duration = Duration::from_millis(100);
+/// … up to this one.
+pub(crate) const REDIAL_LAST: Duration = Duration::from_secs(1);
+/// What is added by chance, so that two servers that dial each other do not meet for ever.
+pub(crate) const REDIAL_JITTER: Duration = Duration::from_millis(100);
+/// Time in which a server must show that it is there when it seems to have come again.
+pub(crate) const PROOF_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest time between PINGs to another server (core specification §4.5).
+pub(crate) const PEER_PING_INTERVAL: Duration = Duration::from_secs(30);
+/// Subjects told to another server in one go when it has come and is told everything.
+pub(crate) const SYNC_PER_SLICE: usize = 256;
+/// Bytes that may wait for another server while it is being told what is wanted here.
+pub(crate) const SYNC_ROOM_BYTES: usize = 1024 * 1024;
+/// Clients that are sent an INFO before others get the thread.
+pub(crate) const INFORMED_PER_TURN: usize = 256;
+/// How long nothing may change for the cluster to count as formed.
+pub(crate) const SETTLED: Duration = Duration::from_millis(250);
+
+const _: () = assert!(CROSSING_QUEUE_BYTES + 64 * 1024 <= PEER_LINE_BYTES);
+/// Time between two rounds in which everybody is told of everybody, at most.
+pub(crate) const GOSSIP_INTERVAL: Duration = Duration::from_secs(30);
+/// What changes within this time is told to clients together.
+pub(crate) const GOSSIP_TOGETHER: Duration = Duration::from_millis(20);
+/// Subjects and groups that one other server may want.
+pub(crate) const PEER_INTEREST_MAX: usize = 16 * 1024 * 1024;
+/// Servers that others told of and that are not looked at yet.
+pub(crate) const HEARD_OF_MAX: usize = 4 * PEERS_MAX;

@@ -7,10 +7,11 @@ use crate::broker::Broker;
 use crate::connection::Connection;
 use crate::limits::SUBSCRIPTIONS_PER_TURN;
 use crate::lock::lock;
+use crate::mesh::Peer;
 use crate::owner::Subscription;
 use crate::snapshot::{
-    BrokerSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, SubscriptionDetail, SubscriptionSnapshot,
-    TlsSnapshot,
+    BrokerSnapshot, ClusterSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, RouteSnapshot,
+    SubscriptionDetail, SubscriptionSnapshot, TlsSnapshot,
 };
 
 impl Broker {
@@ -55,7 +56,31 @@ impl Broker {
             turns: counters.turns.load(Ordering::Relaxed),
             work: counters.work.load(Ordering::Relaxed),
             longest_turn: counters.longest_turn.load(Ordering::Relaxed),
+            slow_routes: counters.slow_routes.load(Ordering::Relaxed),
+            cluster: shared.mesh.as_ref().map(|mesh| ClusterSnapshot {
+                name: mesh.name(),
+                port: mesh.bound_port(),
+                auth_timeout: mesh.authentication_time(),
+                routes: mesh.peers().len(),
+                connect_urls: shared.connect_urls(),
+            }),
         }
+    }
+
+    /// Connections to other servers by ascending id, with at most so many subscriptions each.
+    #[must_use]
+    pub fn routes(&self, subscriptions_max: usize) -> Vec<RouteSnapshot> {
+        let peers = self.shared.mesh.as_ref().map(|mesh| mesh.peers()).unwrap_or_default();
+        let show = |peer: Arc<Peer>| RouteSnapshot {
+            server_id: peer.server_id.clone(),
+            server_name: peer.server_name.clone(),
+            is_dialled: peer.is_dialled,
+            is_configured: peer.is_configured,
+            connection: peer.connection.snapshot(subscriptions_max),
+        };
+        let mut routes: Vec<RouteSnapshot> = peers.into_iter().map(show).collect();
+        routes.sort_by_key(|route| route.connection.id);
+        routes
     }
 
     /// Connections by ascending id. The registry is locked only while references are copied.

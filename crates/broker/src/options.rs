@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::access::Access;
+use crate::mesh::ClusterOptions;
 use crate::tls::Tls;
 
 /// Options of a broker. The default is a plain server without authentication.
@@ -50,8 +51,8 @@ pub struct BrokerOptions {
     pub no_header_support: bool,
     /// Whether producers never wait for slow destinations; the destination loses the message instead.
     pub no_fast_producer_stall: bool,
-    /// Addresses of other servers' client listeners, sent as `connect_urls`; empty unless in a cluster.
-    pub connect_urls: Vec<String>,
+    /// The cluster of servers that this one belongs to, if any.
+    pub cluster: Option<ClusterOptions>,
 }
 
 impl Default for BrokerOptions {
@@ -78,7 +79,7 @@ impl Default for BrokerOptions {
             max_closed_clients: 10_000,
             no_header_support: false,
             no_fast_producer_stall: false,
-            connect_urls: Vec::new(),
+            cluster: None,
         }
     }
 }

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use crate::counters::Counters;
 use crate::gate::Waiter;
+use crate::kind::Kind;
 use crate::limits::{FULL_BYTES, KEPT_CAPACITY_BYTES, SPARE_PIECES, WRITE_ROUNDS};
 use crate::lock::lock;
 use crate::options::BrokerOptions;
@@ -64,11 +65,13 @@ pub(crate) struct Bounds {
     pub(crate) write_deadline: Duration,
     /// Whether producers never wait for slow destinations.
     pub(crate) no_fast_producer_stall: bool,
+    pub(crate) kind: Kind,
 }
 
 impl Bounds {
-    pub(crate) fn new(options: &BrokerOptions) -> Self {
+    pub(crate) fn new(options: &BrokerOptions, kind: Kind) -> Self {
         Self {
+            kind,
             max_pending: options.max_pending,
             write_deadline: options.write_deadline,
             no_fast_producer_stall: options.no_fast_producer_stall,
@@ -449,21 +452,23 @@ impl Outbound {
     fn report_slow(&self, reason: CloseReason, pending: usize, blocked: Duration) {
         match reason {
             CloseReason::SlowConsumerPendingBytes => {
-                self.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
+                self.counters.slow(self.bounds.kind);
                 // Less than configured when all queues together hold too much.
                 let allowed = self.counters.queues.client_room(self.bounds.max_pending);
                 tracing::warn!(
-                    "{} - cid:{} - Slow Consumer Detected: MaxPending of {allowed} Exceeded",
+                    "{} - {}:{} - Slow Consumer Detected: MaxPending of {allowed} Exceeded",
                     self.peer,
+                    self.bounds.kind.label(),
                     self.id
                 );
             }
             CloseReason::SlowConsumerWriteDeadline => {
-                self.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
+                self.counters.slow(self.bounds.kind);
                 tracing::warn!(
-                    "{} - cid:{} - Slow Consumer Detected: WriteDeadline of {:?} exceeded with 1 chunks of {} total \
+                    "{} - {}:{} - Slow Consumer Detected: WriteDeadline of {:?} exceeded with 1 chunks of {} total \
                      bytes (nothing taken for {:?}).",
                     self.peer,
+                    self.bounds.kind.label(),
                     self.id,
                     self.bounds.write_deadline,
                     pending,

@@ -7,12 +7,13 @@ use smallvec::SmallVec;
 
 use crate::connection::Connection;
 use crate::frame::{Message, trace_frame};
+use crate::kind::Kind;
 use crate::limits::{
-    GATHER_BYTES, GATHER_BYTES_ALL, GATHER_SHARE_OF_PENDING, INLINE_WRITES, KEPT_CAPACITY_BYTES, SINK_BATCH_BYTES,
-    SPARE_BYTES, STALLED_MAX, WORK_PER_INLINE_WRITE, WORK_PER_OUTLET,
+    CROSSING_QUEUE_BYTES, GATHER_BYTES, GATHER_BYTES_ALL, GATHER_SHARE_OF_PENDING, INLINE_WRITES, KEPT_CAPACITY_BYTES,
+    SINK_BATCH_BYTES, SPARE_BYTES, STALLED_MAX, WORK_PER_INLINE_WRITE, WORK_PER_OUTLET,
 };
 use crate::outbound::{Bounds, drop_threshold, full_threshold};
-use crate::owner::{AttachmentShared, Owner, Routing, Subscription, Target};
+use crate::owner::{AttachmentShared, Group, Owner, Routing, Subscription, Target};
 use crate::sink::Batch;
 
 const SPARE_BUFFERS: usize = 64;
@@ -32,8 +33,10 @@ pub(crate) struct Origin {
 pub(crate) enum Audience {
     /// Everybody.
     All,
-    /// Clients, not in-process parties.
+    /// Clients of this server, not in-process parties.
     Clients,
+    /// Everybody on this server: it came from another one, which gives it to all others itself (core specification §4.5).
+    Here,
 }
 
 impl Origin {
@@ -79,6 +82,10 @@ pub(crate) struct Outlets {
     pub(crate) sinks: SmallVec<[SinkOutlet; 2]>,
     pub(crate) message_number: u64,
     pub(crate) expired: Vec<Arc<Subscription>>,
+    /// Queue groups of the message being delivered whose member sits behind another server.
+    pub(crate) crossings: Vec<Arc<Subscription>>,
+    /// Bytes of their names.
+    crossing_bytes: usize,
     pub(crate) stalled: SmallVec<[Arc<Connection>; 2]>,
     pub(crate) held: Option<Arc<AttachmentShared>>,
     pub(crate) congested: Option<(Arc<Connection>, usize)>,
@@ -108,6 +115,8 @@ impl Outlets {
             sinks: SmallVec::new(),
             message_number: 0,
             expired: Vec::new(),
+            crossings: Vec::new(),
+            crossing_bytes: 0,
             stalled: SmallVec::new(),
             held: None,
             congested: None,
@@ -225,23 +234,44 @@ impl Outlets {
                 }
                 self.append(connection, subscription, prefix, message);
             }
-            Owner::Attachment { shared, tag, holdable } => {
+            Owner::Attachment {
+                shared, tag, holdable, ..
+            } => {
                 if shared.id == origin.id || origin.audience == Audience::Clients {
                     return false;
                 }
                 self.append_to_sink(shared, *tag, *holdable, message, origin);
             }
+            // What goes there crosses once, for all of them together.
+            Owner::Peer { .. } => return false,
         }
         true
     }
 
-    /// Starts at a random member and walks on until one takes the message (§2.3).
-    pub(crate) fn offer_group(&mut self, members: &[Target], message: &Message<'_>, origin: Origin) -> bool {
+    /// Gives the message to one member of a group; returns whether there was one who took it (§2.3).
+    pub(crate) fn offer_group(&mut self, group: &Group, message: &Message<'_>, origin: Origin) -> bool {
+        if let Some(chosen) = message.queues {
+            // Another server has decided that somebody here gets it, and asks for these groups alone.
+            return chosen.binary_search(&group.name()).is_ok()
+                && self.offer_one_of(group.local_members(), message, origin);
+        }
+        if group.locals < group.members.len() && origin.audience == Audience::All {
+            return self.offer_anywhere(group, message, origin);
+        }
+        self.offer_one_of(group.local_members(), message, origin)
+    }
+
+    /// Starts at a random member and walks on until one takes the message.
+    fn offer_one_of(&mut self, members: &[Target], message: &Message<'_>, origin: Origin) -> bool {
         let start = if members.len() > 1 {
             self.random.usize(..members.len())
         } else {
             0
         };
+        self.offer_from(start, members, message, origin)
+    }
+
+    fn offer_from(&mut self, start: usize, members: &[Target], message: &Message<'_>, origin: Origin) -> bool {
         for target in members[start..].iter().chain(&members[..start]) {
             if let Owner::Connection(connection) = &target.subscription.owner
                 && connection.outbound.is_closed()
@@ -257,6 +287,102 @@ impl Outlets {
             }
         }
         false
+    }
+
+    /// The same where members sit behind other servers too: each counts as often as it stands for somebody. One of those ends the
+    /// walk; it is told with the message.
+    #[cold]
+    #[inline(never)]
+    fn offer_anywhere(&mut self, group: &Group, message: &Message<'_>, origin: Origin) -> bool {
+        let locals = group.local_members();
+        let drawn = self.random.u64(..group.weight.max(1));
+        if drawn < locals.len() as u64 && self.offer_from(drawn as usize, locals, message, origin) {
+            return true;
+        }
+        let remotes = group.remote_members();
+        let mut below = locals.len() as u64;
+        let start = remotes.iter().position(|target| {
+            below += u64::from(target.weight);
+            drawn < below
+        });
+        let (before, from) = remotes.split_at(start.unwrap_or(0));
+        self.work += remotes.len() as u64;
+        for target in from.iter().chain(before) {
+            if self.cross_later(target) {
+                return true;
+            }
+        }
+        // Nobody else is there any more.
+        drawn >= locals.len() as u64 && self.offer_one_of(locals, message, origin)
+    }
+
+    /// Notes that a member behind another server gets the message; false when there is no way to it.
+    fn cross_later(&mut self, target: &Target) -> bool {
+        let Owner::Peer { connection, .. } = &target.subscription.owner else {
+            return false;
+        };
+        let named = target.subscription.queue().map_or(0, |queue| queue.len() + 1);
+        if connection.outbound.is_closed() || self.crossing_bytes + named > CROSSING_QUEUE_BYTES {
+            return false;
+        }
+        self.crossing_bytes += named;
+        self.crossings.push(Arc::clone(&target.subscription));
+        true
+    }
+
+    /// Sends the message to every other server that has plain subscribers or a chosen member of a group: once to each. Returns how many
+    /// took it for plain subscribers.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn cross(&mut self, remote: &[Target], message: &Message<'_>, origin: Origin) -> u32 {
+        if origin.audience != Audience::All {
+            return 0;
+        }
+        let mut crossings = std::mem::take(&mut self.crossings);
+        self.crossing_bytes = 0;
+        crossings.sort_unstable_by_key(|chosen| chosen.owner_id());
+        let mut receivers = 0;
+        for target in remote {
+            if let Owner::Peer { connection, .. } = &target.subscription.owner
+                && !connection.outbound.is_closed()
+            {
+                let first = crossings.partition_point(|chosen| chosen.owner_id() < connection.id);
+                let length = crossings[first..].partition_point(|chosen| chosen.owner_id() == connection.id);
+                self.append_crossing(connection, &crossings[first..first + length], message);
+                receivers += 1;
+            }
+        }
+        for chosen in crossings.chunk_by(|one, other| one.owner_id() == other.owner_id()) {
+            let server = chosen[0].owner_id();
+            if let Owner::Peer { connection, .. } = &chosen[0].owner
+                && !remote.iter().any(|target| target.subscription.owner_id() == server)
+            {
+                self.append_crossing(connection, chosen, message);
+            }
+        }
+        crossings.clear();
+        self.crossings = crossings;
+        receivers
+    }
+
+    fn append_crossing(&mut self, connection: &Arc<Connection>, chosen: &[Arc<Subscription>], message: &Message<'_>) {
+        let index = self.index(connection);
+        let outlet = &mut self.open[index];
+        let before = outlet.buffer.len();
+        let takes_headers = connection.headers.load(Ordering::Relaxed);
+        let queues = chosen.iter().filter_map(|chosen| chosen.queue());
+        let size = message.append_crossing(&mut outlet.buffer, queues, takes_headers);
+        outlet.messages += 1;
+        outlet.bytes += size as u64;
+        self.work += message.work();
+        let length = outlet.buffer.len();
+        self.gathered += length - before;
+        if length >= self.limit || self.gathered >= GATHER_BYTES_ALL {
+            self.make_room(index, length);
+        }
+        if self.watch_congestion {
+            self.watch(index);
+        }
     }
 
     pub(crate) fn take_limited(&mut self, subscription: &Arc<Subscription>) -> bool {
@@ -286,17 +412,30 @@ impl Outlets {
         }
         let length = outlet.buffer.len();
         self.gathered += length - before;
-        if length >= self.limit {
-            self.flush(index);
-        } else if self.gathered >= GATHER_BYTES_ALL {
-            self.flush_all();
+        if length >= self.limit || self.gathered >= GATHER_BYTES_ALL {
+            self.make_room(index, length);
         }
         if self.watch_congestion {
-            let outlet = &self.open[index];
-            let unflushed = outlet.buffer.len();
-            if unflushed + connection.outbound.pending() > connection.outbound.service_room() {
-                self.congested = Some((Arc::clone(connection), unflushed));
-            }
+            self.watch(index);
+        }
+    }
+
+    /// Sends what was gathered in the middle of a batch.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, index: usize, length: usize) {
+        if length >= self.limit {
+            self.flush(index);
+        } else {
+            self.flush_all();
+        }
+    }
+
+    /// Notes a destination with which too much waits.
+    fn watch(&mut self, index: usize) {
+        let Outlet { connection, buffer, .. } = &self.open[index];
+        if buffer.len() + connection.outbound.pending() > connection.outbound.service_room() {
+            self.congested = Some((Arc::clone(connection), buffer.len()));
         }
     }
 
@@ -364,20 +503,25 @@ impl Outlets {
             no_fast_producer_stall,
             ..
         } = outbound.bounds;
-        if no_fast_producer_stall && outbound.pending() > drop_threshold(max_pending) {
+        // Others may rely on what another server is sent.
+        let may_drop = no_fast_producer_stall && connection.kind == Kind::Client;
+        if may_drop && outbound.pending() > drop_threshold(max_pending) {
             connection.stalls.fetch_add(1, Ordering::Relaxed);
             buffer.clear();
         }
         let (messages, bytes) = (std::mem::take(messages), std::mem::take(bytes));
-        if self.inline_writes > 0 {
+        let inline = self.inline_writes > 0;
+        if inline {
             self.inline_writes -= 1;
             self.work += WORK_PER_INLINE_WRITE;
-            outbound.send(buffer, messages, bytes);
-        } else {
-            outbound.queue(buffer, messages, bytes);
+        }
+        match (connection.announcer.get(), inline) {
+            (Some(announcer), _) => announcer.send(outbound, buffer, (messages, bytes), inline),
+            (None, true) => outbound.send(buffer, messages, bytes),
+            (None, false) => outbound.queue(buffer, messages, bytes),
         }
         if outbound.pending() > full_threshold(max_pending)
-            && !no_fast_producer_stall
+            && !may_drop
             && self.stalled.len() < STALLED_MAX
             && !self.stalled.iter().any(|known| known.id == connection.id)
         {

@@ -1,4 +1,4 @@
-//! Who subscribes: clients on sockets and in-process parties. The routing table is told no more of them than it asks.
+//! Who subscribes: clients on sockets, in-process parties and other servers. The routing table is told no more of them than it asks.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -16,6 +16,7 @@ use crate::sink::{BatchPool, Sink};
 pub(crate) type Routing = RoutingTable<Owner>;
 pub(crate) type Subscription = crate::routing::Subscription<Owner>;
 pub(crate) type Target = crate::routing::Target<Owner>;
+pub(crate) type Group = crate::routing::Group<Owner>;
 
 /// Who receives.
 pub(crate) enum Owner {
@@ -27,13 +28,28 @@ pub(crate) enum Owner {
         tag: u64,
         /// Publishers that reach it may be held at the gate.
         holdable: bool,
+        /// Other servers are told, so that their clients reach it too.
+        announced: bool,
     },
+    /// Somebody behind another server, over the connection to it.
+    Peer {
+        connection: Arc<Connection>,
+        /// How many there are: members of a queue group, or 1.
+        weight: u32,
+    },
+}
+
+impl Owner {
+    /// How many subscribers it stands for.
+    pub(crate) fn weight(&self) -> u32 {
+        self.remote().unwrap_or(1)
+    }
 }
 
 impl Handle for Owner {
     fn id(&self) -> u64 {
         match self {
-            Owner::Connection(connection) => connection.id,
+            Owner::Connection(connection) | Owner::Peer { connection, .. } => connection.id,
             Owner::Attachment { shared, .. } => shared.id,
         }
     }
@@ -41,14 +57,29 @@ impl Handle for Owner {
     fn withholds(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
         match self {
             Owner::Connection(connection) => connection.admission.withholds(subject, queue),
-            Owner::Attachment { .. } => false,
+            Owner::Attachment { .. } | Owner::Peer { .. } => false,
         }
     }
 
     fn answers(&self) -> bool {
         match self {
             Owner::Connection(connection) => connection.admission.answers(),
-            Owner::Attachment { .. } => false,
+            Owner::Attachment { .. } | Owner::Peer { .. } => false,
+        }
+    }
+
+    fn remote(&self) -> Option<u32> {
+        match self {
+            Owner::Peer { weight, .. } => Some(*weight),
+            Owner::Connection(_) | Owner::Attachment { .. } => None,
+        }
+    }
+
+    fn is_announced(&self) -> bool {
+        match self {
+            Owner::Connection(_) => true,
+            Owner::Attachment { announced, .. } => *announced,
+            Owner::Peer { .. } => false,
         }
     }
 }
@@ -60,7 +91,7 @@ impl RoutingTable<Owner> {
             return;
         }
         match &subscription.owner {
-            Owner::Connection(connection) => {
+            Owner::Connection(connection) | Owner::Peer { connection, .. } => {
                 let mut subscriptions = lock(&connection.subscriptions);
                 let same = subscriptions
                     .get(subscription.sid())

@@ -231,6 +231,7 @@ impl Publisher {
             size: body.len(),
             size_text: None,
             tail: None,
+            queues: None,
         };
         let published = self.deliver(subject, &message, Audience::Clients);
         if body.capacity() <= KEPT_CAPACITY_BYTES {
@@ -269,6 +270,7 @@ impl Publisher {
         }
         self.gatherer
             .finish(&self.broker.routing, &self.broker.counters, origin);
+        self.broker.tell_news();
         let is_done = self.waiting.messages.is_empty();
         if is_done && std::mem::take(&mut self.waiting.watched) {
             self.attachment.sink.drained(Destination(self.attachment.id));
@@ -330,6 +332,7 @@ fn plain_message<'a>(subject: &'a [u8], reply: Option<&'a [u8]>, payload: &'a [&
         size: payload.iter().map(|part| part.len()).sum(),
         size_text: None,
         tail: None,
+        queues: None,
     }
 }
 

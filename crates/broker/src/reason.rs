@@ -39,8 +39,18 @@ pub enum CloseReason {
     MessageHeaderViolation,
     /// `no_responders` without `headers`.
     NoRespondersRequiresHeaders,
+    /// Another server wants more subjects than it may.
+    MaximumSubscriptionsExceeded,
     /// Closed by an operator.
     Kicked,
+    /// A client where servers connect.
+    IncorrectPort,
+    /// Another connection to the same server exists, or it is this server itself.
+    DuplicateRoute,
+    /// Another server of the cluster has the same name.
+    DuplicateServerName,
+    /// The other server belongs to another cluster.
+    ClusterNameConflict,
 }
 
 impl CloseReason {
@@ -66,7 +76,12 @@ impl CloseReason {
             Self::ServerShutdown => "Server Shutdown",
             Self::MessageHeaderViolation => "Message Header Violation",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
+            Self::MaximumSubscriptionsExceeded => "Maximum Subscriptions Exceeded",
             Self::Kicked => "Kicked",
+            Self::IncorrectPort => "Incorrect Port",
+            Self::DuplicateRoute => "Duplicate Route",
+            Self::DuplicateServerName => "Duplicate Server Name",
+            Self::ClusterNameConflict => "Cluster Name Conflict",
         }
     }
 
@@ -85,6 +100,11 @@ impl CloseReason {
             | Self::NoRespondersRequiresHeaders
             | Self::ParseError
             | Self::MessageHeaderViolation
+            | Self::MaximumSubscriptionsExceeded
+            | Self::IncorrectPort
+            | Self::DuplicateRoute
+            | Self::DuplicateServerName
+            | Self::ClusterNameConflict
             | Self::ServerShutdown => true,
             Self::ClientClosed
             | Self::TlsHandshakeFailure

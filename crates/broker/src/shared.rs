@@ -11,8 +11,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::connection::Connection;
 use crate::counters::{Clock, Counters};
 use crate::identity::server_id;
+use crate::kind::Kind;
 use crate::limits::VERIFICATIONS_MAX;
 use crate::lock::{lock, read};
+use crate::mesh::{Mesh, host_and_port};
 use crate::options::BrokerOptions;
 use crate::owner::Routing;
 use crate::settings::Settings;
@@ -30,14 +32,21 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn live(&self) -> impl Iterator<Item = &Arc<Connection>> {
+    /// Clients and other servers.
+    pub(crate) fn everybody(&self) -> impl Iterator<Item = &Arc<Connection>> {
         self.slots.iter().flatten()
     }
 
-    /// The live connection with this id.
+    /// Clients.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        self.everybody().filter(|connection| connection.kind == Kind::Client)
+    }
+
+    /// The live client with this id.
     pub(crate) fn find(&self, id: u64) -> Option<&Arc<Connection>> {
         let slot = *self.by_id.get(&id)?;
-        self.slots[slot as usize].as_ref()
+        let found = self.slots[slot as usize].as_ref();
+        found.filter(|connection| connection.kind == Kind::Client)
     }
 }
 
@@ -60,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: AtomicUsize,
     pub(crate) session_ended: Notify,
     pub(crate) stopping: watch::Sender<bool>,
+    /// The other servers of the cluster, where there is one.
+    pub(crate) mesh: Option<Arc<Mesh>>,
     bound_port: AtomicU16,
     next_id: AtomicU64,
 }
@@ -68,6 +79,7 @@ impl Shared {
     pub(crate) fn new(options: BrokerOptions) -> Self {
         let workspaces = WorkspacePool::new(options.max_pending);
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let mesh = options.cluster.clone().map(|cluster| Arc::new(Mesh::new(cluster)));
         Self {
             counters: Arc::new(Counters::new(options.outbound_bytes_max)),
             settings: RwLock::new(Arc::new(Settings::new(&options))),
@@ -75,7 +87,8 @@ impl Shared {
             options,
             server_id: server_id(),
             clock: Clock::new(),
-            routing: Routing::new(),
+            routing: Routing::with_interest(mesh.as_ref().map(|mesh| Arc::clone(&mesh.interest))),
+            mesh,
             workspaces,
             registry: Mutex::default(),
             connections: AtomicUsize::new(0),
@@ -117,8 +130,54 @@ impl Shared {
             max_payload: settings.max_payload,
             client_id,
             client_ip,
-            connect_urls: self.options.connect_urls.clone(),
+            cluster: self.mesh.as_ref().map(|mesh| mesh.name()).unwrap_or_default(),
+            connect_urls: self.connect_urls(),
             ..ServerInfo::default()
+        }
+    }
+
+    /// Addresses of all servers of the cluster for clients, this one's first; none as long as there are no others (§1.13).
+    pub(crate) fn connect_urls(&self) -> Vec<String> {
+        let Some(mesh) = self.mesh.as_ref().filter(|mesh| !mesh.options.no_advertise) else {
+            return Vec::new();
+        };
+        let others = mesh.client_urls();
+        if others.is_empty() {
+            return Vec::new();
+        }
+        let mut urls = self.own_urls();
+        urls.extend(others);
+        urls
+    }
+
+    /// Addresses of this server for clients.
+    pub(crate) fn own_urls(&self) -> Vec<String> {
+        let (host, port) = self.options.advertised(self.bound_port.load(Ordering::Relaxed));
+        let is_wildcard =
+            self.options.client_advertise.is_none() && matches!(host.as_str(), "" | "0.0.0.0" | "::" | "[::]");
+        let hosts = match self.mesh.as_ref().filter(|_| is_wildcard) {
+            Some(mesh) => mesh.options.local_hosts.clone(),
+            None => vec![host],
+        };
+        hosts.iter().map(|host| host_and_port(host, port)).collect()
+    }
+
+    /// Tells other servers what this server's own subscribers want now, if that has changed. To be called between two batches.
+    #[inline]
+    pub(crate) fn tell_news(&self) {
+        if let Some(mesh) = &self.mesh
+            && mesh.interest.has_news()
+        {
+            mesh.tell_news();
+        }
+    }
+
+    /// The same when there is no hurry: whatever is sent later is behind it anyhow.
+    pub(crate) fn tell_news_soon(&self) {
+        if let Some(mesh) = &self.mesh
+            && mesh.interest.has_news()
+        {
+            mesh.tell_news_soon();
         }
     }
 
@@ -153,13 +212,13 @@ impl Shared {
         connection
     }
 
-    /// Takes a connection from the live ones and remembers its end.
-    pub(crate) fn unregister(&self, connection: &Connection, ended: ConnectionSnapshot) {
+    /// Takes a connection from the live ones, and remembers the end of a client.
+    pub(crate) fn unregister(&self, connection: &Connection, ended: Option<ConnectionSnapshot>) {
         let mut registry = lock(&self.registry);
         registry.slots[connection.slot as usize] = None;
         registry.by_id.remove(&connection.id);
         registry.free.push(connection.slot);
-        if self.options.max_closed_clients > 0 {
+        if let Some(ended) = ended.filter(|_| self.options.max_closed_clients > 0) {
             while registry.closed.len() >= self.options.max_closed_clients {
                 registry.closed.pop_front();
             }

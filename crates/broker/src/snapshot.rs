@@ -73,6 +73,40 @@ pub struct BrokerSnapshot {
     pub work: u64,
     /// The most that one turn took; it is bounded.
     pub longest_turn: u64,
+    /// Other servers closed because they read too slowly.
+    pub slow_routes: u64,
+    /// The cluster, if this server is in one.
+    pub cluster: Option<ClusterSnapshot>,
+}
+
+/// The cluster that the server is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterSnapshot {
+    /// Its name at this moment.
+    pub name: String,
+    /// Port on which other servers are accepted; 0 when none are.
+    pub port: u16,
+    /// Time in which another server must introduce itself.
+    pub auth_timeout: Duration,
+    /// Other servers there is a connection to.
+    pub routes: usize,
+    /// Addresses of all servers for clients, this one's first; none as long as there are no others.
+    pub connect_urls: Vec<String>,
+}
+
+/// A connection to another server of the cluster.
+#[derive(Debug, Clone)]
+pub struct RouteSnapshot {
+    /// Public identity of the other server.
+    pub server_id: String,
+    /// Its name.
+    pub server_name: String,
+    /// Whether this server has dialled.
+    pub is_dialled: bool,
+    /// Whether the configuration of this server names the other one.
+    pub is_configured: bool,
+    /// The connection. Its subscriptions are those of the other server's clients, each subject and group once.
+    pub connection: ConnectionSnapshot,
 }
 
 /// How TLS is used for clients.

@@ -1,9 +1,10 @@
-//! The blocks of files that are no plain options: users, permissions, TLS and limits of channels.
+//! The blocks of files that are no plain options: users, permissions, TLS, clusters and limits of channels.
 //!
 //! Decides what their keys mean and whether they make sense; does not know where in a file a block stands.
 
 pub(crate) mod authorization;
 pub(crate) mod channels;
+pub(crate) mod cluster;
 mod fields;
 mod permissions;
 pub(crate) mod tls;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::options::{
-    Cipher, Credentials, EncryptionOptions, HandshakeFirst, Options, Secret, StoreKind, TlsOptions, TlsVersion,
+    Cipher, ClusterOptions, Credentials, EncryptionOptions, HandshakeFirst, Options, RouteUrl, Secret, StoreKind,
+    TlsOptions, TlsVersion,
 };
 use crate::surroundings::Surroundings;
 
@@ -23,6 +24,7 @@ pub(crate) struct Draft {
     pub(crate) encryption: EncryptionDraft,
     pub(crate) login: LoginFlags,
     pub(crate) tls_flags: TlsFlags,
+    pub(crate) cluster_flags: ClusterFlags,
     /// A password of the file's authorization that belongs to no user there.
     pub(crate) password_alone: Option<Secret>,
     pub(crate) is_trace_verbose_in_file: bool,
@@ -54,6 +56,18 @@ pub(crate) struct TlsFlags {
     pub(crate) ca: Option<PathBuf>,
 }
 
+/// Routes to other servers as flags say it; `None` where a flag was not given.
+#[derive(Debug, Default)]
+pub(crate) struct ClusterFlags {
+    /// Host, port and credentials on which other servers are accepted.
+    pub(crate) listen: Option<(String, u16, Option<Credentials>)>,
+    pub(crate) name: Option<String>,
+    pub(crate) routes: Option<Vec<RouteUrl>>,
+    pub(crate) advertise: Option<String>,
+    pub(crate) no_advertise: Option<bool>,
+    pub(crate) connect_retries: Option<u32>,
+}
+
 impl Deref for Draft {
     type Target = Options;
 
@@ -75,6 +89,7 @@ impl Draft {
             encryption: EncryptionDraft::default(),
             login: LoginFlags::default(),
             tls_flags: TlsFlags::default(),
+            cluster_flags: ClusterFlags::default(),
             password_alone: None,
             is_trace_verbose_in_file: false,
         }
@@ -91,6 +106,7 @@ impl Draft {
         check(self.finish_encryption(surroundings));
         check(self.finish_login());
         check(self.finish_tls());
+        check(self.finish_cluster());
         check(self.finish_broker());
         self.options
     }
@@ -220,6 +236,53 @@ impl Draft {
             curve_preferences: Vec::new(),
             pinned_certs: Vec::new(),
         });
+        Ok(())
+    }
+
+    /// Flags win over the block of the file, each for itself.
+    fn finish_cluster(&mut self) -> Result<(), String> {
+        let flags = std::mem::take(&mut self.cluster_flags);
+        let is_wanted = flags.listen.is_some() || flags.routes.as_ref().is_some_and(|routes| !routes.is_empty());
+        if self.options.broker.cluster.is_none() && !is_wanted {
+            let is_given = flags.name.is_some() || flags.advertise.is_some() || flags.no_advertise == Some(true);
+            if is_given || flags.connect_retries.is_some_and(|retries| retries > 0) {
+                let notice = "-cluster_name, -cluster_advertise, -no_advertise and -connect_retries have no effect without -cluster";
+                self.options.notices.push(notice.to_owned());
+            }
+            return Ok(());
+        }
+        let cluster = self.options.broker.cluster.get_or_insert_with(ClusterOptions::default);
+        if let Some((host, port, credentials)) = flags.listen {
+            cluster.host = host;
+            cluster.port = Some(port);
+            cluster.credentials = credentials.or(cluster.credentials.take());
+        }
+        cluster.name = flags.name.or(cluster.name.take());
+        cluster.routes = flags.routes.unwrap_or(std::mem::take(&mut cluster.routes));
+        cluster.advertise = flags.advertise.or(cluster.advertise.take());
+        cluster.no_advertise = flags.no_advertise.unwrap_or(cluster.no_advertise);
+        cluster.connect_retries = flags.connect_retries.unwrap_or(cluster.connect_retries);
+        if cluster.host.is_empty() {
+            "0.0.0.0".clone_into(&mut cluster.host);
+        }
+        if !cluster.routes.is_empty() && cluster.port.is_none() {
+            return Err("solicited routes require cluster capabilities, e.g. --cluster".to_owned());
+        }
+        if cluster.port.is_none() {
+            self.options.broker.cluster = None;
+            return Ok(());
+        }
+        let hashed = |credentials: &Credentials| credentials.password.hash_cost().is_some();
+        if cluster.credentials.as_ref().is_some_and(hashed) {
+            return Err(
+                "cluster authorization: the password is a bcrypt hash, which cannot be presented to other servers: give it in plain text"
+                    .to_owned(),
+            );
+        }
+        if cluster.name.is_none() {
+            let notice = "the cluster has no name: one is made up, and yields to those of other servers; -cluster_name gives it one";
+            self.options.notices.push(notice.to_owned());
+        }
         Ok(())
     }
 

@@ -144,8 +144,8 @@ impl Reading {
             if pair.key.eq_ignore_ascii_case("cluster") {
                 self.problem(
                     &pair.node,
-                    "cluster: this build does not have routes to other servers yet, nor streaming clustering, which \
-                     this block also asks for in a file without a \"streaming\" block",
+                    "cluster: in a file without a \"streaming\" block it also asks for streaming clustering, which this build does \
+                     not have yet; put the streaming engine's options into a streaming { … } block, if need be an empty one",
                 );
             } else if is_broker {
                 self.pair(Section::Broker, pair);

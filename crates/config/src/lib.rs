@@ -28,9 +28,10 @@ pub use command::{Action, Check, parse, parse_within};
 pub use documentation::markdown;
 pub use go::{format_duration, format_size, parse_duration};
 pub use options::{
-    Authorization, BrokerOptions, ChannelLimits, Cipher, ConnectionType, Credentials, EncryptionOptions,
-    HandshakeFirst, HeartbeatOptions, Limits, LogOptions, Login, Options, OwnCredentials, Permissions, Personality,
-    ResponsePermission, Secret, StoreKind, StreamingOptions, SubjectRules, TlsOptions, TlsVersion, User,
+    Authorization, BrokerOptions, ChannelLimits, Cipher, ClusterOptions, ConnectionType, Credentials,
+    EncryptionOptions, HandshakeFirst, HeartbeatOptions, Limits, LogOptions, Login, Options, OwnCredentials,
+    Permissions, Personality, ResponsePermission, RouteUrl, Secret, StoreKind, StreamingOptions, SubjectRules,
+    TlsOptions, TlsVersion, User,
 };
 pub use surroundings::{Surroundings, System};
 pub use usage::{usage, usage_with_commands};

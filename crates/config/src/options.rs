@@ -1,11 +1,13 @@
 //! The typed result of a command line, the configuration files and the environment.
 
+mod cluster;
 mod secret;
 mod security;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use cluster::{ClusterOptions, RouteUrl};
 pub use secret::Secret;
 pub use security::{
     Authorization, ConnectionType, Credentials, HandshakeFirst, Login, Permissions, ResponsePermission, SubjectRules,
@@ -222,6 +224,8 @@ pub struct BrokerOptions {
     pub authorization: Authorization,
     /// Name or key of the entry of [`Authorization::users`] that clients without credentials are.
     pub no_auth_user: Option<String>,
+    /// The cluster of servers that this one belongs to, if any.
+    pub cluster: Option<ClusterOptions>,
     /// TLS; `None` is off.
     pub tls: Option<TlsOptions>,
     /// Whether clients may choose not to use TLS when it is on.
@@ -354,6 +358,7 @@ impl Options {
                 server_tags: Vec::new(),
                 authorization: Authorization::default(),
                 no_auth_user: None,
+                cluster: None,
                 tls: None,
                 allow_non_tls: false,
                 max_connections: 65_536,

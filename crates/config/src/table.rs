@@ -8,6 +8,7 @@ mod entry;
 mod file_store;
 mod logging;
 mod modes;
+mod routes;
 mod security;
 mod streaming;
 
@@ -25,7 +26,7 @@ pub(crate) fn is_of_commands(variable: &str) -> bool {
 const KEY_LEN_MAX: usize = 64;
 
 /// The parts of the table, in the order in which options are applied.
-const PARTS: [&[Entry]; 7] = [
+const PARTS: [&[Entry]; 8] = [
     streaming::ENTRIES,
     file_store::ENTRIES,
     modes::ENTRIES,
@@ -33,6 +34,7 @@ const PARTS: [&[Entry]; 7] = [
     broker_limits::ENTRIES,
     logging::ENTRIES,
     security::ENTRIES,
+    routes::ENTRIES,
 ];
 
 /// Every option.

@@ -178,7 +178,6 @@ fn features_that_are_not_built_are_refused_with_key_and_place() {
         "ocsp: true",
         "proxy_protocol: true",
         "trace_headers: true",
-        "cluster { port: 1 }",
     ] {
         let complaint = complaint_about(&format!("streaming {{}}\n {key}"));
         let name = key.split([' ', ':']).next().unwrap();

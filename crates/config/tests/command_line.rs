@@ -230,8 +230,6 @@ fn what_is_not_built_is_refused() {
         "-cluster_peers a,b",
         "-ft_group g",
         "-ns nats://h:1",
-        "-routes nats://h:1",
-        "-cluster nats://h:1",
         "-js",
         "-file_slice_archive_script s",
     ] {

@@ -115,7 +115,6 @@ fn empty_blocks_start_with_a_warning() {
         ("jetstream { enabled: false, max_mem: 1GB }", "JetStream"),
         ("mappings {}", "subject mapping"),
         ("resolver_preload {}", "operators and user tokens (JWT)"),
-        ("cluster {}", "routes to other servers"),
     ] {
         let name = key.split([' ', ':']).next().unwrap();
         let text = format!("streaming {{}}\n{key}");
@@ -128,7 +127,7 @@ fn empty_blocks_start_with_a_warning() {
         assert!(options_of(text).notices.is_empty(), "{text}");
     }
     // The block of streaming clustering turns it on by being there (streaming specification §7.6).
-    for text in ["streaming { cluster {} }", "cluster {}", "jetstream: enabled"] {
+    for text in ["streaming { cluster {} }", "jetstream: enabled"] {
         assert!(complaint_about(text).contains("this build does not have"), "{text}");
     }
 }

@@ -10,7 +10,7 @@ use crate::moment::Moment;
 use crate::process::{self, ProcessUse};
 use crate::query::Query;
 use crate::reply::Reply;
-use crate::snapshot::{Broker, Health, SlowConsumers, Unavailable};
+use crate::snapshot::{Broker, Cluster, Health, SlowConsumers, Unavailable};
 
 #[derive(Serialize)]
 struct Healthz<'a> {
@@ -81,7 +81,7 @@ struct Varz<'a> {
     max_control_line: u64,
     max_payload: u64,
     max_pending: u64,
-    cluster: Nothing,
+    cluster: ClusterVarz,
     gateway: Nothing,
     leaf: Nothing,
     mqtt: Nothing,
@@ -117,6 +117,48 @@ struct Varz<'a> {
     slow_consumer_stats: SlowConsumers,
 }
 
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ClusterVarz {
+    Alone(Nothing),
+    Clustered(ClusterEntry),
+}
+
+#[derive(Serialize)]
+struct ClusterEntry {
+    name: String,
+    addr: String,
+    cluster_port: u16,
+    #[serde(serialize_with = "plain_number")]
+    auth_timeout: f64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    urls: Vec<String>,
+    #[serde(serialize_with = "plain_number")]
+    tls_timeout: f64,
+    #[serde(skip_serializing_if = "is_false")]
+    tls_required: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    tls_verify: bool,
+}
+
+impl ClusterVarz {
+    fn new(cluster: Option<Cluster>) -> Self {
+        match cluster {
+            None => ClusterVarz::Alone(Nothing {}),
+            Some(cluster) => ClusterVarz::Clustered(ClusterEntry {
+                name: cluster.name,
+                addr: cluster.host,
+                cluster_port: cluster.port,
+                auth_timeout: cluster.auth_timeout.as_secs_f64(),
+                urls: cluster.urls,
+                tls_timeout: cluster.tls_timeout.as_secs_f64(),
+                tls_required: cluster.tls,
+                tls_verify: cluster.tls,
+            }),
+        }
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
 fn is_zero(count: &i64) -> bool {
     *count == 0
@@ -149,7 +191,7 @@ pub(crate) fn varz(broker: Broker, moment: &Moment, used: ProcessUse, requests: 
         max_control_line: broker.max_control_line,
         max_payload: broker.max_payload,
         max_pending: broker.max_pending,
-        cluster: Nothing {},
+        cluster: ClusterVarz::new(broker.cluster),
         gateway: Nothing {},
         leaf: Nothing {},
         mqtt: Nothing {},

@@ -80,7 +80,7 @@ impl Sort {
 
 /// How subscriptions are listed in `/connz`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SubscriptionList {
+pub(crate) enum SubscriptionList {
     None,
     Subjects,
     Details,
@@ -102,14 +102,21 @@ struct ConnzQuery {
     subject: Option<String>,
 }
 
-impl ConnzQuery {
-    fn parse(query: &Query) -> Result<Self, String> {
-        let auth = query.broker_bool("auth")?;
-        let subscriptions = match query.get("subs") {
+impl SubscriptionList {
+    /// What `subs` asks for.
+    pub(crate) fn parse(query: &Query) -> Result<Self, String> {
+        Ok(match query.get("subs") {
             Some(b"detail") => SubscriptionList::Details,
             _ if query.broker_bool("subs")? => SubscriptionList::Subjects,
             _ => SubscriptionList::None,
-        };
+        })
+    }
+}
+
+impl ConnzQuery {
+    fn parse(query: &Query) -> Result<Self, String> {
+        let auth = query.broker_bool("auth")?;
+        let subscriptions = SubscriptionList::parse(query)?;
         let offset = query.broker_integer("offset")?;
         let limit = query.broker_integer("limit")?;
         let cid = query.broker_integer("cid")?;
@@ -285,7 +292,7 @@ impl ConnzEntry {
 }
 
 /// As the notation of durations has it where the core specification shows it; below a minute both are the same.
-fn round_trip(rtt: Duration) -> String {
+pub(crate) fn round_trip(rtt: Duration) -> String {
     format!("{rtt:?}")
 }
 

@@ -1,4 +1,4 @@
-//! Endpoints of features that are off or absent: routes, gateways, leaf nodes, accounts beyond the one, JetStream. Their
+//! Endpoints of features that are off or absent: gateways, leaf nodes, accounts beyond the one, JetStream. Their
 //! keys are those of a server that has the feature and does not use it (core specification §6.4).
 
 use std::collections::BTreeMap;
@@ -13,26 +13,6 @@ use crate::moment::Moment;
 use crate::query::Query;
 use crate::reply::Reply;
 use crate::snapshot::{Broker, SlowConsumers};
-
-#[derive(Serialize)]
-struct Routez {
-    server_id: String,
-    server_name: String,
-    now: String,
-    num_routes: u64,
-    routes: [Nothing; 0],
-}
-
-/// `/routez`
-pub(crate) fn routez(broker: Broker, moment: &Moment) -> Reply {
-    Reply::json(&Routez {
-        server_id: broker.server_id,
-        server_name: broker.server_name,
-        now: utc(moment.now_ns()),
-        num_routes: broker.routes,
-        routes: [],
-    })
-}
 
 #[derive(Serialize)]
 struct Gatewayz {

@@ -22,6 +22,7 @@ mod pages;
 mod process;
 mod query;
 mod reply;
+mod routes;
 mod serve;
 mod site;
 mod snapshot;
@@ -32,9 +33,9 @@ pub use accounts::GLOBAL_ACCOUNT;
 pub use answers::{Answers, Refusal};
 pub use serve::{TlsSource, router, serve};
 pub use snapshot::{
-    Answer, Broker, Channel, ChannelFilter, ChannelLimits, Client, Connection, ConnectionState, ConnectionSubscription,
-    Detail, EngineFigures, Fact, Figures, Health, Histogram, JournalFigures, Page, PageRequest, Role, SequenceRange,
-    SlowConsumers, Source, StoreLimits, StreamingIdentity, StreamingServer, StreamingState, StreamingStore,
-    Subscription, Survey, SurveyRequest, SurveyedChannel, SurveyedSubscription, Unavailable, Why, WhyQuestion,
-    WhySubscription,
+    Answer, Broker, Channel, ChannelFilter, ChannelLimits, Client, Cluster, Connection, ConnectionState,
+    ConnectionSubscription, Detail, EngineFigures, Fact, Figures, Health, Histogram, JournalFigures, Page, PageRequest,
+    Role, Route, SequenceRange, SlowConsumers, Source, StoreLimits, StreamingIdentity, StreamingServer, StreamingState,
+    StreamingStore, Subscription, Survey, SurveyRequest, SurveyedChannel, SurveyedSubscription, Unavailable, Why,
+    WhyQuestion, WhySubscription,
 };

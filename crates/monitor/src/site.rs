@@ -13,7 +13,7 @@ use crate::process::ProcessUse;
 use crate::query::Query;
 use crate::reply::{Accept, Content, Reply};
 use crate::snapshot::{Source, StreamingState, Unavailable};
-use crate::{broker, connections, features, metrics, pages, streaming, why};
+use crate::{broker, connections, features, metrics, pages, routes, streaming, why};
 
 /// Paths of the broker, whose requests `/varz` counts (core specification §6.1).
 const COUNTED_PATHS: [&str; 14] = [
@@ -142,7 +142,7 @@ impl Site {
             "/varz" => broker::varz(source.broker().await?, moment, ProcessUse::now(), self.request_counts()),
             "/connz" => connections::connz(source, moment, query).await?,
             "/subsz" | "/subscriptionsz" => connections::subsz(source, moment, query).await?,
-            "/routez" => features::routez(source.broker().await?, moment),
+            "/routez" => routes::routez(source, moment, query).await?,
             "/gatewayz" => features::gatewayz(source.broker().await?, moment),
             "/leafz" => features::leafz(source.broker().await?, moment),
             "/accountz" => features::accountz(source.broker().await?, moment, query),

@@ -11,7 +11,7 @@ mod broker;
 mod figures;
 mod why;
 
-pub use broker::{Broker, Connection, ConnectionState, ConnectionSubscription, SlowConsumers};
+pub use broker::{Broker, Cluster, Connection, ConnectionState, ConnectionSubscription, Route, SlowConsumers};
 pub use figures::{
     ChannelFilter, EngineFigures, Figures, Histogram, JournalFigures, Survey, SurveyRequest, SurveyedChannel,
     SurveyedSubscription,
@@ -47,6 +47,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// The subscriptions of a connection, open or closed, at most `max` of them; empty when it has gone.
     fn connection_subscriptions(&self, cid: u64, max: usize) -> Answer<'_, Vec<ConnectionSubscription>>;
+
+    /// Connections to other servers in ascending order of their numbers, with at most so many subscriptions each (`/routez`).
+    fn routes(&self, subscriptions_max: usize) -> Answer<'_, Vec<Route>>;
 
     /// Who the streaming server is; known before anything else.
     fn streaming_identity(&self) -> StreamingIdentity;

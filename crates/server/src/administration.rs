@@ -37,8 +37,9 @@ impl Administration {
         let attachment = bus.attach("administration", Arc::clone(&mail));
         mail.set_gate(attachment.gate());
         let prefix = format!("$SEAWAY.api.{cluster_id}.");
+        // What somebody may ask for is known only of this server's own clients.
         attachment
-            .subscribe(format!("{prefix}>"), 0, true)
+            .subscribe_here(format!("{prefix}>"), 0, true)
             .map_err(|_| anyhow!("the cluster ID gives an invalid subject: {prefix}>"))?;
         let service = Arc::new(Service {
             bus: bus.clone(),

@@ -4,8 +4,8 @@ use anyhow::{Context, Result, bail};
 use seaway_broker as broker;
 use seaway_broker::{Access, Tls};
 use seaway_config::{
-    Authorization, ConnectionType, HandshakeFirst, Login, Options, Permissions, Secret, SubjectRules, TlsOptions,
-    TlsVersion, User,
+    Authorization, ClusterOptions, ConnectionType, Credentials, HandshakeFirst, Login, Options, Permissions, Secret,
+    SubjectRules, TlsOptions, TlsVersion, User,
 };
 
 use crate::descriptors::Shares;
@@ -20,7 +20,9 @@ pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions>
     let tls = tls
         .map(|tls| Tls::load(&tls_options(tls, wanted.allow_non_tls)))
         .transpose()?;
+    let cluster = wanted.cluster.as_ref().map(cluster).transpose()?;
     Ok(broker::BrokerOptions {
+        cluster,
         server_name: wanted.name.clone().unwrap_or_default(),
         host: wanted.host.clone(),
         client_advertise: wanted.client_advertise.clone(),
@@ -42,6 +44,50 @@ pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions>
         no_fast_producer_stall: wanted.no_fast_producer_stall,
         ..broker::BrokerOptions::default()
     })
+}
+
+fn cluster(wanted: &ClusterOptions) -> Result<broker::ClusterOptions> {
+    let presented = |one: &Credentials| (one.user.clone(), secret(&one.password));
+    let routes = wanted.routes.iter().map(|route| broker::RouteAddress {
+        host: route.host.clone(),
+        port: route.port,
+        credentials: route.credentials.as_ref().map(presented),
+    });
+    // Both sides of a route show a certificate.
+    let tls = wanted.tls.as_ref().map(|tls| broker::TlsOptions {
+        verify: true,
+        ..tls_options(tls, false)
+    });
+    let tls = tls.map(|tls| Tls::load(&tls)).transpose().context("cluster")?;
+    Ok(broker::ClusterOptions {
+        name: wanted.name.clone(),
+        host: wanted.host.clone(),
+        advertise: wanted.advertise.clone(),
+        no_advertise: wanted.no_advertise,
+        credentials: wanted.credentials.as_ref().map(presented),
+        authentication_timeout: wanted.auth_timeout,
+        routes: routes.collect(),
+        connect_retries: wanted.connect_retries,
+        tls,
+        local_hosts: local_hosts(),
+        ..broker::ClusterOptions::default()
+    })
+}
+
+/// Addresses of this machine that reach beyond it; without one the one that does not.
+fn local_hosts() -> Vec<String> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let reaches = |address: &std::net::IpAddr| match address {
+        std::net::IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
+        std::net::IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+    };
+    let addresses = interfaces.iter().map(|interface| interface.ip());
+    let hosts: Vec<String> = addresses.filter(reaches).map(|address| address.to_string()).collect();
+    if hosts.is_empty() {
+        vec!["127.0.0.1".to_owned()]
+    } else {
+        hosts
+    }
 }
 
 fn access(options: &Options) -> Result<Access> {
@@ -154,7 +200,7 @@ fn tls_options(tls: &TlsOptions, allow_plain: bool) -> broker::TlsOptions {
 
 #[cfg(test)]
 mod tests {
-    use seaway_config::{Credentials, OwnCredentials, Personality};
+    use seaway_config::{OwnCredentials, Personality};
 
     use super::*;
 

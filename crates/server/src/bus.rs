@@ -7,5 +7,5 @@
 mod local;
 mod words;
 
-pub use local::{Attachment, Bus, Gate, Requester, Sender};
+pub use local::{Attachment, Bus, Gate, Reach, Requester, Sender};
 pub use words::{Batch, Destination, InvalidSubject, Listener, Message, Origin, Sent};

@@ -157,3 +157,7 @@ const _: () = assert!(
 );
 /// Turns of tasks on one thread before it looks at its sockets again: a turn of a busy client takes a millisecond or two.
 pub(crate) const TURNS_PER_LOOK_AT_SOCKETS: u32 = 16;
+
+/// How long a start waits for the other servers of the cluster to say what their clients want: behind one that answers nothing there
+/// may still be another engine.
+pub const CLUSTER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);

@@ -196,6 +196,16 @@ impl Source for Monitoring {
         Box::pin(async move { Ok(connections) })
     }
 
+    fn routes(&self, subscriptions_max: usize) -> Answer<'_, Vec<monitor::Route>> {
+        let routes = self
+            .broker
+            .routes(subscriptions_max)
+            .into_iter()
+            .map(show::route)
+            .collect();
+        Box::pin(async move { Ok(routes) })
+    }
+
     fn connection_subscriptions(&self, cid: u64, max: usize) -> Answer<'_, Vec<monitor::ConnectionSubscription>> {
         Box::pin(async move {
             let found = self.broker.subscriptions_of(cid, max, show::connection_subscription);

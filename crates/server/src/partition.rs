@@ -12,7 +12,7 @@ use seaway_streaming::LimitsTable;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::bus::{Attachment, Bus, Sender};
+use crate::bus::{Attachment, Bus, Reach, Sender};
 use crate::limits::{PARTITION_MAIL_BYTES_MAX, PARTITION_PATIENCE, PARTITION_SETTLING};
 use crate::mail::Mail;
 
@@ -59,6 +59,7 @@ pub struct Partition {
     /// Where our answers arrive.
     inbox: String,
     learnt: BrokerLearnt,
+    reach: Reach,
 }
 
 impl Partition {
@@ -96,6 +97,7 @@ impl Partition {
             subject,
             inbox,
             learnt: BrokerLearnt::default(),
+            reach: bus.reach(),
         })
     }
 
@@ -134,10 +136,14 @@ impl Partition {
 
     /// Answers other servers, and sends the list again when a broker comes into reach. Ends with a conflict.
     pub async fn serve(mut self) -> Conflict {
-        let learnt = self.learnt.clone();
+        let (learnt, mut reach) = (self.learnt.clone(), self.reach.clone());
         loop {
             let outcome = tokio::select! {
                 () = self.mail.arrived() => self.read_mail().map(drop),
+                () = reach.changed() => {
+                    learnt.tell();
+                    Ok(())
+                }
                 () = learnt.0.notified() => {
                     tokio::time::sleep(PARTITION_SETTLING).await;
                     self.announce().await

@@ -89,6 +89,7 @@ const KEYS: &[Key] = &[
     key!("remote_syslog", Log, o => o.log.remote_syslog, url => optional(url.as_ref())),
     key!("authorization", Broker, o => o.broker.authorization),
     key!("no_auth_user", Broker, o => o.broker.no_auth_user, user => optional(user.as_ref())),
+    key!("cluster", Refused, o => o.broker.cluster),
     key!("tls", Broker, o => o.broker.tls),
     key!("allow_non_tls", Broker, o => o.broker.allow_non_tls, on => on.to_string()),
     key!("max_connections", Broker, o => o.broker.max_connections, count => count.to_string()),

@@ -20,7 +20,7 @@ use crate::administration::Administration;
 use crate::bus::Bus;
 use crate::descriptors::Shares;
 use crate::files::{Ports, PortsFile, write_pid_file};
-use crate::limits::{LOG_FLUSH_PATIENCE, TURNS_PER_LOOK_AT_SOCKETS};
+use crate::limits::{CLUSTER_PATIENCE, LOG_FLUSH_PATIENCE, TURNS_PER_LOOK_AT_SOCKETS};
 use crate::logging::{self, LogHandle, LogTarget, LoggingOptions};
 use crate::monitoring::{MonitoredPorts, Monitoring};
 use crate::phase::{Phase, Stage};
@@ -111,6 +111,9 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
         server_id,
         phase: phase.clone(),
     };
+    // Before the engine looks for another one of its name, so that it finds one anywhere in the cluster.
+    broker.join_cluster(sockets.routes.take()).context("join the cluster")?;
+    broker.cluster_formed(CLUSTER_PATIENCE).await;
     let mut lives = Lives::new(Alone::new(&options.streaming), surroundings);
     let mut clients = Some(sockets.clients);
     let mut listening = None;
@@ -241,6 +244,8 @@ struct Sockets {
     monitoring: Option<TcpListener>,
     /// The same behind TLS.
     secure_monitoring: Option<TcpListener>,
+    /// For other servers of the cluster.
+    routes: Option<TcpListener>,
 }
 
 impl Sockets {
@@ -257,8 +262,14 @@ impl Sockets {
             Some(port) => Some(bind(monitoring_host(options), port).await?),
             None => None,
         };
+        let cluster = options.broker.cluster.as_ref();
+        let routes = match cluster.and_then(|cluster| Some((&cluster.host, cluster.port?))) {
+            Some((host, port)) => Some(bind(host, port).await?),
+            None => None,
+        };
         Ok(Sockets {
             clients,
+            routes,
             monitoring,
             secure_monitoring,
         })
@@ -300,6 +311,18 @@ fn introduce(
         HostAndPort(host, clients.port())
     );
     introduce_security(broker);
+    if let (Some(cluster), Some(routes)) = (&options.broker.cluster, &sockets.routes) {
+        let (name, address) = (
+            broker.snapshot().cluster.map(|cluster| cluster.name),
+            routes.local_addr()?,
+        );
+        tracing::info!("Cluster name is {}", name.unwrap_or_default());
+        tracing::info!(
+            "Listening for route connections on {}",
+            HostAndPort(&cluster.host, address.port())
+        );
+        ports.add("cluster", "nats-route", address);
+    }
     let directory = options.broker.ports_file_dir.as_deref();
     let ports_file = directory
         .map(|directory| PortsFile::write(directory, &ports))

@@ -55,6 +55,11 @@ impl Secret {
         self.inner.text.is_empty()
     }
 
+    /// The text itself, to be presented elsewhere.
+    pub(crate) fn exposed(&self) -> &str {
+        &self.inner.text
+    }
+
     /// Compares without work worth mentioning; `None` means that [`Secret::verify_slowly`] has to decide.
     pub(crate) fn check(&self, given: &str) -> Option<bool> {
         if !self.inner.hashed {

@@ -6,6 +6,7 @@
 
 mod cache;
 mod generation;
+mod interest;
 mod leaf;
 mod members;
 mod route;
@@ -15,7 +16,8 @@ mod trie;
 
 pub(crate) use cache::{Found, RouteCache};
 pub(crate) use generation::{Generations, Keys};
-pub(crate) use route::{Route, Target};
+pub(crate) use interest::{Announced, LocalInterest, Progress as InterestProgress};
+pub(crate) use route::{Group, Route, Target};
 pub(crate) use search::Search;
 pub(crate) use subscription::{BySid, Handle, Subscription};
 
@@ -55,6 +57,8 @@ pub(crate) struct RoutingTable<H> {
     watches: RwLock<Vec<Watch>>,
     /// Whether `watches` holds anything; spares a lock per change.
     watched: AtomicBool,
+    /// What other servers are told, where there are others.
+    local: Option<Arc<LocalInterest>>,
     count: AtomicUsize,
     inserts: AtomicU64,
     removes: AtomicU64,
@@ -69,7 +73,13 @@ pub(crate) struct RoutingCounters {
 }
 
 impl<H: Handle> RoutingTable<H> {
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
+        Self::with_interest(None)
+    }
+
+    /// A table that keeps account of what this server's own subscribers want.
+    pub(crate) fn with_interest(local: Option<Arc<LocalInterest>>) -> Self {
         Self {
             hasher: RandomState::default(),
             literals: (0..LITERAL_SHARDS).map(|_| RwLock::default()).collect(),
@@ -77,6 +87,7 @@ impl<H: Handle> RoutingTable<H> {
             generations: Generations::new(),
             watches: RwLock::default(),
             watched: AtomicBool::new(false),
+            local,
             count: AtomicUsize::new(0),
             inserts: AtomicU64::new(0),
             removes: AtomicU64::new(0),
@@ -98,6 +109,10 @@ impl<H: Handle> RoutingTable<H> {
     /// Adds a subscription whose subject is a valid pattern (§2.1).
     pub(crate) fn insert(&self, subscription: &Arc<Subscription<H>>) {
         let text = subscription.subject();
+        // Before anybody can take it out again.
+        if let Some(local) = self.local_for(subscription) {
+            local.add(text, subscription.queue());
+        }
         if subject::has_wildcard(text) {
             let mut trie = write(&self.patterns[self.pattern_shard(text)]);
             if trie.leaf_for_insert(text).insert(subscription) {
@@ -147,10 +162,18 @@ impl<H: Handle> RoutingTable<H> {
                 shard.insert(BySubject(other), leaf);
             }
         }
+        if let Some(local) = self.local_for(subscription) {
+            local.remove(text, subscription.queue());
+        }
         self.count.fetch_sub(1, Ordering::Relaxed);
         self.removes.fetch_add(1, Ordering::Relaxed);
         self.raise(text);
         true
+    }
+
+    fn local_for(&self, subscription: &Subscription<H>) -> Option<&LocalInterest> {
+        let local = self.local.as_deref()?;
+        subscription.owner.is_announced().then_some(local)
     }
 
     /// Tells caches that the answer for whatever `pattern` matches may have changed.

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::leaf::Leaf;
 use super::members::{Members, Piece};
-use super::route::{Route, Target};
+use super::route::{Group, Route, Target};
 use super::subscription::{Handle, Subscription};
 
 /// For each token of a subject whether a pattern has a `*` there. Patterns are looked at in this order, those that end with `>`
@@ -99,7 +99,7 @@ impl<H: Handle> Search<H> {
         if let Some(index) = self.names.get(name) {
             return *index;
         }
-        self.route.groups.push(Vec::new());
+        self.route.groups.push(Group::default());
         self.names.insert(Arc::clone(name), self.route.groups.len() - 1);
         self.route.groups.len() - 1
     }
@@ -119,8 +119,8 @@ impl<H: Handle> Search<H> {
         self.steps += members.len() as u64;
         let targets = members.iter().filter_map(|member| Target::new(member, subject));
         match group {
-            None => self.route.plain.extend(targets),
-            Some(index) => self.route.groups[index].extend(targets),
+            None => targets.for_each(|target| self.route.add(target)),
+            Some(index) => targets.for_each(|target| self.route.add_member(index, target)),
         }
     }
 

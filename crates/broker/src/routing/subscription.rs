@@ -15,6 +15,12 @@ pub(crate) trait Handle {
 
     /// Whether a delivery gives it the right to answer.
     fn answers(&self) -> bool;
+
+    /// How many subscribers behind another server it stands for; `None` for one of this server's own.
+    fn remote(&self) -> Option<u32>;
+
+    /// Whether other servers are told what it subscribes to.
+    fn is_announced(&self) -> bool;
 }
 
 /// A subscription in the routing table.

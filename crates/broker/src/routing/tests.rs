@@ -32,6 +32,7 @@ fn subscription(shared: &Arc<AttachmentShared>, pattern: &str, queue: Option<&st
         shared: Arc::clone(shared),
         tag,
         holdable: false,
+        announced: true,
     };
     Subscription::new(
         pattern.as_bytes(),
@@ -47,7 +48,7 @@ type Answer = (Vec<u64>, Vec<Vec<u64>>);
 fn tag(subscription: &Subscription) -> u64 {
     match &subscription.owner {
         Owner::Attachment { tag, .. } => *tag,
-        Owner::Connection(_) => unreachable!("only attachments subscribe here"),
+        Owner::Connection(_) | Owner::Peer { .. } => unreachable!("only attachments subscribe here"),
     }
 }
 
@@ -57,7 +58,7 @@ fn answer(route: &Route<Owner>) -> Answer {
         tags.sort_unstable();
         tags
     };
-    let mut groups: Vec<Vec<u64>> = route.groups.iter().map(|group| tags(group)).collect();
+    let mut groups: Vec<Vec<u64>> = route.groups.iter().map(|group| tags(&group.members)).collect();
     groups.sort();
     (tags(&route.plain), groups)
 }

@@ -15,7 +15,7 @@ use crate::routing::BySid;
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Chores {
+pub(crate) struct Chores {
     /// They end without a word: the client said CONNECT anew, or has gone.
     ending: Vec<hash_set::IntoIter<BySid<Owner>>>,
     /// A reload may not allow them any more.
@@ -23,12 +23,12 @@ pub(super) struct Chores {
 }
 
 impl Chores {
-    pub(super) fn are_done(&self) -> bool {
+    pub(crate) fn are_done(&self) -> bool {
         self.ending.is_empty() && self.reviewed.is_empty()
     }
 
-    /// From now on the client has no subscriptions; they end one after the other.
-    pub(super) fn end_all(&mut self, connection: &Connection) {
+    /// From now on the connection has no subscriptions; they end one after the other.
+    pub(crate) fn end_all(&mut self, connection: &Connection) {
         #[expect(clippy::mutable_key_type, reason = "the key is the sid, which never changes")]
         let all = std::mem::take(&mut *lock(&connection.subscriptions));
         if !all.is_empty() {
@@ -43,7 +43,7 @@ impl Chores {
     }
 
     /// Does a slice of the work.
-    pub(super) fn go_on(&mut self, routing: &Routing, connection: &Connection) {
+    pub(crate) fn go_on(&mut self, routing: &Routing, connection: &Connection) {
         if let Some(ending) = self.ending.last_mut() {
             for known in ending.by_ref().take(SUBSCRIPTIONS_PER_TURN) {
                 routing.remove(&known.0);

@@ -8,30 +8,17 @@ use seaway_nats_protocol::quote::quote;
 use seaway_nats_protocol::write::write_error;
 use seaway_nats_protocol::{ConnectOptions, ErrorText};
 
-use super::operations::{Client, Halt, Turn};
+use super::operations::{Client, Turn};
+use super::party::Halt;
 use super::timers::Timers;
-use crate::access::{Decision, Grant, Secret, Verdicts};
+use super::verification::{Verification, Verified};
+use crate::access::{Decision, Grant, Verdicts};
 use crate::connection::Connection;
 use crate::limits::{CLIENT_TEXT_BYTES, TURN_WORK};
 use crate::lock::lock;
 use crate::reason::CloseReason;
 use crate::settings::Settings;
 use crate::shared::Shared;
-
-/// A CONNECT whose password has to be compared with a hash before anything else of the client is looked at.
-pub(super) struct Verification {
-    pub(super) secret: Secret,
-    pub(super) password: String,
-    connect: ConnectOptions,
-    grant: Arc<Grant>,
-    settings: Arc<Settings>,
-}
-
-/// The same once the comparison is done.
-pub(super) struct Verified {
-    pub(super) passed: bool,
-    pub(super) verification: Box<Verification>,
-}
 
 impl Client {
     /// The first bytes of a client that has to authenticate itself. Anything but CONNECT is answered with a refusal,

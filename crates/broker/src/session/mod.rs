@@ -1,14 +1,21 @@
-//! The task of one connection: it reads, writes what an inline write left over, pings, and ends.
+//! The task of one connection, of a client or to another server: it reads, writes what an inline write left over, pings, and ends.
 //!
-//! One task per connection, no buffer while idle, one timer. Everything that is not readiness or time is decided in
-//! `operations`.
+//! One task per connection, no buffer while idle, one timer. Everything that is not readiness or time is decided by
+//! the party at its end: clients in `operations`, other servers in `links`.
 
 mod chores;
 mod connecting;
 mod opening;
 mod operations;
+mod party;
 mod pause;
 mod timers;
+mod verification;
+
+pub(crate) use chores::Chores;
+pub(crate) use party::{Batch, Halt, Party};
+pub(crate) use timers::Timers;
+pub(crate) use verification::Verified;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -26,6 +33,7 @@ use tokio::net::TcpStream;
 use crate::access::nkey;
 use crate::connection::Connection;
 use crate::gather::{Aftermath, Gatherer};
+use crate::kind::Kind;
 use crate::limits::{
     LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER_BYTES, READ_BYTES, READS_PER_TURN, TURN_WORK,
 };
@@ -36,18 +44,17 @@ use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::tls::Incoming;
 use crate::workspace::Workspace;
-use connecting::{Verification, Verified};
 use opening::Opened;
-use operations::{Client, Halt};
+use operations::Client;
 use pause::Pause;
-use timers::Timers;
+use verification::Verification;
 
 /// The reading side of a connection.
-struct Session {
+pub(crate) struct Session<P> {
     shared: Arc<Shared>,
     connection: Arc<Connection>,
     reader: Incoming,
-    client: Client,
+    party: P,
     timers: Timers,
     /// Bytes of an operation that is not whole yet.
     partial: Vec<u8>,
@@ -78,7 +85,7 @@ enum Event {
 }
 
 /// Counts the session down even if its task is dropped with the runtime.
-struct SessionCount(Arc<Shared>);
+pub(crate) struct SessionCount(pub(crate) Arc<Shared>);
 
 impl Drop for SessionCount {
     fn drop(&mut self) {
@@ -111,14 +118,14 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         // Words that the client can read without agreeing on anything first.
         Ok(Opened::plain(stream, false))
     };
-    let bounds = Bounds::new(&shared.options);
+    let bounds = Bounds::new(&shared.options, Kind::Client);
     let outbound = |socket| Outbound::new(id, peer, bounds, &shared.counters, socket);
     let opened = match opened {
         Ok(opened) => opened,
         Err(error) => {
             tracing::error!("{peer} - cid:{id} - TLS handshake error: {error}");
             remember_failed_handshake(&shared, |slot| {
-                Connection::new(shared.clock, id, slot, peer, outbound(None), None)
+                Connection::new(Kind::Client, shared.clock, id, slot, peer, outbound(None), None)
             });
             return;
         }
@@ -130,7 +137,17 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         tls,
         names,
     } = opened;
-    let make = |slot| Connection::new(shared.clock, id, slot, peer, outbound(Some(outgoing)), tls);
+    let make = |slot| {
+        Connection::new(
+            Kind::Client,
+            shared.clock,
+            id,
+            slot,
+            peer,
+            outbound(Some(outgoing)),
+            tls,
+        )
+    };
     let connection = shared.register(make);
     if !settings.access.is_configured() {
         connection.admission.admit(None);
@@ -141,20 +158,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     }
     let required = settings.access.is_required();
     let authentication = required.then(|| settings.authentication_time());
-    let session = Session {
-        shared: Arc::clone(&shared),
-        client: Client::new(&settings, nonce, names),
-        timers: Timers::new(&shared, connection.started, authentication),
-        connection,
-        reader,
-        partial: Vec::new(),
-        needed: 0,
-        handled: 0,
-        yielded: false,
-        read_bytes: READ_BYTES,
-        held: None,
-        pause: None,
-    };
+    let client = Client::new(&settings, nonce, names, admitted);
+    let timers = Timers::new(&shared, connection.started, authentication);
+    let session = Session::new(&shared, connection, reader, client, timers, Vec::new());
     if !admitted {
         session.connection.refuse(
             &ErrorText::MaximumConnectionsExceeded,
@@ -163,7 +169,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     } else if *shared.stopping.borrow() {
         session.connection.outbound.close(CloseReason::ServerShutdown);
     }
-    session.run(admitted).await;
+    session.run().await;
 }
 
 /// Waits for the turn of this comparison and for a thread that may compute, and lets it compare.
@@ -189,7 +195,7 @@ async fn compare(shared: &Shared, verification: Box<Verification>) -> Verified {
 fn remember_failed_handshake(shared: &Shared, make: impl FnOnce(u32) -> Connection) {
     let connection = shared.register(make);
     let ended = connection.snapshot_at_end(CloseReason::TlsHandshakeFailure);
-    shared.unregister(&connection, ended);
+    shared.unregister(&connection, Some(ended));
     shared.connections.fetch_sub(1, Ordering::AcqRel);
 }
 
@@ -204,8 +210,34 @@ fn greeting(shared: &Shared, settings: &Settings, id: u64, peer: SocketAddr) -> 
     (bytes, info.nonce)
 }
 
-impl Session {
-    async fn run(mut self, admitted: bool) {
+impl<P: Party> Session<P> {
+    /// With bytes that were read already.
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        connection: Arc<Connection>,
+        reader: Incoming,
+        party: P,
+        timers: Timers,
+        partial: Vec<u8>,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            connection,
+            reader,
+            party,
+            timers,
+            yielded: !partial.is_empty(),
+            partial,
+            needed: 0,
+            handled: 0,
+            read_bytes: READ_BYTES,
+            held: None,
+            pause: None,
+        }
+    }
+
+    /// Serves until the connection ends.
+    pub(crate) async fn run(mut self) {
         let connection = Arc::clone(&self.connection);
         let mut sleep = pin!(tokio::time::sleep_until(self.timers.next(&connection).into()));
         loop {
@@ -225,7 +257,7 @@ impl Session {
             };
             match event {
                 Event::Wake => {
-                    self.client.adopt(&self.shared, &connection);
+                    self.party.woken(&self.shared, &connection, &mut self.timers);
                     self.reconsider_gate();
                     self.pause = self.pause.take().filter(|pause| !pause.is_over(Instant::now()));
                 }
@@ -239,7 +271,7 @@ impl Session {
                 Event::End(reason) => connection.outbound.close(reason),
             }
         }
-        self.end(admitted).await;
+        self.end().await;
     }
 
     fn poll_event(
@@ -272,8 +304,9 @@ impl Session {
                 break;
             }
             turns += 1;
-            if !self.client.chores.are_done() {
-                self.client.chores.go_on(&self.shared.routing, &self.connection);
+            if self.party.has_work(&self.connection) {
+                self.party.work(&self.shared, &self.connection);
+                self.shared.tell_news();
                 break;
             }
             match self.poll_batch(context) {
@@ -382,7 +415,7 @@ impl Session {
 
     /// Handles what is in the read buffer; what is left of it waits in `partial`, which is empty.
     fn handle(&mut self, gatherer: &mut Gatherer, data: &[u8], verified: Option<Verified>) -> Result<Aftermath, Halt> {
-        let batch = self.client.handle_batch(
+        let batch = self.party.handle_batch(
             &self.shared,
             &self.connection,
             &mut self.timers,
@@ -406,7 +439,7 @@ impl Session {
     /// Handles what waits in `partial`, where it stays until it is handled: many turns do not copy it many times.
     fn handle_waiting(&mut self, gatherer: &mut Gatherer, verified: Option<Verified>) -> Result<Aftermath, Halt> {
         let mut waiting = std::mem::take(&mut self.partial);
-        let batch = self.client.handle_batch(
+        let batch = self.party.handle_batch(
             &self.shared,
             &self.connection,
             &mut self.timers,
@@ -481,30 +514,20 @@ impl Session {
     }
 
     /// Everything after the decision to close: forget the client, then let it read what was said last.
-    async fn end(mut self, admitted: bool) {
+    async fn end(mut self) {
         let connection = Arc::clone(&self.connection);
         let shared = Arc::clone(&self.shared);
         let reason = connection.outbound.closing().unwrap_or(CloseReason::ClientClosed);
-        let ended = connection.snapshot_at_end(reason);
-        let chores = &mut self.client.chores;
-        chores.end_all(&connection);
-        while !chores.are_done() {
-            chores.go_on(&shared.routing, &connection);
+        self.party.leave(&shared, &connection, reason);
+        while self.party.has_work(&connection) {
+            self.party.work(&shared, &connection);
+            shared.tell_news();
             tokio::task::yield_now().await;
         }
         if let Some(attachment) = self.held.take() {
             attachment.gate.forget(&connection.outbound.waiter);
         }
-        shared.unregister(&connection, ended);
-        if admitted {
-            shared.connections.fetch_sub(1, Ordering::AcqRel);
-        }
-        tracing::debug!(
-            "{} - cid:{} - Client connection closed: {}",
-            connection.peer,
-            connection.id,
-            reason
-        );
+        self.party.left(&shared, &connection, reason);
 
         if reason.flushes() {
             let until = (Instant::now() + LINGER).into();

@@ -76,7 +76,8 @@ async fn shake_hands(tls: &Tls, stream: TcpStream, first: bool) -> io::Result<Op
     let acceptor = TlsAcceptor::from(tls.clients());
     let stream = within(tls.timeout(), acceptor.accept(stream)).await?;
     let (stream, connection) = stream.into_inner();
-    let certificate = connection.peer_certificates().and_then(<[_]>::first);
+    let certificate = connection.peer_certificates().and_then(<[_]>::first).cloned();
+    let certificate = certificate.as_ref();
     let pins = &tls.options().pinned_certs;
     if !pins.is_empty() {
         let digest = certificate.and_then(public_key_digest);
@@ -89,6 +90,7 @@ async fn shake_hands(tls: &Tls, stream: TcpStream, first: bool) -> io::Result<Op
     }
     let names = certificate.map(names);
     let subject = names.as_ref().and_then(|names| names.last().cloned());
+    let connection = rustls::Connection::from(connection);
     let details = TlsDetails::new(&connection, first, subject);
     let (incoming, outgoing) = secured(stream, connection);
     Ok(Opened {

@@ -9,13 +9,14 @@ use seaway_nats_protocol::write::{OK, PONG, write_error, write_info};
 use seaway_nats_protocol::{ErrorText, Operation, ParseError, ParseLimits, Parsed, Publish, parse_operation, subject};
 
 use super::chores::Chores;
-use super::connecting::{Verification, Verified};
+use super::party::{Batch, Halt, Party};
 use super::timers::Timers;
+use super::verification::Verified;
 use crate::access::Verdicts;
 use crate::connection::Connection;
 use crate::frame::Message;
-use crate::gather::{Aftermath, Delivered, Gatherer, Unfinished};
-use crate::limits::{RECEIVED_SHOWN_BYTES, TURN_WORK, WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION};
+use crate::gather::{Delivered, Gatherer, Unfinished};
+use crate::limits::{GLOBAL_ACCOUNT, RECEIVED_SHOWN_BYTES, TURN_WORK, WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION};
 use crate::lock::lock;
 use crate::outlets::{Audience, Origin};
 use crate::owner::{Owner, Subscription};
@@ -23,6 +24,7 @@ use crate::reason::CloseReason;
 use crate::routing::BySid;
 use crate::settings::Settings;
 use crate::shared::Shared;
+use crate::snapshot::ConnectionSnapshot;
 
 /// Queue name that is refused to clients (§2.1).
 const RESERVED_QUEUE: &[u8] = b"_sys_";
@@ -30,9 +32,6 @@ const RESERVED_QUEUE: &[u8] = b"_sys_";
 const RESERVED_REPLIES: [&[u8]; 3] = [b"_R_.", b"$JS.ACK.", b"_GR_."];
 /// Prefix refused as subject of a publication (§1.7).
 const RESERVED_SUBJECT: &[u8] = b"_GR_.";
-/// Account of every client as long as there are no others.
-const GLOBAL_ACCOUNT: &str = "$G";
-
 /// What the client asked for, and what the parser enforces.
 pub(super) struct Client {
     pub(super) limits: ParseLimits,
@@ -55,30 +54,10 @@ pub(super) struct Client {
     unfinished: Option<Box<Unfinished>>,
     /// What has to be done with its subscriptions before anything else.
     pub(super) chores: Chores,
-}
-
-/// Why a batch was not handled to its end.
-pub(super) enum Halt {
-    Close(CloseReason),
-    /// The client's password has to be compared with a hash first.
-    Verify(Box<Verification>),
-}
-
-impl From<CloseReason> for Halt {
-    fn from(reason: CloseReason) -> Self {
-        Halt::Close(reason)
-    }
-}
-
-/// What became of the bytes of one read.
-pub(super) struct Batch {
-    pub(super) consumed: usize,
-    /// Length of the operation that is not whole yet, if known.
-    pub(super) needed: usize,
-    /// Others have to be served first: whole operations may be left.
-    pub(super) yielded: bool,
-    pub(super) aftermath: Aftermath,
-    pub(super) end: Option<Halt>,
+    /// It is one of those that are counted, and not one too many.
+    admitted: bool,
+    /// The last picture of it, once it is about to end.
+    ended: Option<ConnectionSnapshot>,
 }
 
 /// One batch being handled.
@@ -166,7 +145,7 @@ impl Turn<'_> {
 
 impl Client {
     /// The state before CONNECT: everything strict, no headers (§1.5).
-    pub(super) fn new(settings: &Settings, nonce: String, names: Option<Vec<String>>) -> Self {
+    pub(super) fn new(settings: &Settings, nonce: String, names: Option<Vec<String>>, admitted: bool) -> Self {
         Self {
             limits: ParseLimits {
                 max_control_line: settings.max_control_line,
@@ -185,6 +164,8 @@ impl Client {
             verdicts: None,
             unfinished: None,
             chores: Chores::default(),
+            admitted,
+            ended: None,
         }
     }
 
@@ -193,81 +174,6 @@ impl Client {
             id: connection.id,
             skip_self: !self.echo,
             audience: Audience::All,
-        }
-    }
-
-    /// Handles whole operations at the front of `data`, as many as a turn has room for; with `verified`, what the CONNECT before it waited for first.
-    pub(super) fn handle_batch(
-        &mut self,
-        shared: &Shared,
-        connection: &Arc<Connection>,
-        timers: &mut Timers,
-        gatherer: &mut Gatherer,
-        data: &[u8],
-        verified: Option<Verified>,
-    ) -> Batch {
-        self.adopt(shared, connection);
-        let trace = tracing::enabled!(tracing::Level::TRACE);
-        let mut turn = Turn {
-            connection,
-            shared,
-            timers,
-            gatherer,
-            trace,
-            messages: 0,
-            bytes: 0,
-            violations: 0,
-        };
-        // Opened first, flushed last: a PONG leaves after what the PUBs before it caused elsewhere.
-        turn.own();
-        let mut consumed_all = 0;
-        let mut needed = 0;
-        let mut yielded = false;
-        let entered = match verified {
-            Some(verified) => self.verified(&mut turn, verified),
-            None if self.gated && !matches!(data.first(), Some(b'C' | b'c')) => self.enter_without_connect(&mut turn),
-            None => Ok(()),
-        };
-        let end = loop {
-            if let Err(reason) = entered {
-                break Some(reason.into());
-            }
-            match parse_operation(&data[consumed_all..], &self.limits) {
-                Ok(Parsed::Operation { operation, consumed }) => {
-                    let handled = self.handle(&mut turn, &operation);
-                    // What is unfinished is parsed again in the next turn.
-                    if self.unfinished.is_none() {
-                        consumed_all += consumed;
-                    }
-                    if let Err(halt) = handled {
-                        break Some(halt);
-                    }
-                    if turn.gatherer.work() >= TURN_WORK {
-                        yielded = true;
-                        break None;
-                    }
-                }
-                Ok(Parsed::Incomplete { needed: length }) => {
-                    needed = length;
-                    break None;
-                }
-                Err(error) => break Some(refuse(&mut turn, error, &data[consumed_all..], &self.limits).into()),
-            }
-        };
-        if turn.messages > 0 {
-            connection.in_messages.fetch_add(turn.messages, Ordering::Relaxed);
-            connection.in_bytes.fetch_add(turn.bytes, Ordering::Relaxed);
-            shared.counters.in_messages.fetch_add(turn.messages, Ordering::Relaxed);
-            shared.counters.in_bytes.fetch_add(turn.bytes, Ordering::Relaxed);
-        }
-        let aftermath = gatherer.finish(&shared.routing, &shared.counters, self.origin(connection));
-        shared.counters.turned(aftermath.work);
-        Batch {
-            consumed: consumed_all,
-            needed,
-            yielded,
-            aftermath,
-            end,
         }
     }
 
@@ -329,11 +235,13 @@ impl Client {
         turn.own().extend_from_slice(PONG);
         if self.connected && self.info_due {
             self.info_due = false;
+            // What changes from now on is told without being asked for.
+            turn.connection.takes_info.store(true, Ordering::Release);
             let mut info = turn
                 .shared
                 .info(turn.connection.id, turn.connection.peer.ip().to_string());
             info.connect_info = true;
-            info.remote_account = GLOBAL_ACCOUNT.into();
+            info.remote_account = String::from_utf8_lossy(GLOBAL_ACCOUNT).into_owned();
             write_info(turn.own(), &info);
         }
     }
@@ -461,6 +369,110 @@ impl Client {
     }
 }
 
+impl Party for Client {
+    fn handle_batch(
+        &mut self,
+        shared: &Arc<Shared>,
+        connection: &Arc<Connection>,
+        timers: &mut Timers,
+        gatherer: &mut Gatherer,
+        data: &[u8],
+        verified: Option<Verified>,
+    ) -> Batch {
+        self.adopt(shared, connection);
+        let trace = tracing::enabled!(tracing::Level::TRACE);
+        let mut turn = Turn {
+            connection,
+            shared,
+            timers,
+            gatherer,
+            trace,
+            messages: 0,
+            bytes: 0,
+            violations: 0,
+        };
+        // Opened first, flushed last: a PONG leaves after what the PUBs before it caused elsewhere.
+        turn.own();
+        let mut consumed_all = 0;
+        let mut needed = 0;
+        let mut yielded = false;
+        let entered = match verified {
+            Some(verified) => self.verified(&mut turn, verified),
+            None if self.gated && !matches!(data.first(), Some(b'C' | b'c')) => self.enter_without_connect(&mut turn),
+            None => Ok(()),
+        };
+        let end = loop {
+            if let Err(reason) = entered {
+                break Some(reason.into());
+            }
+            match parse_operation(&data[consumed_all..], &self.limits) {
+                Ok(Parsed::Operation { operation, consumed }) => {
+                    let handled = self.handle(&mut turn, &operation);
+                    // What is unfinished is parsed again in the next turn.
+                    if self.unfinished.is_none() {
+                        consumed_all += consumed;
+                    }
+                    if let Err(halt) = handled {
+                        break Some(halt);
+                    }
+                    if turn.gatherer.work() >= TURN_WORK {
+                        yielded = true;
+                        break None;
+                    }
+                }
+                Ok(Parsed::Incomplete { needed: length }) => {
+                    needed = length;
+                    break None;
+                }
+                Err(error) => break Some(refuse(&mut turn, error, &data[consumed_all..], &self.limits).into()),
+            }
+        };
+        if turn.messages > 0 {
+            connection.in_messages.fetch_add(turn.messages, Ordering::Relaxed);
+            connection.in_bytes.fetch_add(turn.bytes, Ordering::Relaxed);
+            shared.counters.in_messages.fetch_add(turn.messages, Ordering::Relaxed);
+            shared.counters.in_bytes.fetch_add(turn.bytes, Ordering::Relaxed);
+        }
+        let aftermath = gatherer.finish(&shared.routing, &shared.counters, self.origin(connection));
+        shared.counters.turned(aftermath.work);
+        shared.tell_news();
+        Batch {
+            consumed: consumed_all,
+            needed,
+            yielded,
+            aftermath,
+            end,
+        }
+    }
+
+    /// Takes over what a reload decided.
+    fn woken(&mut self, shared: &Shared, connection: &Connection, _timers: &mut Timers) {
+        self.adopt(shared, connection);
+    }
+
+    fn has_work(&mut self, _connection: &Connection) -> bool {
+        !self.chores.are_done()
+    }
+
+    fn work(&mut self, shared: &Shared, connection: &Connection) {
+        self.chores.go_on(&shared.routing, connection);
+    }
+
+    fn leave(&mut self, _shared: &Shared, connection: &Connection, reason: CloseReason) {
+        self.ended = Some(connection.snapshot_at_end(reason));
+        self.chores.end_all(connection);
+    }
+
+    fn left(&mut self, shared: &Shared, connection: &Connection, reason: CloseReason) {
+        shared.unregister(connection, self.ended.take());
+        if self.admitted {
+            shared.connections.fetch_sub(1, Ordering::AcqRel);
+        }
+        let Connection { peer, id, .. } = connection;
+        tracing::debug!("{peer} - cid:{id} - Client connection closed: {reason}");
+    }
+}
+
 fn message<'a>(publish: &'a Publish<'_>) -> Message<'a> {
     Message {
         subject: publish.subject,
@@ -470,6 +482,7 @@ fn message<'a>(publish: &'a Publish<'_>) -> Message<'a> {
         size: publish.body.len(),
         size_text: Some(publish.size_text),
         tail: publish.tail,
+        queues: None,
     }
 }
 

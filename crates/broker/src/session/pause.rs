@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use crate::connection::Connection;
 use crate::counters::Counters;
+use crate::kind::Kind;
 use crate::limits::{STALL_FIRST, STALL_LAST};
 
 pub(super) struct Pause {
@@ -37,7 +38,12 @@ impl Pause {
         }
         producer.stalls.fetch_add(1, Ordering::Relaxed);
         counters.stalled_clients.fetch_add(1, Ordering::Relaxed);
-        let patience = STALL_FIRST + (STALL_LAST - STALL_FIRST).mul_f64(f64::min(fullest, 1.0));
+        // What waits for another server is not to be lost, nor to grow: the bounds of its own queue end that wait.
+        let peers = destinations.iter().filter(|destination| destination.kind == Kind::Peer);
+        let patience = match peers.map(|peer| peer.outbound.bounds.write_deadline).max() {
+            Some(deadline) => deadline * 2,
+            None => STALL_FIRST + (STALL_LAST - STALL_FIRST).mul_f64(f64::min(fullest, 1.0)),
+        };
         Some(Self {
             until: Instant::now() + patience,
             destinations,

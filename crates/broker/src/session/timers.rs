@@ -11,7 +11,7 @@ use crate::limits::{FIRST_PING, RTT_REFRESH};
 use crate::reason::CloseReason;
 use crate::shared::Shared;
 
-pub(super) struct Timers {
+pub(crate) struct Timers {
     next_ping: Instant,
     /// When an operation other than PONG came last.
     active: Instant,
@@ -22,11 +22,15 @@ pub(super) struct Timers {
     last_read: Instant,
     /// When the client must have authenticated itself.
     authentication_due: Option<Instant>,
+    /// When it must have sent something, to show that it is still there.
+    proof_due: Option<Instant>,
+    /// Time between PINGs.
+    interval: Duration,
 }
 
 impl Timers {
     /// `authentication` is the time in which the client has to authenticate itself, if it has to.
-    pub(super) fn new(shared: &Shared, now: Instant, authentication: Option<Duration>) -> Self {
+    pub(crate) fn new(shared: &Shared, now: Instant, authentication: Option<Duration>) -> Self {
         Self {
             next_ping: now + first_ping(shared),
             active: now,
@@ -35,15 +39,15 @@ impl Timers {
             round_trip_measured: None,
             last_read: now,
             authentication_due: authentication.map(|time| now + time),
+            proof_due: None,
+            interval: shared.options.ping_interval,
         }
     }
 
     /// When the connection's timer has to fire next.
-    pub(super) fn next(&self, connection: &Connection) -> Instant {
-        let next = match self.authentication_due {
-            Some(due) => self.next_ping.min(due),
-            None => self.next_ping,
-        };
+    pub(crate) fn next(&self, connection: &Connection) -> Instant {
+        let due = self.authentication_due.into_iter().chain(self.proof_due);
+        let next = due.fold(self.next_ping, Instant::min);
         if !connection.outbound.is_armed() {
             return next;
         }
@@ -54,28 +58,42 @@ impl Timers {
     }
 
     /// The client is known.
-    pub(super) fn authenticated(&mut self) {
+    pub(crate) fn authenticated(&mut self) {
         self.authentication_due = None;
     }
 
+    /// No more than so much time between PINGs.
+    pub(crate) fn ping_within(&mut self, interval: Duration) {
+        self.interval = self.interval.min(interval);
+    }
+
+    /// Asks the other side to show within so much time that it is still there.
+    pub(crate) fn doubt(&mut self, connection: &Connection, patience: Duration) {
+        if self.proof_due.is_none() {
+            self.proof_due = Some(Instant::now() + patience);
+            connection.outbound.send(&mut PING.to_vec(), 0, 0);
+        }
+    }
+
     /// Bytes came.
-    pub(super) fn received(&mut self, now: Instant) {
+    pub(crate) fn received(&mut self, now: Instant) {
+        self.proof_due = None;
         self.last_read = now;
     }
 
     /// A PUB, SUB, UNSUB or PING was among them.
-    pub(super) fn was_active(&mut self) {
+    pub(crate) fn was_active(&mut self) {
         self.active = self.last_read;
     }
 
     /// A CONNECT was among them: the first PING is due anew.
-    pub(super) fn connected(&mut self, shared: &Shared) {
+    pub(crate) fn connected(&mut self, shared: &Shared) {
         self.next_ping = self.last_read + first_ping(shared);
     }
 
     /// The first CONNECT was among them. From INFO to there is a round trip with the client's own pace in it: an estimate until the
     /// first PONG. Behind a TLS handshake it would be half of one.
-    pub(super) fn introduced(&self, connection: &Connection) {
+    pub(crate) fn introduced(&self, connection: &Connection) {
         if connection.tls.is_none() {
             let took = self.last_read.saturating_duration_since(connection.started);
             store_round_trip(connection, took);
@@ -83,7 +101,7 @@ impl Timers {
     }
 
     /// A PONG was among them.
-    pub(super) fn answered(&mut self, connection: &Connection) {
+    pub(crate) fn answered(&mut self, connection: &Connection) {
         self.outstanding = 0;
         if let Some(sent) = self.ping_sent.take() {
             store_round_trip(connection, self.last_read.saturating_duration_since(sent));
@@ -92,13 +110,13 @@ impl Timers {
     }
 
     /// The connection was held at a gate, unread: its answers may be waiting in the socket.
-    pub(super) fn released(&mut self, now: Instant) {
+    pub(crate) fn released(&mut self, now: Instant) {
         self.outstanding = 0;
         self.active = now;
     }
 
     /// The timer fired. `held` means that the connection is not being read.
-    pub(super) fn fire(&mut self, shared: &Shared, connection: &Connection, now: Instant, held: bool) {
+    pub(crate) fn fire(&mut self, shared: &Shared, connection: &Connection, now: Instant, held: bool) {
         let options = &shared.options;
         if let Some(since) = connection.outbound.blocked_since()
             && now.saturating_duration_since(since) >= options.write_deadline
@@ -110,14 +128,22 @@ impl Timers {
             connection.refuse(&ErrorText::AuthenticationTimeout, CloseReason::AuthenticationTimeout);
             return;
         }
+        if held {
+            // What would prove it may be waiting in the socket.
+            self.proof_due = None;
+        }
+        if self.proof_due.is_some_and(|due| now >= due) {
+            connection.outbound.close(CloseReason::StaleConnection);
+            return;
+        }
         if now < self.next_ping {
             return;
         }
-        self.next_ping = now + options.ping_interval;
+        self.next_ping = now + self.interval;
         let measured = self
             .round_trip_measured
             .is_some_and(|at| now.saturating_duration_since(at) < RTT_REFRESH);
-        if held || (measured && now.saturating_duration_since(self.active) < options.ping_interval) {
+        if held || (measured && now.saturating_duration_since(self.active) < self.interval) {
             return;
         }
         if self.outstanding >= options.ping_max {
@@ -126,8 +152,9 @@ impl Timers {
             connection.outbound.send(&mut refusal, 0, 0);
             shared.counters.stale_connections.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(
-                "{} - cid:{} - Stale Client Connection - Closing",
+                "{} - {}:{} - Stale Client Connection - Closing",
                 connection.peer,
+                connection.kind.label(),
                 connection.id
             );
             connection.outbound.close(CloseReason::StaleConnection);
@@ -135,7 +162,8 @@ impl Timers {
         }
         self.outstanding += 1;
         self.ping_sent = Some(now);
-        tracing::trace!("{} - cid:{} - ->> [PING]", connection.peer, connection.id);
+        let Connection { peer, kind, id, .. } = connection;
+        tracing::trace!("{peer} - {}:{id} - ->> [PING]", kind.label());
         connection.outbound.send(&mut PING.to_vec(), 0, 0);
     }
 }

@@ -14,7 +14,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 pub(crate) use certificate::{names, public_key_digest};
 pub use stream::TlsDetails;
@@ -125,6 +125,8 @@ struct Inner {
     options: TlsOptions,
     clients: Arc<ServerConfig>,
     monitoring: Arc<ServerConfig>,
+    /// For connections to others, where both sides show a certificate.
+    dialling: Option<Arc<ClientConfig>>,
 }
 
 impl std::fmt::Debug for Tls {
@@ -152,6 +154,7 @@ impl Tls {
         let named = named
             .map(|path| authorities(path).map(|roots| (path, roots)))
             .transpose()?;
+        let authorities = named.as_ref().map(|(_, roots)| Arc::clone(roots));
         let verifier = if options.verify {
             let (path, roots) = named.ok_or(TlsError::NoAuthorities)?;
             let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
@@ -185,6 +188,19 @@ impl Tls {
             .with_no_client_auth()
             .with_single_cert(chain.clone(), key.clone_key())
             .map_err(pair)?;
+        let dialling = authorities.filter(|_| options.verify).map(|roots| {
+            let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions);
+            let builder = builder.map_err(|error| TlsError::Unknown {
+                what: "combination of cipher suites",
+                name: options.cipher_suites.join(", "),
+                known: error.to_string(),
+            })?;
+            let shown = builder.with_root_certificates(roots);
+            shown
+                .with_client_auth_cert(chain.clone(), key.clone_key())
+                .map_err(pair)
+        });
+        let dialling = dialling.transpose()?.map(Arc::new);
         let clients = match verifier {
             None => monitoring.clone(),
             Some(verifier) => builder()?
@@ -197,6 +213,7 @@ impl Tls {
                 options,
                 clients: Arc::new(clients),
                 monitoring: Arc::new(monitoring),
+                dialling,
             }),
         })
     }
@@ -209,6 +226,11 @@ impl Tls {
 
     pub(crate) fn clients(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.inner.clients)
+    }
+
+    /// For connections to other servers; `None` unless they are verified.
+    pub(crate) fn dialling(&self) -> Option<Arc<ClientConfig>> {
+        self.inner.dialling.clone()
     }
 
     pub(crate) fn options(&self) -> &TlsOptions {

@@ -1,4 +1,4 @@
-//! Both directions of a client's socket, with or without TLS between bytes and socket.
+//! Both directions of a socket, a client's or another server's, with or without TLS between bytes and socket.
 //!
 //! Writing must work from any thread that delivers to the client, and never waits; reading belongs to the connection's
 //! task. With TLS the two share its state behind one lock, taken once per batch.
@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use rustls::{ServerConnection, SupportedCipherSuite};
+use rustls::{Connection, SupportedCipherSuite};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -30,7 +30,7 @@ pub struct TlsDetails {
 }
 
 impl TlsDetails {
-    pub(crate) fn new(connection: &ServerConnection, first: bool, peer_subject: Option<String>) -> Self {
+    pub(crate) fn new(connection: &Connection, first: bool, peer_subject: Option<String>) -> Self {
         Self {
             version: match connection.protocol_version() {
                 Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
@@ -54,7 +54,7 @@ pub(crate) enum Incoming {
 
 pub(crate) struct TlsIncoming {
     socket: OwnedReadHalf,
-    tls: Arc<Mutex<ServerConnection>>,
+    tls: Arc<Mutex<Connection>>,
     /// Bytes from the socket that TLS has no room for yet; nearly always empty.
     unread: Vec<u8>,
     /// There may be more to read without the socket becoming readable.
@@ -69,7 +69,7 @@ pub(crate) enum Outgoing {
 
 pub(crate) struct TlsOutgoing {
     socket: OwnedWriteHalf,
-    tls: Arc<Mutex<ServerConnection>>,
+    tls: Arc<Mutex<Connection>>,
 }
 
 /// Both sides of a socket without TLS.
@@ -79,7 +79,7 @@ pub(crate) fn plain(stream: TcpStream) -> (Incoming, Outgoing) {
 }
 
 /// Both sides of a socket after a handshake.
-pub(crate) fn secured(stream: TcpStream, connection: ServerConnection) -> (Incoming, Outgoing) {
+pub(crate) fn secured(stream: TcpStream, connection: Connection) -> (Incoming, Outgoing) {
     let (reader, writer) = stream.into_split();
     let tls = Arc::new(Mutex::new(connection));
     let incoming = TlsIncoming {
@@ -174,7 +174,7 @@ impl TlsIncoming {
     }
 
     /// Sends what TLS itself has to say, an alert for instance. What the socket does not take leaves with the next write.
-    fn answer(&self, tls: &mut ServerConnection, fed: io::Result<()>) -> io::Result<()> {
+    fn answer(&self, tls: &mut Connection, fed: io::Result<()>) -> io::Result<()> {
         if tls.wants_write() {
             let _ = flush(tls, self.socket.as_ref());
         }
@@ -183,7 +183,7 @@ impl TlsIncoming {
 }
 
 /// Decrypts bytes from the front of `rest`, until they are used up or enough is decrypted to be read first.
-fn feed(tls: &mut ServerConnection, rest: &mut &[u8]) -> io::Result<()> {
+fn feed(tls: &mut Connection, rest: &mut &[u8]) -> io::Result<()> {
     while !rest.is_empty() {
         if tls.read_tls(rest)? == 0 {
             // After the peer's goodbye nothing counts.
@@ -243,7 +243,7 @@ impl Drop for TlsOutgoing {
     }
 }
 
-fn flush(tls: &mut ServerConnection, socket: &TcpStream) -> io::Result<()> {
+fn flush(tls: &mut Connection, socket: &TcpStream) -> io::Result<()> {
     while tls.wants_write() {
         if tls.write_tls(&mut Unblocked(socket))? == 0 {
             return Err(io::ErrorKind::WriteZero.into());

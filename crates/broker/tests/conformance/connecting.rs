@@ -156,12 +156,6 @@ fn section_1_5_repeated_connect_drops_the_subscriptions() {
 }
 
 #[test]
-fn section_1_13_connect_urls_have_their_place() {
-    let server = Server::with(|options| options.connect_urls = vec!["a:1".into(), "b:2".into()]);
-    assert_eq!(server.connect().info["connect_urls"], serde_json::json!(["a:1", "b:2"]));
-}
-
-#[test]
 fn closed_listener_refuses_and_keeps_clients() {
     let server = Server::start();
     let listener = server.runtime.block_on(server.broker.listen("127.0.0.1", 0)).unwrap();

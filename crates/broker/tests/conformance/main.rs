@@ -1,5 +1,5 @@
 //! The broker through real sockets. Tests name the lines of the core specification's conformance table (§9) that
-//! they cover; lines about accounts, routes and WebSocket wait for those features.
+//! they cover; lines about accounts and WebSocket wait for those features.
 
 #![allow(clippy::unwrap_used, unreachable_pub, missing_docs, reason = "helpers of tests")]
 
@@ -9,11 +9,13 @@ mod authentication;
 mod connecting;
 mod headers;
 mod limits;
+mod meshes;
 mod permissions;
 mod pinging;
 mod pressure;
 mod publishing;
 mod reloading;
+mod routes;
 mod snapshots;
 mod support;
 mod tls;

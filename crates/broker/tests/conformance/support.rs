@@ -183,6 +183,11 @@ impl Client {
         assert_eq!(String::from_utf8_lossy(&self.buffer), "");
     }
 
+    /// The stream ends, whatever comes before.
+    pub fn expect_gone(&mut self) {
+        while self.fill() {}
+    }
+
     /// Sends, then waits until the server has handled it.
     #[track_caller]
     pub fn flush(&mut self, bytes: impl AsRef<[u8]>) {

@@ -13,10 +13,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use seaway_broker::{
-    BrokerOptions, CloseReason, ConnectionFilter, ConnectionState, HandshakeFirst, Secret, Tls, TlsOptions,
+    BrokerOptions, CloseReason, ConnectionFilter, ConnectionState, HandshakeFirst, RouteAddress, Secret, Tls,
+    TlsOptions,
 };
 
-use crate::support::{PATIENCE, Server, access, user};
+use crate::routes::Member;
+use crate::support::{Client, PATIENCE, Server, access, user};
 
 /// An authority with certificates in a directory of its own.
 struct Pki {
@@ -510,4 +512,67 @@ fn garbage_instead_of_tls_ends_that_connection_only() {
     let _ = broken.stream.sock.read_to_end(&mut rest);
     server.wait_until("it is gone", |broker| broker.snapshot().connections == 1);
     good.flush("");
+}
+
+/// §4.2, §4.4: TLS between servers comes behind INFO, and both sides show a certificate.
+#[test]
+fn routes_with_tls_verify_both_sides() {
+    let (pki, other_pki) = (Pki::new(), Pki::new());
+    let tls = |pki: &Pki| {
+        let options = TlsOptions {
+            verify: true,
+            ..pki.options()
+        };
+        Some(Tls::load(&options).unwrap())
+    };
+    let towards = |member: &Member| RouteAddress {
+        host: "localhost".into(),
+        port: member.routes.port(),
+        credentials: None,
+    };
+    let first = Member::start(|cluster| cluster.tls = tls(&pki));
+    let second = Member::start(|cluster| {
+        cluster.tls = tls(&pki);
+        cluster.routes = vec![towards(&first)];
+    });
+    let mut client = first.server.quiet();
+    client.flush("SUB foo 1\r\n");
+    let knows =
+        |broker: &seaway_broker::Broker| broker.routes(0).iter().any(|route| route.connection.subscriptions > 0);
+    second.server.wait_until("interest is known", knows);
+    let mut publisher = second.server.quiet();
+    publisher.flush("PUB foo 2\r\nok\r\n");
+    assert_eq!(client.message().3, b"ok");
+    let large = "x".repeat(300_000);
+    for _ in 0..20 {
+        publisher.send(format!("PUB foo {}\r\n{large}\r\n", large.len()));
+    }
+    for _ in 0..20 {
+        assert_eq!(client.message().3.len(), large.len());
+    }
+    let routes = second.server.broker.routes(0);
+    assert_eq!(routes[0].connection.tls.as_ref().unwrap().version, "1.3");
+
+    // Without TLS, and with certificates of another authority, nobody comes in or is gone to.
+    let plain = Member::start(|cluster| cluster.routes = vec![towards(&first)]);
+    let stranger = Member::start(|cluster| {
+        cluster.tls = tls(&other_pki);
+        cluster.routes = vec![towards(&first)];
+    });
+    let downgraded = Member::start(|cluster| {
+        cluster.tls = tls(&pki);
+        cluster.routes = vec![towards(&plain)];
+    });
+    for member in [&plain, &stranger, &downgraded] {
+        let tried = member.server.broker.cluster_formed(PATIENCE);
+        member.server.runtime.block_on(tried);
+        assert!(member.server.broker.routes(0).is_empty());
+    }
+    assert_eq!(first.server.broker.routes(0).len(), 1);
+    // What comes before the handshake in the open is no route either.
+    let mut open = Client::dial(first.routes);
+    assert!(open.line().contains("\"tls_required\":true"));
+    open.send("CONNECT {\"cluster\":\"mesh\"}\r\nINFO {\"server_id\":\"NA\"}\r\n");
+    open.expect_gone();
+    assert_eq!(first.server.broker.routes(0).len(), 1);
 }

@@ -69,7 +69,8 @@ pub(crate) fn set(options: &mut Draft, value: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn tls(node: &Node, notices: &mut Vec<String>) -> Result<TlsOptions, String> {
+/// Reads what the block says.
+pub(super) fn tls(node: &Node, notices: &mut Vec<String>) -> Result<TlsOptions, String> {
     let known = [
         CERT,
         KEY,

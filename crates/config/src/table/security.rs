@@ -1,4 +1,4 @@
-//! Options of authentication, TLS, routes and other modes of the broker (core specification §3, §4, §5.4).
+//! Options of authentication, TLS and other modes of the broker (core specification §3, §4, §5.4).
 
 use std::path::PathBuf;
 
@@ -7,12 +7,11 @@ use super::entry::{Entry, Group, Section};
 use crate::blocks::{authorization, tls as tls_block};
 use crate::draft::Draft;
 use crate::options::Secret;
-use crate::value::Kind::{Block, Bool, Int, Text};
+use crate::value::Kind::{Block, Bool, Text};
 use crate::value::Value;
 
 const ACCOUNTS: &str = "accounts";
 const OPERATOR: &str = "operators and user tokens (JWT)";
-const ROUTES: &str = "routes to other servers";
 
 /// See the module.
 pub(super) static ENTRIES: &[Entry] = &[
@@ -68,54 +67,6 @@ pub(super) static ENTRIES: &[Entry] = &[
         "",
         "Authority that verifies clients",
         Overrides(tls_ca),
-    ),
-    Entry::new(
-        Group::Routes,
-        &["routes"],
-        Text,
-        "",
-        "URLs of other servers",
-        NotBuilt(ROUTES),
-    ),
-    Entry::new(
-        Group::Routes,
-        &["cluster", "cluster_listen"],
-        Text,
-        "",
-        "URL on which routes are accepted",
-        NotBuilt(ROUTES),
-    ),
-    Entry::new(
-        Group::Routes,
-        &["cluster_name"],
-        Text,
-        "",
-        "Name of the cluster of servers",
-        NotBuilt(ROUTES),
-    ),
-    Entry::new(
-        Group::Routes,
-        &["cluster_advertise"],
-        Text,
-        "",
-        "Address told to other servers",
-        NotBuilt(ROUTES),
-    ),
-    Entry::new(
-        Group::Routes,
-        &["no_advertise"],
-        Bool,
-        "false",
-        "Do not tell clients of other servers",
-        NotBuilt(ROUTES),
-    ),
-    Entry::new(
-        Group::Routes,
-        &["connect_retries"],
-        Int,
-        "0",
-        "Attempts to connect to other servers",
-        NotBuilt(ROUTES),
     ),
     Entry::new(
         Group::Security,
@@ -261,16 +212,6 @@ pub(super) static ENTRIES: &[Entry] = &[
         NotBuilt("certificate status checks"),
     )
     .keys(Section::Broker, &["ocsp_cache"])
-    .without_variable(),
-    Entry::new(
-        Group::Routes,
-        &[],
-        Block,
-        "",
-        "Routes to other servers",
-        NotBuilt(ROUTES),
-    )
-    .keys(Section::Broker, &["cluster"])
     .without_variable(),
     Entry::new(
         Group::OtherModes,

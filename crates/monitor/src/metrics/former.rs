@@ -14,7 +14,7 @@ use crate::snapshot::{
     Broker, Source, StreamingIdentity, StreamingServer, StreamingState, SurveyedChannel, SurveyedSubscription,
     Unavailable,
 };
-use crate::{broker, connections, features, json};
+use crate::{broker, connections, json, routes};
 
 /// What it took from serverz and isFTActive.
 pub(super) fn server(text: &mut Text, identity: &StreamingIdentity, server: &StreamingServer) {
@@ -101,7 +101,7 @@ pub(super) async fn broker(
         "limit": LIST_LIMIT_DEFAULT,
     });
     let subsz = connections::subsz(source, moment, &Query::parse("")).await?;
-    let routez = features::routez(broker.clone(), moment);
+    let routez = routes::routez(source, moment, &Query::parse("")).await?;
     let varz = broker::varz(broker, moment, used, BTreeMap::new());
     for (endpoint, body) in [
         ("varz", varz.body),

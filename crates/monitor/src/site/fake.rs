@@ -21,6 +21,8 @@ pub(crate) struct Fake {
     /// Limits of the broker say "none".
     pub(crate) unlimited: bool,
     pub(crate) base_path: &'static str,
+    /// There is one other server.
+    pub(crate) clustered: bool,
 }
 
 impl Fake {
@@ -124,8 +126,53 @@ impl Source for Fake {
         self.answer(Health::Ok)
     }
 
+    fn routes(&self, subscriptions_max: usize) -> Answer<'_, Vec<Route>> {
+        let subscription = |subject: &str, queue: Option<&str>| ConnectionSubscription {
+            subject: subject.into(),
+            queue: queue.map(Into::into),
+            sid: subject.into(),
+            ..ConnectionSubscription::default()
+        };
+        let route = || Route {
+            remote_id: "NR".into(),
+            remote_name: "other".into(),
+            did_solicit: true,
+            is_configured: true,
+            connection: Connection {
+                cid: 9,
+                ip: "10.0.0.2".into(),
+                port: 6222,
+                start_ns: START_NS,
+                last_activity_ns: START_NS,
+                rtt: Some(Duration::from_micros(412)),
+                in_msgs: 5,
+                out_msgs: 6,
+                in_bytes: 70,
+                out_bytes: 80,
+                subscription_count: 2,
+                ..Connection::default()
+            },
+            subscriptions: [subscription("foo", None), subscription("bar.*", Some("q"))]
+                .into_iter()
+                .take(subscriptions_max)
+                .collect(),
+        };
+        self.answer(if self.clustered { vec![route()] } else { Vec::new() })
+    }
+
     fn broker(&self) -> Answer<'_, Broker> {
         self.answer(Broker {
+            cluster: self.clustered.then(|| Cluster {
+                name: "mesh".into(),
+                host: "0.0.0.0".into(),
+                port: 6222,
+                auth_timeout: Duration::from_secs(2),
+                urls: vec!["10.0.0.2:6222".into()],
+                tls_timeout: Duration::from_secs(2),
+                tls: true,
+            }),
+            routes: u64::from(self.clustered),
+            remotes: u64::from(self.clustered),
             server_id: "NB".into(),
             server_name: "me".into(),
             version: "2.9.24".into(),

@@ -356,6 +356,76 @@ fn connz_filters_by_subject() {
 }
 
 #[test]
+fn routes_of_core_section_6_4() {
+    let routez = |query: &str| {
+        let fake = Fake {
+            clustered: true,
+            ..Fake::default()
+        };
+        serde_json::from_str::<serde_json::Value>(&ask(fake, &format!("/routez{query}")).body).unwrap()
+    };
+    let plain = routez("");
+    let route = &plain["routes"][0];
+    assert_eq!((&plain["num_routes"], &route["rid"]), (&1.into(), &9.into()));
+    assert_eq!(
+        (&route["remote_id"], &route["remote_name"]),
+        (&"NR".into(), &"other".into())
+    );
+    assert_eq!(
+        (&route["did_solicit"], &route["is_configured"]),
+        (&true.into(), &true.into())
+    );
+    assert_eq!(
+        (&route["ip"], &route["port"], &route["rtt"]),
+        (&"10.0.0.2".into(), &6222.into(), &"412µs".into())
+    );
+    assert_eq!((&route["in_msgs"], &route["out_bytes"]), (&5.into(), &80.into()));
+    assert_eq!(route["subscriptions"], 2);
+    assert!(route.get("subscriptions_list").is_none() && route.get("subscriptions_list_detail").is_none());
+    assert_eq!(
+        routez("?subs=1")["routes"][0]["subscriptions_list"],
+        serde_json::json!(["foo", "bar.*"])
+    );
+    let detail = &routez("?subs=detail")["routes"][0]["subscriptions_list_detail"][1];
+    assert_eq!(
+        (&detail["subject"], &detail["qgroup"], &detail["cid"]),
+        (&"bar.*".into(), &"q".into(), &9.into())
+    );
+    check_text(
+        Fake::default(),
+        "/routez?subs=x",
+        400,
+        "Error decoding boolean for 'subs': strconv.ParseBool: parsing \"x\": invalid syntax",
+    );
+}
+
+#[test]
+fn clusters_of_core_section_6_2() {
+    let varz = |clustered| {
+        let fake = Fake {
+            clustered,
+            ..Fake::default()
+        };
+        serde_json::from_str::<serde_json::Value>(&ask(fake, "/varz").body).unwrap()
+    };
+    let expected = serde_json::json!({
+        "name": "mesh",
+        "addr": "0.0.0.0",
+        "cluster_port": 6222,
+        "auth_timeout": 2,
+        "urls": ["10.0.0.2:6222"],
+        "tls_timeout": 2,
+        "tls_required": true,
+        "tls_verify": true,
+    });
+    assert_eq!((&varz(true)["cluster"], &varz(true)["routes"]), (&expected, &1.into()));
+    assert_eq!(
+        (&varz(false)["cluster"], &varz(false)["remotes"]),
+        (&serde_json::json!({}), &0.into())
+    );
+}
+
+#[test]
 fn absent_features_of_core_section_6_4() {
     check(
         "/routez",

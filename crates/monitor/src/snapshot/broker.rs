@@ -57,6 +57,8 @@ pub struct Broker {
     pub routes: u64,
     /// Servers behind routes.
     pub remotes: u64,
+    /// The cluster, if the server is in one.
+    pub cluster: Option<Cluster>,
     /// Messages received from clients.
     pub in_msgs: u64,
     /// Their bytes, payload and headers.
@@ -95,6 +97,42 @@ pub struct Broker {
     pub route_lookups: u64,
     /// Lookups that a cache could not answer.
     pub route_misses: u64,
+}
+
+/// The cluster as `/varz` shows it (core specification §6.2).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// Host on which other servers are accepted.
+    pub host: String,
+    /// Port on which other servers are accepted.
+    pub port: u16,
+    /// Time in which another server must introduce itself.
+    pub auth_timeout: Duration,
+    /// Configured servers, as host and port.
+    pub urls: Vec<String>,
+    /// Time for a TLS handshake.
+    pub tls_timeout: Duration,
+    /// Whether routes use TLS, with certificates on both sides.
+    pub tls: bool,
+}
+
+/// A route as `/routez` shows it (core specification §6.4).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Route {
+    /// Public id of the other server.
+    pub remote_id: String,
+    /// Its name.
+    pub remote_name: String,
+    /// Whether this server has dialled.
+    pub did_solicit: bool,
+    /// Whether the configuration names the other server.
+    pub is_configured: bool,
+    /// The connection; its number is the route's.
+    pub connection: Connection,
+    /// What the other server's clients want, each subject and group once, as far as it was asked for.
+    pub subscriptions: Vec<ConnectionSubscription>,
 }
 
 /// Slow consumers since the start, by kind of connection.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use seaway_broker::{Broker, ConnectionId, Interest, Publisher, Sink};
+use tokio::sync::watch;
 
 use super::words::{Batch, Destination, InvalidSubject, Listener, Origin, Sent};
 
@@ -27,6 +28,11 @@ impl Bus {
         self.0.requester(ConnectionId(origin.0)).map(Requester)
     }
 
+    /// Says when other brokers come into reach, from now on.
+    pub fn reach(&self) -> Reach {
+        Reach(self.0.cluster_changes())
+    }
+
     /// Bytes of one message at most.
     pub fn max_payload(&self) -> usize {
         self.0.options().max_payload
@@ -40,6 +46,23 @@ impl Bus {
     /// Bytes of one answer at most: what clients take now, and half of what makes one a slow consumer.
     pub fn max_answer(&self) -> usize {
         self.0.snapshot().max_payload.min(self.max_pending() / 2)
+    }
+}
+
+/// Which brokers are in reach, as far as that changes.
+#[derive(Clone)]
+pub struct Reach(Option<watch::Receiver<u64>>);
+
+impl Reach {
+    /// Waits until a broker came or went; for ever where there are no others.
+    pub async fn changed(&mut self) {
+        let is_told = match &mut self.0 {
+            Some(changes) => changes.changed().await.is_ok(),
+            None => false,
+        };
+        if !is_told {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -73,6 +96,15 @@ impl Attachment {
     /// `pattern` is no valid subject.
     pub fn subscribe(&self, pattern: impl AsRef<[u8]>, tag: u64, holdable: bool) -> Result<(), InvalidSubject> {
         let subscribed = self.0.subscribe(pattern, tag, holdable);
+        subscribed.map_err(|error| InvalidSubject(error.pattern))
+    }
+
+    /// The same for clients of this server alone, whatever cluster it is in.
+    ///
+    /// # Errors
+    /// `pattern` is no valid subject.
+    pub fn subscribe_here(&self, pattern: impl AsRef<[u8]>, tag: u64, holdable: bool) -> Result<(), InvalidSubject> {
+        let subscribed = self.0.subscribe_here(pattern, tag, holdable);
         subscribed.map_err(|error| InvalidSubject(error.pattern))
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use seaway_broker::{Broker, ConnectionSnapshot};
+use seaway_broker::{Broker, ClusterSnapshot, ConnectionSnapshot, RouteAddress, RouteSnapshot, Tls};
 use seaway_config::Options;
 use seaway_monitor as monitor;
 use seaway_store::Statistics;
@@ -31,6 +31,7 @@ pub(super) fn broker(broker: &Broker, configured: &Options, ports: MonitoredPort
     let snapshot = broker.snapshot();
     let options = broker.options();
     let started = since_epoch(snapshot.started_at);
+    let cluster = snapshot.cluster.as_ref();
     monitor::Broker {
         server_id: snapshot.server_id,
         server_name: snapshot.server_name,
@@ -39,7 +40,7 @@ pub(super) fn broker(broker: &Broker, configured: &Options, ports: MonitoredPort
         runtime: runtime(),
         host: configured.broker.host.clone(),
         port: ports.clients,
-        connect_urls: options.connect_urls.clone(),
+        connect_urls: cluster.map(|cluster| cluster.connect_urls.clone()).unwrap_or_default(),
         max_connections: snapshot.max_connections as u64,
         ping_interval: options.ping_interval,
         ping_max: options.ping_max,
@@ -68,8 +69,12 @@ pub(super) fn broker(broker: &Broker, configured: &Options, ports: MonitoredPort
         out_bytes: snapshot.out_bytes,
         slow_consumers: monitor::SlowConsumers {
             clients: snapshot.slow_consumers,
+            routes: snapshot.slow_routes,
             ..Default::default()
         },
+        routes: cluster.map_or(0, |cluster| cluster.routes as u64),
+        remotes: cluster.map_or(0, |cluster| cluster.routes as u64),
+        cluster: cluster.map(|cluster| show_cluster(broker, cluster)),
         subscriptions: snapshot.subscriptions as u64,
         stale_connections: snapshot.stale_connections,
         stalled_clients: snapshot.stalled_clients,
@@ -81,7 +86,32 @@ pub(super) fn broker(broker: &Broker, configured: &Options, ports: MonitoredPort
         routing_removes: snapshot.routing_removes,
         route_lookups: snapshot.route_lookups,
         route_misses: snapshot.route_misses,
-        ..monitor::Broker::default()
+    }
+}
+
+fn show_cluster(broker: &Broker, cluster: &ClusterSnapshot) -> monitor::Cluster {
+    let options = broker.options().cluster.clone().unwrap_or_default();
+    monitor::Cluster {
+        name: cluster.name.clone(),
+        host: options.host,
+        port: cluster.port,
+        auth_timeout: cluster.auth_timeout,
+        urls: options.routes.iter().map(RouteAddress::shown).collect(),
+        tls_timeout: options.tls.as_ref().map_or(TLS_TIMEOUT, Tls::timeout),
+        tls: options.tls.is_some(),
+    }
+}
+
+pub(super) fn route(route: RouteSnapshot) -> monitor::Route {
+    let mut snapshot = route.connection;
+    let subscriptions = std::mem::take(&mut snapshot.subscription_list);
+    monitor::Route {
+        remote_id: route.server_id,
+        remote_name: route.server_name,
+        did_solicit: route.is_dialled,
+        is_configured: route.is_configured,
+        connection: connection(snapshot),
+        subscriptions: subscriptions.into_iter().map(connection_subscription).collect(),
     }
 }
 

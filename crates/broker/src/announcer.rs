@@ -1,0 +1,94 @@
+//! Tells one other server what this server's own subscribers want, in order with the messages to it: whoever asks a question there
+//! has told before where the answer goes.
+
+use std::sync::{Arc, Mutex};
+
+use seaway_nats_protocol::route::{write_interest, write_no_interest};
+
+use crate::limits::{GLOBAL_ACCOUNT, INTEREST_PER_SLICE, KEPT_CAPACITY_BYTES, SYNC_PER_SLICE};
+use crate::lock::lock;
+use crate::outbound::Outbound;
+use crate::routing::{Announced, InterestProgress, LocalInterest};
+
+/// See the module.
+pub(crate) struct Announcer {
+    interest: Arc<LocalInterest>,
+    listener: u32,
+    /// Held from taking news to handing over its bytes, so that nothing overtakes them. Keeps a vector.
+    telling: Mutex<Vec<u8>>,
+}
+
+impl Announcer {
+    /// From now on changes are on its list; `None` when there are too many servers.
+    pub(crate) fn new(interest: &Arc<LocalInterest>) -> Option<Self> {
+        Some(Self {
+            interest: Arc::clone(interest),
+            listener: interest.listen()?,
+            telling: Mutex::default(),
+        })
+    }
+
+    /// Hands a batch over behind everything that was wanted, or not wanted any more, before it.
+    pub(crate) fn send(&self, outbound: &Outbound, batch: &mut Vec<u8>, (messages, bytes): (u64, u64), inline: bool) {
+        let hand_over = |batch: &mut Vec<u8>| match inline {
+            true => outbound.send(batch, messages, bytes),
+            false => outbound.queue(batch, messages, bytes),
+        };
+        if !self.interest.has_news_for(self.listener) {
+            return hand_over(batch);
+        }
+        let mut lines = lock(&self.telling);
+        while self.interest.take(self.listener, INTEREST_PER_SLICE, &mut |announced| {
+            write(&mut lines, &announced)
+        }) {}
+        lines.append(batch);
+        hand_over(&mut lines);
+        // Not before: whoever sees no news sends without the lock.
+        self.interest.was_told(self.listener);
+        if lines.capacity() > KEPT_CAPACITY_BYTES {
+            *lines = Vec::new();
+        }
+    }
+
+    /// Tells what changed, if anything did.
+    pub(crate) fn tell(&self, outbound: &Outbound) {
+        if self.interest.has_news_for(self.listener) {
+            self.send(outbound, &mut Vec::new(), (0, 0), true);
+        }
+    }
+
+    /// Whether so much has changed that it should not wait.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.interest.has_news_for(self.listener) && self.interest.listed(self.listener) >= INTEREST_PER_SLICE
+    }
+
+    /// Goes on telling everything there is. Returns whether that was all.
+    pub(crate) fn tell_all(&self, outbound: &Outbound, progress: &mut InterestProgress) -> bool {
+        let mut lines = lock(&self.telling);
+        let is_done = self
+            .interest
+            .tell_all(self.listener, progress, SYNC_PER_SLICE, &mut |announced| {
+                write(&mut lines, &announced);
+            });
+        outbound.send(&mut lines, 0, 0);
+        is_done
+    }
+
+    /// Nothing is told any more.
+    pub(crate) fn leave(&self) {
+        self.interest.leave(self.listener);
+    }
+
+    /// Goes on making room for another server, after [`Announcer::leave`]. Returns whether that is done.
+    pub(crate) fn forget(&self, progress: &mut InterestProgress) -> bool {
+        self.interest.forget(self.listener, progress, INTEREST_PER_SLICE)
+    }
+}
+
+fn write(lines: &mut Vec<u8>, announced: &Announced) {
+    let (subject, queue) = (announced.subject(), announced.queue());
+    match announced.count {
+        0 => write_no_interest(lines, GLOBAL_ACCOUNT, subject, queue),
+        count => write_interest(lines, GLOBAL_ACCOUNT, subject, queue.map(|queue| (queue, count))),
+    }
+}

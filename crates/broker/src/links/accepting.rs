@@ -1,0 +1,127 @@
+//! Connections that other servers make to this one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::greeting;
+use super::party::PeerParty;
+use crate::connection::Connection;
+use crate::kind::Kind;
+use crate::limits::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LAST, PEER_PING_INTERVAL, STRANGERS_MAX};
+use crate::mesh::Mesh;
+use crate::outbound::{Bounds, Outbound};
+use crate::reason::CloseReason;
+use crate::session::{Session, SessionCount, Timers};
+use crate::shared::Shared;
+use crate::tls::{Incoming, Outgoing, TlsDetails, plain, secured};
+
+/// Accepts other servers from a socket that is bound and listening, until the broker stops.
+pub(super) fn listen(shared: &Arc<Shared>, mesh: &Arc<Mesh>, socket: std::net::TcpListener) -> io::Result<SocketAddr> {
+    socket.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(socket)?;
+    let address = listener.local_addr()?;
+    mesh.set_bound_port(address.port());
+    tokio::spawn(accept(Arc::clone(shared), Arc::clone(mesh), listener));
+    Ok(address)
+}
+
+async fn accept(shared: Arc<Shared>, mesh: Arc<Mesh>, listener: TcpListener) {
+    let mut stopping = shared.stopping.subscribe();
+    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
+    let mut pause = ACCEPT_PAUSE_FIRST;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, seen)) => {
+                pause = ACCEPT_PAUSE_FIRST;
+                // Whoever has not introduced itself is cheap to send away, and comes again.
+                if let Ok(stranger) = Arc::clone(&strangers).try_acquire_owned() {
+                    let _ = stream.set_nodelay(true);
+                    let seen = SocketAddr::new(seen.ip().to_canonical(), seen.port());
+                    shared.sessions.fetch_add(1, Ordering::AcqRel);
+                    let count = SessionCount(Arc::clone(&shared));
+                    tokio::spawn(serve(Arc::clone(&mesh), stream, seen, stranger, count));
+                }
+            }
+            Err(error) => {
+                tracing::error!("Error accepting a route connection: {error}");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(ACCEPT_PAUSE_LAST);
+            }
+        }
+    }
+}
+
+async fn serve(
+    mesh: Arc<Mesh>,
+    stream: TcpStream,
+    seen: SocketAddr,
+    stranger: OwnedSemaphorePermit,
+    count: SessionCount,
+) {
+    let shared = Arc::clone(&count.0);
+    let id = shared.next_id();
+    tracing::debug!("{seen} - rid:{id} - Route connection created");
+    let mut stopping = shared.stopping.subscribe();
+    let opened = tokio::select! {
+        opened = timeout(mesh.authentication_time(), open(&shared, &mesh, stream)) => opened,
+        _ = stopping.wait_for(|stopping| *stopping) => return,
+    };
+    let (incoming, outgoing, tls) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => return tracing::error!("{seen} - rid:{id} - TLS route handshake error: {error}"),
+        Err(_) => return tracing::error!("{seen} - rid:{id} - TLS handshake timeout"),
+    };
+    let outbound = Outbound::new(
+        id,
+        seen,
+        Bounds::new(&shared.options, Kind::Peer),
+        &shared.counters,
+        Some(outgoing),
+    );
+    let connection = shared.register(|slot| Connection::new(Kind::Peer, shared.clock, id, slot, seen, outbound, tls));
+    // The socket's readiness is known to the runtime only after it has been polled once.
+    let _ = incoming.socket().writable().await;
+    if *shared.stopping.borrow() {
+        connection.outbound.close(CloseReason::ServerShutdown);
+    }
+    let mut timers = Timers::new(&shared, connection.started, Some(mesh.authentication_time()));
+    timers.ping_within(mesh.options.ping_interval.unwrap_or(PEER_PING_INTERVAL));
+    let party = PeerParty::stranger(&mesh, stranger);
+    Session::new(&shared, connection, incoming, party, timers, Vec::new())
+        .run()
+        .await;
+}
+
+/// Says who this server is, and shakes hands where TLS is asked for (§4.4).
+async fn open(
+    shared: &Shared,
+    mesh: &Mesh,
+    mut stream: TcpStream,
+) -> io::Result<(Incoming, Outgoing, Option<TlsDetails>)> {
+    let mut line = Vec::new();
+    greeting::info(shared, mesh).write(&mut line);
+    stream.write_all(&line).await?;
+    let Some(tls) = &mesh.options.tls else {
+        let (incoming, outgoing) = plain(stream);
+        return Ok((incoming, outgoing, None));
+    };
+    let stream = TlsAcceptor::from(tls.clients()).accept(stream).await?;
+    let (stream, session) = stream.into_inner();
+    let session = rustls::Connection::from(session);
+    let details = TlsDetails::new(&session, false, None);
+    let (incoming, outgoing) = secured(stream, session);
+    Ok((incoming, outgoing, Some(details)))
+}

@@ -1,0 +1,625 @@
+//! What another server says, and what it means (core specification §4.4, §4.5).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use seaway_nats_protocol::parse::{ParseError, ParseLimits};
+use seaway_nats_protocol::quote::quote;
+use seaway_nats_protocol::write::{PING, PONG, write_error};
+use seaway_nats_protocol::{
+    ErrorText, RouteConnect, RouteInfo, RouteMessage, RouteOperation, RouteParsed, parse_route_operation, subject,
+};
+use smallvec::SmallVec;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::gossip;
+use super::greeting::{GREETING_LIMITS, address_of, read_info};
+use crate::announcer::Announcer;
+use crate::connection::Connection;
+use crate::frame::Message;
+use crate::gather::{Delivered, Gatherer, Unfinished};
+use crate::limits::{
+    GLOBAL_ACCOUNT, PEER_INTEREST_MAX, PEER_LINE_BYTES, PEER_PAYLOAD_BYTES, PROOF_PATIENCE, SYNC_ROOM_BYTES, TURN_WORK,
+    WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION,
+};
+use crate::lock::lock;
+use crate::mesh::{Mesh, Peer, Refusal};
+use crate::outlets::{Audience, Origin};
+use crate::owner::{Owner, Subscription};
+use crate::reason::CloseReason;
+use crate::routing::{BySid, InterestProgress};
+use crate::session::{Batch, Chores, Halt, Party, Timers, Verified};
+use crate::shared::Shared;
+
+/// What bounds lines and messages once the other server is known.
+const LIMITS: ParseLimits = ParseLimits {
+    max_control_line: PEER_LINE_BYTES,
+    max_payload: PEER_PAYLOAD_BYTES,
+    headers: true,
+};
+
+/// How far the other server has introduced itself.
+enum Stage {
+    /// It has dialled, and CONNECT comes next.
+    Connecting,
+    /// INFO comes next.
+    Introducing,
+    Joined(Arc<Peer>),
+}
+
+/// See the module.
+pub(super) struct PeerParty {
+    mesh: Arc<Mesh>,
+    stage: Stage,
+    /// Counts it among those who have not introduced themselves.
+    stranger: Option<OwnedSemaphorePermit>,
+    /// How far it was told what is wanted here; `None` when it was told everything.
+    telling: Option<InterestProgress>,
+    /// It wants to know when it was told everything.
+    pong_due: bool,
+    /// It has sent something that only a server sends to which this one is known.
+    confirmed: bool,
+    /// What it wanted is being taken out of the table.
+    chores: Chores,
+    /// How far it is forgotten, once it has left.
+    forgetting: Option<InterestProgress>,
+    /// The first operation of what is still to be handled is a message that some have had.
+    unfinished: Option<Box<Unfinished>>,
+    /// A message was too large; said once.
+    warned: bool,
+}
+
+/// One batch being handled.
+struct Turn<'a> {
+    connection: &'a Arc<Connection>,
+    shared: &'a Arc<Shared>,
+    timers: &'a mut Timers,
+    gatherer: &'a mut Gatherer,
+    messages: u64,
+    bytes: u64,
+}
+
+impl Turn<'_> {
+    fn own(&mut self) -> &mut Vec<u8> {
+        self.gatherer.own(self.connection)
+    }
+
+    /// Refuses the other server in words.
+    fn refuse(&mut self, error: &ErrorText<'_>, reason: CloseReason) -> CloseReason {
+        let Connection { peer, id, .. } = &**self.connection;
+        tracing::error!("{peer} - rid:{id} - {}", error.text());
+        write_error(self.own(), error);
+        reason
+    }
+}
+
+impl PeerParty {
+    /// One that has dialled.
+    pub(super) fn stranger(mesh: &Arc<Mesh>, stranger: OwnedSemaphorePermit) -> Self {
+        Self::new(mesh, Stage::Connecting, Some(stranger))
+    }
+
+    /// One that was dialled, and let in.
+    pub(super) fn joined(mesh: &Arc<Mesh>, peer: Arc<Peer>) -> Self {
+        Self::new(mesh, Stage::Joined(peer), None)
+    }
+
+    fn new(mesh: &Arc<Mesh>, stage: Stage, stranger: Option<OwnedSemaphorePermit>) -> Self {
+        Self {
+            mesh: Arc::clone(mesh),
+            telling: matches!(stage, Stage::Joined(_)).then(InterestProgress::default),
+            stage,
+            stranger,
+            pong_due: false,
+            confirmed: false,
+            chores: Chores::default(),
+            forgetting: None,
+            unfinished: None,
+            warned: false,
+        }
+    }
+
+    fn origin(connection: &Connection) -> Origin {
+        Origin {
+            id: connection.id,
+            skip_self: true,
+            audience: Audience::Here,
+        }
+    }
+
+    fn handle(&mut self, turn: &mut Turn<'_>, operation: &RouteOperation<'_>) -> Result<(), CloseReason> {
+        if let Stage::Joined(peer) = &self.stage {
+            let peer = Arc::clone(peer);
+            return self.hear(turn, &peer, operation);
+        }
+        turn.gatherer.charge(WORK_PER_CONNECT);
+        match (&self.stage, operation) {
+            (Stage::Connecting, RouteOperation::Connect(json)) => self.connect(turn, json),
+            (Stage::Introducing, RouteOperation::Info(json)) => self.introduce(turn, json),
+            // It may introduce itself first.
+            (Stage::Connecting, RouteOperation::Info(_)) => {
+                Err(turn.refuse(&ErrorText::AuthorizationViolation, CloseReason::AuthenticationFailure))
+            }
+            (_, RouteOperation::Error(text)) => Err(heard_error(turn, text)),
+            (_, RouteOperation::Ping) => {
+                turn.own().extend_from_slice(PONG);
+                Ok(())
+            }
+            (_, RouteOperation::Pong | RouteOperation::Ok) => Ok(()),
+            _ => Err(turn.refuse(&ErrorText::AuthorizationViolation, CloseReason::AuthenticationFailure)),
+        }
+    }
+
+    /// CONNECT of a server that has dialled: whether it may.
+    fn connect(&mut self, turn: &mut Turn<'_>, json: &[u8]) -> Result<(), CloseReason> {
+        let connect = RouteConnect::parse(json).map_err(|error| {
+            tracing::error!("{} - rid:{} - {error}", turn.connection.peer, turn.connection.id);
+            CloseReason::ParseError
+        })?;
+        if !connect.lang.is_empty() {
+            return Err(turn.refuse(&ErrorText::ClientOnRoutePort, CloseReason::IncorrectPort));
+        }
+        if !connect.gateway.is_empty() {
+            let error = ErrorText::GatewayOnRoutePort(connect.gateway.as_bytes());
+            return Err(turn.refuse(&error, CloseReason::IncorrectPort));
+        }
+        if let Some((user, password)) = &self.mesh.options.credentials {
+            // A hash cannot be presented to others, so none is configured.
+            let is_right = password.check(&connect.pass) == Some(true) && *user == connect.user;
+            if !is_right {
+                let error = &ErrorText::AuthorizationViolation;
+                return Err(turn.refuse(error, CloseReason::AuthenticationFailure));
+            }
+        }
+        self.agree(turn, &connect.cluster, connect.cluster_dynamic)?;
+        self.stage = Stage::Introducing;
+        Ok(())
+    }
+
+    fn agree(&self, turn: &mut Turn<'_>, cluster: &str, is_made_up: bool) -> Result<(), CloseReason> {
+        match self.mesh.agree(cluster, is_made_up) {
+            Err(Refusal::OtherCluster(theirs, ours)) => {
+                let error = ErrorText::OtherCluster(theirs.as_bytes(), ours.as_bytes());
+                Err(turn.refuse(&error, CloseReason::ClusterNameConflict))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The first INFO of a server that has dialled: who it is.
+    fn introduce(&mut self, turn: &mut Turn<'_>, json: &[u8]) -> Result<(), CloseReason> {
+        let info = understood(turn, json)?;
+        if !info.route_account.is_empty() {
+            let error = ErrorText::NoDedicatedRoute(info.route_account.as_bytes());
+            return Err(turn.refuse(&error, CloseReason::DuplicateRoute));
+        }
+        let peer = join(turn.shared, &self.mesh, turn.connection, info, None).map_err(|refusal| refusal.reason())?;
+        turn.timers.authenticated();
+        self.stranger = None;
+        self.stage = Stage::Joined(peer);
+        self.telling = Some(InterestProgress::default());
+        Ok(())
+    }
+
+    /// What a server says that is known.
+    fn hear(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: &Arc<Peer>,
+        operation: &RouteOperation<'_>,
+    ) -> Result<(), CloseReason> {
+        let is_greeting = matches!(
+            operation,
+            RouteOperation::Info(_) | RouteOperation::Connect(_) | RouteOperation::Error(_)
+        );
+        if !self.confirmed && !is_greeting {
+            self.confirmed = true;
+            peer.confirm();
+        }
+        match operation {
+            RouteOperation::Message(message) => {
+                turn.timers.was_active();
+                match self.unfinished.take() {
+                    None => self.deliver(turn, message),
+                    Some(unfinished) => self.go_on(turn, message, unfinished),
+                }
+            }
+            RouteOperation::Interest {
+                account,
+                subject,
+                queue,
+            } => {
+                turn.gatherer.charge(WORK_PER_SUBSCRIPTION);
+                if *account == GLOBAL_ACCOUNT {
+                    return Self::subscribe(turn, subject, *queue);
+                }
+            }
+            RouteOperation::NoInterest {
+                account,
+                subject,
+                queue,
+            } => {
+                turn.gatherer.charge(WORK_PER_SUBSCRIPTION);
+                if *account == GLOBAL_ACCOUNT {
+                    Self::unsubscribe(turn, subject, *queue);
+                }
+            }
+            RouteOperation::Ping => match &self.telling {
+                None => turn.own().extend_from_slice(PONG),
+                Some(_) => self.pong_due = true,
+            },
+            RouteOperation::Pong => {
+                turn.timers.answered(turn.connection);
+                if peer.sync() {
+                    self.mesh.changed();
+                }
+            }
+            RouteOperation::Info(json) => {
+                turn.gatherer.charge(WORK_PER_CONNECT);
+                self.heard_info(turn, peer, json)?;
+            }
+            RouteOperation::Connect(_) | RouteOperation::Ok => {}
+            RouteOperation::Error(text) => return Err(heard_error(turn, text)),
+        }
+        Ok(())
+    }
+
+    /// News of the other server itself, or of a third one (§4.6).
+    fn heard_info(&self, turn: &mut Turn<'_>, peer: &Arc<Peer>, json: &[u8]) -> Result<(), CloseReason> {
+        let info = understood(turn, json)?;
+        if info.server_id == peer.server_id {
+            self.agree(turn, &info.cluster, info.cluster_dynamic)?;
+            if peer.renew(info) {
+                self.mesh.changed();
+            }
+        } else {
+            self.mesh.heard_of(info);
+        }
+        Ok(())
+    }
+
+    fn subscribe(turn: &mut Turn<'_>, text: &[u8], queue: Option<(&[u8], u32)>) -> Result<(), CloseReason> {
+        if !subject::is_pattern(text) {
+            turn.gatherer.charge(1);
+            tracing::debug!(
+                "{} - rid:{} - another server subscribes to {}, which is no subject",
+                turn.connection.peer,
+                turn.connection.id,
+                quote(text)
+            );
+            return Ok(());
+        }
+        let weight = queue.map_or(1, |(_, weight)| weight);
+        let queue = queue.map(|(queue, _)| queue);
+        let name = interest_name(text, queue);
+        let mut subscriptions = lock(&turn.connection.subscriptions);
+        if let Some(known) = subscriptions.get(&name[..])
+            && known.0.owner.weight() == weight
+        {
+            return Ok(());
+        }
+        if subscriptions.len() >= PEER_INTEREST_MAX {
+            drop(subscriptions);
+            return Err(turn.refuse(
+                &ErrorText::MaximumSubscriptionsExceeded,
+                CloseReason::MaximumSubscriptionsExceeded,
+            ));
+        }
+        let owner = Owner::Peer {
+            connection: Arc::clone(turn.connection),
+            weight,
+        };
+        let subscription = Subscription::new(text, queue, &name, owner);
+        let old = subscriptions.replace(BySid(Arc::clone(&subscription)));
+        drop(subscriptions);
+        // The new one first, so that a group never has nobody there in between.
+        turn.shared.routing.insert(&subscription);
+        if let Some(old) = old {
+            turn.shared.routing.remove(&old.0);
+        }
+        Ok(())
+    }
+
+    fn unsubscribe(turn: &mut Turn<'_>, text: &[u8], queue: Option<&[u8]>) {
+        let name = interest_name(text, queue);
+        let known = lock(&turn.connection.subscriptions).take(&name[..]);
+        if let Some(known) = known {
+            turn.shared.routing.remove(&known.0);
+        }
+    }
+
+    fn deliver(&mut self, turn: &mut Turn<'_>, received: &RouteMessage<'_>) {
+        turn.messages += 1;
+        turn.bytes += received.body.len() as u64;
+        if received.account != GLOBAL_ACCOUNT {
+            return;
+        }
+        let max_payload = turn.shared.settings().max_payload;
+        if received.body.len() > max_payload {
+            if !std::mem::replace(&mut self.warned, true) {
+                tracing::warn!(
+                    "{} - rid:{} - a message of {} bytes from another server is not delivered, this server's max_payload is {max_payload}: \
+                     it should be the same in the whole cluster",
+                    turn.connection.peer,
+                    turn.connection.id,
+                    received.body.len()
+                );
+            }
+            return;
+        }
+        let delivered = with_message(received, |message| {
+            let (routing, origin) = (&turn.shared.routing, Self::origin(turn.connection));
+            turn.gatherer.deliver(routing, received.subject, message, origin)
+        });
+        self.delivered(delivered);
+    }
+
+    /// Goes on with a message that some have had.
+    fn go_on(&mut self, turn: &mut Turn<'_>, received: &RouteMessage<'_>, unfinished: Box<Unfinished>) {
+        let delivered = with_message(received, |message| {
+            let (routing, origin) = (&turn.shared.routing, Self::origin(turn.connection));
+            turn.gatherer.go_on(routing, unfinished, message, origin)
+        });
+        self.delivered(delivered);
+    }
+
+    fn delivered(&mut self, delivered: Delivered) {
+        if let Delivered::InPart(unfinished) = delivered {
+            self.unfinished = Some(unfinished);
+        }
+    }
+}
+
+impl Party for PeerParty {
+    fn handle_batch(
+        &mut self,
+        shared: &Arc<Shared>,
+        connection: &Arc<Connection>,
+        timers: &mut Timers,
+        gatherer: &mut Gatherer,
+        data: &[u8],
+        _verified: Option<Verified>,
+    ) -> Batch {
+        let mut turn = Turn {
+            connection,
+            shared,
+            timers,
+            gatherer,
+            messages: 0,
+            bytes: 0,
+        };
+        turn.own();
+        let (mut consumed_all, mut needed, mut yielded) = (0, 0, false);
+        let end: Option<CloseReason> = loop {
+            let limits = match self.stage {
+                Stage::Joined(_) => &LIMITS,
+                Stage::Connecting | Stage::Introducing => &GREETING_LIMITS,
+            };
+            match parse_route_operation(&data[consumed_all..], limits) {
+                Ok(RouteParsed::Operation { operation, consumed }) => {
+                    let handled = self.handle(&mut turn, &operation);
+                    // What is unfinished is parsed again in the next turn.
+                    if self.unfinished.is_none() {
+                        consumed_all += consumed;
+                    }
+                    if let Err(reason) = handled {
+                        break Some(reason);
+                    }
+                    if turn.gatherer.work() >= TURN_WORK {
+                        yielded = true;
+                        break None;
+                    }
+                }
+                Ok(RouteParsed::Incomplete { needed: length }) => {
+                    needed = length;
+                    break None;
+                }
+                Err(error) => break Some(refuse(&mut turn, error)),
+            }
+        };
+        if turn.messages > 0 {
+            connection.in_messages.fetch_add(turn.messages, Ordering::Relaxed);
+            connection.in_bytes.fetch_add(turn.bytes, Ordering::Relaxed);
+            shared.counters.in_messages.fetch_add(turn.messages, Ordering::Relaxed);
+            shared.counters.in_bytes.fetch_add(turn.bytes, Ordering::Relaxed);
+        }
+        let aftermath = gatherer.finish(&shared.routing, &shared.counters, Self::origin(connection));
+        shared.counters.turned(aftermath.work);
+        shared.tell_news();
+        Batch {
+            consumed: consumed_all,
+            needed,
+            yielded,
+            aftermath,
+            end: end.map(Halt::Close),
+        }
+    }
+
+    fn woken(&mut self, _shared: &Shared, connection: &Connection, timers: &mut Timers) {
+        if let Stage::Joined(peer) = &self.stage
+            && peer.take_doubt()
+        {
+            timers.doubt(connection, PROOF_PATIENCE);
+        }
+        if let Some(announcer) = connection.announcer.get() {
+            announcer.tell(&connection.outbound);
+        }
+    }
+
+    /// Telling everything goes on as the other server takes it.
+    fn has_work(&mut self, connection: &Connection) -> bool {
+        if connection.outbound.is_closed() {
+            return !self.chores.are_done() || self.forgetting.is_some();
+        }
+        self.telling.is_some() && {
+            let outbound = &connection.outbound;
+            outbound.pending() <= SYNC_ROOM_BYTES.min(outbound.bounds.max_pending / 8)
+                || outbound.stall(&outbound.waiter).is_none()
+        }
+    }
+
+    fn work(&mut self, shared: &Shared, connection: &Connection) {
+        if !self.chores.are_done() {
+            return self.chores.go_on(&shared.routing, connection);
+        }
+        let Some(announcer) = connection.announcer.get() else {
+            self.forgetting = None;
+            return;
+        };
+        if let Some(forgetting) = &mut self.forgetting {
+            if announcer.forget(forgetting) {
+                self.forgetting = None;
+            }
+            return;
+        }
+        if let Some(telling) = &mut self.telling
+            && announcer.tell_all(&connection.outbound, telling)
+        {
+            self.telling = None;
+            if std::mem::take(&mut self.pong_due) {
+                connection.outbound.send(&mut PONG.to_vec(), 0, 0);
+            }
+        }
+    }
+
+    fn leave(&mut self, _shared: &Shared, connection: &Connection, _reason: CloseReason) {
+        self.telling = None;
+        if let Stage::Joined(peer) = &self.stage {
+            self.mesh.leave(peer);
+        }
+        if let Some(announcer) = connection.announcer.get() {
+            announcer.leave();
+            self.forgetting = Some(InterestProgress::default());
+        }
+        self.chores.end_all(connection);
+    }
+
+    fn left(&mut self, shared: &Shared, connection: &Connection, reason: CloseReason) {
+        shared.unregister(connection, None);
+        let Connection { peer, id, .. } = connection;
+        match &self.stage {
+            Stage::Joined(known) => {
+                tracing::info!(
+                    "{peer} - rid:{id} - Router connection closed: {reason} (server {})",
+                    known.server_id
+                );
+            }
+            Stage::Connecting | Stage::Introducing => {
+                tracing::debug!("{peer} - rid:{id} - Router connection closed: {reason}");
+            }
+        }
+    }
+}
+
+/// Lets a server in that has introduced itself; `configured` when it was dialled, and says whether the configuration names it.
+pub(super) fn join(
+    shared: &Shared,
+    mesh: &Arc<Mesh>,
+    connection: &Arc<Connection>,
+    info: RouteInfo,
+    configured: Option<bool>,
+) -> Result<Arc<Peer>, Refusal> {
+    let address = address_of(&info, connection.peer);
+    let takes_headers = info.headers && !shared.options.no_header_support;
+    let (is_dialled, is_configured) = (configured.is_some(), configured == Some(true));
+    let peer = Arc::new(Peer::new(connection, info, is_dialled, is_configured, address));
+    let entered = mesh.enter(&peer, &shared.server_id).and_then(|()| {
+        let announcer = Announcer::new(&mesh.interest).ok_or(Refusal::TooMany);
+        announcer.inspect_err(|_| mesh.leave(&peer))
+    });
+    let Connection { peer: seen, id, .. } = &**connection;
+    match entered {
+        Err(refusal) => {
+            match &refusal {
+                Refusal::Oneself | Refusal::Duplicate => {
+                    tracing::debug!(
+                        "{seen} - rid:{id} - not another connection to server {}",
+                        peer.server_id
+                    );
+                }
+                Refusal::NameTaken | Refusal::OtherCluster(..) | Refusal::TooMany => tracing::error!(
+                    "{seen} - rid:{id} - {}: server {} ({}) is not let in",
+                    refusal.reason(),
+                    peer.server_name.escape_debug(),
+                    peer.server_id
+                ),
+            }
+            Err(refusal)
+        }
+        Ok(announcer) => {
+            connection.headers.store(takes_headers, Ordering::Relaxed);
+            // Nobody else sets it.
+            let _ = connection.announcer.set(announcer);
+            // Its answer says that it has told everything.
+            connection.outbound.send(&mut PING.to_vec(), 0, 0);
+            tracing::info!(
+                "{seen} - rid:{id} - Server {} ({}) is in the cluster",
+                peer.server_name.escape_debug(),
+                peer.server_id
+            );
+            gossip::introduce(mesh, &peer);
+            Ok(peer)
+        }
+    }
+}
+
+fn understood(turn: &Turn<'_>, json: &[u8]) -> Result<RouteInfo, CloseReason> {
+    read_info(json).map_err(|text| {
+        tracing::error!("{} - rid:{} - {text}", turn.connection.peer, turn.connection.id);
+        CloseReason::ParseError
+    })
+}
+
+fn heard_error(turn: &Turn<'_>, text: &[u8]) -> CloseReason {
+    let Connection { peer, id, .. } = &**turn.connection;
+    tracing::error!(
+        "{peer} - rid:{id} - Route Error {}",
+        quote(&text[..text.len().min(256)])
+    );
+    CloseReason::ClientClosed
+}
+
+fn refuse(turn: &mut Turn<'_>, error: ParseError) -> CloseReason {
+    match error {
+        ParseError::UnknownOperation => {
+            turn.refuse(&ErrorText::UnknownProtocolOperation, CloseReason::ProtocolViolation)
+        }
+        ParseError::ControlLineExceeded => turn.refuse(
+            &ErrorText::MaximumControlLineExceeded,
+            CloseReason::MaximumControlLineExceeded,
+        ),
+        ParseError::PayloadExceeded => {
+            turn.refuse(&ErrorText::MaximumPayloadViolation, CloseReason::MaximumPayloadExceeded)
+        }
+        ParseError::Arguments | ParseError::HeadersNotSupported => {
+            let Connection { peer, id, .. } = &**turn.connection;
+            tracing::error!("{peer} - rid:{id} - {error}");
+            CloseReason::ParseError
+        }
+    }
+}
+
+/// The name under which something that the other server wants is known: the bytes that it has in `RS+` and `RS-` (§4.5).
+fn interest_name(subject: &[u8], queue: Option<&[u8]>) -> SmallVec<[u8; 128]> {
+    let mut name = SmallVec::from_slice(subject);
+    if let Some(queue) = queue {
+        name.push(b' ');
+        name.extend_from_slice(queue);
+    }
+    name
+}
+
+fn with_message<T>(received: &RouteMessage<'_>, use_it: impl FnOnce(&Message<'_>) -> T) -> T {
+    let mut queues: SmallVec<[&[u8]; 4]> = received.queues.iter().collect();
+    queues.sort_unstable();
+    use_it(&Message {
+        subject: received.subject,
+        reply: received.reply,
+        header_size: received.header_size,
+        parts: std::slice::from_ref(&received.body),
+        size: received.body.len(),
+        size_text: Some(received.size_text),
+        tail: received.tail,
+        queues: Some(&queues),
+    })
+}

@@ -1,0 +1,270 @@
+//! Who is in the cluster, and who may come in.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use seaway_nats_protocol::RouteInfo;
+use tokio::sync::{mpsc, watch};
+
+use super::options::ClusterOptions;
+use super::peer::Peer;
+use crate::limits::{
+    AUTHENTICATION_AFTER_TLS, AUTHENTICATION_TIMEOUT, GOSSIPED_URLS_MAX, HEARD_OF_MAX, MADE_UP_NAME_LETTERS, PEERS_MAX,
+};
+use crate::lock::{lock, read, write};
+use crate::reason::CloseReason;
+use crate::routing::LocalInterest;
+
+/// See the module.
+pub(crate) struct Mesh {
+    pub(crate) options: ClusterOptions,
+    /// What this server's own subscribers want.
+    pub(crate) interest: Arc<LocalInterest>,
+    roster: RwLock<Roster>,
+    /// Raised when a server came, went, has told everything, or has other addresses for clients.
+    pub(crate) changes: watch::Sender<u64>,
+    bound_port: AtomicU16,
+    /// Servers that others tell of, on their way to whoever dials them.
+    told: mpsc::Sender<RouteInfo>,
+    heard_of: Mutex<Option<mpsc::Receiver<RouteInfo>>>,
+}
+
+struct Roster {
+    name: String,
+    /// The name was made up, so that it yields.
+    is_made_up: bool,
+    peers: HashMap<String, Arc<Peer>>,
+    /// Addresses that are being dialled.
+    dialled: HashSet<String>,
+    /// Configured servers that have neither been reached nor failed yet.
+    awaited: HashSet<String>,
+}
+
+/// Why a server is not let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It is this one.
+    Oneself,
+    /// There is a connection to it.
+    Duplicate,
+    /// Another server has its name.
+    NameTaken,
+    /// It belongs to another cluster: its name, and this one's.
+    OtherCluster(String, String),
+    /// There are too many.
+    TooMany,
+}
+
+impl Refusal {
+    pub(crate) fn reason(&self) -> CloseReason {
+        match self {
+            Refusal::Oneself | Refusal::Duplicate => CloseReason::DuplicateRoute,
+            Refusal::NameTaken => CloseReason::DuplicateServerName,
+            Refusal::OtherCluster(..) => CloseReason::ClusterNameConflict,
+            Refusal::TooMany => CloseReason::MaximumConnectionsExceeded,
+        }
+    }
+}
+
+impl Mesh {
+    pub(crate) fn new(options: ClusterOptions) -> Self {
+        let made_up = || (0..MADE_UP_NAME_LETTERS).map(|_| fastrand::alphanumeric()).collect();
+        let roster = Roster {
+            name: options.name.clone().unwrap_or_else(made_up),
+            is_made_up: options.name.is_none(),
+            peers: HashMap::new(),
+            dialled: HashSet::new(),
+            awaited: options.routes.iter().map(|route| route.shown()).collect(),
+        };
+        let (told, heard_of) = mpsc::channel(HEARD_OF_MAX);
+        Self {
+            told,
+            heard_of: Mutex::new(Some(heard_of)),
+            options,
+            interest: Arc::new(LocalInterest::new()),
+            roster: RwLock::new(roster),
+            changes: watch::Sender::new(0),
+            bound_port: AtomicU16::new(0),
+        }
+    }
+
+    /// Tells whoever watches that something has changed.
+    pub(crate) fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// The cluster's name.
+    pub(crate) fn name(&self) -> String {
+        read(&self.roster).name.clone()
+    }
+
+    pub(crate) fn is_name_made_up(&self) -> bool {
+        read(&self.roster).is_made_up
+    }
+
+    /// Compares the names of both sides' clusters: one that was made up yields to one that was not, and of two such the smaller to the
+    /// larger (§4.4).
+    pub(crate) fn agree(&self, theirs: &str, is_theirs_made_up: bool) -> Result<(), Refusal> {
+        let mut roster = write(&self.roster);
+        if theirs.is_empty() || roster.name == theirs {
+            return Ok(());
+        }
+        let yields = roster.is_made_up && (!is_theirs_made_up || theirs > roster.name.as_str());
+        if yields {
+            tracing::info!("The cluster name is {theirs:?} now, as another server says");
+            theirs.clone_into(&mut roster.name);
+            roster.is_made_up = is_theirs_made_up;
+            drop(roster);
+            self.changed();
+            return Ok(());
+        }
+        match is_theirs_made_up {
+            true => Ok(()),
+            false => Err(Refusal::OtherCluster(theirs.to_owned(), roster.name.clone())),
+        }
+    }
+
+    /// Time in which another server must have introduced itself.
+    pub(crate) fn authentication_time(&self) -> Duration {
+        let default = || match &self.options.tls {
+            None => AUTHENTICATION_TIMEOUT,
+            Some(tls) => tls.timeout() + AUTHENTICATION_AFTER_TLS,
+        };
+        self.options.authentication_timeout.unwrap_or_else(default)
+    }
+
+    pub(crate) fn set_bound_port(&self, port: u16) {
+        self.bound_port.store(port, Ordering::Relaxed);
+    }
+
+    pub(crate) fn bound_port(&self) -> u16 {
+        self.bound_port.load(Ordering::Relaxed)
+    }
+
+    /// All servers there is a connection to.
+    pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
+        read(&self.roster).peers.values().cloned().collect()
+    }
+
+    /// The server with this id, if there is a connection to it.
+    pub(crate) fn find(&self, server_id: &str) -> Option<Arc<Peer>> {
+        read(&self.roster).peers.get(server_id).cloned()
+    }
+
+    /// Addresses of the other servers for clients, each once.
+    pub(crate) fn client_urls(&self) -> Vec<String> {
+        let mut urls: Vec<String> = Vec::new();
+        for peer in read(&self.roster).peers.values() {
+            for url in peer.client_urls() {
+                if !urls.contains(&url) && urls.len() < GOSSIPED_URLS_MAX {
+                    urls.push(url);
+                }
+            }
+        }
+        urls.sort_unstable();
+        urls
+    }
+
+    /// Lets a server in, or says why not. Of two connections to one server the first stays. But when both servers dial each other at the
+    /// same moment, the one dialled by the server with the lower id does, as both see it.
+    pub(crate) fn enter(&self, newcomer: &Arc<Peer>, own_id: &str) -> Result<(), Refusal> {
+        if newcomer.server_id == own_id {
+            return Err(Refusal::Oneself);
+        }
+        let mut roster = write(&self.roster);
+        if let Some(known) = roster.peers.get(&newcomer.server_id)
+            && !known.connection.outbound.is_closed()
+        {
+            let crossed = !newcomer.is_dialled && known.is_dialled && !known.is_confirmed();
+            if !(crossed && own_id > newcomer.server_id.as_str()) {
+                known.doubt();
+                return Err(Refusal::Duplicate);
+            }
+            known.connection.outbound.close(CloseReason::DuplicateRoute);
+        }
+        let has_name = |peer: &&Arc<Peer>| {
+            peer.server_name == newcomer.server_name
+                && peer.server_id != newcomer.server_id
+                && !peer.connection.outbound.is_closed()
+        };
+        if roster.peers.values().find(has_name).is_some() {
+            return Err(Refusal::NameTaken);
+        }
+        if roster.peers.len() >= PEERS_MAX {
+            return Err(Refusal::TooMany);
+        }
+        roster.peers.insert(newcomer.server_id.clone(), Arc::clone(newcomer));
+        drop(roster);
+        self.changed();
+        Ok(())
+    }
+
+    /// A connection has ended; another one to the same server stays.
+    pub(crate) fn leave(&self, peer: &Arc<Peer>) {
+        let mut roster = write(&self.roster);
+        let is_this = |known: &Arc<Peer>| Arc::ptr_eq(known, peer);
+        if roster.peers.get(&peer.server_id).is_some_and(is_this) {
+            roster.peers.remove(&peer.server_id);
+        }
+        drop(roster);
+        self.changed();
+    }
+
+    /// Another server tells of one. When many are told of at once some are left out until the next time.
+    pub(crate) fn heard_of(&self, info: RouteInfo) {
+        let _ = self.told.try_send(info);
+    }
+
+    /// Where servers come from that others tell of; once.
+    pub(crate) fn take_heard_of(&self) -> Option<mpsc::Receiver<RouteInfo>> {
+        lock(&self.heard_of).take()
+    }
+
+    /// Notes that an address is being dialled; false when it is already.
+    pub(crate) fn begin_dialling(&self, address: &str) -> bool {
+        let mut roster = write(&self.roster);
+        roster.dialled.len() < 4 * PEERS_MAX && roster.dialled.insert(address.to_owned())
+    }
+
+    pub(crate) fn end_dialling(&self, address: &str) {
+        write(&self.roster).dialled.remove(address);
+    }
+
+    /// A configured server has been reached and has told everything, or has failed to be reached.
+    pub(crate) fn was_tried(&self, address: &str) {
+        if write(&self.roster).awaited.remove(address) {
+            self.changed();
+        }
+    }
+
+    /// Whether every configured server was tried, and everybody who is there has told everything.
+    pub(crate) fn is_formed(&self) -> bool {
+        let roster = read(&self.roster);
+        roster.awaited.is_empty() && roster.peers.values().all(|peer| peer.is_synced())
+    }
+
+    /// Tells all servers what has changed in what is wanted here.
+    pub(crate) fn tell_news(&self) {
+        for peer in read(&self.roster).peers.values() {
+            if let Some(announcer) = peer.connection.announcer.get() {
+                announcer.tell(&peer.connection.outbound);
+            }
+        }
+    }
+
+    /// Makes the connections' own tasks do that, unless it is much.
+    pub(crate) fn tell_news_soon(&self) {
+        for peer in read(&self.roster).peers.values() {
+            let Some(announcer) = peer.connection.announcer.get() else {
+                continue;
+            };
+            if announcer.is_behind() {
+                announcer.tell(&peer.connection.outbound);
+            } else {
+                peer.connection.outbound.waiter.wake();
+            }
+        }
+    }
+}

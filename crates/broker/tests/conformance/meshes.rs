@@ -1,0 +1,312 @@
+//! Clusters of several servers: they find each other, know what is wanted where, and agree again after one has gone.
+
+use std::time::{Duration, Instant};
+
+use seaway_broker::{Broker, ClusterOptions, RouteAddress};
+
+use crate::routes::Member;
+use crate::support::{Client, PATIENCE};
+
+fn to(member: &Member) -> RouteAddress {
+    RouteAddress {
+        host: "127.0.0.1".into(),
+        port: member.routes.port(),
+        credentials: None,
+    }
+}
+
+fn joining(known: &Member) -> Member {
+    let route = to(known);
+    Member::start(|cluster| cluster.routes = vec![route])
+}
+
+#[track_caller]
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Every server has a route to every other.
+#[track_caller]
+fn wait_for_mesh(members: &[&Member]) {
+    wait_until("all know each other", || {
+        let all_but_one = members.len() - 1;
+        members
+            .iter()
+            .all(|member| member.server.broker.routes(0).len() == all_but_one)
+    });
+}
+
+/// Three servers, each of which names the one before.
+fn three() -> [Member; 3] {
+    let first = Member::start(|_| {});
+    let second = joining(&first);
+    let third = joining(&second);
+    wait_for_mesh(&[&first, &second, &third]);
+    [first, second, third]
+}
+
+/// Subjects (and groups) that the routes of a server are known to want.
+fn wanted(broker: &Broker) -> Vec<String> {
+    let routes = broker.routes(usize::MAX);
+    let all = routes.iter().flat_map(|route| {
+        let list = route.connection.subscription_list.iter();
+        list.map(|subscription| subscription.sid.clone())
+    });
+    let mut all: Vec<String> = all.collect();
+    all.sort();
+    all
+}
+
+#[track_caller]
+fn wait_for_interest(member: &Member, expected: &[&str]) {
+    wait_until("interest is known", || wanted(&member.server.broker) == expected);
+}
+
+#[test]
+fn row_134_servers_in_a_chain_become_a_mesh() {
+    let [first, second, third] = three();
+    let ids = |member: &Member| {
+        let routes = member.server.broker.routes(0);
+        let mut ids: Vec<String> = routes.into_iter().map(|route| route.server_id).collect();
+        ids.push(member.server.broker.server_id().to_owned());
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids(&first), ids(&second));
+    assert_eq!(ids(&second), ids(&third));
+}
+
+#[test]
+fn servers_that_name_each_other_have_one_route() {
+    let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = first.local_addr().unwrap().port();
+    drop(first);
+    let towards = |cluster: &mut ClusterOptions| {
+        cluster.routes = vec![RouteAddress {
+            host: "127.0.0.1".into(),
+            port,
+            credentials: None,
+        }];
+    };
+    let one = Member::start(towards);
+    let routes = vec![to(&one)];
+    let other = crate::support::Server::with(|options| {
+        options.cluster = Some(ClusterOptions {
+            name: Some("mesh".into()),
+            host: "127.0.0.1".into(),
+            routes,
+            ..ClusterOptions::default()
+        });
+    });
+    // Whoever took the port meanwhile is none of them.
+    let Ok(socket) = std::net::TcpListener::bind(("127.0.0.1", port)) else {
+        return;
+    };
+    let join = async { other.broker.join_cluster(Some(socket)) };
+    other.runtime.block_on(join).unwrap();
+    let steady = || one.server.broker.routes(0).len() == 1 && other.broker.routes(0).len() == 1;
+    wait_until("one route", steady);
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < deadline {
+        assert!(one.server.broker.routes(0).len() <= 1 && other.broker.routes(0).len() <= 1);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    wait_until("it stays", steady);
+}
+
+#[test]
+fn every_subscriber_gets_a_message_once_and_groups_once_in_all() {
+    const MESSAGES: usize = 300;
+    let members = three();
+    let mut clients: Vec<Client> = members.iter().map(|member| member.server.quiet()).collect();
+    for client in &mut clients {
+        client.flush("SUB foo 1\r\nSUB foo.> 2\r\nSUB * q 3\r\nSUB foo q 4\r\n");
+    }
+    for member in &members {
+        wait_for_interest(
+            member,
+            &["* q", "* q", "foo", "foo", "foo q", "foo q", "foo.>", "foo.>"],
+        );
+    }
+    let mut publisher = members[0].server.quiet();
+    let expected: Vec<String> = (0..MESSAGES).map(|number| format!("{number:03}")).collect();
+    for text in &expected {
+        publisher.send(format!("PUB foo 3\r\n{text}\r\n"));
+    }
+    publisher.flush("PUB foo.end 3\r\nend\r\n");
+    let mut of_group = Vec::new();
+    let mut shares = Vec::new();
+    for client in &mut clients {
+        let (mut plain, mut grouped) = (Vec::new(), 0);
+        loop {
+            let (subject, sid, _, payload) = client.message();
+            let payload = String::from_utf8(payload).unwrap();
+            match (subject.as_str(), sid.as_str()) {
+                ("foo.end", _) => break,
+                (_, "1") => plain.push(payload),
+                (_, "3" | "4") => {
+                    grouped += 1;
+                    of_group.push(payload);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(plain, expected, "each once, in order");
+        shares.push(grouped);
+        client.expect_nothing_more();
+    }
+    of_group.sort();
+    assert_eq!(of_group, expected, "one member gets each");
+    assert!(shares.iter().all(|share| *share > MESSAGES / 6), "{shares:?}");
+}
+
+/// §2.5 over the cluster: somebody anywhere is somebody, and nobody anywhere is told at once.
+#[test]
+fn requests_are_answered_from_anywhere() {
+    let [first, second, _third] = three();
+    let mut asker = first
+        .server
+        .client(r#"{"verbose":false,"headers":true,"no_responders":true}"#);
+    asker.flush("SUB inbox.* 1\r\n");
+    asker.send("PUB service inbox.1 0\r\n\r\n");
+    assert!(asker.line().starts_with("HMSG inbox.1 1 "), "nobody is there");
+    for _ in 0..5 {
+        asker.line();
+    }
+    let mut responder = second.server.quiet();
+    responder.flush("SUB service workers 1\r\n");
+    wait_until("interest is known", || {
+        wanted(&first.server.broker).contains(&"service workers".to_owned())
+    });
+    for number in 0..200 {
+        // The subscription for the answer is as new as can be.
+        asker.send(format!(
+            "SUB fresh.{number} {}\r\nPUB service fresh.{number} 2\r\nhi\r\n",
+            number + 10
+        ));
+        let (subject, _, reply, payload) = responder.message();
+        assert_eq!((subject.as_str(), payload.as_slice()), ("service", &b"hi"[..]));
+        responder.send(format!("PUB {} 2\r\nho\r\n", reply.unwrap()));
+        assert_eq!(asker.message().3, b"ho");
+        asker.send(format!("UNSUB {}\r\n", number + 10));
+    }
+    responder.flush("UNSUB 1\r\n");
+    wait_until("interest is gone", || {
+        !wanted(&first.server.broker).contains(&"service workers".to_owned())
+    });
+    asker.send("PUB service inbox.2 0\r\n\r\n");
+    assert!(asker.line().starts_with("HMSG inbox.2 1 "));
+}
+
+/// §9.9 row 133: a server that has gone and come again is told everything again, and tells everything.
+#[test]
+fn row_133_a_server_comes_again() {
+    let [first, second, third] = three();
+    let mut clients = [first.server.quiet(), third.server.quiet()];
+    clients[0].flush("SUB from.first 1\r\n");
+    clients[1].flush("SUB from.third 1\r\n");
+    wait_for_interest(&second, &["from.first", "from.third"]);
+    let address = second.routes;
+    drop(second.server.quiet());
+    second.server.runtime.block_on(second.server.broker.shutdown());
+    drop(second);
+    wait_for_mesh(&[&first, &third]);
+    clients[0].flush("SUB meanwhile 2\r\n");
+    clients[1].flush("UNSUB 1\r\n");
+    // It comes on the same port, as a restarted server does; it is dialled by the one that names it.
+    let routes = vec![to(&first)];
+    let socket = rebind(address);
+    let server = crate::support::Server::with(|options| {
+        options.cluster = Some(ClusterOptions {
+            name: Some("mesh".into()),
+            host: "127.0.0.1".into(),
+            routes,
+            ..ClusterOptions::default()
+        });
+    });
+    let join = async { server.broker.join_cluster(Some(socket)) };
+    server.runtime.block_on(join).unwrap();
+    let second = Member {
+        server,
+        routes: address,
+    };
+    wait_for_mesh(&[&first, &second, &third]);
+    wait_for_interest(&second, &["from.first", "meanwhile"]);
+    let mut late = second.server.quiet();
+    late.flush("SUB late 1\r\nPUB from.first 2\r\nok\r\n");
+    assert_eq!(clients[0].message().3, b"ok");
+    wait_for_interest(&third, &["from.first", "late", "meanwhile"]);
+    clients[1].flush("PUB late 2\r\nok\r\n");
+    assert_eq!(late.message().3, b"ok");
+}
+
+fn rebind(address: std::net::SocketAddr) -> std::net::TcpListener {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match std::net::TcpListener::bind(address) {
+            Ok(socket) => return socket,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn waiting_for_the_cluster_ends_when_everybody_has_told_everything() {
+    let first = Member::start(|_| {});
+    let mut client = first.server.quiet();
+    client.flush("SUB here 1\r\n");
+    let second = joining(&first);
+    let formed = second.server.broker.cluster_formed(PATIENCE);
+    second.server.runtime.block_on(formed);
+    assert_eq!(wanted(&second.server.broker), ["here"]);
+    // One that nobody answers is not waited for for ever, nor is one that refuses waited for at all.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let third = Member::start(|cluster| {
+        cluster.routes = vec![RouteAddress {
+            host: "127.0.0.1".into(),
+            port: nobody.port(),
+            credentials: None,
+        }];
+    });
+    let begun = Instant::now();
+    third
+        .server
+        .runtime
+        .block_on(third.server.broker.cluster_formed(PATIENCE));
+    assert!(begun.elapsed() < PATIENCE);
+}
+
+/// Bulk traffic over a route arrives completely and in order, and slows its producer down instead of growing.
+#[test]
+fn bulk_traffic_is_complete_and_in_order() {
+    const MESSAGES: usize = 20_000;
+    let first = Member::start(|_| {});
+    let second = joining(&first);
+    wait_for_mesh(&[&first, &second]);
+    let mut subscriber = second.server.quiet();
+    subscriber.flush("SUB bulk 1\r\n");
+    wait_for_interest(&first, &["bulk"]);
+    let mut publisher = first.server.quiet();
+    let writing = std::thread::spawn(move || {
+        let filler = "x".repeat(1000);
+        for number in 0..MESSAGES {
+            let payload = format!("{number:06}{filler}");
+            publisher.send(format!("PUB bulk {}\r\n{payload}\r\n", payload.len()));
+        }
+        publisher.expect_nothing_more();
+    });
+    for number in 0..MESSAGES {
+        let payload = subscriber.message().3;
+        assert_eq!(&payload[..6], format!("{number:06}").as_bytes());
+    }
+    writing.join().unwrap();
+    assert_eq!(first.server.broker.snapshot().slow_routes, 0);
+}
