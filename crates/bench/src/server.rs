@@ -1,6 +1,7 @@
 //! A server under test, started for one run: on free ports, with a fresh directory that goes when it does.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +16,9 @@ use crate::wire::{Connection, Frame};
 
 /// How long a start may take, recovery included.
 const START_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A start that takes longer is told of.
+const START_TOLD: Duration = Duration::from_secs(10);
 
 /// How long an orderly end may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -232,12 +236,20 @@ impl Server {
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + START_TIMEOUT;
+        let start = Instant::now();
+        let deadline = start + START_TIMEOUT;
+        let mut told = false;
         loop {
             let error = match self.probe() {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
+            if start.elapsed() > START_TOLD && !std::mem::replace(&mut told, true) {
+                let binary = self.launch.binary.display();
+                let text = format!("{binary} does not serve yet ({error}); waiting up to {START_TIMEOUT:?}\n");
+                // Whoever reads it; the run goes on without.
+                let _ = std::io::stderr().write_all(text.as_bytes());
+            }
             let ended = self.child.try_wait().context("look after the server")?;
             if ended.is_some() || Instant::now() > deadline {
                 let state = ended.map_or_else(|| "does not serve".to_owned(), |status| format!("ended with {status}"));

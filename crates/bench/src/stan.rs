@@ -155,6 +155,14 @@ impl Session {
         self.connection.flush()
     }
 
+    /// Cuts the connection without a goodbye; [`Session::reconnect`] makes another.
+    ///
+    /// # Errors
+    /// Anything the socket says.
+    pub fn cut(&mut self) -> io::Result<()> {
+        self.connection.cut()
+    }
+
     /// Stops listening to the heartbeat inbox: whoever asks there hears that nobody listens.
     ///
     /// # Errors

@@ -14,6 +14,9 @@ const SMALL_READ_BYTES: usize = 16 * 1024;
 /// How long a connection may take to be set up.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the server may take nothing of what is sent: then it hangs, and so would whoever waits for it.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// One thing the server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -137,7 +140,7 @@ pub struct Connection {
     latest: Latest,
     /// The read timeout the socket has now.
     timeout: Duration,
-    /// The JSON of the first INFO.
+    /// The JSON of the latest INFO.
     pub info: Vec<u8>,
 }
 
@@ -188,6 +191,7 @@ impl Connection {
     fn connect(address: impl ToSocketAddrs, read_bytes: usize) -> io::Result<Connection> {
         let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
+        socket.set_write_timeout(Some(SEND_TIMEOUT))?;
         let mut connection = Connection {
             socket,
             input: vec![0; read_bytes],
@@ -217,6 +221,14 @@ impl Connection {
     /// Anything the socket says.
     pub fn local_address(&self) -> io::Result<std::net::SocketAddr> {
         self.socket.local_addr()
+    }
+
+    /// Ends it in both directions, as a process that dies does.
+    ///
+    /// # Errors
+    /// Anything the socket says.
+    pub fn cut(&mut self) -> io::Result<()> {
+        self.socket.shutdown(std::net::Shutdown::Both)
     }
 
     /// Queues bytes; [`Connection::flush`] or any wait sends them.
@@ -265,11 +277,12 @@ impl Connection {
     /// Sends everything queued.
     ///
     /// # Errors
-    /// Anything the socket says.
+    /// `TimedOut` when the server takes nothing for half a minute, or anything the socket says; the connection is of no use then.
     pub fn flush(&mut self) -> io::Result<()> {
         if !self.output.is_empty() {
-            self.socket.write_all(&self.output)?;
+            let sent = self.socket.write_all(&self.output);
             self.output.clear();
+            sent.map_err(not_taken)?;
         }
         Ok(())
     }
@@ -290,7 +303,8 @@ impl Connection {
         }
     }
 
-    /// The next frame, answering the server's PINGs on the way.
+    /// The next frame, answering the server's PINGs on the way. A server says INFO again whenever it likes; some do right after the
+    /// first PONG.
     ///
     /// # Errors
     /// `TimedOut`, `UnexpectedEof` when the server closed, or anything the socket says.
@@ -308,11 +322,11 @@ impl Connection {
                 Parsed::Other(frame, used) => (frame, used),
             };
             self.start += used;
-            if frame == Frame::Ping {
-                self.socket.write_all(b"PONG\r\n")?;
-                continue;
+            match frame {
+                Frame::Ping => self.socket.write_all(b"PONG\r\n").map_err(not_taken)?,
+                Frame::Info(json) if !self.info.is_empty() => self.info = json,
+                frame => return Ok(frame),
             }
-            return Ok(frame);
         }
     }
 
@@ -389,6 +403,20 @@ impl Connection {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(ErrorKind::TimedOut.into()),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Says in words that a send timed out; the system says "would block".
+fn not_taken(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            let text = format!(
+                "the server took nothing that was sent for {} seconds",
+                SEND_TIMEOUT.as_secs()
+            );
+            io::Error::new(ErrorKind::TimedOut, text)
+        }
+        _ => error,
     }
 }
 
@@ -530,6 +558,25 @@ mod tests {
             ),
             (Some(u64::MAX), None, None)
         );
+    }
+
+    /// `nats-core.md` §1.4: INFO may come at any time; nats-server 2.12 sends one behind the first PONG.
+    #[test]
+    fn another_info_is_taken_note_of_and_hides_nothing() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("it has an address");
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept()?;
+            socket.write_all(b"INFO {}\r\nPONG\r\nINFO {\"connect_info\":true}\r\nMSG a 1 2\r\nhi\r\n")?;
+            // Until the other side has read all of it.
+            io::copy(&mut socket, &mut io::sink())
+        });
+        let mut connection = Connection::open(address).expect("it is a server");
+        let frame = connection.next_frame(OPEN_TIMEOUT).expect("a message follows");
+        assert!(matches!(frame, Frame::Message { payload, .. } if payload == b"hi"));
+        assert_eq!(connection.info, b"{\"connect_info\":true}");
+        drop(connection);
+        assert!(server.join().is_ok());
     }
 
     #[test]
