@@ -388,6 +388,27 @@ async function manualAckRedelivery () {
   await connection.close()
 }
 
+// A message falls due while the server is down. The client that comes back gets it as its first redelivery: nothing was sent to
+// nobody before.
+async function dueAtRestart () {
+  const [channel, ackWait] = ['due.node', 3000]
+  const client = await Connection.open('due-node')
+  const { deliveries } = await client.subscribe(channel, durable(ackWait))
+  await client.publish(channel, '1')
+  await expect(deliveries, 1, '1')
+  const due = Date.now() + ackWait
+  // What was delivered is recorded at the latest with the commit after the one under way.
+  await client.publish('due.node.barrier', 'one', 'two')
+  await serverControl('kill')
+  await waitFor('the message to fall due', () => Date.now() > due)
+  await serverControl('start')
+  const got = await expect(deliveries, 1, '1', true)
+  const count = got.getRedeliveryCount()
+  check(count === 1, `it was sent ${count - 1} times before anybody could take it`)
+  got.ack()
+  await client.close()
+}
+
 async function maxInflightOne () {
   const channel = 'inflight.node'
   const connection = await Connection.open('inflight-node')
@@ -455,5 +476,6 @@ runAll([
   ['manual-ack-redelivery', manualAckRedelivery],
   ['max-inflight-one', maxInflightOne],
   ['duplicate-client-refused', duplicateClientRefused],
+  ['due-at-restart', dueAtRestart],
   ['durable-unsubscribe-vs-close', durableUnsubscribeVersusClose]
 ])

@@ -295,6 +295,29 @@ async def manual_ack_redelivery():
     await connection.close()
 
 
+async def due_at_restart():
+    """A message falls due while the server is down. The client that comes back gets it at once: it was not sent to nobody before."""
+    channel, ack_wait = "due.python", 5
+    connection = await Connection.open("due-python")
+    _, received = await connection.subscribe(channel, durable_name="keeper", manual_acks=True, ack_wait=ack_wait)
+    await connection.publish(channel, "1")
+    await expect(received, 1, "1")
+    due = time.monotonic() + ack_wait
+    # What was delivered is recorded at the latest with the commit after the one under way.
+    await connection.publish("due.python.barrier", "one", "two")
+    await server_control("kill")
+    await wait_for("the client to notice", lambda: not connection.nats.is_connected)
+    await wait_for("the message to fall due", lambda: time.monotonic() > due)
+    await server_control("start")
+    await wait_for("the client to come back", lambda: connection.nats.is_connected)
+    back = time.monotonic()
+    got = await expect(received, 1, "1", redelivered=True)
+    waited = time.monotonic() - back
+    check(waited < ack_wait - 1, f"it came {waited:.1f} s after the client was back: it had been sent to nobody")
+    await connection.acknowledge(got)
+    await connection.close()
+
+
 async def max_inflight_one():
     channel = "inflight.python"
     connection = await Connection.open("inflight-python")
@@ -368,5 +391,6 @@ run_all([
     ("manual-ack-redelivery", manual_ack_redelivery),
     ("max-inflight-one", max_inflight_one),
     ("duplicate-client-refused", duplicate_client_refused),
+    ("due-at-restart", due_at_restart),
     ("durable-unsubscribe-vs-close", durable_unsubscribe_versus_close),
 ])

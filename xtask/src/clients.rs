@@ -121,6 +121,7 @@ impl Language {
     pub(crate) fn scenarios(self, suite: Suite) -> impl Iterator<Item = &'static str> {
         let own: &[&str] = match (self, suite) {
             (Self::Go, Suite::Streaming) => &["queue-slow-member-idle-member", "due-at-restart"],
+            (Self::Python | Self::Node, Suite::Streaming) => &["due-at-restart"],
             _ => &[],
         };
         suite.scenarios().iter().chain(own).copied()
