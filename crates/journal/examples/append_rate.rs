@@ -10,7 +10,7 @@ mod committer;
 use committer::committer;
 use seaway_journal::disk::Disk;
 use seaway_journal::disk::real::RealDisk;
-use seaway_journal::{Cipher, Completion, Driver, Encryption, Journal, LogId, Options, RecoveredLog, Replay};
+use seaway_journal::{Cipher, Completion, Driver, Encryption, Journal, LogId, Need, Options, RecoveredLog, Replay};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -62,7 +62,7 @@ fn run(folder: &std::path::Path, logs: u64, messages: u64, window: u64, cipher: 
     let (started, cpu) = (Instant::now(), cpu_seconds());
     let (mut sent, mut durable) = (0, 0);
     while durable < messages {
-        while sent < messages && sent - durable < window && journal.admission(128, false).is_ok() {
+        while sent < messages && sent - durable < window && journal.admission(128, Need::Ordinary).is_ok() {
             let log = (sent % logs) as usize;
             sequences[log] += 1;
             journal.append_message(LogId(log as u64 + 1), sequences[log], sent as i64, &[&body]);

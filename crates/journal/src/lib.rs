@@ -50,7 +50,7 @@ pub use format::{GUARD, GUARD_NAME, Identity, LOCK_NAME, is_journal_file};
 pub use job::{Job, Lane, Outcome};
 pub use journal::Journal;
 pub use messages::{LogBounds, Messages, Ticket};
-pub use names::{LogId, Position};
+pub use names::{LogId, Need, Position};
 pub use options::{DamagePolicy, Options};
 pub use record::MESSAGE_OVERHEAD_BYTES;
 pub use recovery::{CutReport, Opened, RecoveredLog, Replay, newest_epoch};

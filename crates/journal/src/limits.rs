@@ -20,7 +20,8 @@ pub const BATCH_BYTES_MAX: usize = 4 << 20;
 pub const TAIL_CACHE_BYTES_DEFAULT: usize = 64 << 20;
 /// Default bound of what is appended but not durable before publishes are held back.
 pub const BACKLOG_BYTES_MAX_DEFAULT: u64 = 64 << 20;
-/// Room in prepared segments that publishes may not take: acks, trims and rewriting live from it.
+/// Room in prepared segments that publishes may not take: acks, trims and rewriting live from it, and in half of it clients come to
+/// consume.
 pub const RESERVE_BYTES_MAX: u64 = 256 << 10;
 /// A segment of at most this size is prepared as soon as the one before it is in use.
 pub const PREPARED_AT_ONCE_BYTES: u64 = 4 << 20;

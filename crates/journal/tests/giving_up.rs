@@ -415,7 +415,7 @@ fn a_journal_whose_lock_or_epoch_was_removed_acknowledges_nothing_more() {
             "{reason}"
         );
         assert_eq!(machine.journal.durable(), durable);
-        let refusal = machine.journal.admission(1, false).unwrap_err().to_string();
+        let refusal = machine.journal.admission(1, Need::Ordinary).unwrap_err().to_string();
         assert!(refusal.contains("outcome") && refusal.contains("unknown"), "{refusal}");
     }
     // A commit that fails otherwise has its own reason.

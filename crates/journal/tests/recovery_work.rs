@@ -173,7 +173,7 @@ fn publishers_that_outrun_the_disk_do_not_make_the_next_start_longer() {
         if let Some(job) = waiting.take() {
             journal.completed(job.run(port.as_ref()));
         }
-        while journal.admission(1_000, false).is_ok() && journal.backlog_bytes() < 256 << 10 {
+        while journal.admission(1_000, Need::Ordinary).is_ok() && journal.backlog_bytes() < 256 << 10 {
             sequence += 1;
             journal.append_message(LogId(1), sequence, 0, &[&[7; 1_000]]);
         }

@@ -126,7 +126,7 @@ fn a_full_disk_refuses_publishes_and_lets_trims_free_it() {
     let mut machine = Machine::open(&disk, options(), 4).unwrap();
     let mut refusal = None;
     for _ in 0..20_000 {
-        match machine.journal.admission(200, false) {
+        match machine.journal.admission(200, Need::Ordinary) {
             Ok(()) => {
                 machine.append(1, 200);
             }
@@ -143,16 +143,26 @@ fn a_full_disk_refuses_publishes_and_lets_trims_free_it() {
     assert!(!machine.poisoned(), "no write met the full disk");
     // Acks and facts go on within the reserve.
     for _ in 0..20 {
-        assert_eq!(machine.journal.admission(100, true), Ok(()));
+        assert_eq!(machine.journal.admission(100, Need::Essential), Ok(()));
         machine.fact(1, &[7; 100]);
         machine.settle();
     }
-    assert_eq!(machine.journal.admission(200, false), Err(Refusal::NoSpace));
+    assert_eq!(machine.journal.admission(200, Need::Ordinary), Err(Refusal::NoSpace));
+    // Who comes to consume is served, within a part of it.
+    let mut consumers = 0;
+    while machine.journal.admission(300, Need::Consumer).is_ok() {
+        machine.fact(1, &[7; 300]);
+        machine.settle();
+        consumers += 1;
+    }
+    assert!((20..200).contains(&consumers), "{consumers}");
+    assert_eq!(machine.journal.admission(300, Need::Consumer), Err(Refusal::NoSpace));
+    assert_eq!(machine.journal.admission(100, Need::Essential), Ok(()));
     // What is there can be read, and a trim frees the disk.
     let state = machine.state.clone();
     machine.check_log(1, &state.logs[&1]).unwrap();
     machine.completions.clear();
-    assert_eq!(machine.journal.admission(100, true), Ok(()));
+    assert_eq!(machine.journal.admission(100, Need::Essential), Ok(()));
     machine.trim(1, state.logs[&1].last);
     machine.settle();
     assert!(
@@ -161,7 +171,7 @@ fn a_full_disk_refuses_publishes_and_lets_trims_free_it() {
         machine.completions
     );
     for _ in 0..2_000 {
-        match machine.journal.admission(200, false) {
+        match machine.journal.admission(200, Need::Ordinary) {
             Ok(()) => {
                 machine.append(1, 200);
                 let last = machine.state.logs[&1].last;
@@ -184,7 +194,7 @@ fn space_made_by_others_is_noticed_when_somebody_asks() {
     disk.set_capacity(4 * SEGMENT);
     let mut machine = Machine::open(&disk, options(), 5).unwrap();
     let fill = |machine: &mut Machine| loop {
-        match machine.journal.admission(200, false) {
+        match machine.journal.admission(200, Need::Ordinary) {
             Ok(()) => {
                 machine.append(1, 200);
             }
@@ -194,9 +204,9 @@ fn space_made_by_others_is_noticed_when_somebody_asks() {
     };
     assert_eq!(fill(&mut machine), Refusal::NoSpace);
     disk.set_capacity(20 * SEGMENT);
-    assert_eq!(machine.journal.admission(200, false), Err(Refusal::NoSpace));
+    assert_eq!(machine.journal.admission(200, Need::Ordinary), Err(Refusal::NoSpace));
     machine.settle();
-    assert_eq!(machine.journal.admission(200, false), Ok(()));
+    assert_eq!(machine.journal.admission(200, Need::Ordinary), Ok(()));
 }
 
 #[test]
@@ -221,7 +231,7 @@ fn a_failing_sync_poisons_and_is_not_retried() {
         assert_eq!(machine.journal.durable(), durable);
         let operations = disk.operations();
         for _ in 0..100 {
-            let refused = machine.journal.admission(10, true);
+            let refused = machine.journal.admission(10, Need::Essential);
             assert!(matches!(refused, Err(Refusal::Poisoned(_))), "{refused:?}");
             // Counted, never written: memory does not grow.
             machine.journal.append_fact(1, &[0; 1_000], true);
@@ -247,7 +257,7 @@ fn a_message_larger_than_a_segment_gets_a_segment_of_its_own() {
     let mut machine = Machine::open(&disk, options(), 8).unwrap();
     machine.append(1, 10);
     let length = 1_200_000;
-    while machine.journal.admission(length as u64, false).is_err() {
+    while machine.journal.admission(length as u64, Need::Ordinary).is_err() {
         machine.settle();
     }
     machine.append(1, length);
@@ -256,7 +266,10 @@ fn a_message_larger_than_a_segment_gets_a_segment_of_its_own() {
     disk.restart();
     machine.reopen(options(), 9).unwrap();
     let mut machine = Machine::open(&SimulatedDisk::new(9), options(), 9).unwrap();
-    assert_eq!(machine.journal.admission(1 << 40, false), Err(Refusal::TooLarge));
+    assert_eq!(
+        machine.journal.admission(1 << 40, Need::Ordinary),
+        Err(Refusal::TooLarge)
+    );
 }
 
 #[test]
@@ -278,10 +291,18 @@ fn a_start_on_a_full_disk_serves_what_is_there_and_can_be_trimmed() {
             .reopen(options(), seed)
             .unwrap_or_else(|error| panic!("{free} bytes free: {error}"));
         assert!(matches!(
-            machine.journal.admission(100_000, false),
+            machine.journal.admission(100_000, Need::Ordinary),
             Err(Refusal::NoSpace | Refusal::Busy)
         ));
-        assert_eq!(machine.journal.admission(100, true), Ok(()));
+        for _ in 0..8 {
+            assert_eq!(
+                machine.journal.admission(300, Need::Consumer),
+                Ok(()),
+                "{free} bytes free"
+            );
+            machine.fact(1, &[7; 300]);
+        }
+        assert_eq!(machine.journal.admission(100, Need::Essential), Ok(()));
         machine.fact(1, b"ack");
         let last = machine.state.logs[&1].last;
         machine.trim(1, last);
@@ -289,7 +310,7 @@ fn a_start_on_a_full_disk_serves_what_is_there_and_can_be_trimmed() {
         assert!(!machine.poisoned());
         let mut published = 0;
         for _ in 0..10_000 {
-            match machine.journal.admission(200, false) {
+            match machine.journal.admission(200, Need::Ordinary) {
                 Ok(()) => {
                     machine.append(1, 200);
                     published += 1;
@@ -340,7 +361,7 @@ fn files_that_cannot_be_made_or_removed_refuse_publishes_and_poison_nothing() {
             let (mut published, mut refusal) = (0, None);
             // More than is prepared; the log stays short, so that segments die, too.
             while published < 8_000 && refusal.is_none() {
-                match machine.journal.admission(200, false) {
+                match machine.journal.admission(200, Need::Ordinary) {
                     Ok(()) => {
                         machine.append(1, 200);
                         published += 1;
@@ -367,21 +388,21 @@ fn files_that_cannot_be_made_or_removed_refuse_publishes_and_poison_nothing() {
                 assert!(refusal.to_string().contains("os error"), "{refusal}");
             }
             // What needs no new file goes on.
-            assert_eq!(machine.journal.admission(100, true), Ok(()));
+            assert_eq!(machine.journal.admission(100, Need::Essential), Ok(()));
             machine.fact(1, &[round; 100]);
             machine.settle();
             assert!(!machine.poisoned(), "{:?}", machine.journal.poison_reason());
             disk.allow_all();
             // Whoever was refused is told, after somebody asked.
             machine.completions.clear();
-            let again = machine.journal.admission(200, false);
+            let again = machine.journal.admission(200, Need::Ordinary);
             assert!(again.is_ok() || stops);
             machine.settle();
             while machine.step() {}
             let told = machine.completions.iter().any(|c| matches!(c, Completion::SpaceBack));
             assert_eq!(told, stops, "{:?}", machine.completions);
             for _ in 0..500 {
-                assert_eq!(machine.journal.admission(200, false), Ok(()));
+                assert_eq!(machine.journal.admission(200, Need::Ordinary), Ok(()));
                 machine.append(1, 200);
                 machine.settle();
             }

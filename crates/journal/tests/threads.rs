@@ -35,7 +35,7 @@ fn threads_commit_read_trim_and_checkpoint_at_once() {
     let mut completions = Vec::new();
     while durable < journal.appended() || sent < MESSAGES || read < 200 {
         assert!(Instant::now() < deadline, "sent {sent}, durable {durable}, read {read}");
-        while sent < MESSAGES && journal.backlog_bytes() < 200_000 && journal.admission(200, false).is_ok() {
+        while sent < MESSAGES && journal.backlog_bytes() < 200_000 && journal.admission(200, Need::Ordinary).is_ok() {
             let (log, sequence) = (1 + sent % LOGS, 1 + sent / LOGS);
             journal.append_message(LogId(log), sequence, sent as i64, &[&body(log, sequence, 150)]);
             sent += 1;

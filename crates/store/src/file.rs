@@ -326,8 +326,13 @@ impl Records for FileStore {
     }
 
     fn admission(&mut self, need: Need, bytes: usize) -> Admission {
+        let need = match need {
+            Need::Ordinary => seaway_journal::Need::Ordinary,
+            Need::Consumer => seaway_journal::Need::Consumer,
+            Need::Essential => seaway_journal::Need::Essential,
+        };
         self.journal
-            .admission(bytes as u64, need == Need::Essential)
+            .admission(bytes as u64, need)
             .map_err(|refusal| match refusal {
                 seaway_journal::Refusal::Poisoned(_) => Refusal::Poisoned(refusal.to_string()),
                 _ => Refusal::NoSpace(refusal.to_string()),
@@ -401,8 +406,8 @@ impl Store for FileStore {
             return Pressure::default();
         }
         // Who asks for room that there is not has the journal try to make some.
-        let is_behind =
-            wanted > 0 && self.journal.admission(wanted as u64, false) == Err(seaway_journal::Refusal::Busy);
+        let need = seaway_journal::Need::Ordinary;
+        let is_behind = wanted > 0 && self.journal.admission(wanted as u64, need) == Err(seaway_journal::Refusal::Busy);
         if is_behind {
             self.drive();
         }

@@ -18,8 +18,10 @@ pub enum Urgency {
 /// What an append is for, so that a full disk refuses the right things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Publishes, and state that grows.
+    /// Publishes, and channels.
     Ordinary,
+    /// Connects and subscriptions: they may take some of what is kept back from publishes, so that a full store can be drained.
+    Consumer,
     /// Acks, closes, trims: they go on from the reserve, and free space.
     Essential,
 }

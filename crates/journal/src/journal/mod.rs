@@ -12,7 +12,7 @@ use crate::error::Refusal;
 use crate::format::{Identity, encode_end, end_name, epoch_name};
 use crate::index::Index;
 use crate::job::{Claim, Job, JobKind, Outcome, OutcomeKind};
-use crate::names::{LogId, Position};
+use crate::names::{LogId, Need, Position};
 use crate::options::Options;
 use crate::reads::Reads;
 use crate::record;
@@ -161,12 +161,14 @@ impl Journal {
         self.records.backlog_bytes()
     }
 
-    /// Whether records of `bytes` bytes in all (their bodies) may be appended. What is essential (acks, trims, deletions, changes of
-    /// state) may use the reserve, and is not held back when the disk is behind.
-    pub fn admission(&mut self, bytes: u64, is_essential: bool) -> Result<(), Refusal> {
+    /// Whether records of `bytes` bytes in all (their bodies) may be appended.
+    ///
+    /// # Errors
+    /// There is no room, or not yet, or never again: the refusal says which.
+    pub fn admission(&mut self, bytes: u64, need: Need) -> Result<(), Refusal> {
         match &self.poisoned {
             Some(reason) => Err(Refusal::Poisoned(reason.clone())),
-            None => self.records.admission(bytes, is_essential),
+            None => self.records.admission(bytes, need),
         }
     }
 

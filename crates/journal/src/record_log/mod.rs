@@ -15,7 +15,7 @@ use crate::limits::{
     ALLOCATED_BATCH_BYTES, BATCH_BYTES_MAX, PREPARED_AT_ONCE_BYTES, PREPARED_BEFORE_BATCHES, RECORD_BODY_BYTES_MAX,
     RESERVE_BYTES_MAX, SEGMENT_BYTES_CEILING, SEGMENT_BYTES_FIRST, SEGMENT_HEADER_BYTES, ZEROS_AHEAD_BYTES,
 };
-use crate::names::{LogId, Position};
+use crate::names::{LogId, Need, Position};
 use crate::options::Options;
 use crate::record::{self, ENCRYPTION_BYTES, Form, MESSAGE_OVERHEAD_BYTES};
 use crate::scope::Scope;
@@ -376,19 +376,15 @@ impl RecordLog {
     }
 
     /// Whether records of `bytes` bytes in all (their bodies) fit into what is prepared; plans more when they do not.
-    pub(crate) fn admission(&mut self, bytes: u64, is_essential: bool) -> Result<(), Refusal> {
+    pub(crate) fn admission(&mut self, bytes: u64, need: Need) -> Result<(), Refusal> {
         let needed = bytes.saturating_add(RECORD_MARGIN_BYTES);
         if needed > SEGMENT_BYTES_CEILING / 2 {
             return Err(Refusal::TooLarge);
         }
-        if !is_essential && self.backlog_bytes() > self.backlog_bytes_max {
+        if need != Need::Essential && self.backlog_bytes() > self.backlog_bytes_max {
             return Err(Refusal::Busy);
         }
-        let reserve = if is_essential {
-            0
-        } else {
-            RESERVE_BYTES_MAX.min(self.segment_bytes_max / 8)
-        };
+        let reserve = self.reserve(need);
         if self.open_room() >= needed + reserve {
             return Ok(());
         }
@@ -398,6 +394,17 @@ impl RecordLog {
         }
         self.supply.plan_for(self.open.capacity, needed, reserve, largest);
         Err(self.supply.no_room().cloned().unwrap_or(Refusal::Busy))
+    }
+
+    /// Room that has to be left for what is needed more.
+    fn reserve(&self, need: Need) -> u64 {
+        let all = RESERVE_BYTES_MAX.min(self.segment_bytes_max / 8);
+        match need {
+            Need::Ordinary => all,
+            // In a small segment, as a start on a full disk has it, there has to be room for both.
+            Need::Consumer => (all / 2).min(self.open.capacity / 4),
+            Need::Essential => 0,
+        }
     }
 
     /// Whether `bytes` more fit into what is prepared.

@@ -93,7 +93,7 @@ impl Engine {
     }
 
     fn register(&mut self, now: Now, request: ConnectRequest, reply: &[u8], effects: &mut Effects<'_>) {
-        if let Err(text) = self.ledger.admit(Need::Ordinary, request.encoded_len() + 64, effects) {
+        if let Err(text) = self.ledger.admit(Need::Consumer, request.encoded_len() + 64, effects) {
             effects.event(Event::Refused {
                 request: "connect",
                 reason: &text,

@@ -177,7 +177,7 @@ impl Engine {
             }
             // For both that this one leaves and that the request resumes it: it must not leave for nothing.
             self.ledger
-                .admit(Need::Ordinary, request.encoded_len() + 512, effects)?;
+                .admit(Need::Consumer, request.encoded_len() + 512, effects)?;
             self.leave(now, key, Leave::Keep, effects);
         }
         Ok(Target::Resume(key))
@@ -320,7 +320,7 @@ impl Engine {
     ) -> Result<(), String> {
         let client = self.subscribing_client(&request)?;
         self.ledger
-            .admit(Need::Ordinary, request.encoded_len() + 256, effects)
+            .admit(Need::Consumer, request.encoded_len() + 256, effects)
             .inspect_err(|text| {
                 effects.event(Event::Refused {
                     request: "subscribe",
@@ -371,7 +371,7 @@ impl Engine {
     ) -> Result<(), String> {
         let client = self.subscribing_client(request)?;
         self.ledger
-            .admit(Need::Ordinary, request.encoded_len() + 256, effects)?;
+            .admit(Need::Consumer, request.encoded_len() + 256, effects)?;
         let ack_wait = self.ack_wait(request.ack_wait_in_secs);
         let ack_inbox = self.ack_inboxes.create();
         let terms = Terms {

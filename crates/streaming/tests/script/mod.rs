@@ -399,8 +399,9 @@ impl Session {
                 self.input(Input::Durable(position));
             }
             "full" => self.world.full = true,
+            "brimful" => (self.world.full, self.world.brimful) = (true, true),
             "stuck" => self.world.stuck = true,
-            "free" => (self.world.full, self.world.stuck) = (false, false),
+            "free" => (self.world.full, self.world.brimful, self.world.stuck) = (false, false, false),
             "rotten" => self.world.damaged = range(words.plain[2]).collect(),
             "unreadable" => self.fail_reads = true,
             "readable" => self.fail_reads = false,

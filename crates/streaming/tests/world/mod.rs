@@ -98,6 +98,8 @@ pub struct World {
     pub full: bool,
     /// Not even what frees space is taken.
     pub stuck: bool,
+    /// Connects and subscriptions are refused, too.
+    pub brimful: bool,
     pub bus_down: bool,
     /// Inboxes whose receiver is slow: there is room for one delivery to them.
     pub slow: BTreeSet<Vec<u8>>,
@@ -421,7 +423,12 @@ impl Records for World {
     }
 
     fn admission(&mut self, need: Need, _bytes: usize) -> Admission {
-        if self.stuck || (self.full && need == Need::Ordinary) {
+        let is_refused = match need {
+            Need::Ordinary => self.full,
+            Need::Consumer => self.brimful,
+            Need::Essential => false,
+        };
+        if self.stuck || is_refused {
             return Err(Refusal::NoSpace("no space left".to_owned()));
         }
         Ok(())
