@@ -48,6 +48,12 @@ pub(crate) async fn metrics(
         "Number of the tenure under which the server serves; 0 when it has none.",
         identity.tenure.unwrap_or(0),
     );
+    text.single(
+        "seaway_log_lines_lost",
+        Kind::Counter,
+        "Lines that could not be written to the log, or not in time.",
+        source.log_lines_lost(),
+    );
     let broker = source.broker().await?;
     self::broker(&mut text, &broker);
     former::broker(&mut text, source, moment, broker, used).await?;

@@ -39,6 +39,9 @@ pub trait Source: Send + Sync + 'static {
     /// Whether it is worth keeping (`/healthz/live`): a server that starts, stops, or whose store failed is.
     fn liveness(&self) -> Answer<'_, Health>;
 
+    /// Lines that could not be written to the log since the process began (`/metrics`).
+    fn log_lines_lost(&self) -> u64;
+
     /// The broker (`/varz`).
     fn broker(&self) -> Answer<'_, Broker>;
 

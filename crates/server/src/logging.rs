@@ -34,6 +34,7 @@ use queue::{Order, Queue};
 use system::SystemLog;
 pub use system::SystemTarget;
 use writer::Writer;
+pub use writer::lines_lost;
 
 use crate::limits::LOG_FLUSH_PATIENCE;
 

@@ -172,6 +172,10 @@ impl Source for Monitoring {
         })
     }
 
+    fn log_lines_lost(&self) -> u64 {
+        crate::logging::lines_lost()
+    }
+
     fn broker(&self) -> Answer<'_, monitor::Broker> {
         let broker = show::broker(&self.broker, &self.options, self.ports);
         Box::pin(async move { Ok(broker) })

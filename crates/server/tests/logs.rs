@@ -7,7 +7,7 @@ mod support;
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use seaway_bench::stan::{Session, subscription};
@@ -299,4 +299,41 @@ fn lines_go_to_a_remote_system_log() {
     }
     let (status, log) = server.signal_and_wait(Signal::INT);
     assert_eq!((status.code(), log.len()), (Some(0), 0), "{log:?}");
+}
+
+#[test]
+fn a_log_file_that_takes_nothing_is_told_of_on_the_standard_error_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(Binary::Seaway.path());
+    command.args(["serve", "-store", "memory", "-a", "127.0.0.1", "-p", "-1", "-m", "-1"]);
+    command
+        .args(["-log", "/dev/full", "-ports_file_dir"])
+        .arg(folder.path());
+    let mut server = Server::begin(&mut command);
+    let told = server
+        .wait_for_line("cannot be written to /dev/full")
+        .expect("it is told of");
+    assert!(
+        told.contains("[ERR]") && told.contains("seaway_log_lines_lost"),
+        "{told}"
+    );
+    let ports = folder.path().join(format!("seaway_{}.ports", server.pid()));
+    let deadline = Instant::now() + PATIENCE;
+    let text = loop {
+        match std::fs::read_to_string(&ports) {
+            Ok(text) if text.ends_with('}') || text.ends_with("}\n") => break text,
+            _ => assert!(Instant::now() < deadline, "the server is never ready"),
+        }
+        std::thread::yield_now();
+    };
+    let (_, monitoring) = text.split_once("http://").unwrap();
+    server.monitoring = monitoring.split('"').next().map(str::to_owned);
+    let (_, metrics) = server.get("/metrics");
+    let lost = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("seaway_log_lines_lost "));
+    let lost: u64 = lost.unwrap().parse().unwrap();
+    assert!(lost > 5, "{lost}");
+    let (_, log) = server.signal_and_wait(Signal::INT);
+    assert_eq!(log, [told]);
 }

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::fmt::{Display, Write as _};
 
+use seaway_nats_protocol::harmless::is_harmful;
+
 use crate::limits::METRICS_LABEL_LEN_MAX;
 use crate::snapshot::Histogram;
 
@@ -96,6 +98,10 @@ fn push_escaped(out: &mut String, value: &str) {
             '\\' => out.push_str("\\\\"),
             '"' => out.push_str("\\\""),
             '\n' => out.push_str("\\n"),
+            // The format has no way to write these, and a terminal obeys some of them.
+            _ if is_harmful(character) => {
+                let _ = write!(out, "\\\\u{{{:x}}}", u32::from(character));
+            }
             _ => out.push(character),
         }
     }
@@ -104,6 +110,17 @@ fn push_escaped(out: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What names of clients hold steers no terminal.
+    #[test]
+    fn labels_are_harmless() {
+        let mut text = Text::default();
+        text.family("a", Kind::Gauge, "Things.");
+        text.sample("a", &[("name", "\u{1b}[2J\u{9b}\u{202e}\\u{1b}")], 1u64);
+        let text = text.finish();
+        let sample = text.split_once("gauge\n").map_or("", |(_, sample)| sample);
+        assert_eq!(sample, "a{name=\"\\\\u{1b}[2J\\\\u{9b}\\\\u{202e}\\\\u{1b}\"} 1\n");
+    }
 
     #[test]
     fn samples_of_the_text_format() {

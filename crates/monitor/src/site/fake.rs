@@ -122,6 +122,10 @@ impl Source for Fake {
         })
     }
 
+    fn log_lines_lost(&self) -> u64 {
+        5
+    }
+
     fn liveness(&self) -> Answer<'_, Health> {
         self.answer(Health::Ok)
     }

@@ -3,6 +3,7 @@
 //!
 //! A failed write loses its lines: a log that cannot be written must not stop the server.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -32,6 +33,16 @@ pub(super) enum Output {
     StandardError,
     File(LogFile),
     System(SystemLog),
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Output::StandardError => f.write_str("the standard error"),
+            Output::File(file) => write!(f, "{}", file.path.display()),
+            Output::System(system) => write!(f, "the system log {}", system.target()),
+        }
+    }
 }
 
 /// A log file.

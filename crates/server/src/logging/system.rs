@@ -124,6 +124,11 @@ impl SystemLog {
         })
     }
 
+    /// Which one it is.
+    pub(super) fn target(&self) -> &SystemTarget {
+        &self.target
+    }
+
     /// Sends a line; connects again when the other side is gone.
     pub(super) fn send(&mut self, line: &Line) -> io::Result<()> {
         let mut packet = std::mem::take(&mut self.scratch);

@@ -1,6 +1,8 @@
 //! The one thread that writes the log: takes what waits, formats it, gives it to the output in few calls.
 
+use std::io::{self, Write as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
@@ -8,6 +10,14 @@ use super::line::{Label, Line, LineStyle};
 use super::output::{Output, Reopened};
 use super::queue::{Entry, Order, Queue};
 use crate::limits::LOG_WRITE_BYTES;
+
+/// Lines that this process could not write to its log, which is one.
+static LINES_LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Lines that could not be written to the log since the process began, or not in time.
+pub fn lines_lost() -> u64 {
+    LINES_LOST.load(Ordering::Relaxed)
+}
 
 /// The writer's state.
 pub(super) struct Writer {
@@ -20,6 +30,8 @@ pub(super) struct Writer {
     buffered: u64,
     /// Lines that could not be written; told as soon as one can.
     lost: u64,
+    /// It was said elsewhere that this output takes nothing.
+    failure_told: bool,
 }
 
 impl Writer {
@@ -31,6 +43,7 @@ impl Writer {
             buffer: String::new(),
             buffered: 0,
             lost: 0,
+            failure_told: false,
         }
     }
 
@@ -45,7 +58,7 @@ impl Writer {
                 }
             }
             self.flush();
-            self.lost += dropped;
+            self.count_lost(dropped);
             if dropped > 0 {
                 self.tell_lost();
             }
@@ -60,7 +73,10 @@ impl Writer {
                 Ok(Reopened::NotAFile) => self.say(Label::Information, "File log re-open ignored, not a file logger"),
                 Err(error) => self.say(Label::Error, format!("File log re-open failed: {error}")),
             },
-            Order::Replace(replacement) => (self.output, self.style) = *replacement,
+            Order::Replace(replacement) => {
+                (self.output, self.style) = *replacement;
+                self.failure_told = false;
+            }
             // Whoever asked may have lost patience.
             Order::Tell(sender) => drop(sender.try_send(())),
         }
@@ -71,11 +87,36 @@ impl Writer {
         self.line(&own_line(label, text.into()));
     }
 
+    fn count_lost(&mut self, lines: u64) {
+        self.lost += lines;
+        LINES_LOST.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// So many lines could not be written. That is said once for each output, where somebody may see it; what else could be done about
+    /// it is not the server's business, which goes on.
+    fn failed(&mut self, lines: u64, error: &io::Error) {
+        self.count_lost(lines);
+        if std::mem::replace(&mut self.failure_told, true) || matches!(self.output, Output::StandardError) {
+            return;
+        }
+        let mut text = String::new();
+        let line = own_line(
+            Label::Error,
+            format!(
+                "The log cannot be written to {}: {error}. Its lines are lost and counted (seaway_log_lines_lost) until it can.",
+                self.output
+            ),
+        );
+        self.style.append(&mut text, &line);
+        // There is no other place left.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+
     fn tell_lost(&mut self) {
         let lost = std::mem::take(&mut self.lost);
         self.say(
             Label::Warning,
-            format!("{lost} lines are missing here: they could not be written in time"),
+            format!("{lost} lines are missing here: they could not be written, or not in time"),
         );
         self.flush();
         if self.lost > 0 {
@@ -86,8 +127,8 @@ impl Writer {
 
     fn line(&mut self, line: &Line) {
         if let Output::System(system) = &mut self.output {
-            if system.send(line).is_err() {
-                self.lost += 1;
+            if let Err(error) = system.send(line) {
+                self.failed(1, &error);
             } else if self.lost > 0 {
                 self.tell_lost();
             }
@@ -122,7 +163,7 @@ impl Writer {
         self.buffer.clear();
         let lines = std::mem::take(&mut self.buffered);
         match written {
-            Err(_) => self.lost += lines,
+            Err(error) => self.failed(lines, &error),
             // The output works again.
             Ok(()) if self.lost > 0 => self.tell_lost(),
             Ok(()) => {}
