@@ -535,3 +535,21 @@ fn many_subscriptions_of_one_connection_share_its_room() {
     }
     assert!(inboxes.values().all(|last| *last == MESSAGES));
 }
+
+/// §5.5: a redelivery that nobody could hear is none.
+#[test]
+fn what_comes_again_while_nobody_listens_is_not_counted() {
+    let server = Server::in_memory(&[]);
+    let mut away = server.session("away");
+    let mut here = server.session("here");
+    publish(&mut here, "foo", 1);
+    let subscribed = away.subscribe(in_flight(hasty("foo"), 10)).unwrap();
+    assert_eq!(next(&mut away), (1, 0));
+    away.cut().unwrap();
+    here.subscribe(in_flight(hasty("foo"), 10)).unwrap();
+    // Another subscription tells how often AckWait has passed.
+    assert_eq!(take(&mut here, 4), [(1, 0), (1, 1), (1, 2), (1, 3)]);
+    away.reconnect(&server.address).unwrap();
+    assert_eq!(next(&mut away), (1, 1));
+    away.ack(&subscribed, 1);
+}

@@ -42,6 +42,8 @@ impl Simulation {
                 self.disk_is_mended();
                 self.mended_is_found();
             }
+            223..228 => self.somebody_stops_listening(),
+            228..232 => self.everybody_listens(),
             _ => self.clients_come_to(),
         }
     }
@@ -258,6 +260,18 @@ impl Simulation {
         for client in 0..CLIENTS as u64 {
             self.with_node(|node, now| node.drain(now, client));
         }
+    }
+
+    /// Its connection is gone for a while, and the server does not know.
+    fn somebody_stops_listening(&mut self) {
+        let client = self.random.u64(..CLIENTS as u64);
+        self.trace.add(format_args!("client {client} does not listen"));
+        self.with_node(|node, _| node.stop_listening(client));
+    }
+
+    fn everybody_listens(&mut self) {
+        self.trace.add(format_args!("everybody listens"));
+        self.with_node(|node, _| node.listen());
     }
 
     fn client_vanishes(&mut self) {

@@ -72,6 +72,8 @@ struct Wire {
     is_up: bool,
     /// Clients whose queue is full.
     congested: BTreeSet<u64>,
+    /// Clients that do not listen to what is delivered.
+    deaf: BTreeSet<u64>,
 }
 
 impl Wire {
@@ -200,10 +202,14 @@ impl Bus for Wire {
         if !self.is_up {
             return Carried::Unreachable;
         }
-        let destination = destination(delivery.inbox).filter(|destination| self.congested.contains(destination));
-        if let Some(destination) = destination {
+        let client = destination(delivery.inbox);
+        if let Some(destination) = client.filter(|client| self.congested.contains(client)) {
             self.witness.model().congested(delivery.subscription, destination);
             return Carried::Congested(Destination(destination));
+        }
+        let is_heard = client.is_none_or(|client| !self.deaf.contains(&client));
+        if !is_heard && delivery.redelivery_count > 0 {
+            return Carried::Unheard;
         }
         let payload = parts.concat();
         self.witness.model().delivered(
@@ -213,6 +219,9 @@ impl Bus for Wire {
             delivery.redelivery_count,
             &payload,
         );
+        if !is_heard {
+            return Carried::Unheard;
+        }
         self.send(delivery.inbox, String::new(), payload);
         Carried::Sent
     }
@@ -310,6 +319,7 @@ impl Node {
                 listened: BTreeMap::new(),
                 is_up: true,
                 congested: BTreeSet::new(),
+                deaf: BTreeSet::new(),
             },
             witness,
         };
@@ -508,6 +518,16 @@ impl Node {
         if self.world.bus.congested.remove(&client) {
             self.input(now, Input::Drained(Destination(client)));
         }
+    }
+
+    /// What is delivered to a client is lost from now on.
+    pub fn stop_listening(&mut self, client: u64) {
+        self.world.bus.deaf.insert(client);
+    }
+
+    /// Everybody listens again.
+    pub fn listen(&mut self) {
+        self.world.bus.deaf.clear();
     }
 
     /// Everything the engine knows, for whoever debugs it.

@@ -53,6 +53,7 @@ const SEEN: &[&str] = &[
     "reads failed",
     "records taken back",
     "redeliveries",
+    "redeliveries unheard",
     "refusals",
     "requests held back",
     "rests",

@@ -37,6 +37,8 @@ pub enum Carried {
     /// Nothing was sent: the receiver's queue has no room, or it is awaited. Nothing should be sent to this subscription until
     /// [`Input::Drained`](crate::Input::Drained) or [`Input::Gone`](crate::Input::Gone) names that destination.
     Congested(Destination),
+    /// It was lost: nobody listens there.
+    Unheard,
     /// Nothing was sent: the bus is down.
     Unreachable,
 }

@@ -27,6 +27,8 @@ pub enum Delivered {
     /// Nothing was sent: the receiver's queue has no room. Nothing should be sent to this subscription until
     /// [`Input::Drained`](crate::Input::Drained) names that destination.
     Congested(Destination),
+    /// It was lost, or would have been: nobody listens there. So many bytes of an encoded MsgProto, 0 when it was not built.
+    Unheard(u32),
     /// Nothing was sent: the message is not in memory, use [`Records::read`](crate::Records::read).
     Cold,
     /// Nothing was sent: the message does not exist (any more).
@@ -130,8 +132,10 @@ impl<'a> Effects<'a> {
 
 /// What the bus made of a delivery of so many bytes.
 fn delivered(carried: Carried, bytes: usize) -> Delivered {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     match carried {
-        Carried::Sent => Delivered::Sent(u32::try_from(bytes).unwrap_or(u32::MAX)),
+        Carried::Sent => Delivered::Sent(bytes),
+        Carried::Unheard => Delivered::Unheard(bytes),
         Carried::Congested(destination) => Delivered::Congested(destination),
         Carried::Unreachable => Delivered::Unreachable,
     }

@@ -154,6 +154,15 @@ pub enum Event<'a> {
         /// The message's sequence.
         sequence: u64,
     },
+    /// Nobody listened when a message was sent again.
+    Unheard {
+        /// The subscription's number.
+        number: u64,
+        /// The channel.
+        channel: &'a [u8],
+        /// The message's sequence.
+        sequence: u64,
+    },
     /// An ack names another channel than the subscription's.
     AckForUnknownChannel {
         /// The channel it names.
@@ -330,6 +339,7 @@ impl Event<'_> {
             | Event::PublishAcked { .. }
             | Event::Delivering { .. }
             | Event::PassingOver { .. }
+            | Event::Unheard { .. }
             | Event::Ack { .. } => Level::Trace,
         }
     }
@@ -416,6 +426,15 @@ impl Display for Event<'_> {
             } => write!(
                 f,
                 "Passing over msg for subid={number}, subject={}, seq={sequence}",
+                Text(channel)
+            ),
+            Event::Unheard {
+                number,
+                channel,
+                sequence,
+            } => write!(
+                f,
+                "Nobody listens for msg sent again to subid={number}, subject={}, seq={sequence}",
                 Text(channel)
             ),
             Event::AckForUnknownChannel { channel, sequence } => {

@@ -110,11 +110,14 @@ impl Bus for EngineBus {
             Ok(receivers) => receivers,
             Err(destination) => return Carried::Congested(Destination(destination.0)),
         };
-        if self.awaiting && receivers == 0 {
-            self.kept_back = true;
-            return Carried::Congested(Destination::AWAITED);
+        match receivers {
+            0 if self.awaiting => {
+                self.kept_back = true;
+                Carried::Congested(Destination::AWAITED)
+            }
+            0 => Carried::Unheard,
+            _ => Carried::Sent,
         }
-        Carried::Sent
     }
 
     fn foresee(&mut self, delivery: Delivery<'_>) -> Option<Carried> {
@@ -125,7 +128,7 @@ impl Bus for EngineBus {
                 Some(Carried::Congested(Destination::AWAITED))
             }
             // It would be read, built and lost.
-            Ok(false) => Some(Carried::Sent),
+            Ok(false) => Some(Carried::Unheard),
             Err(destination) => Some(Carried::Congested(Destination(destination.0))),
         }
     }

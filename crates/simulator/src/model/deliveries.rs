@@ -82,20 +82,42 @@ impl Model {
         {
             return self.object(format!("{number} got a message of another channel"));
         }
-        if known.phase != Phase::Active {
-            return self.object(format!("{number} got {sequence} while it is {:?}", known.phase));
-        }
-        if !self.bus_up {
-            return self.object(format!("{number} got {sequence} while the bus is down"));
-        }
-        if self.paused.contains_key(&number) {
-            return self.object(format!("{number} got {sequence} while its destination is congested"));
+        if !self.may_get(number, &known, sequence) {
+            return;
         }
         if count == 0 {
             self.first_delivery(number, &known, sequence);
         } else {
-            self.redelivery(number, &known, sequence, count);
+            self.count("redeliveries");
+            self.totals.redelivered += 1;
+            self.redelivery(number, &known, sequence, Some(count));
         }
+    }
+
+    /// A message would have been sent again to this subscription, and nobody listened: not counted, and due again like one that was.
+    pub(crate) fn unheard(&mut self, number: u64, sequence: u64) {
+        self.count("redeliveries unheard");
+        let Some(known) = self.state.subscriptions.get(&number).cloned() else {
+            return self.object(format!("{sequence} was for subscription {number}, which is gone"));
+        };
+        if self.may_get(number, &known, sequence) {
+            self.redelivery(number, &known, sequence, None);
+        }
+    }
+
+    /// Whether anything may be sent to a subscription now.
+    fn may_get(&mut self, number: u64, known: &Subscription, sequence: u64) -> bool {
+        let obstacle = if known.phase != Phase::Active {
+            format!("it is {:?}", known.phase)
+        } else if !self.bus_up {
+            "the bus is down".to_owned()
+        } else if self.paused.contains_key(&number) {
+            "its destination is congested".to_owned()
+        } else {
+            return true;
+        };
+        self.object(format!("{number} got {sequence} while {obstacle}"));
+        false
     }
 
     fn first_delivery(&mut self, number: u64, known: &Subscription, sequence: u64) {
@@ -191,9 +213,8 @@ impl Model {
         }
     }
 
-    fn redelivery(&mut self, number: u64, known: &Subscription, sequence: u64, count: u32) {
-        self.count("redeliveries");
-        self.totals.redelivered += 1;
+    /// A message was sent again so many times by now; none when nobody heard it this time.
+    fn redelivery(&mut self, number: u64, known: &Subscription, sequence: u64, count: Option<u32>) {
         let Some(holder) = self.holder(number, known, sequence) else {
             return self.object(format!("{number} got {sequence} again, which it does not hold"));
         };
@@ -205,7 +226,7 @@ impl Model {
             due: Due::ByTimestamp(0),
             passed_over: false,
         });
-        if count != held.count + 1 {
+        if let Some(count) = count.filter(|count| *count != held.count + 1) {
             return self.object(format!(
                 "{number} got {sequence} with count {count} after {}",
                 held.count
@@ -231,7 +252,7 @@ impl Model {
         self.hand_over(number, known, sequence, &holder);
         let known = self.state.subscription(number).expect("the caller has seen it");
         let pending = Pending {
-            count,
+            count: count.unwrap_or(held.count),
             due,
             passed_over: false,
         };

@@ -412,6 +412,7 @@ impl Model {
                 ..
             } => self.delivering(number, sequence, redelivery_count),
             Event::PassingOver { number, sequence, .. } => self.passing_over(number, sequence),
+            Event::Unheard { number, sequence, .. } => self.unheard(number, sequence),
             Event::GhostMember { .. } | Event::SeveralShadows { .. } => {
                 self.object(format!("records contradict each other: {event}"));
             }

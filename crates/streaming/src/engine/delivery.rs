@@ -77,6 +77,9 @@ impl<'a> Batch<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
     Sent,
+    /// Nobody listened when it was sent again: it was lost and does not count. Of a first delivery nothing is known to anybody; it
+    /// counts as sent.
+    Unheard,
     /// Nothing was sent, and the subscription is paused.
     Congested,
     Cold,
@@ -194,7 +197,7 @@ impl Engine {
                 return self.queue_cursor(key);
             }
             match self.send(now, receiver, next, 0, batch, effects) {
-                Attempt::Sent => {
+                Attempt::Sent | Attempt::Unheard => {
                     self.record_first(now, receiver, next, effects);
                     if let CursorKey::Group(_) = key {
                         self.cursor_mut(key).advance(next);
@@ -322,7 +325,18 @@ impl Engine {
             redelivery_count: count,
         };
         match effects.deliver(self.ledger.durable(), delivery, source) {
-            Delivered::Sent(bytes) => {
+            Delivered::Unheard(_) if count > 0 => {
+                if self.options.trace {
+                    let (number, channel) = (subscription.number(), &channel.name()[..]);
+                    effects.event(Event::Unheard {
+                        number,
+                        channel,
+                        sequence,
+                    });
+                }
+                Attempt::Unheard
+            }
+            Delivered::Sent(bytes) | Delivered::Unheard(bytes) => {
                 self.budget.charge((bytes / DELIVERY_BYTES_PER_WORK) as usize);
                 self.tally.went_out(bytes, count);
                 subscription.went_out(count);

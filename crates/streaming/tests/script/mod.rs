@@ -290,6 +290,12 @@ impl Session {
                 });
             }
             "slow" => drop(self.world.slow.insert(words.at(1).as_bytes().to_vec())),
+            // Nobody listens to these inboxes; somebody does again.
+            "deaf" => {
+                let inboxes = words.plain[1..].iter().map(|inbox| inbox.as_bytes().to_vec());
+                self.world.unheard.extend(inboxes);
+            }
+            "hears" => drop(self.world.unheard.remove(words.at(1).as_bytes())),
             "drain" => {
                 self.world.slow.clear();
                 self.input(Input::Drained(Destination(1)));

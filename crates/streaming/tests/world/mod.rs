@@ -170,6 +170,7 @@ impl World {
             slow_heads: self.slow_heads,
             ack_inboxes: self.ack_inboxes.clone(),
             away: self.away.clone(),
+            unheard: self.unheard.clone(),
             sizes_known: self.sizes_known,
             record_events: self.record_events,
             ..World::default()
@@ -545,7 +546,7 @@ impl Bus for Wire<'_> {
     }
 
     fn foresee(&mut self, delivery: Delivery<'_>) -> Option<Carried> {
-        self.unheard.contains(delivery.inbox).then_some(Carried::Sent)
+        self.unheard.contains(delivery.inbox).then_some(Carried::Unheard)
     }
 
     fn probe(&mut self, inbox: &[u8], probe: ProbeId) {
