@@ -49,7 +49,7 @@ pub(crate) async fn metrics(
         identity.tenure.unwrap_or(0),
     );
     text.single(
-        "seaway_log_lines_lost",
+        "seaway_log_lines_lost_total",
         Kind::Counter,
         "Lines that could not be written to the log, or not in time.",
         source.log_lines_lost(),

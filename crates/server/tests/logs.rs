@@ -314,7 +314,7 @@ fn a_log_file_that_takes_nothing_is_told_of_on_the_standard_error_once() {
         .wait_for_line("cannot be written to /dev/full")
         .expect("it is told of");
     assert!(
-        told.contains("[ERR]") && told.contains("seaway_log_lines_lost"),
+        told.contains("[ERR]") && told.contains("seaway_log_lines_lost_total"),
         "{told}"
     );
     let ports = folder.path().join(format!("seaway_{}.ports", server.pid()));
@@ -331,7 +331,7 @@ fn a_log_file_that_takes_nothing_is_told_of_on_the_standard_error_once() {
     let (_, metrics) = server.get("/metrics");
     let lost = metrics
         .lines()
-        .find_map(|line| line.strip_prefix("seaway_log_lines_lost "));
+        .find_map(|line| line.strip_prefix("seaway_log_lines_lost_total "));
     let lost: u64 = lost.unwrap().parse().unwrap();
     assert!(lost > 5, "{lost}");
     let (_, log) = server.signal_and_wait(Signal::INT);

@@ -103,7 +103,7 @@ fn metrics_of_channels_and_subscriptions() {
         "seaway_journal_checkpoint_age_seconds 3",
         "seaway_ready 1",
         "seaway_tenure 7",
-        "seaway_log_lines_lost 5",
+        "seaway_log_lines_lost_total 5",
         "seaway_bus_up 1",
     ] {
         assert!(

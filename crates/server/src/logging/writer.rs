@@ -103,7 +103,7 @@ impl Writer {
         let line = own_line(
             Label::Error,
             format!(
-                "The log cannot be written to {}: {error}. Its lines are lost and counted (seaway_log_lines_lost) until it can.",
+                "The log cannot be written to {}: {error}. Its lines are lost and counted (seaway_log_lines_lost_total) until it can.",
                 self.output
             ),
         );
