@@ -58,6 +58,10 @@ fn create_durably(path: &Path) -> io::Result<()> {
         );
         return Err(io::Error::new(io::ErrorKind::NotFound, text));
     }
+    if path.exists() {
+        let text = format!("{} is a file, not a directory", path.display());
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
+    }
     let parent = path.parent().unwrap_or(Path::new("."));
     create_durably(parent)?;
     match DirBuilder::new().mode(FOLDER_MODE).create(path) {
@@ -281,6 +285,20 @@ mod tests {
         }
         std::fs::create_dir(folder.path().join("nowhere"))?;
         RealDisk::new(&link)?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_is_called_so_wherever_it_is_in_the_path() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("file");
+        std::fs::write(&file, b"")?;
+        for path in [file.clone(), file.join("data"), file.join("a/b")] {
+            let Err(error) = RealDisk::new(&path) else {
+                return Err(io::Error::other("created"));
+            };
+            assert_eq!(error.to_string(), format!("{} is a file, not a directory", file.display()));
+        }
         Ok(())
     }
 
