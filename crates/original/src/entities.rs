@@ -45,11 +45,13 @@ pub(crate) fn read_server(
     }
     let mut window = Window::open(path)?;
     let length = window.length();
+    // An empty file is one that was never written to; a torn or foreign header is told of.
+    let has_header = length > 0 && has_header(&mut window, file, findings)?;
     if length <= FILE_HEADER_BYTES {
         findings.push(missing());
         return Ok(None);
     }
-    if !has_header(&mut window, file, findings)? {
+    if !has_header {
         return Ok(None);
     }
     let mut found = None;
