@@ -167,7 +167,7 @@ impl<'a> Case<'a> {
             (Verdict::MessagesDamaged, subscription.window.pending().held_back() > 0),
             (Verdict::CatchingUp, moves && !caught_up),
             (Verdict::MessagesExpired, self.expired() > 0),
-            (Verdict::JournalPoisoned, caught_up && self.engine.ledger.is_poisoned()),
+            (Verdict::JournalPoisoned, self.engine.ledger.is_poisoned()),
             (Verdict::JournalFull, caught_up && self.store_full.is_some()),
             (Verdict::WaitingForDisk, caught_up && self.undurable() > 0),
             (Verdict::Redelivering, caught_up && redelivered),

@@ -16,6 +16,15 @@ use crate::why::{Fact, FactValue, SequenceRange, Verdict, WhyQuestion, WhyReport
 impl Engine {
     /// Says why the subscriptions that a question names are, or are not, receiving. Reads only.
     pub fn why(&self, now: Now, question: &WhyQuestion) -> WhyReport {
+        let mut report = self.report(now, question);
+        if self.ledger.is_poisoned() && report.verdict != Verdict::JournalPoisoned {
+            // Whatever else is the matter, nobody could do anything about it before.
+            words::store_failed(&mut report.words, &mut report.advice);
+        }
+        report
+    }
+
+    fn report(&self, now: Now, question: &WhyQuestion) -> WhyReport {
         let Some(channel) = self.channels.find(&question.channel) else {
             let names = nearest(
                 &question.channel,
