@@ -297,7 +297,10 @@ mod tests {
             let Err(error) = RealDisk::new(&path) else {
                 return Err(io::Error::other("created"));
             };
-            assert_eq!(error.to_string(), format!("{} is a file, not a directory", file.display()));
+            assert_eq!(
+                error.to_string(),
+                format!("{} is a file, not a directory", file.display())
+            );
         }
         Ok(())
     }

@@ -90,7 +90,9 @@ pub(super) fn sentences(case: &Case<'_>, verdict: Verdict) -> (String, String) {
 
 /// What is said of a store that failed, beside something else.
 pub(super) fn store_failed(words: &mut String, advice: &mut String) {
-    words.push_str(" The store failed and takes nothing more: nobody can connect, subscribe or publish before a restart.");
+    words.push_str(
+        " The store failed and takes nothing more: nobody can connect, subscribe or publish before a restart.",
+    );
     advice.insert_str(0, "First read the log, check the disk, and restart the server. ");
 }
 
