@@ -77,9 +77,6 @@ impl<'a> Batch<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
     Sent,
-    /// Nobody listened when it was sent again: it was lost and does not count. Of a first delivery nothing is known to anybody; it
-    /// counts as sent.
-    Unheard,
     /// Nothing was sent, and the subscription is paused.
     Congested,
     Cold,
@@ -196,8 +193,8 @@ impl Engine {
             if !self.budget.spend() {
                 return self.queue_cursor(key);
             }
-            match self.send(now, receiver, next, 0, batch, effects) {
-                Attempt::Sent | Attempt::Unheard => {
+            match self.send(now, receiver, next, &mut 0, batch, effects) {
+                Attempt::Sent => {
                     self.record_first(now, receiver, next, effects);
                     if let CursorKey::Group(_) = key {
                         self.cursor_mut(key).advance(next);
@@ -285,13 +282,14 @@ impl Engine {
         self.note_dirty(key, effects, |dirty| dirty.sent.push(sequence));
     }
 
-    /// Tries to send one message to a subscription; `count` is 0 for the first time.
+    /// Tries to send one message to a subscription; `count` is 0 for the first time. When nobody listens to what is sent again, that is as
+    /// good as sent, and does not count.
     pub(super) fn send(
         &mut self,
         now: Now,
         key: SubscriptionKey,
         sequence: u64,
-        count: u32,
+        count: &mut u32,
         batch: Option<&Batch<'_>>,
         effects: &mut Effects<'_>,
     ) -> Attempt {
@@ -322,10 +320,11 @@ impl Engine {
             sequence,
             subscription: subscription.number(),
             inbox: subscription.inbox(),
-            redelivery_count: count,
+            redelivery_count: *count,
         };
         match effects.deliver(self.ledger.durable(), delivery, source) {
-            Delivered::Unheard(_) if count > 0 => {
+            Delivered::Unheard(_) if *count > 0 => {
+                *count -= 1;
                 if self.options.trace {
                     let (number, channel) = (subscription.number(), &channel.name()[..]);
                     effects.event(Event::Unheard {
@@ -334,19 +333,19 @@ impl Engine {
                         sequence,
                     });
                 }
-                Attempt::Unheard
+                Attempt::Sent
             }
             Delivered::Sent(bytes) | Delivered::Unheard(bytes) => {
                 self.budget.charge((bytes / DELIVERY_BYTES_PER_WORK) as usize);
-                self.tally.went_out(bytes, count);
-                subscription.went_out(count);
+                self.tally.went_out(bytes, *count);
+                subscription.went_out(*count);
                 if self.options.trace {
                     let (number, channel) = (subscription.number(), &channel.name()[..]);
                     effects.event(Event::Delivering {
                         number,
                         channel,
                         sequence,
-                        redelivery_count: count,
+                        redelivery_count: *count,
                     });
                 }
                 Attempt::Sent

@@ -109,12 +109,8 @@ impl Engine {
                 return Progress::Waiting;
             }
             let mut count = run.count.saturating_add(1);
-            let attempt = self.send(now, receiver, sequence, count, batch, effects);
-            if attempt == Attempt::Unheard {
-                count = run.count;
-            }
-            match attempt {
-                Attempt::Sent | Attempt::Unheard if receiver == key => {
+            match self.send(now, receiver, sequence, &mut count, batch, effects) {
+                Attempt::Sent if receiver == key => {
                     let subscription = &mut self.subscriptions[key];
                     let deadline = next_deadline(now, run.deadline, subscription.window.ack_wait());
                     subscription.window.sent_again(sequence, deadline, count);
@@ -125,9 +121,7 @@ impl Engine {
                     // chosen every time.
                     self.rotate(key);
                 }
-                Attempt::Sent | Attempt::Unheard => {
-                    self.move_pending(now, key, receiver, sequence, count, effects);
-                }
+                Attempt::Sent => self.move_pending(now, key, receiver, sequence, count, effects),
                 Attempt::Congested => continue,
                 Attempt::Missing => self.drop_pending(key, sequence, effects),
                 Attempt::Damaged => self.pass_over_again(now, key, receiver, sequence, run.count, effects),
@@ -200,15 +194,9 @@ impl Engine {
             }
             let receiver = self.heir(key);
             let mut sent = count.saturating_add(1);
-            let attempt = self.send(now, receiver, sequence, sent, batch, effects);
-            if attempt == Attempt::Unheard {
-                sent = count;
-            }
-            match attempt {
-                Attempt::Sent | Attempt::Unheard if receiver != key => {
-                    self.move_pending(now, key, receiver, sequence, sent, effects);
-                }
-                Attempt::Sent | Attempt::Unheard => {
+            match self.send(now, receiver, sequence, &mut sent, batch, effects) {
+                Attempt::Sent if receiver != key => self.move_pending(now, key, receiver, sequence, sent, effects),
+                Attempt::Sent => {
                     let subscription = &mut self.subscriptions[key];
                     let deadline = next_deadline(now, deadline, subscription.window.ack_wait());
                     subscription.window.sent_again(sequence, deadline, sent);
