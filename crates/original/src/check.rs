@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use crate::channel::Channel;
@@ -432,7 +433,10 @@ fn disk(path: &Path, bytes: u64) -> Result<Disk, Error> {
         for entry in entries.flatten() {
             match entry.metadata() {
                 Ok(metadata) if metadata.is_dir() && folder == path => folders.push(entry.path()),
-                Ok(metadata) if metadata.is_file() => files_bytes += metadata.len(),
+                // The original's names begin with no dot, but for its lock; an adoption's do.
+                Ok(metadata) if metadata.is_file() && !entry.file_name().as_bytes().starts_with(b".") => {
+                    files_bytes += metadata.len();
+                }
                 _ => {}
             }
         }

@@ -51,6 +51,11 @@ impl Entry {
         })
     }
 
+    /// Where the encoded message begins.
+    pub(crate) fn payload(&self) -> u64 {
+        self.offset.saturating_add(RECORD_HEADER_BYTES)
+    }
+
     fn end(&self) -> u64 {
         self.offset
             .saturating_add(RECORD_HEADER_BYTES)
