@@ -8,7 +8,7 @@ use super::life::{Answering, Life};
 use super::opening::{self, Opened};
 use super::port::{Granted, OpenStore, Tenures};
 use crate::bus::Bus;
-use crate::engine::{Headcount, Health, Inbox, LeftBehind, Seat};
+use crate::engine::{Counted, Headcount, Health, Inbox, LeftBehind, Seat};
 use crate::limits::{LEFT_BEHIND_PATIENCE, RECOVERY_TOLD_EVERY};
 use crate::partition::Partition;
 use crate::phase::{Phase, Stage, Told};
@@ -32,6 +32,32 @@ pub enum Failure {
     Start(anyhow::Error),
     /// What serves is broken, in words. [`Lives::stop`] brings it to an end.
     Broken(String),
+}
+
+/// A store that is open and not served yet. Who gives it up waits for no disk; it is counted until it is closed.
+struct Unserved(Option<(Opened, Counted)>);
+
+impl Unserved {
+    const HELD: &str = "it is taken by value";
+
+    fn opened(&self) -> &Opened {
+        &self.0.as_ref().expect(Self::HELD).0
+    }
+
+    fn take(mut self) -> Opened {
+        self.0.take().expect(Self::HELD).0
+    }
+}
+
+impl Drop for Unserved {
+    fn drop(&mut self) {
+        let kept = self.0.take();
+        if kept.is_some()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn_blocking(move || drop(kept));
+        }
+    }
 }
 
 /// The lives of the engine in this process, one after the other.
@@ -134,27 +160,27 @@ impl<T: Tenures> Lives<T> {
         let (attachment, waking, shown) = (Arc::clone(seat.attachment()), Arc::clone(&inbox), Arc::clone(&progress));
         let opening = tokio::task::spawn_blocking(move || {
             // Nobody may be left to take it: it is counted as long as it is there.
-            opening::open(store, options, attachment, &waking, shown).map(|opened| (opened, counted))
+            opening::open(store, options, attachment, &waking, shown).map(|opened| Unserved(Some((opened, counted))))
         });
-        let (opened, counted) = tokio::select! {
+        let unserved = tokio::select! {
             opened = opening => opened.context("recover the state")??,
             () = tell_progress(Told(&progress)) => unreachable!("the progress is told until the state is there"),
         };
-        drop(counted);
         phase.enter(Stage::Opening);
-        self.serve(opened, seat, partition, inbox, health).await
+        self.serve(unserved, seat, partition, inbox, health).await
     }
 
     /// Makes sure that no other server is there (§9.3), starts the engine's threads behind the service subscriptions, and waits
     /// until what the start recorded is durable.
     async fn serve(
         &mut self,
-        opened: Opened,
+        unserved: Unserved,
         seat: Seat,
         partition: Option<Answering>,
         inbox: Arc<Inbox>,
         health: Health,
     ) -> Result<()> {
+        let opened = unserved.opened();
         match opened.summary.channels {
             0 if !opened.summary.recovered => tracing::info!(target: "stream", "No recovered state"),
             channels => tracing::info!(target: "stream", "Recovered {channels} channel(s)"),
@@ -163,7 +189,7 @@ impl<T: Tenures> Lives<T> {
         if !engine.partitioning {
             crate::standalone::check(bus, &engine.cluster_id, &opened.engine.subjects().discover).await?;
         }
-        let (threads, is_started) = opened.start(seat, Arc::clone(&inbox), health.clone())?;
+        let (threads, is_started) = unserved.take().start(seat, Arc::clone(&inbox), health.clone())?;
         self.life = Some(Life { threads, partition });
         is_started
             .await
