@@ -47,9 +47,9 @@ impl Engine {
         effects: &mut Effects<'_>,
     ) -> Progress {
         let limit = now.monotonic.saturating_add(REDELIVERY_SLACK_NS);
+        let mut has_worked = false;
         while let Some(mut run) = self.subscriptions[key].window.take_due(limit) {
-            // Also one in which nothing is pending any more: how many there are is up to the client.
-            if !self.budget.spend() {
+            if has_worked && self.budget.is_spent() {
                 self.subscriptions[key].window.put_back(run);
                 self.queue_cursor(key.into());
                 return Progress::Waiting;
@@ -59,6 +59,9 @@ impl Engine {
                 self.subscriptions[key].window.put_back(run);
                 return progress;
             }
+            // Also one in which nothing is pending any more: how many there are is up to the client.
+            self.budget.charge(1);
+            has_worked = true;
         }
         self.subscriptions[key].end_due();
         self.arm_redelivery(key);
