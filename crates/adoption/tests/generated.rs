@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use seaway_adoption::{Error, Options, Outcome, Progress, adopt, undo};
+use seaway_adoption::{Cipher, Encryption, Error, Options, Outcome, Progress, adopt, undo};
 use seaway_original::{Directory, Findings, Key};
 use serde_json::Value;
 use taken_over::{Message, Subscription, TakenOver};
@@ -73,6 +73,7 @@ fn generated_directories_are_taken_over_field_by_field_and_given_back() {
             "durables",
             "groups",
             "clustered",
+            "decrypted",
             "encrypted",
             "decreasing",
         ] {
@@ -91,6 +92,9 @@ fn one(
 ) -> Vec<&'static str> {
     let data = folder.join("data");
     let before = listing(&data);
+    let encryption = random
+        .bool()
+        .then(|| Encryption::new(Cipher::Aes256Gcm, b"another key".to_vec()).unwrap());
     let original = original_options(&expected["options"], folder);
     let options = Options {
         original: original.clone(),
@@ -98,7 +102,7 @@ fn one(
         cluster_id: expected["report"]["server"].is_null().then(|| "c9".to_owned()),
         accepts_losses: true,
         payloads_are_plain: true,
-        encryption: None,
+        encryption: encryption.clone(),
     };
     let messages = original_messages(&data, &original, &expected["digests"], seed);
     let outcome = adopt(&data, &options, &Progress::default());
@@ -121,16 +125,17 @@ fn one(
     };
     let mut had = vec![if place.is_some() { "elsewhere" } else { "in place" }];
     let store = place.unwrap_or(&data);
-    let mut taken = TakenOver::open(store, &adopted.cluster_id);
+    let mut taken = TakenOver::open(store, &adopted.cluster_id, encryption.clone());
     had.extend(compare(seed, &mut taken, &expected["report"], &messages, random));
     taken.close();
     if expected["options"]["key"] == "mykey" {
-        had.push("encrypted");
+        had.push("decrypted");
     }
+    had.extend(encryption.is_some().then_some("encrypted"));
     match place {
         Some(_) => assert_eq!(listing(&data), before, "seed {seed}: something was changed"),
         None => {
-            let loss = undo::loss(&data, None).unwrap();
+            let loss = undo::loss(&data, encryption.clone()).unwrap();
             assert_eq!((loss.messages, loss.channels.len()), (0, 0), "seed {seed}: {loss:?}");
             undo::undo(&data).unwrap();
             let after: Vec<_> = listing(&data)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use prost::Message as _;
 use seaway_stan_protocol::Subjects;
 use seaway_stan_protocol::messages::MsgProto;
-use seaway_store::{Completion, FileOptions, FileStore, Recovering, Store};
+use seaway_store::{Completion, Encryption, FileOptions, FileStore, Recovering, Store};
 use seaway_streaming::{
     Bus, Carried, Delivery, Destination, Effects, Engine, Event, Now, Options, ProbeId, ReadRequest, Records as _,
     Seek, Ticket,
@@ -62,7 +62,7 @@ pub struct TakenOver {
 
 impl TakenOver {
     /// Starts an engine on the store, which may find nothing to remark.
-    pub fn open(directory: &Path, cluster_id: &str) -> TakenOver {
+    pub fn open(directory: &Path, cluster_id: &str, encryption: Option<Encryption>) -> TakenOver {
         let mut engine = Engine::new(Options {
             cluster_id: cluster_id.to_owned(),
             ..Options::default()
@@ -71,8 +71,12 @@ impl TakenOver {
         let waking = move || {
             let _ = waker.try_send(());
         };
+        let options = FileOptions {
+            encryption,
+            ..FileOptions::default()
+        };
         let mut recovering = Recovering::new(&mut engine);
-        let mut store = FileStore::open(directory, FileOptions::default(), waking, &mut recovering).unwrap();
+        let mut store = FileStore::open(directory, options, waking, &mut recovering).unwrap();
         recovering.finish().unwrap();
         let warnings: Vec<_> = store
             .opening_warnings()
