@@ -48,7 +48,7 @@ const NEEDS: [Need; 9] = [
         is_there: || is_program("nats-server"),
         packages: &["nats-server"],
         stages: &["cargo-test"],
-        skipped: "the load generator and the client against nats-server",
+        skipped: "the load generator, the client and clusters with nats-server",
     },
     Need {
         is_there: || is_program("curl"),

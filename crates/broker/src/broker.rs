@@ -45,6 +45,11 @@ impl Broker {
         &self.shared.options
     }
 
+    /// Clients will be accepted on this port: what is told of this server before that is right already. [`Broker::listen_on`] says so too.
+    pub fn expect_clients_on(&self, port: u16) {
+        self.shared.set_bound_port(port);
+    }
+
     /// Who sent a request that reached an attachment; `None` when the connection has gone, or is none of a client.
     #[must_use]
     pub fn requester(&self, origin: ConnectionId) -> Option<Requester> {

@@ -153,6 +153,9 @@ impl Shared {
     /// Addresses of this server for clients.
     pub(crate) fn own_urls(&self) -> Vec<String> {
         let (host, port) = self.options.advertised(self.bound_port.load(Ordering::Relaxed));
+        if port == 0 {
+            return Vec::new();
+        }
         let is_wildcard =
             self.options.client_advertise.is_none() && matches!(host.as_str(), "" | "0.0.0.0" | "::" | "[::]");
         let hosts = match self.mesh.as_ref().filter(|_| is_wildcard) {

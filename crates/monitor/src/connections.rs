@@ -422,27 +422,22 @@ pub(crate) async fn subsz(source: &dyn Source, moment: &Moment, query: &Query) -
     };
     let broker = source.broker().await?;
     let wanted = query.text("acc").is_none_or(|account| account == GLOBAL_ACCOUNT);
-    let (mut total, mut subscriptions_list) = (0, Vec::new());
-    let mut looked_at = 0_usize;
+    let mut list = SubscriptionPage {
+        test,
+        offset,
+        limit,
+        ..SubscriptionPage::default()
+    };
     if listed && wanted {
         let mut connections = source.connections(ConnectionState::Open).await?;
         connections.sort_by_key(|connection| connection.cid);
         for cid in connections.into_iter().map(|connection| connection.cid) {
-            for one in source
-                .connection_subscriptions(cid, CONNECTION_SUBSCRIPTIONS_MAX)
-                .await?
-            {
-                if test.as_ref().is_none_or(|subject| overlap(&one.subject, subject)) {
-                    if total >= offset && subscriptions_list.len() < limit {
-                        subscriptions_list.push(SubscriptionEntry::new(one, cid));
-                    }
-                    total += 1;
-                }
-                looked_at += 1;
-                if looked_at.is_multiple_of(SUBSCRIPTIONS_PER_TURN) {
-                    tokio::task::yield_now().await;
-                }
-            }
+            let known = source.connection_subscriptions(cid, CONNECTION_SUBSCRIPTIONS_MAX);
+            list.add(cid, known.await?).await;
+        }
+        // What other servers want is found the same way.
+        for route in source.routes(CONNECTION_SUBSCRIPTIONS_MAX).await? {
+            list.add(route.connection.cid, route.subscriptions).await;
         }
     }
     let hits = broker.route_lookups.saturating_sub(broker.route_misses);
@@ -460,11 +455,41 @@ pub(crate) async fn subsz(source: &dyn Source, moment: &Moment, query: &Query) -
         },
         max_fanout: 0,
         avg_fanout: 0.0,
-        total,
+        total: list.total,
         offset,
         limit,
-        subscriptions_list,
+        subscriptions_list: list.entries,
     }))
+}
+
+/// A part of all subscriptions.
+#[derive(Default)]
+struct SubscriptionPage {
+    /// Only those that match this subject.
+    test: Option<String>,
+    offset: usize,
+    limit: usize,
+    total: usize,
+    looked_at: usize,
+    entries: Vec<SubscriptionEntry>,
+}
+
+impl SubscriptionPage {
+    /// Others are served while a long list is made.
+    async fn add(&mut self, cid: u64, subscriptions: Vec<ConnectionSubscription>) {
+        for one in subscriptions {
+            if self.test.as_ref().is_none_or(|subject| overlap(&one.subject, subject)) {
+                if self.total >= self.offset && self.entries.len() < self.limit {
+                    self.entries.push(SubscriptionEntry::new(one, cid));
+                }
+                self.total += 1;
+            }
+            self.looked_at += 1;
+            if self.looked_at.is_multiple_of(SUBSCRIPTIONS_PER_TURN) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
 }
 
 /// Whether a message can be published to it.

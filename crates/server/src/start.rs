@@ -112,6 +112,7 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
         phase: phase.clone(),
     };
     // Before the engine looks for another one of its name, so that it finds one anywhere in the cluster.
+    broker.expect_clients_on(sockets.clients.local_addr()?.port());
     broker.join_cluster(sockets.routes.take()).context("join the cluster")?;
     broker.cluster_formed(CLUSTER_PATIENCE).await;
     let mut lives = Lives::new(Alone::new(&options.streaming), surroundings);

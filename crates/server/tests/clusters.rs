@@ -83,6 +83,24 @@ fn streaming_clients_may_sit_at_any_server() {
     for member in [&engine, &other, &third] {
         member.wait_for_routes(2);
     }
+    // Clients are told of all three, the own one first.
+    let members = [&engine, &other, &third];
+    for member in members {
+        let mut expected: Vec<&str> = members.iter().map(|one| one.server.address.as_str()).collect();
+        expected.sort_unstable();
+        wait_until("all addresses are told", || {
+            let mut stream = BufReader::new(TcpStream::connect(&member.server.address).unwrap());
+            let mut info = String::new();
+            stream.read_line(&mut info).unwrap();
+            let info: serde_json::Value = serde_json::from_str(info.strip_prefix("INFO ").unwrap()).unwrap();
+            let urls = info["connect_urls"].as_array().cloned().unwrap_or_default();
+            let mut urls: Vec<&str> = urls.iter().map(|url| url.as_str().unwrap()).collect();
+            assert!(urls.iter().all(|url| expected.contains(url)), "{urls:?}");
+            let own_first = urls.first() == Some(&member.server.address.as_str());
+            urls.sort_unstable();
+            own_first && urls == expected
+        });
+    }
     let mut publisher = session(&other.server.address, "publisher");
     let mut subscriber = session(&third.server.address, "subscriber");
     let mut request = subscription("orders");

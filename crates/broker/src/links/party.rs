@@ -140,7 +140,15 @@ impl PeerParty {
             (Stage::Connecting, RouteOperation::Info(_)) => {
                 Err(turn.refuse(&ErrorText::AuthorizationViolation, CloseReason::AuthenticationFailure))
             }
-            (_, RouteOperation::Error(text)) => Err(heard_error(turn, text)),
+            // Newer servers try connections that this one does not have, and are told so by their own side.
+            (_, RouteOperation::Error(text)) => {
+                let Connection { peer, id, .. } = &**turn.connection;
+                tracing::debug!(
+                    "{peer} - rid:{id} - Route Error {}",
+                    quote(&text[..text.len().min(256)])
+                );
+                Err(CloseReason::ClientClosed)
+            }
             (_, RouteOperation::Ping) => {
                 turn.own().extend_from_slice(PONG);
                 Ok(())

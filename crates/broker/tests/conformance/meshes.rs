@@ -202,6 +202,41 @@ fn requests_are_answered_from_anywhere() {
     assert!(asker.line().starts_with("HMSG inbox.2 1 "));
 }
 
+/// However many ask at the same moment, each has told where its answer goes before its question leaves.
+#[test]
+fn no_question_overtakes_the_subscription_for_its_answer() {
+    const ASKERS: usize = 8;
+    const QUESTIONS: usize = 400;
+    let first = Member::start(|_| {});
+    let second = joining(&first);
+    wait_for_mesh(&[&first, &second]);
+    let mut responder = second.server.quiet();
+    responder.flush("SUB service 1\r\n");
+    wait_for_interest(&first, &["service"]);
+    let answering = std::thread::spawn(move || {
+        for _ in 0..ASKERS * QUESTIONS {
+            let (_, _, reply, _) = responder.message();
+            responder.send(format!("PUB {} 2\r\nho\r\n", reply.unwrap()));
+        }
+    });
+    std::thread::scope(|scope| {
+        for asker in 0..ASKERS {
+            let mut client = first.server.quiet();
+            scope.spawn(move || {
+                for number in 0..QUESTIONS {
+                    client.send(format!(
+                        "SUB r.{asker}.{number} {number}\r\nPUB service r.{asker}.{number} 2\r\nhi\r\n"
+                    ));
+                    assert_eq!(client.message().3, b"ho");
+                    client.send(format!("UNSUB {number}\r\n"));
+                }
+            });
+        }
+    });
+    answering.join().unwrap();
+    wait_for_interest(&second, &[]);
+}
+
 /// §9.9 row 133: a server that has gone and come again is told everything again, and tells everything.
 #[test]
 fn row_133_a_server_comes_again() {

@@ -400,6 +400,30 @@ fn routes_of_core_section_6_4() {
     );
 }
 
+/// What other servers want is among all subscriptions, under the number of the route.
+#[test]
+fn subscriptions_of_other_servers_are_listed() {
+    let fake = Fake {
+        clustered: true,
+        ..Fake::default()
+    };
+    let listed = |fake: Fake, query: &str| {
+        let subsz: serde_json::Value = serde_json::from_str(&ask(fake, &format!("/subsz?subs=1{query}")).body).unwrap();
+        let list = subsz["subscriptions_list"].as_array().cloned().unwrap_or_default();
+        let of_route = list.into_iter().filter(|one| one["cid"] == 9);
+        of_route
+            .map(|one| one["subject"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(listed(fake, ""), ["foo", "bar.*"]);
+    assert!(listed(Fake::default(), "").is_empty());
+    let fake = Fake {
+        clustered: true,
+        ..Fake::default()
+    };
+    assert_eq!(listed(fake, "&test=bar.x"), ["bar.*"]);
+}
+
 #[test]
 fn clusters_of_core_section_6_2() {
     let varz = |clustered| {
