@@ -223,6 +223,15 @@ impl PeerParty {
         if !self.confirmed && !is_greeting {
             self.confirmed = true;
             peer.confirm();
+            let Connection { peer: seen, id, .. } = &**turn.connection;
+            let name = peer.server_name.escape_debug();
+            tracing::info!(
+                "{seen} - rid:{id} - Server {name} ({}) is in the cluster",
+                peer.server_id
+            );
+            // Others, and clients, hear of it from now on.
+            self.mesh.changed();
+            gossip::introduce(&self.mesh, peer);
         }
         match operation {
             RouteOperation::Message(message) => {
@@ -506,13 +515,13 @@ impl Party for PeerParty {
         shared.unregister(connection, None);
         let Connection { peer, id, .. } = connection;
         match &self.stage {
-            Stage::Joined(known) => {
+            Stage::Joined(known) if self.confirmed => {
                 tracing::info!(
                     "{peer} - rid:{id} - Router connection closed: {reason} (server {})",
                     known.server_id
                 );
             }
-            Stage::Connecting | Stage::Introducing => {
+            Stage::Connecting | Stage::Introducing | Stage::Joined(_) => {
                 tracing::debug!("{peer} - rid:{id} - Router connection closed: {reason}");
             }
         }
@@ -560,12 +569,6 @@ pub(super) fn join(
             let _ = connection.announcer.set(announcer);
             // Its answer says that it has told everything.
             connection.outbound.send(&mut PING.to_vec(), 0, 0);
-            tracing::info!(
-                "{seen} - rid:{id} - Server {} ({}) is in the cluster",
-                peer.server_name.escape_debug(),
-                peer.server_id
-            );
-            gossip::introduce(mesh, &peer);
             Ok(peer)
         }
     }

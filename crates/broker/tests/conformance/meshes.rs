@@ -1,8 +1,12 @@
 //! Clusters of several servers: they find each other, know what is wanted where, and agree again after one has gone.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use seaway_broker::{Broker, ClusterOptions, RouteAddress};
+use seaway_broker::{Broker, ClusterOptions, RouteAddress, Secret};
 
 use crate::routes::Member;
 use crate::support::{Client, PATIENCE};
@@ -82,7 +86,7 @@ fn row_134_servers_in_a_chain_become_a_mesh() {
 
 #[test]
 fn servers_that_name_each_other_have_one_route() {
-    let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let first = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = first.local_addr().unwrap().port();
     drop(first);
     let towards = |cluster: &mut ClusterOptions| {
@@ -237,6 +241,75 @@ fn no_question_overtakes_the_subscription_for_its_answer() {
     wait_for_interest(&second, &[]);
 }
 
+/// A network between two servers that can be cut: what is sent is swallowed, and nobody is told.
+struct Network {
+    address: std::net::SocketAddr,
+    is_cut: Arc<AtomicBool>,
+}
+
+impl Network {
+    fn to(target: std::net::SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, is_cut) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+        let cut = Arc::clone(&is_cut);
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                if cut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let Ok(far) = TcpStream::connect(target) else { continue };
+                for (from, to) in [(&near, &far), (&far, &near)] {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let cut = Arc::clone(&cut);
+                    std::thread::spawn(move || {
+                        let mut bytes = [0; 65536];
+                        while let Ok(count @ 1..) = from.read(&mut bytes) {
+                            if !cut.load(Ordering::SeqCst) && to.write_all(&bytes[..count]).is_err() {
+                                break;
+                            }
+                        }
+                        let _ = to.shutdown(std::net::Shutdown::Both);
+                    });
+                }
+            }
+        });
+        Self { address, is_cut }
+    }
+}
+
+/// A network that fails without a word is noticed by both sides, and when it is whole again they agree on what is wanted.
+#[test]
+fn a_network_that_is_cut_heals() {
+    let often = Some(Duration::from_millis(50));
+    let first = Member::start(|cluster| cluster.ping_interval = often);
+    let network = Network::to(first.routes);
+    let second = Member::start(|cluster| {
+        cluster.ping_interval = often;
+        cluster.routes = vec![RouteAddress {
+            host: "127.0.0.1".into(),
+            port: network.address.port(),
+            credentials: None,
+        }];
+    });
+    wait_for_mesh(&[&first, &second]);
+    let mut one = first.server.quiet();
+    one.flush("SUB stays 1\r\nSUB goes 2\r\n");
+    wait_for_interest(&second, &["goes", "stays"]);
+    network.is_cut.store(true, Ordering::SeqCst);
+    one.flush("UNSUB 2\r\nSUB comes q 3\r\n");
+    let is_alone = |member: &Member| member.server.broker.routes(0).is_empty();
+    wait_until("both have noticed", || is_alone(&first) && is_alone(&second));
+    assert!(wanted(&second.server.broker).is_empty());
+    network.is_cut.store(false, Ordering::SeqCst);
+    wait_for_mesh(&[&first, &second]);
+    wait_for_interest(&second, &["comes q", "stays"]);
+    let mut other = second.server.quiet();
+    other.flush("PUB stays 2\r\nok\r\nPUB comes 2\r\nok\r\nPUB goes 2\r\nok\r\n");
+    let mut subjects = [one.message().0, one.message().0];
+    subjects.sort();
+    assert_eq!(subjects, ["comes", "stays"]);
+}
+
 /// §9.9 row 133: a server that has gone and come again is told everything again, and tells everything.
 #[test]
 fn row_133_a_server_comes_again() {
@@ -317,6 +390,23 @@ fn waiting_for_the_cluster_ends_when_everybody_has_told_everything() {
         .runtime
         .block_on(third.server.broker.cluster_formed(PATIENCE));
     assert!(begun.elapsed() < PATIENCE);
+}
+
+/// A server that is not let in tells its clients nothing of the one that refuses it.
+#[test]
+fn a_server_that_is_refused_tells_its_clients_nothing() {
+    let guarded = Member::start(|cluster| cluster.credentials = Some(("r".into(), Secret::new("s3cret"))));
+    let route = to(&guarded);
+    let refused = Member::start(|cluster| cluster.routes = vec![route]);
+    let mut client = refused.server.client(r#"{"verbose":false,"protocol":1}"#);
+    assert!(client.line().starts_with("INFO "));
+    // It has tried several times by then.
+    let tried = Instant::now() + Duration::from_millis(1500);
+    while Instant::now() < tried {
+        assert!(refused.server.connect().info.get("connect_urls").is_none());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    client.expect_nothing_more();
 }
 
 /// Bulk traffic over a route arrives completely and in order, and slows its producer down instead of growing.
