@@ -81,6 +81,7 @@ pub fn adopt(directory: &Path, options: &Options, progress: &Progress) -> Result
         }
     }
     let adopted = match &options.to {
+        Some(place) if in_place::finish(place)? => return Ok(Outcome::Finished),
         Some(place) => adopt_elsewhere(directory, place, options, progress),
         None => adopt_in_place(directory, options, progress),
     };
@@ -105,7 +106,12 @@ fn adopt_in_place(directory: &Path, options: &Options, progress: &Progress) -> R
     options.original.is_locked = true;
     in_place::forget_undoing(directory)?;
     let made = make(directory, directory, &options, progress)?;
-    in_place::commit(directory, &made.report).inspect_err(|_| discard(directory))?;
+    let committed = in_place::commit(directory, &made.report);
+    if committed.is_err() && !matches!(in_place::state(directory), Ok(State::Unfinished)) {
+        // Before the commit itself; behind it the store is what counts.
+        discard(directory);
+    }
+    committed?;
     in_place::finish_locked(directory)?;
     Ok(made.adopted(directory, Some(directory.join(in_place::FOLDER))))
 }

@@ -79,6 +79,9 @@ pub fn state(directory: &Path) -> Result<State, Error> {
             State::TakenOver
         });
     }
+    if beside::is_half_in_place(directory).map_err(Error::io("list", directory))? {
+        return Ok(State::Unfinished);
+    }
     let is_original = exists(&directory.join(GUARD_NAME)) || !seaway_original::entries(directory)?.is_empty();
     let has_store = beside::has_store(directory).map_err(Error::io("list", directory))?;
     match (is_original, has_store) {

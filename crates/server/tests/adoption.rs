@@ -332,6 +332,46 @@ fn killed_anywhere_it_goes_on_or_the_original_is_intact() {
     );
 }
 
+#[test]
+fn killed_anywhere_elsewhere_it_goes_on_as_well() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        use std::io::Write as _;
+        let text = "\n*** SKIPPED: strace is not there: no adoption was killed ***\n";
+        std::io::stderr().write_all(text.as_bytes()).unwrap();
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    original(&model);
+    let before = contents(&model);
+    let model = model.to_str().unwrap();
+    let mut killed = 0;
+    for call in ["rename", "unlink", "fsync", "fdatasync"] {
+        for number in 1.. {
+            let place = folder.path().join(format!("{call}-{number}"));
+            let to = place.to_str().unwrap();
+            if !killed_at(&["adopt", "--to", to, model], call, number).unwrap() {
+                break;
+            }
+            killed += 1;
+            let (status, _, stderr) = run(Binary::Seaway, &["adopt", "--to", to, model], folder.path());
+            // Nothing was left to do.
+            let is_over = stderr.contains("is not empty");
+            assert_eq!(
+                status.code(),
+                Some(i32::from(is_over)),
+                "killed at {call} {number}: {stderr}"
+            );
+            let server = Server::with_files(&place, &[]);
+            let found = support::requests::bounds(&server, "foo");
+            assert_eq!(found, (5, 1, 5), "killed at {call} {number}");
+            server.signal_and_wait(Signal::TERM);
+        }
+    }
+    assert!(killed > 10, "{killed}");
+    assert_eq!(contents(Path::new(model)), before);
+}
+
 /// Killed behind its last step.
 fn is_taken_over(stderr: &str) -> bool {
     stderr.contains("was taken over before")

@@ -26,6 +26,14 @@ pub fn is_there(directory: &Path) -> io::Result<bool> {
     Ok(!names(directory)?.is_empty())
 }
 
+/// Whether [`put_in_place`] was interrupted: some of a store's files have their own names, and others not yet.
+///
+/// # Errors
+/// The directory cannot be listed.
+pub fn is_half_in_place(directory: &Path) -> io::Result<bool> {
+    Ok(is_there(directory)? && !names_that(directory, is_journal_file)?.is_empty())
+}
+
 /// Bytes of the files of a store that is not in place.
 ///
 /// # Errors
