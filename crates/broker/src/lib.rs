@@ -59,7 +59,7 @@ pub use access::{
 pub use attachment::{Attachment, InvalidPattern};
 pub use broker::Broker;
 pub use gate::Gate;
-pub use limits::{HASH_COST_MAX, SESSIONS_ENDING_MAX};
+pub use limits::{HASH_COST_MAX, ROUTES_MAX, SESSIONS_ENDING_MAX};
 pub use listener::{Listener, bind_host};
 pub use mesh::{ClusterOptions, RouteAddress};
 pub use options::BrokerOptions;

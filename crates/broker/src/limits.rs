@@ -180,6 +180,8 @@ pub(crate) const PEER_LINE_BYTES: usize = 1024 * 1024;
 pub(crate) const PEER_PAYLOAD_BYTES: usize = 64 * 1024 * 1024;
 /// Connections from other servers that have not introduced themselves yet; more are closed.
 pub(crate) const STRANGERS_MAX: usize = 32;
+/// Connections to other servers, those that have not introduced themselves yet included.
+pub const ROUTES_MAX: usize = PEERS_MAX + STRANGERS_MAX;
 /// Time for a connection to another server to come about.
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause before another server is dialled again; it doubles …

@@ -29,7 +29,7 @@ pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions>
         version: seaway_config::BROKER_VERSION.to_owned(),
         access: access(options)?,
         tls,
-        max_connections: wanted.max_connections.min(Shares::now().clients),
+        max_connections: wanted.max_connections.min(seats(wanted.cluster.is_some())),
         max_payload: wanted.max_payload,
         max_control_line: wanted.max_control_line,
         max_pending: wanted.max_pending,
@@ -44,6 +44,17 @@ pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions>
         no_fast_producer_stall: wanted.no_fast_producer_stall,
         ..broker::BrokerOptions::default()
     })
+}
+
+/// Clients that the system has room for beside connections to other servers.
+fn seats(has_cluster: bool) -> usize {
+    let clients = Shares::now().clients;
+    let kept = if has_cluster {
+        broker::ROUTES_MAX.min(clients / 4)
+    } else {
+        0
+    };
+    clients - kept
 }
 
 fn cluster(wanted: &ClusterOptions) -> Result<broker::ClusterOptions> {
@@ -252,6 +263,19 @@ mod tests {
             options.streaming.own_credentials.token = Some(Secret::new("other"));
         });
         assert!(check(&token).is_ok());
+    }
+
+    #[test]
+    fn routes_have_descriptors_of_their_own() {
+        let clients = |cluster: Option<ClusterOptions>| {
+            let options = options(|options| {
+                options.broker.max_connections = usize::MAX;
+                options.broker.cluster = cluster;
+            });
+            broker_options(&options).unwrap().max_connections
+        };
+        let (alone, clustered) = (clients(None), clients(Some(ClusterOptions::default())));
+        assert_eq!(alone - clustered, broker::ROUTES_MAX.min(alone / 4));
     }
 
     #[test]
