@@ -71,6 +71,7 @@ pub fn adopt(directory: &Path, options: &Options, progress: &Progress) -> Result
         State::Original | State::Neither => {}
         State::Unfinished => return in_place::finish(directory).map(|_| Outcome::Finished),
         State::Undoing => return Err(in_place::undoing(directory)),
+        State::Begun => return Err(in_place::begun(directory)),
         State::TakenOver => {
             let text = "was taken over before: start the server on it";
             return Err(Error::Refused(format!("{} {text}", directory.display())));
@@ -80,20 +81,30 @@ pub fn adopt(directory: &Path, options: &Options, progress: &Progress) -> Result
             return Err(Error::Refused(format!("{} {text}", directory.display())));
         }
     }
-    let adopted = match &options.to {
-        Some(place) if in_place::finish(place)? => return Ok(Outcome::Finished),
+    match &options.to {
         Some(place) => adopt_elsewhere(directory, place, options, progress),
-        None => adopt_in_place(directory, options, progress),
-    };
-    adopted.map(|adopted| Outcome::Adopted(Box::new(adopted)))
+        None => adopt_in_place(directory, options, progress).map(|adopted| Outcome::Adopted(Box::new(adopted))),
+    }
 }
 
 /// The original's directory may be one that cannot be written to: nothing is locked in it.
-fn adopt_elsewhere(directory: &Path, place: &Path, options: &Options, progress: &Progress) -> Result<Adopted, Error> {
+fn adopt_elsewhere(directory: &Path, place: &Path, options: &Options, progress: &Progress) -> Result<Outcome, Error> {
+    if in_place::finish(place)? {
+        return Ok(Outcome::Finished);
+    }
     prepare_elsewhere(directory, place)?;
+    let _lock = RootLock::take(place)?;
+    // Another process may have been at it until now.
+    if in_place::state(place)? == State::Unfinished {
+        in_place::finish_locked(place)?;
+        return Ok(Outcome::Finished);
+    }
+    check_vacant(place)?;
     let made = make(directory, place, options, progress)?;
+    let completed = beside::complete(place).map_err(Error::io("complete the store in", place));
+    completed.inspect_err(|_| discard(place))?;
     beside::put_in_place(place).map_err(Error::io("put the store in place in", place))?;
-    Ok(made.adopted(place, None))
+    Ok(Outcome::Adopted(Box::new(made.adopted(place, None))))
 }
 
 fn adopt_in_place(directory: &Path, options: &Options, progress: &Progress) -> Result<Adopted, Error> {
@@ -230,7 +241,7 @@ fn check_room(place: &Path, files: &Fingerprint, is_elsewhere: bool) -> Result<(
     )))
 }
 
-/// The directory of a store that is made elsewhere is empty, or holds an interrupted attempt.
+/// Makes the directory of a store that is made elsewhere.
 fn prepare_elsewhere(directory: &Path, place: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(place).map_err(Error::io("create", place))?;
     let canonical = |path: &Path| std::fs::canonicalize(path).map_err(Error::io("find", path));
@@ -241,12 +252,17 @@ fn prepare_elsewhere(directory: &Path, place: &Path) -> Result<(), Error> {
             place.display()
         )));
     }
+    check_vacant(place)
+}
+
+/// It is empty, or holds an interrupted attempt.
+fn check_vacant(place: &Path) -> Result<(), Error> {
     let entries = std::fs::read_dir(place).map_err(Error::io("list", place))?;
     for entry in entries {
         let entry = entry.map_err(Error::io("list", place))?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if !name.starts_with(beside::PREFIX) && name != "lost+found" {
+        if !name.starts_with(beside::PREFIX) && name != "lost+found" && name != RootLock::NAME {
             return Err(Error::Refused(format!(
                 "{} is not empty: it holds {name}",
                 place.display()

@@ -53,6 +53,8 @@ pub enum State {
     Original,
     /// A store of Seaway's that was never the original's.
     Store,
+    /// A store is being made here of another directory, or was and nothing says that it is complete.
+    Begun,
     /// Taken over, but for steps that [`finish`] takes.
     Unfinished,
     /// Taken over.
@@ -79,7 +81,7 @@ pub fn state(directory: &Path) -> Result<State, Error> {
             State::TakenOver
         });
     }
-    if beside::is_half_in_place(directory).map_err(Error::io("list", directory))? {
+    if beside::is_complete(directory).map_err(Error::io("list", directory))? {
         return Ok(State::Unfinished);
     }
     let is_original = exists(&directory.join(GUARD_NAME)) || !seaway_original::entries(directory)?.is_empty();
@@ -91,6 +93,7 @@ pub fn state(directory: &Path) -> Result<State, Error> {
         ))),
         (true, false) => Ok(State::Original),
         (false, true) => Ok(State::Store),
+        (false, false) if is_beside(directory)? => Ok(State::Begun),
         (false, false) => Ok(State::Neither),
     }
 }
@@ -289,6 +292,17 @@ pub(crate) fn forget_undoing(directory: &Path) -> Result<(), Error> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &marker)(error)),
         _ => Ok(()),
     }
+}
+
+/// Why nothing is done with a directory that is [`State::Begun`], and what is to be done.
+#[must_use]
+pub fn begun(directory: &Path) -> Error {
+    Error::Refused(format!(
+        "{shown} holds an adoption to it that has not ended: let it end, or repeat it (seaway adopt DIR --to {shown}), or remove the files \
+         whose names begin with {prefix}",
+        shown = directory.display(),
+        prefix = beside::PREFIX
+    ))
 }
 
 pub(crate) fn undoing(directory: &Path) -> Error {

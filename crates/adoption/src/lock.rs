@@ -16,9 +16,12 @@ pub(crate) struct RootLock {
 }
 
 impl RootLock {
+    /// Of its file.
+    pub(crate) const NAME: &str = ".rootdir.lck";
+
     /// Takes the lock; the file is made when there is none, as the original makes it.
     pub(crate) fn take(directory: &Path) -> Result<RootLock, Error> {
-        let path = directory.join(".rootdir.lck");
+        let path = directory.join(RootLock::NAME);
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(Error::io("open the lock file", &path))?;

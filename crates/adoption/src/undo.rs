@@ -68,7 +68,7 @@ pub fn loss(directory: &Path, encryption: Option<Encryption>) -> Result<Loss, Er
         State::Unfinished => {
             crate::in_place::finish(directory)?;
         }
-        State::Original | State::Neither | State::Store => return Err(not_taken_over(directory)),
+        State::Original | State::Neither | State::Store | State::Begun => return Err(not_taken_over(directory)),
     }
     let plan = Plan::read(&directory.join(FOLDER).join(PLAN))?;
     let options = FileOptions {

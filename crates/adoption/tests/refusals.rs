@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use encoder::{HEADER, blob, index_entry, message, record};
-use seaway_adoption::in_place::{State, state};
+use seaway_adoption::in_place::{State, finish, state};
 use seaway_adoption::{Error, Options, Outcome, Progress, adopt, undo};
 
 /// A directory with messages of these sequences in one channel.
@@ -241,4 +241,81 @@ fn elsewhere_is_empty_and_outside() {
     assert_eq!(state(&data).unwrap(), State::Original);
     let text = refusal(&data, &to(new));
     assert!(text.contains("is not empty"), "{text}");
+}
+
+/// Gives files of the store in `from` the names of one that is not in place, in `to`: all, or those that `is_meant`.
+fn take_out(from: &Path, to: &Path, is_meant: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if name.contains('-') && is_meant(&name) {
+            fs::rename(entry.path(), to.join(format!(".adopting.{name}"))).unwrap();
+        }
+    }
+}
+
+/// `docs/migration.md`: what an adoption to another directory has written counts when it is complete, and never instead of a store that
+/// was made there since.
+#[test]
+fn what_a_killed_adoption_left_never_replaces_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    original(&data, "foo", &[1, 2, 3], b"x");
+    let to = |place: &Path| Options {
+        to: Some(place.to_owned()),
+        ..Options::default()
+    };
+    let (new, other) = (folder.path().join("new"), folder.path().join("other"));
+    taken(&data, &to(&new));
+    taken(&data, &to(&other));
+    // Killed before its commit, be all of its files there: nobody goes on with it, and it can be made again.
+    take_out(&new, &new, |_| true);
+    assert_eq!(state(&new).unwrap(), State::Begun);
+    assert!(!finish(&new).unwrap());
+    let text = refusal(&new, &Options::default());
+    assert!(text.contains("--to") && text.contains(".adopting."), "{text}");
+    taken(&data, &to(&new));
+    assert_eq!(state(&new).unwrap(), State::Store);
+    // Its remains beside a store that has files of the same names.
+    take_out(&other, &new, |_| true);
+    let before = listing(&new);
+    assert_eq!(state(&new).unwrap(), State::Store);
+    assert!(!finish(&new).unwrap());
+    assert!(refusal(&data, &to(&new)).contains("is not empty"));
+    assert_eq!(listing(&new), before);
+    // Not even when they say that they are complete.
+    fs::write(new.join(".adopting.complete"), b"").unwrap();
+    let before = listing(&new);
+    for refused in [
+        finish(&new).unwrap_err(),
+        adopt(&data, &to(&new), &Progress::default()).unwrap_err(),
+    ] {
+        let text = refused.to_string();
+        assert!(text.contains("-00000001") && text.contains("is not replaced"), "{text}");
+        assert_eq!(listing(&new), before);
+    }
+}
+
+#[test]
+fn a_complete_store_is_put_in_place_by_whoever_comes_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    original(&data, "foo", &[1, 2, 3], b"x");
+    let kinds: [fn(&str) -> bool; 3] = [|_| true, |name| name.ends_with(".epoch"), |_| false];
+    for (number, is_left) in kinds.into_iter().enumerate() {
+        let new = folder.path().join(number.to_string());
+        let options = Options {
+            to: Some(new.clone()),
+            ..Options::default()
+        };
+        taken(&data, &options);
+        let complete = listing(&new);
+        take_out(&new, &new, is_left);
+        fs::write(new.join(".adopting.complete"), b"").unwrap();
+        assert_eq!(state(&new).unwrap(), State::Unfinished);
+        let outcome = adopt(&data, &options, &Progress::default()).unwrap();
+        assert!(matches!(outcome, Outcome::Finished), "{outcome:?}");
+        assert_eq!(state(&new).unwrap(), State::Store);
+        assert_eq!(listing(&new), complete);
+    }
 }

@@ -218,6 +218,46 @@ fn it_is_taken_over_only_when_that_is_asked_for_and_given_back_after_a_question(
     assert_eq!(support::requests::bounds(&server, "foo"), (5, 1, 5));
 }
 
+/// `docs/migration.md`: an adoption to a directory that was killed before it was complete is none, and does not replace what a server
+/// has acknowledged there.
+#[test]
+fn remains_of_an_adoption_to_a_directory_do_not_replace_its_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let [data, made, place] = ["data", "made", "place"].map(|name| folder.path().join(name));
+    original(&data);
+    let words = ["adopt", data.to_str().unwrap(), "--to", made.to_str().unwrap()];
+    let (status, _, stderr) = run(Binary::Seaway, &words, folder.path());
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    std::fs::create_dir(&place).unwrap();
+    let server = Server::with_files(&place, &[]);
+    server.session("me2").publish("bar", b"mine").unwrap();
+    server.signal_and_wait(Signal::TERM);
+    let remains = folder.path().join("remains");
+    std::fs::create_dir(&remains).unwrap();
+    for (path, _) in files(&made) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        for directory in [&place, &remains] {
+            std::fs::copy(&path, directory.join(format!(".adopting.{name}"))).unwrap();
+        }
+    }
+    for _ in 0..2 {
+        let server = Server::with_files(&place, &[]);
+        assert_eq!(support::requests::bounds(&server, "bar"), (1, 1, 1));
+        server.signal_and_wait(Signal::TERM);
+    }
+    // Without a store of its own: no empty one is made beside them.
+    let before = contents(&remains);
+    let path = remains.to_str().unwrap();
+    let serve = ["-p", "-1", "-m", "0", "-store", "file", "-dir", path];
+    let (status, _, stderr) = run(Binary::NatsStreamingServer, &serve, &remains);
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("--to") && stderr.contains("remove the files"),
+        "{stderr}"
+    );
+    assert_eq!(contents(&remains), before);
+}
+
 /// Everything with its content.
 fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<_> = files(directory)

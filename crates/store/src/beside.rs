@@ -3,6 +3,7 @@
 //! Its names begin with a dot, as no channel's name does: whatever the channels of another server's directory are called, none of
 //! its folders is in the way, and that server takes no notice of such files.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -18,6 +19,11 @@ pub const UNDONE_PREFIX: &str = ".undone.";
 /// Where its lock is until then; of no use afterwards.
 const LOCK: &str = ".adopting.journal.lock";
 
+/// Says that a store is complete, and is to be put in place.
+const COMPLETE: &str = ".adopting.complete";
+/// Before it says so; an attempt that ends here is none.
+const COMPLETE_UNSYNCED: &str = ".adopting.complete.writing";
+
 /// Whether a directory holds a file of a store that is not in place.
 ///
 /// # Errors
@@ -26,12 +32,30 @@ pub fn is_there(directory: &Path) -> io::Result<bool> {
     Ok(!names(directory)?.is_empty())
 }
 
-/// Whether [`put_in_place`] was interrupted: some of a store's files have their own names, and others not yet.
+/// Whether [`complete`] was called and [`put_in_place`] has not ended.
 ///
 /// # Errors
-/// The directory cannot be listed.
-pub fn is_half_in_place(directory: &Path) -> io::Result<bool> {
-    Ok(is_there(directory)? && !names_that(directory, is_journal_file)?.is_empty())
+/// The directory cannot be read.
+pub fn is_complete(directory: &Path) -> io::Result<bool> {
+    directory.join(COMPLETE).try_exists()
+}
+
+/// Commits a store in a directory where nothing else does: from here on [`put_in_place`] is what is left to do. Without this a store that
+/// is not in place may be half of one, and the files in the names' places may be another's.
+///
+/// # Errors
+/// The directory has another store, or the file that says so cannot be made durable; [`discard`] takes it back.
+pub fn complete(directory: &Path) -> io::Result<()> {
+    // Whatever its files are called: two stores are none.
+    if let Some(other) = names_that(directory, is_journal_file)?.first() {
+        return Err(is_taken(other));
+    }
+    let disk = RealDisk::new(directory)?;
+    File::create(directory.join(COMPLETE_UNSYNCED))?.sync_all()?;
+    // The store's own names as well: nothing is known of who made them durable.
+    disk.sync_directory()?;
+    disk.rename(COMPLETE_UNSYNCED, COMPLETE)?;
+    disk.sync_directory()
 }
 
 /// Bytes of the files of a store that is not in place.
@@ -52,12 +76,16 @@ pub fn has_store(directory: &Path) -> io::Result<bool> {
     Ok(seaway_journal::newest_epoch(&RealDisk::new(directory)?)? > 0)
 }
 
-/// Removes a store that is not in place.
+/// Removes a store that is not in place. What says that it is complete goes first.
 ///
 /// # Errors
 /// A file cannot be removed.
 pub fn discard(directory: &Path) -> io::Result<()> {
     let disk = RealDisk::new(directory)?;
+    if is_complete(directory)? {
+        disk.remove(COMPLETE)?;
+        disk.sync_directory()?;
+    }
     for name in names(directory)? {
         disk.remove(&name)?;
     }
@@ -65,18 +93,20 @@ pub fn discard(directory: &Path) -> io::Result<()> {
 }
 
 /// Gives the files of a store their own names, for good. What an earlier call has renamed already is left alone. Files of epochs come
-/// last, the newest at the end: without them nobody takes the rest for a store.
+/// last, the newest at the end: without them nobody takes the rest for a store. What [`complete`] made goes behind them.
 ///
 /// # Errors
-/// A file cannot be renamed; to be called again.
+/// One of the names is taken, and nothing was renamed over it; or a file cannot be renamed: to be called again.
 pub fn put_in_place(directory: &Path) -> io::Result<()> {
     let disk = RealDisk::new(directory)?;
-    let (epochs, others): (Vec<String>, Vec<String>) =
-        names(directory)?.into_iter().partition(|name| name.ends_with(".epoch"));
+    let names = names(directory)?;
+    check_free(directory, &names)?;
+    let (epochs, others): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| name.ends_with(".epoch"));
     for name in others {
-        match name.as_str() {
-            LOCK => disk.remove(LOCK)?,
-            name => disk.rename(name, &name[PREFIX.len()..])?,
+        match own_name(&name) {
+            Some(own) => disk.rename(&name, own)?,
+            None if name == COMPLETE => {}
+            None => disk.remove(&name)?,
         }
     }
     disk.sync_directory()?;
@@ -84,7 +114,39 @@ pub fn put_in_place(directory: &Path) -> io::Result<()> {
         disk.rename(&name, &name[PREFIX.len()..])?;
         disk.sync_directory()?;
     }
+    if is_complete(directory)? {
+        disk.remove(COMPLETE)?;
+        disk.sync_directory()?;
+    }
     Ok(())
+}
+
+/// The name that a file of a store gets; none for those that end with the making of it.
+fn own_name(name: &str) -> Option<&str> {
+    match name {
+        LOCK | COMPLETE | COMPLETE_UNSYNCED => None,
+        name => name.strip_prefix(PREFIX),
+    }
+}
+
+/// Refuses when a name that a file is to get is taken: a rename would replace what has it, another store's for all that is known.
+fn check_free(directory: &Path, names: &[String]) -> io::Result<()> {
+    for own in names.iter().filter_map(|name| own_name(name)) {
+        match directory.join(own).symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Err(is_taken(own)),
+        }
+    }
+    Ok(())
+}
+
+fn is_taken(name: &str) -> io::Error {
+    let text = format!(
+        "{name} is there already, and is not replaced: move it and the store that it is of elsewhere, or, to go on with that store, the \
+         files whose names begin with {PREFIX}"
+    );
+    io::Error::new(io::ErrorKind::AlreadyExists, text)
 }
 
 /// Which process has the store of a directory open, in its own words; none when nobody has.

@@ -24,6 +24,7 @@ pub(super) fn prepare(streaming: &StreamingOptions, encryption: Option<&Encrypti
             tracing::info!(target: "stream", "The taking over of {shown} was interrupted, and is complete now");
             Ok(())
         }
+        State::Begun => Err(in_place::begun(directory).into()),
         State::Undoing => {
             bail!("{shown} is on its way back to NATS Streaming: finish that with seaway adopt --undo --yes {shown}")
         }
