@@ -180,14 +180,29 @@ impl Plan {
     }
 }
 
-/// Makes a complete file; it is durable when its directory is synced as well.
+/// What the names of files that are not complete end with.
+const UNSYNCED_SUFFIX: &str = ".writing";
+
+/// Makes a complete file or none; it is durable when its directory is synced as well. What an earlier call left under the name that it has
+/// until then is nobody's.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut unsynced = path.as_os_str().to_owned();
+    unsynced.push(UNSYNCED_SUFFIX);
+    let unsynced = Path::new(&unsynced);
     let write = || {
-        let mut file = File::create(path)?;
+        if exists(unsynced) {
+            fs::remove_file(unsynced)?;
+        }
+        let mut file = File::create_new(unsynced)?;
         file.write_all(bytes)?;
-        file.sync_all()
+        file.sync_all()?;
+        fs::rename(unsynced, path)
     };
-    write().map_err(Error::io("write", path))
+    write().map_err(|error| {
+        // Of no use, and on a full disk in the way; the error that counts is the first.
+        let _ = fs::remove_file(unsynced);
+        Error::io("write", path)(error)
+    })
 }
 
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
@@ -371,4 +386,24 @@ fn entries_of(directory: &Path) -> Result<Vec<(OsString, Metadata)>, Error> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_whole_or_not_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, unsynced) = (folder.path().join("a"), folder.path().join("a.writing"));
+        fs::write(&unsynced, b"to").expect("torn");
+        write_whole(&path, b"whole").expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"whole");
+        assert!(!exists(&unsynced));
+        // It cannot get its name.
+        let taken = folder.path().join("b");
+        fs::create_dir_all(taken.join("c")).expect("a folder");
+        write_whole(&taken, b"whole").expect_err("a folder is in the way");
+        assert!(!exists(&folder.path().join("b.writing")));
+    }
 }

@@ -243,6 +243,21 @@ fn elsewhere_is_empty_and_outside() {
     assert!(text.contains("is not empty"), "{text}");
 }
 
+/// What was being written when the disk was full or the power went says nothing.
+#[test]
+fn an_undoing_that_has_not_begun_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    original(folder.path(), "foo", &[1], b"x");
+    let before = listing(folder.path());
+    taken(folder.path(), &Options::default());
+    fs::write(folder.path().join(".undoing.json.writing"), b"{\"had").unwrap();
+    assert_eq!(state(folder.path()).unwrap(), State::TakenOver);
+    undo::undo(folder.path()).unwrap();
+    let mut after = listing(folder.path());
+    after.retain(|(path, _)| !path.file_name().unwrap().to_str().unwrap().starts_with(".undone."));
+    assert_eq!(after, before);
+}
+
 /// Gives files of the store in `from` the names of one that is not in place, in `to`: all, or those that `is_meant`.
 fn take_out(from: &Path, to: &Path, is_meant: impl Fn(&str) -> bool) {
     for entry in fs::read_dir(from).unwrap() {
