@@ -102,15 +102,21 @@ pub fn loss(directory: &Path, encryption: Option<Encryption>) -> Result<Loss, Er
 /// # Errors
 /// A step cannot be taken; the next call goes on there.
 pub fn undo(directory: &Path) -> Result<(), Error> {
-    let begun = state(directory)?;
-    if !matches!(begun, State::TakenOver | State::Undoing) {
+    let is_due = |state| matches!(state, State::TakenOver | State::Undoing);
+    if !is_due(state(directory)?) {
         return Err(not_taken_over(directory));
     }
     let _lock = RootLock::take(directory)?;
+    // Another process may have been at it until now.
+    let begun = state(directory)?;
+    if !is_due(begun) {
+        return Err(not_taken_over(directory));
+    }
     let marker = directory.join(UNDOING);
     let (folder, staging) = (directory.join(FOLDER), directory.join(STAGING));
     if begun == State::TakenOver {
         let plan = Plan::read(&folder.join(PLAN))?;
+        check_whole(&folder, &plan)?;
         if let Some(holder) = beside::holder(directory).map_err(Error::io("lock the store in", directory))? {
             return Err(Error::Refused(format!(
                 "the store in {} is in use by another process ({holder}): stop the server first",
@@ -163,6 +169,19 @@ pub fn undo(directory: &Path) -> Result<(), Error> {
     sync(directory)?;
     fs::remove_file(&marker).map_err(Error::io("remove", &marker))?;
     sync(directory)
+}
+
+/// What was moved there has to be there still: of less the original would make less, without a word.
+fn check_whole(folder: &Path, plan: &Plan) -> Result<(), Error> {
+    let server = plan.had_server.then(|| GUARD_NAME.into());
+    let moved = plan.entries.iter().map(Name::file_name).chain(server);
+    match moved.map(|name| folder.join(name)).find(|path| !exists(path)) {
+        None => Ok(()),
+        Some(path) => Err(Error::Refused(format!(
+            "{} is no longer there, and nothing was changed: put it back from a copy, and undo again",
+            path.display()
+        ))),
+    }
 }
 
 /// Nothing but the plan may be left: the original would take the folder for a channel.

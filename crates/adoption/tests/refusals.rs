@@ -258,6 +258,32 @@ fn an_undoing_that_has_not_begun_is_none() {
     assert_eq!(after, before);
 }
 
+#[test]
+fn what_is_not_all_there_is_not_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    original(folder.path(), "foo", &[1], b"x");
+    original(folder.path(), "bar", &[1], b"x");
+    let before = listing(folder.path());
+    taken(folder.path(), &Options::default());
+    let (kept, away) = (folder.path().join("before-seaway"), tempfile::tempdir().unwrap());
+    for name in ["bar", "server.dat"] {
+        fs::rename(kept.join(name), away.path().join(name)).unwrap();
+        let now = listing(folder.path());
+        let text = undo::undo(folder.path()).unwrap_err().to_string();
+        assert!(
+            text.contains(&format!("before-seaway/{name} is no longer there")),
+            "{text}"
+        );
+        assert_eq!(listing(folder.path()), now);
+        assert_eq!(state(folder.path()).unwrap(), State::TakenOver);
+        fs::rename(away.path().join(name), kept.join(name)).unwrap();
+    }
+    undo::undo(folder.path()).unwrap();
+    let mut after = listing(folder.path());
+    after.retain(|(path, _)| !path.file_name().unwrap().to_str().unwrap().starts_with(".undone."));
+    assert_eq!(after, before);
+}
+
 /// Gives files of the store in `from` the names of one that is not in place, in `to`: all, or those that `is_meant`.
 fn take_out(from: &Path, to: &Path, is_meant: impl Fn(&str) -> bool) {
     for entry in fs::read_dir(from).unwrap() {
