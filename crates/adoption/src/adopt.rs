@@ -66,25 +66,27 @@ pub enum Outcome {
 /// # Errors
 /// See [`Error`].
 pub fn adopt(directory: &Path, options: &Options, progress: &Progress) -> Result<Outcome, Error> {
-    match in_place::state(directory)? {
-        // Reading says what is missing where there is nothing.
-        State::Original | State::Neither => {}
-        State::Unfinished => return in_place::finish(directory).map(|_| Outcome::Finished),
-        State::Undoing => return Err(in_place::undoing(directory)),
-        State::Begun => return Err(in_place::begun(directory)),
-        State::TakenOver => {
-            let text = "was taken over before: start the server on it";
-            return Err(Error::Refused(format!("{} {text}", directory.display())));
-        }
-        State::Store => {
-            let text = "holds a store of Seaway's already";
-            return Err(Error::Refused(format!("{} {text}", directory.display())));
-        }
+    if is_unfinished(directory)? {
+        return in_place::finish(directory).map(|_| Outcome::Finished);
     }
     match &options.to {
         Some(place) => adopt_elsewhere(directory, place, options, progress),
-        None => adopt_in_place(directory, options, progress).map(|adopted| Outcome::Adopted(Box::new(adopted))),
+        None => adopt_in_place(directory, options, progress),
     }
+}
+
+/// Whether only the last steps are left of an earlier adoption; refuses what is not to be taken over.
+fn is_unfinished(directory: &Path) -> Result<bool, Error> {
+    let text = match in_place::state(directory)? {
+        // Reading says what is missing where there is nothing.
+        State::Original | State::Neither => return Ok(false),
+        State::Unfinished => return Ok(true),
+        State::Undoing => return Err(in_place::undoing(directory)),
+        State::Begun => return Err(in_place::begun(directory)),
+        State::TakenOver => "was taken over before: start the server on it",
+        State::Store => "holds a store of Seaway's already",
+    };
+    Err(Error::Refused(format!("{} {text}", directory.display())))
 }
 
 /// The original's directory may be one that cannot be written to: nothing is locked in it.
@@ -107,24 +109,25 @@ fn adopt_elsewhere(directory: &Path, place: &Path, options: &Options, progress: 
     Ok(Outcome::Adopted(Box::new(made.adopted(place, None))))
 }
 
-fn adopt_in_place(directory: &Path, options: &Options, progress: &Progress) -> Result<Adopted, Error> {
+fn adopt_in_place(directory: &Path, options: &Options, progress: &Progress) -> Result<Outcome, Error> {
     // What is no directory of the original's gets no lock file.
     if in_place::state(directory)? == State::Neither {
         seaway_original::check(directory, &options.original, |_| {})?;
     }
     let _lock = RootLock::take(directory)?;
+    // Another process may have been at it until now.
+    if is_unfinished(directory)? {
+        in_place::finish_locked(directory)?;
+        return Ok(Outcome::Finished);
+    }
     let mut options = options.clone();
     options.original.is_locked = true;
     in_place::forget_undoing(directory)?;
     let made = make(directory, directory, &options, progress)?;
-    let committed = in_place::commit(directory, &made.report);
-    if committed.is_err() && !matches!(in_place::state(directory), Ok(State::Unfinished)) {
-        // Before the commit itself; behind it the store is what counts.
-        discard(directory);
-    }
-    committed?;
+    in_place::commit(directory, &made.report).inspect_err(|_| discard(directory))?;
     in_place::finish_locked(directory)?;
-    Ok(made.adopted(directory, Some(directory.join(in_place::FOLDER))))
+    let adopted = made.adopted(directory, Some(directory.join(in_place::FOLDER)));
+    Ok(Outcome::Adopted(Box::new(adopted)))
 }
 
 /// A complete store that is not in place yet.
@@ -153,9 +156,12 @@ fn make(directory: &Path, place: &Path, options: &Options, progress: &Progress) 
     write(directory, place, options, progress, &files).inspect_err(|_| discard(place))
 }
 
-/// What is left of an attempt is cleared by the next one at the latest.
+/// What is left of an attempt is cleared by the next one at the latest. Once a directory is guarded, and as long as nobody knows, the store
+/// is what counts.
 fn discard(place: &Path) {
-    let _ = beside::discard(place);
+    if matches!(in_place::is_guarded(place), Ok(false)) {
+        let _ = beside::discard(place);
+    }
 }
 
 /// Makes the store beside whatever is in `place`, and opens it once.
@@ -270,4 +276,32 @@ fn check_vacant(place: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use seaway_store::{GUARD, GUARD_NAME};
+
+    use super::*;
+
+    #[test]
+    fn a_store_is_discarded_only_where_nothing_guards_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (guard, file) = (folder.path().join(GUARD_NAME), folder.path().join(".adopting.x"));
+        fs::write(&file, b"x").expect("a file of a store");
+        fs::write(&guard, GUARD).expect("guarded");
+        discard(folder.path());
+        assert!(file.exists(), "guarded");
+        fs::remove_file(&guard).expect("removed");
+        symlink(&guard, &guard).expect("what cannot be read");
+        discard(folder.path());
+        assert!(file.exists(), "nobody knows");
+        fs::remove_file(&guard).expect("removed");
+        fs::write(&guard, b"the original's").expect("not guarded");
+        discard(folder.path());
+        assert!(!file.exists(), "not guarded");
+    }
 }

@@ -103,7 +103,7 @@ fn is_beside(directory: &Path) -> Result<bool, Error> {
 }
 
 /// Whether the original is kept away from a directory.
-fn is_guarded(directory: &Path) -> Result<bool, Error> {
+pub(crate) fn is_guarded(directory: &Path) -> Result<bool, Error> {
     let path = directory.join(GUARD_NAME);
     let mut head = Vec::new();
     match File::open(&path).and_then(|file| file.take(GUARD.len() as u64).read_to_end(&mut head)) {
