@@ -260,19 +260,27 @@ pub struct Findings {
     kept: Vec<Finding>,
     not_kept: u64,
     worst: Option<Severity>,
+    /// Of which there was one at least: no more than there are severities and kinds.
+    met: Vec<(Severity, Kind)>,
 }
 
 impl Findings {
     pub(crate) fn push(&mut self, finding: Finding) {
         self.worst = self.worst.max(Some(finding.severity));
-        if self.kept.len() < FINDINGS_MAX {
+        let sort = (finding.severity, finding.kind);
+        let is_first = !self.met.contains(&sort);
+        if is_first {
+            self.met.push(sort);
+        }
+        // Whoever decides by what is kept misses nothing that he can decide by.
+        if is_first || self.kept.len() < FINDINGS_MAX {
             self.kept.push(finding);
         } else {
             self.not_kept += 1;
         }
     }
 
-    /// The findings, in the order in which they were met.
+    /// The findings, in the order in which they were met; the first of each kind and severity is always among them.
     #[must_use]
     pub fn kept(&self) -> &[Finding] {
         &self.kept
@@ -288,5 +296,28 @@ impl Findings {
     #[must_use]
     pub fn worst(&self) -> Option<Severity> {
         self.worst
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_each_kind_and_severity_is_kept_and_the_rest_counted() {
+        let mut findings = Findings::default();
+        for _ in 0..FINDINGS_MAX + 5 {
+            findings.push(Finding::new(Severity::Note, Kind::UnknownFile, "a"));
+        }
+        for _ in 0..2 {
+            findings.push(Finding::new(Severity::Note, Kind::LooksEncrypted, "b"));
+            findings.push(Finding::new(Severity::Refusal, Kind::UnknownFile, "c"));
+        }
+        let last: Vec<&str> = findings.kept()[FINDINGS_MAX..]
+            .iter()
+            .map(|one| &one.file[..])
+            .collect();
+        assert_eq!((last, findings.not_kept()), (vec!["b", "c"], 7));
+        assert_eq!(findings.worst(), Some(Severity::Refusal));
     }
 }

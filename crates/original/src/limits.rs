@@ -14,7 +14,7 @@ pub(crate) const RUNS_MAX: usize = 16_384;
 pub(crate) const SEARCH_FACTOR: u64 = 16;
 /// Gaps listed for a channel; all are counted.
 pub(crate) const GAPS_LISTED_MAX: usize = 16;
-/// Findings kept; all are counted.
+/// Findings kept, besides the first of each kind and severity; all are counted.
 pub const FINDINGS_MAX: usize = 10_000;
 /// Ranges of pending messages listed for a subscription; all messages are counted.
 pub(crate) const PENDING_RANGES_LISTED_MAX: usize = 100;

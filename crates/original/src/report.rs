@@ -30,7 +30,7 @@ pub struct Report {
     pub clients: Vec<Client>,
     /// Channels by name.
     pub channels: Vec<ChannelReport>,
-    /// Everything odd, in the order in which it was met.
+    /// Everything odd, in the order in which it was met; the first of each kind and severity in any case.
     pub findings: Vec<Finding>,
     /// How many findings more there are than are listed.
     pub findings_not_listed: u64,
