@@ -103,11 +103,17 @@ impl ChannelFiles {
         for name in &self.names {
             let mut note = |severity, kind| findings.push(Finding::new(severity, kind, self.shown(name)));
             let path = self.file(name);
+            let role = role(name);
+            let is_of_store = !matches!(role, Role::Archived | Role::Unknown);
+            if is_of_store && path.is_symlink() {
+                note(Severity::Refusal, Kind::SymbolicLink);
+                continue;
+            }
             if !is_file(&path) {
                 note(Severity::Note, Kind::UnknownFile);
                 continue;
             }
-            match role(name) {
+            match role {
                 Role::Data(number) if slices.iter().any(|slice| slice.number == number) => {
                     note(Severity::Loss, Kind::SliceName);
                 }

@@ -99,8 +99,11 @@ impl Directory {
                 self.add_channel(name, path, &shown)?
             } else if kind.is_file() {
                 stray_file(&name)
+            } else if kind.is_symlink() && matches!(&name[..], b"server.dat" | b"clients.dat") {
+                // The original opens these by their names, and adoption moves no links.
+                Some((Severity::Refusal, Kind::SymbolicLink))
             } else {
-                // The original follows no symbolic link.
+                // The original takes no symbolic link for a channel.
                 Some((Severity::Note, Kind::UnknownFile))
             };
             if let Some((severity, kind)) = found {

@@ -54,6 +54,7 @@ pub enum Kind {
     IndexWithoutData,
     ArchivedSlice,
     UnknownFile,
+    SymbolicLink,
     NoChannel,
     ChannelName,
     CompactionLeftover,
@@ -158,6 +159,10 @@ impl Kind {
             Kind::IndexWithoutData => ("an index without its message file", "ignored"),
             Kind::ArchivedSlice => ("a message file that was given to the archive script", "ignored"),
             Kind::UnknownFile => ("not a file of NATS Streaming", "left where it is"),
+            Kind::SymbolicLink => (
+                "a symbolic link is where a file of the store has to be",
+                "refused: put the file that it leads to in its place",
+            ),
             Kind::NoChannel => ("a directory without channel files", "no channel is made of it"),
             Kind::ChannelName => ("a directory with messages, whose name is no channel's", "left out"),
             Kind::CompactionLeftover => ("left behind by an interrupted compaction", "ignored"),

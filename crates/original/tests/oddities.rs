@@ -99,6 +99,45 @@ fn directories_that_are_no_channels() {
     assert_eq!((report.totals.channels, report.totals.messages), (1, 5));
 }
 
+/// What a link leads to would stay elsewhere when the store is moved, and what it stands for is not passed over in silence.
+#[test]
+fn links_in_the_place_of_files_are_refused_by_name() {
+    let names = [
+        "server.dat",
+        "clients.dat",
+        "foo/msgs.1.dat",
+        "foo/msgs.1.idx",
+        "foo/msgs.2.dat",
+        "foo/subs.dat",
+    ];
+    for linked in names {
+        let (folder, away) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(folder.path(), "server.dat", &server());
+        write(folder.path(), "clients.dat", &HEADER);
+        write(folder.path(), "foo/msgs.1.dat", &slice("foo", 1..4));
+        write(folder.path(), "foo/msgs.1.idx", &HEADER);
+        write(folder.path(), "foo/msgs.2.dat", &slice("foo", 4..6));
+        write(folder.path(), "foo/subs.dat", &HEADER);
+        assert_ne!(read(folder.path()).verdict, Verdict::Refused);
+        let target = away.path().join("file");
+        let path = folder.path().join(linked);
+        fs::copy(&path, &target).unwrap();
+        for leads in [true, false] {
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(&target, &path).unwrap();
+            let report = read(folder.path());
+            assert!(
+                has(&report, Severity::Refusal, Kind::SymbolicLink, linked),
+                "{linked}, {leads}"
+            );
+            assert_eq!(report.verdict, Verdict::Refused, "{linked}, {leads}");
+            if leads {
+                fs::remove_file(&target).unwrap();
+            }
+        }
+    }
+}
+
 /// Specification §3.16: an active server of a fault-tolerance group holds a lock on the whole file.
 #[test]
 fn a_directory_in_use_is_refused() {
