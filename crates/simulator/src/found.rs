@@ -2,7 +2,7 @@
 //! gives all of them another meaning; what each found has a test of its own in `crates/streaming/tests` (script 23, ordering).
 
 /// Seed, and what it found.
-pub const FOUND: [(u64, &str); 12] = [
+pub const FOUND: [(u64, &str); 14] = [
     (
         12,
         "after the clock was set forward a message that was not durable yet outlived its age by up to as long again",
@@ -38,5 +38,13 @@ pub const FOUND: [(u64, &str); 12] = [
     (
         2_026_624_617,
         "a damaged message that changed hands kept its count, and the model began anew",
+    ),
+    (
+        3_200_006_418,
+        "a turn with work for one message left spent it on the run, and the next turn as well",
+    ),
+    (
+        3_300_039_154,
+        "a damaged message that waited for room kept back those in flight that took it",
     ),
 ];

@@ -325,6 +325,37 @@ fn a_restart_finds_out_anew_and_sends_what_was_mended() {
 }
 
 #[test]
+fn what_waits_for_room_keeps_nothing_back_that_takes_it() {
+    let mut server = Server::with_cold_messages(3);
+    server.world.damaged = [1].into();
+    let request = SubscriptionRequest {
+        client_id: "me".into(),
+        subject: "foo".into(),
+        inbox: "1".into(),
+        durable_name: "a".into(),
+        max_in_flight: 2,
+        ack_wait_in_secs: 2,
+        start_position: 4,
+        ..SubscriptionRequest::default()
+    };
+    server.request(Service::Subscribe, &request.encode_to_vec());
+    assert_eq!(sequences(&server.came()), [2, 3]);
+    let mut world = server.world.crash(server.world.records.len());
+    world.cold.insert(ChannelId(1), 3);
+    world.damaged = [1].into();
+    // AckWait of the others ends when what is damaged is tried again: all have one deadline.
+    let mut now = server.now;
+    now.monotonic += 15 * SECOND / 16;
+    now.wall.0 += 15 * SECOND as i64 / 16;
+    let (engine, _) = world.start(options(), now).expect("it starts");
+    let mut server = Server { world, engine, now };
+    server.world.quiesce(&mut server.engine, now);
+    assert_eq!(server.came(), []);
+    server.wait(5);
+    assert_eq!(sequences(&server.came())[..2], [2, 3]);
+}
+
+#[test]
 fn a_group_goes_past_damage_and_who_leaves_passes_it_on() {
     let mut server = Server::with_cold_messages(20);
     server.world.damaged = (2..=9).collect();

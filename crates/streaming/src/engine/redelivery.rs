@@ -101,15 +101,19 @@ impl Engine {
             if self.subscriptions[receiver].paused().is_some() {
                 return Progress::Waiting;
             }
-            if may_wait && self.subscriptions[receiver].is_stalled() {
-                // It was not in flight: it waits for room as what is new does, but not with one who has left.
-                run.deadline = now.monotonic.saturating_add(HELD_BACK_WAIT_NS);
-                self.subscriptions[key].window.put_back(*run);
-                return Progress::Done;
-            }
             if !self.budget.spend() {
                 self.queue_cursor(key.into());
                 return Progress::Waiting;
+            }
+            if may_wait && self.subscriptions[receiver].is_stalled() {
+                // It was not in flight: it waits for room as what is new does, but not with one who has left. Others of the run are
+                // in flight, and do not wait with it: they may be what takes the room.
+                let deadline = now.monotonic.saturating_add(HELD_BACK_WAIT_NS);
+                self.subscriptions[key]
+                    .window
+                    .set_deadline(sequence, deadline, run.count);
+                run.first = sequence + 1;
+                continue;
             }
             let mut count = run.count.saturating_add(1);
             match self.send(now, receiver, sequence, &mut count, batch, effects) {
