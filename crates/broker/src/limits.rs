@@ -204,6 +204,8 @@ pub(crate) const INFORMED_PER_TURN: usize = 256;
 pub(crate) const SETTLED: Duration = Duration::from_millis(250);
 
 const _: () = assert!(CROSSING_QUEUE_BYTES + 64 * 1024 <= PEER_LINE_BYTES);
+/// Level of the route protocol from which on accounts are spoken of (core specification §4.3); a port for clients says 1.
+pub(crate) const ROUTE_PROTO_MIN: i64 = 2;
 /// Time between two rounds in which everybody is told of everybody, at most.
 pub(crate) const GOSSIP_INTERVAL: Duration = Duration::from_secs(30);
 /// What changes within this time is told to clients together.

@@ -318,12 +318,13 @@ fn addressees(text: &[u8]) -> Result<(Option<&[u8]>, Queues<'_>), ParseError> {
         return Ok((None, Queues::default()));
     };
     match first {
+        // One word is a reply, also `+`: clients may choose it.
+        reply if rest.is_empty() => Ok((Some(reply), Queues::default())),
         b"+" => {
             let (reply, queues) = split_first(rest).ok_or(ParseError::Arguments)?;
             Ok((Some(reply), Queues(queues)))
         }
         b"|" => Ok((None, Queues(rest))),
-        reply if rest.is_empty() => Ok((Some(reply), Queues::default())),
         _ => Err(ParseError::Arguments),
     }
 }

@@ -17,7 +17,7 @@ use super::greeting::{self, first_info, parse_route_url};
 use super::party::{PeerParty, join};
 use crate::connection::Connection;
 use crate::kind::Kind;
-use crate::limits::{DIAL_TIMEOUT, PEER_PING_INTERVAL, REDIAL_FIRST, REDIAL_JITTER, REDIAL_LAST};
+use crate::limits::{DIAL_TIMEOUT, PEER_PING_INTERVAL, REDIAL_FIRST, REDIAL_JITTER, REDIAL_LAST, ROUTE_PROTO_MIN};
 use crate::mesh::{Mesh, RouteAddress, host_and_port};
 use crate::outbound::{Bounds, Outbound};
 use crate::reason::CloseReason;
@@ -255,7 +255,8 @@ async fn greet(shared: &Shared, mesh: &Mesh, route: &RouteAddress, mut stream: T
     if info.server_id == shared.server_id {
         return Err(Outcome::Oneself);
     }
-    if info.proto == 0 || (info.cluster.is_empty() && info.port == 0) {
+    // A port for clients says 1 (§4.3).
+    if info.proto < ROUTE_PROTO_MIN {
         return Err(Outcome::Failed("it is no server's port for routes".to_owned()));
     }
     if mesh.agree(&info.cluster, info.cluster_dynamic).is_err() {

@@ -153,10 +153,10 @@ impl Mesh {
         read(&self.roster).peers.get(server_id).cloned()
     }
 
-    /// Addresses of the other servers for clients, each once.
+    /// Addresses of the other servers for clients, each once; not of those that may still refuse this one.
     pub(crate) fn client_urls(&self) -> Vec<String> {
         let mut urls: Vec<String> = Vec::new();
-        for peer in read(&self.roster).peers.values() {
+        for peer in read(&self.roster).peers.values().filter(|peer| peer.is_confirmed()) {
             for url in peer.client_urls() {
                 if !urls.contains(&url) && urls.len() < GOSSIPED_URLS_MAX {
                     urls.push(url);
