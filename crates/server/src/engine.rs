@@ -6,6 +6,7 @@
 
 mod arrivals;
 mod bus;
+mod checkpoints;
 mod deferred;
 mod health;
 mod inbox;

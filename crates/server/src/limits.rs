@@ -25,6 +25,11 @@ pub const COMMIT_KEPT_BYTES: usize = 16 * 1024;
 /// What a record costs the store beside the request it comes from, at most, when room for a batch is asked for.
 pub const RECORD_BYTES: usize = 256;
 
+/// How long after a checkpoint that was given up none is begun.
+pub(crate) const CHECKPOINT_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+/// How often the operator is told of checkpoints that are given up, at most.
+pub(crate) const CHECKPOINT_TOLD_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// How long a lazy record may wait for a batch to ride.
 pub const LAZY_WAIT: std::time::Duration = std::time::Duration::from_millis(50);
 

@@ -10,6 +10,7 @@ use seaway_streaming::{Engine, Input, Now, Position, Timestamp};
 use tokio::sync::oneshot;
 
 use super::arrivals::Arrivals;
+use super::checkpoints::Checkpoints;
 use super::deferred::{Deferred, Part, batch_bytes, deferred_from, entry, is_repeated};
 use super::health::{Health, Stall};
 use super::inbox::{Glance, Inbox, Item};
@@ -73,7 +74,7 @@ pub(super) struct Pass {
     submitted: Position,
     /// Since when the oldest lazy record waits for a batch.
     lazy_since: Option<Instant>,
-    checkpoint_running: bool,
+    checkpoints: Checkpoints,
     /// After this process did not run for a while: until when no deadline is judged, in the clock's nanoseconds. Set until no
     /// deadline is overdue any more.
     grace_until: Option<u64>,
@@ -109,7 +110,7 @@ impl Pass {
             stall: Stall::new(health),
             submitted: Position(0),
             lazy_since: None,
-            checkpoint_running: false,
+            checkpoints: Checkpoints::default(),
             grace_until: None,
         }
     }
@@ -193,7 +194,7 @@ impl Pass {
         let now = Instant::now();
         let is_left_over = self.engine.wants_end_of_pass() || self.unfinished || !self.reads.is_empty();
         let may_go_on = self.may_go_on() || self.inbox.is_opening() || self.world.bus.has_waiting();
-        if is_left_over || self.checkpoint_running || may_go_on {
+        if is_left_over || self.checkpoints.is_running() || may_go_on {
             return Some(now);
         }
         let deadline = self
@@ -207,7 +208,11 @@ impl Pass {
             (one, other) => one.or(other),
         };
         let due = patience.and_then(|patience| now.checked_add(patience));
-        let watched = [self.stall.deadline(), self.arrivals.deadline()];
+        let watched = [
+            self.stall.deadline(),
+            self.arrivals.deadline(),
+            self.checkpoints.deadline(),
+        ];
         watched.into_iter().flatten().chain(due).min()
     }
 
@@ -392,17 +397,16 @@ impl Pass {
         };
         match &completion {
             Completion::Durable(_) => self.stall.commit_ended(),
-            Completion::CheckpointNeeded if !self.checkpoint_running => {
-                self.checkpoint_running = self.world.store.begin_checkpoint();
-            }
+            Completion::CheckpointNeeded => self.checkpoints.want(),
             Completion::Poisoned(reason) => {
                 tracing::error!(target: "stream", "The store failed and takes nothing more until a restart: {reason}");
                 self.health.fail(reason);
                 self.stall.commit_ended();
             }
             Completion::CheckpointAbandoned(reason) => {
-                tracing::warn!(target: "stream", "A checkpoint was given up: {reason}");
-                self.checkpoint_running = false;
+                if self.checkpoints.given_up(Instant::now()) {
+                    tracing::warn!(target: "stream", "A checkpoint was given up: {reason}");
+                }
                 self.engine.abandon_checkpoint();
             }
             Completion::Warning(text) => tracing::warn!(target: "stream", "{text}"),
@@ -412,12 +416,14 @@ impl Pass {
     }
 
     fn checkpoint(&mut self) {
+        self.checkpoints
+            .begin(Instant::now(), || self.world.store.begin_checkpoint());
         for _ in 0..CHECKPOINT_SLICES_PER_PASS {
-            if !self.checkpoint_running {
+            if !self.checkpoints.is_running() {
                 return;
             }
             self.input(Input::CheckpointStep);
-            self.checkpoint_running = self.engine.is_checkpointing();
+            self.checkpoints.go_on(self.engine.is_checkpointing());
         }
     }
 
