@@ -282,7 +282,12 @@ impl Engine {
             return;
         }
         match client.heartbeat.asked() {
-            None => self.arm_heartbeat(key, now.monotonic + HEARTBEAT_AFTER_PING_NS),
+            // Brought forward, and not put off by the next ping.
+            None => {
+                let deadline = now.monotonic + HEARTBEAT_AFTER_PING_NS;
+                let heartbeat = &mut self.clients[key].heartbeat;
+                heartbeat.bring_forward(key, deadline, &mut self.timers);
+            }
             // It may have been lost with an earlier connection. Either answer counts, and the wait for one goes on: a
             // client that pings without ever answering is still found out.
             Some(probe) => effects.probe(&client.fact().heartbeat_inbox, probe),

@@ -145,6 +145,11 @@ impl Heartbeat {
         timers.set(&mut self.timer, Timer::Heartbeat(key), Some(deadline));
     }
 
+    /// The timer runs until `deadline` at the latest.
+    pub(crate) fn bring_forward(&mut self, key: ClientKey, deadline: u64, timers: &mut Timers) {
+        timers.bring_forward(&mut self.timer, Timer::Heartbeat(key), deadline);
+    }
+
     /// The timer has fired; gives back the question that was not answered in time.
     pub(crate) fn fired(&mut self) -> Option<ProbeId> {
         self.timer.fired();
