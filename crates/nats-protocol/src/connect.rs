@@ -205,7 +205,7 @@ pub struct ServerInfo {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "signature asked for by serde")]
-fn is_false(value: &bool) -> bool {
+pub(crate) fn is_false(value: &bool) -> bool {
     !*value
 }
 

@@ -18,5 +18,5 @@ pub mod write;
 pub use connect::{ConnectOptions, InvalidConnect, ServerInfo};
 pub use error_text::ErrorText;
 pub use parse::{Operation, ParseError, ParseLimits, Parsed, Publish, parse_operation};
-pub use route::{RouteMessage, RouteOperation, RouteParsed, parse_route_operation};
+pub use route::{RouteMessage, RouteOperation, parse_route_operation};
 pub use route_handshake::{RouteConnect, RouteInfo};

@@ -76,13 +76,13 @@ impl<'a> Publish<'a> {
     }
 }
 
-/// What the front of the buffer holds.
+/// What the front of the buffer holds: an [`Operation`] of a client, or one of another server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parsed<'a> {
+pub enum Parsed<O> {
     /// One whole operation.
     Operation {
         /// The operation.
-        operation: Operation<'a>,
+        operation: O,
         /// How many bytes of the buffer it took.
         consumed: usize,
     },
@@ -138,18 +138,8 @@ impl Default for ParseLimits {
 ///
 /// # Errors
 /// When the connection has to be closed; nothing of `buffer` is meaningful after that.
-pub fn parse_operation<'a>(buffer: &'a [u8], limits: &ParseLimits) -> Result<Parsed<'a>, ParseError> {
-    let Some((verb, length)) = find_verb(buffer)? else {
-        return Ok(Parsed::Incomplete { needed: 0 });
-    };
-    if verb.needs_separator() {
-        match buffer.get(length) {
-            None => return Ok(Parsed::Incomplete { needed: 0 }),
-            Some(b' ' | b'\t') => {}
-            Some(_) => return Err(ParseError::UnknownOperation),
-        }
-    }
-    let Some(line) = control_line(buffer, length, limits.max_control_line)? else {
+pub fn parse_operation<'a>(buffer: &'a [u8], limits: &ParseLimits) -> Result<Parsed<Operation<'a>>, ParseError> {
+    let Some((verb, line)) = verb_and_line(buffer, &VERBS, Verb::needs_separator, limits)? else {
         return Ok(Parsed::Incomplete { needed: 0 });
     };
     let operation = match verb {
@@ -207,10 +197,33 @@ const VERBS: [(&[u8], Verb); 10] = [
     (b"INFO", Verb::Info),
 ];
 
+/// The verb at the front of `buffer`, and the line behind it; `None` while they are not whole.
+#[inline]
+pub(crate) fn verb_and_line<V: Copy>(
+    buffer: &[u8],
+    verbs: &[(&[u8], V)],
+    needs_separator: impl Fn(V) -> bool,
+    limits: &ParseLimits,
+) -> Result<Option<(V, Line)>, ParseError> {
+    let Some((verb, length)) = find_verb(buffer, verbs)? else {
+        return Ok(None);
+    };
+    if needs_separator(verb) {
+        match buffer.get(length) {
+            None => return Ok(None),
+            Some(byte) if is_separator(*byte) => {}
+            Some(_) => return Err(ParseError::UnknownOperation),
+        }
+    }
+    let line = control_line(buffer, length, limits.max_control_line)?;
+    Ok(line.map(|line| (verb, line)))
+}
+
 /// The verb and its length; `None` while the buffer holds only the beginning of one.
-fn find_verb(buffer: &[u8]) -> Result<Option<(Verb, usize)>, ParseError> {
+#[inline]
+fn find_verb<V: Copy>(buffer: &[u8], verbs: &[(&[u8], V)]) -> Result<Option<(V, usize)>, ParseError> {
     let mut possible = false;
-    for (name, verb) in &VERBS {
+    for (name, verb) in verbs {
         let length = name.len().min(buffer.len());
         if buffer[..length].eq_ignore_ascii_case(&name[..length]) {
             if length == name.len() {
@@ -239,7 +252,7 @@ pub(crate) struct Line {
 /// Finds the end of the line. The limits are chosen so that a prefix is refused only when every completion of it
 /// would be: a CR anywhere makes the byte before LF be dropped (§1.2), hence the slack of one.
 #[inline]
-pub(crate) fn control_line(buffer: &[u8], verb: usize, limit: usize) -> Result<Option<Line>, ParseError> {
+fn control_line(buffer: &[u8], verb: usize, limit: usize) -> Result<Option<Line>, ParseError> {
     let rest = &buffer[verb..];
     let end = memchr::memchr(b'\n', rest);
     let line = &rest[..end.unwrap_or(rest.len())];
@@ -305,12 +318,45 @@ pub(crate) fn size(text: &[u8]) -> Result<usize, ParseError> {
     Ok(value)
 }
 
+/// Whether a message of these sizes may follow.
+#[inline]
+pub(crate) fn check_sizes(
+    header_size: usize,
+    total: usize,
+    with_headers: bool,
+    limits: &ParseLimits,
+) -> Result<(), ParseError> {
+    if header_size > total {
+        return Err(ParseError::Arguments);
+    }
+    if total > limits.max_payload {
+        return Err(ParseError::PayloadExceeded);
+    }
+    if with_headers && !limits.headers {
+        return Err(ParseError::HeadersNotSupported);
+    }
+    Ok(())
+}
+
+/// Whether a body that ends at `end` is there, with the line end that must follow it.
+#[inline]
+pub(crate) fn is_whole(buffer: &[u8], end: usize) -> Result<bool, ParseError> {
+    for (offset, expected) in [(end, b'\r'), (end + 1, b'\n')] {
+        match buffer.get(offset) {
+            None => return Ok(false),
+            Some(byte) if *byte == expected => {}
+            Some(_) => return Err(ParseError::UnknownOperation),
+        }
+    }
+    Ok(true)
+}
+
 fn publish<'a>(
     buffer: &'a [u8],
     line: &Line,
     limits: &ParseLimits,
     with_headers: bool,
-) -> Result<Parsed<'a>, ParseError> {
+) -> Result<Parsed<Operation<'a>>, ParseError> {
     let mut arguments = Arguments::default();
     let count = split(buffer, &line.arguments, &mut arguments)?;
     let sizes = 1 + usize::from(with_headers);
@@ -325,23 +371,11 @@ fn publish<'a>(
         0
     };
     let total = size(size_text)?;
-    if header_size > total {
-        return Err(ParseError::Arguments);
-    }
-    if total > limits.max_payload {
-        return Err(ParseError::PayloadExceeded);
-    }
-    if with_headers && !limits.headers {
-        return Err(ParseError::HeadersNotSupported);
-    }
+    check_sizes(header_size, total, with_headers, limits)?;
 
     let end = line.next + total;
-    for (offset, expected) in [(end, b'\r'), (end + 1, b'\n')] {
-        match buffer.get(offset) {
-            None => return Ok(Parsed::Incomplete { needed: end + 2 }),
-            Some(byte) if *byte == expected => {}
-            Some(_) => return Err(ParseError::UnknownOperation),
-        }
+    if !is_whole(buffer, end)? {
+        return Ok(Parsed::Incomplete { needed: end + 2 });
     }
     let canonical = line.plain_end
         && arguments[count - 1].end == line.arguments.end

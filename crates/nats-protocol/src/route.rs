@@ -4,7 +4,7 @@
 //! server without leaf nodes is never sent (`LS+`, `LS-`, `LMSG`) is an unknown operation.
 
 use crate::limits::ROUTE_WEIGHT_MAX;
-use crate::parse::{Line, ParseError, ParseLimits, control_line, is_separator, size};
+use crate::parse::{Line, ParseError, ParseLimits, Parsed, check_sizes, is_separator, is_whole, size, verb_and_line};
 use crate::write::{LINE_END, write_number};
 
 /// One operation of another server. All slices point into the buffer that was parsed.
@@ -83,23 +83,6 @@ impl<'a> Queues<'a> {
     }
 }
 
-/// What the front of the buffer holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RouteParsed<'a> {
-    /// One whole operation.
-    Operation {
-        /// The operation.
-        operation: RouteOperation<'a>,
-        /// How many bytes of the buffer it took.
-        consumed: usize,
-    },
-    /// The operation is not whole yet.
-    Incomplete {
-        /// Length in bytes of the whole operation when already known, else 0.
-        needed: usize,
-    },
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
     Message,
@@ -141,19 +124,12 @@ const VERBS: [(&[u8], Verb); 10] = [
 ///
 /// # Errors
 /// When the route has to be closed; nothing of `buffer` is meaningful after that.
-pub fn parse_route_operation<'a>(buffer: &'a [u8], limits: &ParseLimits) -> Result<RouteParsed<'a>, ParseError> {
-    let Some((verb, length)) = find_verb(buffer)? else {
-        return Ok(RouteParsed::Incomplete { needed: 0 });
-    };
-    if verb.needs_separator() {
-        match buffer.get(length) {
-            None => return Ok(RouteParsed::Incomplete { needed: 0 }),
-            Some(byte) if is_separator(*byte) => {}
-            Some(_) => return Err(ParseError::UnknownOperation),
-        }
-    }
-    let Some(line) = control_line(buffer, length, limits.max_control_line)? else {
-        return Ok(RouteParsed::Incomplete { needed: 0 });
+pub fn parse_route_operation<'a>(
+    buffer: &'a [u8],
+    limits: &ParseLimits,
+) -> Result<Parsed<RouteOperation<'a>>, ParseError> {
+    let Some((verb, line)) = verb_and_line(buffer, &VERBS, Verb::needs_separator, limits)? else {
+        return Ok(Parsed::Incomplete { needed: 0 });
     };
     let arguments = &buffer[line.arguments.clone()];
     let operation = match verb {
@@ -168,34 +144,19 @@ pub fn parse_route_operation<'a>(buffer: &'a [u8], limits: &ParseLimits) -> Resu
         Verb::Error => RouteOperation::Error(arguments),
         Verb::Ok => RouteOperation::Ok,
     };
-    Ok(RouteParsed::Operation {
+    Ok(Parsed::Operation {
         operation,
         consumed: line.next,
     })
 }
 
-/// The verb and its length; `None` while the buffer holds only the beginning of one.
-fn find_verb(buffer: &[u8]) -> Result<Option<(Verb, usize)>, ParseError> {
-    let mut possible = false;
-    for (name, verb) in &VERBS {
-        let length = name.len().min(buffer.len());
-        if buffer[..length].eq_ignore_ascii_case(&name[..length]) {
-            if length == name.len() {
-                return Ok(Some((*verb, length)));
-            }
-            possible = true;
-        }
-    }
-    if possible {
-        Ok(None)
-    } else {
-        Err(ParseError::UnknownOperation)
-    }
+/// What stands between two words; a stray CR too.
+fn is_blank(byte: &u8) -> bool {
+    is_separator(*byte) || *byte == b'\r'
 }
 
 fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let separates = |byte: &u8| is_separator(*byte) || *byte == b'\r';
-    text.split(separates).filter(|word| !word.is_empty())
+    text.split(is_blank).filter(|word| !word.is_empty())
 }
 
 fn interest(arguments: &[u8]) -> Result<RouteOperation<'_>, ParseError> {
@@ -237,23 +198,21 @@ fn no_interest(arguments: &[u8]) -> Result<RouteOperation<'_>, ParseError> {
 
 /// Cuts the last word off; what is left has no separators at its end.
 fn split_last(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let is_space = |byte: &u8| is_separator(*byte) || *byte == b'\r';
-    let end = text.iter().rposition(|byte| !is_space(byte))? + 1;
-    let start = text[..end].iter().rposition(is_space).map_or(0, |at| at + 1);
+    let end = text.iter().rposition(|byte| !is_blank(byte))? + 1;
+    let start = text[..end].iter().rposition(is_blank).map_or(0, |at| at + 1);
     let rest = text[..start]
         .iter()
-        .rposition(|byte| !is_space(byte))
+        .rposition(|byte| !is_blank(byte))
         .map_or(0, |at| at + 1);
     Some((&text[..rest], &text[start..end]))
 }
 
 /// Cuts the first word off; what is left has no separators in front.
 fn split_first(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let is_space = |byte: &u8| is_separator(*byte) || *byte == b'\r';
-    let start = text.iter().position(|byte| !is_space(byte))?;
+    let start = text.iter().position(|byte| !is_blank(byte))?;
     let text = &text[start..];
-    let end = text.iter().position(is_space).unwrap_or(text.len());
-    let rest = text[end..].iter().position(|byte| !is_space(byte));
+    let end = text.iter().position(is_blank).unwrap_or(text.len());
+    let rest = text[end..].iter().position(|byte| !is_blank(byte));
     Some((&text[..end], rest.map_or(&[][..], |at| &text[end + at..])))
 }
 
@@ -262,7 +221,7 @@ fn message<'a>(
     line: &Line,
     limits: &ParseLimits,
     with_headers: bool,
-) -> Result<RouteParsed<'a>, ParseError> {
+) -> Result<Parsed<RouteOperation<'a>>, ParseError> {
     let arguments = &buffer[line.arguments.clone()];
     let Some((middle, size_text)) = split_last(arguments) else {
         return Err(ParseError::Arguments);
@@ -275,26 +234,14 @@ fn message<'a>(
             (middle, size(text)?)
         }
     };
-    if header_size > total {
-        return Err(ParseError::Arguments);
-    }
-    if total > limits.max_payload {
-        return Err(ParseError::PayloadExceeded);
-    }
-    if with_headers && !limits.headers {
-        return Err(ParseError::HeadersNotSupported);
-    }
+    check_sizes(header_size, total, with_headers, limits)?;
     let (account, rest) = split_first(middle).ok_or(ParseError::Arguments)?;
     let (subject, rest) = split_first(rest).ok_or(ParseError::Arguments)?;
     let (reply, queues) = addressees(rest)?;
 
     let end = line.next + total;
-    for (offset, expected) in [(end, b'\r'), (end + 1, b'\n')] {
-        match buffer.get(offset) {
-            None => return Ok(RouteParsed::Incomplete { needed: end + 2 }),
-            Some(byte) if *byte == expected => {}
-            Some(_) => return Err(ParseError::UnknownOperation),
-        }
+    if !is_whole(buffer, end)? {
+        return Ok(Parsed::Incomplete { needed: end + 2 });
     }
     let operation = RouteOperation::Message(RouteMessage {
         account,
@@ -306,7 +253,7 @@ fn message<'a>(
         body: &buffer[line.next..end],
         tail: tail(buffer, line, with_headers, header_size, reply, queues).map(|start| &buffer[start..end + 2]),
     });
-    Ok(RouteParsed::Operation {
+    Ok(Parsed::Operation {
         operation,
         consumed: end + 2,
     })

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::connect::InvalidConnect;
+use crate::connect::{InvalidConnect, is_false};
+use crate::write::write_json_line;
 
 /// What a server says of itself in INFO on a route. A key that is absent or `null` keeps its default; unknown keys are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +122,7 @@ impl RouteInfo {
 
     /// Appends `INFO {json} ␍␊`.
     pub fn write(&self, out: &mut Vec<u8>) {
-        write_line(out, b"INFO ", self);
+        write_json_line(out, b"INFO ", self);
     }
 }
 
@@ -136,7 +137,7 @@ impl RouteConnect {
 
     /// Appends `CONNECT {json} ␍␊`.
     pub fn write(&self, out: &mut Vec<u8>) {
-        write_line(out, b"CONNECT ", self);
+        write_json_line(out, b"CONNECT ", self);
     }
 }
 
@@ -146,17 +147,6 @@ fn from_object<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, Invalid
     let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json).map_err(failed)?;
     object.retain(|_, value| !value.is_null());
     serde_json::from_value(serde_json::Value::Object(object)).map_err(failed)
-}
-
-fn write_line(out: &mut Vec<u8>, verb: &[u8], json: &impl Serialize) {
-    out.extend_from_slice(verb);
-    serde_json::to_writer(&mut *out, json).expect("plain fields always serialize and a vector always accepts");
-    out.extend_from_slice(b" \r\n");
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "signature asked for by serde")]
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Writers of what a server sends: INFO, MSG, HMSG, PING, PONG, +OK and -ERR (core specification §1.3, §1.9).
 
+use serde::Serialize;
+
 use crate::connect::ServerInfo;
 use crate::error_text::ErrorText;
 
@@ -21,8 +23,13 @@ pub fn write_error(out: &mut Vec<u8>, error: &ErrorText<'_>) {
 
 /// Appends `INFO {json} ␍␊`; the blank before the line end is part of the protocol as observed (§1.1).
 pub fn write_info(out: &mut Vec<u8>, info: &ServerInfo) {
-    out.extend_from_slice(b"INFO ");
-    serde_json::to_writer(&mut *out, info).expect("plain fields always serialize and a vector always accepts");
+    write_json_line(out, b"INFO ", info);
+}
+
+/// Appends `<verb>{json} ␍␊`.
+pub(crate) fn write_json_line(out: &mut Vec<u8>, verb: &[u8], json: &impl Serialize) {
+    out.extend_from_slice(verb);
+    serde_json::to_writer(&mut *out, json).expect("plain fields always serialize and a vector always accepts");
     out.extend_from_slice(b" \r\n");
 }
 

@@ -6,7 +6,7 @@ use seaway_nats_protocol::limits::ROUTE_WEIGHT_MAX;
 use seaway_nats_protocol::route::{
     write_interest, write_no_interest, write_route_message_prefix, write_route_message_rest,
 };
-use seaway_nats_protocol::{ParseError, ParseLimits, RouteMessage, RouteOperation, RouteParsed, parse_route_operation};
+use seaway_nats_protocol::{ParseError, ParseLimits, Parsed, RouteMessage, RouteOperation, parse_route_operation};
 
 const LIMITS: ParseLimits = ParseLimits {
     max_control_line: 256,
@@ -17,7 +17,7 @@ const LIMITS: ParseLimits = ParseLimits {
 /// The whole input as one operation.
 fn parse(input: &[u8]) -> RouteOperation<'_> {
     match parse_route_operation(input, &LIMITS) {
-        Ok(RouteParsed::Operation { operation, consumed }) if consumed == input.len() => operation,
+        Ok(Parsed::Operation { operation, consumed }) if consumed == input.len() => operation,
         other => panic!("{}: {other:?}", String::from_utf8_lossy(input)),
     }
 }
@@ -167,7 +167,7 @@ fn a_cut_changes_nothing() {
     for input in inputs {
         for cut in 0..input.len() {
             match parse_route_operation(&input[..cut], &LIMITS) {
-                Ok(RouteParsed::Incomplete { needed }) => assert!(needed == 0 || needed == input.len()),
+                Ok(Parsed::Incomplete { needed }) => assert!(needed == 0 || needed == input.len()),
                 other => panic!("{}: {other:?}", String::from_utf8_lossy(&input[..cut])),
             }
         }

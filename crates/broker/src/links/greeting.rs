@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use seaway_nats_protocol::parse::ParseLimits;
-use seaway_nats_protocol::{RouteConnect, RouteInfo, RouteOperation, RouteParsed, parse_route_operation};
+use seaway_nats_protocol::{Parsed, RouteConnect, RouteInfo, RouteOperation, parse_route_operation};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -132,15 +132,15 @@ pub(super) async fn first_info(stream: &mut TcpStream) -> io::Result<(RouteInfo,
     let mut received = Vec::new();
     loop {
         match parse_route_operation(&received, &GREETING_LIMITS) {
-            Ok(RouteParsed::Operation {
+            Ok(Parsed::Operation {
                 operation: RouteOperation::Info(json),
                 consumed,
             }) => {
                 let info = read_info(json).map_err(invalid)?;
                 return Ok((info, received.split_off(consumed)));
             }
-            Ok(RouteParsed::Incomplete { .. }) => {}
-            Ok(RouteParsed::Operation { .. }) | Err(_) => {
+            Ok(Parsed::Incomplete { .. }) => {}
+            Ok(Parsed::Operation { .. }) | Err(_) => {
                 return Err(invalid(
                     "it does not speak as a server: INFO should come first".to_owned(),
                 ));

@@ -7,7 +7,7 @@ use seaway_nats_protocol::parse::{ParseError, ParseLimits};
 use seaway_nats_protocol::quote::quote;
 use seaway_nats_protocol::write::{PING, PONG, write_error};
 use seaway_nats_protocol::{
-    ErrorText, RouteConnect, RouteInfo, RouteMessage, RouteOperation, RouteParsed, parse_route_operation, subject,
+    ErrorText, Parsed, RouteConnect, RouteInfo, RouteMessage, RouteOperation, parse_route_operation, subject,
 };
 use smallvec::SmallVec;
 use tokio::sync::OwnedSemaphorePermit;
@@ -413,7 +413,7 @@ impl Party for PeerParty {
                 Stage::Connecting | Stage::Introducing => &GREETING_LIMITS,
             };
             match parse_route_operation(&data[consumed_all..], limits) {
-                Ok(RouteParsed::Operation { operation, consumed }) => {
+                Ok(Parsed::Operation { operation, consumed }) => {
                     let handled = self.handle(&mut turn, &operation);
                     // What is unfinished is parsed again in the next turn.
                     if self.unfinished.is_none() {
@@ -427,7 +427,7 @@ impl Party for PeerParty {
                         break None;
                     }
                 }
-                Ok(RouteParsed::Incomplete { needed: length }) => {
+                Ok(Parsed::Incomplete { needed: length }) => {
                     needed = length;
                     break None;
                 }
