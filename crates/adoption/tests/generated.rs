@@ -5,53 +5,31 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[path = "../../original/tests/generator/mod.rs"]
+mod generator;
 mod taken_over;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use generator::{generate_seeds, listing, options, seeds, without_lock};
 use seaway_adoption::{Cipher, Encryption, Error, Options, Outcome, Progress, adopt, undo};
-use seaway_original::{Directory, Findings, Key};
+use seaway_original::{Directory, Findings};
 use serde_json::Value;
 use taken_over::{Message, Subscription, TakenOver};
 
 const SEEDS: u64 = 60;
 
-/// Runs the generator; says loudly when there is no Python to run it.
-fn generate(words: &[&str]) -> bool {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat/original/generate.py");
-    match Command::new("python3").arg("-B").arg(script).args(words).status() {
-        Ok(status) => {
-            assert!(status.success(), "the generator fails: {status}");
-            true
-        }
-        Err(error) => {
-            // Past the test harness, which keeps what passing tests print to itself.
-            let text =
-                format!("\n*** SKIPPED: python3 cannot be run ({error}): nothing was taken over and compared ***\n");
-            std::io::stderr().write_all(text.as_bytes()).unwrap();
-            false
-        }
-    }
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
-}
-
 #[test]
 fn generated_directories_are_taken_over_field_by_field_and_given_back() {
     let folder = tempfile::tempdir().unwrap();
-    let first = number("SEAWAY_ORIGINAL_FIRST", 1);
-    let last = first + number("SEAWAY_ORIGINAL_SEEDS", SEEDS) - 1;
-    if !generate(&[folder.path().to_str().unwrap(), &first.to_string(), &last.to_string()]) {
+    let seeds = seeds(SEEDS);
+    if !generate_seeds(folder.path(), &seeds) {
         return;
     }
     let mut counts = BTreeMap::<&str, u64>::new();
-    for seed in first..=last {
+    for seed in seeds.clone() {
         let folder = folder.path().join(seed.to_string());
         let expected: Value = serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
         let mut random = fastrand::Rng::with_seed(seed);
@@ -60,7 +38,7 @@ fn generated_directories_are_taken_over_field_by_field_and_given_back() {
             *counts.entry(what).or_default() += 1;
         }
     }
-    if last - first + 1 >= SEEDS {
+    if seeds.count() as u64 >= SEEDS {
         // What was never met was never tested.
         for what in [
             "in place",
@@ -95,7 +73,7 @@ fn one(
     let encryption = random
         .bool()
         .then(|| Encryption::new(Cipher::Aes256Gcm, b"another key".to_vec()).unwrap());
-    let original = original_options(&expected["options"], folder);
+    let original = options(&expected["options"], folder);
     let options = Options {
         original: original.clone(),
         to: place.map(Path::to_owned),
@@ -146,38 +124,6 @@ fn one(
         }
     }
     had
-}
-
-/// The lock file is made when there is none, as the original makes it.
-fn without_lock(listing: Vec<(PathBuf, Vec<u8>)>) -> Vec<(PathBuf, Vec<u8>)> {
-    listing
-        .into_iter()
-        .filter(|(path, _)| !path.ends_with(".rootdir.lck"))
-        .collect()
-}
-
-fn original_options(expected: &Value, folder: &Path) -> seaway_original::Options {
-    seaway_original::Options {
-        polynomial: u32::try_from(expected["polynomial"].as_u64().unwrap()).unwrap(),
-        key: expected["key"].as_str().map(|key| Key::new(key.as_bytes())),
-        raft_directory: expected["raft_directory"].as_str().map(|name| folder.join(name)),
-        is_locked: false,
-    }
-}
-
-/// Names and contents of all files.
-fn listing(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(listing(&path));
-        } else {
-            found.push((path.clone(), std::fs::read(path).unwrap()));
-        }
-    }
-    found.sort();
-    found
 }
 
 /// The messages of each channel as the reader finds them, which are those that the generator says.

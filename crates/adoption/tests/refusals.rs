@@ -4,12 +4,15 @@
 
 #[path = "../../original/tests/encoder/mod.rs"]
 mod encoder;
+#[path = "../../original/tests/generator/mod.rs"]
+mod generator;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use encoder::{HEADER, blob, index_entry, message, record};
+use generator::without_lock;
 use seaway_adoption::in_place::{State, finish, state};
 use seaway_adoption::{Error, Options, Outcome, Progress, adopt, undo};
 
@@ -34,17 +37,7 @@ fn original(directory: &Path, channel: &str, sequences: &[u64], payload: &[u8]) 
 }
 
 fn listing(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => found.extend(listing(&path)),
-            false if path.ends_with(".rootdir.lck") => {}
-            false => found.push((path.clone(), fs::read(path).unwrap())),
-        }
-    }
-    found.sort();
-    found
+    without_lock(generator::listing(folder))
 }
 
 /// The words in which it is refused; nothing has changed.

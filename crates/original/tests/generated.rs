@@ -5,53 +5,27 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::io::Write as _;
+mod generator;
+
 use std::path::Path;
-use std::process::Command;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use seaway_original::{Directory, Findings, Key, Options, check};
+use generator::{generate, generate_seeds, listing, options, seeds};
+use seaway_original::{Directory, Findings, Options, check};
 use serde_json::Value;
 
 const SEEDS: u64 = 300;
-
-/// Runs the generator; says loudly when there is no Python to run it.
-fn generate(words: &[&str]) -> bool {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat/original/generate.py");
-    match Command::new("python3").arg("-B").arg(script).args(words).status() {
-        Ok(status) => {
-            assert!(status.success(), "the generator fails: {status}");
-            true
-        }
-        Err(error) => {
-            // Past the test harness, which keeps what passing tests print to itself.
-            let text = format!(
-                "
-*** SKIPPED: python3 cannot be run ({error}): nothing was generated and compared ***
-"
-            );
-            std::io::stderr().write_all(text.as_bytes()).unwrap();
-            false
-        }
-    }
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
-}
 
 /// Specification §3 in full: `check` finds field by field what the generator put there, and the messages have their content.
 #[test]
 fn generated_directories_are_read_field_by_field() {
     let folder = tempfile::tempdir().unwrap();
-    let first = number("SEAWAY_ORIGINAL_FIRST", 1);
-    let last = first + number("SEAWAY_ORIGINAL_SEEDS", SEEDS) - 1;
-    let out = folder.path().to_str().unwrap();
-    if !generate(&[out, &first.to_string(), &last.to_string()]) {
+    let seeds = seeds(SEEDS);
+    if !generate_seeds(folder.path(), &seeds) {
         return;
     }
     let mut kinds = std::collections::BTreeMap::<String, u32>::new();
-    for seed in first..=last {
+    for seed in seeds.clone() {
         let folder = folder.path().join(seed.to_string());
         let expected: Value = serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
         let before = listing(&folder.join("data"));
@@ -71,7 +45,7 @@ fn generated_directories_are_read_field_by_field() {
             *kinds.entry(finding["kind"].as_str().unwrap().to_owned()).or_default() += 1;
         }
     }
-    if last - first + 1 >= SEEDS {
+    if seeds.count() as u64 >= SEEDS {
         // What was never met was never tested.
         for kind in KINDS {
             assert!(kinds.contains_key(*kind), "no directory has {kind}: {kinds:?}");
@@ -113,30 +87,6 @@ const KINDS: &[&str] = &[
     "unreadable_bytes",
     "zero_tail",
 ];
-
-fn options(expected: &Value, folder: &Path) -> Options {
-    Options {
-        polynomial: u32::try_from(expected["polynomial"].as_u64().unwrap()).unwrap(),
-        key: expected["key"].as_str().map(|key| Key::new(key.as_bytes())),
-        raft_directory: expected["raft_directory"].as_str().map(|name| folder.join(name)),
-        ..Options::default()
-    }
-}
-
-/// Names, lengths and contents of all files.
-fn listing(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(listing(&path));
-        } else {
-            found.push((path.clone(), std::fs::read(path).unwrap()));
-        }
-    }
-    found.sort();
-    found
-}
 
 /// Every field that is expected is there, and equal; lists have the same length.
 fn compare(path: &str, expected: &Value, found: &Value, differences: &mut Vec<String>) {
