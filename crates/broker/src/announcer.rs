@@ -14,8 +14,16 @@ use crate::routing::{Announced, InterestProgress, LocalInterest};
 pub(crate) struct Announcer {
     interest: Arc<LocalInterest>,
     listener: u32,
-    /// Held from taking news to handing over its bytes, so that nothing overtakes them. Keeps a vector.
-    telling: Mutex<Vec<u8>>,
+    /// Held from taking news to handing over its bytes, so that nothing overtakes them.
+    telling: Mutex<Telling>,
+}
+
+#[derive(Default)]
+struct Telling {
+    /// Kept for its room.
+    lines: Vec<u8>,
+    /// Nothing is taken any more: what was told is being forgotten, and the number may be another server's.
+    has_left: bool,
 }
 
 impl Announcer {
@@ -37,12 +45,16 @@ impl Announcer {
         if !self.interest.has_news_for(self.listener) {
             return hand_over(batch);
         }
-        let mut lines = lock(&self.telling);
+        let mut telling = lock(&self.telling);
+        if telling.has_left {
+            return hand_over(batch);
+        }
+        let lines = &mut telling.lines;
         while self.interest.take(self.listener, INTEREST_PER_SLICE, &mut |announced| {
-            write(&mut lines, &announced)
+            write(lines, &announced)
         }) {}
         lines.append(batch);
-        hand_over(&mut lines);
+        hand_over(lines);
         // Not before: whoever sees no news sends without the lock.
         self.interest.was_told(self.listener);
         if lines.capacity() > KEPT_CAPACITY_BYTES {
@@ -64,18 +76,24 @@ impl Announcer {
 
     /// Goes on telling everything there is. Returns whether that was all.
     pub(crate) fn tell_all(&self, outbound: &Outbound, progress: &mut InterestProgress) -> bool {
-        let mut lines = lock(&self.telling);
+        let mut telling = lock(&self.telling);
+        if telling.has_left {
+            return true;
+        }
+        let lines = &mut telling.lines;
         let is_done = self
             .interest
             .tell_all(self.listener, progress, SYNC_PER_SLICE, &mut |announced| {
-                write(&mut lines, &announced);
+                write(lines, &announced);
             });
-        outbound.send(&mut lines, 0, 0);
+        outbound.send(lines, 0, 0);
         is_done
     }
 
     /// Nothing is told any more.
     pub(crate) fn leave(&self) {
+        // Waits for whoever is telling; nobody does behind it.
+        lock(&self.telling).has_left = true;
         self.interest.leave(self.listener);
     }
 
@@ -90,5 +108,44 @@ fn write(lines: &mut Vec<u8>, announced: &Announced) {
     match announced.count {
         0 => write_no_interest(lines, GLOBAL_ACCOUNT, subject, queue),
         count => write_interest(lines, GLOBAL_ACCOUNT, subject, queue.map(|queue| (queue, count))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::counters::Counters;
+    use crate::kind::Kind;
+    use crate::options::BrokerOptions;
+    use crate::outbound::Bounds;
+
+    /// A batch that is flushed while its route ends must not leave a mark for whoever gets the number next (§4.5).
+    #[test]
+    fn who_has_left_takes_nothing_from_the_next() {
+        let interest = Arc::new(LocalInterest::new());
+        let options = BrokerOptions::default();
+        let counters = Arc::new(Counters::new(options.outbound_bytes_max));
+        let address = ([127, 0, 0, 1], 6222).into();
+        let outbound = Outbound::new(1, address, Bounds::new(&options, Kind::Peer), &counters, None);
+        let gone = Announcer::new(&interest).unwrap();
+        interest.add(b"foo", None);
+        gone.leave();
+        let mut forgotten = InterestProgress::default();
+        while !gone.forget(&mut forgotten) {}
+        let next = Announcer::new(&interest).unwrap();
+        assert_eq!(next.listener, gone.listener);
+        interest.add(b"bar", None);
+        gone.send(&outbound, &mut b"late".to_vec(), (1, 4), false);
+        gone.tell_all(&outbound, &mut InterestProgress::default());
+        let mut told = Vec::new();
+        while interest.take(next.listener, 10, &mut |one| told.push(one.subject().to_vec())) {}
+        let mut progress = InterestProgress::default();
+        while !interest.tell_all(next.listener, &mut progress, 10, &mut |one| {
+            told.push(one.subject().to_vec())
+        }) {}
+        told.sort();
+        assert_eq!(told, [&b"bar"[..], b"foo"]);
     }
 }
