@@ -15,8 +15,8 @@ use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::frame::Message;
 use crate::limits::{MESSAGE_WORK, PUBLICATION_RECEIVERS, PUBLICATION_WORK, SUBSCRIPTIONS_PER_PIECE};
-use crate::outlets::{Origin, Outlets};
-use crate::owner::{AttachmentShared, Owner, Routing, Subscription};
+use crate::outlets::{Crossings, Origin, Outlets};
+use crate::owner::{AttachmentShared, Owner, Routing};
 use crate::routing::{Found, Route, RouteCache, Search};
 
 /// See the module. Kept between batches for its vectors and its route cache.
@@ -34,7 +34,7 @@ pub(crate) struct Unfinished {
     /// Who has not had it. Of the last group somebody may have.
     route: Route<Owner>,
     /// Chosen members of groups behind other servers.
-    crossings: Vec<Arc<Subscription>>,
+    crossings: Crossings,
     group_served: bool,
     receivers: u32,
 }
@@ -45,7 +45,7 @@ impl Unfinished {
             matched: matched.into(),
             search,
             route,
-            crossings: Vec::new(),
+            crossings: Crossings::default(),
             group_served: false,
             receivers: 0,
         })
@@ -106,9 +106,7 @@ impl Unfinished {
         }
         false
     }
-}
 
-impl Unfinished {
     /// Serves other servers, last of all: what they are sent names the groups that were chosen before.
     fn serve_remote(&mut self, outlets: &mut Outlets, message: &Message<'_>, origin: Origin) {
         self.receivers += outlets.cross(&std::mem::take(&mut self.route.remote), message, origin);

@@ -68,6 +68,27 @@ pub(crate) struct Slot {
     index: u32,
 }
 
+/// Queue groups of one message whose member sits behind another server.
+#[derive(Default)]
+pub(crate) struct Crossings {
+    chosen: Vec<Arc<Subscription>>,
+    /// Bytes of their names in the line to that server.
+    bytes: usize,
+}
+
+impl Crossings {
+    /// Adds a member that was chosen; false when there is no room for the name of its group.
+    fn add(&mut self, chosen: &Arc<Subscription>) -> bool {
+        let named = chosen.queue().map_or(0, |queue| queue.len() + 1);
+        if self.bytes + named > CROSSING_QUEUE_BYTES {
+            return false;
+        }
+        self.bytes += named;
+        self.chosen.push(Arc::clone(chosen));
+        true
+    }
+}
+
 /// Destinations of one batch, and what is kept for the next.
 pub(crate) struct Outlets {
     pub(crate) slots: Vec<Slot>,
@@ -82,10 +103,8 @@ pub(crate) struct Outlets {
     pub(crate) sinks: SmallVec<[SinkOutlet; 2]>,
     pub(crate) message_number: u64,
     pub(crate) expired: Vec<Arc<Subscription>>,
-    /// Queue groups of the message being delivered whose member sits behind another server.
-    pub(crate) crossings: Vec<Arc<Subscription>>,
-    /// Bytes of their names.
-    crossing_bytes: usize,
+    /// Of the message being delivered.
+    pub(crate) crossings: Crossings,
     pub(crate) stalled: SmallVec<[Arc<Connection>; 2]>,
     pub(crate) held: Option<Arc<AttachmentShared>>,
     pub(crate) congested: Option<(Arc<Connection>, usize)>,
@@ -115,8 +134,7 @@ impl Outlets {
             sinks: SmallVec::new(),
             message_number: 0,
             expired: Vec::new(),
-            crossings: Vec::new(),
-            crossing_bytes: 0,
+            crossings: Crossings::default(),
             stalled: SmallVec::new(),
             held: None,
             congested: None,
@@ -321,13 +339,7 @@ impl Outlets {
         let Owner::Peer { connection, .. } = &target.subscription.owner else {
             return false;
         };
-        let named = target.subscription.queue().map_or(0, |queue| queue.len() + 1);
-        if connection.outbound.is_closed() || self.crossing_bytes + named > CROSSING_QUEUE_BYTES {
-            return false;
-        }
-        self.crossing_bytes += named;
-        self.crossings.push(Arc::clone(&target.subscription));
-        true
+        !connection.outbound.is_closed() && self.crossings.add(&target.subscription)
     }
 
     /// Sends the message to every other server that has plain subscribers or a chosen member of a group: once to each. Returns how many
@@ -338,8 +350,8 @@ impl Outlets {
         if origin.audience != Audience::All {
             return 0;
         }
-        let mut crossings = std::mem::take(&mut self.crossings);
-        self.crossing_bytes = 0;
+        let mut crossings = std::mem::take(&mut self.crossings.chosen);
+        self.crossings.bytes = 0;
         crossings.sort_unstable_by_key(|chosen| chosen.owner_id());
         let mut receivers = 0;
         for target in remote {
@@ -361,7 +373,7 @@ impl Outlets {
             }
         }
         crossings.clear();
-        self.crossings = crossings;
+        self.crossings.chosen = crossings;
         receivers
     }
 
@@ -376,13 +388,7 @@ impl Outlets {
         outlet.bytes += size as u64;
         self.work += message.work();
         let length = outlet.buffer.len();
-        self.gathered += length - before;
-        if length >= self.limit || self.gathered >= GATHER_BYTES_ALL {
-            self.make_room(index, length);
-        }
-        if self.watch_congestion {
-            self.watch(index);
-        }
+        self.appended(index, before, length);
     }
 
     pub(crate) fn take_limited(&mut self, subscription: &Arc<Subscription>) -> bool {
@@ -411,6 +417,12 @@ impl Outlets {
             trace_frame(connection, subscription, message, size);
         }
         let length = outlet.buffer.len();
+        self.appended(index, before, length);
+    }
+
+    /// The bytes of a destination are `length` now, after `before`.
+    #[inline(always)]
+    fn appended(&mut self, index: usize, before: usize, length: usize) {
         self.gathered += length - before;
         if length >= self.limit || self.gathered >= GATHER_BYTES_ALL {
             self.make_room(index, length);
