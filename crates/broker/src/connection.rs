@@ -65,7 +65,6 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(
-        kind: Kind,
         clock: Clock,
         id: u64,
         slot: u32,
@@ -76,7 +75,7 @@ impl Connection {
         let started = Instant::now();
         let last_activity = AtomicU64::new(clock.nanoseconds_since_start(started));
         Self {
-            kind,
+            kind: outbound.bounds.kind,
             id,
             slot,
             peer,

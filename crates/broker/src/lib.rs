@@ -61,7 +61,7 @@ pub use broker::Broker;
 pub use gate::Gate;
 pub use limits::{HASH_COST_MAX, ROUTES_MAX, SESSIONS_ENDING_MAX};
 pub use listener::{Listener, bind_host};
-pub use mesh::{ClusterOptions, RouteAddress};
+pub use mesh::{ClusterOptions, RouteAddress, host_and_port};
 pub use options::BrokerOptions;
 pub use publisher::{Published, Publisher};
 pub use reason::CloseReason;

@@ -29,10 +29,15 @@ impl Settings {
 
     /// Time in which a client has to authenticate itself, if it has to (§3.8).
     pub(crate) fn authentication_time(&self) -> Duration {
-        let default = || match &self.tls {
-            None => AUTHENTICATION_TIMEOUT,
-            Some(tls) => tls.timeout() + AUTHENTICATION_AFTER_TLS,
-        };
-        self.access.timeout().unwrap_or_else(default)
+        authentication_time(self.access.timeout(), self.tls.as_ref())
     }
+}
+
+/// Time in which somebody has to say who it is: what is configured, else a while, from the end of a TLS handshake on.
+pub(crate) fn authentication_time(configured: Option<Duration>, tls: Option<&Tls>) -> Duration {
+    let usual = || match tls {
+        None => AUTHENTICATION_TIMEOUT,
+        Some(tls) => tls.timeout() + AUTHENTICATION_AFTER_TLS,
+    };
+    configured.unwrap_or_else(usual)
 }

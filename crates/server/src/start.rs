@@ -4,13 +4,12 @@
 //! instead of being turned away, and none meets a server that cannot answer. Monitoring answers from the beginning. What owns
 //! the store lives shorter: see [`tenure`](crate::tenure).
 
-use std::fmt::{Display, Formatter};
 use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use seaway_broker::{Broker, Tls};
+use seaway_broker::{Broker, Tls, host_and_port};
 use seaway_config::{Options, StoreKind, StreamingOptions};
 use seaway_streaming::LimitsTable;
 use tokio::sync::Notify;
@@ -222,21 +221,7 @@ fn greet(options: &Options, server_id: &str) {
 
 async fn bind(host: &str, port: u16) -> Result<TcpListener> {
     let bound = seaway_broker::bind_host(host, port).await;
-    bound.map_err(|error| anyhow!("Error listening on port: {}, \"{error}\"", HostAndPort(host, port)))
-}
-
-/// An address as people write it: the port of an IPv6 address stands behind brackets.
-struct HostAndPort<'a>(&'a str, u16);
-
-impl Display for HostAndPort<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let HostAndPort(host, port) = self;
-        if host.contains(':') && !host.starts_with('[') {
-            write!(f, "[{host}]:{port}")
-        } else {
-            write!(f, "{host}:{port}")
-        }
-    }
+    bound.map_err(|error| anyhow!("Error listening on port: {}, \"{error}\"", host_and_port(host, port)))
 }
 
 /// Everything that is listened on, bound and not served yet.
@@ -309,7 +294,7 @@ fn introduce(
     let host = options.broker.host.as_str();
     tracing::info!(
         "Listening for client connections on {}",
-        HostAndPort(host, clients.port())
+        host_and_port(host, clients.port())
     );
     introduce_security(broker);
     if let (Some(cluster), Some(routes)) = (&options.broker.cluster, &sockets.routes) {
@@ -320,7 +305,7 @@ fn introduce(
         tracing::info!("Cluster name is {}", name.unwrap_or_default());
         tracing::info!(
             "Listening for route connections on {}",
-            HostAndPort(&cluster.host, address.port())
+            host_and_port(&cluster.host, address.port())
         );
         ports.add("cluster", "nats-route", address);
     }
@@ -356,7 +341,7 @@ fn start_monitoring(
         let Some(listener) = listener else { continue };
         let address = listener.local_addr()?;
         let host = monitoring_host(options);
-        tracing::info!("Starting {scheme} monitor on {}", HostAndPort(host, address.port()));
+        tracing::info!("Starting {scheme} monitor on {}", host_and_port(host, address.port()));
         ports.add("monitoring", scheme, address);
         match *scheme {
             "http" => monitored.http = address.port(),
@@ -452,7 +437,7 @@ mod tests {
             ("[::]", "[::]:4222"),
             ("fe80::1%lo", "[fe80::1%lo]:4222"),
         ] {
-            assert_eq!(HostAndPort(host, 4222).to_string(), expected);
+            assert_eq!(host_and_port(host, 4222), expected);
         }
     }
 }

@@ -13,15 +13,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::greeting;
 use super::party::PeerParty;
-use crate::connection::Connection;
-use crate::kind::Kind;
-use crate::limits::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LAST, PEER_PING_INTERVAL, STRANGERS_MAX};
+use super::serving;
+use crate::limits::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LAST, STRANGERS_MAX};
 use crate::mesh::Mesh;
-use crate::outbound::{Bounds, Outbound};
-use crate::reason::CloseReason;
-use crate::session::{Session, SessionCount, Timers};
+use crate::session::SessionCount;
 use crate::shared::Shared;
-use crate::tls::{Incoming, Outgoing, TlsDetails, plain, secured};
+use crate::tls::{Incoming, Outgoing, TlsDetails, plain, shaken};
 
 /// Accepts other servers from a socket that is bound and listening, until the broker stops.
 pub(super) fn listen(shared: &Arc<Shared>, mesh: &Arc<Mesh>, socket: std::net::TcpListener) -> io::Result<SocketAddr> {
@@ -84,25 +81,10 @@ async fn serve(
         Ok(Err(error)) => return tracing::error!("{seen} - rid:{id} - TLS route handshake error: {error}"),
         Err(_) => return tracing::error!("{seen} - rid:{id} - TLS handshake timeout"),
     };
-    let outbound = Outbound::new(
-        id,
-        seen,
-        Bounds::new(&shared.options, Kind::Peer),
-        &shared.counters,
-        Some(outgoing),
-    );
-    let connection = shared.register(|slot| Connection::new(Kind::Peer, shared.clock, id, slot, seen, outbound, tls));
-    // The socket's readiness is known to the runtime only after it has been polled once.
-    let _ = incoming.socket().writable().await;
-    if *shared.stopping.borrow() {
-        connection.outbound.close(CloseReason::ServerShutdown);
-    }
-    let mut timers = Timers::new(&shared, connection.started, Some(mesh.authentication_time()));
-    timers.ping_within(mesh.options.ping_interval.unwrap_or(PEER_PING_INTERVAL));
+    let connection = serving::connection(&shared, (id, seen), &incoming, outgoing, tls).await;
     let party = PeerParty::stranger(&mesh, stranger);
-    Session::new(&shared, connection, incoming, party, timers, Vec::new())
-        .run()
-        .await;
+    let (interval, time) = (mesh.options.ping_interval, mesh.authentication_time());
+    serving::serve(&shared, connection, incoming, party, interval, Some(time), Vec::new()).await;
 }
 
 /// Says who this server is, and shakes hands where TLS is asked for (§4.4).
@@ -119,9 +101,5 @@ async fn open(
         return Ok((incoming, outgoing, None));
     };
     let stream = TlsAcceptor::from(tls.clients()).accept(stream).await?;
-    let (stream, session) = stream.into_inner();
-    let session = rustls::Connection::from(session);
-    let details = TlsDetails::new(&session, false, None);
-    let (incoming, outgoing) = secured(stream, session);
-    Ok((incoming, outgoing, Some(details)))
+    Ok(shaken(stream.into_inner()))
 }

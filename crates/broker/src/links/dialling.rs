@@ -15,15 +15,12 @@ use tokio_rustls::TlsConnector;
 
 use super::greeting::{self, first_info, parse_route_url};
 use super::party::{PeerParty, join};
-use crate::connection::Connection;
-use crate::kind::Kind;
-use crate::limits::{DIAL_TIMEOUT, PEER_PING_INTERVAL, REDIAL_FIRST, REDIAL_JITTER, REDIAL_LAST, ROUTE_PROTO_MIN};
+use super::serving;
+use crate::limits::{DIAL_TIMEOUT, REDIAL_FIRST, REDIAL_JITTER, REDIAL_LAST, ROUTE_PROTO_MIN};
 use crate::mesh::{Mesh, RouteAddress, host_and_port};
-use crate::outbound::{Bounds, Outbound};
-use crate::reason::CloseReason;
-use crate::session::{Session, SessionCount, Timers};
+use crate::session::SessionCount;
 use crate::shared::Shared;
-use crate::tls::{Incoming, Outgoing, TlsDetails, plain, secured};
+use crate::tls::{Incoming, Outgoing, TlsDetails, plain, shaken};
 
 /// One failure in so many is logged, the first one among them.
 const FAILURES_PER_LINE: u32 = 60;
@@ -191,17 +188,7 @@ async fn dial(shared: &Arc<Shared>, mesh: &Arc<Mesh>, route: &RouteAddress, is_c
         info,
         rest,
     } = dialled;
-    let outbound = Outbound::new(
-        id,
-        seen,
-        Bounds::new(&shared.options, Kind::Peer),
-        &shared.counters,
-        Some(outgoing),
-    );
-    let connection =
-        shared.register(move |slot| Connection::new(Kind::Peer, shared.clock, id, slot, seen, outbound, tls));
-    // The socket's readiness is known to the runtime only after it has been polled once.
-    let _ = incoming.socket().writable().await;
+    let connection = serving::connection(shared, (id, seen), &incoming, outgoing, tls).await;
     let mut first = Vec::new();
     greeting::connect(shared, mesh, route.credentials.as_ref()).write(&mut first);
     greeting::info(shared, mesh).write(&mut first);
@@ -219,15 +206,17 @@ async fn dial(shared: &Arc<Shared>, mesh: &Arc<Mesh>, route: &RouteAddress, is_c
     if is_configured {
         mesh.was_tried(&route.shown());
     }
-    if *shared.stopping.borrow() {
-        connection.outbound.close(CloseReason::ServerShutdown);
-    }
-    let mut timers = Timers::new(shared, connection.started, None);
-    timers.ping_within(mesh.options.ping_interval.unwrap_or(PEER_PING_INTERVAL));
     let party = PeerParty::joined(mesh, peer);
-    Session::new(shared, connection, incoming, party, timers, rest)
-        .run()
-        .await;
+    serving::serve(
+        shared,
+        connection,
+        incoming,
+        party,
+        mesh.options.ping_interval,
+        None,
+        rest,
+    )
+    .await;
     Outcome::Ended(begun.elapsed())
 }
 
@@ -302,19 +291,16 @@ async fn greet(shared: &Shared, mesh: &Mesh, route: &RouteAddress, mut stream: T
     let Some(config) = tls.dialling() else {
         return Err(Outcome::Failed("TLS between servers needs a ca_file".to_owned()));
     };
-    let shaken = timeout(tls.timeout(), TlsConnector::from(config).connect(name, stream)).await;
-    let stream = match shaken {
+    let handshake = timeout(tls.timeout(), TlsConnector::from(config).connect(name, stream)).await;
+    let stream = match handshake {
         Ok(stream) => stream.map_err(failed)?,
         Err(_) => return Err(Outcome::Failed("TLS handshake timeout".to_owned())),
     };
-    let (stream, session) = stream.into_inner();
-    let session = rustls::Connection::from(session);
-    let details = TlsDetails::new(&session, false, None);
-    let (incoming, outgoing) = secured(stream, session);
+    let (incoming, outgoing, tls) = shaken(stream.into_inner());
     Ok(Dialled {
         incoming,
         outgoing,
-        tls: Some(details),
+        tls,
         info,
         rest,
     })

@@ -79,10 +79,13 @@ fn gossip_interval() -> Duration {
 
 async fn inform_all(shared: &Shared) {
     let live: Vec<Arc<Connection>> = lock(&shared.registry).live().cloned().collect();
+    // Only who it is for differs.
+    let mut info = shared.info(0, String::new());
     for (index, connection) in live.iter().enumerate() {
         if connection.takes_info.load(Ordering::Acquire) {
             let mut line = Vec::new();
-            write_info(&mut line, &shared.info(connection.id, connection.peer.ip().to_string()));
+            (info.client_id, info.client_ip) = (connection.id, connection.peer.ip().to_string());
+            write_info(&mut line, &info);
             connection.outbound.send(&mut line, 0, 0);
         }
         if index % INFORMED_PER_TURN == INFORMED_PER_TURN - 1 {

@@ -10,6 +10,7 @@ mod dialling;
 mod gossip;
 mod greeting;
 mod party;
+mod serving;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

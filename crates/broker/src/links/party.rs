@@ -27,8 +27,8 @@ use crate::mesh::{Mesh, Peer, Refusal};
 use crate::outlets::{Audience, Origin};
 use crate::owner::{Owner, Subscription};
 use crate::reason::CloseReason;
-use crate::routing::{BySid, InterestProgress};
-use crate::session::{Batch, Chores, Halt, Party, Timers, Verified};
+use crate::routing::{BySid, InterestProgress, interest_name};
+use crate::session::{Batch, Chores, Halt, Party, Timers, Verified, end_turn};
 use crate::shared::Shared;
 
 /// What bounds lines and messages once the other server is known.
@@ -57,8 +57,6 @@ pub(super) struct PeerParty {
     telling: Option<InterestProgress>,
     /// It wants to know when it was told everything.
     pong_due: bool,
-    /// It has sent something that only a server sends to which this one is known.
-    confirmed: bool,
     /// What it wanted is being taken out of the table.
     chores: Chores,
     /// How far it is forgotten, once it has left.
@@ -75,6 +73,8 @@ struct Turn<'a> {
     shared: &'a Arc<Shared>,
     timers: &'a mut Timers,
     gatherer: &'a mut Gatherer,
+    /// Largest message in bytes that this server gives to its own.
+    max_payload: usize,
     messages: u64,
     bytes: u64,
 }
@@ -111,7 +111,6 @@ impl PeerParty {
             stage,
             stranger,
             pong_due: false,
-            confirmed: false,
             chores: Chores::default(),
             forgetting: None,
             unfinished: None,
@@ -128,9 +127,8 @@ impl PeerParty {
     }
 
     fn handle(&mut self, turn: &mut Turn<'_>, operation: &RouteOperation<'_>) -> Result<(), CloseReason> {
-        if let Stage::Joined(peer) = &self.stage {
-            let peer = Arc::clone(peer);
-            return self.hear(turn, &peer, operation);
+        if matches!(self.stage, Stage::Joined(_)) {
+            return self.hear(turn, operation);
         }
         turn.gatherer.charge(WORK_PER_CONNECT);
         match (&self.stage, operation) {
@@ -210,18 +208,16 @@ impl PeerParty {
     }
 
     /// What a server says that is known.
-    fn hear(
-        &mut self,
-        turn: &mut Turn<'_>,
-        peer: &Arc<Peer>,
-        operation: &RouteOperation<'_>,
-    ) -> Result<(), CloseReason> {
+    fn hear(&mut self, turn: &mut Turn<'_>, operation: &RouteOperation<'_>) -> Result<(), CloseReason> {
         let is_greeting = matches!(
             operation,
             RouteOperation::Info(_) | RouteOperation::Connect(_) | RouteOperation::Error(_)
         );
-        if !self.confirmed && !is_greeting {
-            self.confirmed = true;
+        // What only a server sends to which this one is known.
+        if let Stage::Joined(peer) = &self.stage
+            && !is_greeting
+            && !peer.is_confirmed()
+        {
             peer.confirm();
             let Connection { peer: seen, id, .. } = &**turn.connection;
             let name = peer.server_name.escape_debug();
@@ -267,13 +263,15 @@ impl PeerParty {
             },
             RouteOperation::Pong => {
                 turn.timers.answered(turn.connection);
-                if peer.sync() {
+                if let Stage::Joined(peer) = &self.stage
+                    && peer.sync()
+                {
                     self.mesh.changed();
                 }
             }
             RouteOperation::Info(json) => {
                 turn.gatherer.charge(WORK_PER_CONNECT);
-                self.heard_info(turn, peer, json)?;
+                self.heard_info(turn, json)?;
             }
             RouteOperation::Connect(_) | RouteOperation::Ok => {}
             RouteOperation::Error(text) => return Err(heard_error(turn, text)),
@@ -282,9 +280,11 @@ impl PeerParty {
     }
 
     /// News of the other server itself, or of a third one (§4.6).
-    fn heard_info(&self, turn: &mut Turn<'_>, peer: &Arc<Peer>, json: &[u8]) -> Result<(), CloseReason> {
+    fn heard_info(&self, turn: &mut Turn<'_>, json: &[u8]) -> Result<(), CloseReason> {
         let info = understood(turn, json)?;
-        if info.server_id == peer.server_id {
+        if let Stage::Joined(peer) = &self.stage
+            && info.server_id == peer.server_id
+        {
             self.agree(turn, &info.cluster, info.cluster_dynamic)?;
             if peer.renew(info) {
                 self.mesh.changed();
@@ -351,7 +351,7 @@ impl PeerParty {
         if received.account != GLOBAL_ACCOUNT {
             return;
         }
-        let max_payload = turn.shared.settings().max_payload;
+        let max_payload = turn.max_payload;
         if received.body.len() > max_payload {
             if !std::mem::replace(&mut self.warned, true) {
                 tracing::warn!(
@@ -402,6 +402,7 @@ impl Party for PeerParty {
             shared,
             timers,
             gatherer,
+            max_payload: shared.settings().max_payload,
             messages: 0,
             bytes: 0,
         };
@@ -434,15 +435,8 @@ impl Party for PeerParty {
                 Err(error) => break Some(refuse(&mut turn, error)),
             }
         };
-        if turn.messages > 0 {
-            connection.in_messages.fetch_add(turn.messages, Ordering::Relaxed);
-            connection.in_bytes.fetch_add(turn.bytes, Ordering::Relaxed);
-            shared.counters.in_messages.fetch_add(turn.messages, Ordering::Relaxed);
-            shared.counters.in_bytes.fetch_add(turn.bytes, Ordering::Relaxed);
-        }
-        let aftermath = gatherer.finish(&shared.routing, &shared.counters, Self::origin(connection));
-        shared.counters.turned(aftermath.work);
-        shared.tell_news();
+        let came = (turn.messages, turn.bytes);
+        let aftermath = end_turn(shared, connection, gatherer, Self::origin(connection), came);
         Batch {
             consumed: consumed_all,
             needed,
@@ -515,7 +509,7 @@ impl Party for PeerParty {
         shared.unregister(connection, None);
         let Connection { peer, id, .. } = connection;
         match &self.stage {
-            Stage::Joined(known) if self.confirmed => {
+            Stage::Joined(known) if known.is_confirmed() => {
                 tracing::info!(
                     "{peer} - rid:{id} - Router connection closed: {reason} (server {})",
                     known.server_id
@@ -608,16 +602,6 @@ fn refuse(turn: &mut Turn<'_>, error: ParseError) -> CloseReason {
             CloseReason::ParseError
         }
     }
-}
-
-/// The name under which something that the other server wants is known: the bytes that it has in `RS+` and `RS-` (§4.5).
-fn interest_name(subject: &[u8], queue: Option<&[u8]>) -> SmallVec<[u8; 128]> {
-    let mut name = SmallVec::from_slice(subject);
-    if let Some(queue) = queue {
-        name.push(b' ');
-        name.extend_from_slice(queue);
-    }
-    name
 }
 
 fn with_message<T>(received: &RouteMessage<'_>, use_it: impl FnOnce(&Message<'_>) -> T) -> T {

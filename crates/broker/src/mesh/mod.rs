@@ -9,8 +9,9 @@ pub use options::{ClusterOptions, RouteAddress};
 pub(crate) use peer::Peer;
 pub(crate) use roster::{Mesh, Refusal};
 
-/// `host:port`; an IPv6 address stands in brackets.
-pub(crate) fn host_and_port(host: &str, port: u16) -> String {
+/// `host:port`, as people write it: an IPv6 address stands in brackets.
+#[must_use]
+pub fn host_and_port(host: &str, port: u16) -> String {
     if host.contains(':') && !host.starts_with('[') {
         format!("[{host}]:{port}")
     } else {

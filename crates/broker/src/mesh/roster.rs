@@ -1,6 +1,6 @@
 //! Who is in the cluster, and who may come in.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -10,12 +10,11 @@ use tokio::sync::{mpsc, watch};
 
 use super::options::ClusterOptions;
 use super::peer::Peer;
-use crate::limits::{
-    AUTHENTICATION_AFTER_TLS, AUTHENTICATION_TIMEOUT, GOSSIPED_URLS_MAX, HEARD_OF_MAX, MADE_UP_NAME_LETTERS, PEERS_MAX,
-};
+use crate::limits::{GOSSIPED_URLS_MAX, HEARD_OF_MAX, MADE_UP_NAME_LETTERS, PEERS_MAX};
 use crate::lock::{lock, read, write};
 use crate::reason::CloseReason;
 use crate::routing::LocalInterest;
+use crate::settings::authentication_time;
 
 /// See the module.
 pub(crate) struct Mesh {
@@ -128,11 +127,7 @@ impl Mesh {
 
     /// Time in which another server must have introduced itself.
     pub(crate) fn authentication_time(&self) -> Duration {
-        let default = || match &self.options.tls {
-            None => AUTHENTICATION_TIMEOUT,
-            Some(tls) => tls.timeout() + AUTHENTICATION_AFTER_TLS,
-        };
-        self.options.authentication_timeout.unwrap_or_else(default)
+        authentication_time(self.options.authentication_timeout, self.options.tls.as_ref())
     }
 
     pub(crate) fn set_bound_port(&self, port: u16) {
@@ -155,16 +150,15 @@ impl Mesh {
 
     /// Addresses of the other servers for clients, each once; not of those that may still refuse this one.
     pub(crate) fn client_urls(&self) -> Vec<String> {
-        let mut urls: Vec<String> = Vec::new();
+        let mut urls = BTreeSet::new();
         for peer in read(&self.roster).peers.values().filter(|peer| peer.is_confirmed()) {
             for url in peer.client_urls() {
-                if !urls.contains(&url) && urls.len() < GOSSIPED_URLS_MAX {
-                    urls.push(url);
+                if urls.len() < GOSSIPED_URLS_MAX {
+                    urls.insert(url);
                 }
             }
         }
-        urls.sort_unstable();
-        urls
+        urls.into_iter().collect()
     }
 
     /// Lets a server in, or says why not. Of two connections to one server the first stays. But when both servers dial each other at the

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 
 use crate::limits::{INTEREST_SHARDS, PEERS_MAX};
 use crate::lock::lock;
@@ -97,12 +98,12 @@ impl LocalInterest {
 
     /// One more subscriber.
     pub(crate) fn add(&self, subject: &[u8], queue: Option<&[u8]>) {
-        let text = joined(subject, queue);
+        let text = interest_name(subject, queue);
         let shard_index = self.shard_of(&text);
         let mut shard = lock(&self.shards[shard_index]);
         let slot = match shard.places.get(&text[..]) {
             Some(slot) => *slot,
-            None => shard.insert(text.into(), subject.len()),
+            None => shard.insert(Arc::from(&text[..]), subject.len()),
         };
         if let Some(entry) = shard.entry(slot) {
             entry.count = entry.count.saturating_add(1);
@@ -114,7 +115,7 @@ impl LocalInterest {
 
     /// One subscriber less.
     pub(crate) fn remove(&self, subject: &[u8], queue: Option<&[u8]>) {
-        let text = joined(subject, queue);
+        let text = interest_name(subject, queue);
         let shard_index = self.shard_of(&text);
         let mut shard = lock(&self.shards[shard_index]);
         let Some(&slot) = shard.places.get(&text[..]) else {
@@ -359,14 +360,14 @@ impl Shard {
     }
 }
 
-fn joined(subject: &[u8], queue: Option<&[u8]>) -> Vec<u8> {
-    let mut text = Vec::with_capacity(subject.len() + queue.map_or(0, |queue| queue.len() + 1));
-    text.extend_from_slice(subject);
+/// The name of something that is wanted: the bytes that it has in `RS+` and `RS-` (§4.5).
+pub(crate) fn interest_name(subject: &[u8], queue: Option<&[u8]>) -> SmallVec<[u8; 128]> {
+    let mut name = SmallVec::from_slice(subject);
     if let Some(queue) = queue {
-        text.push(b' ');
-        text.extend_from_slice(queue);
+        name.push(b' ');
+        name.extend_from_slice(queue);
     }
-    text
+    name
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod trie;
 
 pub(crate) use cache::{Found, RouteCache};
 pub(crate) use generation::{Generations, Keys};
-pub(crate) use interest::{Announced, LocalInterest, Progress as InterestProgress};
+pub(crate) use interest::{Announced, LocalInterest, Progress as InterestProgress, interest_name};
 pub(crate) use route::{Group, Route, Target};
 pub(crate) use search::Search;
 pub(crate) use subscription::{BySid, Handle, Subscription};

@@ -13,7 +13,7 @@ mod timers;
 mod verification;
 
 pub(crate) use chores::Chores;
-pub(crate) use party::{Batch, Halt, Party};
+pub(crate) use party::{Batch, Halt, Party, end_turn};
 pub(crate) use timers::Timers;
 pub(crate) use verification::Verified;
 
@@ -125,7 +125,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         Err(error) => {
             tracing::error!("{peer} - cid:{id} - TLS handshake error: {error}");
             remember_failed_handshake(&shared, |slot| {
-                Connection::new(Kind::Client, shared.clock, id, slot, peer, outbound(None), None)
+                Connection::new(shared.clock, id, slot, peer, outbound(None), None)
             });
             return;
         }
@@ -137,17 +137,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         tls,
         names,
     } = opened;
-    let make = |slot| {
-        Connection::new(
-            Kind::Client,
-            shared.clock,
-            id,
-            slot,
-            peer,
-            outbound(Some(outgoing)),
-            tls,
-        )
-    };
+    let make = |slot| Connection::new(shared.clock, id, slot, peer, outbound(Some(outgoing)), tls);
     let connection = shared.register(make);
     if !settings.access.is_configured() {
         connection.admission.admit(None);

@@ -9,7 +9,7 @@ use seaway_nats_protocol::write::{OK, PONG, write_error, write_info};
 use seaway_nats_protocol::{ErrorText, Operation, ParseError, ParseLimits, Parsed, Publish, parse_operation, subject};
 
 use super::chores::Chores;
-use super::party::{Batch, Halt, Party};
+use super::party::{Batch, Halt, Party, end_turn};
 use super::timers::Timers;
 use super::verification::Verified;
 use crate::access::Verdicts;
@@ -427,15 +427,8 @@ impl Party for Client {
                 Err(error) => break Some(refuse(&mut turn, error, &data[consumed_all..], &self.limits).into()),
             }
         };
-        if turn.messages > 0 {
-            connection.in_messages.fetch_add(turn.messages, Ordering::Relaxed);
-            connection.in_bytes.fetch_add(turn.bytes, Ordering::Relaxed);
-            shared.counters.in_messages.fetch_add(turn.messages, Ordering::Relaxed);
-            shared.counters.in_bytes.fetch_add(turn.bytes, Ordering::Relaxed);
-        }
-        let aftermath = gatherer.finish(&shared.routing, &shared.counters, self.origin(connection));
-        shared.counters.turned(aftermath.work);
-        shared.tell_news();
+        let came = (turn.messages, turn.bytes);
+        let aftermath = end_turn(shared, connection, gatherer, self.origin(connection), came);
         Batch {
             consumed: consumed_all,
             needed,

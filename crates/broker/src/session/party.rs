@@ -1,11 +1,13 @@
 //! Who is at the other end of a connection, as its task sees it: what the bytes mean, what else there is to do, and what the end is.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::timers::Timers;
 use super::verification::{Verification, Verified};
 use crate::connection::Connection;
 use crate::gather::{Aftermath, Gatherer};
+use crate::outlets::Origin;
 use crate::reason::CloseReason;
 use crate::shared::Shared;
 
@@ -31,6 +33,27 @@ pub(crate) struct Batch {
     pub(crate) yielded: bool,
     pub(crate) aftermath: Aftermath,
     pub(crate) end: Option<Halt>,
+}
+
+/// Ends a turn in which so many messages and bytes came.
+#[inline]
+pub(crate) fn end_turn(
+    shared: &Shared,
+    connection: &Connection,
+    gatherer: &mut Gatherer,
+    origin: Origin,
+    (messages, bytes): (u64, u64),
+) -> Aftermath {
+    if messages > 0 {
+        connection.in_messages.fetch_add(messages, Ordering::Relaxed);
+        connection.in_bytes.fetch_add(bytes, Ordering::Relaxed);
+        shared.counters.in_messages.fetch_add(messages, Ordering::Relaxed);
+        shared.counters.in_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+    let aftermath = gatherer.finish(&shared.routing, &shared.counters, origin);
+    shared.counters.turned(aftermath.work);
+    shared.tell_news();
+    aftermath
 }
 
 /// See the module.

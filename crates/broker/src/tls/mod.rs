@@ -18,7 +18,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 
 pub(crate) use certificate::{names, public_key_digest};
 pub use stream::TlsDetails;
-pub(crate) use stream::{Incoming, Outgoing, plain, secured};
+pub(crate) use stream::{Incoming, Outgoing, plain, secured, shaken};
 
 use crate::limits::{TLS_FILE_BYTES_MAX, TLS_TIMEOUT};
 

@@ -78,6 +78,16 @@ pub(crate) fn plain(stream: TcpStream) -> (Incoming, Outgoing) {
     (Incoming::Plain(reader), Outgoing::Plain(writer))
 }
 
+/// Both sides of a socket after a handshake with another server, and what was agreed.
+pub(crate) fn shaken(
+    (stream, session): (TcpStream, impl Into<Connection>),
+) -> (Incoming, Outgoing, Option<TlsDetails>) {
+    let session = session.into();
+    let details = TlsDetails::new(&session, false, None);
+    let (incoming, outgoing) = secured(stream, session);
+    (incoming, outgoing, Some(details))
+}
+
 /// Both sides of a socket after a handshake.
 pub(crate) fn secured(stream: TcpStream, connection: Connection) -> (Incoming, Outgoing) {
     let (reader, writer) = stream.into_split();

@@ -9,11 +9,11 @@ use crate::draft::Draft;
 use crate::options::{Authorization, ConnectionType, Credentials, Login, Secret, User};
 use crate::value::Value;
 
-const USER: &[&str] = &["user", "username"];
-const PASSWORD: &[&str] = &["pass", "password"];
-const TOKEN: &[&str] = &["token"];
-const TIMEOUT: &[&str] = &["timeout"];
-const USERS: &[&str] = &["users"];
+pub(super) const USER: &[&str] = &["user", "username"];
+pub(super) const PASSWORD: &[&str] = &["pass", "password"];
+pub(super) const TOKEN: &[&str] = &["token"];
+pub(super) const TIMEOUT: &[&str] = &["timeout"];
+pub(super) const USERS: &[&str] = &["users"];
 const DEFAULT_PERMISSIONS: &[&str] = &["permissions", "default_permissions", "default_permission"];
 const CALLOUT: &[&str] = &["auth_callout", "auth_hook"];
 const PROXY: &[&str] = &["proxy_required"];

@@ -1,5 +1,6 @@
 //! The `cluster` block of the broker, and the flags that say the same (core specification §4.2).
 
+use super::authorization::{PASSWORD, TIMEOUT, TOKEN, USER, USERS};
 use super::fields::{Block, EMPTY_SECRET, at, wrong_type};
 use super::tls;
 use crate::conf::{Data, Node, Pair};
@@ -29,12 +30,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "write_deadline",
     "write_timeout",
 ];
-
-const USER: &[&str] = &["user", "username"];
-const PASSWORD: &[&str] = &["pass", "password"];
-const TIMEOUT: &[&str] = &["timeout"];
-const TOKEN: &[&str] = &["token"];
-const USERS: &[&str] = &["users"];
 
 /// Where other servers are accepted when only a host is given.
 const PORT_DEFAULT: u16 = 6222;
