@@ -1,6 +1,6 @@
 //! A data directory (specification §3.2): who wrote it, its clients, its channels, and what else lies there.
 
-use std::fs;
+use std::fs::{self, FileType};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -86,14 +86,7 @@ impl Directory {
     }
 
     fn list(&mut self, findings: &mut Findings) -> Result<(), Error> {
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(&self.path).map_err(|error| Error::open(&self.path, &error))? {
-            let entry = entry.map_err(|error| Error::open(&self.path, &error))?;
-            let kind = entry.file_type().map_err(|error| Error::open(&entry.path(), &error))?;
-            entries.push((entry.file_name().as_bytes().to_vec(), entry.path(), kind));
-        }
-        entries.sort_by(|a, b| a.0.cmp(&b.0));
-        for (name, path, kind) in entries {
+        for (name, path, kind) in listing(&self.path)? {
             let shown = String::from_utf8_lossy(&name).into_owned();
             let found = if kind.is_dir() {
                 self.add_channel(name, path, &shown)?
@@ -114,14 +107,9 @@ impl Directory {
     }
 
     fn add_channel(&mut self, name: Vec<u8>, path: PathBuf, shown: &str) -> Result<Option<(Severity, Kind)>, Error> {
-        let files = match ChannelFiles::list(path, shown.to_owned()) {
-            // Made by the file system, and closed to everybody but root.
-            Err(_) if name == b"lost+found" => return Ok(Some((Severity::Note, Kind::NoChannel))),
-            files => files?,
-        };
-        if !files.is_channel() {
+        let Some(files) = channel_files(&name, path, shown)? else {
             return Ok(Some((Severity::Note, Kind::NoChannel)));
-        }
+        };
         if !is_channel_name(&name) {
             let severity = if files.has_slices() {
                 Severity::Loss
@@ -177,16 +165,9 @@ impl Directory {
 /// It cannot be listed.
 pub fn entries(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(path).map_err(|error| Error::open(path, &error))? {
-        let entry = entry.map_err(|error| Error::open(path, &error))?;
-        let kind = entry.file_type().map_err(|error| Error::open(&entry.path(), &error))?;
-        let name = entry.file_name().as_bytes().to_vec();
+    for (name, path, kind) in listing(path)? {
         let is_own = if kind.is_dir() {
-            match ChannelFiles::list(entry.path(), String::new()) {
-                // Made by the file system, and closed to everybody but root.
-                Err(_) if name == b"lost+found" => false,
-                files => files?.is_channel(),
-            }
+            channel_files(&name, path, "")?.is_some()
         } else {
             let stray = stray_file(&name).is_some_and(|(_, kind)| kind != Kind::UnknownFile);
             kind.is_file() && (stray || name == b"clients.dat")
@@ -195,8 +176,28 @@ pub fn entries(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
             names.push(name);
         }
     }
-    names.sort();
     Ok(names)
+}
+
+/// What a directory holds: names, paths and types. In order of the names.
+fn listing(path: &Path) -> Result<Vec<(Vec<u8>, PathBuf, FileType)>, Error> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(path).map_err(|error| Error::open(path, &error))? {
+        let entry = entry.map_err(|error| Error::open(path, &error))?;
+        let kind = entry.file_type().map_err(|error| Error::open(&entry.path(), &error))?;
+        entries.push((entry.file_name().as_bytes().to_vec(), entry.path(), kind));
+    }
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(entries)
+}
+
+/// The files of a channel in the folder of this name; none when it holds none.
+fn channel_files(name: &[u8], path: PathBuf, shown: &str) -> Result<Option<ChannelFiles>, Error> {
+    match ChannelFiles::list(path, shown.to_owned()) {
+        // Made by the file system, and closed to everybody but root.
+        Err(_) if name == b"lost+found" => Ok(None),
+        files => Ok(Some(files?).filter(ChannelFiles::is_channel)),
+    }
 }
 
 /// What a file beside the channels is; none when it belongs there.
