@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use seaway_original::Report;
+use seaway_streaming::import::ImportError;
 
 /// See the module. Unless a variant says otherwise nothing that counts was changed, and the original still starts.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,12 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+}
+
+impl From<ImportError> for Error {
+    fn from(error: ImportError) -> Error {
+        Error::Refused(error.to_string())
+    }
 }
 
 impl Error {

@@ -6,7 +6,7 @@ use std::path::Path;
 use seaway_original::{Head, Message, ServerInfo, Severity, Subscription, Taker};
 use seaway_stan_protocol::{Subjects, quote, validate};
 use seaway_store::{FileOptions, beside};
-use seaway_streaming::import::{Import, ImportError, ImportedClient, ImportedMessage, ImportedSubscription};
+use seaway_streaming::import::{Import, ImportedClient, ImportedMessage, ImportedSubscription};
 
 use crate::bulk::Bulk;
 use crate::error::Error;
@@ -97,10 +97,9 @@ impl<'a> Transfer<'a> {
     /// Writes the end and closes the store.
     pub(crate) fn finish(mut self) -> Result<Tally, Error> {
         let (import, facts) = (&self.import, &mut self.facts);
-        let written = import.server(&self.tally.cluster_id, &self.subjects, &token(), &mut |kind, body| {
+        import.server(&self.tally.cluster_id, &self.subjects, &token(), &mut |kind, body| {
             facts.push(kind, body);
-        });
-        written.map_err(|error| refused(&error))?;
+        })?;
         self.append_facts()?;
         let Some(bulk) = self.bulk.take() else {
             return Err(Error::Refused("nothing was read".to_owned()));
@@ -174,8 +173,7 @@ impl Taker for Transfer<'_> {
                 ping_interval: client.ping_interval,
                 ping_max_out: client.ping_max_out,
             };
-            let written = self.import.client(&client, &mut |kind, body| facts.push(kind, body));
-            written.map_err(|error| refused(&error))?;
+            self.import.client(&client, &mut |kind, body| facts.push(kind, body))?;
         }
         self.append_facts()
     }
@@ -196,10 +194,8 @@ impl Taker for Transfer<'_> {
         self.durables.clear();
         self.groups.clear();
         let facts = &mut self.facts;
-        let begun = self
-            .import
-            .begin_channel(name, &mut |kind, body| facts.push(kind, body));
-        begun.map_err(|error| refused(&error))?;
+        self.import
+            .begin_channel(name, &mut |kind, body| facts.push(kind, body))?;
         self.append_facts()
     }
 
@@ -254,10 +250,9 @@ impl Taker for Transfer<'_> {
         };
         let facts = &mut self.facts;
         let pending = subscription.pending.ranges();
-        let written = self
+        let number = self
             .import
-            .subscription(&imported, pending, &mut |kind, body| facts.push(kind, body));
-        let number = written.map_err(|error| refused(&error))?;
+            .subscription(&imported, pending, &mut |kind, body| facts.push(kind, body))?;
         if let Some((other, _)) = other {
             self.import
                 .remove_subscription(other, &mut |kind, body| facts.push(kind, body));
@@ -357,10 +352,6 @@ fn subjects(server: Option<&ServerInfo>, cluster_id: &str) -> Result<Subjects, E
 fn text(bytes: &[u8]) -> Result<String, Error> {
     String::from_utf8(bytes.to_vec())
         .map_err(|_| Error::Refused(format!("server.dat says {}, which is no text", quote(bytes))))
-}
-
-fn refused(error: &ImportError) -> Error {
-    Error::Refused(error.to_string())
 }
 
 /// Random letters and digits.
