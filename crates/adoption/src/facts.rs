@@ -14,6 +14,11 @@ impl Facts {
         self.ends.push((kind, self.bodies.len()));
     }
 
+    /// Takes facts as they are written.
+    pub(crate) fn sink(&mut self) -> impl FnMut(u8, &[u8]) + '_ {
+        |kind, body| self.push(kind, body)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }

@@ -96,10 +96,9 @@ impl<'a> Transfer<'a> {
 
     /// Writes the end and closes the store.
     pub(crate) fn finish(mut self) -> Result<Tally, Error> {
-        let (import, facts) = (&self.import, &mut self.facts);
-        import.server(&self.tally.cluster_id, &self.subjects, &token(), &mut |kind, body| {
-            facts.push(kind, body);
-        })?;
+        let cluster_id = &self.tally.cluster_id;
+        self.import
+            .server(cluster_id, &self.subjects, &token(), &mut self.facts.sink())?;
         self.append_facts()?;
         let Some(bulk) = self.bulk.take() else {
             return Err(Error::Refused("nothing was read".to_owned()));
@@ -164,7 +163,6 @@ impl Taker for Transfer<'_> {
         beside::discard(self.terms.place).map_err(Error::io("clear", self.terms.place))?;
         self.bulk = Some(Bulk::begin(self.terms.place, self.terms.file.clone())?);
         for client in head.clients.values() {
-            let facts = &mut self.facts;
             let client = ImportedClient {
                 name: &client.id,
                 heartbeat_inbox: &client.heartbeat_inbox,
@@ -173,7 +171,7 @@ impl Taker for Transfer<'_> {
                 ping_interval: client.ping_interval,
                 ping_max_out: client.ping_max_out,
             };
-            self.import.client(&client, &mut |kind, body| facts.push(kind, body))?;
+            self.import.client(&client, &mut self.facts.sink())?;
         }
         self.append_facts()
     }
@@ -193,9 +191,7 @@ impl Taker for Transfer<'_> {
         self.first = 0;
         self.durables.clear();
         self.groups.clear();
-        let facts = &mut self.facts;
-        self.import
-            .begin_channel(name, &mut |kind, body| facts.push(kind, body))?;
+        self.import.begin_channel(name, &mut self.facts.sink())?;
         self.append_facts()
     }
 
@@ -248,14 +244,10 @@ impl Taker for Transfer<'_> {
             last_sent: state.last_sent,
             is_online,
         };
-        let facts = &mut self.facts;
         let pending = subscription.pending.ranges();
-        let number = self
-            .import
-            .subscription(&imported, pending, &mut |kind, body| facts.push(kind, body))?;
+        let number = self.import.subscription(&imported, pending, &mut self.facts.sink())?;
         if let Some((other, _)) = other {
-            self.import
-                .remove_subscription(other, &mut |kind, body| facts.push(kind, body));
+            self.import.remove_subscription(other, &mut self.facts.sink());
         }
         if let Some(key) = key {
             self.durables.insert(key, (number, is_online));
@@ -279,15 +271,13 @@ impl Taker for Transfer<'_> {
             let last = self.import.last_sequence();
             self.tally.bounds.insert(self.channels, (self.first, last));
         }
-        let facts = &mut self.facts;
         for group in self.groups.values() {
             // The group is as far as its record, also when members are not (§1.3).
             if let Some((number, _)) = group.member.filter(|(_, farthest)| *farthest < group.farthest) {
-                self.import
-                    .advance(number, group.farthest, &mut |kind, body| facts.push(kind, body));
+                self.import.advance(number, group.farthest, &mut self.facts.sink());
             }
         }
-        self.import.end_channel(&mut |kind, body| facts.push(kind, body));
+        self.import.end_channel(&mut self.facts.sink());
         self.terms.progress.channel();
         self.append_facts()
     }
