@@ -63,13 +63,9 @@ pub(crate) struct Transfer<'a> {
     bulk: Option<Bulk>,
     subjects: Subjects,
     tally: Tally,
-    /// Of the present channel.
-    channel: Vec<u8>,
-    channels: u64,
-    first: u64,
-    /// Durables by client and name: their numbers, and whether they are served.
+    /// Durables of the present channel by client and name: their numbers, and whether they are served.
     durables: BTreeMap<(Vec<u8>, Vec<u8>), (u64, bool)>,
-    /// Durable groups by name.
+    /// Its durable groups by name.
     groups: BTreeMap<Vec<u8>, Group>,
     /// Names without regard to case, each with the one that had it first.
     folded: BTreeSet<Vec<u8>>,
@@ -85,9 +81,6 @@ impl<'a> Transfer<'a> {
             bulk: None,
             subjects: Subjects::new("", Subjects::DEFAULT_DISCOVER_PREFIX),
             tally: Tally::default(),
-            channel: Vec::new(),
-            channels: 0,
-            first: 0,
             durables: BTreeMap::new(),
             groups: BTreeMap::new(),
             folded: BTreeSet::new(),
@@ -121,12 +114,13 @@ impl<'a> Transfer<'a> {
         }
         let missing = message.sequence - last - 1;
         if missing > GAP_LOOKED_AT {
-            let needed = missing.saturating_mul(EMPTY_MESSAGE_BYTES + self.channel.len() as u64);
+            let channel = self.import.channel_name();
+            let needed = missing.saturating_mul(EMPTY_MESSAGE_BYTES + channel.len() as u64);
             let free = free_bytes(self.terms.place)?;
             if needed > free {
                 return Err(Error::Refused(format!(
                     "channel {} lacks {missing} messages behind {last}: the empty ones in their place would take {needed} bytes, and {free} are free",
-                    quote(&self.channel)
+                    quote(channel)
                 )));
             }
         }
@@ -143,7 +137,7 @@ impl<'a> Transfer<'a> {
     }
 
     fn append(&mut self, message: &ImportedMessage<'_>) -> Result<(), Error> {
-        let bytes = self.channel.len() + message.reply.len() + message.data.len() + MESSAGE_OVERHEAD;
+        let bytes = self.import.channel_name().len() + message.reply.len() + message.data.len() + MESSAGE_OVERHEAD;
         let bulk = self.bulk.as_mut().expect("the store is begun before anything is taken");
         self.import.message(message, bulk.room_for(bytes)?);
         Ok(())
@@ -186,9 +180,6 @@ impl Taker for Transfer<'_> {
                 quote(name)
             )));
         }
-        self.channel = name.to_vec();
-        self.channels += 1;
-        self.first = 0;
         self.durables.clear();
         self.groups.clear();
         self.import.begin_channel(name, &mut self.facts.sink())?;
@@ -200,7 +191,7 @@ impl Taker for Transfer<'_> {
             return Ok(());
         }
         if message.sequence > SEQUENCE_MAX {
-            let channel = quote(&self.channel);
+            let channel = quote(self.import.channel_name());
             return Err(Error::Refused(format!(
                 "channel {channel} has a message with the sequence {}, which cannot be",
                 message.sequence
@@ -213,9 +204,6 @@ impl Taker for Transfer<'_> {
             reply: message.reply,
             data: payload,
         })?;
-        if self.first == 0 {
-            self.first = message.sequence;
-        }
         self.terms.progress.message(message.encoded_bytes + FILE_OVERHEAD);
         Ok(())
     }
@@ -267,17 +255,16 @@ impl Taker for Transfer<'_> {
         if self.bulk.is_none() {
             return Ok(());
         }
-        if self.first > 0 {
-            let last = self.import.last_sequence();
-            self.tally.bounds.insert(self.channels, (self.first, last));
-        }
         for group in self.groups.values() {
             // The group is as far as its record, also when members are not (§1.3).
             if let Some((number, _)) = group.member.filter(|(_, farthest)| *farthest < group.farthest) {
                 self.import.advance(number, group.farthest, &mut self.facts.sink());
             }
         }
-        self.import.end_channel(&mut self.facts.sink());
+        let (channel, first, last) = self.import.end_channel(&mut self.facts.sink());
+        if first > 0 {
+            self.tally.bounds.insert(channel.0, (first, last));
+        }
         self.terms.progress.channel();
         self.append_facts()
     }

@@ -163,6 +163,12 @@ impl Import {
         Ok(())
     }
 
+    /// The name of the channel that is being written; empty when there is none.
+    #[must_use]
+    pub fn channel_name(&self) -> &[u8] {
+        self.current.as_ref().map_or(b"", |current| &current.name)
+    }
+
     /// The last sequence of the channel that is being written; 0 before the first.
     #[must_use]
     pub fn last_sequence(&self) -> u64 {
@@ -281,11 +287,14 @@ impl Import {
 
     /// Ends the channel; its fact as a checkpoint has it.
     ///
+    /// Gives back its id, and its first and last sequence; 0 when it has no message.
+    ///
     /// # Panics
     /// When no channel was begun.
-    pub fn end_channel(&mut self, facts: Facts<'_>) {
+    pub fn end_channel(&mut self, facts: Facts<'_>) -> (ChannelId, u64, u64) {
         let current = self.current.take().expect("a channel was begun");
         facts(CHANNEL, &current.fact().encode_to_vec());
+        (current.id, current.first, current.last)
     }
 
     /// Writes the server down, last: it names the next numbers. `ack_inbox_token` is random, letters and digits; the few ack inboxes that
