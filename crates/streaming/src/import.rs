@@ -15,7 +15,7 @@ use crate::facts::{
 use crate::ids::ChannelId;
 use crate::ledger::encode_around_data;
 use crate::limits::RUNS_PER_FACT_MAX;
-use crate::records::{Position, Records};
+use crate::records::Records;
 use crate::replay::RUN_LENGTH_MAX;
 
 /// A client as another server knew it.
@@ -179,7 +179,7 @@ impl Import {
     ///
     /// # Panics
     /// When no channel was begun, or the sequence is not one above the last.
-    pub fn message(&mut self, message: &ImportedMessage<'_>, records: &mut dyn Records) -> Position {
+    pub fn message(&mut self, message: &ImportedMessage<'_>, records: &mut dyn Records) {
         let current = self.current.as_mut().expect("a channel was begun");
         assert!(
             current.last == 0 || message.sequence == current.last + 1,
@@ -205,7 +205,7 @@ impl Import {
             message.sequence,
             current.latest,
             &[head, message.data, tail],
-        )
+        );
     }
 
     /// Writes a subscription of the channel down, and what it has not acknowledged (first and last sequence of each range, ascending).
