@@ -65,8 +65,6 @@ pub struct Head<'a> {
     pub server: Option<&'a ServerInfo>,
     /// Its clients.
     pub clients: &'a Clients,
-    /// Whether it is a cluster member's.
-    pub is_clustered: bool,
     /// Everything odd so far.
     pub findings: &'a Findings,
 }
@@ -144,7 +142,6 @@ pub fn read<T: Taker>(
     let head = Head {
         server,
         clients,
-        is_clustered: clustered,
         findings: &findings,
     };
     taker.begin(&head).map_err(Stopped::NotTaken)?;
