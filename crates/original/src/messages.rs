@@ -43,11 +43,8 @@ enum Stage<'a> {
     Done,
 }
 
-/// Where the next message is; its bytes are fetched when it is returned.
-enum Found {
-    Entry(Entry),
-    Record(u64, u32),
-}
+/// Where the next message begins, and how long it is; its bytes are fetched when it is returned.
+type Found = (u64, u32);
 
 impl<'a> Messages<'a> {
     pub(crate) fn new(channel: &'a [u8], crc: &'a Crc32, slices: &'a [Slice], findings: &'a mut Findings) -> Self {
@@ -68,7 +65,7 @@ impl<'a> Messages<'a> {
     /// A file cannot be read any more. What it says is never an error.
     #[expect(clippy::should_implement_trait, reason = "the message lies in the reader's buffer")]
     pub fn next(&mut self) -> Result<Option<Message<'_>>, Error> {
-        let found = loop {
+        let (offset, size) = loop {
             if self.current.is_none() && !self.open_next()? {
                 return Ok(None);
             }
@@ -85,12 +82,8 @@ impl<'a> Messages<'a> {
         let Some((_, reading)) = &mut self.current else {
             return Ok(None);
         };
-        let data = &mut reading.data;
-        match found {
-            // Its checksum was looked at when it was found.
-            Found::Entry(entry) => Ok(Message::decode(data.bytes(entry.payload(), entry.size as usize)?).ok()),
-            Found::Record(offset, size) => Ok(Message::decode(data.bytes(offset, size as usize)?).ok()),
-        }
+        // Its checksum was looked at when it was found.
+        Ok(Message::decode(reading.data.bytes(offset, size as usize)?).ok())
     }
 
     fn open_next(&mut self) -> Result<bool, Error> {
@@ -152,7 +145,7 @@ impl<'a> Messages<'a> {
                     let read = Entry::read(window.bytes(at, ENTRY_BYTES as usize)?, self.crc);
                     let Some(read) = read else { continue };
                     if read_indexed(&mut reading.data, &read, self.crc)?.is_some() {
-                        return Ok(Some((Found::Entry(read), read.sequence)));
+                        return Ok(Some(((read.payload(), read.size), read.sequence)));
                     }
                     self.findings.push(
                         Finding::new(Severity::Loss, Kind::MessageDamaged, &slice.files.data_name)
@@ -239,7 +232,7 @@ fn next_record(frames: &mut Frames<'_>, data: &mut Window) -> Result<Option<(Fou
         match frames.step(data)? {
             Step::Record(head) => {
                 if let Ok(message) = Message::decode(data.bytes(head.payload(), head.size as usize)?) {
-                    return Ok(Some((Found::Record(head.payload(), head.size), message.sequence)));
+                    return Ok(Some(((head.payload(), head.size), message.sequence)));
                 }
             }
             Step::Unreadable { .. } => {}
