@@ -57,9 +57,7 @@ impl Entry {
     }
 
     fn end(&self) -> u64 {
-        self.offset
-            .saturating_add(RECORD_HEADER_BYTES)
-            .saturating_add(u64::from(self.size))
+        self.payload().saturating_add(u64::from(self.size))
     }
 }
 
