@@ -145,13 +145,16 @@ pub fn read<T: Taker>(
         findings: &findings,
     };
     taker.begin(&head).map_err(Stopped::NotTaken)?;
+    let unknown = MemberChannel::default();
     let mut channels = Vec::new();
     let mut totals = Totals {
         clients: clients.len() as u64,
         ..Totals::default()
     };
     for (position, name) in directory.channel_names().enumerate() {
-        let known = member.as_ref().map(|member| member.channels.get(name));
+        let known = member
+            .as_ref()
+            .map(|member| member.channels.get(name).unwrap_or(&unknown));
         let report = read_channel(&directory, (position, name), clients, known, &mut findings, taker)?;
         totals.add(&report);
         progress(&report);
@@ -190,7 +193,7 @@ fn read_channel<T: Taker>(
     directory: &Directory,
     (position, name): (usize, &[u8]),
     clients: &Clients,
-    known: Option<Option<&MemberChannel>>,
+    known: Option<&MemberChannel>,
     findings: &mut Findings,
     taker: &mut T,
 ) -> Result<ChannelReport, Stopped<T::Error>> {
@@ -201,10 +204,8 @@ fn read_channel<T: Taker>(
     let shown = text(name);
     summary.tell(&shown, opener.is_some(), findings);
     let (mut subscriptions, mut last) = (channel.subscriptions(), summary.last_sequence);
-    let unknown = MemberChannel::default();
     // Members of a cluster have them in their Raft directories (§6.12).
     if let Some(known) = known {
-        let known = known.unwrap_or(&unknown);
         tell_beyond_store(&shown, known, summary.last_sequence, findings);
         subscriptions = &known.subscriptions;
         last = last.max(known.last);
