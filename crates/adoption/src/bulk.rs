@@ -31,7 +31,6 @@ pub(crate) struct Bulk {
     commits: Option<SyncSender<Commit>>,
     committer: Option<JoinHandle<()>>,
     woken: Receiver<()>,
-    completions: Vec<Completion>,
     /// Bytes that may be appended without another question.
     granted: usize,
 }
@@ -73,7 +72,6 @@ impl Bulk {
             commits: Some(commits),
             committer: Some(committer),
             woken,
-            completions: Vec::new(),
             granted: 0,
         })
     }
@@ -141,14 +139,15 @@ impl Bulk {
     /// Hands what was appended to the disk, unless it is busy, and hears what it has done.
     fn pass(&mut self) -> Result<(), Error> {
         self.store.submit();
-        self.store.poll(&mut self.completions);
+        let mut completions = Vec::new();
+        self.store.poll(&mut completions);
         if let (Some(commit), Some(commits)) = (self.store.take_commit(), &self.commits) {
             // One is out at a time, so there is room; a thread that ended has panicked.
             if commits.send(commit).is_err() {
                 return Err(self.failed("the thread that writes has ended"));
             }
         }
-        for completion in std::mem::take(&mut self.completions) {
+        for completion in completions {
             match completion {
                 Completion::Poisoned(reason) | Completion::CheckpointAbandoned(reason) => {
                     return Err(self.failed(reason));
