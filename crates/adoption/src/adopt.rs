@@ -1,7 +1,6 @@
 //! One adoption from its beginning to its end.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use seaway_original::{Kind, Report, Stopped, Verdict};
 use seaway_store::{Encryption, FileOptions, beside};
@@ -174,7 +173,6 @@ fn write(
 ) -> Result<Made, Error> {
     let file = FileOptions {
         encryption: options.encryption.clone(),
-        progress: Arc::default(),
         ..FileOptions::default()
     };
     let mut transfer = Transfer::new(Terms {
