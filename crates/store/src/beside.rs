@@ -16,9 +16,6 @@ pub const PREFIX: &str = ".adopting.";
 /// What the names of a store's files begin with once it was set aside.
 pub const UNDONE_PREFIX: &str = ".undone.";
 
-/// Where its lock is until then; of no use afterwards.
-const LOCK: &str = ".adopting.journal.lock";
-
 /// Says that a store is complete, and is to be put in place.
 const COMPLETE: &str = ".adopting.complete";
 /// Before it says so; an attempt that ends here is none.
@@ -82,10 +79,7 @@ pub fn has_store(directory: &Path) -> io::Result<bool> {
 /// A file cannot be removed.
 pub fn discard(directory: &Path) -> io::Result<()> {
     let disk = RealDisk::new(directory)?;
-    if is_complete(directory)? {
-        disk.remove(COMPLETE)?;
-        disk.sync_directory()?;
-    }
+    remove_complete(directory, &disk)?;
     for name in names(directory)? {
         disk.remove(&name)?;
     }
@@ -114,6 +108,11 @@ pub fn put_in_place(directory: &Path) -> io::Result<()> {
         disk.rename(&name, &name[PREFIX.len()..])?;
         disk.sync_directory()?;
     }
+    remove_complete(directory, &disk)
+}
+
+/// Removes what says that a store is complete, for good, if it is there.
+fn remove_complete(directory: &Path, disk: &RealDisk) -> io::Result<()> {
     if is_complete(directory)? {
         disk.remove(COMPLETE)?;
         disk.sync_directory()?;
@@ -123,10 +122,9 @@ pub fn put_in_place(directory: &Path) -> io::Result<()> {
 
 /// The name that a file of a store gets; none for those that end with the making of it.
 fn own_name(name: &str) -> Option<&str> {
-    match name {
-        LOCK | COMPLETE | COMPLETE_UNSYNCED => None,
-        name => name.strip_prefix(PREFIX),
-    }
+    let own = name.strip_prefix(PREFIX)?;
+    let ends = own == LOCK_NAME || name == COMPLETE || name == COMPLETE_UNSYNCED;
+    (!ends).then_some(own)
 }
 
 /// Refuses when a name that a file is to get is taken: a rename would replace what has it, another store's for all that is known.
