@@ -68,9 +68,7 @@ fn open_store(
         return Ok(Box::new(MemoryStore::new()));
     }
     let encryption = encryption(streaming)?;
-    if encryption.is_some()
-        && let Some(options) = &streaming.encryption
-    {
+    if let Some(options) = &streaming.encryption {
         tracing::info!(target: "stream", "Store is encrypted with {}", options.cipher.name());
     }
     let mut recovering = Recovering::new(engine);
