@@ -13,9 +13,6 @@ use crate::progress::Progress;
 use crate::transfer::{Tally, Terms, Transfer, free_bytes};
 use crate::verify;
 
-/// Besides messages: prepared segments, directories, checkpoint.
-const STORE_BYTES: u64 = 192 << 20;
-
 /// How a directory is taken over.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -229,8 +226,7 @@ fn judge(report: &Report, options: &Options) -> Result<(), Error> {
 }
 
 fn check_room(place: &Path, files: &Fingerprint, is_elsewhere: bool) -> Result<(), Error> {
-    let bytes = files.bytes();
-    let needed = bytes.saturating_add(bytes / 8).saturating_add(STORE_BYTES);
+    let needed = seaway_original::needed_bytes(files.bytes());
     let free = free_bytes(place)?.saturating_add(beside::bytes(place).map_err(Error::io("list", place))?);
     if free >= needed {
         return Ok(());

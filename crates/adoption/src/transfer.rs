@@ -338,7 +338,5 @@ fn token() -> String {
 
 /// Bytes that new files may take on the file system of a directory.
 pub(crate) fn free_bytes(directory: &Path) -> Result<u64, Error> {
-    let statistics = rustix::fs::statvfs(directory);
-    let statistics = statistics.map_err(|error| Error::io("ask for free space in", directory)(error.into()))?;
-    Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
+    seaway_original::free_bytes(directory).map_err(Error::io("ask for free space in", directory))
 }

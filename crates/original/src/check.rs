@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -19,7 +20,7 @@ use crate::report::{ChannelReport, Disk, Raft, Report, Status, SubscriptionRepor
 
 /// What the original counts for each message besides its encoding.
 const COUNTED_BYTES: u64 = 40;
-/// What a store of Seaway's takes besides messages: prepared segments, checkpoints.
+/// What a store of Seaway's takes besides messages: prepared segments, directories, checkpoints.
 const STORE_BYTES: u64 = 192 << 20;
 
 /// Is given everything that is taken of a directory while [`read`] goes through it, once and in order.
@@ -420,7 +421,7 @@ fn tell_subscriptions(channel: &str, subscriptions: &[SubscriptionReport], last:
 }
 
 fn disk(path: &Path, bytes: u64) -> Result<Disk, Error> {
-    let statistics = rustix::fs::statvfs(path).map_err(|error| Error::open(path, &error.into()))?;
+    let free_bytes = free_bytes(path).map_err(|error| Error::open(path, &error))?;
     let mut files_bytes = 0;
     let mut folders = vec![path.to_owned()];
     // The original has one level of directories; what is deeper is not its own.
@@ -441,7 +442,22 @@ fn disk(path: &Path, bytes: u64) -> Result<Disk, Error> {
     }
     Ok(Disk {
         files_bytes,
-        needed_bytes: bytes.saturating_add(bytes / 8).saturating_add(STORE_BYTES),
-        free_bytes: statistics.f_bavail.saturating_mul(statistics.f_frsize),
+        needed_bytes: needed_bytes(bytes),
+        free_bytes,
     })
+}
+
+/// What a store of Seaway's takes, roughly, when its content takes so many bytes.
+#[must_use]
+pub fn needed_bytes(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes / 8).saturating_add(STORE_BYTES)
+}
+
+/// Bytes that new files may take on the file system of a directory.
+///
+/// # Errors
+/// The operating system does not say.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let statistics = rustix::fs::statvfs(path)?;
+    Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
 }

@@ -35,7 +35,7 @@ mod slice;
 mod window;
 
 pub use channel::Channel;
-pub use check::{Head, Stopped, Taker, check, read};
+pub use check::{Head, Stopped, Taker, check, free_bytes, needed_bytes, read};
 pub use directory::{Directory, Options, POLYNOMIAL_DEFAULT, entries};
 pub use encryption::{Key, Opener, Undecryptable, looks_encrypted};
 pub use entities::{Clients, Subscription, Subscriptions};
