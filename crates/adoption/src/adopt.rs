@@ -101,7 +101,7 @@ fn adopt_elsewhere(directory: &Path, place: &Path, options: &Options, progress: 
     let made = make(directory, place, options, progress)?;
     let completed = beside::complete(place).map_err(Error::io("complete the store in", place));
     completed.inspect_err(|_| discard(place))?;
-    beside::put_in_place(place).map_err(Error::io("put the store in place in", place))?;
+    in_place::finish_locked(place)?;
     Ok(Outcome::Adopted(Box::new(made.adopted(place, None))))
 }
 
