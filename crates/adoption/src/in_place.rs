@@ -320,7 +320,10 @@ pub fn begun(directory: &Path) -> Error {
     ))
 }
 
-pub(crate) fn undoing(directory: &Path) -> Error {
+/// Why nothing is done with a directory that is [`State::Undoing`], and what is to be done: the words end with the command, behind which
+/// the directory's name may stand.
+#[must_use]
+pub fn undoing(directory: &Path) -> Error {
     Error::Refused(format!(
         "{} is on its way back to NATS Streaming: finish that with seaway adopt --undo --yes",
         directory.display()

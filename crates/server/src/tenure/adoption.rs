@@ -25,9 +25,7 @@ pub(super) fn prepare(streaming: &StreamingOptions, encryption: Option<&Encrypti
             Ok(())
         }
         State::Begun => Err(in_place::begun(directory).into()),
-        State::Undoing => {
-            bail!("{shown} is on its way back to NATS Streaming: finish that with seaway adopt --undo --yes {shown}")
-        }
+        State::Undoing => bail!("{} {shown}", in_place::undoing(directory)),
         State::Original if streaming.adopt => take_over(streaming, encryption),
         State::Original => bail!(
             "{shown} holds the data of NATS Streaming, and nothing was changed: to take it over start with -adopt (SEAWAY_ADOPT=true), \
