@@ -283,6 +283,17 @@ fn originals(directory: &Path) -> Vec<(String, Vec<u8>)> {
     all
 }
 
+/// Whether there is a tracer; says loudly when there is none.
+fn has_tracer() -> bool {
+    use std::io::Write as _;
+    if Command::new("strace").arg("-V").output().is_ok() {
+        return true;
+    }
+    let text = "\n*** SKIPPED: strace is not there: no adoption was killed ***\n";
+    std::io::stderr().write_all(text.as_bytes()).unwrap();
+    false
+}
+
 /// Runs `seaway adopt` with these words under a tracer that kills it at the `number`th call of `calls` in a thread; none when there
 /// are not so many, or when there is no tracer.
 fn killed_at(words: &[&str], call: &str, number: u32) -> Option<bool> {
@@ -304,10 +315,7 @@ fn killed_at(words: &[&str], call: &str, number: u32) -> Option<bool> {
 
 #[test]
 fn killed_anywhere_it_goes_on_or_the_original_is_intact() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        use std::io::Write as _;
-        let text = "\n*** SKIPPED: strace is not there: no adoption was killed ***\n";
-        std::io::stderr().write_all(text.as_bytes()).unwrap();
+    if !has_tracer() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -374,10 +382,7 @@ fn killed_anywhere_it_goes_on_or_the_original_is_intact() {
 
 #[test]
 fn killed_anywhere_elsewhere_it_goes_on_as_well() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        use std::io::Write as _;
-        let text = "\n*** SKIPPED: strace is not there: no adoption was killed ***\n";
-        std::io::stderr().write_all(text.as_bytes()).unwrap();
+    if !has_tracer() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
