@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use generator::{generate_seeds, listing, options, seeds, without_lock};
+use generator::{generate_seeds, listing, options, seeds, without_lock, without_undone};
 use seaway_adoption::{Cipher, Encryption, Error, Options, Outcome, Progress, adopt, undo};
 use seaway_original::{Directory, Findings};
 use serde_json::Value;
@@ -116,10 +116,7 @@ fn one(
             let loss = undo::loss(&data, encryption.clone()).unwrap();
             assert_eq!((loss.messages, loss.channels.len()), (0, 0), "seed {seed}: {loss:?}");
             undo::undo(&data).unwrap();
-            let after: Vec<_> = listing(&data)
-                .into_iter()
-                .filter(|(path, _)| !path.file_name().unwrap().to_str().unwrap().starts_with(".undone."))
-                .collect();
+            let after = without_undone(listing(&data));
             assert_eq!(without_lock(after), without_lock(before), "seed {seed}: not as it was");
         }
     }

@@ -71,3 +71,9 @@ pub fn without_lock(listing: Vec<(PathBuf, Vec<u8>)>) -> Vec<(PathBuf, Vec<u8>)>
     let is_lock = |path: &Path| path.ends_with(".rootdir.lck");
     listing.into_iter().filter(|(path, _)| !is_lock(path)).collect()
 }
+
+/// The same but for what is left of a store that was set aside.
+pub fn without_undone(listing: Vec<(PathBuf, Vec<u8>)>) -> Vec<(PathBuf, Vec<u8>)> {
+    let is_undone = |path: &Path| path.file_name().unwrap().to_str().unwrap().starts_with(".undone.");
+    listing.into_iter().filter(|(path, _)| !is_undone(path)).collect()
+}
