@@ -20,14 +20,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use seaway_original::Report;
-use seaway_store::{GUARD, GUARD_NAME, beside};
+use seaway_store::{GUARD, GUARD_NAME, TAKEN_OVER_FOLDER, beside};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::lock::RootLock;
 
 /// Where the original's files are when a directory is taken over.
-pub const FOLDER: &str = "before-seaway";
+pub const FOLDER: &str = TAKEN_OVER_FOLDER;
 /// Where they are gathered.
 pub(crate) const STAGING: &str = ".before-seaway";
 /// What is to be moved; then, in the folder, what was.
@@ -343,7 +343,7 @@ impl Fingerprint {
     pub(crate) fn of(directory: &Path) -> Result<Fingerprint, Error> {
         let mut fingerprint = Fingerprint::default();
         for (name, metadata) in entries_of(directory)? {
-            let is_ours = [".adopt", ".rootdir.lck", ".undo"];
+            let is_ours = [".adopt", RootLock::NAME, ".undo"];
             if is_ours
                 .iter()
                 .any(|start| name.as_bytes().starts_with(start.as_bytes()))

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
+use seaway_store::TAKEN_OVER_LOCK_NAME;
 
 use crate::error::Error;
 
@@ -17,7 +18,7 @@ pub(crate) struct RootLock {
 
 impl RootLock {
     /// Of its file.
-    pub(crate) const NAME: &str = ".rootdir.lck";
+    pub(crate) const NAME: &str = TAKEN_OVER_LOCK_NAME;
 
     /// Takes the lock; the file is made when there is none, as the original makes it.
     pub(crate) fn take(directory: &Path) -> Result<RootLock, Error> {

@@ -17,9 +17,10 @@ const ENCRYPTION_AT: usize = 76;
 pub const GUARD_NAME: &str = "server.dat";
 /// What that file begins with.
 pub const GUARD: &[u8] = b"Seaway has taken over this directory.";
-/// The original server's own lock, and the folder with its files: both stay in a directory that was taken over.
-const TAKEN_OVER_LOCK_NAME: &str = ".rootdir.lck";
-pub(crate) const TAKEN_OVER_FOLDER: &str = "before-seaway";
+/// The original server's own lock: it stays in a directory that was taken over.
+pub const TAKEN_OVER_LOCK_NAME: &str = ".rootdir.lck";
+/// The folder with the original server's files: it stays there, too.
+pub const TAKEN_OVER_FOLDER: &str = "before-seaway";
 /// The file that whoever has a journal open has locked.
 pub const LOCK_NAME: &str = "journal.lock";
 /// The file that says that the last start gave something up.

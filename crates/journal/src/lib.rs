@@ -46,7 +46,7 @@ pub use completion::Completion;
 pub use driver::{Commit, Driver};
 pub use encryption::{Cipher, Encryption};
 pub use error::{OpenError, ReadError, Refusal};
-pub use format::{GUARD, GUARD_NAME, Identity, LOCK_NAME, is_journal_file};
+pub use format::{GUARD, GUARD_NAME, Identity, LOCK_NAME, TAKEN_OVER_FOLDER, TAKEN_OVER_LOCK_NAME, is_journal_file};
 pub use job::{Job, Lane, Outcome};
 pub use journal::Journal;
 pub use messages::{LogBounds, Messages, Ticket};
