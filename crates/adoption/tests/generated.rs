@@ -23,6 +23,7 @@ const SEEDS: u64 = 60;
 
 #[test]
 fn generated_directories_are_taken_over_field_by_field_and_given_back() {
+    // Ack inboxes of the store stay what they are (SubAckInboxFromOlderStore): they are compared like every other field.
     let folder = tempfile::tempdir().unwrap();
     let seeds = seeds(SEEDS);
     if !generate_seeds(folder.path(), &seeds) {
