@@ -27,6 +27,9 @@ pub(crate) const DAMAGED_RANGES_MAX: usize = 1024;
 /// What was passed over and can be read again waits so long while its receiver has no room.
 pub(crate) const HELD_BACK_WAIT_NS: u64 = 1_000_000_000;
 
+/// How much of what it took over from others a subscription that still has something to be sent again looks past at each ack.
+pub(crate) const TAKEN_OVER_PER_ACK_MAX: usize = 64;
+
 /// An ack deadline this close is treated as passed (`streaming-protocol.md` §5.5).
 pub(crate) const REDELIVERY_SLACK_NS: u64 = 15_000_000;
 

@@ -4,7 +4,7 @@
 use super::Engine;
 use super::delivery::{Attempt, Batch, Found, Progress};
 use crate::effects::Effects;
-use crate::limits::{HELD_BACK_WAIT_NS, READ_MESSAGES_MAX, REDELIVERY_SLACK_NS};
+use crate::limits::{HELD_BACK_WAIT_NS, READ_MESSAGES_MAX, REDELIVERY_SLACK_NS, TAKEN_OVER_PER_ACK_MAX};
 use crate::position::deadlines::{Run, UNKNOWN};
 use crate::position::pending::Pending;
 use crate::registry::keys::SubscriptionKey;
@@ -173,12 +173,7 @@ impl Engine {
                 return Progress::Waiting;
             }
             let (mut deadline, count) = self.subscriptions[key].window.deadlines().get(sequence);
-            let is_sent_since = match restarted {
-                true => deadline != UNKNOWN,
-                false => self.subscriptions[key].has_taken_since(sequence),
-            };
-            if is_sent_since {
-                // After the start, or after it was resumed: taken over from another member.
+            if self.subscriptions[key].is_sent_since(sequence) {
                 self.subscriptions[key].resent(sequence);
                 continue;
             }
@@ -247,13 +242,21 @@ impl Engine {
         self.arm_redelivery(key);
     }
 
-    /// Nothing is to be sent again to a subscription that has acknowledged the rest of it.
+    /// Nothing is to be sent again to a subscription that has acknowledged the rest of it, but for what it took over from others
+    /// meanwhile. When there is much of that, the next ack or read goes on with it.
     pub(super) fn end_resend_if_idle(&mut self, key: SubscriptionKey) {
-        let subscription = &self.subscriptions[key];
-        if let Resend::AfterResume(from) | Resend::AfterRestart(from) | Resend::HandOver(from) = subscription.resend()
-            && subscription.window.pending().next_from(from).is_none()
-        {
-            self.end_resend(key);
+        for _ in 0..TAKEN_OVER_PER_ACK_MAX {
+            let subscription = &self.subscriptions[key];
+            let (Resend::AfterResume(from) | Resend::AfterRestart(from) | Resend::HandOver(from)) =
+                subscription.resend()
+            else {
+                return;
+            };
+            match subscription.window.pending().next_from(from) {
+                None => return self.end_resend(key),
+                Some(sequence) if subscription.is_sent_since(sequence) => self.subscriptions[key].resent(sequence),
+                Some(_) => return,
+            }
         }
     }
 

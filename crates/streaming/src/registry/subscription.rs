@@ -6,6 +6,7 @@ use super::ack_inboxes::AckInbox;
 use super::keys::{ChannelKey, ClientKey, GroupKey};
 use super::members::{MemberPlace, Standing};
 use crate::position::cursor::Cursor;
+use crate::position::deadlines::UNKNOWN;
 use crate::position::pending::Pending;
 use crate::position::window::Window;
 use crate::time::Now;
@@ -374,9 +375,14 @@ impl Subscription {
         }
     }
 
-    /// Whether a message came to it after it was resumed, and has been sent to it.
-    pub(crate) fn has_taken_since(&self, sequence: u64) -> bool {
-        self.taken_since.as_ref().is_some_and(|taken| taken.contains(sequence))
+    /// Whether a message that it holds was sent to it since the start, or since it was resumed, though other things are still to be sent
+    /// again: it was taken over from another member.
+    pub(crate) fn is_sent_since(&self, sequence: u64) -> bool {
+        match self.resend {
+            Resend::Nothing => true,
+            Resend::AfterResume(_) => self.taken_since.as_ref().is_some_and(|taken| taken.contains(sequence)),
+            Resend::AfterRestart(_) | Resend::HandOver(_) => self.window.deadlines().get(sequence).0 != UNKNOWN,
+        }
     }
 
     /// It did not come back after a restart: what it was to be sent again goes to others of its group.
