@@ -1,9 +1,9 @@
 //! The handle that the server holds.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::connection::Connection;
+use crate::kind::Kind;
 use crate::limits::SHUTDOWN_WAIT;
 use crate::lock::lock;
 use crate::options::BrokerOptions;
@@ -76,15 +76,10 @@ impl Broker {
         for connection in live {
             connection.outbound.close(CloseReason::ServerShutdown);
         }
-        let all_ended = async {
-            loop {
-                let ended = self.shared.session_ended.notified();
-                if self.shared.sessions.load(Ordering::Acquire) == 0 {
-                    return;
-                }
-                ended.await;
-            }
-        };
+        let all_ended = self
+            .shared
+            .sessions
+            .until(|sessions| sessions.of(Kind::Client) + sessions.of(Kind::Peer) == 0);
         if tokio::time::timeout(SHUTDOWN_WAIT, all_ended).await.is_err() {
             tracing::debug!("shutdown does not wait for the remaining connections");
         }

@@ -45,6 +45,7 @@ mod reloading;
 mod requester;
 mod routing;
 mod session;
+mod sessions;
 mod settings;
 mod shared;
 mod sink;

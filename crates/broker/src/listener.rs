@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::broker::Broker;
+use crate::kind::Kind;
 use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LAST, SESSIONS_ENDING_MAX};
 use crate::session;
 use crate::shared::Shared;
@@ -143,11 +144,10 @@ fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let most = shared.settings().max_connections.saturating_add(SESSIONS_ENDING_MAX);
-    if shared.sessions.load(Ordering::Acquire) >= most {
+    if shared.sessions.of(Kind::Client) >= most {
         shared.counters.total_connections.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    shared.sessions.fetch_add(1, Ordering::AcqRel);
-    let shared = Arc::clone(shared);
-    tokio::spawn(session::serve(shared, stream, peer));
+    let count = shared.sessions.begin(Kind::Client);
+    tokio::spawn(session::serve(Arc::clone(shared), stream, peer, count));
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use foldhash::fast::RandomState;
 use seaway_nats_protocol::ServerInfo;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::connection::Connection;
 use crate::counters::{Clock, Counters};
@@ -17,6 +17,7 @@ use crate::lock::{lock, read};
 use crate::mesh::{Mesh, host_and_port};
 use crate::options::BrokerOptions;
 use crate::owner::Routing;
+use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::snapshot::ConnectionSnapshot;
 use crate::workspace::WorkspacePool;
@@ -65,9 +66,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Mutex<Registry>,
     /// Connections being served; refused ones are never counted.
     pub(crate) connections: AtomicUsize,
-    /// Sessions whose task has not ended, refused and lingering ones included.
-    pub(crate) sessions: AtomicUsize,
-    pub(crate) session_ended: Notify,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) stopping: watch::Sender<bool>,
     /// The other servers of the cluster, where there is one.
     pub(crate) mesh: Option<Arc<Mesh>>,
@@ -92,8 +91,7 @@ impl Shared {
             workspaces,
             registry: Mutex::default(),
             connections: AtomicUsize::new(0),
-            sessions: AtomicUsize::new(0),
-            session_ended: Notify::new(),
+            sessions: Arc::default(),
             stopping: watch::Sender::new(false),
             bound_port: AtomicU16::new(0),
             next_id: AtomicU64::new(1),

@@ -29,7 +29,7 @@ pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions>
         version: seaway_config::BROKER_VERSION.to_owned(),
         access: access(options)?,
         tls,
-        max_connections: wanted.max_connections.min(seats(wanted.cluster.is_some())),
+        max_connections: wanted.max_connections.min(Shares::now(wanted.cluster.is_some()).clients),
         max_payload: wanted.max_payload,
         max_control_line: wanted.max_control_line,
         max_pending: wanted.max_pending,
@@ -44,17 +44,6 @@ pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions>
         no_fast_producer_stall: wanted.no_fast_producer_stall,
         ..broker::BrokerOptions::default()
     })
-}
-
-/// Clients that the system has room for beside connections to other servers.
-fn seats(has_cluster: bool) -> usize {
-    let clients = Shares::now().clients;
-    let kept = if has_cluster {
-        broker::ROUTES_MAX.min(clients / 4)
-    } else {
-        0
-    };
-    clients - kept
 }
 
 fn cluster(wanted: &ClusterOptions) -> Result<broker::ClusterOptions> {

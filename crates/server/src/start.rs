@@ -90,7 +90,7 @@ struct Introduced {
 }
 
 async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u8> {
-    Shares::claim(options.broker.max_connections)?;
+    Shares::claim(options.broker.max_connections, options.broker.cluster.is_some())?;
     let mut signals = Signals::listen().context("listen to signals")?;
     let server_id = token();
     greet(options, &server_id);
@@ -401,7 +401,7 @@ impl MonitoringTask {
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let stopped = async move { stopped.notified().await };
-        let seats = Shares::now().monitoring;
+        let seats = Shares::now(false).monitoring;
         let task = tokio::spawn(seaway_monitor::serve(listener, source, tls, seats, stopped));
         Ok(MonitoringTask { stop, task })
     }

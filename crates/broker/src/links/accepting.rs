@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -14,9 +13,10 @@ use tokio_rustls::TlsAcceptor;
 use super::greeting;
 use super::party::PeerParty;
 use super::serving;
+use crate::kind::Kind;
 use crate::limits::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LAST, STRANGERS_MAX};
 use crate::mesh::Mesh;
-use crate::session::SessionCount;
+use crate::sessions::SessionCount;
 use crate::shared::Shared;
 use crate::tls::{Incoming, Outgoing, TlsDetails, plain, shaken};
 
@@ -47,9 +47,9 @@ async fn accept(shared: Arc<Shared>, mesh: Arc<Mesh>, listener: TcpListener) {
                 if let Ok(stranger) = Arc::clone(&strangers).try_acquire_owned() {
                     let _ = stream.set_nodelay(true);
                     let seen = SocketAddr::new(seen.ip().to_canonical(), seen.port());
-                    shared.sessions.fetch_add(1, Ordering::AcqRel);
-                    let count = SessionCount(Arc::clone(&shared));
-                    tokio::spawn(serve(Arc::clone(&mesh), stream, seen, stranger, count));
+                    let count = shared.sessions.begin(Kind::Peer);
+                    let (shared, mesh) = (Arc::clone(&shared), Arc::clone(&mesh));
+                    tokio::spawn(serve(shared, mesh, stream, seen, stranger, count));
                 }
             }
             Err(error) => {
@@ -62,13 +62,13 @@ async fn accept(shared: Arc<Shared>, mesh: Arc<Mesh>, listener: TcpListener) {
 }
 
 async fn serve(
+    shared: Arc<Shared>,
     mesh: Arc<Mesh>,
     stream: TcpStream,
     seen: SocketAddr,
     stranger: OwnedSemaphorePermit,
-    count: SessionCount,
+    _count: SessionCount,
 ) {
-    let shared = Arc::clone(&count.0);
     let id = shared.next_id();
     tracing::debug!("{seen} - rid:{id} - Route connection created");
     let mut stopping = shared.stopping.subscribe();

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
@@ -16,9 +15,9 @@ use tokio_rustls::TlsConnector;
 use super::greeting::{self, first_info, parse_route_url};
 use super::party::{PeerParty, join};
 use super::serving;
+use crate::kind::Kind;
 use crate::limits::{DIAL_TIMEOUT, REDIAL_FIRST, REDIAL_JITTER, REDIAL_LAST, ROUTE_PROTO_MIN};
 use crate::mesh::{Mesh, RouteAddress, host_and_port};
-use crate::session::SessionCount;
 use crate::shared::Shared;
 use crate::tls::{Incoming, Outgoing, TlsDetails, plain, shaken};
 
@@ -173,14 +172,13 @@ struct Dialled {
 
 /// Dials, and serves the connection to its end.
 async fn dial(shared: &Arc<Shared>, mesh: &Arc<Mesh>, route: &RouteAddress, is_configured: bool) -> Outcome {
+    let _count = shared.sessions.begin(Kind::Peer);
     let id = shared.next_id();
     let (seen, dialled) = match unless_stopping(shared, open(shared, mesh, route, id)).await {
         None => return Outcome::Stopping,
         Some(Err(outcome)) => return outcome,
         Some(Ok(opened)) => opened,
     };
-    shared.sessions.fetch_add(1, Ordering::AcqRel);
-    let _count = SessionCount(Arc::clone(shared));
     let Dialled {
         incoming,
         outgoing,

@@ -40,6 +40,7 @@ use crate::limits::{
 use crate::outbound::{Bounds, Outbound};
 use crate::owner::AttachmentShared;
 use crate::reason::CloseReason;
+use crate::sessions::SessionCount;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::tls::Incoming;
@@ -84,19 +85,8 @@ enum Event {
     End(CloseReason),
 }
 
-/// Counts the session down even if its task is dropped with the runtime.
-pub(crate) struct SessionCount(pub(crate) Arc<Shared>);
-
-impl Drop for SessionCount {
-    fn drop(&mut self) {
-        self.0.sessions.fetch_sub(1, Ordering::AcqRel);
-        self.0.session_ended.notify_waiters();
-    }
-}
-
 /// Serves one client from INFO to the end.
-pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
-    let _count = SessionCount(Arc::clone(&shared));
+pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, _count: SessionCount) {
     let id = shared.next_id();
     let settings = shared.settings();
     shared.counters.total_connections.fetch_add(1, Ordering::Relaxed);

@@ -576,3 +576,24 @@ fn much_interest_is_told_in_pieces_and_completely() {
     }
     peer.flush_past_interest("");
 }
+
+/// §1.14: `max_connections` counts clients, however many other servers there are.
+#[test]
+fn other_servers_take_no_places_of_clients() {
+    let member = Member::with(|_| {}, |options| options.max_connections = 1);
+    let mut peers: Vec<Client> = (0..64).map(|number| member.peer(&format!("N{number}"))).collect();
+    let _stranger = member.stranger();
+    let mut client = member.server.quiet();
+    client.flush("SUB foo 1\r\n");
+    peers[0].flush_past_interest("RMSG $G foo 2\r\nok\r\n");
+    assert_eq!(client.message().3, b"ok");
+    // One more is told why, as always.
+    let mut surplus = Client::dial(member.server.address);
+    assert!(surplus.line().starts_with("INFO "));
+    surplus.expect("-ERR 'maximum connections exceeded'\r\n");
+    // And other servers are refused by their own bound.
+    let mut late = member.stranger();
+    late.send(connect(""));
+    late.send(introduction("NLATE", ""));
+    late.expect_closed();
+}
