@@ -186,9 +186,15 @@ pub const ROUTES_MAX: usize = PEERS_MAX + STRANGERS_MAX;
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause before another server is dialled again; it doubles …
 pub(crate) const REDIAL_FIRST: Duration = Duration::from_millis(100);
-/// … up to this one.
+/// … up to this one …
 pub(crate) const REDIAL_LAST: Duration = Duration::from_secs(1);
-/// What is added by chance, so that two servers that dial each other do not meet for ever.
+/// … and up to this one when one of the two servers does not want the other.
+pub(crate) const REDIAL_REFUSED_LAST: Duration = Duration::from_secs(30);
+/// Time after which the log says again why a server is not reached, when the reason is the same …
+pub(crate) const REDIAL_SAID_AGAIN: Duration = Duration::from_secs(600);
+/// … and when it is another one.
+pub(crate) const REDIAL_SAID_OTHERWISE: Duration = Duration::from_secs(10);
+/// What is added by chance at least, so that two servers that dial each other do not meet for ever; a quarter of longer pauses.
 pub(crate) const REDIAL_JITTER: Duration = Duration::from_millis(100);
 /// Time in which a server must show that it is there when it seems to have come again.
 pub(crate) const PROOF_PATIENCE: Duration = Duration::from_secs(2);

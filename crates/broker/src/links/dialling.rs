@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustls::pki_types::ServerName;
 use seaway_nats_protocol::RouteInfo;
@@ -12,49 +12,16 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
+use super::attempts::{Attempts, GOOD, Outcome};
 use super::greeting::{self, first_info, parse_route_url};
-use super::party::{PeerParty, join};
+use super::joining::join;
+use super::party::PeerParty;
 use super::serving;
 use crate::kind::Kind;
-use crate::limits::{DIAL_TIMEOUT, REDIAL_FIRST, REDIAL_JITTER, REDIAL_LAST, ROUTE_PROTO_MIN};
-use crate::mesh::{Mesh, RouteAddress, host_and_port};
+use crate::limits::{DIAL_TIMEOUT, ROUTE_PROTO_MIN};
+use crate::mesh::{Mesh, Refusal, RouteAddress, host_and_port};
 use crate::shared::Shared;
 use crate::tls::{Incoming, Outgoing, TlsDetails, plain, shaken};
-
-/// One failure in so many is logged, the first one among them.
-const FAILURES_PER_LINE: u32 = 60;
-/// A connection that lasted this long was a good one.
-const GOOD: Duration = Duration::from_secs(5);
-
-/// What became of a connection.
-enum Outcome {
-    /// The other side is this server.
-    Oneself,
-    /// There is a connection to this server already.
-    Known(String),
-    /// It came about, and has ended after this long.
-    Ended(Duration),
-    Failed(String),
-    /// The broker stops.
-    Stopping,
-}
-
-/// Pauses between attempts.
-struct Pauses(Duration);
-
-impl Pauses {
-    async fn pause(&mut self, shared: &Shared) {
-        let time = self.0 + REDIAL_JITTER.mul_f64(fastrand::f64());
-        let _ = unless_stopping(shared, sleep(time)).await;
-        self.0 = (self.0 * 2).min(REDIAL_LAST);
-    }
-
-    fn look_at(&mut self, outcome: &Outcome) {
-        if matches!(outcome, Outcome::Ended(lasted) if *lasted >= GOOD) || matches!(outcome, Outcome::Known(_)) {
-            self.0 = REDIAL_FIRST;
-        }
-    }
-}
 
 /// Does something that the broker's end interrupts; `None` then.
 async fn unless_stopping<T>(shared: &Shared, work: impl Future<Output = T>) -> Option<T> {
@@ -69,30 +36,27 @@ async fn unless_stopping<T>(shared: &Shared, work: impl Future<Output = T>) -> O
 /// broker stops.
 pub(super) async fn keep(shared: Arc<Shared>, mesh: Arc<Mesh>, route: RouteAddress) {
     let shown = route.shown();
-    let mut pauses = Pauses(REDIAL_FIRST);
-    let mut failures = 0;
+    let mut attempts = Attempts::new();
     while !*shared.stopping.borrow() {
         let outcome = dial(&shared, &mesh, &route, true).await;
         mesh.was_tried(&shown);
-        pauses.look_at(&outcome);
-        match outcome {
+        match &outcome {
             Outcome::Stopping => return,
             Outcome::Oneself => {
                 tracing::debug!("The route {shown} leads to this server itself");
                 return;
             }
             Outcome::Known(server_id) => {
-                let _ = unless_stopping(&shared, until_gone(&mesh, &server_id)).await;
+                let _ = unless_stopping(&shared, until_gone(&mesh, server_id)).await;
             }
-            Outcome::Ended(_) => failures = 0,
-            Outcome::Failed(error) => {
-                if failures % FAILURES_PER_LINE == 0 {
+            Outcome::Ended(_) => {}
+            Outcome::Failed(error) | Outcome::Refused(error) => {
+                if attempts.is_news(error, Instant::now()) {
                     tracing::error!("Error trying to connect to route {shown}: {error}");
                 }
-                failures += 1;
             }
         }
-        pauses.pause(&shared).await;
+        let _ = unless_stopping(&shared, sleep(attempts.pause(&outcome))).await;
     }
 }
 
@@ -138,25 +102,24 @@ fn meet(shared: &Arc<Shared>, mesh: &Arc<Mesh>, info: &RouteInfo) {
 }
 
 async fn try_repeatedly(shared: &Arc<Shared>, mesh: &Arc<Mesh>, route: &RouteAddress) {
-    let mut pauses = Pauses(REDIAL_FIRST);
-    let mut attempts = 0;
+    let mut attempts = Attempts::new();
+    let mut in_vain = 0;
     while !*shared.stopping.borrow() {
         let outcome = dial(shared, mesh, route, false).await;
-        pauses.look_at(&outcome);
-        match outcome {
+        match &outcome {
             Outcome::Oneself | Outcome::Known(_) | Outcome::Stopping => return,
-            Outcome::Ended(lasted) if lasted >= GOOD => attempts = 0,
-            Outcome::Ended(_) => attempts += 1,
-            Outcome::Failed(error) => {
-                attempts += 1;
+            Outcome::Ended(lasted) if *lasted >= GOOD => in_vain = 0,
+            Outcome::Ended(_) => in_vain += 1,
+            Outcome::Failed(error) | Outcome::Refused(error) => {
+                in_vain += 1;
                 let shown = route.shown();
                 tracing::debug!("Error trying to connect to route {shown}, which another server named: {error}");
             }
         }
-        if attempts > mesh.options.connect_retries {
+        if in_vain > mesh.options.connect_retries {
             return;
         }
-        pauses.pause(shared).await;
+        let _ = unless_stopping(shared, sleep(attempts.pause(&outcome))).await;
     }
 }
 
@@ -198,13 +161,16 @@ async fn dial(shared: &Arc<Shared>, mesh: &Arc<Mesh>, route: &RouteAddress, is_c
             connection.outbound.close(refusal.reason());
             shared.unregister(&connection, None);
             connection.outbound.release_socket();
-            return Outcome::Known(server_id);
+            return match refusal {
+                Refusal::Oneself | Refusal::Duplicate => Outcome::Known(server_id),
+                refusal => Outcome::Refused(refusal.words()),
+            };
         }
     };
     if is_configured {
         mesh.was_tried(&route.shown());
     }
-    let party = PeerParty::joined(mesh, peer);
+    let party = PeerParty::joined(mesh, Arc::clone(&peer));
     serving::serve(
         shared,
         connection,
@@ -215,7 +181,12 @@ async fn dial(shared: &Arc<Shared>, mesh: &Arc<Mesh>, route: &RouteAddress, is_c
         rest,
     )
     .await;
-    Outcome::Ended(begun.elapsed())
+    match (peer.is_confirmed(), peer.refusal()) {
+        (true, _) => Outcome::Ended(begun.elapsed()),
+        (false, Some(error)) => Outcome::Refused(format!("it refuses: {error}")),
+        (false, None) if mesh.find(&server_id).is_some() => Outcome::Known(server_id),
+        (false, None) => Outcome::Failed("it closes the connection without a word".to_owned()),
+    }
 }
 
 /// Connects, and does what comes before CONNECT.
@@ -244,14 +215,10 @@ async fn greet(shared: &Shared, mesh: &Mesh, route: &RouteAddress, mut stream: T
     }
     // A port for clients says 1 (§4.3).
     if info.proto < ROUTE_PROTO_MIN {
-        return Err(Outcome::Failed("it is no server's port for routes".to_owned()));
+        return Err(Outcome::Refused("it is no server's port for routes".to_owned()));
     }
-    if mesh.agree(&info.cluster, info.cluster_dynamic).is_err() {
-        return Err(Outcome::Failed(format!(
-            "it belongs to the cluster {:?}, not to {:?}",
-            info.cluster,
-            mesh.name()
-        )));
+    if let Err(refusal) = mesh.may_agree(&info.cluster, info.cluster_dynamic) {
+        return Err(Outcome::Refused(refusal.words()));
     }
     if mesh
         .find(&info.server_id)
@@ -261,7 +228,7 @@ async fn greet(shared: &Shared, mesh: &Mesh, route: &RouteAddress, mut stream: T
     }
     let Some(tls) = &mesh.options.tls else {
         if info.tls_required {
-            return Err(Outcome::Failed(
+            return Err(Outcome::Refused(
                 "it wants TLS, which this server's cluster block does not have".to_owned(),
             ));
         }
@@ -275,7 +242,7 @@ async fn greet(shared: &Shared, mesh: &Mesh, route: &RouteAddress, mut stream: T
         });
     };
     if !info.tls_required {
-        return Err(Outcome::Failed(
+        return Err(Outcome::Refused(
             "it does not offer TLS, which this server's cluster block asks for".to_owned(),
         ));
     }
@@ -291,7 +258,7 @@ async fn greet(shared: &Shared, mesh: &Mesh, route: &RouteAddress, mut stream: T
     };
     let handshake = timeout(tls.timeout(), TlsConnector::from(config).connect(name, stream)).await;
     let stream = match handshake {
-        Ok(stream) => stream.map_err(failed)?,
+        Ok(stream) => stream.map_err(|error| Outcome::Refused(format!("TLS route handshake error: {error}")))?,
         Err(_) => return Err(Outcome::Failed("TLS handshake timeout".to_owned())),
     };
     let (incoming, outgoing, tls) = shaken(stream.into_inner());

@@ -6,9 +6,11 @@
 //! this server's own subscribers and nowhere else.
 
 mod accepting;
+mod attempts;
 mod dialling;
 mod gossip;
 mod greeting;
+mod joining;
 mod party;
 mod serving;
 

@@ -1,11 +1,10 @@
 //! What another server says, and what it means (core specification §4.4, §4.5).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use seaway_nats_protocol::parse::{ParseError, ParseLimits};
 use seaway_nats_protocol::quote::quote;
-use seaway_nats_protocol::write::{PING, PONG, write_error};
+use seaway_nats_protocol::write::{PONG, write_error};
 use seaway_nats_protocol::{
     ErrorText, Parsed, RouteConnect, RouteInfo, RouteMessage, RouteOperation, parse_route_operation, subject,
 };
@@ -13,8 +12,8 @@ use smallvec::SmallVec;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::gossip;
-use super::greeting::{GREETING_LIMITS, address_of, read_info};
-use crate::announcer::Announcer;
+use super::greeting::{GREETING_LIMITS, read_info};
+use super::joining::join;
 use crate::connection::Connection;
 use crate::frame::Message;
 use crate::gather::{Delivered, Gatherer, Unfinished};
@@ -177,19 +176,10 @@ impl PeerParty {
                 return Err(turn.refuse(error, CloseReason::AuthenticationFailure));
             }
         }
-        self.agree(turn, &connect.cluster, connect.cluster_dynamic)?;
+        let agreed = self.mesh.may_agree(&connect.cluster, connect.cluster_dynamic);
+        of_this_cluster(turn, agreed)?;
         self.stage = Stage::Introducing;
         Ok(())
-    }
-
-    fn agree(&self, turn: &mut Turn<'_>, cluster: &str, is_made_up: bool) -> Result<(), CloseReason> {
-        match self.mesh.agree(cluster, is_made_up) {
-            Err(Refusal::OtherCluster(theirs, ours)) => {
-                let error = ErrorText::OtherCluster(theirs.as_bytes(), ours.as_bytes());
-                Err(turn.refuse(&error, CloseReason::ClusterNameConflict))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
     }
 
     /// The first INFO of a server that has dialled: who it is.
@@ -199,6 +189,7 @@ impl PeerParty {
             let error = ErrorText::NoDedicatedRoute(info.route_account.as_bytes());
             return Err(turn.refuse(&error, CloseReason::DuplicateRoute));
         }
+        of_this_cluster(turn, self.mesh.may_agree(&info.cluster, info.cluster_dynamic))?;
         let peer = join(turn.shared, &self.mesh, turn.connection, info, None).map_err(|refusal| refusal.reason())?;
         turn.timers.authenticated();
         self.stranger = None;
@@ -218,6 +209,8 @@ impl PeerParty {
             && !is_greeting
             && !peer.is_confirmed()
         {
+            let info = peer.info();
+            of_this_cluster(turn, self.mesh.agree(&info.cluster, info.cluster_dynamic))?;
             peer.confirm();
             let Connection { peer: seen, id, .. } = &**turn.connection;
             let name = peer.server_name.escape_debug();
@@ -274,7 +267,7 @@ impl PeerParty {
                 self.heard_info(turn, json)?;
             }
             RouteOperation::Connect(_) | RouteOperation::Ok => {}
-            RouteOperation::Error(text) => return Err(heard_error(turn, text)),
+            RouteOperation::Error(text) => return Err(self.heard_error(turn, text)),
         }
         Ok(())
     }
@@ -285,7 +278,11 @@ impl PeerParty {
         if let Stage::Joined(peer) = &self.stage
             && info.server_id == peer.server_id
         {
-            self.agree(turn, &info.cluster, info.cluster_dynamic)?;
+            let agreed = match peer.is_confirmed() {
+                true => self.mesh.agree(&info.cluster, info.cluster_dynamic),
+                false => self.mesh.may_agree(&info.cluster, info.cluster_dynamic),
+            };
+            of_this_cluster(turn, agreed)?;
             if peer.renew(info) {
                 self.mesh.changed();
             }
@@ -293,6 +290,20 @@ impl PeerParty {
             self.mesh.heard_of(info);
         }
         Ok(())
+    }
+
+    /// A server that was dialled and does not let this one in is told of by whoever dials it, again and again.
+    fn heard_error(&self, turn: &Turn<'_>, text: &[u8]) -> CloseReason {
+        let Connection { peer: seen, id, .. } = &**turn.connection;
+        let text = quote(&text[..text.len().min(256)]);
+        match &self.stage {
+            Stage::Joined(peer) if peer.is_dialled && !peer.is_confirmed() => {
+                tracing::debug!("{seen} - rid:{id} - Route Error {text}");
+                peer.refuse(text.to_string());
+            }
+            _ => tracing::error!("{seen} - rid:{id} - Route Error {text}"),
+        }
+        CloseReason::ClientClosed
     }
 
     fn subscribe(turn: &mut Turn<'_>, text: &[u8], queue: Option<(&[u8], u32)>) -> Result<(), CloseReason> {
@@ -522,52 +533,6 @@ impl Party for PeerParty {
     }
 }
 
-/// Lets a server in that has introduced itself; `configured` when it was dialled, and says whether the configuration names it.
-pub(super) fn join(
-    shared: &Shared,
-    mesh: &Arc<Mesh>,
-    connection: &Arc<Connection>,
-    info: RouteInfo,
-    configured: Option<bool>,
-) -> Result<Arc<Peer>, Refusal> {
-    let address = address_of(&info, connection.peer);
-    let takes_headers = info.headers && !shared.options.no_header_support;
-    let (is_dialled, is_configured) = (configured.is_some(), configured == Some(true));
-    let peer = Arc::new(Peer::new(connection, info, is_dialled, is_configured, address));
-    let entered = mesh.enter(&peer, &shared.server_id).and_then(|()| {
-        let announcer = Announcer::new(&mesh.interest).ok_or(Refusal::TooMany);
-        announcer.inspect_err(|_| mesh.leave(&peer))
-    });
-    let Connection { peer: seen, id, .. } = &**connection;
-    match entered {
-        Err(refusal) => {
-            match &refusal {
-                Refusal::Oneself | Refusal::Duplicate => {
-                    tracing::debug!(
-                        "{seen} - rid:{id} - not another connection to server {}",
-                        peer.server_id
-                    );
-                }
-                Refusal::NameTaken | Refusal::OtherCluster(..) | Refusal::TooMany => tracing::error!(
-                    "{seen} - rid:{id} - {}: server {} ({}) is not let in",
-                    refusal.reason(),
-                    peer.server_name.escape_debug(),
-                    peer.server_id
-                ),
-            }
-            Err(refusal)
-        }
-        Ok(announcer) => {
-            connection.headers.store(takes_headers, Ordering::Relaxed);
-            // Nobody else sets it.
-            let _ = connection.announcer.set(announcer);
-            // Its answer says that it has told everything.
-            connection.outbound.send(&mut PING.to_vec(), 0, 0);
-            Ok(peer)
-        }
-    }
-}
-
 fn understood(turn: &Turn<'_>, json: &[u8]) -> Result<RouteInfo, CloseReason> {
     read_info(json).map_err(|text| {
         tracing::error!("{} - rid:{} - {text}", turn.connection.peer, turn.connection.id);
@@ -575,13 +540,15 @@ fn understood(turn: &Turn<'_>, json: &[u8]) -> Result<RouteInfo, CloseReason> {
     })
 }
 
-fn heard_error(turn: &Turn<'_>, text: &[u8]) -> CloseReason {
-    let Connection { peer, id, .. } = &**turn.connection;
-    tracing::error!(
-        "{peer} - rid:{id} - Route Error {}",
-        quote(&text[..text.len().min(256)])
-    );
-    CloseReason::ClientClosed
+/// Tells a server of another cluster that it is at the wrong address.
+fn of_this_cluster(turn: &mut Turn<'_>, agreed: Result<(), Refusal>) -> Result<(), CloseReason> {
+    match agreed {
+        Err(Refusal::OtherCluster(theirs, ours)) => {
+            let error = ErrorText::OtherCluster(theirs.as_bytes(), ours.as_bytes());
+            Err(turn.refuse(&error, CloseReason::ClusterNameConflict))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn refuse(turn: &mut Turn<'_>, error: ParseError) -> CloseReason {

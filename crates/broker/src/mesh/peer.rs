@@ -1,7 +1,7 @@
 //! One other server, as long as there is a connection to it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use seaway_nats_protocol::RouteInfo;
 
@@ -23,6 +23,8 @@ pub(crate) struct Peer {
     info: Mutex<RouteInfo>,
     /// It has sent something that only a server sends to which this one is known.
     confirmed: AtomicBool,
+    /// Why it does not let this server in.
+    refusal: OnceLock<String>,
     /// It has told everything that was wanted there when it came.
     synced: AtomicBool,
     /// It has to show that it is still there.
@@ -46,6 +48,7 @@ impl Peer {
             address,
             info: Mutex::new(info),
             confirmed: AtomicBool::new(false),
+            refusal: OnceLock::new(),
             synced: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
         }
@@ -80,6 +83,15 @@ impl Peer {
 
     pub(crate) fn is_confirmed(&self) -> bool {
         self.confirmed.load(Ordering::Acquire)
+    }
+
+    /// It does not let this server in, in its words.
+    pub(crate) fn refuse(&self, words: String) {
+        let _ = self.refusal.set(words);
+    }
+
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(String::as_str)
     }
 
     /// It has told everything; whether that is news.

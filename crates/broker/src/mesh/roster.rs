@@ -65,6 +65,33 @@ impl Refusal {
             Refusal::TooMany => CloseReason::MaximumConnectionsExceeded,
         }
     }
+
+    /// The same for people.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Refusal::Oneself => "it is this server".to_owned(),
+            Refusal::Duplicate => "there is a connection to it".to_owned(),
+            Refusal::NameTaken => "another server of the cluster has its server_name".to_owned(),
+            Refusal::OtherCluster(theirs, ours) => format!("it belongs to the cluster {theirs:?}, not to {ours:?}"),
+            Refusal::TooMany => format!("there are {PEERS_MAX} other servers in the cluster, and may be no more"),
+        }
+    }
+}
+
+impl Roster {
+    /// Whether this server's name of the cluster yields to another server's.
+    fn yields(&self, theirs: &str, is_theirs_made_up: bool) -> Result<bool, Refusal> {
+        if theirs.is_empty() || self.name == theirs {
+            return Ok(false);
+        }
+        if self.is_made_up && (!is_theirs_made_up || theirs > self.name.as_str()) {
+            return Ok(true);
+        }
+        match is_theirs_made_up {
+            true => Ok(false),
+            false => Err(Refusal::OtherCluster(theirs.to_owned(), self.name.clone())),
+        }
+    }
 }
 
 impl Mesh {
@@ -103,26 +130,23 @@ impl Mesh {
         read(&self.roster).is_made_up
     }
 
-    /// Compares the names of both sides' clusters: one that was made up yields to one that was not, and of two such the smaller to the
-    /// larger (§4.4).
+    /// Whether the names of both sides' clusters keep them apart: one that was made up yields to one that was not, and of two such
+    /// the smaller to the larger (§4.4).
+    pub(crate) fn may_agree(&self, theirs: &str, is_theirs_made_up: bool) -> Result<(), Refusal> {
+        read(&self.roster).yields(theirs, is_theirs_made_up).map(drop)
+    }
+
+    /// The same; takes over the name of a server that has shown that it belongs here, if this server's own yields.
     pub(crate) fn agree(&self, theirs: &str, is_theirs_made_up: bool) -> Result<(), Refusal> {
         let mut roster = write(&self.roster);
-        if theirs.is_empty() || roster.name == theirs {
-            return Ok(());
-        }
-        let yields = roster.is_made_up && (!is_theirs_made_up || theirs > roster.name.as_str());
-        if yields {
+        if roster.yields(theirs, is_theirs_made_up)? {
             tracing::info!("The cluster name is {theirs:?} now, as another server says");
             theirs.clone_into(&mut roster.name);
             roster.is_made_up = is_theirs_made_up;
             drop(roster);
             self.changed();
-            return Ok(());
         }
-        match is_theirs_made_up {
-            true => Ok(()),
-            false => Err(Refusal::OtherCluster(theirs.to_owned(), roster.name.clone())),
-        }
+        Ok(())
     }
 
     /// Time in which another server must have introduced itself.

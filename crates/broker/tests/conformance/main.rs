@@ -7,6 +7,7 @@ mod answering;
 mod attachment;
 mod authentication;
 mod connecting;
+mod dialling;
 mod headers;
 mod limits;
 mod meshes;

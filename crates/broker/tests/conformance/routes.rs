@@ -36,7 +36,7 @@ impl Member {
     }
 
     /// Connects as another server and reads INFO.
-    fn stranger(&self) -> Client {
+    pub fn stranger(&self) -> Client {
         let mut client = Client::dial(self.routes);
         let info = client.line();
         let json = info.strip_prefix("INFO ").unwrap_or_else(|| panic!("{info:?}"));
@@ -45,7 +45,7 @@ impl Member {
     }
 
     /// The same, let in under this id; what was wanted already has been read.
-    fn peer(&self, id: &str) -> Client {
+    pub fn peer(&self, id: &str) -> Client {
         let mut peer = self.stranger();
         peer.send(connect(r#","headers":true"#));
         peer.send(introduction(id, r#","headers":true"#));
@@ -54,18 +54,18 @@ impl Member {
     }
 }
 
-fn connect(more: &str) -> String {
+pub fn connect(more: &str) -> String {
     format!("CONNECT {{\"name\":\"N\",\"cluster\":\"mesh\",\"verbose\":false{more}}}\r\n")
 }
 
-fn introduction(id: &str, more: &str) -> String {
+pub fn introduction(id: &str, more: &str) -> String {
     format!(
         "INFO {{\"server_id\":\"{id}\",\"proto\":2,\"host\":\"127.0.0.1\",\"port\":1,\"cluster\":\"mesh\"{more}}}\r\n"
     )
 }
 
 /// Reads up to the first PING, and answers it; returns what came before, and what was told right behind it.
-fn until_pinged(peer: &mut Client) -> Vec<String> {
+pub fn until_pinged(peer: &mut Client) -> Vec<String> {
     let mut before = Vec::new();
     loop {
         let line = peer.line();
@@ -215,7 +215,7 @@ fn rows_126_and_127_only_groups_that_are_named_get_it() {
 
 impl Client {
     /// Sends, and reads on until the server has handled it.
-    fn flush_past_interest(&mut self, bytes: &str) {
+    pub fn flush_past_interest(&mut self, bytes: &str) {
         self.send(bytes);
         self.send("PING\r\n");
         loop {
@@ -328,11 +328,18 @@ fn of_two_names_that_were_made_up_the_larger_counts() {
     let name = |member: &Member| member.stranger().info["cluster"].as_str().unwrap().to_owned();
     let made_up = name(&member);
     let offer = |cluster: &str, made_up: bool| {
+        let before = name(&member);
+        let offered = format!("\"cluster\":\"{cluster}\",\"cluster_dynamic\":{made_up}");
         let mut peer = member.stranger();
-        peer.send(format!(
-            "CONNECT {{\"cluster\":\"{cluster}\",\"cluster_dynamic\":{made_up}}}\r\n"
-        ));
-        peer.flush_past_interest("");
+        peer.send(format!("CONNECT {{{offered}}}\r\nPING\r\n"));
+        peer.expect("PONG\r\n");
+        assert_eq!(name(&member), before, "it has not introduced itself");
+        peer.send(format!("INFO {{\"server_id\":\"NA\",\"proto\":2,{offered}}}\r\n"));
+        until_pinged(&mut peer);
+        drop(peer);
+        member
+            .server
+            .wait_until("it has gone", |broker| broker.routes(0).is_empty());
     };
     offer("!", true);
     assert_eq!(name(&member), made_up);

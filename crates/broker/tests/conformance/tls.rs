@@ -514,6 +514,16 @@ fn garbage_instead_of_tls_ends_that_connection_only() {
     good.flush("");
 }
 
+/// TLS of a server in a cluster.
+pub fn between_servers() -> Option<Tls> {
+    let pki = Pki::new();
+    let options = TlsOptions {
+        verify: true,
+        ..pki.options()
+    };
+    Some(Tls::load(&options).unwrap())
+}
+
 /// §4.2, §4.4: TLS between servers comes behind INFO, and both sides show a certificate.
 #[test]
 fn routes_with_tls_verify_both_sides() {
