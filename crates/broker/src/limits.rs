@@ -178,10 +178,16 @@ pub(crate) const GREETING_BYTES: usize = 64 * 1024;
 pub(crate) const PEER_LINE_BYTES: usize = 1024 * 1024;
 /// Largest message that is read from another server, in bytes; one that is larger than this server's own limit is not delivered.
 pub(crate) const PEER_PAYLOAD_BYTES: usize = 64 * 1024 * 1024;
-/// Connections from other servers that have not introduced themselves yet; more are closed.
+/// Connections from other servers that have not introduced themselves yet; when more come, some of them are closed.
 pub(crate) const STRANGERS_MAX: usize = 32;
-/// Connections to other servers, those that have not introduced themselves yet included.
-pub const ROUTES_MAX: usize = PEERS_MAX + STRANGERS_MAX;
+/// Connections that are being made to configured servers at once, and as many to those that others tell of …
+pub(crate) const DIALS_MAX: usize = 16;
+/// … of which one server's words are good for so many.
+pub(crate) const DIALS_PER_TELLER: usize = DIALS_MAX / 2;
+/// Connections that are being closed for others while no more are accepted.
+pub(crate) const DISPLACED_MAX: usize = 16;
+/// Connections to and from other servers at once, whatever becomes of them.
+pub const ROUTES_MAX: usize = PEERS_MAX + STRANGERS_MAX + 2 * DIALS_MAX + DISPLACED_MAX;
 /// Time for a connection to another server to come about.
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause before another server is dialled again; it doubles …
@@ -218,5 +224,5 @@ pub(crate) const GOSSIP_INTERVAL: Duration = Duration::from_secs(30);
 pub(crate) const GOSSIP_TOGETHER: Duration = Duration::from_millis(20);
 /// Subjects and groups that one other server may want.
 pub(crate) const PEER_INTEREST_MAX: usize = 16 * 1024 * 1024;
-/// Servers that others told of and that are not looked at yet.
+/// Servers that others told of and that are not looked at yet, or not reached.
 pub(crate) const HEARD_OF_MAX: usize = 4 * PEERS_MAX;

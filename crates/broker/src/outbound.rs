@@ -54,6 +54,8 @@ pub(crate) struct Outbound {
     armed: AtomicBool,
     /// Mirror of `State::closing`.
     closed: AtomicBool,
+    /// Nobody waits for last words to be read.
+    abandoned: AtomicBool,
     /// Wakes the connection's task: armed, closed, gate opened.
     pub(crate) waiter: Arc<Waiter>,
 }
@@ -154,6 +156,7 @@ impl Outbound {
             pending: AtomicUsize::new(0),
             armed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             waiter: Arc::default(),
         }
     }
@@ -447,6 +450,18 @@ impl Outbound {
         self.report_slow(reason, pending, blocked);
         self.waiter.wake();
         self.tell(watchers);
+    }
+
+    /// Ends the connection, even while the peer reads its last words: others need the socket.
+    pub(crate) fn abandon(&self, reason: CloseReason) {
+        self.close(reason);
+        self.abandoned.store(true, Ordering::Release);
+        self.release_socket();
+        self.waiter.wake();
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
     }
 
     fn report_slow(&self, reason: CloseReason, pending: usize, blocked: Duration) {

@@ -20,7 +20,9 @@ pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions>
     let tls = tls
         .map(|tls| Tls::load(&tls_options(tls, wanted.allow_non_tls)))
         .transpose()?;
-    let cluster = wanted.cluster.as_ref().map(cluster).transpose()?;
+    let shares = Shares::now(wanted.cluster.is_some());
+    let cluster = wanted.cluster.as_ref().map(|wanted| cluster(wanted, &shares));
+    let cluster = cluster.transpose()?;
     Ok(broker::BrokerOptions {
         cluster,
         server_name: wanted.name.clone().unwrap_or_default(),
@@ -29,7 +31,7 @@ pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions>
         version: seaway_config::BROKER_VERSION.to_owned(),
         access: access(options)?,
         tls,
-        max_connections: wanted.max_connections.min(Shares::now(wanted.cluster.is_some()).clients),
+        max_connections: wanted.max_connections.min(shares.clients),
         max_payload: wanted.max_payload,
         max_control_line: wanted.max_control_line,
         max_pending: wanted.max_pending,
@@ -46,7 +48,7 @@ pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions>
     })
 }
 
-fn cluster(wanted: &ClusterOptions) -> Result<broker::ClusterOptions> {
+fn cluster(wanted: &ClusterOptions, shares: &Shares) -> Result<broker::ClusterOptions> {
     let presented = |one: &Credentials| (one.user.clone(), secret(&one.password));
     let routes = wanted.routes.iter().map(|route| broker::RouteAddress {
         host: route.host.clone(),
@@ -70,6 +72,7 @@ fn cluster(wanted: &ClusterOptions) -> Result<broker::ClusterOptions> {
         connect_retries: wanted.connect_retries,
         tls,
         local_hosts: local_hosts(),
+        connections_max: Some(shares.routes),
         ..broker::ClusterOptions::default()
     })
 }

@@ -17,7 +17,7 @@ pub(crate) struct Shares {
     /// For each monitoring listener.
     pub(crate) monitoring: usize,
     /// For connections to other servers.
-    routes: usize,
+    pub(crate) routes: usize,
     /// For clients that are served.
     pub(crate) clients: usize,
 }

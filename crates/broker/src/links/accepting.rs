@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -14,9 +13,9 @@ use super::greeting;
 use super::party::PeerParty;
 use super::serving;
 use crate::kind::Kind;
-use crate::limits::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LAST, STRANGERS_MAX};
-use crate::mesh::Mesh;
-use crate::sessions::SessionCount;
+use crate::limits::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LAST};
+use crate::mesh::{Mesh, Stranger};
+use crate::sessions::{SessionCount, Sessions};
 use crate::shared::Shared;
 use crate::tls::{Incoming, Outgoing, TlsDetails, plain, shaken};
 
@@ -32,7 +31,6 @@ pub(super) fn listen(shared: &Arc<Shared>, mesh: &Arc<Mesh>, socket: std::net::T
 
 async fn accept(shared: Arc<Shared>, mesh: Arc<Mesh>, listener: TcpListener) {
     let mut stopping = shared.stopping.subscribe();
-    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
     let mut pause = ACCEPT_PAUSE_FIRST;
     loop {
         let accepted = tokio::select! {
@@ -43,13 +41,23 @@ async fn accept(shared: Arc<Shared>, mesh: Arc<Mesh>, listener: TcpListener) {
         match accepted {
             Ok((stream, seen)) => {
                 pause = ACCEPT_PAUSE_FIRST;
-                // Whoever has not introduced itself is cheap to send away, and comes again.
-                if let Ok(stranger) = Arc::clone(&strangers).try_acquire_owned() {
-                    let _ = stream.set_nodelay(true);
-                    let seen = SocketAddr::new(seen.ip().to_canonical(), seen.port());
-                    let count = shared.sessions.begin(Kind::Peer);
-                    let (shared, mesh) = (Arc::clone(&shared), Arc::clone(&mesh));
-                    tokio::spawn(serve(shared, mesh, stream, seen, stranger, count));
+                let _ = stream.set_nodelay(true);
+                let seen = SocketAddr::new(seen.ip().to_canonical(), seen.port());
+                let stranger = mesh.strangers.enter(seen.ip());
+                let count = shared.sessions.begin(Kind::Peer);
+                tokio::spawn(serve(
+                    Arc::clone(&shared),
+                    Arc::clone(&mesh),
+                    stream,
+                    seen,
+                    stranger,
+                    count,
+                ));
+                // Those who gave up their places have to go before others come.
+                let has_room = |sessions: &Sessions| sessions.of(Kind::Peer) < mesh.connections_max;
+                tokio::select! {
+                    _ = stopping.wait_for(|stopping| *stopping) => return,
+                    () = shared.sessions.until(has_room) => {}
                 }
             }
             Err(error) => {
@@ -66,7 +74,7 @@ async fn serve(
     mesh: Arc<Mesh>,
     stream: TcpStream,
     seen: SocketAddr,
-    stranger: OwnedSemaphorePermit,
+    stranger: Stranger,
     _count: SessionCount,
 ) {
     let id = shared.next_id();
@@ -75,6 +83,7 @@ async fn serve(
     let opened = tokio::select! {
         opened = timeout(mesh.authentication_time(), open(&shared, &mesh, stream)) => opened,
         _ = stopping.wait_for(|stopping| *stopping) => return,
+        () = stranger.given_up() => return,
     };
     let (incoming, outgoing, tls) = match opened {
         Ok(Ok(opened)) => opened,
@@ -82,6 +91,7 @@ async fn serve(
         Err(_) => return tracing::error!("{seen} - rid:{id} - TLS handshake timeout"),
     };
     let connection = serving::connection(&shared, (id, seen), &incoming, outgoing, tls).await;
+    stranger.is(&connection);
     let party = PeerParty::stranger(&mesh, stranger);
     let (interval, time) = (mesh.options.ping_interval, mesh.authentication_time());
     serving::serve(&shared, connection, incoming, party, interval, Some(time), Vec::new()).await;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use rustls::pki_types::ServerName;
 use seaway_nats_protocol::RouteInfo;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{SemaphorePermit, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
@@ -19,7 +19,7 @@ use super::party::PeerParty;
 use super::serving;
 use crate::kind::Kind;
 use crate::limits::{DIAL_TIMEOUT, ROUTE_PROTO_MIN};
-use crate::mesh::{Mesh, Refusal, RouteAddress, host_and_port};
+use crate::mesh::{Mesh, Peer, Refusal, RouteAddress, Told, host_and_port};
 use crate::shared::Shared;
 use crate::tls::{Incoming, Outgoing, TlsDetails, plain, shaken};
 
@@ -38,7 +38,7 @@ pub(super) async fn keep(shared: Arc<Shared>, mesh: Arc<Mesh>, route: RouteAddre
     let shown = route.shown();
     let mut attempts = Attempts::new();
     while !*shared.stopping.borrow() {
-        let outcome = dial(&shared, &mesh, &route, true).await;
+        let outcome = dial(&shared, &mesh, &route, None).await;
         mesh.was_tried(&shown);
         match &outcome {
             Outcome::Stopping => return,
@@ -70,14 +70,14 @@ async fn until_gone(mesh: &Mesh, server_id: &str) {
 }
 
 /// Dials servers that others tell of.
-pub(super) async fn meet_all(shared: Arc<Shared>, mesh: Arc<Mesh>, mut heard_of: mpsc::Receiver<RouteInfo>) {
-    while let Some(Some(info)) = unless_stopping(&shared, heard_of.recv()).await {
-        meet(&shared, &mesh, &info);
+pub(super) async fn meet_all(shared: Arc<Shared>, mesh: Arc<Mesh>, mut heard_of: mpsc::Receiver<Told>) {
+    while let Some(Some(Told { teller, info })) = unless_stopping(&shared, heard_of.recv()).await {
+        meet(&shared, &mesh, teller, &info);
     }
 }
 
 /// Another server told of this one: it is dialled, unless it is known, configured, or being dialled already.
-fn meet(shared: &Arc<Shared>, mesh: &Arc<Mesh>, info: &RouteInfo) {
+fn meet(shared: &Arc<Shared>, mesh: &Arc<Mesh>, teller: Arc<Peer>, info: &RouteInfo) {
     let Some((host, port)) = parse_route_url(&info.ip) else {
         return;
     };
@@ -86,7 +86,7 @@ fn meet(shared: &Arc<Shared>, mesh: &Arc<Mesh>, info: &RouteInfo) {
     if info.server_id == shared.server_id || is_configured || mesh.find(&info.server_id).is_some() {
         return;
     }
-    if *shared.stopping.borrow() || !mesh.begin_dialling(&address) {
+    if *shared.stopping.borrow() || !mesh.begin_dialling(&address, &teller.server_id) {
         return;
     }
     let route = RouteAddress {
@@ -96,16 +96,16 @@ fn meet(shared: &Arc<Shared>, mesh: &Arc<Mesh>, info: &RouteInfo) {
     };
     let (shared, mesh) = (Arc::clone(shared), Arc::clone(mesh));
     tokio::spawn(async move {
-        try_repeatedly(&shared, &mesh, &route).await;
+        try_repeatedly(&shared, &mesh, &route, &teller).await;
         mesh.end_dialling(&address);
     });
 }
 
-async fn try_repeatedly(shared: &Arc<Shared>, mesh: &Arc<Mesh>, route: &RouteAddress) {
+async fn try_repeatedly(shared: &Arc<Shared>, mesh: &Arc<Mesh>, route: &RouteAddress, teller: &Peer) {
     let mut attempts = Attempts::new();
     let mut in_vain = 0;
     while !*shared.stopping.borrow() {
-        let outcome = dial(shared, mesh, route, false).await;
+        let outcome = dial(shared, mesh, route, Some(teller)).await;
         match &outcome {
             Outcome::Oneself | Outcome::Known(_) | Outcome::Stopping => return,
             Outcome::Ended(lasted) if *lasted >= GOOD => in_vain = 0,
@@ -133,8 +133,25 @@ struct Dialled {
     rest: Vec<u8>,
 }
 
-/// Dials, and serves the connection to its end.
-async fn dial(shared: &Arc<Shared>, mesh: &Arc<Mesh>, route: &RouteAddress, is_configured: bool) -> Outcome {
+/// Waits until few enough connections are being made; those to servers that others tell of are no burden to configured ones, and
+/// what one server tells none to what another does.
+async fn turn<'a>(mesh: &'a Mesh, teller: Option<&'a Peer>) -> [Option<SemaphorePermit<'a>>; 2] {
+    let of_teller = match teller {
+        Some(teller) => teller.dials.acquire().await.ok(),
+        None => None,
+    };
+    [
+        of_teller,
+        mesh.dials[usize::from(teller.is_some())].acquire().await.ok(),
+    ]
+}
+
+/// Dials, and serves the connection to its end; without `teller` the configuration names the server.
+async fn dial(shared: &Arc<Shared>, mesh: &Arc<Mesh>, route: &RouteAddress, teller: Option<&Peer>) -> Outcome {
+    let is_configured = teller.is_none();
+    let Some(turn) = unless_stopping(shared, turn(mesh, teller)).await else {
+        return Outcome::Stopping;
+    };
     let _count = shared.sessions.begin(Kind::Peer);
     let id = shared.next_id();
     let (seen, dialled) = match unless_stopping(shared, open(shared, mesh, route, id)).await {
@@ -167,6 +184,7 @@ async fn dial(shared: &Arc<Shared>, mesh: &Arc<Mesh>, route: &RouteAddress, is_c
             };
         }
     };
+    drop(turn);
     if is_configured {
         mesh.was_tried(&route.shown());
     }

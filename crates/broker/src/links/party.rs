@@ -9,7 +9,6 @@ use seaway_nats_protocol::{
     ErrorText, Parsed, RouteConnect, RouteInfo, RouteMessage, RouteOperation, parse_route_operation, subject,
 };
 use smallvec::SmallVec;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::gossip;
 use super::greeting::{GREETING_LIMITS, read_info};
@@ -22,7 +21,7 @@ use crate::limits::{
     WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION,
 };
 use crate::lock::lock;
-use crate::mesh::{Mesh, Peer, Refusal};
+use crate::mesh::{Mesh, Peer, Refusal, Stranger};
 use crate::outlets::{Audience, Origin};
 use crate::owner::{Owner, Subscription};
 use crate::reason::CloseReason;
@@ -50,8 +49,8 @@ enum Stage {
 pub(super) struct PeerParty {
     mesh: Arc<Mesh>,
     stage: Stage,
-    /// Counts it among those who have not introduced themselves.
-    stranger: Option<OwnedSemaphorePermit>,
+    /// Its place among those whom nobody knows.
+    stranger: Option<Stranger>,
     /// How far it was told what is wanted here; `None` when it was told everything.
     telling: Option<InterestProgress>,
     /// It wants to know when it was told everything.
@@ -94,7 +93,7 @@ impl Turn<'_> {
 
 impl PeerParty {
     /// One that has dialled.
-    pub(super) fn stranger(mesh: &Arc<Mesh>, stranger: OwnedSemaphorePermit) -> Self {
+    pub(super) fn stranger(mesh: &Arc<Mesh>, stranger: Stranger) -> Self {
         Self::new(mesh, Stage::Connecting, Some(stranger))
     }
 
@@ -103,7 +102,7 @@ impl PeerParty {
         Self::new(mesh, Stage::Joined(peer), None)
     }
 
-    fn new(mesh: &Arc<Mesh>, stage: Stage, stranger: Option<OwnedSemaphorePermit>) -> Self {
+    fn new(mesh: &Arc<Mesh>, stage: Stage, stranger: Option<Stranger>) -> Self {
         Self {
             mesh: Arc::clone(mesh),
             telling: matches!(stage, Stage::Joined(_)).then(InterestProgress::default),
@@ -275,9 +274,10 @@ impl PeerParty {
     /// News of the other server itself, or of a third one (§4.6).
     fn heard_info(&self, turn: &mut Turn<'_>, json: &[u8]) -> Result<(), CloseReason> {
         let info = understood(turn, json)?;
-        if let Stage::Joined(peer) = &self.stage
-            && info.server_id == peer.server_id
-        {
+        let Stage::Joined(peer) = &self.stage else {
+            return Ok(());
+        };
+        if info.server_id == peer.server_id {
             let agreed = match peer.is_confirmed() {
                 true => self.mesh.agree(&info.cluster, info.cluster_dynamic),
                 false => self.mesh.may_agree(&info.cluster, info.cluster_dynamic),
@@ -287,7 +287,7 @@ impl PeerParty {
                 self.mesh.changed();
             }
         } else {
-            self.mesh.heard_of(info);
+            self.mesh.heard_of(peer, info);
         }
         Ok(())
     }
@@ -516,9 +516,12 @@ impl Party for PeerParty {
         self.chores.end_all(connection);
     }
 
-    fn left(&mut self, shared: &Shared, connection: &Connection, reason: CloseReason) {
+    fn left(&mut self, shared: &Shared, connection: &Arc<Connection>, reason: CloseReason) {
         shared.unregister(connection, None);
-        let Connection { peer, id, .. } = connection;
+        let Connection { peer, id, .. } = &**connection;
+        // Whoever has left is a stranger again as long as it reads its last words.
+        let enter = || self.mesh.strangers.enter(peer.ip());
+        self.stranger.get_or_insert_with(enter).is(connection);
         match &self.stage {
             Stage::Joined(known) if known.is_confirmed() => {
                 tracing::info!(

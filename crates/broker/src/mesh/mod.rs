@@ -4,10 +4,12 @@
 mod options;
 mod peer;
 mod roster;
+mod strangers;
 
 pub use options::{ClusterOptions, RouteAddress};
 pub(crate) use peer::Peer;
-pub(crate) use roster::{Mesh, Refusal};
+pub(crate) use roster::{Mesh, Refusal, Told};
+pub(crate) use strangers::Stranger;
 
 /// `host:port`, as people write it: an IPv6 address stands in brackets.
 #[must_use]

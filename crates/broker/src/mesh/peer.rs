@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use seaway_nats_protocol::RouteInfo;
+use tokio::sync::Semaphore;
 
 use crate::connection::Connection;
+use crate::limits::DIALS_PER_TELLER;
 use crate::lock::lock;
 
 /// See the module.
@@ -29,6 +31,8 @@ pub(crate) struct Peer {
     synced: AtomicBool,
     /// It has to show that it is still there.
     doubted: AtomicBool,
+    /// Connections that are being made to servers of which it told.
+    pub(crate) dials: Semaphore,
 }
 
 impl Peer {
@@ -51,6 +55,7 @@ impl Peer {
             refusal: OnceLock::new(),
             synced: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
+            dials: Semaphore::new(DIALS_PER_TELLER),
         }
     }
 

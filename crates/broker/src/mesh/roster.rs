@@ -6,11 +6,15 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use seaway_nats_protocol::RouteInfo;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::options::ClusterOptions;
 use super::peer::Peer;
-use crate::limits::{GOSSIPED_URLS_MAX, HEARD_OF_MAX, MADE_UP_NAME_LETTERS, PEERS_MAX};
+use super::strangers::Strangers;
+use crate::limits::{
+    DIALS_MAX, DISPLACED_MAX, GOSSIPED_URLS_MAX, HEARD_OF_MAX, MADE_UP_NAME_LETTERS, PEERS_MAX, ROUTES_MAX,
+    STRANGERS_MAX,
+};
 use crate::lock::{lock, read, write};
 use crate::reason::CloseReason;
 use crate::routing::LocalInterest;
@@ -26,8 +30,22 @@ pub(crate) struct Mesh {
     pub(crate) changes: watch::Sender<u64>,
     bound_port: AtomicU16,
     /// Servers that others tell of, on their way to whoever dials them.
-    told: mpsc::Sender<RouteInfo>,
-    heard_of: Mutex<Option<mpsc::Receiver<RouteInfo>>>,
+    told: mpsc::Sender<Told>,
+    heard_of: Mutex<Option<mpsc::Receiver<Told>>>,
+    /// Connections that nobody knows.
+    pub(crate) strangers: Arc<Strangers>,
+    /// Connections that are being made to configured servers, and to those that others tell of.
+    pub(crate) dials: [Semaphore; 2],
+    /// Connections at once.
+    pub(crate) connections_max: usize,
+    /// Other servers.
+    peers_max: usize,
+}
+
+/// A server that another one tells of.
+pub(crate) struct Told {
+    pub(crate) teller: Arc<Peer>,
+    pub(crate) info: RouteInfo,
 }
 
 struct Roster {
@@ -35,8 +53,8 @@ struct Roster {
     /// The name was made up, so that it yields.
     is_made_up: bool,
     peers: HashMap<String, Arc<Peer>>,
-    /// Addresses that are being dialled.
-    dialled: HashSet<String>,
+    /// Addresses that are being dialled, with the server that told of each.
+    dialled: HashMap<String, String>,
     /// Configured servers that have neither been reached nor failed yet.
     awaited: HashSet<String>,
 }
@@ -73,7 +91,7 @@ impl Refusal {
             Refusal::Duplicate => "there is a connection to it".to_owned(),
             Refusal::NameTaken => "another server of the cluster has its server_name".to_owned(),
             Refusal::OtherCluster(theirs, ours) => format!("it belongs to the cluster {theirs:?}, not to {ours:?}"),
-            Refusal::TooMany => format!("there are {PEERS_MAX} other servers in the cluster, and may be no more"),
+            Refusal::TooMany => "there are as many other servers in the cluster as there is room for".to_owned(),
         }
     }
 }
@@ -101,11 +119,20 @@ impl Mesh {
             name: options.name.clone().unwrap_or_else(made_up),
             is_made_up: options.name.is_none(),
             peers: HashMap::new(),
-            dialled: HashSet::new(),
+            dialled: HashMap::new(),
             awaited: options.routes.iter().map(|route| route.shown()).collect(),
         };
         let (told, heard_of) = mpsc::channel(HEARD_OF_MAX);
+        let connections_max = options.connections_max.unwrap_or(ROUTES_MAX).min(ROUTES_MAX);
+        // Where there is less room than for all, everybody has less.
+        let share = |most: usize| (most * connections_max / ROUTES_MAX).max(1);
+        let dials = || Semaphore::new(share(DIALS_MAX));
+        let others = share(STRANGERS_MAX) + 2 * share(DIALS_MAX) + share(DISPLACED_MAX);
         Self {
+            strangers: Arc::new(Strangers::new(share(STRANGERS_MAX))),
+            dials: [dials(), dials()],
+            connections_max,
+            peers_max: connections_max.saturating_sub(others).clamp(1, PEERS_MAX),
             told,
             heard_of: Mutex::new(Some(heard_of)),
             options,
@@ -210,7 +237,7 @@ impl Mesh {
         if roster.peers.values().find(has_name).is_some() {
             return Err(Refusal::NameTaken);
         }
-        if roster.peers.len() >= PEERS_MAX {
+        if roster.peers.len() >= self.peers_max {
             return Err(Refusal::TooMany);
         }
         roster.peers.insert(newcomer.server_id.clone(), Arc::clone(newcomer));
@@ -231,19 +258,27 @@ impl Mesh {
     }
 
     /// Another server tells of one. When many are told of at once some are left out until the next time.
-    pub(crate) fn heard_of(&self, info: RouteInfo) {
-        let _ = self.told.try_send(info);
+    pub(crate) fn heard_of(&self, teller: &Arc<Peer>, info: RouteInfo) {
+        let teller = Arc::clone(teller);
+        let _ = self.told.try_send(Told { teller, info });
     }
 
     /// Where servers come from that others tell of; once.
-    pub(crate) fn take_heard_of(&self) -> Option<mpsc::Receiver<RouteInfo>> {
+    pub(crate) fn take_heard_of(&self) -> Option<mpsc::Receiver<Told>> {
         lock(&self.heard_of).take()
     }
 
-    /// Notes that an address is being dialled; false when it is already.
-    pub(crate) fn begin_dialling(&self, address: &str) -> bool {
+    /// Notes that an address is being dialled because `teller` told of it; false when it is already, or one server tells of more
+    /// than a cluster has.
+    pub(crate) fn begin_dialling(&self, address: &str, teller: &str) -> bool {
         let mut roster = write(&self.roster);
-        roster.dialled.len() < 4 * PEERS_MAX && roster.dialled.insert(address.to_owned())
+        let dialled = &mut roster.dialled;
+        let of_teller = dialled.values().filter(|known| *known == teller).count();
+        if dialled.len() >= HEARD_OF_MAX || of_teller >= PEERS_MAX || dialled.contains_key(address) {
+            return false;
+        }
+        dialled.insert(address.to_owned(), teller.to_owned());
+        true
     }
 
     pub(crate) fn end_dialling(&self, address: &str) {

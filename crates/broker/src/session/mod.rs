@@ -509,7 +509,7 @@ impl<P: Party> Session<P> {
         }
         self.party.left(&shared, &connection, reason);
 
-        if reason.flushes() {
+        if reason.flushes() && !connection.outbound.is_abandoned() {
             let until = (Instant::now() + LINGER).into();
             // A client that does not read its last words has had its time.
             let _ = tokio::time::timeout_at(until, self.flush_rest()).await;
@@ -525,7 +525,7 @@ impl<P: Party> Session<P> {
         let connection = &self.connection;
         loop {
             let wake = connection.outbound.waiter.woken();
-            if connection.outbound.is_flushed() {
+            if connection.outbound.is_flushed() || connection.outbound.is_abandoned() {
                 return;
             }
             if connection.outbound.is_armed() {
@@ -542,11 +542,15 @@ impl<P: Party> Session<P> {
     /// Reads and forgets, so that closing does not reset the connection under words that the client has yet to
     /// read.
     async fn discard_input(&mut self) {
+        let outbound = &self.connection.outbound;
         let mut left = LINGER_BYTES;
         let mut scratch = [0; 2048];
-        while left > 0 {
-            if self.reader.socket().readable().await.is_err() {
-                return;
+        while left > 0 && !outbound.is_abandoned() {
+            tokio::select! {
+                readable = self.reader.socket().readable() => if readable.is_err() {
+                    return;
+                },
+                () = outbound.waiter.woken() => continue,
             }
             match self.reader.socket().try_read(&mut scratch) {
                 Ok(0) => return,

@@ -456,12 +456,12 @@ impl Party for Client {
         self.chores.end_all(connection);
     }
 
-    fn left(&mut self, shared: &Shared, connection: &Connection, reason: CloseReason) {
+    fn left(&mut self, shared: &Shared, connection: &Arc<Connection>, reason: CloseReason) {
         shared.unregister(connection, self.ended.take());
         if self.admitted {
             shared.connections.fetch_sub(1, Ordering::AcqRel);
         }
-        let Connection { peer, id, .. } = connection;
+        let Connection { peer, id, .. } = &**connection;
         tracing::debug!("{peer} - cid:{id} - Client connection closed: {reason}");
     }
 }

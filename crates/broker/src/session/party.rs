@@ -83,5 +83,5 @@ pub(crate) trait Party: Send {
     fn leave(&mut self, shared: &Shared, connection: &Connection, reason: CloseReason);
 
     /// Everything is done: nobody knows the connection any more.
-    fn left(&mut self, shared: &Shared, connection: &Connection, reason: CloseReason);
+    fn left(&mut self, shared: &Shared, connection: &Arc<Connection>, reason: CloseReason);
 }

@@ -18,6 +18,7 @@ mod publishing;
 mod reloading;
 mod routes;
 mod snapshots;
+mod strangers;
 mod support;
 mod tls;
 mod turns;
