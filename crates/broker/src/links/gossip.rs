@@ -15,10 +15,10 @@ use crate::lock::lock;
 use crate::mesh::{Mesh, Peer};
 use crate::shared::Shared;
 
-/// Tells all others of a server that has come, so that they dial it.
+/// Tells all others of a server that has come, so that they dial it. Neither it nor they are any that may still refuse this one.
 pub(super) fn introduce(mesh: &Mesh, newcomer: &Peer) {
     let line = introduction(newcomer);
-    for peer in mesh.peers() {
+    for peer in mesh.confirmed() {
         if peer.server_id != newcomer.server_id {
             peer.connection.outbound.send(&mut line.clone(), 0, 0);
         }
@@ -43,15 +43,14 @@ pub(super) async fn inform_clients(shared: Arc<Shared>, mesh: Arc<Mesh>) {
     let mut changes = mesh.changes.subscribe();
     let mut stopping = shared.stopping.subscribe();
     let (mut urls, mut name) = (shared.connect_urls(), mesh.name());
-    let mut gossip_due = Instant::now() + gossip_interval();
+    let mut gossip_due = Instant::now() + gossip_interval(&mesh);
     loop {
         tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => return,
             _ = changes.changed() => {}
             () = sleep_until(gossip_due) => {
-                gossip_due = Instant::now() + gossip_interval();
-                let peers = mesh.peers();
-                peers.iter().for_each(|peer| introduce(&mesh, peer));
+                gossip_due = Instant::now() + gossip_interval(&mesh);
+                mesh.confirmed().iter().for_each(|peer| introduce(&mesh, peer));
                 continue;
             }
         }
@@ -73,8 +72,9 @@ pub(super) async fn inform_clients(shared: Arc<Shared>, mesh: Arc<Mesh>) {
     }
 }
 
-fn gossip_interval() -> Duration {
-    GOSSIP_INTERVAL.mul_f64(0.5 + fastrand::f64() / 2.0)
+fn gossip_interval(mesh: &Mesh) -> Duration {
+    let most = mesh.options.gossip_interval.unwrap_or(GOSSIP_INTERVAL);
+    most.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 async fn inform_all(shared: &Shared) {

@@ -31,6 +31,8 @@ pub struct ClusterOptions {
     pub local_hosts: Vec<String>,
     /// Time between PINGs to another server, at most; `None` is 30 s.
     pub ping_interval: Option<Duration>,
+    /// Time between two rounds in which all servers are told of all others, at most; `None` is 30 s.
+    pub gossip_interval: Option<Duration>,
     /// Connections to and from other servers at once, whatever becomes of them; `None` is [`crate::ROUTES_MAX`], which is the most.
     pub connections_max: Option<usize>,
 }

@@ -194,6 +194,13 @@ impl Mesh {
         read(&self.roster).peers.values().cloned().collect()
     }
 
+    /// Those among them that have let this one in.
+    pub(crate) fn confirmed(&self) -> Vec<Arc<Peer>> {
+        let roster = read(&self.roster);
+        let confirmed = roster.peers.values().filter(|peer| peer.is_confirmed());
+        confirmed.cloned().collect()
+    }
+
     /// The server with this id, if there is a connection to it.
     pub(crate) fn find(&self, server_id: &str) -> Option<Arc<Peer>> {
         read(&self.roster).peers.get(server_id).cloned()

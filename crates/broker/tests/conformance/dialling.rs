@@ -120,3 +120,41 @@ fn a_cluster_is_not_named_before_tls() {
     dialled.next();
     assert_eq!(name(&member), made_up);
 }
+
+/// §4.6: the others are told again and again of those who have let this server in, and of nobody else.
+#[test]
+fn nobody_is_told_of_who_may_still_refuse() {
+    let dialled = Dialled::new();
+    let route = dialled.route();
+    let member = Member::start(|cluster| {
+        cluster.gossip_interval = Some(Duration::from_millis(20));
+        cluster.routes = vec![route];
+    });
+    let mut silent = dialled.next();
+    silent.send(introduction("NSILENT", ""));
+    assert!(silent.line().starts_with("CONNECT ") && silent.line().starts_with("INFO ") && silent.line() == "PING");
+    let mut one = member.peer("NONE");
+    let mut other = member.peer("NOTHER");
+    let told = |peer: &mut Client| loop {
+        let line = peer.line();
+        if let Some(info) = line.strip_prefix("INFO ") {
+            let info: serde_json::Value = serde_json::from_str(info).unwrap();
+            return info["server_id"].as_str().unwrap().to_owned();
+        }
+    };
+    for _ in 0..20 {
+        assert_eq!(
+            (told(&mut one), told(&mut other)),
+            ("NOTHER".to_owned(), "NONE".to_owned())
+        );
+    }
+    // What it has been told meanwhile comes before the answer to what it says first.
+    silent.send("PING\r\n");
+    assert_eq!(silent.line(), "PONG");
+    let others = [told(&mut silent), told(&mut silent)];
+    assert!(
+        others.iter().all(|other| other == "NONE" || other == "NOTHER"),
+        "{others:?}"
+    );
+    while told(&mut one) != "NSILENT" {}
+}
