@@ -107,7 +107,7 @@ class Directory:
         logged = [sequence for sequence in cluster.logged(name) if sequence > last]
         missing = max(0, known - last) - len(logged)
         if logged:
-            self.find("repair", "messages_only_in_raft_log", name, count=len(logged), sequence=logged[0])
+            self.find("refusal", "messages_only_in_raft_log", name, count=len(logged), sequence=logged[0])
         if missing:
             self.find("loss", "messages_missing", name, count=missing, sequence=last + 1)
         channel["known"] = max(known, last)

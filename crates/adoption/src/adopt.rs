@@ -176,6 +176,7 @@ fn write(
         place,
         cluster_id: options.cluster_id.as_deref(),
         file: file.clone(),
+        accepts_losses: options.accepts_losses,
         progress,
     });
     let read = seaway_original::read(directory, &options.original, &mut transfer, |_| {});
@@ -208,14 +209,11 @@ fn judge(report: &Report, options: &Options) -> Result<(), Error> {
         Verdict::Losses if !options.accepts_losses => return Err(Error::Losses(Box::new(report.clone()))),
         Verdict::Losses | Verdict::Ready => {}
     }
-    let has = |kind| report.findings.iter().any(|finding| finding.kind == kind);
-    if has(Kind::MessagesOnlyInRaftLog) {
-        return Err(Error::Refused(
-            "messages are only in this member's Raft log, from which they are not taken yet: take over another member that has stored them"
-                .to_owned(),
-        ));
-    }
-    if has(Kind::LooksEncrypted) && !options.payloads_are_plain {
+    let looks_encrypted = report
+        .findings
+        .iter()
+        .any(|finding| finding.kind == Kind::LooksEncrypted);
+    if looks_encrypted && !options.payloads_are_plain {
         return Err(Error::Refused(
             "payloads look encrypted, and no key was given: give the server's key with --encryption-key-file, or say that they are plain \
              with --payloads-are-plain"
@@ -241,17 +239,22 @@ fn check_room(place: &Path, files: &Fingerprint, is_elsewhere: bool) -> Result<(
     )))
 }
 
-/// Makes the directory of a store that is made elsewhere.
+/// Makes the directory of a store that is made elsewhere; one that is refused is not made.
 fn prepare_elsewhere(directory: &Path, place: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(place).map_err(Error::io("create", place))?;
     let canonical = |path: &Path| std::fs::canonicalize(path).map_err(Error::io("find", path));
-    let (from, to) = (canonical(directory)?, canonical(place)?);
-    if to.starts_with(&from) {
+    let from = canonical(directory)?;
+    let absolute = std::path::absolute(place).map_err(Error::io("find", place))?;
+    let there = absolute
+        .ancestors()
+        .find(|path| in_place::exists(path))
+        .unwrap_or(&absolute);
+    if canonical(there)?.starts_with(&from) {
         return Err(Error::Refused(format!(
             "{} lies in the directory that is taken over, where every folder is a channel: name one outside of it",
             place.display()
         )));
     }
+    std::fs::create_dir_all(place).map_err(Error::io("create", place))?;
     check_vacant(place)
 }
 

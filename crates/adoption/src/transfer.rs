@@ -32,6 +32,8 @@ pub(crate) struct Terms<'a> {
     /// Counts when the directory names none; otherwise both must agree.
     pub(crate) cluster_id: Option<&'a str>,
     pub(crate) file: FileOptions,
+    /// Whether what is damaged may be left out.
+    pub(crate) accepts_losses: bool,
     pub(crate) progress: &'a Progress,
 }
 
@@ -148,10 +150,6 @@ impl Taker for Transfer<'_> {
     type Error = Error;
 
     fn begin(&mut self, head: &Head<'_>) -> Result<(), Error> {
-        if head.findings.worst() == Some(Severity::Refusal) {
-            // The report says what; it is not complete yet.
-            return Ok(());
-        }
         self.tally.cluster_id = cluster_id(head.server, self.terms.cluster_id)?;
         self.subjects = subjects(head.server, &self.tally.cluster_id)?;
         beside::discard(self.terms.place).map_err(Error::io("clear", self.terms.place))?;
@@ -171,9 +169,6 @@ impl Taker for Transfer<'_> {
     }
 
     fn begin_channel(&mut self, name: &[u8]) -> Result<(), Error> {
-        if self.bulk.is_none() {
-            return Ok(());
-        }
         if !self.folded.insert(validate::fold_case(name).into_owned()) {
             return Err(Error::Refused(format!(
                 "there is another channel whose name differs from {} only by case: one of the two must go",
@@ -187,9 +182,6 @@ impl Taker for Transfer<'_> {
     }
 
     fn message(&mut self, message: &Message<'_>, payload: &[u8]) -> Result<(), Error> {
-        if self.bulk.is_none() {
-            return Ok(());
-        }
         if message.sequence > SEQUENCE_MAX {
             let channel = quote(self.import.channel_name());
             return Err(Error::Refused(format!(
@@ -209,9 +201,6 @@ impl Taker for Transfer<'_> {
     }
 
     fn subscription(&mut self, subscription: &Subscription, is_online: bool) -> Result<(), Error> {
-        if self.bulk.is_none() {
-            return Ok(());
-        }
         let state = &subscription.state;
         let (durable, queue) = names(subscription);
         // Of two durables with the same names only one can ever be found again: the one that is served, or the later one.
@@ -252,9 +241,6 @@ impl Taker for Transfer<'_> {
     }
 
     fn end_channel(&mut self) -> Result<(), Error> {
-        if self.bulk.is_none() {
-            return Ok(());
-        }
         for group in self.groups.values() {
             // The group is as far as its record, also when members are not (§1.3).
             if let Some((number, _)) = group.member.filter(|(_, farthest)| *farthest < group.farthest) {
@@ -267,6 +253,15 @@ impl Taker for Transfer<'_> {
         }
         self.terms.progress.channel();
         self.append_facts()
+    }
+
+    /// What is known to be refused is not written to its end.
+    fn goes_on(&self, worst: Option<Severity>) -> bool {
+        match worst {
+            Some(Severity::Refusal) => false,
+            Some(Severity::Loss) => self.terms.accepts_losses,
+            _ => true,
+        }
     }
 }
 

@@ -153,16 +153,25 @@ fn losses_are_taken_only_when_they_are_accepted() {
     let middle = data.len() / 2;
     data[middle] ^= 1;
     fs::write(&path, data).unwrap();
-    let before = listing(folder.path());
-    let error = adopt(folder.path(), &Options::default(), &Progress::default()).unwrap_err();
-    assert!(matches!(error, Error::Losses(_)), "{error}");
+    original(folder.path(), "goo", &[1, 2, 3, 4, 5], b"payload");
+    let (before, progress) = (listing(folder.path()), Progress::default());
+    let error = adopt(folder.path(), &Options::default(), &progress).unwrap_err();
+    let Error::Losses(report) = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        (report.totals.channels, report.totals.messages),
+        (2, 7),
+        "it was read to the end"
+    );
+    assert!(progress.messages() < 5, "what is refused was written to the end");
     assert_eq!(listing(folder.path()), before);
     let accepting = Options {
         accepts_losses: true,
         ..Options::default()
     };
     let adopted = taken(folder.path(), &accepting);
-    assert_eq!((adopted.report.totals.messages, adopted.filled), (2, 1));
+    assert_eq!((adopted.report.totals.messages, adopted.filled), (7, 1));
 }
 
 #[test]
@@ -219,7 +228,7 @@ fn elsewhere_is_empty_and_outside() {
     };
     let text = refusal(&data, &to(data.join("new")));
     assert!(text.contains("every folder is a channel"), "{text}");
-    fs::remove_dir(data.join("new")).unwrap();
+    assert!(!data.join("new").exists(), "it would be a channel");
     let full = folder.path().join("full");
     fs::create_dir(&full).unwrap();
     fs::write(full.join("notes"), b"mine").unwrap();

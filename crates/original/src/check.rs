@@ -57,6 +57,49 @@ pub trait Taker {
     /// # Errors
     /// It takes no more.
     fn end_channel(&mut self) -> Result<(), Self::Error>;
+
+    /// Asked before each channel: whether there is any use in giving it more after the worst of what was found. What is there is read to
+    /// the end all the same, for the report.
+    fn goes_on(&self, worst: Option<Severity>) -> bool;
+}
+
+/// Forwards as long as the taker goes on.
+struct Gate<'a, T> {
+    taker: &'a mut T,
+    is_open: bool,
+}
+
+impl<T: Taker> Gate<'_, T> {
+    fn look(&mut self, findings: &Findings) {
+        self.is_open = self.is_open && self.taker.goes_on(findings.worst());
+    }
+
+    fn forward(&mut self, give: impl FnOnce(&mut T) -> Result<(), T::Error>) -> Result<(), T::Error> {
+        if self.is_open { give(self.taker) } else { Ok(()) }
+    }
+}
+
+impl<T: Taker> Taker for Gate<'_, T> {
+    type Error = T::Error;
+
+    fn begin(&mut self, head: &Head<'_>) -> Result<(), T::Error> {
+        self.forward(|taker| taker.begin(head))
+    }
+    fn begin_channel(&mut self, name: &[u8]) -> Result<(), T::Error> {
+        self.forward(|taker| taker.begin_channel(name))
+    }
+    fn message(&mut self, message: &Message<'_>, payload: &[u8]) -> Result<(), T::Error> {
+        self.forward(|taker| taker.message(message, payload))
+    }
+    fn subscription(&mut self, subscription: &Subscription, is_online: bool) -> Result<(), T::Error> {
+        self.forward(|taker| taker.subscription(subscription, is_online))
+    }
+    fn end_channel(&mut self) -> Result<(), T::Error> {
+        self.forward(Taker::end_channel)
+    }
+    fn goes_on(&self, _: Option<Severity>) -> bool {
+        self.is_open
+    }
 }
 
 /// What is known of a directory before its channels are read.
@@ -106,6 +149,9 @@ impl Taker for Nobody {
     fn end_channel(&mut self) -> Result<(), Infallible> {
         Ok(())
     }
+    fn goes_on(&self, _: Option<Severity>) -> bool {
+        true
+    }
 }
 
 /// Reads a directory from end to end and changes nothing. `progress` hears of each channel when it was read.
@@ -145,6 +191,8 @@ pub fn read<T: Taker>(
         clients,
         findings: &findings,
     };
+    let taker = &mut Gate { taker, is_open: true };
+    taker.look(&findings);
     taker.begin(&head).map_err(Stopped::NotTaken)?;
     let unknown = MemberChannel::default();
     let mut channels = Vec::new();
@@ -156,6 +204,7 @@ pub fn read<T: Taker>(
         let known = member
             .as_ref()
             .map(|member| member.channels.get(name).unwrap_or(&unknown));
+        taker.look(&findings);
         let report = read_channel(&directory, (position, name), clients, known, &mut findings, taker)?;
         totals.add(&report);
         progress(&report);
@@ -163,6 +212,7 @@ pub fn read<T: Taker>(
     }
     for (name, known) in member.iter().flat_map(|member| &member.channels) {
         if !directory.channel_names().any(|stored| stored == name) {
+            taker.look(&findings);
             let report = read_unstored(name, known, clients, &mut findings, taker).map_err(Stopped::NotTaken)?;
             totals.add(&report);
             channels.push(report);
@@ -253,7 +303,7 @@ fn tell_beyond_store(channel: &str, known: &MemberChannel, stored: u64, findings
     let (logged, missing) = known.beyond(stored);
     if logged > 0 {
         let first = known.logged.map_or(0, |(first, _)| first.max(stored.saturating_add(1)));
-        let finding = Finding::new(Severity::Repair, Kind::MessagesOnlyInRaftLog, channel);
+        let finding = Finding::new(Severity::Refusal, Kind::MessagesOnlyInRaftLog, channel);
         findings.push(finding.count(logged).sequence(first));
     }
     if missing > 0 {

@@ -86,7 +86,7 @@ fn what_the_libraries_of_the_original_write_is_read() {
         assert_eq!(durable.pending_ranges, [(4, 6), (8, 10)]);
         let logged = find(&report, Kind::MessagesOnlyInRaftLog).unwrap();
         assert_eq!((logged.count, logged.sequence), (Some(10), Some(51)));
-        assert_eq!(report.verdict, Verdict::Ready);
+        assert_eq!(report.verdict, Verdict::Refused);
     }
 }
 

@@ -58,7 +58,11 @@ fn take_over(streaming: &StreamingOptions, encryption: Option<&Encryption>) -> R
             Ok(())
         }
         Ok(Outcome::Finished) => Ok(()),
-        Err(error @ (Error::Losses(_) | Error::Findings(_))) => Err(anyhow!(
+        Err(error @ Error::Findings(_)) => Err(anyhow!(
+            "{error}; nothing was changed. See what with seaway adopt --check {0}",
+            directory.display()
+        )),
+        Err(error @ Error::Losses(_)) => Err(anyhow!(
             "{error}; nothing was changed. See what with seaway adopt --check {0}; to take over the rest, seaway adopt --accept-losses {0}",
             directory.display()
         )),
