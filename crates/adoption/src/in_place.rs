@@ -223,14 +223,7 @@ pub(crate) fn sync(directory: &Path) -> Result<(), Error> {
 /// From here on the directory is Seaway's: everything before can be undone by forgetting it, everything behind is in the plan.
 pub(crate) fn commit(directory: &Path, report: &Report) -> Result<(), Error> {
     let entries = seaway_original::entries(directory)?;
-    let is_channel = entries.iter().any(|name| name == FOLDER.as_bytes());
-    let folder = directory.join(FOLDER);
-    if !is_channel && fs::read_dir(&folder).is_ok_and(|mut inside| inside.next().is_some()) {
-        return Err(Error::Refused(format!(
-            "{} is where the original's files are to go, and is not empty: move it away",
-            folder.display()
-        )));
-    }
+    check_movable(directory, &entries)?;
     let server = directory.join(GUARD_NAME);
     let had_server = exists(&server);
     if had_server {
@@ -256,6 +249,55 @@ pub(crate) fn commit(directory: &Path, report: &Report) -> Result<(), Error> {
     sync(directory)?;
     rename(&guard, &server)?;
     sync(directory)
+}
+
+/// Behind the commit there is no way back but through all of the steps: what would stop them for good is refused before.
+fn check_movable(directory: &Path, entries: &[Vec<u8>]) -> Result<(), Error> {
+    let refused = |path: &Path, problem: &str| Err(Error::Refused(format!("{} {problem}", path.display())));
+    let folder = directory.join(FOLDER);
+    let is_channel = entries.iter().any(|name| name == FOLDER.as_bytes());
+    if !is_channel && exists(&folder) {
+        if !fs::symlink_metadata(&folder).is_ok_and(|found| found.is_dir()) {
+            return refused(
+                &folder,
+                "is where the original's files are to go, and is no folder: move it away",
+            );
+        }
+        if fs::read_dir(&folder)
+            .map_err(Error::io("list", &folder))?
+            .next()
+            .is_some()
+        {
+            return refused(
+                &folder,
+                "is where the original's files are to go, and is not empty: move it away",
+            );
+        }
+    }
+    for name in entries {
+        let path = directory.join(OsStr::from_bytes(name));
+        if is_mount_point(&path).map_err(Error::io("look at", &path))? {
+            return refused(
+                &path,
+                "is a mount point, which cannot be moved: take the directory over with --to, into another one",
+            );
+        }
+        // A folder that gets another parent is written to.
+        let is_folder = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
+        if is_folder && rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_err() {
+            return refused(
+                &path,
+                "cannot be moved by this user: run as the user who owns it, or take the directory over with --to, into another one",
+            );
+        }
+    }
+    Ok(())
+}
+
+fn is_mount_point(path: &Path) -> io::Result<bool> {
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
+    let found = statx(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())?;
+    Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Takes the steps that are left of a directory that is taken over; whether there were any.
@@ -394,6 +436,13 @@ fn entries_of(directory: &Path) -> Result<Vec<(OsString, Metadata)>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mount_points_are_told_from_folders() {
+        assert!(is_mount_point(Path::new("/proc")).expect("looked at"));
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(!is_mount_point(folder.path()).expect("looked at"));
+    }
 
     #[test]
     fn a_file_is_whole_or_not_there() {

@@ -208,6 +208,10 @@ fn channels_that_differ_by_case_and_full_folders_are_refused() {
     let text = refusal(folder.path(), &Options::default());
     assert!(text.contains("only by case"), "{text}");
     fs::remove_dir_all(folder.path().join("Foo")).unwrap();
+    fs::write(folder.path().join("before-seaway"), b"mine").unwrap();
+    let text = refusal(folder.path(), &Options::default());
+    assert!(text.contains("is no folder: move it away"), "{text}");
+    fs::remove_file(folder.path().join("before-seaway")).unwrap();
     fs::create_dir(folder.path().join("before-seaway")).unwrap();
     fs::write(folder.path().join("before-seaway/notes"), b"mine").unwrap();
     let text = refusal(folder.path(), &Options::default());
