@@ -29,7 +29,7 @@ pub const PREPARED_AT_ONCE_BYTES: u64 = 4 << 20;
 pub const PREPARED_BEFORE_BATCHES: u64 = 4_096;
 /// When batches are usually so long, a segment is allocated and not written with zeros: a sync of so much hardly notices, and every
 /// byte is written once. A shorter batch in such a segment writes some zeros ahead.
-pub const ALLOCATED_BATCH_BYTES: u64 = 64 << 10;
+pub const ALLOCATED_BATCH_BYTES: u64 = 24 << 10;
 /// How many.
 pub const ZEROS_AHEAD_BYTES: u64 = 128 << 10;
 /// Bytes of tail after which a checkpoint is asked for.
