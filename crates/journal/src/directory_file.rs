@@ -1,5 +1,6 @@
 //! Directory files: written whole, and made again from their segment when they are missing or damaged (docs/journal-format.md §7).
 
+use crate::claim::Fenced;
 use crate::directory::{Detail, Directory, Extent, Source};
 use crate::disk::Disk;
 use crate::error::{is_damage, reworded};
@@ -11,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 
 /// Writes a directory file durably; returns its length.
-pub(crate) fn write_directory(disk: &dyn Disk, identity: &Identity, directory: &Directory) -> io::Result<u64> {
+pub(crate) fn write_directory(disk: &Fenced<'_>, identity: &Identity, directory: &Directory) -> io::Result<u64> {
     let bytes = directory.encode(identity);
     write_whole(disk, &directory.id.directory_name(), &bytes)?;
     Ok(bytes.len() as u64)
@@ -20,7 +21,7 @@ pub(crate) fn write_directory(disk: &dyn Disk, identity: &Identity, directory: &
 /// Reads from a segment's directory. When that is damaged it is made again from the segment, on the disk, too, if there is room;
 /// `repaired` is told. When the segment is damaged as well, the error says so.
 pub(crate) fn read_or_mend<T>(
-    disk: &dyn Disk,
+    disk: &Fenced<'_>,
     identity: &Identity,
     id: SegmentId,
     source: &Source,

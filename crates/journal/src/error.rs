@@ -58,6 +58,15 @@ pub enum OpenError {
         /// The file that says so.
         witness: String,
     },
+    /// Somebody claimed a later tenure: what was read may not be all that counts. A claim was left behind, nothing else was changed
+    /// or what was changed counts for nothing.
+    #[error("tenure {number} was taken over by tenure {by} before the journal was open")]
+    Overtaken {
+        /// Of the claim with which it was to be opened.
+        number: u64,
+        /// The later one; 0 when the claim's file was removed instead.
+        by: u64,
+    },
     /// Whoever was given the state does not take it; the directory is as it was.
     #[error("{0}")]
     Refused(String),

@@ -1,6 +1,7 @@
 //! Reading records out of a segment: at known places, neighbours with one disk read, decrypted, and checked to be what they
 //! should be. Runs on reader and maintenance threads; decides nothing.
 
+use crate::claim::Fenced;
 use crate::directory::{Entry, Source, Span, damaged};
 use crate::directory_file::read_or_mend;
 use crate::disk::{Disk, DiskFile};
@@ -76,7 +77,7 @@ fn places(before: u32, entries: &[Entry]) -> impl Iterator<Item = Place> + '_ {
 }
 
 pub(crate) fn gather(
-    disk: &dyn Disk,
+    disk: &Fenced<'_>,
     identity: &Identity,
     keys: Option<&Keys>,
     id: SegmentId,
@@ -97,7 +98,7 @@ pub(crate) fn gather(
 }
 
 /// What lies before an unreadable message is an answer; the error follows when that message is the first wanted.
-pub(crate) fn read(disk: &dyn Disk, job: &ReadJob, repaired: &mut Vec<String>) -> Result<Fetched, Unread> {
+pub(crate) fn read(disk: &Fenced<'_>, job: &ReadJob, repaired: &mut Vec<String>) -> Result<Fetched, Unread> {
     let pauses: &[u64] = if job.is_patient { &READ_PAUSES_MS } else { &[] };
     let mut places = match &job.locate {
         Locate::Known(places) => places.clone(),
@@ -150,7 +151,7 @@ pub(crate) fn read(disk: &dyn Disk, job: &ReadJob, repaired: &mut Vec<String>) -
 }
 
 fn locate(
-    disk: &dyn Disk,
+    disk: &Fenced<'_>,
     job: &ReadJob,
     source: &Source,
     span: &Span,
@@ -185,7 +186,7 @@ fn locate_without_before(disk: &dyn Disk, job: &ReadJob, source: &Source, span: 
 }
 
 /// How many messages behind the first one, which is damaged, are so, too: whoever goes past it need not ask for each of them.
-fn damaged_behind(disk: &dyn Disk, job: &ReadJob, places: &[Place]) -> u64 {
+fn damaged_behind(disk: &Fenced<'_>, job: &ReadJob, places: &[Place]) -> u64 {
     let mut behind = places[1..].to_vec();
     if let Locate::Directory(source, span) = &job.locate {
         let count = job.available.min(READ_MESSAGES_MAX as u64) as u32;

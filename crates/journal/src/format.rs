@@ -64,6 +64,11 @@ pub(crate) fn epoch_name(epoch: u64) -> String {
     format!("epoch-{epoch:08x}.epoch")
 }
 
+/// Name of the file with which a tenure is claimed: the epoch that its claimant will open.
+pub(crate) fn claim_name(number: u64) -> String {
+    format!("epoch-{number:08x}.claim")
+}
+
 pub(crate) fn end_name(epoch: u64) -> String {
     format!("epoch-{epoch:08x}.end")
 }
@@ -92,12 +97,19 @@ pub fn is_journal_file(name: &str) -> bool {
     !matches!(FileName::parse(name), FileName::Unknown | FileName::TakenOver)
 }
 
+/// Whether a file of this name claims an epoch.
+pub fn is_claim(name: &str) -> bool {
+    matches!(FileName::parse(name), FileName::Claim(_))
+}
+
 /// What a file name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FileName {
     Lock,
     GivenUp,
     Epoch(u64),
+    /// Somebody claimed to open an epoch.
+    Claim(u64),
     /// Where an epoch was ended in an orderly way.
     End(u64),
     /// What was given up when an epoch was opened.
@@ -109,7 +121,12 @@ pub(crate) enum FileName {
         epoch: u64,
     },
     /// An unfinished file of one of the kinds above.
-    Unfinished,
+    Unfinished {
+        /// The epoch that writes it, as far as the name says: what no epoch writes any more can go.
+        writer: u64,
+        /// The segment's number; 0 for files of other kinds.
+        number: u64,
+    },
     /// A segment or a checkpoint set aside.
     Cut,
     /// What the taking over of the original server's directory leaves there.
@@ -130,20 +147,43 @@ impl FileName {
         }
         for suffix in [".preparing", ".writing"] {
             if let Some(rest) = name.strip_suffix(suffix) {
-                return match FileName::parse(rest) {
-                    FileName::Epoch(_)
-                    | FileName::End(_)
-                    | FileName::Lost(_)
-                    | FileName::GivenUp
-                    | FileName::Cut
-                    | FileName::Segment(_)
-                    | FileName::Directory(_)
-                    | FileName::Checkpoint { .. } => FileName::Unfinished,
-                    _ => FileName::Unknown,
-                };
+                return FileName::parse_unfinished(rest);
             }
         }
         FileName::parse_final(name).unwrap_or(FileName::Unknown)
+    }
+
+    /// `name` without what says that it is not finished.
+    fn parse_unfinished(name: &str) -> FileName {
+        let parse = |name| match FileName::parse(name) {
+            FileName::Epoch(epoch) | FileName::End(epoch) | FileName::Lost(epoch) => Some((epoch, 0)),
+            FileName::Segment(id) | FileName::Directory(id) => Some((id.epoch, id.number)),
+            FileName::Checkpoint { epoch, .. } => Some((epoch, 0)),
+            FileName::GivenUp | FileName::Cut => Some((0, 0)),
+            _ => None,
+        };
+        let by = name.rsplit_once('.').and_then(|(rest, writer)| {
+            let (_, number) = parse(rest)?;
+            Some((hexadecimal(writer, 8)?, number))
+        });
+        match by.or_else(|| parse(name)) {
+            Some((writer, number)) => FileName::Unfinished { writer, number },
+            None => FileName::Unknown,
+        }
+    }
+
+    /// The epoch in a name, also in that of an unfinished file; 0 for names without one.
+    pub(crate) fn epoch(&self) -> u64 {
+        match self {
+            FileName::Segment(id) | FileName::Directory(id) => id.epoch,
+            FileName::Epoch(epoch)
+            | FileName::Claim(epoch)
+            | FileName::End(epoch)
+            | FileName::Lost(epoch)
+            | FileName::Checkpoint { epoch, .. }
+            | FileName::Unfinished { writer: epoch, .. } => *epoch,
+            FileName::Lock | FileName::GivenUp | FileName::Cut | FileName::TakenOver | FileName::Unknown => 0,
+        }
     }
 
     fn parse_final(name: &str) -> Option<FileName> {
@@ -154,6 +194,9 @@ impl FileName {
         let (stem, kind) = name.rsplit_once('.')?;
         if kind == "epoch" {
             return Some(FileName::Epoch(hexadecimal(stem.strip_prefix("epoch-")?, 8)?));
+        }
+        if kind == "claim" {
+            return Some(FileName::Claim(hexadecimal(stem.strip_prefix("epoch-")?, 8)?));
         }
         if kind == "end" {
             return Some(FileName::End(hexadecimal(stem.strip_prefix("epoch-")?, 8)?));
@@ -333,6 +376,8 @@ pub(crate) struct EpochFile {
     /// Messages that logs should have may be in no segment: they were given up.
     pub(crate) holes: bool,
     pub(crate) cut: Cut,
+    /// The epoch before it whose file counts; its own number when none does; 0 when its writer did not say.
+    pub(crate) previous: u64,
     pub(crate) encryption: Option<EncryptionHeader>,
 }
 
@@ -345,6 +390,7 @@ impl EpochFile {
             | flag(self.holes, HOLES_FLAG)
             | encryption_flag(encryption);
         let mut bytes = encode_cut(b"SEAWAYEP", flags, &self.identity, self.epoch, self.cut);
+        bytes[68..76].copy_from_slice(&self.previous.to_le_bytes());
         write_encryption(&mut bytes, encryption);
         seal_header(&mut bytes, 0);
         bytes
@@ -361,6 +407,7 @@ impl EpochFile {
             gap: flags & GAP_FLAG != 0,
             holes: flags & HOLES_FLAG != 0,
             cut: possible(cut_at(bytes))?,
+            previous: u64_at(bytes, 68),
             encryption: read_encryption(bytes)?,
         })
     }

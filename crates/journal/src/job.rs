@@ -1,13 +1,14 @@
 //! Jobs: everything the journal wants done to the disk, as values that a thread (or a simulator) runs. A job does I/O and
 //! nothing else; what follows from its outcome is decided in `Journal::completed`.
 
+use crate::claim::{Claim, Fenced};
 use crate::directory::{Detail, Directory, Entry, Extent, Run, Source, Span, damaged, read_summary};
 use crate::directory_file::{read_or_mend, write_directory};
-use crate::disk::{Disk, DiskFile, DiskLock};
+use crate::disk::{Disk, DiskFile};
 use crate::encryption::{EncryptionHeader, Keys};
 use crate::error::{is_damage, patiently};
 use crate::fetch::{ReadJob, Unread, gather, read};
-use crate::format::{Identity, LOCK_NAME, SegmentHeader, SegmentId};
+use crate::format::{Identity, SegmentHeader, SegmentId};
 use crate::limits::{PIECE_BYTES, READ_PAUSES_MS, SEEK_JUMPS_MAX};
 use crate::messages::{Fetched, Ticket};
 use crate::names::LogId;
@@ -28,7 +29,11 @@ pub enum Lane {
 }
 
 /// Something to be done to the disk.
-pub struct Job(pub(crate) JobKind);
+pub struct Job {
+    pub(crate) kind: JobKind,
+    /// For whom it is done: what may not be done any more when that is over, is not.
+    pub(crate) claim: Claim,
+}
 
 pub(crate) enum JobKind {
     Commit {
@@ -38,7 +43,8 @@ pub(crate) enum JobKind {
         /// Zeros to be written behind them.
         zeros: u64,
         sync: bool,
-        claim: Arc<Claim>,
+        /// A file without which nobody will find what is written, when that is looked for.
+        needed: Option<Arc<str>>,
     },
     Prepare(PrepareJob),
     Seal {
@@ -86,28 +92,6 @@ pub(crate) enum JobKind {
         identity: Identity,
         parts: Vec<WindowPart>,
     },
-}
-
-/// What shows that the directory is still this start's: its lock, and the file that opened its epoch.
-pub(crate) struct Claim {
-    pub(crate) lock: Box<dyn DiskLock>,
-    pub(crate) epoch_name: String,
-}
-
-impl Claim {
-    /// `Err` when it is not: what is written now, nobody will find, or somebody else writes, too.
-    fn check(&self, disk: &dyn Disk) -> io::Result<()> {
-        if !self.lock.is_in_place() {
-            return Err(io::Error::other(format!(
-                "{LOCK_NAME} was removed or replaced by somebody"
-            )));
-        }
-        // When the disk cannot say whether the file exists the journal goes on.
-        if matches!(disk.exists(&self.epoch_name), Ok(false)) {
-            return Err(io::Error::other(format!("{} was removed by somebody", self.epoch_name)));
-        }
-        Ok(())
-    }
 }
 
 pub(crate) struct PrepareJob {
@@ -226,7 +210,7 @@ pub(crate) struct FetchedWindow {
 impl Job {
     /// The lane of this job.
     pub fn lane(&self) -> Lane {
-        match self.0 {
+        match self.kind {
             JobKind::Commit { .. } => Lane::Commit,
             JobKind::Read(_) | JobKind::Seek(_) | JobKind::Windows { .. } => Lane::Reader,
             _ => Lane::Maintenance,
@@ -236,19 +220,22 @@ impl Job {
     /// Does the work. Never panics on what the disk holds; errors are part of the outcome.
     pub fn run(self, disk: &dyn Disk) -> Outcome {
         let mut repaired = Vec::new();
-        let kind = match self.0 {
+        let disk = &Fenced::new(disk, self.claim.held());
+        let kind = match self.kind {
             JobKind::Commit {
                 file,
                 offset,
                 bytes,
                 zeros,
                 sync,
-                claim,
+                needed,
             } => OutcomeKind::Commit(
                 file.write_at(&bytes, offset)
                     .and_then(|()| write_zeros(file.as_ref(), offset + bytes.len() as u64, zeros))
                     .and_then(|()| if sync { file.sync_data() } else { Ok(()) })
-                    .and_then(|()| claim.check(disk)),
+                    // Behind the sync: whoever claims from here on reads what was written.
+                    .and_then(|()| disk.holding().guard())
+                    .and_then(|()| needed.map_or(Ok(()), |needed| expect(disk, &needed))),
             ),
             JobKind::Prepare(job) => OutcomeKind::Prepare {
                 result: prepare(disk, &job),
@@ -347,6 +334,14 @@ impl Job {
     }
 }
 
+/// `Err` when a file is gone. When the disk cannot say the journal goes on.
+fn expect(disk: &dyn Disk, name: &str) -> io::Result<()> {
+    match disk.exists(name) {
+        Ok(false) => Err(io::Error::other(format!("{name} was removed by somebody"))),
+        _ => Ok(()),
+    }
+}
+
 fn write_zeros(file: &dyn DiskFile, offset: u64, count: u64) -> io::Result<()> {
     if count == 0 {
         return Ok(());
@@ -355,7 +350,7 @@ fn write_zeros(file: &dyn DiskFile, offset: u64, count: u64) -> io::Result<()> {
 }
 
 /// Makes a segment file that batches can be written to, durably.
-pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn DiskFile>> {
+pub(crate) fn prepare(disk: &Fenced<'_>, job: &PrepareJob) -> io::Result<Arc<dyn DiskFile>> {
     let name = job.id.file_name();
     let header = SegmentHeader {
         identity: job.identity,
@@ -366,6 +361,7 @@ pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn D
     .encode();
     if let Some(recycled) = &job.recycled {
         let file = disk.open(recycled)?;
+        disk.holding().guard()?;
         file.write_at(&header, 0)?;
         // A batch of the file's earlier use must not be taken for the first one of the new segment.
         file.write_at(&[0; crate::format::BATCH_HEADER_BYTES], header.len() as u64)?;
@@ -408,12 +404,17 @@ pub(crate) fn prepare(disk: &dyn Disk, job: &PrepareJob) -> io::Result<Arc<dyn D
     Ok(file)
 }
 
-fn seal(disk: &dyn Disk, identity: &Identity, directory: Directory, shorten: Option<Arc<dyn DiskFile>>) -> OutcomeKind {
+fn seal(
+    disk: &Fenced<'_>,
+    identity: &Identity,
+    directory: Directory,
+    shorten: Option<Arc<dyn DiskFile>>,
+) -> OutcomeKind {
     let directory = Arc::new(directory);
     let shortened = shorten.map_or(Ok(None), |file| {
         let length = directory.extent.end.next_multiple_of(4_096);
         // A file that cannot be cut only costs space; after a cut its length has to be synced.
-        if file.set_length(length).is_err() {
+        if disk.holding().guard().is_err() || file.set_length(length).is_err() {
             return Ok(None);
         }
         file.sync_data().map(|()| Some(length))
@@ -437,7 +438,7 @@ fn sync_all(disk: &dyn Disk, names: &[String]) -> io::Result<()> {
 }
 
 fn publish(
-    disk: &dyn Disk,
+    disk: &Fenced<'_>,
     file: &dyn DiskFile,
     from: &str,
     to: &str,
@@ -452,7 +453,7 @@ fn publish(
         .collect())
 }
 
-fn remove(disk: &dyn Disk, names: Vec<String>, set_aside: Option<(String, String)>) -> Removed {
+fn remove(disk: &Fenced<'_>, names: Vec<String>, set_aside: Option<(String, String)>) -> Removed {
     let mut removed = Removed {
         left: Vec::new(),
         is_set_aside: false,
@@ -495,7 +496,7 @@ fn runs(disk: &dyn Disk, identity: &Identity, id: SegmentId, source: &Source) ->
 }
 
 /// First sequence whose time is not before the one sought. Where times cannot be read it is the first that may be meant.
-fn seek(disk: &dyn Disk, job: &SeekJob, repaired: &mut Vec<String>) -> (io::Result<u64>, Option<String>) {
+fn seek(disk: &Fenced<'_>, job: &SeekJob, repaired: &mut Vec<String>) -> (io::Result<u64>, Option<String>) {
     let sought = patiently(disk, &READ_PAUSES_MS, || {
         read_or_mend(disk, &job.identity, job.id, &job.source, repaired, |source| {
             search(job, |entry| {

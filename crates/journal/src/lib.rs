@@ -14,6 +14,7 @@
 
 mod checkpoint_file;
 mod checkpoints;
+mod claim;
 mod completion;
 mod directory;
 mod directory_file;
@@ -42,16 +43,19 @@ mod verdict;
 mod whole_file;
 
 pub use checkpoints::CheckpointError;
+pub use claim::{Claim, ClaimError, Holding, SeenClaim, Standing, Standpoint, newest_epoch, standing, standing_on};
 pub use completion::Completion;
 pub use driver::{Commit, Driver};
 pub use encryption::{Cipher, Encryption};
 pub use error::{OpenError, ReadError, Refusal};
-pub use format::{GUARD, GUARD_NAME, Identity, LOCK_NAME, TAKEN_OVER_FOLDER, TAKEN_OVER_LOCK_NAME, is_journal_file};
+pub use format::{
+    GUARD, GUARD_NAME, Identity, LOCK_NAME, TAKEN_OVER_FOLDER, TAKEN_OVER_LOCK_NAME, is_claim, is_journal_file,
+};
 pub use job::{Job, Lane, Outcome};
 pub use journal::Journal;
 pub use messages::{LogBounds, Messages, Ticket};
 pub use names::{LogId, Need, Position};
 pub use options::{DamagePolicy, Options};
 pub use record::MESSAGE_OVERHEAD_BYTES;
-pub use recovery::{CutReport, Opened, RecoveredLog, Replay, newest_epoch};
+pub use recovery::{CutReport, Opened, RecoveredLog, Replay, has_epoch};
 pub use statistics::{Histogram, Statistics};

@@ -1,5 +1,6 @@
 //! What the owner of a journal may choose.
 
+use crate::claim::Claim;
 use crate::encryption::Encryption;
 use crate::format::Identity;
 use crate::limits;
@@ -36,6 +37,8 @@ pub struct Options {
     pub damage: DamagePolicy,
     /// How to encrypt what is written; needed to open a journal that is encrypted.
     pub encryption: Option<Encryption>,
+    /// The claim with which it is opened; without one the journal has the directory for itself, and makes its own.
+    pub claim: Option<Claim>,
 }
 
 impl Options {
@@ -51,6 +54,7 @@ impl Options {
             holder: crate::disk::real::holder_description(),
             damage: DamagePolicy::Stop,
             encryption: None,
+            claim: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Files that are complete under their name, durably, and the removal of what may be gone already.
 
+use crate::claim::Fenced;
 use crate::disk::{Disk, DiskFile};
 use crate::limits::PIECE_BYTES;
 use std::io;
@@ -10,9 +11,9 @@ pub(crate) fn write_piece(file: &dyn DiskFile, piece: &[u8], offset: u64) -> io:
     file.sync_data()
 }
 
-/// Writes a file that is complete under its name, durably.
-pub(crate) fn write_whole(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = format!("{name}.writing");
+/// Writes a file that is complete under its name, durably. Nobody else has its unfinished file, whose name says who writes it.
+pub(crate) fn write_whole(disk: &Fenced<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = format!("{name}.{:08x}.writing", disk.writer());
     remove_if_there(disk, &unfinished)?;
     let file = disk.create(&unfinished)?;
     let written = bytes

@@ -178,7 +178,10 @@ fn without_a_key_all_files_carry_version_1() {
     }
     let machine = secrets(encrypted(AES, b"key"));
     for (name, content) in contents(&machine.disk) {
-        assert!(name == "journal.lock" || content[8..12] == [2, 0, 0, 0], "{name}");
+        assert!(
+            name == "journal.lock" || name.ends_with(".claim") || content[8..12] == [2, 0, 0, 0],
+            "{name}"
+        );
     }
 }
 

@@ -128,4 +128,12 @@ impl Disk for ForgetfulDisk {
     fn lock(&self, name: &str, holder: &str) -> Result<Box<dyn DiskLock>, LockError> {
         self.0.lock(name, holder)
     }
+
+    fn lock_existing(&self, name: &str) -> Result<Box<dyn DiskLock>, LockError> {
+        self.0.lock_existing(name)
+    }
+
+    fn is_locked(&self, name: &str) -> io::Result<bool> {
+        self.0.is_locked(name)
+    }
 }

@@ -402,7 +402,7 @@ fn a_journal_whose_lock_or_epoch_was_removed_acknowledges_nothing_more() {
         machine.settle();
         let durable = machine.journal.durable();
         if lock {
-            disk.unlock("journal.lock");
+            disk.unlock("epoch-00000001.claim");
         } else {
             disk.unplant("epoch-00000001.epoch");
         }
@@ -411,7 +411,7 @@ fn a_journal_whose_lock_or_epoch_was_removed_acknowledges_nothing_more() {
         while machine.step() {}
         let reason = machine.journal.poison_reason().unwrap();
         assert!(
-            reason.contains("removed") && reason.contains(if lock { "lock" } else { "epoch" }),
+            reason.contains("removed") && reason.contains(if lock { "claim" } else { "epoch" }),
             "{reason}"
         );
         assert_eq!(machine.journal.durable(), durable);

@@ -109,14 +109,16 @@ fn damage_after_an_orderly_stop_refuses_the_start_until_the_operator_gives_it_up
 }
 
 #[test]
-fn a_server_whose_lock_was_removed_acknowledges_nothing_more() {
+fn a_server_whose_claim_was_removed_acknowledges_nothing_more() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::with_files(directory.path(), &[]);
     let mut session = server.session("me");
     publish(&mut session, "foo", 3);
-    let lock = files(directory.path()).into_iter().map(|(path, _)| path);
-    let lock = lock.into_iter().find(|path| path.ends_with("journal.lock")).unwrap();
-    std::fs::remove_file(lock).unwrap();
+    let mut paths = files(directory.path()).into_iter().map(|(path, _)| path);
+    let claim = paths
+        .find(|path| path.extension().is_some_and(|kind| kind == "claim"))
+        .unwrap();
+    std::fs::remove_file(claim).unwrap();
     let first = session.publish("foo", b"x").unwrap_err().to_string();
     let later = session.publish("foo", b"x").unwrap_err().to_string();
     for error in [&first, &later] {

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use seaway_journal::disk::{Disk as _, LockError, real::RealDisk};
-use seaway_journal::{LOCK_NAME, is_journal_file};
+use seaway_journal::{LOCK_NAME, has_epoch, is_claim, is_journal_file};
 
 /// What the names of a store's files begin with until it is put in place.
 pub const PREFIX: &str = ".adopting.";
@@ -70,7 +70,7 @@ pub fn bytes(directory: &Path) -> io::Result<u64> {
 /// # Errors
 /// The directory cannot be listed.
 pub fn has_store(directory: &Path) -> io::Result<bool> {
-    Ok(seaway_journal::newest_epoch(&RealDisk::new(directory)?)? > 0)
+    has_epoch(&RealDisk::new(directory)?)
 }
 
 /// Removes a store that is not in place. What says that it is complete goes first.
@@ -123,7 +123,8 @@ fn remove_complete(directory: &Path, disk: &RealDisk) -> io::Result<()> {
 /// The name that a file of a store gets; none for those that end with the making of it.
 fn own_name(name: &str) -> Option<&str> {
     let own = name.strip_prefix(PREFIX)?;
-    let ends = own == LOCK_NAME || name == COMPLETE || name == COMPLETE_UNSYNCED;
+    // Nobody serves from a store that is not in place, and no claim ever gets another name.
+    let ends = own == LOCK_NAME || is_claim(own) || name == COMPLETE || name == COMPLETE_UNSYNCED;
     (!ends).then_some(own)
 }
 
@@ -183,7 +184,7 @@ pub fn set_aside(directory: &Path) -> io::Result<()> {
     }
     for name in others {
         match name.as_str() {
-            LOCK_NAME => disk.remove(&name)?,
+            name if name == LOCK_NAME || is_claim(name) => disk.remove(name)?,
             name => disk.rename(name, &format!("{UNDONE_PREFIX}{name}"))?,
         }
     }

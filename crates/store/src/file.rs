@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use seaway_journal::disk::{Disk, prefixed::PrefixedDisk, real::RealDisk};
 use seaway_journal::{
-    Completion as Finished, DamagePolicy, Driver, Encryption, Identity, Journal, LogId, MESSAGE_OVERHEAD_BYTES,
+    Claim, Completion as Finished, DamagePolicy, Driver, Encryption, Identity, Journal, LogId, MESSAGE_OVERHEAD_BYTES,
     OpenError, Opened, Options, RecoveredLog, Replay,
 };
 use seaway_streaming::{
@@ -55,6 +55,9 @@ pub struct FileOptions {
     pub encryption: Option<Encryption>,
     /// Filled while the store recovers.
     pub progress: Arc<Progress>,
+    /// The claim to the directory with which the store is opened, when others may claim it, too. Without one the store has the
+    /// directory for itself: it is locked, and the store makes a claim of its own.
+    pub claim: Option<Claim>,
 }
 
 impl Default for FileOptions {
@@ -64,6 +67,7 @@ impl Default for FileOptions {
             give_up_damage: false,
             encryption: None,
             progress: Arc::default(),
+            claim: None,
         }
     }
 }
@@ -147,6 +151,7 @@ impl FileStore {
                 DamagePolicy::Stop
             },
             encryption: options.encryption,
+            claim: options.claim,
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             ..Options::new(fresh_identity())
         };

@@ -18,4 +18,7 @@ pub use file::{FileOptions, FileStore, FileStoreError, Sizes};
 pub use memory::MemoryStore;
 pub use port::{Commit, Completion, Histogram, Pressure, ReadMessages, Recovery, Statistics, Store};
 pub use progress::Progress;
-pub use seaway_journal::{Cipher, Encryption, GUARD, GUARD_NAME, OpenError, TAKEN_OVER_FOLDER, TAKEN_OVER_LOCK_NAME};
+pub use seaway_journal::{
+    Cipher, Claim, ClaimError, Encryption, GUARD, GUARD_NAME, Holding, OpenError, SeenClaim, Standing, Standpoint,
+    TAKEN_OVER_FOLDER, TAKEN_OVER_LOCK_NAME, standing,
+};

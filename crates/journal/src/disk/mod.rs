@@ -44,9 +44,8 @@ pub trait DiskFile: Send + Sync {
 
 /// Keeps a lock until dropped.
 pub trait DiskLock: Send + Sync {
-    /// Whether the file that is locked is still the one under its name: others would otherwise take a lock of their own. True when
-    /// that cannot be told.
-    fn is_in_place(&self) -> bool;
+    /// Whether the file that is locked is still the one under its name. An error when that cannot be told.
+    fn is_in_place(&self) -> io::Result<bool>;
 }
 
 /// Why a lock was not obtained.
@@ -88,4 +87,8 @@ pub trait Disk: Send + Sync {
     fn space_available(&self) -> io::Result<u64>;
     /// Takes the exclusive lock `name` and writes `holder` into it, so that whoever is refused can be told.
     fn lock(&self, name: &str, holder: &str) -> Result<Box<dyn DiskLock>, LockError>;
+    /// Takes the exclusive lock of a file that exists, and leaves what is in it as it is.
+    fn lock_existing(&self, name: &str) -> Result<Box<dyn DiskLock>, LockError>;
+    /// Whether somebody has the exclusive lock of a file that exists. Who asks may be in the way of who locks, for that moment.
+    fn is_locked(&self, name: &str) -> io::Result<bool>;
 }

@@ -70,6 +70,14 @@ impl Disk for PrefixedDisk {
     fn lock(&self, name: &str, holder: &str) -> Result<Box<dyn DiskLock>, LockError> {
         self.disk.lock(&self.name(name), holder)
     }
+
+    fn lock_existing(&self, name: &str) -> Result<Box<dyn DiskLock>, LockError> {
+        self.disk.lock_existing(&self.name(name))
+    }
+
+    fn is_locked(&self, name: &str) -> io::Result<bool> {
+        self.disk.is_locked(&self.name(name))
+    }
 }
 
 #[cfg(test)]

@@ -132,18 +132,31 @@ impl DiskFile for RealFile {
 }
 
 struct RealLock {
-    file: File,
+    /// Locked until it is closed.
+    _file: File,
     path: PathBuf,
+    /// Device and number of the file.
+    inode: (u64, u64),
+}
+
+impl RealLock {
+    fn new(file: File, path: PathBuf) -> io::Result<RealLock> {
+        let metadata = file.metadata()?;
+        Ok(RealLock {
+            _file: file,
+            path,
+            inode: (metadata.dev(), metadata.ino()),
+        })
+    }
 }
 
 impl DiskLock for RealLock {
-    fn is_in_place(&self) -> bool {
-        let (Ok(locked), named) = (self.file.metadata(), std::fs::metadata(&self.path)) else {
-            return true;
-        };
-        match named {
-            Ok(named) => (locked.dev(), locked.ino()) == (named.dev(), named.ino()),
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
+    fn is_in_place(&self) -> io::Result<bool> {
+        // By the path, which tells of a directory that was moved, too. Asked at every commit.
+        match std::fs::metadata(&self.path) {
+            Ok(named) => Ok(self.inode == (named.dev(), named.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }
@@ -236,8 +249,30 @@ impl Disk for RealDisk {
             file.write_all(b"\n")
         };
         write(&mut file).map_err(LockError::Io)?;
+        let lock = RealLock::new(file, self.path.join(name)).map_err(LockError::Io)?;
+        Ok(Box::new(lock))
+    }
+
+    fn lock_existing(&self, name: &str) -> Result<Box<dyn DiskLock>, LockError> {
         let path = self.path.join(name);
-        Ok(Box::new(RealLock { file, path }))
+        let file = OpenOptions::new().read(true).write(true).open(&path);
+        let file = file.map_err(LockError::Io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LockError::Held(String::new())),
+            Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
+        }
+        let lock = RealLock::new(file, path).map_err(LockError::Io)?;
+        Ok(Box::new(lock))
+    }
+
+    fn is_locked(&self, name: &str) -> io::Result<bool> {
+        // A lock that several may have: those who ask are not in each other's way.
+        match File::open(self.path.join(name))?.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 }
 
@@ -312,13 +347,30 @@ mod tests {
         let Ok(lock) = disk.lock("l", "me") else {
             return Err(io::Error::other("not locked"));
         };
-        assert!(lock.is_in_place() && disk.exists("l")?);
+        assert!(lock.is_in_place()? && disk.exists("l")? && disk.is_locked("l")?);
+        assert!(matches!(disk.lock_existing("l"), Err(LockError::Held(_))));
         std::fs::remove_file(disk.path().join("l"))?;
-        assert!(!lock.is_in_place() && !disk.exists("l")?);
+        assert!(!lock.is_in_place()? && !disk.exists("l")?);
         std::fs::write(disk.path().join("l"), b"another")?;
-        assert!(!lock.is_in_place());
+        assert!(!lock.is_in_place()? && !disk.is_locked("l")?);
         std::fs::remove_dir_all(disk.path())?;
-        assert!(!lock.is_in_place());
+        assert!(!lock.is_in_place()?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_is_locked_as_it_is_until_its_lock_is_dropped() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let disk = RealDisk::new(folder.path())?;
+        disk.create("a")?.write_at(b"content", 0)?;
+        let Ok(lock) = disk.lock_existing("a") else {
+            return Err(io::Error::other("not locked"));
+        };
+        assert!(disk.is_locked("a")? && disk.is_locked("a")?);
+        assert_eq!(std::fs::read(folder.path().join("a"))?, b"content");
+        drop(lock);
+        assert!(!disk.is_locked("a")? && disk.lock_existing("a").is_ok());
+        assert!(matches!(disk.lock_existing("b"), Err(LockError::Io(_))) && disk.is_locked("b").is_err());
         Ok(())
     }
 

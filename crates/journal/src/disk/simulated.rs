@@ -531,15 +531,33 @@ impl DiskFile for SimulatedFile {
 struct SimulatedLock {
     disk: SimulatedDisk,
     name: String,
+    /// It is the lock of a file, and not only a name.
+    is_named: bool,
     boot: u64,
 }
 
+impl SimulatedDisk {
+    fn take_lock(&self, state: &mut State, name: &str, holder: &str, is_named: bool) -> Box<dyn DiskLock> {
+        let boot = state.boot;
+        state.locks.insert(name.to_owned(), (boot, holder.to_owned()));
+        Box::new(SimulatedLock {
+            disk: self.clone(),
+            name: name.to_owned(),
+            is_named,
+            boot,
+        })
+    }
+}
+
 impl DiskLock for SimulatedLock {
-    fn is_in_place(&self) -> bool {
+    fn is_in_place(&self) -> io::Result<bool> {
         let state = self.disk.state();
-        let is_held = state.locks.get(&self.name).is_some_and(|(boot, _)| *boot == self.boot);
         // A machine without power tells nothing.
-        is_held || state.crashed || state.boot != self.boot
+        if state.crashed || state.boot != self.boot {
+            return Err(crashed());
+        }
+        let is_held = state.locks.get(&self.name).is_some_and(|(boot, _)| *boot == self.boot);
+        Ok(is_held && (!self.is_named || state.live_names.contains_key(&self.name)))
     }
 }
 
@@ -680,12 +698,31 @@ impl Disk for SimulatedDisk {
         if let Some((_, holder)) = state.locks.get(name) {
             return Err(LockError::Held(holder.clone()));
         }
-        let boot = state.boot;
-        state.locks.insert(name.to_owned(), (boot, holder.to_owned()));
-        Ok(Box::new(SimulatedLock {
-            disk: self.clone(),
-            name: name.to_owned(),
-            boot,
-        }))
+        Ok(self.take_lock(&mut state, name, holder, false))
+    }
+
+    fn lock_existing(&self, name: &str) -> Result<Box<dyn DiskLock>, LockError> {
+        let mut state = self.state();
+        if state.crashed {
+            return Err(LockError::Io(crashed()));
+        }
+        if !state.live_names.contains_key(name) {
+            return Err(LockError::Io(ErrorKind::NotFound.into()));
+        }
+        if let Some((_, holder)) = state.locks.get(name) {
+            return Err(LockError::Held(holder.clone()));
+        }
+        Ok(self.take_lock(&mut state, name, "", true))
+    }
+
+    fn is_locked(&self, name: &str) -> io::Result<bool> {
+        let state = self.state();
+        if state.crashed {
+            return Err(crashed());
+        }
+        if !state.live_names.contains_key(name) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        Ok(state.locks.contains_key(name))
     }
 }

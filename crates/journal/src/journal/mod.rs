@@ -6,12 +6,13 @@ mod rewriting;
 mod upkeep;
 
 use crate::checkpoints::{CheckpointError, Checkpoints};
+use crate::claim::{Claim, Fenced};
 use crate::completion::Completion;
-use crate::disk::{Disk, DiskLock};
+use crate::disk::Disk;
 use crate::error::Refusal;
 use crate::format::{Identity, encode_end, end_name, epoch_name};
 use crate::index::Index;
-use crate::job::{Claim, Job, JobKind, Outcome, OutcomeKind};
+use crate::job::{Job, JobKind, Outcome, OutcomeKind};
 use crate::names::{LogId, Need, Position};
 use crate::options::Options;
 use crate::reads::Reads;
@@ -42,7 +43,9 @@ pub struct Journal {
     /// Only what is appended still goes to the disk.
     closing: bool,
     /// What shows that the directory is this start's; none once it was closed.
-    claim: Option<Arc<Claim>>,
+    claim: Option<Claim>,
+    /// The file that opened the epoch, when commits look for it: a store that has the directory for itself does.
+    needed: Option<Arc<str>>,
 }
 
 /// What a start found, of which a journal is made.
@@ -53,15 +56,13 @@ pub(crate) struct Parts {
     pub(crate) segments: SegmentSet,
     pub(crate) records: RecordLog,
     pub(crate) checkpoints: Checkpoints,
-    pub(crate) lock: Box<dyn DiskLock>,
+    pub(crate) claim: Claim,
 }
 
 impl Journal {
     pub(crate) fn assemble(parts: Parts) -> Journal {
-        let claim = Arc::new(Claim {
-            lock: parts.lock,
-            epoch_name: epoch_name(parts.scope.epoch),
-        });
+        let is_alone = parts.claim.held().is_alone();
+        let needed = is_alone.then(|| Arc::from(epoch_name(parts.scope.epoch)));
         let mut journal = Journal {
             scope: parts.scope,
             options: parts.options,
@@ -76,7 +77,8 @@ impl Journal {
             poisoned: None,
             statistics: Statistics::default(),
             closing: false,
-            claim: Some(claim),
+            claim: Some(parts.claim),
+            needed,
         };
         journal.maintain();
         journal
@@ -201,15 +203,16 @@ impl Journal {
     /// The next job that may be run now; `None` until something changes. At most one job of the commit lane, one of the
     /// maintenance lane and a few of the reader lane are out at a time.
     pub fn next_job(&mut self) -> Option<Job> {
+        let claim = self.claim.clone()?;
         loop {
             let open = self.records.open_number();
             let kind = self
                 .records
-                .next_commit(self.claim.as_ref())
+                .next_commit(self.needed.as_ref())
                 .or_else(|| self.next_upkeep())
                 .or_else(|| self.next_reader_job());
             match kind {
-                Some(kind) => return Some(Job(kind)),
+                Some(kind) => return Some(Job { kind, claim }),
                 // Looking for a job ended the open segment: there is a batch to commit now.
                 None if self.records.open_number() != open => {}
                 None => return None,
@@ -258,6 +261,10 @@ impl Journal {
                     .windows_completed(parts, &mut self.segments, at, &mut self.completions);
             }
             other => self.upkeep_completed(other),
+        }
+        // Whoever found out: nothing that is written now counts.
+        if let Some(reason) = self.claim.as_ref().and_then(|claim| claim.held().reason()) {
+            self.poison(reason);
         }
         self.maintain();
     }
@@ -375,6 +382,8 @@ impl Journal {
     /// Leaves word of where everything ends, so that the next start can tell damage there from an interrupted write. For an orderly
     /// stop, when nothing is under way any more; says whether there was anything to be sure of.
     pub fn mark_end(&mut self, disk: &dyn Disk) -> bool {
+        let Some(claim) = &self.claim else { return false };
+        let disk = &Fenced::new(disk, claim.held());
         let is_sure = self.poisoned.is_none() && self.options.sync && self.durable() == self.appended();
         if !is_sure {
             return false;

@@ -1,9 +1,10 @@
 //! Batches on their way to the disk: closed, written and synced one after the other, durable.
 
 use super::RecordLog;
+use crate::claim::Deposed;
 use crate::disk::DiskFile;
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader};
-use crate::job::{Claim, JobKind};
+use crate::job::JobKind;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::names::Position;
 use crate::options::Options;
@@ -170,12 +171,11 @@ impl RecordLog {
         sealing.file.as_ref()
     }
 
-    /// The next write and sync; one at a time. Without a claim to the directory there is none.
-    pub(crate) fn next_commit(&mut self, claim: Option<&Arc<Claim>>) -> Option<JobKind> {
+    /// The next write and sync; one at a time. `needed` is a file to be looked for behind it.
+    pub(crate) fn next_commit(&mut self, needed: Option<&Arc<str>>) -> Option<JobKind> {
         if self.stopped || self.batches.in_flight.is_some() {
             return None;
         }
-        let claim = Arc::clone(claim?);
         if self.batches.closed.is_empty() && self.batches.submit_wanted {
             self.close_batch();
             self.batches.submit_wanted = false;
@@ -191,7 +191,7 @@ impl RecordLog {
             bytes,
             zeros,
             sync: self.batches.sync,
-            claim,
+            needed: needed.cloned(),
         })
     }
 
@@ -201,9 +201,10 @@ impl RecordLog {
         let batch = batches.in_flight.take().expect("a commit completes once");
         if let Err(error) = result {
             let (number, offset) = (batch.segment, batch.offset);
-            return Some(Err(format!(
-                "writing to segment {number:016x} at offset {offset}: {error}"
-            )));
+            return Some(Err(match Deposed::of(&error) {
+                Some(deposed) => deposed.to_string(),
+                None => format!("writing to segment {number:016x} at offset {offset}: {error}"),
+            }));
         }
         if self.stopped {
             return None;

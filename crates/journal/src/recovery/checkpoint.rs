@@ -6,7 +6,7 @@ use crate::checkpoint_file::{
     block_checksum, header,
 };
 use crate::checkpoints::Published;
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
 use crate::format::{
     Cut, FILE_HEADER_BYTES, NUMBER_MAX, check_header, check_preamble, checkpoint_name, checkpoint_seed, i64_at,

@@ -12,13 +12,18 @@ use crate::limits::SEGMENT_HEADER_BYTES;
 use std::collections::BTreeMap;
 use std::io;
 
+/// How often files may vanish while the directory is looked at.
+const LISTINGS_MAX: u32 = 10;
+
 /// The journal's files by kind.
 #[derive(Default)]
 pub(crate) struct Files {
-    /// Epoch files, oldest first.
+    /// Epoch files that count, oldest first.
     pub(crate) epochs: Vec<EpochFile>,
-    /// Lengths of segment files.
+    /// Lengths of segment files that count.
     pub(crate) segments: BTreeMap<SegmentId, u64>,
+    /// Those of which nothing counts.
+    pub(crate) uncounted: Vec<SegmentId>,
     /// Lengths of directory files.
     pub(crate) directories: BTreeMap<SegmentId, u64>,
     /// Begin position and epoch of checkpoints.
@@ -36,12 +41,17 @@ pub(crate) struct Files {
     pub(crate) witness: Option<u64>,
     /// What starts gave up, oldest first.
     pub(crate) lost: Vec<LostFile>,
-    /// Unfinished files.
+    /// Unfinished files of earlier epochs.
+    pub(crate) unfinished: Vec<String>,
+    /// Files of earlier epochs that count for nothing, or will once the epoch is open.
     pub(crate) obsolete: Vec<String>,
+    /// Numbers of the claims before this start's.
+    pub(crate) claims: Vec<u64>,
     pub(crate) remarks: Vec<String>,
-    /// Highest numbers in any name, also of unfinished files.
+    /// Highest segment number in any name, also of unfinished files.
     pub(crate) numbers_seen: u64,
-    pub(crate) epochs_seen: u64,
+    /// Highest epoch in any name.
+    newest: u64,
 }
 
 /// Refuses a directory that holds the original server's store, or one whose taking over is not complete. Reads only.
@@ -101,33 +111,52 @@ pub(crate) fn peek_newest_epoch(disk: &dyn Disk) -> Option<EpochFile> {
     read_epoch(disk, epochs.max()?).ok()
 }
 
-/// The highest epoch that a file in the journal's directory is named after; 0 when there is none. Reads names only.
+/// Whether the journal's directory holds a file that opens an epoch: without one there is no journal. Reads names only.
 ///
 /// # Errors
 /// The directory cannot be listed.
-pub fn newest_epoch(disk: &dyn Disk) -> io::Result<u64> {
+pub fn has_epoch(disk: &dyn Disk) -> io::Result<bool> {
     let entries = disk.list("")?;
-    let files = entries.iter().filter(|entry| !entry.is_folder);
-    Ok(files.map(|entry| epoch_in(&entry.name)).max().unwrap_or(0))
+    let mut files = entries.iter().filter(|entry| !entry.is_folder);
+    Ok(files.any(|entry| matches!(FileName::parse(&entry.name), FileName::Epoch(_))))
 }
 
-/// The epoch in a name, also in that of an unfinished file; 0 for names without one.
-fn epoch_in(name: &str) -> u64 {
-    let finished = name.trim_end_matches(".preparing").trim_end_matches(".writing");
-    match FileName::parse(finished) {
-        FileName::Segment(id) | FileName::Directory(id) => id.epoch,
-        FileName::Epoch(epoch) | FileName::Checkpoint { epoch, .. } => epoch,
-        _ => 0,
+/// Whether an error says that a file went away between the listing and its reading.
+fn has_vanished(error: &OpenError) -> bool {
+    match error {
+        OpenError::Io { source, .. } => {
+            matches!(
+                source.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle
+            )
+        }
+        _ => false,
     }
 }
 
 impl Files {
-    pub(crate) fn list(disk: &dyn Disk) -> Result<Files, OpenError> {
+    /// Looks at what is there, for a start with this number. Whoever was deposed by its claim may still be about to take one thing
+    /// away: what vanishes between being listed and being read was not needed, and the next listing does without.
+    pub(crate) fn list(disk: &dyn Disk, number: u64) -> Result<Files, OpenError> {
+        let mut tries = 1;
+        loop {
+            match Files::list_once(disk, number) {
+                Err(error) if tries < LISTINGS_MAX && has_vanished(&error) => tries += 1,
+                result => return result,
+            }
+        }
+    }
+
+    fn list_once(disk: &dyn Disk, number: u64) -> Result<Files, OpenError> {
         let mut files = Files::default();
         let (mut epochs, mut losses) = (Vec::new(), Vec::new());
         for entry in disk.list("").map_err(io_error("list the journal's directory"))? {
             let name = entry.name;
-            match FileName::parse(&name) {
+            let parsed = FileName::parse(&name);
+            if !entry.is_folder {
+                files.newest = files.newest.max(parsed.epoch());
+            }
+            match parsed {
                 _ if entry.is_folder && name == TAKEN_OVER_FOLDER => {}
                 _ if entry.is_folder => files.remarks.push(format!("{name} is not part of the journal")),
                 FileName::Lock | FileName::TakenOver => {}
@@ -135,20 +164,24 @@ impl Files {
                 FileName::End(_) => files.ends.push(name),
                 FileName::Lost(epoch) => losses.push(epoch),
                 FileName::Epoch(epoch) => epochs.push(epoch),
+                FileName::Claim(claim) if claim < number => files.claims.push(claim),
+                FileName::Claim(_) => {}
                 FileName::Segment(id) => {
-                    files.note(id);
+                    files.numbers_seen = files.numbers_seen.max(id.number);
                     files.segments.insert(id, entry.length);
                 }
                 FileName::Directory(id) => {
-                    files.note(id);
+                    files.numbers_seen = files.numbers_seen.max(id.number);
                     files.directories.insert(id, entry.length);
                 }
                 FileName::Checkpoint { position, epoch } => {
-                    files.epochs_seen = files.epochs_seen.max(epoch);
                     files.checkpoint_bytes = files.checkpoint_bytes.max(entry.length);
                     files.checkpoints.push((position, epoch));
                 }
-                FileName::Unfinished => files.obsolete.push(name),
+                FileName::Unfinished { number: segment, .. } => {
+                    files.numbers_seen = files.numbers_seen.max(segment);
+                    files.unfinished.push(name);
+                }
                 FileName::Cut => {
                     files.remarks.push(format!("{name} was set aside earlier"));
                     files.cut.push(name);
@@ -156,33 +189,55 @@ impl Files {
                 FileName::Unknown => files.remarks.push(format!("{name} is not part of the journal")),
             }
         }
-        files.obsolete.sort_unstable();
+        if files.newest > number {
+            let by = files.newest;
+            return Err(OpenError::Overtaken { number, by });
+        }
+        files.unfinished.sort_unstable();
+        files.claims.sort_unstable();
         files.remarks.sort_unstable();
-        for name in &files.obsolete {
-            let finished = name.trim_end_matches(".preparing").trim_end_matches(".writing");
-            let (number, epoch) = match FileName::parse(finished) {
-                FileName::Segment(id) | FileName::Directory(id) => (id.number, id.epoch),
-                FileName::Epoch(epoch) | FileName::Checkpoint { epoch, .. } => (0, epoch),
-                _ => (0, 0),
-            };
-            files.numbers_seen = files.numbers_seen.max(number);
-            files.epochs_seen = files.epochs_seen.max(epoch);
-        }
         epochs.sort_unstable();
-        for epoch in epochs {
-            files.epochs.push(read_epoch(disk, epoch)?);
-            files.epochs_seen = files.epochs_seen.max(epoch);
-        }
+        let epochs: Result<Vec<EpochFile>, OpenError> =
+            epochs.into_iter().map(|epoch| read_epoch(disk, epoch)).collect();
+        files.count(epochs?);
         files.checkpoints.sort_unstable();
         files.check(disk)?;
         files.read_end(disk)?;
         files.read_losses(disk, losses)?;
+        files.leave_out_uncounted();
         Ok(files)
     }
 
-    fn note(&mut self, id: SegmentId) {
-        self.numbers_seen = self.numbers_seen.max(id.number);
-        self.epochs_seen = self.epochs_seen.max(id.epoch);
+    /// Keeps the epoch files that count: the newest, and each that the one behind it names. Others are of starts that were overtaken
+    /// while they opened their epoch, or are named no more because the same is said by the one that is.
+    fn count(&mut self, mut epochs: Vec<EpochFile>) {
+        while let Some(newest) = epochs.pop() {
+            self.epochs.push(newest);
+            while let Some(before) = epochs.last()
+                && !follows(&newest, before.epoch)
+            {
+                self.obsolete.push(epoch_name(before.epoch));
+                epochs.pop();
+            }
+        }
+        self.epochs.reverse();
+    }
+
+    /// Whether what a start wrote counts, as far as no cut says otherwise.
+    fn counts(&self, epoch: u64) -> bool {
+        let behind = self.epochs.iter().find(|other| other.epoch >= epoch);
+        behind.is_some_and(|other| other.epoch == epoch || follows(other, epoch))
+    }
+
+    /// Leaves out segments of which nothing counts: nobody is to read them.
+    fn leave_out_uncounted(&mut self) {
+        let newest = self.newest_epoch().map_or(0, |epoch| epoch.epoch);
+        let counts = |id: &SegmentId| id.epoch > newest || self.counts(id.epoch) && self.cut_of(*id) != Some(None);
+        let uncounted: Vec<SegmentId> = self.segments.keys().filter(|id| !counts(id)).copied().collect();
+        for id in &uncounted {
+            self.segments.remove(id);
+        }
+        self.uncounted = uncounted;
     }
 
     pub(crate) fn newest_epoch(&self) -> Option<&EpochFile> {
@@ -228,7 +283,7 @@ impl Files {
         epochs.sort_unstable();
         for epoch in epochs {
             let name = lost_name(epoch);
-            let Some((identity, _)) = newest.filter(|(_, newest)| epoch <= *newest) else {
+            let Some((identity, _)) = newest.filter(|_| self.counts(epoch)) else {
                 self.obsolete.push(name);
                 continue;
             };
@@ -312,6 +367,12 @@ pub(super) fn first_batch(bytes: &[u8], seed: u32) -> Option<usize> {
         let rest = &bytes[*at..];
         BatchHeader::decode(rest, seed).is_some_and(|header| header.is_whole(rest, seed))
     })
+}
+
+/// Whether a start that opened an epoch found what the start of epoch `before` had opened, when that has a file or segments. One whose
+/// program did not say so took every epoch before it for one that counts.
+fn follows(epoch: &EpochFile, before: u64) -> bool {
+    before < epoch.epoch && (epoch.previous == 0 || epoch.previous == before)
 }
 
 fn without_epoch(name: String, epoch: u64) -> OpenError {

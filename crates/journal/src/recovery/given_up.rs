@@ -4,11 +4,12 @@
 
 use super::losses::{GivenUpCheckpoint, LostFile};
 use super::{Recovery, io_error};
+use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::format::{GIVEN_UP_NAME, SegmentId, encode_witness, lost_name};
 use crate::limits::PIECE_BYTES;
 use crate::options::DamagePolicy;
-use crate::whole_file::write_whole;
+use crate::whole_file::{remove_if_there, write_whole};
 
 impl Recovery<'_> {
     pub(crate) fn gives_up(&self) -> bool {
@@ -46,14 +47,21 @@ impl Recovery<'_> {
         // One of a start that was interrupted before its epoch counted.
         self.files.obsolete.retain(|obsolete| *obsolete != name);
         if file.logs.is_empty() && file.aside.is_empty() {
-            return crate::whole_file::remove_if_there(self.disk, &name).map_err(io_error(format!("remove {name}")));
+            return remove_if_there(self.disk, &name).map_err(io_error(format!("remove {name}")));
         }
         write_whole(self.disk, &name, &file.encode(&self.identity)).map_err(io_error(format!("write {name}")))
     }
 
     /// Renames what does not count and is kept, and says so. Whoever is interrupted here is finished by the next start.
     pub(super) fn set_aside(&mut self, epoch: u64) -> Result<(), OpenError> {
+        let mut changed = false;
+        for id in std::mem::take(&mut self.left_to_set_aside) {
+            changed |= self.rename_aside(id)?.is_some();
+        }
         if self.given_up.segments.is_empty() {
+            if changed {
+                self.disk.sync_directory().map_err(io_error("sync the directory"))?;
+            }
             return Ok(());
         }
         for (id, why) in std::mem::take(&mut self.given_up.segments) {
@@ -65,24 +73,20 @@ impl Recovery<'_> {
         self.disk.sync_directory().map_err(io_error("sync the directory"))?;
         if self.given_up.lost.is_empty() {
             let name = lost_name(epoch);
-            self.disk.remove(&name).map_err(io_error(format!("remove {name}")))?;
+            remove_if_there(self.disk, &name).map_err(io_error(format!("remove {name}")))?;
         }
         Ok(())
     }
 
-    /// Sets aside what an earlier start, interrupted, left to be.
-    pub(super) fn finish_setting_aside(&mut self) -> Result<(), OpenError> {
-        let ids: Vec<SegmentId> = self.files.lost.iter().flat_map(|lost| lost.aside.clone()).collect();
-        let mut changed = false;
-        for id in ids {
+    /// Leaves out what an earlier start, interrupted, left to be set aside; that is done when this one's epoch is open.
+    pub(super) fn leave_out_set_aside(&mut self) {
+        let ids = self.files.lost.iter().flat_map(|lost| lost.aside.clone());
+        for id in ids.collect::<Vec<SegmentId>>() {
             if self.files.segments.remove(&id).is_some() {
-                changed |= self.rename_aside(id)?.is_some();
+                self.files.numbers_seen = self.files.numbers_seen.max(id.number);
+                self.left_to_set_aside.push(id);
             }
         }
-        if changed {
-            self.disk.sync_directory().map_err(io_error("sync the directory"))?;
-        }
-        Ok(())
     }
 
     /// The new name of a segment that does not count any more; none when it has gone.
@@ -91,7 +95,7 @@ impl Recovery<'_> {
         let mut aside = format!("{name}.cut");
         if self.files.cut.contains(&aside) {
             // What an earlier start kept may hold more.
-            aside = format!("{name}.{:08x}.cut", self.files.epochs_seen + 1);
+            aside = format!("{name}.{:08x}.cut", self.disk.writer());
         }
         match self.disk.rename(&name, &aside) {
             Ok(()) => Ok(Some(aside)),

@@ -4,6 +4,7 @@ use super::files::first_batch;
 use super::{ENCRYPTED_ALONE, Recovery, damaged, io_error};
 use crate::directory::{Detail, Directory};
 use crate::directory_file::{Walked, walk};
+use crate::disk::Disk;
 use crate::encryption::FileCipher;
 use crate::error::OpenError;
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader, SegmentId};

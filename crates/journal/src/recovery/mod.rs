@@ -13,11 +13,12 @@ mod salvage;
 mod scan;
 
 use crate::checkpoints::Checkpoints;
+use crate::claim::{Claim, ClaimError, Deposed, Fenced};
 use crate::directory::Directory;
-use crate::disk::{Disk, DiskLock, LockError};
+use crate::disk::Disk;
 use crate::encryption::{KeyError, Keys};
 use crate::error::OpenError;
-use crate::format::{Cut, EpochFile, GIVEN_UP_NAME, Identity, LOCK_NAME, SegmentId, epoch_name, lost_name};
+use crate::format::{Cut, EpochFile, GIVEN_UP_NAME, Identity, SegmentId, claim_name, epoch_name, lost_name};
 use crate::index::{Hole, Index};
 use crate::job::{PrepareJob, prepare};
 use crate::journal::{Journal, Parts};
@@ -29,7 +30,7 @@ use crate::scope::Scope;
 use crate::segments::SegmentSet;
 use crate::whole_file::{remove_if_there, write_whole};
 use files::Files;
-pub use files::newest_epoch;
+pub use files::has_epoch;
 use losses::GivenUp;
 use std::collections::BTreeMap;
 use std::io;
@@ -132,7 +133,10 @@ pub struct Opened {
 pub(crate) fn io_error(action: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
     let action = action.into();
     move |source| {
-        if source.kind() == io::ErrorKind::StorageFull {
+        if let Some(deposed) = Deposed::of(&source) {
+            let (number, by) = (deposed.number, deposed.by);
+            OpenError::Overtaken { number, by }
+        } else if source.kind() == io::ErrorKind::StorageFull {
             OpenError::NoSpace(source)
         } else {
             OpenError::Io { action, source }
@@ -164,7 +168,7 @@ pub(crate) fn indispensable(
 
 /// Everything recovery gathers before a journal exists.
 pub(crate) struct Recovery<'a> {
-    pub(crate) disk: &'a dyn Disk,
+    pub(crate) disk: &'a Fenced<'a>,
     pub(crate) options: &'a Options,
     pub(crate) identity: Identity,
     pub(crate) files: Files,
@@ -187,6 +191,10 @@ pub(crate) struct Recovery<'a> {
     unwritten: Vec<Arc<Directory>>,
     /// Messages that are in no segment.
     missing: Vec<Hole>,
+    /// The epoch's file is there.
+    is_published: bool,
+    /// Segments that an earlier start, interrupted, left to be set aside.
+    left_to_set_aside: Vec<SegmentId>,
 }
 
 /// What is wrong with an encrypted file in a journal that is not.
@@ -218,10 +226,35 @@ impl Journal {
         options: Options,
         replay: &mut dyn Replay,
     ) -> Result<(Journal, Opened), OpenError> {
-        let disk = disk.as_ref();
         let mut options = options;
         options.segment_bytes_max = options.segment_bytes_max.max(SEGMENT_BYTES_MIN);
-        let (mut recovery, lock) = Recovery::begin(disk, &options)?;
+        files::refuse_foreign(disk.as_ref())?;
+        // Before the claim: a wrong key leaves everything as it is.
+        let peeked = files::peek_newest_epoch(disk.as_ref());
+        unlock(peeked.as_ref(), &options)?;
+        let claim = match options.claim.take() {
+            Some(claim) => claim,
+            None => Claim::alone(disk, &options.holder, options.identity)?,
+        };
+        let mut is_open = false;
+        let opened = Journal::open_claimed(disk.as_ref(), options, &claim, &mut is_open, replay);
+        if opened.is_err() && !is_open {
+            claim.withdraw(disk.as_ref());
+        }
+        opened
+    }
+
+    /// `is_open` becomes true when the epoch's file may be there.
+    fn open_claimed(
+        disk: &dyn Disk,
+        options: Options,
+        claim: &Claim,
+        is_open: &mut bool,
+        replay: &mut dyn Replay,
+    ) -> Result<(Journal, Opened), OpenError> {
+        let disk = &Fenced::new(disk, claim.held());
+        let mut options = options;
+        let mut recovery = Recovery::begin(disk, &options)?;
         let identity = recovery.identity;
         let checkpoint = recovery.read_checkpoint(replay)?;
         let position = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.published.begin);
@@ -240,10 +273,15 @@ impl Journal {
         // Until here nothing was changed, and from here on nothing that is on the disk stops the start.
         recovery.build_index(tail.end, replay)?;
         recovery.copy_what_is_given_up()?;
+        *is_open = true;
         let epoch = recovery.open_epoch(tail.end)?;
         // Before directories are written: they can wait in memory when the disk is full, records cannot.
         let first = recovery.first_segment(epoch, tail.end)?;
         recovery.write_directories();
+        // What was read is final when nobody has claimed since: the next claimant finds this epoch's cut.
+        disk.holding()
+            .guard()
+            .map_err(io_error("look whether the claim holds"))?;
         recovery.tell_logs(replay);
         let opened = Opened {
             epoch,
@@ -275,7 +313,7 @@ impl Journal {
             options,
             index,
             segments,
-            lock,
+            claim: claim.clone(),
         });
         Ok((journal, opened))
     }
@@ -296,17 +334,9 @@ fn unlock(newest: Option<&EpochFile>, options: &Options) -> Result<Option<Arc<Ke
 }
 
 impl<'a> Recovery<'a> {
-    /// Checks whose directory and which key it is, takes the lock, and looks at what is there.
-    fn begin(disk: &'a dyn Disk, options: &'a Options) -> Result<(Recovery<'a>, Box<dyn DiskLock>), OpenError> {
-        files::refuse_foreign(disk)?;
-        // Before the lock, which is written to: a wrong key leaves everything as it is.
-        let peeked = files::peek_newest_epoch(disk);
-        let early_keys = unlock(peeked.as_ref(), options)?;
-        let lock = disk.lock(LOCK_NAME, &options.holder).map_err(|error| match error {
-            LockError::Held(holder) => OpenError::Locked { holder },
-            LockError::Io(error) => io_error("lock the journal")(error),
-        })?;
-        let files = Files::list(disk)?;
+    /// Looks at what is there.
+    fn begin(disk: &'a Fenced<'a>, options: &'a Options) -> Result<Recovery<'a>, OpenError> {
+        let files = Files::list(disk, disk.writer())?;
         // One that was interrupted before its epoch counted gave nothing up.
         let gave_up = files.witness.is_some() && files.witness == files.newest_epoch().map(|epoch| epoch.epoch);
         if gave_up && options.damage == DamagePolicy::CutThere {
@@ -315,11 +345,7 @@ impl<'a> Recovery<'a> {
             });
         }
         let identity = files.newest_epoch().map_or(options.identity, |epoch| epoch.identity);
-        let keys = if files.newest_epoch() == peeked.as_ref() {
-            early_keys
-        } else {
-            unlock(files.newest_epoch(), options)?
-        };
+        let keys = unlock(files.newest_epoch(), options)?;
         let mut recovery = Recovery {
             disk,
             options,
@@ -337,17 +363,20 @@ impl<'a> Recovery<'a> {
             checkpoint_epoch: None,
             unwritten: Vec::new(),
             missing: Vec::new(),
+            is_published: false,
+            left_to_set_aside: Vec::new(),
         };
-        recovery.finish_setting_aside()?;
+        recovery.leave_out_set_aside();
         recovery.work.total = recovery.files.bytes_to_read();
-        Ok((recovery, lock))
+        Ok(recovery)
     }
 }
 
 impl Recovery<'_> {
     /// Records durably where everything before is cut, then removes what that makes meaningless. Returns the new epoch.
     fn open_epoch(&mut self, cut: Cut) -> Result<u64, OpenError> {
-        let epoch = self.files.epochs_seen + 1;
+        let epoch = self.disk.writer();
+        let kept = self.still_named(cut);
         let file = EpochFile {
             identity: self.identity,
             epoch,
@@ -356,71 +385,109 @@ impl Recovery<'_> {
             // Once some are missing they stay so; a start without them is the exception that the operator asked for.
             holes: self.tolerates_holes(),
             cut,
+            previous: self.previous(kept),
             encryption: self.keys.as_ref().map(|keys| keys.header),
         };
         self.note_what_is_given_up(epoch)?;
-        let mut changed = !self.files.obsolete.is_empty();
-        // Files that never counted may take all the space there is: they go first.
-        for name in &self.files.obsolete {
-            // What this start wrote anew took the place of some.
-            remove_if_there(self.disk, name).map_err(io_error(format!("remove {name}")))?;
-        }
         self.when_full(cut, |disk| write_whole(disk, &epoch_name(epoch), &file.encode()))
             .map_err(io_error("open a new epoch"))?;
+        self.is_published = true;
+        // From here on whoever claims finds the cut. Each removal looks first, so that only what counts for nobody goes.
         self.set_aside(epoch)?;
-        let gives_up = self.gives_up();
-        let mut remove = |name: &str| -> Result<(), OpenError> {
-            changed = true;
-            self.disk.remove(name).map_err(io_error(format!("remove {name}")))
+        self.remove_what_is_cut(cut)?;
+        self.remove_epochs(kept)?;
+        self.remove_claims()?;
+        Ok(epoch)
+    }
+
+    /// How many of the epoch files the new one does not make needless: those at the end that cut at the same place say nothing that it
+    /// does not. So starts that write nothing leave no files behind. What was given up at one of them names it.
+    fn still_named(&self, cut: Cut) -> usize {
+        let epochs = &self.files.epochs;
+        // A version that does not say what it follows takes everything before for that.
+        let stays = |epoch: &EpochFile| epoch.cut != cut || epoch.previous == 0 || !self.files.lost.is_empty();
+        epochs.iter().rposition(stays).map_or(0, |last| last + 1)
+    }
+
+    /// What the new epoch follows: the newest of so many epoch files that stay, or what the first of those that go did.
+    fn previous(&self, kept: usize) -> u64 {
+        let epochs = &self.files.epochs;
+        let followed = match (epochs[..kept].last(), epochs.first()) {
+            (Some(before), _) => before.epoch,
+            (None, Some(first)) if first.previous != first.epoch => first.previous,
+            (None, _) => self.disk.writer(),
         };
-        if self.files.has_witness && !gives_up {
-            remove(GIVEN_UP_NAME)?;
+        debug_assert!(followed > 0, "only a file that stays says nothing");
+        followed
+    }
+
+    /// Removes what does not count any more, of epochs before this one.
+    fn remove_what_is_cut(&mut self, cut: Cut) -> Result<(), OpenError> {
+        let mut names = std::mem::take(&mut self.files.unfinished);
+        names.append(&mut self.files.obsolete);
+        if self.files.has_witness && !self.gives_up() {
+            names.push(GIVEN_UP_NAME.to_owned());
         }
-        for name in &self.files.ends {
-            remove(name)?;
-        }
-        for lost in &self.files.lost {
+        names.append(&mut self.files.ends);
+        let checkpoint_epoch = self.checkpoint_epoch;
+        self.files.lost.retain(|lost| {
             // The checkpoint says it, too, or nothing but names was in it.
-            if lost.logs.is_empty() || self.checkpoint_epoch >= Some(lost.epoch) {
-                remove(&lost_name(lost.epoch))?;
+            let is_said = lost.logs.is_empty() || checkpoint_epoch >= Some(lost.epoch);
+            if is_said {
+                names.push(lost_name(lost.epoch));
             }
-        }
-        let beyond: Vec<SegmentId> = self
-            .files
-            .segments
-            .keys()
-            .filter(|id| id.number > cut.segment)
+            !is_said
+        });
+        let beyond = self.files.segments.keys().filter(|id| id.number > cut.segment);
+        let beyond: Vec<SegmentId> = beyond
             .copied()
+            .chain(std::mem::take(&mut self.files.uncounted))
             .collect();
         for id in beyond {
-            remove(&id.file_name())?;
+            names.push(id.file_name());
             self.files.segments.remove(&id);
             self.files.numbers_seen = self.files.numbers_seen.max(id.number);
         }
-        let orphans: Vec<SegmentId> = self
-            .files
-            .directories
-            .keys()
-            .filter(|id| !self.files.segments.contains_key(id))
-            .copied()
-            .collect();
-        for id in orphans {
-            remove(&id.directory_name())?;
-            self.files.directories.remove(&id);
-        }
-        let oldest = self.files.segments.keys().map(|id| id.number).min().unwrap_or(u64::MAX);
-        let nexts = self.files.epochs.iter().skip(1).map(|epoch| epoch.cut).chain([cut]);
-        for (old, next) in self.files.epochs.iter().zip(nexts) {
-            // An epoch is not needed any more when the segment that it cuts is gone, or the next one cuts at the same place: so
-            // starts that write nothing leave no files behind.
-            if old.cut.segment < oldest || old.cut == next {
-                remove(&epoch_name(old.epoch))?;
+        let (segments, directories) = (&self.files.segments, &mut self.files.directories);
+        directories.retain(|id, _| {
+            let is_orphan = !segments.contains_key(id);
+            if is_orphan {
+                names.push(id.directory_name());
             }
+            !is_orphan
+        });
+        self.remove_all(&names)
+    }
+
+    /// Removes epoch files that cut nothing any more: those that are not named, and the oldest, when the segment that they cut is gone.
+    fn remove_epochs(&mut self, kept: usize) -> Result<(), OpenError> {
+        let oldest = self.files.segments.keys().map(|id| id.number).min().unwrap_or(u64::MAX);
+        let (named, unnamed) = self.files.epochs.split_at(kept);
+        let ancient = named
+            .iter()
+            .take_while(|epoch| epoch.cut.segment < oldest && self.files.lost.is_empty());
+        let names: Vec<String> = ancient.chain(unnamed).map(|epoch| epoch_name(epoch.epoch)).collect();
+        self.remove_all(&names)
+    }
+
+    /// Removes the claims before this start's, the oldest first, each for good before the next: at no moment, also not after a loss of
+    /// power, does a former holder find its own claim there and the one behind it gone.
+    fn remove_claims(&mut self) -> Result<(), OpenError> {
+        for number in std::mem::take(&mut self.files.claims) {
+            self.remove_all(&[claim_name(number)])?;
         }
-        if changed {
-            self.disk.sync_directory().map_err(io_error("sync the directory"))?;
+        Ok(())
+    }
+
+    /// Removes files, durably; those that have gone are no error.
+    fn remove_all(&self, names: &[String]) -> Result<(), OpenError> {
+        for name in names {
+            remove_if_there(self.disk, name).map_err(io_error(format!("remove {name}")))?;
         }
-        Ok(epoch)
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.disk.sync_directory().map_err(io_error("sync the directory"))
     }
 
     /// Whether a start goes on although messages are in no segment.
@@ -457,7 +524,7 @@ impl Recovery<'_> {
         let id = SegmentId { number, epoch };
         let encryption = self.keys.as_ref().map(|keys| keys.header);
         let (identity, usual) = (self.identity, SEGMENT_BYTES_FIRST.min(self.options.segment_bytes_max));
-        let attempt = |disk: &dyn Disk, least: u64, headroom: u64| {
+        let attempt = |disk: &Fenced<'_>, least: u64, headroom: u64| {
             let mut capacity = usual;
             loop {
                 let job = PrepareJob {
@@ -487,26 +554,38 @@ impl Recovery<'_> {
     }
 
     /// Does something that takes space; finds some when there is none, and tries again.
-    fn when_full<T>(&mut self, cut: Cut, action: impl Fn(&dyn Disk) -> io::Result<T>) -> io::Result<T> {
+    fn when_full<T>(&mut self, cut: Cut, action: impl Fn(&Fenced<'_>) -> io::Result<T>) -> io::Result<T> {
         match action(self.disk) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull && self.free_unused(cut)? => action(self.disk),
             result => result,
         }
     }
 
-    /// Gives back what the last epoch prepared and did not use: segments behind the cut, in which no batch counts, and the rest
-    /// of the segment that is cut. Whether there was anything.
+    /// Gives back unfinished files of earlier epochs; and, when nobody else has the directory open or the cut is published, what the last
+    /// epoch prepared and did not use: segments behind the cut, in which no batch counts, and the rest of the segment that is cut.
+    /// Whether there was anything.
     fn free_unused(&mut self, cut: Cut) -> io::Result<bool> {
+        let unfinished = std::mem::take(&mut self.files.unfinished);
+        let mut freed = !unfinished.is_empty();
+        for name in unfinished {
+            remove_if_there(self.disk, &name)?;
+        }
+        if self.disk.holding().is_alone() || self.is_published {
+            freed |= self.free_behind(cut)?;
+        }
+        self.disk.sync_directory()?;
+        Ok(freed)
+    }
+
+    fn free_behind(&mut self, cut: Cut) -> io::Result<bool> {
         let mut freed = false;
-        let beyond: Vec<SegmentId> = self
-            .files
-            .segments
-            .keys()
-            .filter(|id| id.number > cut.segment)
+        let beyond = self.files.segments.keys().filter(|id| id.number > cut.segment);
+        let beyond: Vec<SegmentId> = beyond
             .copied()
+            .chain(std::mem::take(&mut self.files.uncounted))
             .collect();
         for id in beyond {
-            self.disk.remove(&id.file_name())?;
+            remove_if_there(self.disk, &id.file_name())?;
             self.files.segments.remove(&id);
             self.files.numbers_seen = self.files.numbers_seen.max(id.number);
             freed = true;
@@ -515,6 +594,7 @@ impl Recovery<'_> {
         let mut segments = self.files.segments.iter_mut();
         if let Some((id, length)) = segments.find(|(id, length)| id.number == cut.segment && **length > keep) {
             let file = self.disk.open(&id.file_name())?;
+            self.disk.holding().guard()?;
             file.set_length(keep)?;
             file.sync_data()?;
             *length = keep;
@@ -523,7 +603,16 @@ impl Recovery<'_> {
             }
             freed = true;
         }
-        self.disk.sync_directory()?;
         Ok(freed)
+    }
+}
+
+impl From<ClaimError> for OpenError {
+    fn from(error: ClaimError) -> OpenError {
+        match error {
+            ClaimError::Overtaken { by } => OpenError::Overtaken { number: by, by },
+            ClaimError::Held { holder } => OpenError::Locked { holder },
+            ClaimError::Io { action, source } => io_error(action)(source),
+        }
     }
 }

@@ -177,4 +177,12 @@ impl Disk for Recording {
     fn lock(&self, name: &str, holder: &str) -> Result<Box<dyn DiskLock>, LockError> {
         self.disk.lock(name, holder)
     }
+
+    fn lock_existing(&self, name: &str) -> Result<Box<dyn DiskLock>, LockError> {
+        self.disk.lock_existing(name)
+    }
+
+    fn is_locked(&self, name: &str) -> io::Result<bool> {
+        self.disk.is_locked(name)
+    }
 }

@@ -77,6 +77,7 @@ fn open_store(
         give_up_damage: streaming.give_up_damage,
         encryption,
         progress,
+        claim: None,
     };
     let store = FileStore::open(&streaming.dir, file, waker, &mut recovering)
         .map_err(|error| explain(&streaming.dir, &error, streaming.give_up_damage))?;

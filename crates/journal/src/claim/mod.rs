@@ -1,0 +1,242 @@
+//! Claims to serve from a directory (docs/journal-format.md §3): who makes one ends the tenure before it, whatever its holder does.
+//!
+//! A claim is a file that is created under its final name, which can happen once for each number, and never renamed. Whoever serves
+//! looks whether there is a later one: after each sync and before it tells anybody that something is durable, and before it takes
+//! anything out of the directory. A claimant makes its claim durable first and reads afterwards. So what was reported durable is
+//! what the claimant reads, however long either of them pauses anywhere.
+
+mod fence;
+mod file;
+mod holding;
+mod standing;
+
+use crate::disk::{Disk, DiskLock, LockError};
+use crate::format::{LOCK_NAME, claim_name};
+use file::ClaimFile;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use fence::Fenced;
+pub(crate) use holding::Deposed;
+pub use holding::{Holding, Standpoint};
+pub use standing::{SeenClaim, Standing, newest_epoch, standing, standing_on};
+
+/// How often somebody who only looks whether a new claim is locked may be in the way of its lock.
+const LOCK_TRIES: u32 = 1_000;
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
+
+/// Why a claim could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClaimError {
+    /// Somebody else was quicker.
+    #[error("tenure {by} was claimed by somebody else at the same moment")]
+    Overtaken {
+        /// The number of the other's claim.
+        by: u64,
+    },
+    /// Somebody serves from the directory who would not see a claim: a server alone, or one of a version that knows none.
+    #[error("the directory is in use by another process ({holder})")]
+    Held {
+        /// What the holder wrote about itself.
+        holder: String,
+    },
+    /// The operating system refused an operation.
+    #[error("cannot {action}: {source}")]
+    Io {
+        /// What was attempted.
+        action: String,
+        /// Its error.
+        source: io::Error,
+    },
+}
+
+fn io_error(action: impl Into<String>) -> impl FnOnce(io::Error) -> ClaimError {
+    let action = action.into();
+    move |source| ClaimError::Io { action, source }
+}
+
+/// A claim to serve: the first two steps of a take-over. Its file is locked until the last clone is dropped, the store that was
+/// opened with it included; the file stays.
+#[derive(Clone, Debug)]
+pub struct Claim(Arc<Grip>);
+
+/// Keeps the locks.
+#[derive(Debug)]
+struct Grip(Arc<Holding>);
+
+impl Drop for Grip {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+/// Who may be in the directory at the same time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Nobody, as the lock of the directory says.
+    Alone,
+    /// Whoever has it open, and will find itself deposed.
+    Shared,
+}
+
+impl Claim {
+    /// Claims the next tenure of a directory, whoever serves there: that one is deposed by it. `member` is what others are told of
+    /// the claimant, at most 400 bytes of it. The directory is created when it is not there.
+    ///
+    /// # Errors
+    /// See [`ClaimError`]. A claim may be left behind, which deposes nobody else than it did already.
+    pub fn make(directory: &Path, member: &str) -> Result<Claim, ClaimError> {
+        let disk = crate::disk::real::RealDisk::new(directory)
+            .map_err(io_error(format!("use the directory {}", directory.display())))?;
+        Claim::make_on(Arc::new(disk), member)
+    }
+
+    /// As [`Claim::make`], on any disk.
+    ///
+    /// # Errors
+    /// See [`ClaimError`].
+    pub fn make_on(disk: Arc<dyn Disk>, member: &str) -> Result<Claim, ClaimError> {
+        let mut token = [0; 16];
+        aws_lc_rs::rand::fill(&mut token)
+            .map_err(|_| io_error("make a token")(io::Error::other("no random bytes for it")))?;
+        Claim::new(disk, member, token, Way::Shared)
+    }
+
+    /// Claims a directory that nobody else may have open. A failed start takes it back with [`Claim::withdraw`].
+    pub(crate) fn alone(disk: &Arc<dyn Disk>, holder: &str, token: [u8; 16]) -> Result<Claim, ClaimError> {
+        Claim::new(Arc::clone(disk), holder, token, Way::Alone)
+    }
+
+    fn new(disk: Arc<dyn Disk>, member: &str, token: [u8; 16], way: Way) -> Result<Claim, ClaimError> {
+        let directory_lock = lock_directory(disk.as_ref(), member, way)?;
+        let number = 1 + highest(disk.as_ref())?;
+        let claim = ClaimFile {
+            number,
+            member: member.to_owned(),
+            token,
+            counter: 0,
+        };
+        let holding = place(&disk, &claim, way, directory_lock)?;
+        let claim = Claim(Arc::new(Grip(Arc::new(holding))));
+        disk.sync_directory().map_err(io_error("make the claim durable"))?;
+        // Whoever saw fewer names than there are has not claimed the last tenure.
+        let newest = highest(disk.as_ref())?;
+        if newest > number {
+            return Err(ClaimError::Overtaken { by: newest });
+        }
+        Ok(claim)
+    }
+
+    /// The tenure claimed, which is the epoch that the store opened with it will have.
+    pub fn number(&self) -> u64 {
+        self.0.0.number()
+    }
+
+    /// For whoever lets the lease go on, and looks before it answers.
+    pub fn holding(&self) -> Arc<Holding> {
+        Arc::clone(&self.0.0)
+    }
+
+    pub(crate) fn held(&self) -> &Holding {
+        &self.0.0
+    }
+
+    /// Takes a claim back that was made alone, as if there had been no start: what it would have cut is not cut. Only where the
+    /// one before is nobody's any more. Errors leave the claim there, which does no harm.
+    pub(crate) fn withdraw(self, disk: &dyn Disk) {
+        let holding = self.0.0.as_ref();
+        let before = claim_name(holding.number() - 1);
+        let is_free = match disk.is_locked(&before) {
+            Ok(is_locked) => !is_locked,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        let is_newest = matches!(holding.look(), Ok(Standpoint::Holds));
+        if holding.is_alone() && is_free && is_newest && disk.remove(&claim_name(holding.number())).is_ok() {
+            // A claim that comes back with a loss of power is one that was left behind.
+            let _ = disk.sync_directory();
+        }
+    }
+}
+
+/// The highest number in any name.
+fn highest(disk: &dyn Disk) -> Result<u64, ClaimError> {
+    newest_epoch(disk).map_err(io_error("list the directory"))
+}
+
+/// Takes the lock of the directory, when it is free or has to be.
+fn lock_directory(disk: &dyn Disk, member: &str, way: Way) -> Result<Option<Box<dyn DiskLock>>, ClaimError> {
+    let newest = claim_name(highest(disk)?);
+    match disk.lock(LOCK_NAME, member) {
+        Ok(lock) if way == Way::Shared => Ok(Some(lock)),
+        Ok(lock) => {
+            let standing = standing_on(disk).map_err(io_error("read the newest claim"))?;
+            match standing.claim.filter(|claim| claim.is_locked) {
+                Some(claim) => Err(ClaimError::Held { holder: claim.member }),
+                None => Ok(Some(lock)),
+            }
+        }
+        Err(LockError::Held(holder)) => {
+            let sees_claims =
+                way == Way::Shared && disk.exists(&newest).map_err(io_error(format!("look for {newest}")))?;
+            if sees_claims {
+                Ok(None)
+            } else {
+                Err(ClaimError::Held { holder })
+            }
+        }
+        Err(LockError::Io(error)) => Err(io_error("lock the journal")(error)),
+    }
+}
+
+/// Creates the claim's file, locks it, and makes what it says durable.
+fn place(
+    disk: &Arc<dyn Disk>,
+    claim: &ClaimFile,
+    way: Way,
+    directory_lock: Option<Box<dyn DiskLock>>,
+) -> Result<Holding, ClaimError> {
+    let name = claim_name(claim.number);
+    let file = match disk.create(&name) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(ClaimError::Overtaken { by: claim.number });
+        }
+        Err(error) => return Err(io_error(format!("create {name}"))(error)),
+    };
+    let lock = lock_new(disk.as_ref(), &name)?;
+    match file.write_at(&claim.encode(), 0).and_then(|()| file.sync_data()) {
+        // What counts is the name. The start will find some space; who has nobody to tell needs none for this.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull && way == Way::Alone => {}
+        written => written.map_err(io_error(format!("write {name}")))?,
+    }
+    Ok(Holding::new(
+        Arc::clone(disk),
+        claim.number,
+        file,
+        lock,
+        directory_lock,
+        way == Way::Alone,
+    ))
+}
+
+/// Locks the file of a new claim, in whose way only those can be who look whether it is locked.
+fn lock_new(disk: &dyn Disk, name: &str) -> Result<Box<dyn DiskLock>, ClaimError> {
+    let mut tries = 0;
+    loop {
+        match disk.lock_existing(name) {
+            Ok(lock) => return Ok(lock),
+            Err(LockError::Held(_)) if tries < LOCK_TRIES => {
+                tries += 1;
+                disk.pause(LOCK_PAUSE);
+            }
+            Err(LockError::Held(_)) => {
+                let error = io::Error::new(io::ErrorKind::ResourceBusy, "somebody else has locked it");
+                return Err(io_error(format!("lock {name}"))(error));
+            }
+            Err(LockError::Io(error)) => return Err(io_error(format!("lock {name}"))(error)),
+        }
+    }
+}
