@@ -67,16 +67,16 @@ impl Broker {
         }
     }
 
-    /// Connections to other servers by ascending id, with at most so many subscriptions each.
+    /// Connections to other servers by ascending id, without their subscriptions; for those see [`Broker::subscriptions_of`].
     #[must_use]
-    pub fn routes(&self, subscriptions_max: usize) -> Vec<RouteSnapshot> {
+    pub fn routes(&self) -> Vec<RouteSnapshot> {
         let peers = self.shared.mesh.as_ref().map(|mesh| mesh.peers()).unwrap_or_default();
         let show = |peer: Arc<Peer>| RouteSnapshot {
             server_id: peer.server_id.clone(),
             server_name: peer.server_name.clone(),
             is_dialled: peer.is_dialled,
             is_configured: peer.is_configured,
-            connection: peer.connection.snapshot(subscriptions_max),
+            connection: peer.connection.snapshot(0),
         };
         let mut routes: Vec<RouteSnapshot> = peers.into_iter().map(show).collect();
         routes.sort_by_key(|route| route.connection.id);
@@ -123,15 +123,15 @@ impl Broker {
         snapshots
     }
 
-    /// The subscriptions of one connection, open or remembered, at most `max`, each as `show` makes of it. Others are served while a
-    /// long list is made.
+    /// The subscriptions of one connection, of a client or to another server, open or remembered, at most `max`, each as `show` makes
+    /// of it. Others are served while a long list is made.
     pub async fn subscriptions_of<T>(
         &self,
         connection_id: u64,
         max: usize,
         show: impl Fn(SubscriptionSnapshot) -> T,
     ) -> Vec<T> {
-        let live = lock(&self.shared.registry).find(connection_id).cloned();
+        let live = lock(&self.shared.registry).find_any(connection_id).cloned();
         let Some(connection) = live else {
             let registry = lock(&self.shared.registry);
             let closed = registry.closed.iter().find(|closed| closed.id == connection_id);

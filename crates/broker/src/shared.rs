@@ -43,10 +43,15 @@ impl Registry {
         self.everybody().filter(|connection| connection.kind == Kind::Client)
     }
 
+    /// The live client or other server with this id.
+    pub(crate) fn find_any(&self, id: u64) -> Option<&Arc<Connection>> {
+        let slot = *self.by_id.get(&id)?;
+        self.slots[slot as usize].as_ref()
+    }
+
     /// The live client with this id.
     pub(crate) fn find(&self, id: u64) -> Option<&Arc<Connection>> {
-        let slot = *self.by_id.get(&id)?;
-        let found = self.slots[slot as usize].as_ref();
+        let found = self.find_any(id);
         found.filter(|connection| connection.kind == Kind::Client)
     }
 }

@@ -11,7 +11,7 @@ use crate::limits::{CONNECTION_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_TURN};
 use crate::moment::Moment;
 use crate::query::{Query, effective_limit};
 use crate::reply::Reply;
-use crate::snapshot::{Connection, ConnectionState, ConnectionSubscription, Source, Unavailable};
+use crate::snapshot::{Broker, Connection, ConnectionState, ConnectionSubscription, Source, Unavailable};
 
 /// Order of `/connz`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -399,7 +399,12 @@ struct Subsz {
 }
 
 /// `/subsz`. Each connection has a cache of its own, and fan-out is not counted.
-pub(crate) async fn subsz(source: &dyn Source, moment: &Moment, query: &Query) -> Result<Reply, Unavailable> {
+pub(crate) async fn subsz(
+    source: &dyn Source,
+    broker: Broker,
+    moment: &Moment,
+    query: &Query,
+) -> Result<Reply, Unavailable> {
     let parameters = || {
         let listed = query.broker_bool("subs")?;
         let (offset, limit) = (query.broker_integer("offset")?, query.broker_integer("limit")?);
@@ -420,7 +425,6 @@ pub(crate) async fn subsz(source: &dyn Source, moment: &Moment, query: &Query) -
         Ok(parameters) => parameters,
         Err(text) => return Ok(Reply::bad_request(text)),
     };
-    let broker = source.broker().await?;
     let wanted = query.text("acc").is_none_or(|account| account == GLOBAL_ACCOUNT);
     let mut list = SubscriptionPage {
         test,
@@ -429,15 +433,14 @@ pub(crate) async fn subsz(source: &dyn Source, moment: &Moment, query: &Query) -
         ..SubscriptionPage::default()
     };
     if listed && wanted {
-        let mut connections = source.connections(ConnectionState::Open).await?;
-        connections.sort_by_key(|connection| connection.cid);
-        for cid in connections.into_iter().map(|connection| connection.cid) {
+        let clients = source.connections(ConnectionState::Open).await?;
+        let mut ids: Vec<u64> = clients.into_iter().map(|connection| connection.cid).collect();
+        ids.sort_unstable();
+        // What other servers want is found the same way.
+        ids.extend(source.routes().await?.into_iter().map(|route| route.connection.cid));
+        for cid in ids {
             let known = source.connection_subscriptions(cid, CONNECTION_SUBSCRIPTIONS_MAX);
             list.add(cid, known.await?).await;
-        }
-        // What other servers want is found the same way.
-        for route in source.routes(CONNECTION_SUBSCRIPTIONS_MAX).await? {
-            list.add(route.connection.cid, route.subscriptions).await;
         }
     }
     let hits = broker.route_lookups.saturating_sub(broker.route_misses);

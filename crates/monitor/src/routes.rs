@@ -8,7 +8,7 @@ use crate::limits::CONNECTION_SUBSCRIPTIONS_MAX;
 use crate::moment::Moment;
 use crate::query::Query;
 use crate::reply::Reply;
-use crate::snapshot::{ConnectionSubscription, Route, Source, Unavailable};
+use crate::snapshot::{Broker, ConnectionSubscription, Route, Source, Unavailable};
 
 #[derive(Serialize)]
 struct Routez {
@@ -57,14 +57,13 @@ struct Detail {
 }
 
 impl RouteEntry {
-    fn new(route: Route, list: SubscriptionList, now_ns: i64) -> Self {
+    fn new(route: Route, list: SubscriptionList, subscriptions: Vec<ConnectionSubscription>, now_ns: i64) -> Self {
         let Route {
             remote_id,
             remote_name,
             did_solicit,
             is_configured,
             connection,
-            subscriptions,
         } = route;
         let detail = |one: ConnectionSubscription| Detail {
             subject: one.subject,
@@ -104,25 +103,33 @@ impl RouteEntry {
 }
 
 /// `/routez`
-pub(crate) async fn routez(source: &dyn Source, moment: &Moment, query: &Query) -> Result<Reply, Unavailable> {
+pub(crate) async fn routez(
+    source: &dyn Source,
+    broker: Broker,
+    moment: &Moment,
+    query: &Query,
+) -> Result<Reply, Unavailable> {
     let list = match SubscriptionList::parse(query) {
         Ok(list) => list,
         Err(text) => return Ok(Reply::bad_request(text)),
     };
-    let most = match list {
-        SubscriptionList::None => 0,
-        SubscriptionList::Subjects | SubscriptionList::Details => CONNECTION_SUBSCRIPTIONS_MAX,
-    };
-    let broker = source.broker().await?;
-    let routes = source.routes(most).await?;
+    let mut entries = Vec::new();
+    for route in source.routes().await? {
+        let subscriptions = match list {
+            SubscriptionList::None => Vec::new(),
+            // What the other server's clients want, each subject and group once.
+            SubscriptionList::Subjects | SubscriptionList::Details => {
+                let wanted = source.connection_subscriptions(route.connection.cid, CONNECTION_SUBSCRIPTIONS_MAX);
+                wanted.await?
+            }
+        };
+        entries.push(RouteEntry::new(route, list, subscriptions, moment.now_ns()));
+    }
     Ok(Reply::json(&Routez {
         server_id: broker.server_id,
         server_name: broker.server_name,
         now: utc(moment.now_ns()),
-        num_routes: routes.len(),
-        routes: routes
-            .into_iter()
-            .map(|route| RouteEntry::new(route, list, moment.now_ns()))
-            .collect(),
+        num_routes: entries.len(),
+        routes: entries,
     }))
 }

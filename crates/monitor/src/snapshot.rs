@@ -48,11 +48,12 @@ pub trait Source: Send + Sync + 'static {
     /// All connections in a state, in any order and without their subscriptions (`/connz`).
     fn connections(&self, state: ConnectionState) -> Answer<'_, Vec<Connection>>;
 
-    /// The subscriptions of a connection, open or closed, at most `max` of them; empty when it has gone.
+    /// The subscriptions of a connection, of a client or to another server, open or closed, at most `max` of them; empty when it has
+    /// gone.
     fn connection_subscriptions(&self, cid: u64, max: usize) -> Answer<'_, Vec<ConnectionSubscription>>;
 
-    /// Connections to other servers in ascending order of their numbers, with at most so many subscriptions each (`/routez`).
-    fn routes(&self, subscriptions_max: usize) -> Answer<'_, Vec<Route>>;
+    /// Connections to other servers in ascending order of their numbers, without their subscriptions (`/routez`).
+    fn routes(&self) -> Answer<'_, Vec<Route>>;
 
     /// Who the streaming server is; known before anything else.
     fn streaming_identity(&self) -> StreamingIdentity;

@@ -200,13 +200,8 @@ impl Source for Monitoring {
         Box::pin(async move { Ok(connections) })
     }
 
-    fn routes(&self, subscriptions_max: usize) -> Answer<'_, Vec<monitor::Route>> {
-        let routes = self
-            .broker
-            .routes(subscriptions_max)
-            .into_iter()
-            .map(show::route)
-            .collect();
+    fn routes(&self) -> Answer<'_, Vec<monitor::Route>> {
+        let routes = self.broker.routes().into_iter().map(show::route).collect();
         Box::pin(async move { Ok(routes) })
     }
 

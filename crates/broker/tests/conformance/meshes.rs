@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use seaway_broker::{Broker, ClusterOptions, RouteAddress, Secret};
+use seaway_broker::{ClusterOptions, RouteAddress, Secret};
 
 use crate::routes::Member;
 use crate::support::{Client, PATIENCE};
@@ -40,7 +40,7 @@ fn wait_for_mesh(members: &[&Member]) {
         let all_but_one = members.len() - 1;
         members
             .iter()
-            .all(|member| member.server.broker.routes(0).len() == all_but_one)
+            .all(|member| member.server.broker.routes().len() == all_but_one)
     });
 }
 
@@ -54,27 +54,27 @@ fn three() -> [Member; 3] {
 }
 
 /// Subjects (and groups) that the routes of a server are known to want.
-fn wanted(broker: &Broker) -> Vec<String> {
-    let routes = broker.routes(usize::MAX);
-    let all = routes.iter().flat_map(|route| {
-        let list = route.connection.subscription_list.iter();
-        list.map(|subscription| subscription.sid.clone())
-    });
-    let mut all: Vec<String> = all.collect();
+fn wanted(member: &Member) -> Vec<String> {
+    let broker = &member.server.broker;
+    let mut all = Vec::new();
+    for route in broker.routes() {
+        let listed = broker.subscriptions_of(route.connection.id, usize::MAX, |subscription| subscription.sid);
+        all.extend(member.server.runtime.block_on(listed));
+    }
     all.sort();
     all
 }
 
 #[track_caller]
 fn wait_for_interest(member: &Member, expected: &[&str]) {
-    wait_until("interest is known", || wanted(&member.server.broker) == expected);
+    wait_until("interest is known", || wanted(member) == expected);
 }
 
 #[test]
 fn row_134_servers_in_a_chain_become_a_mesh() {
     let [first, second, third] = three();
     let ids = |member: &Member| {
-        let routes = member.server.broker.routes(0);
+        let routes = member.server.broker.routes();
         let mut ids: Vec<String> = routes.into_iter().map(|route| route.server_id).collect();
         ids.push(member.server.broker.server_id().to_owned());
         ids.sort();
@@ -112,11 +112,11 @@ fn servers_that_name_each_other_have_one_route() {
     };
     let join = async { other.broker.join_cluster(Some(socket)) };
     other.runtime.block_on(join).unwrap();
-    let steady = || one.server.broker.routes(0).len() == 1 && other.broker.routes(0).len() == 1;
+    let steady = || one.server.broker.routes().len() == 1 && other.broker.routes().len() == 1;
     wait_until("one route", steady);
     let deadline = Instant::now() + Duration::from_secs(1);
     while Instant::now() < deadline {
-        assert!(one.server.broker.routes(0).len() <= 1 && other.broker.routes(0).len() <= 1);
+        assert!(one.server.broker.routes().len() <= 1 && other.broker.routes().len() <= 1);
         std::thread::sleep(Duration::from_millis(5));
     }
     wait_until("it stays", steady);
@@ -184,7 +184,7 @@ fn requests_are_answered_from_anywhere() {
     let mut responder = second.server.quiet();
     responder.flush("SUB service workers 1\r\n");
     wait_until("interest is known", || {
-        wanted(&first.server.broker).contains(&"service workers".to_owned())
+        wanted(&first).contains(&"service workers".to_owned())
     });
     for number in 0..200 {
         // The subscription for the answer is as new as can be.
@@ -200,7 +200,7 @@ fn requests_are_answered_from_anywhere() {
     }
     responder.flush("UNSUB 1\r\n");
     wait_until("interest is gone", || {
-        !wanted(&first.server.broker).contains(&"service workers".to_owned())
+        !wanted(&first).contains(&"service workers".to_owned())
     });
     asker.send("PUB service inbox.2 0\r\n\r\n");
     assert!(asker.line().starts_with("HMSG inbox.2 1 "));
@@ -297,9 +297,9 @@ fn a_network_that_is_cut_heals() {
     wait_for_interest(&second, &["goes", "stays"]);
     network.is_cut.store(true, Ordering::SeqCst);
     one.flush("UNSUB 2\r\nSUB comes q 3\r\n");
-    let is_alone = |member: &Member| member.server.broker.routes(0).is_empty();
+    let is_alone = |member: &Member| member.server.broker.routes().is_empty();
     wait_until("both have noticed", || is_alone(&first) && is_alone(&second));
-    assert!(wanted(&second.server.broker).is_empty());
+    assert!(wanted(&second).is_empty());
     network.is_cut.store(false, Ordering::SeqCst);
     wait_for_mesh(&[&first, &second]);
     wait_for_interest(&second, &["comes q", "stays"]);
@@ -371,7 +371,7 @@ fn waiting_for_the_cluster_ends_when_everybody_has_told_everything() {
     let second = joining(&first);
     let formed = second.server.broker.cluster_formed(PATIENCE);
     second.server.runtime.block_on(formed);
-    assert_eq!(wanted(&second.server.broker), ["here"]);
+    assert_eq!(wanted(&second), ["here"]);
     // One that nobody answers is not waited for for ever, nor is one that refuses waited for at all.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -409,29 +409,37 @@ fn a_server_that_is_refused_tells_its_clients_nothing() {
     client.expect_nothing_more();
 }
 
-/// Bulk traffic over a route arrives completely and in order, and slows its producer down instead of growing.
+/// Bulk traffic over a route arrives completely and in order, however many send it, and slows them down instead of growing.
 #[test]
 fn bulk_traffic_is_complete_and_in_order() {
-    const MESSAGES: usize = 20_000;
+    const PUBLISHERS: usize = 6;
+    const MESSAGES: usize = 10_000;
     let first = Member::start(|_| {});
     let second = joining(&first);
     wait_for_mesh(&[&first, &second]);
     let mut subscriber = second.server.quiet();
-    subscriber.flush("SUB bulk 1\r\n");
-    wait_for_interest(&first, &["bulk"]);
-    let mut publisher = first.server.quiet();
-    let writing = std::thread::spawn(move || {
-        let filler = "x".repeat(1000);
-        for number in 0..MESSAGES {
-            let payload = format!("{number:06}{filler}");
-            publisher.send(format!("PUB bulk {}\r\n{payload}\r\n", payload.len()));
-        }
-        publisher.expect_nothing_more();
-    });
-    for number in 0..MESSAGES {
-        let payload = subscriber.message().3;
-        assert_eq!(&payload[..6], format!("{number:06}").as_bytes());
+    subscriber.flush("SUB bulk.* 1\r\n");
+    wait_for_interest(&first, &["bulk.*"]);
+    let writing: Vec<_> = (0..PUBLISHERS)
+        .map(|who| {
+            let mut publisher = first.server.quiet();
+            std::thread::spawn(move || {
+                let filler = "x".repeat(1000);
+                for number in 0..MESSAGES {
+                    let payload = format!("{number:06}{filler}");
+                    publisher.send(format!("PUB bulk.{who} {}\r\n{payload}\r\n", payload.len()));
+                }
+                publisher.expect_nothing_more();
+            })
+        })
+        .collect();
+    let mut next = [0; PUBLISHERS];
+    for _ in 0..PUBLISHERS * MESSAGES {
+        let (subject, _, _, payload) = subscriber.message();
+        let who: usize = subject.strip_prefix("bulk.").unwrap().parse().unwrap();
+        assert_eq!(&payload[..6], format!("{:06}", next[who]).as_bytes());
+        next[who] += 1;
     }
-    writing.join().unwrap();
+    writing.into_iter().for_each(|writing| writing.join().unwrap());
     assert_eq!(first.server.broker.snapshot().slow_routes, 0);
 }

@@ -284,7 +284,7 @@ fn row_131_a_second_route_to_a_server_is_closed() {
     // The first one is asked whether it is still there, and stays when it answers.
     assert_eq!(first.line(), "PING");
     first.flush_past_interest("PONG\r\n");
-    assert_eq!(member.server.broker.routes(0).len(), 1);
+    assert_eq!(member.server.broker.routes().len(), 1);
     let mut named = member.stranger();
     named.send(connect(""));
     named.send(introduction("NB", r#","server_name":"NA""#));
@@ -303,7 +303,7 @@ fn a_route_that_has_gone_without_a_word_makes_room_for_the_next() {
     assert_eq!(gone.line(), "PING");
     member
         .server
-        .wait_until("the silent route has gone", |broker| broker.routes(0).is_empty());
+        .wait_until("the silent route has gone", |broker| broker.routes().is_empty());
     let mut next = member.peer("NA");
     next.flush_past_interest("RS+ $G foo\r\n");
 }
@@ -339,7 +339,7 @@ fn of_two_names_that_were_made_up_the_larger_counts() {
         drop(peer);
         member
             .server
-            .wait_until("it has gone", |broker| broker.routes(0).is_empty());
+            .wait_until("it has gone", |broker| broker.routes().is_empty());
     };
     offer("!", true);
     assert_eq!(name(&member), made_up);
@@ -425,7 +425,7 @@ fn strangers_get_nowhere() {
         silent.expect_closed();
     }
     client.expect_nothing_more();
-    assert!(member.server.broker.routes(0).is_empty());
+    assert!(member.server.broker.routes().is_empty());
 }
 
 /// Malformed operations end the route; subjects that are none are passed over.
@@ -445,11 +445,11 @@ fn what_a_server_says_wrong_harms_nobody() {
         peer.expect_closed();
         member
             .server
-            .wait_until("the route has gone", |broker| broker.routes(0).is_empty());
+            .wait_until("the route has gone", |broker| broker.routes().is_empty());
     }
     let mut peer = member.peer("NA");
     peer.flush_past_interest("RS+ $G foo..bar\r\nRS+ $G >.x\r\nRS- $G nothing\r\nRS- $G foo..bar q\r\nRS+ $G a\r\n");
-    assert_eq!(member.server.broker.routes(9)[0].connection.subscriptions, 1);
+    assert_eq!(member.server.broker.routes()[0].connection.subscriptions, 1);
     // A message that is larger than this server takes is dropped alone.
     let mut client = member.server.quiet();
     client.flush("SUB big 1\r\n");
@@ -557,7 +557,41 @@ fn a_server_that_does_not_read_is_closed_with_a_reason() {
     assert_eq!(member.server.broker.snapshot().slow_consumers, 0);
     member
         .server
-        .wait_until("it has gone", |broker| broker.routes(0).is_empty());
+        .wait_until("it has gone", |broker| broker.routes().is_empty());
+}
+
+/// §1.15: who publishes is slowed down by a server that takes nothing, but not stopped, however long that server may take.
+#[test]
+fn a_server_that_takes_nothing_holds_nobody_long() {
+    let member = Member::with(
+        |_| {},
+        |options| {
+            options.max_pending = 16 * 1024 * 1024;
+            options.write_deadline = Duration::from_secs(120);
+        },
+    );
+    let mut peer = member.peer("NA");
+    peer.flush_past_interest("RS+ $G foo\r\n");
+    let mut client = member.server.quiet();
+    client.flush("SUB other 1\r\n");
+    let message = format!("PUB foo {}\r\n{}\r\n", 100_000, "x".repeat(100_000));
+    // More than the system and the queue take before they are well filled.
+    for _ in 0..120 {
+        client.send(&message);
+    }
+    client.send("PUB other 2\r\nok\r\n");
+    assert_eq!(client.message().3, b"ok");
+    let snapshot = member.server.broker.snapshot();
+    assert_eq!(snapshot.slow_routes, 0, "its own bounds are not reached");
+    assert!(snapshot.stalled_clients > 0, "and others waited for it");
+    for _ in 0..200 {
+        client.send(&message);
+    }
+    client.send("PUB other 2\r\nok\r\n");
+    assert_eq!(client.message().3, b"ok");
+    member
+        .server
+        .wait_until("the route was closed", |broker| broker.snapshot().slow_routes == 1);
 }
 
 /// A million subjects would be told in pieces; here are enough for many, while others go on.

@@ -53,7 +53,7 @@ fn silence_keeps_no_member_out() {
     let other = Member::start(|cluster| cluster.routes = vec![route]);
     other
         .server
-        .wait_until("it is let in", |broker| broker.routes(0).len() == 1);
+        .wait_until("it is let in", |broker| broker.routes().len() == 1);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     // Few of them are still there, however long they may take.
     member.server.wait_until("the others have been closed", |_| {
@@ -62,7 +62,7 @@ fn silence_keeps_no_member_out() {
     // A member that is there stays there while still more come.
     let mut client = other.server.quiet();
     client.flush("SUB foo 1\r\n");
-    let wants = |broker: &seaway_broker::Broker| broker.routes(0).iter().any(|one| one.connection.subscriptions == 1);
+    let wants = |broker: &seaway_broker::Broker| broker.routes().iter().any(|one| one.connection.subscriptions == 1);
     member.server.wait_until("interest is known", wants);
     for _ in 0..SILENT {
         drop(TcpStream::connect(member.routes).unwrap());
@@ -114,7 +114,7 @@ fn lies_keep_no_member_out() {
     tells(&mut honest, other.server.broker.server_id(), &other.routes.to_string());
     member.server.wait_until("it is reached", |broker| {
         let id = other.server.broker.server_id();
-        broker.routes(0).iter().any(|route| route.server_id == id)
+        broker.routes().iter().any(|route| route.server_id == id)
     });
     let deadline = Instant::now() + PATIENCE;
     let mut dialled = Vec::new();

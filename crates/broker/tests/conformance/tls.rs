@@ -547,8 +547,7 @@ fn routes_with_tls_verify_both_sides() {
     });
     let mut client = first.server.quiet();
     client.flush("SUB foo 1\r\n");
-    let knows =
-        |broker: &seaway_broker::Broker| broker.routes(0).iter().any(|route| route.connection.subscriptions > 0);
+    let knows = |broker: &seaway_broker::Broker| broker.routes().iter().any(|route| route.connection.subscriptions > 0);
     second.server.wait_until("interest is known", knows);
     let mut publisher = second.server.quiet();
     publisher.flush("PUB foo 2\r\nok\r\n");
@@ -560,7 +559,7 @@ fn routes_with_tls_verify_both_sides() {
     for _ in 0..20 {
         assert_eq!(client.message().3.len(), large.len());
     }
-    let routes = second.server.broker.routes(0);
+    let routes = second.server.broker.routes();
     assert_eq!(routes[0].connection.tls.as_ref().unwrap().version, "1.3");
 
     // Without TLS, and with certificates of another authority, nobody comes in or is gone to.
@@ -576,13 +575,13 @@ fn routes_with_tls_verify_both_sides() {
     for member in [&plain, &stranger, &downgraded] {
         let tried = member.server.broker.cluster_formed(PATIENCE);
         member.server.runtime.block_on(tried);
-        assert!(member.server.broker.routes(0).is_empty());
+        assert!(member.server.broker.routes().is_empty());
     }
-    assert_eq!(first.server.broker.routes(0).len(), 1);
+    assert_eq!(first.server.broker.routes().len(), 1);
     // What comes before the handshake in the open is no route either.
     let mut open = Client::dial(first.routes);
     assert!(open.line().contains("\"tls_required\":true"));
     open.send("CONNECT {\"cluster\":\"mesh\"}\r\nINFO {\"server_id\":\"NA\"}\r\n");
     open.expect_gone();
-    assert_eq!(first.server.broker.routes(0).len(), 1);
+    assert_eq!(first.server.broker.routes().len(), 1);
 }

@@ -100,8 +100,8 @@ pub(super) async fn broker(
         "offset": 0,
         "limit": LIST_LIMIT_DEFAULT,
     });
-    let subsz = connections::subsz(source, moment, &Query::parse("")).await?;
-    let routez = routes::routez(source, moment, &Query::parse("")).await?;
+    let subsz = connections::subsz(source, broker.clone(), moment, &Query::parse("")).await?;
+    let routez = routes::routez(source, broker.clone(), moment, &Query::parse("")).await?;
     let varz = broker::varz(broker, moment, used, BTreeMap::new());
     for (endpoint, body) in [
         ("varz", varz.body),

@@ -1,6 +1,8 @@
 //! A source for tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::snapshot::*;
@@ -23,6 +25,8 @@ pub(crate) struct Fake {
     pub(crate) base_path: &'static str,
     /// There is one other server.
     pub(crate) clustered: bool,
+    /// How often the broker was asked for its numbers.
+    pub(crate) broker_asked: Arc<AtomicUsize>,
 }
 
 impl Fake {
@@ -130,13 +134,7 @@ impl Source for Fake {
         self.answer(Health::Ok)
     }
 
-    fn routes(&self, subscriptions_max: usize) -> Answer<'_, Vec<Route>> {
-        let subscription = |subject: &str, queue: Option<&str>| ConnectionSubscription {
-            subject: subject.into(),
-            queue: queue.map(Into::into),
-            sid: subject.into(),
-            ..ConnectionSubscription::default()
-        };
+    fn routes(&self) -> Answer<'_, Vec<Route>> {
         let route = || Route {
             remote_id: "NR".into(),
             remote_name: "other".into(),
@@ -156,15 +154,12 @@ impl Source for Fake {
                 subscription_count: 2,
                 ..Connection::default()
             },
-            subscriptions: [subscription("foo", None), subscription("bar.*", Some("q"))]
-                .into_iter()
-                .take(subscriptions_max)
-                .collect(),
         };
         self.answer(if self.clustered { vec![route()] } else { Vec::new() })
     }
 
     fn broker(&self) -> Answer<'_, Broker> {
+        self.broker_asked.fetch_add(1, Ordering::Relaxed);
         self.answer(Broker {
             cluster: self.clustered.then(|| Cluster {
                 name: "mesh".into(),
@@ -239,14 +234,22 @@ impl Source for Fake {
     }
 
     fn connection_subscriptions(&self, cid: u64, max: usize) -> Answer<'_, Vec<ConnectionSubscription>> {
-        let subscription = |subject: &str, sid: &str| ConnectionSubscription {
+        let subscription = |subject: &str, queue: Option<&str>, sid: &str| ConnectionSubscription {
             subject: subject.into(),
+            queue: queue.map(Into::into),
             sid: sid.into(),
             ..Default::default()
         };
-        let mut all = vec![subscription("foo.>", "1")];
-        if cid == 3 {
-            all.push(subscription("bar", "2"));
+        let mut all = vec![subscription("foo.>", None, "1")];
+        match cid {
+            3 => all.push(subscription("bar", None, "2")),
+            9 => {
+                all = vec![
+                    subscription("foo", None, "foo"),
+                    subscription("bar.*", Some("q"), "bar.* q"),
+                ]
+            }
+            _ => {}
         }
         all.truncate(max);
         self.answer(all)

@@ -356,6 +356,35 @@ fn connz_filters_by_subject() {
     );
 }
 
+/// What one answer shows belongs together, and is taken once.
+#[test]
+fn the_broker_is_asked_once_for_an_answer() {
+    for path in ["/metrics", "/routez?subs=1", "/subsz?subs=1", "/varz", "/connz"] {
+        let fake = Fake {
+            clustered: true,
+            ..Fake::default()
+        };
+        let asked = std::sync::Arc::clone(&fake.broker_asked);
+        assert_eq!(ask(fake, path).status, 200, "{path}");
+        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1, "{path}");
+    }
+}
+
+/// What other servers want is among everything that is wanted.
+#[test]
+fn subscriptions_of_routes_are_listed() {
+    let fake = Fake {
+        clustered: true,
+        ..Fake::default()
+    };
+    let subsz: serde_json::Value = serde_json::from_str(&ask(fake, "/subsz?subs=1&test=bar.x").body).unwrap();
+    let listed = &subsz["subscriptions_list"][0];
+    assert_eq!(
+        (&listed["cid"], &listed["subject"], &listed["qgroup"]),
+        (&9.into(), &"bar.*".into(), &"q".into())
+    );
+}
+
 #[test]
 fn routes_of_core_section_6_4() {
     let routez = |query: &str| {

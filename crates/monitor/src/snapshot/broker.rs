@@ -131,8 +131,6 @@ pub struct Route {
     pub is_configured: bool,
     /// The connection; its number is the route's.
     pub connection: Connection,
-    /// What the other server's clients want, each subject and group once, as far as it was asked for.
-    pub subscriptions: Vec<ConnectionSubscription>,
 }
 
 /// Slow consumers since the start, by kind of connection.

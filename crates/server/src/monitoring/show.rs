@@ -103,15 +103,12 @@ fn show_cluster(broker: &Broker, cluster: &ClusterSnapshot) -> monitor::Cluster 
 }
 
 pub(super) fn route(route: RouteSnapshot) -> monitor::Route {
-    let mut snapshot = route.connection;
-    let subscriptions = std::mem::take(&mut snapshot.subscription_list);
     monitor::Route {
         remote_id: route.server_id,
         remote_name: route.server_name,
         did_solicit: route.is_dialled,
         is_configured: route.is_configured,
-        connection: connection(snapshot),
-        subscriptions: subscriptions.into_iter().map(connection_subscription).collect(),
+        connection: connection(route.connection),
     }
 }
 
