@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use seaway_nats_protocol::limits::{ROUTE_CLIENT_LINE_MAX, ROUTE_PAYLOAD_MAX};
+
 /// Bytes taken from a socket in one read …
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 /// … and as long as reads find as much as they take and nobody holds the client back; also the size of the read buffers that
@@ -177,7 +179,7 @@ pub(crate) const GREETING_BYTES: usize = 64 * 1024;
 /// Longest control line between servers, in bytes: it names queue groups.
 pub(crate) const PEER_LINE_BYTES: usize = 1024 * 1024;
 /// Largest message that is read from another server, in bytes; one that is larger than this server's own limit is not delivered.
-pub(crate) const PEER_PAYLOAD_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const PEER_PAYLOAD_BYTES: usize = ROUTE_PAYLOAD_MAX;
 /// Connections from other servers that have not introduced themselves yet; when more come, some of them are closed.
 pub(crate) const STRANGERS_MAX: usize = 32;
 /// Connections that are being made to configured servers at once, and as many to those that others tell of …
@@ -215,7 +217,8 @@ pub(crate) const INFORMED_PER_TURN: usize = 256;
 /// How long nothing may change for the cluster to count as formed.
 pub(crate) const SETTLED: Duration = Duration::from_millis(250);
 
-const _: () = assert!(CROSSING_QUEUE_BYTES + 64 * 1024 <= PEER_LINE_BYTES);
+// With the account, the sizes and what stands between them.
+const _: () = assert!(CROSSING_QUEUE_BYTES + ROUTE_CLIENT_LINE_MAX + 1024 <= PEER_LINE_BYTES);
 /// Level of the route protocol from which on accounts are spoken of (core specification §4.3); a port for clients says 1.
 pub(crate) const ROUTE_PROTO_MIN: i64 = 2;
 /// Time between two rounds in which everybody is told of everybody, at most.

@@ -27,9 +27,9 @@ pub struct BrokerOptions {
     pub tls: Option<Tls>,
     /// Client connections served at once; 0 refuses all.
     pub max_connections: usize,
-    /// Largest publication in bytes, headers included.
+    /// Largest publication in bytes, headers included; in a cluster no more than [`seaway_nats_protocol::limits::ROUTE_PAYLOAD_MAX`].
     pub max_payload: usize,
-    /// Longest control-line argument in bytes.
+    /// Longest control-line argument in bytes; in a cluster no more than [`seaway_nats_protocol::limits::ROUTE_CLIENT_LINE_MAX`].
     pub max_control_line: usize,
     /// Bytes queued for one client before it is closed as a slow consumer.
     pub max_pending: usize,

@@ -4,6 +4,8 @@ use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use seaway_nats_protocol::limits::{ROUTE_CLIENT_LINE_MAX, ROUTE_PAYLOAD_MAX};
+
 use crate::options::{
     Cipher, ClusterOptions, Credentials, EncryptionOptions, HandshakeFirst, Options, RouteUrl, Secret, StoreKind,
     TlsOptions, TlsVersion,
@@ -195,6 +197,10 @@ impl Draft {
             let notice = "authorization lets everybody in: a password without a user protects nothing";
             self.options.notices.push(notice.to_owned());
         }
+        for user in authorization.without_password() {
+            let notice = format!("authorization: user {user:?} has no password: whoever gives this name is let in");
+            self.options.notices.push(notice);
+        }
         let Some(wanted) = &self.options.broker.no_auth_user else {
             return Ok(());
         };
@@ -297,6 +303,18 @@ impl Draft {
                 "max_payload ({}) cannot be higher than max_pending ({})",
                 broker.max_payload, broker.max_pending
             ));
+        }
+        if broker.cluster.is_some() {
+            for (key, bytes, most) in [
+                ("max_payload", broker.max_payload, ROUTE_PAYLOAD_MAX),
+                ("max_control_line", broker.max_control_line, ROUTE_CLIENT_LINE_MAX),
+            ] {
+                if bytes > most {
+                    return Err(format!(
+                        "{key} ({bytes}) cannot be higher than {most} in a cluster: routes to other servers carry no more"
+                    ));
+                }
+            }
         }
         if broker.lame_duck_grace_period >= broker.lame_duck_duration {
             return Err("lame_duck_grace_period must be shorter than lame_duck_duration".to_owned());

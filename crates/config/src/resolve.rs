@@ -236,6 +236,17 @@ fn apply(personality: Personality, draft: &mut Draft, entry: &Entry, given: &Giv
         let notice = format!("{}{place} of {value} means the default, {default}", capitalised(&name));
         draft.notices.push(notice);
     }
+    if entry.kind == Kind::Text
+        && matches!(&given.value, Value::Text(text) if text.is_empty())
+        && !entry.default(personality).is_empty()
+    {
+        let (place, default) = (given.place(), entry.default(personality));
+        let notice = format!(
+            "{}{place} is empty, which means the default, {default}",
+            capitalised(&name)
+        );
+        draft.notices.push(notice);
+    }
     let value = effective(personality, entry, Some(&given.value)).map_err(|text| format!("{prefix}{text}"))?;
     match entry.effect {
         // Blocks name the place of each problem themselves.

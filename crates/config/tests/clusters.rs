@@ -169,3 +169,30 @@ fn what_is_wrong_is_said_with_its_place_and_without_secrets() {
     let options = Fake::with_files(&[("f", text)]).options("-c f");
     assert_eq!(options.notices.len(), 2, "{:?}", options.notices);
 }
+
+/// A route reads no larger frames, whatever this server's own clients may send.
+#[test]
+fn what_routes_cannot_carry_is_refused() {
+    let complaint =
+        |line: &str| complaint_about(&format!("{line}\nmax_pending: 100MB\ncluster {{ port: 1, name: n }}"));
+    assert_eq!(
+        complaint("max_payload: 67108865"),
+        "max_payload (67108865) cannot be higher than 67108864 in a cluster: routes to other servers carry no more\n"
+    );
+    assert_eq!(
+        complaint("max_control_line: 65537"),
+        "max_control_line (65537) cannot be higher than 65536 in a cluster: routes to other servers carry no more\n"
+    );
+    let most = "max_payload: 64MB\nmax_control_line: 64KB\nmax_pending: 100MB";
+    assert!(
+        cluster_of(&format!("{most}\ncluster {{ port: 1, name: n }}"), "")
+            .port
+            .is_some()
+    );
+    // Alone, or with a cluster that has no port, there are no routes.
+    for text in ["max_payload: 90MB", "max_payload: 90MB\ncluster { name: n }"] {
+        let text = format!("streaming {{}}\nmax_pending: 100MB\n{text}");
+        let options = Fake::with_files(&[("f", text.as_str())]).options("-c f");
+        assert_eq!(options.broker.max_payload, 90 << 20);
+    }
+}

@@ -207,3 +207,35 @@ fn very_many_unknown_blocks_are_refused() {
         "{complaint}"
     );
 }
+
+/// What protects less than it seems is said.
+#[test]
+fn users_without_a_password_are_named() {
+    let notices = |text: &str, line: &str| {
+        let text = format!("streaming {{}}\n{text}");
+        Fake::with_files(&[("f", text.as_str())]).options(line).notices
+    };
+    let expected =
+        |user: &str| format!("authorization: user {user:?} has no password: whoever gives this name is let in");
+    assert_eq!(notices("authorization { user: a }", "-c f"), [expected("a")]);
+    assert_eq!(notices("", "-c f -user b"), [expected("b")]);
+    assert_eq!(
+        notices(
+            "authorization { users: [{user: c}, {user: d, password: x}, {user: e}] }",
+            "-c f"
+        ),
+        [expected("c"), expected("e")]
+    );
+    assert!(notices("authorization { user: a }", "-c f -pass x").is_empty());
+}
+
+/// An empty text means the default, and that is said.
+#[test]
+fn an_empty_cluster_id_is_said_to_be_the_default() {
+    let options = Fake::with_files(&[("f", "streaming {\n cluster_id: \"\"\n}")]).options("-c f");
+    assert_eq!(options.streaming.cluster_id, "test-cluster");
+    assert_eq!(
+        options.notices,
+        ["Key cluster_id (f:2:2) is empty, which means the default, test-cluster"]
+    );
+}

@@ -15,5 +15,13 @@ pub const SIZE_MAX: usize = 999_999_999;
 const _: () = assert!(MAX_PAYLOAD_DEFAULT <= SIZE_MAX);
 const _: () = assert!(10usize.pow(SIZE_DIGITS_MAX as u32) - 1 == SIZE_MAX);
 
+/// Largest payload in bytes, headers included, that is read from another server.
+pub const ROUTE_PAYLOAD_MAX: usize = 64 * 1024 * 1024;
+/// Longest control-line argument of a client in bytes that a line between servers has room for, beside names of queue groups.
+pub const ROUTE_CLIENT_LINE_MAX: usize = 64 * 1024;
+
+const _: () = assert!(MAX_PAYLOAD_DEFAULT <= ROUTE_PAYLOAD_MAX && ROUTE_PAYLOAD_MAX <= SIZE_MAX);
+const _: () = assert!(MAX_CONTROL_LINE_DEFAULT <= ROUTE_CLIENT_LINE_MAX);
+
 /// Members of a queue group behind one route count up to this many when one is chosen (core specification §4.5).
 pub const ROUTE_WEIGHT_MAX: u32 = 1_000_000;

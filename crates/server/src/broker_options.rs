@@ -287,8 +287,9 @@ mod tests {
                 pinned_certs: Vec::new(),
             });
         });
-        let text = broker_options(&missing).unwrap_err().to_string();
+        let text = format!("{:#}", broker_options(&missing).unwrap_err());
         assert!(text.contains("/nowhere/cert.pem"), "{text}");
+        assert_eq!(text.matches("No such file").count(), 1, "{text}");
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub enum HandshakeFirst {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file that cannot be read.
-    #[error("TLS: cannot read the {what} {}: {source}", path.display())]
+    #[error("TLS: cannot read the {what} {}", path.display())]
     Unreadable {
         /// What the file should be.
         what: &'static str,

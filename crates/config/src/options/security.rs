@@ -27,6 +27,17 @@ impl Authorization {
         self.single.is_some() || self.token.is_some() || !self.users.is_empty()
     }
 
+    /// Users who are asked for nothing but their name.
+    pub(crate) fn without_password(&self) -> impl Iterator<Item = &str> {
+        let of_users = self.users.iter().filter_map(|user| match &user.login {
+            Login::Password(credentials) => Some(credentials),
+            Login::Nkey(_) => None,
+        });
+        let all = self.single.iter().chain(of_users);
+        all.filter(|credentials| credentials.password.expose().is_empty())
+            .map(|credentials| credentials.user.as_str())
+    }
+
     /// A hash of a high cost keeps a thread busy for minutes to days at each login.
     pub(crate) fn check_costs(&self) -> Result<(), String> {
         let single = self.single.iter();
