@@ -1,40 +1,88 @@
 //! Core throughput of a server, by raw sockets: publish only, 1:1, 1:4, 4:4, and request/reply.
 //!
-//! Without arguments it loads a broker in its own process; with `host:port` it loads whatever listens there, so that
-//! two servers can be compared in one run. `--messages N` sets messages per publisher.
+//! Without arguments it loads a broker in its own process, and two with a route between them; with `host:port` it loads whatever
+//! listens there, so that two servers can be compared in one run. With `host:port/host:port` publishers and requesters are at the
+//! first one, subscribers and responders at the second one. `--messages N` sets messages per publisher, `--size N` shows rows with
+//! this size of payload alone.
 
 #![allow(clippy::print_stdout, reason = "a command-line program")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use seaway_broker::{Broker, BrokerOptions};
+use seaway_broker::{Broker, BrokerOptions, ClusterOptions, RouteAddress};
 
 /// Large messages are fewer.
 const BYTES_PER_RUN: usize = 2 << 30;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// Where publishers are, and where subscribers.
+#[derive(Clone, Copy)]
+struct Place {
+    publishers: SocketAddr,
+    subscribers: SocketAddr,
+}
+
+impl Place {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let address =
+            |text: &str| -> Result<SocketAddr, Failure> { Ok(text.to_socket_addrs()?.next().ok_or("no address")?) };
+        let (publishers, subscribers) = text.split_once('/').unwrap_or((text, text));
+        Ok(Self {
+            publishers: address(publishers)?,
+            subscribers: address(subscribers)?,
+        })
+    }
+}
+
+/// A broker in this process; in a cluster with the one at `route`, when there is one.
+async fn broker(route: Option<SocketAddr>) -> std::io::Result<(SocketAddr, Option<SocketAddr>)> {
+    let routes = route.iter().map(|route| RouteAddress {
+        host: route.ip().to_string(),
+        port: route.port(),
+        credentials: None,
+    });
+    let broker = Broker::new(BrokerOptions {
+        port: 0,
+        cluster: Some(ClusterOptions {
+            name: Some("load".into()),
+            routes: routes.collect(),
+            ..ClusterOptions::default()
+        }),
+        ..BrokerOptions::default()
+    });
+    let clients = broker.listen("127.0.0.1", 0).await?.address();
+    let routes = broker.join_cluster(Some(std::net::TcpListener::bind("127.0.0.1:0")?))?;
+    broker.cluster_formed(Duration::from_secs(5)).await;
+    Ok((clients, routes))
+}
+
 fn main() -> Result<(), Failure> {
     let mut messages = 4_000_000usize;
-    let mut addresses: Vec<(String, SocketAddr)> = Vec::new();
+    let mut only_size: Option<usize> = None;
+    let mut others = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
-        if argument == "--messages" {
-            messages = arguments.next().ok_or("--messages needs a number")?.parse()?;
-        } else {
-            let address = argument.to_socket_addrs()?.next().ok_or("no address")?;
-            addresses.push((argument, address));
+        match argument.as_str() {
+            "--messages" => messages = arguments.next().ok_or("--messages needs a number")?.parse()?,
+            "--size" => only_size = Some(arguments.next().ok_or("--size needs a number")?.parse()?),
+            _ => others.push((argument.clone(), Place::parse(&argument)?)),
         }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let broker = Broker::new(BrokerOptions {
-        port: 0,
-        ..BrokerOptions::default()
-    });
-    let listener = runtime.block_on(broker.listen("127.0.0.1", 0))?;
-    addresses.insert(0, ("in-process".into(), listener.address()));
+    let (clients, routes) = runtime.block_on(broker(None))?;
+    let (other_clients, _) = runtime.block_on(broker(routes))?;
+    let place = |publishers, subscribers| Place {
+        publishers,
+        subscribers,
+    };
+    let mut places = vec![
+        ("in-process".to_owned(), place(clients, clients)),
+        ("over a route".to_owned(), place(clients, other_clients)),
+    ];
+    places.extend(others);
 
     for (name, publishers, subscribers, size) in [
         ("publish only", 1, 0, 16),
@@ -46,15 +94,18 @@ fn main() -> Result<(), Failure> {
         ("1:4", 1, 4, 128),
         ("4:4", 4, 4, 128),
     ] {
-        for (label, address) in &addresses {
+        if only_size.is_some_and(|only| only != size) {
+            continue;
+        }
+        for (label, place) in &places {
             let per_publisher = (messages / publishers / subscribers.max(1) * if size > 512 { 1 } else { 2 } / 2)
                 .min(BYTES_PER_RUN / size);
-            let rate = throughput(*address, publishers, subscribers, size, per_publisher)?;
+            let rate = throughput(*place, publishers, subscribers, size, per_publisher)?;
             println!("{name:>12} {size:>5} B  {label:>20}  {rate:>12.0} messages/s");
         }
     }
-    for (label, address) in &addresses {
-        let (median, tail) = request_reply(*address, 20_000)?;
+    for (label, place) in &places {
+        let (median, tail) = request_reply(*place, 20_000)?;
         println!("request/reply         {label:>20}  p50 {median:.1} us  p99 {tail:.1} us");
     }
     Ok(())
@@ -82,9 +133,32 @@ fn barrier(stream: &mut TcpStream) -> Result<(), Failure> {
     read_line(stream)
 }
 
+/// Waits until what `subscriber` wants is known where `publisher` is.
+fn known(publisher: &mut TcpStream, subscriber: &mut TcpStream) -> Result<(), Failure> {
+    subscriber.write_all(b"SUB ready 9\r\n")?;
+    barrier(subscriber)?;
+    subscriber.set_read_timeout(Some(Duration::from_millis(10)))?;
+    let mut byte = [0];
+    loop {
+        publisher.write_all(b"PUB ready 1\r\nx\r\n")?;
+        barrier(publisher)?;
+        if subscriber.peek(&mut byte).is_ok() {
+            break;
+        }
+    }
+    subscriber.set_read_timeout(None)?;
+    publisher.write_all(b"PUB ready 1\r\n!\r\n")?;
+    while byte != *b"!" {
+        subscriber.read_exact(&mut byte)?;
+    }
+    read_line(subscriber)?;
+    subscriber.write_all(b"UNSUB 9\r\n")?;
+    barrier(subscriber)
+}
+
 /// Messages per second: received by subscribers, or published when there are none.
 fn throughput(
-    address: SocketAddr,
+    place: Place,
     publishers: usize,
     subscribers: usize,
     size: usize,
@@ -98,13 +172,13 @@ fn throughput(
     let bytes_per_subscriber = published * format!("MSG foo 1 {size}\r\n{}\r\n", "x".repeat(size)).len();
     let mut readers = Vec::new();
     for _ in 0..subscribers {
-        let mut stream = connect(address)?;
+        let mut stream = connect(place.subscribers)?;
         stream.write_all(b"SUB foo 1\r\n")?;
-        barrier(&mut stream)?;
+        known(&mut connect(place.publishers)?, &mut stream)?;
         readers.push(stream);
     }
     let writers = (0..publishers)
-        .map(|_| connect(address))
+        .map(|_| connect(place.publishers))
         .collect::<Result<Vec<_>, _>>()?;
     let started = Instant::now();
     std::thread::scope(|scope| -> Result<(), Failure> {
@@ -141,13 +215,13 @@ fn throughput(
 }
 
 /// Median and 99th percentile in microseconds of single requests.
-fn request_reply(address: SocketAddr, count: usize) -> Result<(f64, f64), Failure> {
-    let mut responder = connect(address)?;
+fn request_reply(place: Place, count: usize) -> Result<(f64, f64), Failure> {
+    let mut responder = connect(place.subscribers)?;
+    let mut requester = connect(place.publishers)?;
     responder.write_all(b"SUB help 1\r\n")?;
-    barrier(&mut responder)?;
-    let mut requester = connect(address)?;
+    known(&mut requester, &mut responder)?;
     requester.write_all(b"SUB inbox 1\r\n")?;
-    barrier(&mut requester)?;
+    known(&mut responder, &mut requester)?;
     let request = b"PUB help inbox 2\r\nhi\r\n";
     let received = b"MSG help 1 inbox 2\r\nhi\r\n".len();
     let answer = b"PUB inbox 2\r\nok\r\n";

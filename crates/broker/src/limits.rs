@@ -91,8 +91,12 @@ pub(crate) const QUEUE_BYTES_LEAST: usize = 64 * 1024;
 pub(crate) const FULL_BYTES: usize = 2 * 1024 * 1024;
 /// Longest wait of a producer per read when a destination is just well filled (core specification §1.15) …
 pub(crate) const STALL_FIRST: Duration = Duration::from_millis(2);
-/// … and when it is about to be closed.
+/// … and when it is about to be closed …
 pub(crate) const STALL_LAST: Duration = Duration::from_millis(10);
+/// … or, for another server, when its queue is about to be full …
+pub(crate) const STALL_OF_PEER: Duration = Duration::from_secs(1);
+/// … unless it has taken nothing for this long. A network that loses a packet takes some hundred milliseconds to send it again.
+pub(crate) const STUCK: Duration = Duration::from_millis(500);
 /// Destinations that one producer waits for at once.
 pub(crate) const STALLED_MAX: usize = 8;
 /// Latest first PING to a new client (core specification §1.10).

@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
 use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::kind::Kind;
-use crate::limits::{STALL_FIRST, STALL_LAST};
+use crate::limits::{STALL_FIRST, STALL_LAST, STALL_OF_PEER, STUCK};
 
 pub(super) struct Pause {
     pub(super) until: Instant,
@@ -27,10 +27,12 @@ impl Pause {
         producer: &Connection,
         mut destinations: SmallVec<[Arc<Connection>; 2]>,
     ) -> Option<Self> {
-        let mut fullest = 0.0;
+        let mut patience = Duration::ZERO;
         destinations.retain(|destination| {
             let share = destination.outbound.stall(&producer.outbound.waiter);
-            fullest = share.unwrap_or_default().max(fullest);
+            if let Some(share) = share {
+                patience = patience.max(patience_with(destination, share.min(1.0)));
+            }
             share.is_some()
         });
         if destinations.is_empty() {
@@ -38,12 +40,6 @@ impl Pause {
         }
         producer.stalls.fetch_add(1, Ordering::Relaxed);
         counters.stalled_clients.fetch_add(1, Ordering::Relaxed);
-        // What waits for another server is not to be lost, nor to grow: the bounds of its own queue end that wait.
-        let peers = destinations.iter().filter(|destination| destination.kind == Kind::Peer);
-        let patience = match peers.map(|peer| peer.outbound.bounds.write_deadline).max() {
-            Some(deadline) => deadline * 2,
-            None => STALL_FIRST + (STALL_LAST - STALL_FIRST).mul_f64(f64::min(fullest, 1.0)),
-        };
         Some(Self {
             until: Instant::now() + patience,
             destinations,
@@ -58,4 +54,18 @@ impl Pause {
                 .iter()
                 .any(|destination| destination.outbound.stalls())
     }
+}
+
+/// How long to wait for a destination of whose queue this share is full, at most. Another server that takes what it is sent gets time
+/// in proportion, so that its queue never fills however many publish, and nothing is lost on the way. One that takes nothing is
+/// like any client: its own bounds end it.
+fn patience_with(destination: &Connection, share: f64) -> Duration {
+    let last = match destination.kind {
+        Kind::Client => STALL_LAST,
+        Kind::Peer => match destination.outbound.blocked_since() {
+            Some(since) if since.elapsed() >= STUCK => STALL_LAST,
+            _ => STALL_OF_PEER,
+        },
+    };
+    STALL_FIRST + (last - STALL_FIRST).mul_f64(share)
 }
