@@ -27,6 +27,7 @@ mod gate;
 mod gather;
 mod identity;
 mod kind;
+mod lame_duck;
 mod limits;
 mod links;
 mod listener;

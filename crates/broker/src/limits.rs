@@ -110,6 +110,8 @@ pub(crate) const LINGER_BYTES: usize = 4 * 1024 * 1024;
 /// Sessions beyond `max_connections`: of clients that are being refused in words, or read their last ones. Beyond them a client
 /// that comes while nobody may is closed without a word, so that no flood of refusals takes descriptors.
 pub const SESSIONS_ENDING_MAX: usize = 64;
+/// Longest time between two clients that are closed in lame duck mode.
+pub(crate) const LAME_DUCK_STEP: Duration = Duration::from_secs(1);
 /// How long shutdown waits for connections to leave.
 pub(crate) const SHUTDOWN_WAIT: Duration = Duration::from_secs(2);
 /// Pending connections the kernel may hold for a listener.

@@ -15,7 +15,7 @@ use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LAST, SESSI
 use crate::session;
 use crate::shared::Shared;
 
-/// A listening socket. It accepts until [`Listener::close`] or the broker's shutdown; dropping it changes nothing.
+/// A listening socket. It accepts until [`Listener::close`], lame duck mode or the broker's shutdown; dropping it changes nothing.
 #[derive(Debug)]
 pub struct Listener {
     address: SocketAddr,
@@ -55,8 +55,7 @@ impl Broker {
         let address = listener.local_addr()?;
         self.shared.set_bound_port(address.port());
         let (open, watch_open) = watch::channel(true);
-        let stopping = self.shared.stopping.subscribe();
-        tokio::spawn(accept(Arc::clone(&self.shared), listener, watch_open, stopping));
+        tokio::spawn(accept(Arc::clone(&self.shared), listener, watch_open));
         Ok(Listener { address, open })
     }
 }
@@ -104,12 +103,8 @@ fn bind(address: SocketAddr, dual_stack: bool) -> io::Result<std::net::TcpListen
     Ok(socket.into())
 }
 
-async fn accept(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    mut open: watch::Receiver<bool>,
-    mut stopping: watch::Receiver<bool>,
-) {
+async fn accept(shared: Arc<Shared>, listener: TcpListener, mut open: watch::Receiver<bool>) {
+    let (mut stopping, mut leaving) = (shared.stopping.subscribe(), shared.leaving.subscribe());
     let mut pause = ACCEPT_PAUSE_FIRST;
     let closed = async move {
         // A dropped `Listener` keeps listening.
@@ -122,6 +117,7 @@ async fn accept(
         let accepted = tokio::select! {
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => return,
+            _ = leaving.wait_for(|leaving| *leaving) => return,
             () = &mut closed => return,
             accepted = listener.accept() => accepted,
         };

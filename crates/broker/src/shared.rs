@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) stopping: watch::Sender<bool>,
+    /// The broker is about to stop: nobody is to come to it.
+    pub(crate) leaving: watch::Sender<bool>,
     /// The other servers of the cluster, where there is one.
     pub(crate) mesh: Option<Arc<Mesh>>,
     bound_port: AtomicU16,
@@ -98,6 +100,7 @@ impl Shared {
             connections: AtomicUsize::new(0),
             sessions: Arc::default(),
             stopping: watch::Sender::new(false),
+            leaving: watch::Sender::new(false),
             bound_port: AtomicU16::new(0),
             next_id: AtomicU64::new(1),
         }
@@ -145,16 +148,19 @@ impl Shared {
             return Vec::new();
         };
         let others = mesh.client_urls();
-        if others.is_empty() {
-            return Vec::new();
+        if others.is_empty() || *self.leaving.borrow() {
+            return others;
         }
         let mut urls = self.own_urls();
         urls.extend(others);
         urls
     }
 
-    /// Addresses of this server for clients.
+    /// Addresses of this server for clients, as long as any are to come.
     pub(crate) fn own_urls(&self) -> Vec<String> {
+        if *self.leaving.borrow() {
+            return Vec::new();
+        }
         let (host, port) = self.options.advertised(self.bound_port.load(Ordering::Relaxed));
         if port == 0 {
             return Vec::new();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use seaway_nats_protocol::limits::{ROUTE_CLIENT_LINE_MAX, ROUTE_PAYLOAD_MAX};
 
 use crate::options::{
-    Cipher, ClusterOptions, Credentials, EncryptionOptions, HandshakeFirst, Options, RouteUrl, Secret, StoreKind,
-    TlsOptions, TlsVersion,
+    Cipher, ClusterOptions, Credentials, EncryptionOptions, HandshakeFirst, Options, Personality, RouteUrl, Secret,
+    StoreKind, TlsOptions, TlsVersion,
 };
 use crate::surroundings::Surroundings;
 
@@ -321,9 +321,10 @@ impl Draft {
         }
         let is_default =
             broker.lame_duck_duration == LAME_DUCK_DURATION && broker.lame_duck_grace_period == LAME_DUCK_GRACE;
-        if !is_default {
-            // The original's binary ignores the signal for it too (specification §7.7).
-            let notice = "lame_duck_duration and lame_duck_grace_period have no effect: there is no lame duck mode";
+        if !is_default && self.options.personality == Personality::NatsStreamingServer {
+            // The original's binary ignores the signal for it (specification §7.7).
+            let notice =
+                "lame_duck_duration and lame_duck_grace_period have no effect: lame duck mode is there as seaway";
             self.options.notices.push(notice.to_owned());
         }
         if self.options.broker.max_traced_msg_len > 0 {

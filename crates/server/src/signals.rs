@@ -1,5 +1,7 @@
 //! The signals a server listens to (`streaming-protocol.md` §7.7), from before it can be seen to its end.
 
+use std::pin::pin;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::logging::LogHandle;
@@ -14,6 +16,8 @@ pub(crate) enum Ended {
     Interrupted,
     /// SIGTERM.
     Terminated,
+    /// SIGUSR2, and all clients have gone.
+    LameDuck,
     /// Something broke that cannot break.
     Failed,
 }
@@ -22,7 +26,7 @@ impl Ended {
     /// The exit code (§7.4).
     pub(crate) fn exit_code(self) -> u8 {
         match self {
-            Ended::Interrupted => 0,
+            Ended::Interrupted | Ended::LameDuck => 0,
             Ended::Terminated => EXIT_TERMINATED,
             Ended::Failed => 1,
         }
@@ -34,7 +38,7 @@ pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     reopen: Signal,
-    ignored: Signal,
+    lame_duck: Signal,
     reload: Signal,
 }
 
@@ -44,7 +48,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             reopen: signal(SignalKind::user_defined1())?,
-            ignored: signal(SignalKind::user_defined2())?,
+            lame_duck: signal(SignalKind::user_defined2())?,
             reload: signal(SignalKind::hangup())?,
         })
     }
@@ -57,14 +61,27 @@ impl Signals {
         }
     }
 
-    /// Does what signals ask for until one ends the server; `reload` reads the configuration again.
-    pub(crate) async fn serve(&mut self, log: &LogHandle, mut reload: impl FnMut()) -> Ended {
+    /// Does what signals ask for until one ends the server; `reload` reads the configuration again, and `lame_duck`, if there is one,
+    /// lets all clients go. Once that has begun SIGTERM does not cut it short.
+    pub(crate) async fn serve(
+        &mut self,
+        log: &LogHandle,
+        mut reload: impl FnMut(),
+        lame_duck: Option<impl Future<Output = ()>>,
+    ) -> Ended {
+        let (has_lame_duck, mut is_leaving) = (lame_duck.is_some(), false);
+        let mut leaving = pin!(async {
+            if let Some(lame_duck) = lame_duck {
+                lame_duck.await;
+            }
+        });
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => return Ended::Interrupted,
-                _ = self.terminate.recv() => return Ended::Terminated,
+                _ = self.terminate.recv(), if !is_leaving => return Ended::Terminated,
                 _ = self.reopen.recv() => log.reopen(),
-                _ = self.ignored.recv() => {}
+                _ = self.lame_duck.recv() => is_leaving = has_lame_duck,
+                () = &mut leaving, if is_leaving => return Ended::LameDuck,
                 _ = self.reload.recv() => reload(),
             }
         }

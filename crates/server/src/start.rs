@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use seaway_broker::{Broker, Tls, host_and_port};
-use seaway_config::{Options, StoreKind, StreamingOptions};
+use seaway_config::{Options, Personality, StoreKind, StreamingOptions};
 use seaway_streaming::LimitsTable;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -178,7 +178,16 @@ async fn heed(signals: &mut Signals, is_served: &Notify, log: &LogHandle, reload
         ended = signals.end() => return ended,
         () = is_served.notified() => {}
     }
-    signals.serve(log, || reloading.reload()).await
+    let Options {
+        personality, broker, ..
+    } = &reloading.options;
+    // The original ignores the signal (§7.7).
+    let lame_duck = (*personality == Personality::Seaway).then(|| {
+        let (grace, duration) = (broker.lame_duck_grace_period, broker.lame_duck_duration);
+        let broker = reloading.broker.clone();
+        async move { broker.lame_duck(grace, duration).await }
+    });
+    signals.serve(log, || reloading.reload(), lame_duck).await
 }
 
 /// Ends the engine, then the broker, then the monitoring (§9.5); whether everything accepted is durable.

@@ -239,3 +239,23 @@ fn without_a_pid_there_must_be_one_process_only() {
         assert!(stderr.lines().any(|line| line == server.pid().to_string()), "{stderr}");
     }
 }
+
+/// A route reads no larger messages, so a reload takes over none either; what the server runs with stays.
+#[test]
+fn what_routes_cannot_carry_is_not_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |payload: &str| {
+        format!(
+            "streaming {{}}\ncluster {{ name: mesh, listen: \"127.0.0.1:-1\" }}\nmax_pending: 100MB\nmax_payload: {payload}\n"
+        )
+    };
+    let mut configured = Configured::start(folder.path(), &text("2MB"));
+    let line = configured.reload(&text("70MB"), "[ERR] Reload: ");
+    assert!(
+        line.contains("max_payload (73400320) cannot be higher than 67108864 in a cluster"),
+        "{line}"
+    );
+    let (_, varz) = configured.server.get("/varz");
+    let varz: serde_json::Value = serde_json::from_str(&varz).unwrap();
+    assert_eq!(varz["max_payload"], 2 << 20);
+}

@@ -4,7 +4,10 @@
 
 mod support;
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -328,4 +331,64 @@ fn what_cannot_start_says_why_and_exits_with_1() {
         assert!(stderr.contains(text), "{arguments:?}: {stderr}");
         assert_eq!(stdout, "", "{arguments:?}");
     }
+}
+
+/// `nats-core.md` §1.13, §9.5 rows 69 and 70: as `seaway` the server lets its clients go first.
+#[test]
+fn a_lame_duck_ends_when_its_clients_have_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |file: &str| {
+        let mut command = Command::new(Binary::Seaway.path());
+        command.args([
+            "-p",
+            "-1",
+            "-m",
+            "-1",
+            "-a",
+            "127.0.0.1",
+            "-store",
+            "memory",
+            "-c",
+            file,
+        ]);
+        Server::spawn(&mut command).unwrap()
+    };
+    let file = folder.path().join("server.conf");
+    std::fs::write(&file, "lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"1s\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    let mut server = start(file);
+    let mut client = BufReader::new(TcpStream::connect(&server.address).unwrap());
+    client.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+    let connect = b"CONNECT {\"verbose\":false,\"protocol\":1}\r\nPING\r\n";
+    client.get_mut().write_all(connect).unwrap();
+    let mut next = || {
+        let mut line = String::new();
+        client.read_line(&mut line).unwrap();
+        line
+    };
+    while next() != "PONG\r\n" {}
+    let mut session = server.session("me");
+    let pid = server.pid().to_string();
+    let (status, stdout, stderr) = run(Binary::Seaway, &["-sl", &format!("ldm={pid}")], folder.path());
+    assert_eq!((status.code(), stdout.as_str(), stderr.as_str()), (Some(0), "", ""));
+    server
+        .wait_for_line("Entering lame duck mode, stop accepting new clients")
+        .unwrap();
+    // SIGTERM does not shorten it.
+    server.signal(Signal::TERM);
+    while !next().contains("\"ldm\":true") {}
+    session
+        .publish("foo", b"acknowledged as long as it is connected")
+        .unwrap();
+    server.wait_for_line("Closing existing clients").unwrap();
+    while !next().is_empty() {}
+    drop(session);
+    let (status, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log:#?}");
+    assert!(log.iter().any(|line| line.contains("Server Exiting..")), "{log:#?}");
+    // Nobody is waited for where nobody is.
+    let begun = Instant::now();
+    let (status, log) = start(file).signal_and_wait(Signal::USR2);
+    assert_eq!(status.code(), Some(0), "{log:#?}");
+    assert!(begun.elapsed() < PATIENCE, "{log:#?}");
 }

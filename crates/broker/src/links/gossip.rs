@@ -25,6 +25,15 @@ pub(super) fn introduce(mesh: &Mesh, newcomer: &Peer) {
     }
 }
 
+/// Tells all others what has changed about this server.
+pub(crate) fn tell_of_oneself(shared: &Shared, mesh: &Mesh) {
+    let mut line = Vec::new();
+    greeting::info(shared, mesh).write(&mut line);
+    for peer in mesh.peers() {
+        peer.connection.outbound.send(&mut line.clone(), 0, 0);
+    }
+}
+
 fn introduction(peer: &Peer) -> Vec<u8> {
     let mut line = Vec::new();
     let info = RouteInfo {
@@ -59,11 +68,7 @@ pub(super) async fn inform_clients(shared: Arc<Shared>, mesh: Arc<Mesh>) {
         changes.mark_unchanged();
         let now = (shared.connect_urls(), mesh.name());
         if now.1 != name {
-            let mut line = Vec::new();
-            greeting::info(&shared, &mesh).write(&mut line);
-            for peer in mesh.peers() {
-                peer.connection.outbound.send(&mut line.clone(), 0, 0);
-            }
+            tell_of_oneself(&shared, &mesh);
         }
         if now != (std::mem::take(&mut urls), std::mem::take(&mut name)) {
             inform_all(&shared).await;

@@ -50,6 +50,7 @@ pub(super) fn info(shared: &Shared, mesh: &Mesh) -> RouteInfo {
         nonce: nonce(),
         cluster: mesh.name(),
         cluster_dynamic: mesh.is_name_made_up(),
+        ldm: *shared.leaving.borrow(),
         connect_urls: if mesh.options.no_advertise {
             Vec::new()
         } else {

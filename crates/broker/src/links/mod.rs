@@ -21,6 +21,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+pub(crate) use gossip::tell_of_oneself;
+
 use crate::broker::Broker;
 use crate::limits::SETTLED;
 

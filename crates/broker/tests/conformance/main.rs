@@ -9,6 +9,7 @@ mod authentication;
 mod connecting;
 mod dialling;
 mod headers;
+mod lame_duck;
 mod limits;
 mod meshes;
 mod permissions;
