@@ -8,12 +8,14 @@
 //! - [`encode_message`], [`redelivery_fields`] and [`encode_pub_ack`] write the frequent answers without an intermediate message;
 //! - [`Subjects`] are the subjects a server listens on;
 //! - [`errors`] is the table of the texts returned to clients;
+//! - [`heartbeat`] is what the active server of a fault-tolerance group sends to the others;
 //! - [`partition`] holds the channel lists that servers exchange;
 //! - [`validate`] checks names.
 //!
 //! Strings of the protocol are bytes here: the protocol accepts strings that are not UTF-8.
 
 pub mod errors;
+pub mod heartbeat;
 pub mod partition;
 pub mod validate;
 

@@ -15,6 +15,9 @@ pub struct CtrlMsg {
     /// Obsolete.
     #[prost(bytes = "bytes", tag = "4")]
     pub ref_id: ::prost::bytes::Bytes,
+    /// Number of the tenure under which the sender of a heartbeat serves; the original skips it.
+    #[prost(uint64, tag = "15")]
+    pub tenure: u64,
 }
 /// Nested message and enum types in `CtrlMsg`.
 pub mod ctrl_msg {
