@@ -49,6 +49,12 @@ pub trait Bus {
     /// Sends a reply; one that nobody waits for any more is nobody's loss.
     fn reply(&mut self, subject: &[u8], payload: &[u8]);
 
+    /// Sends a reply that rests on no record of its own, a refusal most often: true only as long as no other engine serves in this
+    /// one's place. It may be dropped when that is not sure; whoever asked asks again.
+    fn answer(&mut self, subject: &[u8], payload: &[u8]) {
+        self.reply(subject, payload);
+    }
+
     /// Sends one message to a subscription: the concatenation of the parts.
     fn deliver(&mut self, delivery: Delivery<'_>, parts: [&[u8]; 2]) -> Carried;
 

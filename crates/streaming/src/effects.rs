@@ -83,6 +83,14 @@ impl<'a> Effects<'a> {
         }
     }
 
+    /// Sends a reply to a request that appended nothing; see [`Bus::answer`].
+    pub(crate) fn answer(&mut self, depends_on: Position, subject: &[u8], payload: &[u8]) {
+        self.assert_durable(depends_on);
+        if !subject.is_empty() {
+            self.bus.answer(subject, payload);
+        }
+    }
+
     /// Sends one message to a subscription.
     pub(crate) fn deliver(&mut self, depends_on: Position, delivery: Delivery<'_>, source: Source<'_>) -> Delivered {
         self.assert_durable(depends_on);

@@ -254,7 +254,7 @@ impl Engine {
     /// Answers at once: nothing was changed that could be lost.
     fn answer(&self, reply: &[u8], response: &impl prost::Message, effects: &mut Effects<'_>) {
         if !reply.is_empty() {
-            effects.reply(Position(0), reply, &response.encode_to_vec());
+            effects.answer(Position(0), reply, &response.encode_to_vec());
         }
     }
 

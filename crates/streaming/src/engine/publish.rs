@@ -125,7 +125,7 @@ impl Engine {
         self.scratch.clear();
         encode_pub_ack(&mut self.scratch, guid, Some(text));
         if self.replies.is_empty() || self.ledger.is_poisoned() || self.replies.bytes() > REFUSALS_BYTES_MAX {
-            effects.reply(Position(0), reply, &self.scratch);
+            effects.answer(Position(0), reply, &self.scratch);
         } else {
             self.replies
                 .push(self.ledger.appended(), Outcome::Refused, reply, &self.scratch);
@@ -241,7 +241,8 @@ impl Engine {
                 }
             }
             Outcome::Deleted { channel, id } => return self.deletion_recorded(channel, id, effects),
-            Outcome::Refused | Outcome::Confirmed(_) => {
+            Outcome::Refused => effects.answer(position, subject, reply.payload),
+            Outcome::Confirmed(_) => {
                 if !subject.is_empty() {
                     effects.reply(position, subject, reply.payload);
                 }
@@ -275,7 +276,7 @@ impl Engine {
                 Outcome::Refused | Outcome::Deleted { .. } => self.scratch.extend_from_slice(reply.payload),
                 Outcome::Confirmed(confirmation) => super::clients::encode_refusal(&mut self.scratch, confirmation),
             }
-            effects.reply(Position(0), reply.subject, &self.scratch);
+            effects.answer(Position(0), reply.subject, &self.scratch);
         }
         self.replies.reclaim();
         self.refuse_seeking(effects);
