@@ -57,5 +57,5 @@ pub use messages::{LogBounds, Messages, Ticket};
 pub use names::{LogId, Need, Position};
 pub use options::{DamagePolicy, Options};
 pub use record::MESSAGE_OVERHEAD_BYTES;
-pub use recovery::{CutReport, Opened, RecoveredLog, Replay, has_epoch};
+pub use recovery::{CutReport, Opened, RecoveredLog, Replay, check_fit, has_epoch};
 pub use statistics::{Histogram, Statistics};

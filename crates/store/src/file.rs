@@ -221,6 +221,14 @@ impl FileStore {
         newest.unwrap_or(0) + 1
     }
 
+    /// Whether the store in `directory` could be opened with this key, as far as that shows without opening it; changes nothing.
+    ///
+    /// # Errors
+    /// See [`FileStoreError`].
+    pub fn check_fit(directory: &Path, encryption: Option<&Encryption>) -> Result<(), FileStoreError> {
+        Ok(seaway_journal::check_fit(&real_disk(directory)?, encryption)?)
+    }
+
     /// The epoch that this opening began.
     pub fn epoch(&self) -> u64 {
         self.journal.epoch()

@@ -16,7 +16,7 @@ use crate::checkpoints::Checkpoints;
 use crate::claim::{Claim, ClaimError, Deposed, Fenced};
 use crate::directory::Directory;
 use crate::disk::Disk;
-use crate::encryption::{KeyError, Keys};
+use crate::encryption::{Encryption, KeyError, Keys};
 use crate::error::OpenError;
 use crate::format::{Cut, EpochFile, GIVEN_UP_NAME, Identity, SegmentId, claim_name, epoch_name, lost_name};
 use crate::index::{Hole, Index};
@@ -316,6 +316,24 @@ impl Journal {
             claim: claim.clone(),
         });
         Ok((journal, opened))
+    }
+}
+
+/// Whether the journal on a disk could be opened with this key, as far as that shows without opening it; changes nothing. A disk
+/// without one can.
+///
+/// # Errors
+/// It is no journal of ours, or of another key.
+pub fn check_fit(disk: &dyn Disk, encryption: Option<&Encryption>) -> Result<(), OpenError> {
+    files::refuse_foreign(disk)?;
+    let options = Options {
+        encryption: encryption.cloned(),
+        ..Options::new(Identity::default())
+    };
+    let peeked = files::peek_newest_epoch(disk);
+    match peeked {
+        Some(newest) => unlock(Some(&newest), &options).map(drop),
+        None => Ok(()),
     }
 }
 
