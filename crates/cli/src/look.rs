@@ -398,6 +398,7 @@ pub(crate) async fn server(command: ServerCommand, connection: &Connection, outp
         ("Server ID", text("server_id")),
         ("Version", text("seaway_version")),
         ("State", ready),
+        ("Role", role(&answer)),
         ("Started", format!("{started}, {} ago", text("uptime"))),
         ("Store", printable(store).into_owned()),
         ("Limits", limits.transpose()?.unwrap_or_default().words()),
@@ -415,6 +416,31 @@ pub(crate) async fn server(command: ServerCommand, connection: &Connection, outp
         ("Received", traffic("in")),
         ("Delivered", traffic("out")),
     ])
+}
+
+/// Which part a server has, in words.
+fn role(answer: &Value) -> String {
+    let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let number = |pointer: &str| answer.pointer(pointer).and_then(Value::as_u64);
+    let tenure = number("/tenure").map_or_else(String::new, |tenure| format!(", tenure {tenure}"));
+    let group = text("/fault_tolerance/group");
+    if group.is_empty() {
+        return format!("stands alone{tenure}");
+    }
+    let part = match (text("/state"), text("/fault_tolerance/active")) {
+        ("FT_ACTIVE", _) => format!("active{tenure}"),
+        (_, "") => "standing by, and nobody serves".to_owned(),
+        (_, active) => {
+            let tenure = number("/fault_tolerance/active_tenure").unwrap_or(0);
+            format!("standing by, {active} serves under tenure {tenure}")
+        }
+    };
+    let (since, reason) = (
+        number("/fault_tolerance/seconds").unwrap_or(0),
+        text("/fault_tolerance/reason"),
+    );
+    let since = span(Duration::from_secs(since));
+    printable(&format!("{part}; group {group}, for {since}: {reason}")).into_owned()
 }
 
 /// The client IDs that own durables of this name and group on a channel.

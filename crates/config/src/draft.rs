@@ -7,8 +7,8 @@ use std::time::Duration;
 use seaway_nats_protocol::limits::{ROUTE_CLIENT_LINE_MAX, ROUTE_PAYLOAD_MAX};
 
 use crate::options::{
-    Cipher, ClusterOptions, Credentials, EncryptionOptions, HandshakeFirst, Options, Personality, RouteUrl, Secret,
-    StoreKind, TlsOptions, TlsVersion,
+    Cipher, ClusterOptions, Credentials, EncryptionOptions, FaultToleranceOptions, HandshakeFirst, Options,
+    Personality, RouteUrl, Secret, StoreKind, TlsOptions, TlsVersion,
 };
 use crate::surroundings::Surroundings;
 
@@ -24,6 +24,7 @@ const LAME_DUCK_GRACE: Duration = Duration::from_secs(10);
 pub(crate) struct Draft {
     pub(crate) options: Options,
     pub(crate) encryption: EncryptionDraft,
+    pub(crate) fault_tolerance: FaultToleranceDraft,
     pub(crate) login: LoginFlags,
     pub(crate) tls_flags: TlsFlags,
     pub(crate) cluster_flags: ClusterFlags,
@@ -38,6 +39,13 @@ pub(crate) struct EncryptionDraft {
     pub(crate) is_on: bool,
     pub(crate) cipher: Option<String>,
     pub(crate) key: Option<Secret>,
+}
+
+/// Fault tolerance as its options say it.
+#[derive(Debug, Default)]
+pub(crate) struct FaultToleranceDraft {
+    pub(crate) group: Option<String>,
+    pub(crate) lease: Duration,
 }
 
 /// Credentials that clients must present, as flags say it.
@@ -89,6 +97,7 @@ impl Draft {
         Draft {
             options,
             encryption: EncryptionDraft::default(),
+            fault_tolerance: FaultToleranceDraft::default(),
             login: LoginFlags::default(),
             tls_flags: TlsFlags::default(),
             cluster_flags: ClusterFlags::default(),
@@ -105,6 +114,7 @@ impl Draft {
         }
         let mut check = |result: Result<(), String>| problems.extend(result.err());
         check(self.finish_store());
+        check(self.finish_fault_tolerance());
         check(self.finish_encryption(surroundings));
         check(self.finish_login());
         check(self.finish_tls());
@@ -132,6 +142,42 @@ impl Draft {
         if streaming.partitioning && streaming.channel_limits.is_empty() {
             return Err("stan: no configured channel".to_owned());
         }
+        Ok(())
+    }
+
+    /// Each of what is refused here would break a promise at some take-over, and not at the start.
+    fn finish_fault_tolerance(&mut self) -> Result<(), String> {
+        let Some(group) = self.fault_tolerance.group.take() else {
+            return Ok(());
+        };
+        let streaming = &mut self.options.streaming;
+        if streaming.store != StoreKind::File {
+            return Err(
+                "ft: only FILE or SQL stores supported in FT mode: give -store FILE and -dir with the directory that all members share"
+                    .to_owned(),
+            );
+        }
+        if !streaming.file_sync {
+            return Err(
+                "-file_sync=false cannot be given with -ft_group: whoever takes over would not find what was acknowledged".to_owned(),
+            );
+        }
+        if streaming.give_up_damage {
+            return Err(
+                "-file_truncate_bad_eof cannot be given with -ft_group, because any later take-over would give up what is damaged: \
+                 stop all members, start one of them once without -ft_group, and stop it again"
+                    .to_owned(),
+            );
+        }
+        if streaming.adopt {
+            return Err(
+                "-adopt cannot be given with -ft_group: take the directory over first, with seaway adopt DIR or by one start without \
+                 -ft_group"
+                    .to_owned(),
+            );
+        }
+        let lease = self.fault_tolerance.lease;
+        streaming.fault_tolerance = Some(FaultToleranceOptions { group, lease });
         Ok(())
     }
 

@@ -29,9 +29,9 @@ pub use documentation::markdown;
 pub use go::{format_duration, format_size, parse_duration};
 pub use options::{
     Authorization, BrokerOptions, ChannelLimits, Cipher, ClusterOptions, ConnectionType, Credentials,
-    EncryptionOptions, HandshakeFirst, HeartbeatOptions, Limits, LogOptions, Login, Options, OwnCredentials,
-    Permissions, Personality, ResponsePermission, RouteUrl, Secret, StoreKind, StreamingOptions, SubjectRules,
-    TlsOptions, TlsVersion, User,
+    EncryptionOptions, FaultToleranceOptions, HandshakeFirst, HeartbeatOptions, Limits, LogOptions, Login, Options,
+    OwnCredentials, Permissions, Personality, ResponsePermission, RouteUrl, Secret, StoreKind, StreamingOptions,
+    SubjectRules, TlsOptions, TlsVersion, User,
 };
 pub use surroundings::{Surroundings, System};
 pub use usage::{usage, usage_with_commands};

@@ -24,3 +24,8 @@ pub const UNKNOWN_BLOCKS_MAX: usize = 1_000;
 
 /// Characters of a key that a message shows.
 pub const KEY_SHOWN_CHARS_MAX: usize = 80;
+
+/// Shortest lease of a fault-tolerance group: below it an ordinary hesitation of a disk is a take-over.
+pub const FT_LEASE_MIN: std::time::Duration = std::time::Duration::from_millis(250);
+/// Longest lease of a fault-tolerance group.
+pub const FT_LEASE_MAX: std::time::Duration = std::time::Duration::from_secs(60);

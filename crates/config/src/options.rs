@@ -160,6 +160,15 @@ pub struct HeartbeatOptions {
     pub fail_count: u32,
 }
 
+/// A group of servers on one directory, of which one serves and the others stand by (`stores-and-clustering.md` §7.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FaultToleranceOptions {
+    /// Name of the group, made of valid subject tokens.
+    pub group: String,
+    /// Time without a sign of life after which a server that stands by takes over; 250 ms to one minute.
+    pub lease: Duration,
+}
+
 /// Options of the streaming engine and its store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamingOptions {
@@ -189,6 +198,8 @@ pub struct StreamingOptions {
     pub give_up_damage: bool,
     /// Whether a directory of NATS Streaming is taken over (`-adopt`).
     pub adopt: bool,
+    /// The fault-tolerance group that this server belongs to, if any.
+    pub fault_tolerance: Option<FaultToleranceOptions>,
     /// Name used in the system log, when it is not the usual one.
     pub syslog_name: Option<String>,
     /// Credentials for the server's own connections.
@@ -341,6 +352,7 @@ impl Options {
                 file_sync: false,
                 give_up_damage: false,
                 adopt: false,
+                fault_tolerance: None,
                 syslog_name: None,
                 own_credentials: OwnCredentials::default(),
                 debug: false,

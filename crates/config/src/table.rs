@@ -157,7 +157,7 @@ mod tests {
         for name in names.split_whitespace() {
             assert!(find(name).is_some(), "-{name}");
         }
-        let own = ["adopt"];
+        let own = ["adopt", "ft_lease"];
         assert!(own.iter().all(|name| find(name).is_some()));
         assert_eq!(
             names.split_whitespace().count() + own.len(),
@@ -175,7 +175,7 @@ mod tests {
                  stan_trace ns nats_server nats_server_url credentials username user password pass token \
                  nkey_seed_file secure hbi hb_interval server_to_client_hb_interval hbt hb_timeout \
                  server_to_client_hb_timeout hbf hb_fail_count server_to_client_hb_fail_count ft_group \
-                 ft_group_name partitioning syslog_name encrypt encryption_cipher encryption_key replace_durable \
+                 ft_group_name ft_lease partitioning syslog_name encrypt encryption_cipher encryption_key replace_durable \
                  replace_durables replace_duplicate_durable replace_duplicate_durables",
             ),
             (

@@ -8,7 +8,7 @@ use crate::json;
 use crate::moment::Moment;
 use crate::process::ProcessUse;
 use crate::snapshot::{
-    Channel, ChannelLimits, Detail, Health, PageRequest, Source, Subscription, Unavailable, WhyQuestion,
+    Channel, ChannelLimits, Detail, Health, Membership, PageRequest, Source, Subscription, Unavailable, WhyQuestion,
 };
 use crate::streaming::{Clients, List, Serverz, ShownLimits};
 use crate::why::Answer as WhyAnswer;
@@ -47,6 +47,8 @@ struct ServerAnswer<'a> {
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenure: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault_tolerance: Option<Membership>,
     store: StoreAnswer,
 }
 
@@ -96,12 +98,14 @@ impl<'a> Answers<'a> {
             Health::Degraded { reason } => (true, Some(reason)),
             Health::Unavailable { reason } => (false, Some(reason)),
         };
+        let identity = self.source.streaming_identity();
         self.whole(&ServerAnswer {
             server,
             seaway_version,
             ready,
             reason,
-            tenure: self.source.streaming_identity().tenure,
+            tenure: identity.tenure,
+            fault_tolerance: identity.membership,
             store: StoreAnswer {
                 kind: store.kind,
                 limits: store.limits.into(),

@@ -18,8 +18,8 @@ use crate::process::ProcessUse;
 use crate::query::Query;
 use crate::reply::{Content, Reply};
 use crate::snapshot::{
-    Broker, ChannelFilter, EngineFigures, Figures, Health, JournalFigures, Source, StreamingServer, Survey,
-    SurveyRequest, SurveyedChannel, SurveyedSubscription, Unavailable,
+    Broker, ChannelFilter, EngineFigures, Figures, Health, JournalFigures, Membership, Source, StreamingIdentity,
+    StreamingServer, StreamingState, Survey, SurveyRequest, SurveyedChannel, SurveyedSubscription, Unavailable,
 };
 
 /// Nanoseconds to seconds.
@@ -48,6 +48,9 @@ pub(crate) async fn metrics(
         "Number of the tenure under which the server serves; 0 when it has none.",
         identity.tenure.unwrap_or(0),
     );
+    if let Some(membership) = &identity.membership {
+        self::membership(&mut text, &identity, membership);
+    }
     text.single(
         "seaway_log_lines_lost_total",
         Kind::Counter,
@@ -58,7 +61,10 @@ pub(crate) async fn metrics(
     self::broker(&mut text, &broker);
     former::broker(&mut text, source, moment, broker, used).await?;
     // An engine that does not answer is asked once: waiting for it again would leave no time for the rest.
-    if let Ok(server) = source.streaming_server().await
+    if identity.state == StreamingState::FtStandby {
+        // There is none, and so nothing else to tell.
+        former::server(&mut text, &identity, &source.streaming_server().await?);
+    } else if let Ok(server) = source.streaming_server().await
         && let Ok(figures) = source.figures().await
         && let Ok(survey) = survey(source, query).await
     {
@@ -72,6 +78,40 @@ pub(crate) async fn metrics(
         content: Content::Metrics,
         body: text.finish(),
     })
+}
+
+/// The part in a fault-tolerance group.
+fn membership(text: &mut Text, identity: &StreamingIdentity, membership: &Membership) {
+    let gauge = Kind::Gauge;
+    text.family(
+        "seaway_fault_tolerance_info",
+        gauge,
+        "The fault-tolerance group of the server, and its part there.",
+    );
+    let labels = [("group", membership.group.as_str()), ("state", identity.state.name())];
+    text.sample("seaway_fault_tolerance_info", &labels, 1);
+    for (name, kind, help, value) in [
+        (
+            "seaway_active",
+            gauge,
+            "Whether it is the active one of its fault-tolerance group.",
+            u64::from(identity.state == StreamingState::FtActive),
+        ),
+        (
+            "seaway_role_changes_total",
+            Kind::Counter,
+            "How often it became active, or ceased to be.",
+            membership.changes,
+        ),
+        (
+            "seaway_role_seconds",
+            gauge,
+            "Seconds since that happened last, or since the start.",
+            membership.seconds,
+        ),
+    ] {
+        text.single(name, kind, help, value);
+    }
 }
 
 /// Walks all channels; sums, and as many details as an answer may have.

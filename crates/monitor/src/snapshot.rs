@@ -217,6 +217,27 @@ pub struct StreamingIdentity {
     pub state: StreamingState,
     /// Number of the tenure under which it serves: every later one, of whichever server on the same state, has a higher one.
     pub tenure: Option<u64>,
+    /// Its part in a fault-tolerance group, if it is in one.
+    pub membership: Option<Membership>,
+}
+
+/// The part of a server in a fault-tolerance group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Membership {
+    /// Name of the group.
+    pub group: String,
+    /// Name of the other server that serves, as far as that is known; none while this one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<String>,
+    /// The number of its tenure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active_tenure: Option<u64>,
+    /// How often this one became active, or ceased to be, since it started.
+    pub changes: u64,
+    /// Seconds since the last of these changes, or since the start.
+    pub seconds: u64,
+    /// Why that happened, in words.
+    pub reason: String,
 }
 
 /// The streaming server (streaming specification §8.3).

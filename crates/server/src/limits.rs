@@ -166,3 +166,30 @@ pub(crate) const TURNS_PER_LOOK_AT_SOCKETS: u32 = 16;
 /// How long a start waits for the other servers of the cluster to say what their clients want: behind one that answers nothing there
 /// may still be another engine.
 pub const CLUSTER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// How often a server that stands by looks at the directory.
+pub(crate) const STANDBY_LOOKS_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// One look at a directory tells of this part of a lease at most: who did not look meanwhile knows nothing.
+pub(crate) const STANDBY_LOOKS_PER_LEASE: u32 = 4;
+
+/// Signs of life of the server that serves, in a lease.
+pub(crate) const HEARTBEATS_PER_LEASE: u32 = 5;
+
+/// The longest time between two of them, however long the lease.
+pub(crate) const HEARTBEAT_INTERVAL_MAX: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A heartbeat is sent while the last write to the disk is younger than this part of a lease.
+pub(crate) const HEARTBEAT_FRESHNESS: u32 = 4;
+
+/// How long a member waits after a tenure that failed; the wait doubles with each.
+pub(crate) const TENURE_PATIENCE_MIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The longest of these waits.
+pub(crate) const TENURE_PATIENCE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// How long a server that is to hand over waits for a checkpoint that shortens the start of the next one; it serves meanwhile.
+pub(crate) const HAND_OVER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Bytes behind the last checkpoint from which that is worth waiting for: what is less is read in some milliseconds.
+pub(crate) const HAND_OVER_TAIL_BYTES: u64 = 4 * 1024 * 1024;

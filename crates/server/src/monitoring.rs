@@ -126,6 +126,11 @@ impl Monitoring {
         }
     }
 
+    /// Whether it is a member of a group and does not serve.
+    fn stands_by(&self) -> bool {
+        self.phase.membership().is_some_and(|membership| !membership.is_active)
+    }
+
     /// A part of a list, asked for piece by piece: first by its offset, then from the last entry on.
     async fn page<T: Send + 'static>(
         &self,
@@ -167,7 +172,9 @@ impl Source for Monitoring {
         Box::pin(async move {
             match self.phase.stage() {
                 Stage::Ready => self.ask(|_| monitor::Health::Ok).await,
-                Stage::Waiting | Stage::Recovering | Stage::Opening | Stage::Stopping => Ok(monitor::Health::Ok),
+                Stage::Waiting | Stage::StandingBy | Stage::Recovering | Stage::Opening | Stage::Stopping => {
+                    Ok(monitor::Health::Ok)
+                }
             }
         })
     }
@@ -213,21 +220,27 @@ impl Source for Monitoring {
     }
 
     fn streaming_identity(&self) -> StreamingIdentity {
+        let membership = self.phase.membership();
         StreamingIdentity {
             cluster_id: self.options.streaming.cluster_id.clone(),
             server_id: self.server_id.clone(),
-            state: match self.phase.stage() {
-                Stage::Stopping => monitor::StreamingState::Shutdown,
-                Stage::Waiting | Stage::Recovering | Stage::Opening | Stage::Ready => {
-                    monitor::StreamingState::Standalone
-                }
+            state: match (self.phase.stage(), &membership) {
+                (Stage::Stopping, _) => monitor::StreamingState::Shutdown,
+                (_, None) => monitor::StreamingState::Standalone,
+                (_, Some(membership)) if membership.is_active => monitor::StreamingState::FtActive,
+                (_, Some(_)) => monitor::StreamingState::FtStandby,
             },
             tenure: self.phase.tenure(),
+            membership: membership.map(show::membership),
         }
     }
 
     fn streaming_server(&self) -> Answer<'_, monitor::StreamingServer> {
         let start_ns = self.start_ns;
+        // One that stands by has nothing, and is asked who it is all the same.
+        if self.stands_by() {
+            return Box::pin(async move { Ok(show::no_streaming_server(start_ns)) });
+        }
         Box::pin(self.ask(move |glance| show::streaming_server(&glance.engine.server_snapshot(), start_ns)))
     }
 
@@ -236,14 +249,18 @@ impl Source for Monitoring {
             self.options.streaming.store.name().to_owned(),
             show::limits(&self.limits),
         );
+        let store = move |(total_msgs, total_bytes)| monitor::StreamingStore {
+            kind,
+            limits,
+            total_msgs,
+            total_bytes,
+        };
+        if self.stands_by() {
+            return Box::pin(async move { Ok(store((0, 0))) });
+        }
         Box::pin(self.ask(move |glance| {
             let snapshot = glance.engine.server_snapshot();
-            monitor::StreamingStore {
-                kind,
-                limits,
-                total_msgs: snapshot.total_messages,
-                total_bytes: snapshot.total_bytes,
-            }
+            store((snapshot.total_messages, snapshot.total_bytes))
         }))
     }
 

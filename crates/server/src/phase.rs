@@ -1,18 +1,24 @@
 //! Where a server is in its life, for those who are asked while it starts, waits or stops. Written by the lives of the engine, read
 //! by monitoring and administration, which reach the engine through it: every tenure has another one.
 
+mod membership;
+
 use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use seaway_store::Progress;
 
 use crate::engine::{Health, Inbox};
+use membership::Role;
+pub use membership::{Active, Membership};
 
 /// A part of a server's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// There is no tenure: somebody else may serve, or nobody.
+    /// There is no tenure, and for a while none is asked for.
     Waiting,
+    /// Another server of the group serves, or nobody yet; this one takes over when it has to.
+    StandingBy,
     /// The state is read from the store; requests of clients wait.
     Recovering,
     /// The state is there, the services are being opened.
@@ -35,21 +41,33 @@ struct Condition {
     progress: Arc<Progress>,
     /// From the end of the opening to the end of the tenure.
     engine: Option<(Arc<Inbox>, Health)>,
+    /// In a fault-tolerance group.
+    role: Option<Role>,
 }
 
 impl Default for Phase {
     fn default() -> Phase {
+        Phase::new(None)
+    }
+}
+
+impl Phase {
+    fn new(role: Option<Role>) -> Phase {
         Phase(Arc::new(RwLock::new(Condition {
             stage: Stage::Waiting,
             waiting: "no tenure was granted yet".to_owned(),
             tenure: None,
             progress: Arc::default(),
             engine: None,
+            role,
         })))
     }
-}
 
-impl Phase {
+    /// The stages of a member of a fault-tolerance group.
+    pub fn of_group(name: &str) -> Phase {
+        Phase::new(Some(Role::new(name)))
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Condition> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,9 +90,28 @@ impl Phase {
     pub(crate) fn wait(&self, reason: String) {
         let mut condition = self.write();
         condition.stage = Stage::Waiting;
-        condition.waiting = reason;
+        condition.waiting.clone_from(&reason);
         condition.tenure = None;
         condition.engine = None;
+        condition.with_role(|role| role.rest(&reason));
+    }
+
+    /// This server stands by from now on, or goes on to; who serves meanwhile, as far as that is known.
+    pub(crate) fn stand_by(&self, active: Option<Active>) {
+        let mut condition = self.write();
+        condition.stage = Stage::StandingBy;
+        condition.with_role(|role| role.stand_by(active));
+    }
+
+    /// A tenure was granted, for this reason; [`Phase::recover`] follows.
+    pub(crate) fn take_over(&self, reason: &str) {
+        self.write().with_role(|role| role.take_over(reason));
+    }
+
+    /// The part in a fault-tolerance group, if this server is in one.
+    pub fn membership(&self) -> Option<Membership> {
+        let condition = self.read();
+        condition.role.as_ref().map(Role::membership)
     }
 
     /// A tenure begins, and with it the recovery, which fills in how far it is.
@@ -99,6 +136,14 @@ impl Phase {
         condition.engine = Some((inbox, health));
     }
 
+    /// The store of what serves has failed, as far as a test says so.
+    #[cfg(test)]
+    pub(crate) fn fail(&self, reason: &str) {
+        let condition = self.read();
+        let engine = condition.engine.as_ref();
+        engine.expect("somebody serves").1.fail(reason);
+    }
+
     /// The engine's inbox.
     ///
     /// # Errors
@@ -120,9 +165,19 @@ impl Phase {
 }
 
 impl Condition {
+    fn with_role(&mut self, change: impl FnOnce(&mut Role)) {
+        if let Some(role) = &mut self.role {
+            change(role);
+        }
+    }
+
     fn not_ready(&self) -> Option<String> {
         match self.stage {
             Stage::Waiting => Some(format!("not serving: {}", self.waiting)),
+            Stage::StandingBy => Some(format!(
+                "standing by: {}",
+                self.role.as_ref().map_or_else(String::new, Role::who_serves)
+            )),
             Stage::Recovering => Some(format!("recovering: {}", Told(&self.progress))),
             Stage::Opening => Some("starting".to_owned()),
             Stage::Ready => None,
@@ -175,5 +230,33 @@ mod tests {
         assert_eq!(reader.not_ready().unwrap(), words);
         assert_eq!(reader.engine().err().unwrap(), words);
         assert_eq!((reader.stage(), reader.tenure()), (Stage::Waiting, None));
+        assert!(reader.membership().is_none());
+    }
+
+    #[test]
+    fn a_member_says_which_part_it_has_since_when_and_why() {
+        let phase = Phase::of_group("orders");
+        let role = || {
+            let member = phase.membership().unwrap();
+            (member.is_active, member.changes, member.reason)
+        };
+        assert_eq!(role(), (false, 0, "started".to_owned()));
+        phase.stand_by(None);
+        assert_eq!(phase.not_ready().unwrap(), "standing by: nobody serves yet");
+        let active = Active {
+            member: "a".to_owned(),
+            tenure: 6,
+        };
+        phase.stand_by(Some(active.clone()));
+        assert_eq!(phase.not_ready().unwrap(), "standing by: a serves under tenure 6");
+        assert_eq!(phase.membership().unwrap().active, Some(active));
+        phase.take_over("its lock is free");
+        phase.recover(7);
+        assert_eq!(role(), (true, 1, "its lock is free".to_owned()));
+        phase.serve(Arc::default(), Health::default());
+        assert!(phase.not_ready().is_none() && phase.membership().unwrap().active.is_none());
+        phase.wait("tenure 7 was lost: b has it".to_owned());
+        phase.stand_by(None);
+        assert_eq!(role(), (false, 2, "tenure 7 was lost: b has it".to_owned()));
     }
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use seaway_broker::{Broker, Tls, host_and_port};
+use seaway_broker::{Broker, Listener, Tls, host_and_port};
 use seaway_config::{Options, Personality, StoreKind, StreamingOptions};
 use seaway_streaming::LimitsTable;
 use tokio::sync::Notify;
@@ -25,7 +25,7 @@ use crate::monitoring::{MonitoredPorts, Monitoring};
 use crate::phase::{Phase, Stage};
 use crate::reload::{Reloading, Reread};
 use crate::signals::{Ended, Signals};
-use crate::tenure::{Alone, Failure, Lives, Surroundings};
+use crate::tenure::{Alone, Failure, Itself, Lives, Mode, SharedDirectory, Surroundings};
 use crate::token::token;
 
 /// Serves until a signal ends it; `reread` reads the options again, for a reload.
@@ -99,7 +99,9 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     let broker_options = crate::broker_options::broker_options(options)?;
     crate::broker_options::check_own_credentials(options, &broker_options.access)?;
     let broker = Broker::new(broker_options);
-    let (bus, phase) = (Bus::new(&broker), Phase::default());
+    let group = options.streaming.fault_tolerance.as_ref();
+    let phase = group.map_or_else(Phase::default, |options| Phase::of_group(&options.group));
+    let bus = Bus::new(&broker);
     let mut sockets = Sockets::bind(options).await?;
     let introduced = introduce(options, &broker, &bus, &mut sockets, |ports| {
         Monitoring::new(options, &server_id, ports, broker.clone(), phase.clone())
@@ -114,18 +116,21 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     broker.expect_clients_on(sockets.clients.local_addr()?.port());
     broker.join_cluster(sockets.routes.take()).context("join the cluster")?;
     broker.cluster_formed(CLUSTER_PATIENCE).await;
-    let mut lives = Lives::new(Alone::new(&options.streaming), surroundings);
-    let mut clients = Some(sockets.clients);
-    let mut listening = None;
+    let mode = mode(options, &broker, &surroundings)?;
+    let mut lives = Lives::new(mode, surroundings);
     let is_served = Notify::new();
-    // From the first tenure on clients are let in, whoever serves them.
+    let mut door = Door::new(&broker, sockets.clients, &is_served);
+    if group.is_some() {
+        // Whoever serves them.
+        door.open()?;
+    }
+    let mut described = false;
+    // From the first tenure on clients are let in.
     let begun = |_| {
-        if let Some(clients) = clients.take() {
+        if !std::mem::replace(&mut described, true) {
             describe_store(&options.streaming, &limits);
-            listening = Some(broker.listen_on(clients).context("listen for clients")?);
-            tracing::info!("Server is ready");
-            is_served.notify_one();
         }
+        door.open()?;
         tracing::info!(target: "stream", "Streaming Server is ready");
         Ok(())
     };
@@ -142,15 +147,16 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
         ended = heed(&mut signals, &is_served, log, &mut reloading) => ended,
     };
     tracing::info!(target: "stream", "Shutting down.");
-    if !lives.has_engine() {
+    if !lives.has_engine() && !door.is_open() {
         return Ok(ended.exit_code());
     }
-    phase.enter(Stage::Stopping);
-    if let Some(listening) = listening {
-        listening.close();
+    if group.is_some() {
+        lives.prepare_to_hand_over().await;
     }
+    phase.enter(Stage::Stopping);
+    door.close();
     introduced.administration.stop().await;
-    let stopping = stop(lives, broker, introduced.monitoring);
+    let stopping = stop(lives, broker.clone(), introduced.monitoring);
     tokio::pin!(stopping);
     loop {
         tokio::select! {
@@ -159,6 +165,62 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
             _ = signals.end() => tracing::info!(target: "stream", "Shutting down."),
         }
     }
+}
+
+/// Where clients come in, once somebody serves them.
+struct Door<'a> {
+    broker: &'a Broker,
+    clients: Option<TcpListener>,
+    listening: Option<Listener>,
+    is_served: &'a Notify,
+}
+
+impl<'a> Door<'a> {
+    fn new(broker: &'a Broker, clients: TcpListener, is_served: &'a Notify) -> Door<'a> {
+        Door {
+            broker,
+            clients: Some(clients),
+            listening: None,
+            is_served,
+        }
+    }
+
+    /// Lets clients in, the first time.
+    fn open(&mut self) -> Result<()> {
+        if let Some(clients) = self.clients.take() {
+            self.listening = Some(self.broker.listen_on(clients).context("listen for clients")?);
+            tracing::info!("Server is ready");
+            self.is_served.notify_one();
+        }
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        self.listening.is_some()
+    }
+
+    fn close(self) {
+        if let Some(listening) = self.listening {
+            listening.close();
+        }
+    }
+}
+
+/// Who grants this server the right to serve.
+fn mode(options: &Options, broker: &Broker, surroundings: &Surroundings) -> Result<Mode> {
+    let streaming = &options.streaming;
+    let Some(group) = &streaming.fault_tolerance else {
+        return Ok(Mode::Alone(Box::new(Alone::new(streaming))));
+    };
+    let name = broker.server_name();
+    let itself = Itself {
+        server_id: &surroundings.server_id,
+        name,
+        is_connected: options.broker.cluster.is_some(),
+    };
+    let (bus, phase) = (&surroundings.bus, surroundings.phase.clone());
+    let shared = SharedDirectory::new(streaming, group, &itself, bus, phase)?;
+    Ok(Mode::SharedDirectory(Box::new(shared)))
 }
 
 /// What a failure of the engine's lives means for the process.
@@ -191,7 +253,7 @@ async fn heed(signals: &mut Signals, is_served: &Notify, log: &LogHandle, reload
 }
 
 /// Ends the engine, then the broker, then the monitoring (§9.5); whether everything accepted is durable.
-async fn stop(mut lives: Lives<Alone>, broker: Broker, monitoring: Vec<MonitoringTask>) -> Result<bool> {
+async fn stop(mut lives: Lives<Mode>, broker: Broker, monitoring: Vec<MonitoringTask>) -> Result<bool> {
     let outcome = lives.stop().await?;
     tracing::info!("Initiating Shutdown...");
     broker.shutdown().await;

@@ -12,12 +12,17 @@ mod adoption;
 mod alone;
 mod life;
 mod lives;
+mod mode;
 mod opening;
 mod port;
+mod shared_directory;
+mod store;
 
 pub(crate) use alone::Alone;
 pub use lives::{Failure, Lives, Surroundings};
-pub use port::{Granted, Lost, OpenStore, Tenures, Waker};
+pub(crate) use mode::Mode;
+pub use port::{Confirm, Granted, Lost, OpenStore, Tenures, Waker};
+pub(crate) use shared_directory::{Itself, SharedDirectory};
 
 #[cfg(test)]
 mod tests;

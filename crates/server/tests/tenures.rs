@@ -196,6 +196,7 @@ fn granted(number: u64, directory: &Path, valve: &Arc<Valve>) -> (Granted, onesh
                 Err(_) => std::future::pending().await,
             }
         }),
+        confirm: None,
     };
     (granted, lose)
 }

@@ -4,7 +4,10 @@
 use super::entry::Effect::{NotBuilt, Nothing, Sets};
 use super::entry::Group::{Clustering, Encryption, FaultTolerance, SqlStore, StreamingTls};
 use super::entry::{Entry, Section};
+use super::streaming::is_literal_subject;
 use crate::draft::Draft;
+use crate::go::format_duration;
+use crate::limits::{FT_LEASE_MAX, FT_LEASE_MIN};
 use crate::options::Secret;
 use crate::value::Kind::{Bool, Duration, Int, List, Text};
 use crate::value::Value;
@@ -85,10 +88,19 @@ pub(super) static ENTRIES: &[Entry] = &[
         &["ft_group"],
         Text,
         "",
-        "Name of the fault-tolerance group",
-        NotBuilt("fault-tolerance groups"),
+        "Name of the fault-tolerance group: servers on one directory, of which one serves and the others stand by",
+        Sets(ft_group),
     )
     .keys(Section::Streaming, &["ft_group", "ft_group_name"]),
+    Entry::new(
+        FaultTolerance,
+        &["ft_lease"],
+        Duration,
+        "1.25s",
+        "After this time without a sign of life a standby server takes over; 250ms to 1m, the same for all of a group",
+        Sets(ft_lease),
+    )
+    .keys(Section::Streaming, &["ft_lease"]),
     Entry::new(
         Clustering,
         &["clustered"],
@@ -323,6 +335,27 @@ pub(super) static ENTRIES: &[Entry] = &[
     .keys(Section::Tls, &["skip_verify", "insecure"])
     .without_variable(),
 ];
+
+fn ft_group(options: &mut Draft, value: &Value) -> Result<(), String> {
+    let group = value.present();
+    if let Some(group) = group.as_deref().filter(|group| !is_literal_subject(group)) {
+        return Err(format!(
+            "invalid fault-tolerance group {group:?}: it becomes a part of a subject, so no blanks, no wildcards, no empty parts"
+        ));
+    }
+    options.fault_tolerance.group = group;
+    Ok(())
+}
+
+fn ft_lease(options: &mut Draft, value: &Value) -> Result<(), String> {
+    let lease = std::time::Duration::from_nanos(u64::try_from(value.number()).unwrap_or(0));
+    if !(FT_LEASE_MIN..=FT_LEASE_MAX).contains(&lease) {
+        let [given, min, max] = [lease, FT_LEASE_MIN, FT_LEASE_MAX].map(format_duration);
+        return Err(format!("ft_lease must be {min} to {max}, and not {given}"));
+    }
+    options.fault_tolerance.lease = lease;
+    Ok(())
+}
 
 fn encrypt(options: &mut Draft, value: &Value) -> Result<(), String> {
     options.encryption.is_on = value.is_true();

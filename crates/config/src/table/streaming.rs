@@ -348,7 +348,7 @@ fn own_token(options: &mut Draft, value: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn is_literal_subject(text: &str) -> bool {
+pub(super) fn is_literal_subject(text: &str) -> bool {
     text.split('.')
         .all(|token| !matches!(token, "" | "*" | ">") && !token.chars().any(|c| c.is_whitespace() || c.is_control()))
 }

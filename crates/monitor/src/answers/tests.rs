@@ -3,6 +3,7 @@
 use super::*;
 use crate::site::fake::Fake;
 use crate::site::tests::moment;
+use crate::snapshot::StreamingState;
 
 fn run<T>(fake: &Fake, len_max: usize, ask: impl AsyncFnOnce(&Answers<'_>) -> T) -> T {
     let answers = Answers {
@@ -79,6 +80,13 @@ fn single_things() {
     ] {
         assert!(server.contains(part), "{part} is missing in {server}");
     }
+    let member = Fake {
+        state: Some(StreamingState::FtStandby),
+        ..Fake::default()
+    };
+    let server = run(&member, 9999, async |answers| answers.server("1.2.3").await).unwrap();
+    let part = r#""fault_tolerance":{"group":"orders","active":"b","active_tenure":8,"changes":3,"seconds":61,"reason":"its lock is free"},"store""#;
+    assert!(server.contains(part), "{part} is missing in {server}");
     let question = || WhyQuestion {
         channel: b"orders".to_vec(),
         limit: 10,

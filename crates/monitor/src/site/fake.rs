@@ -261,6 +261,14 @@ impl Source for Fake {
             server_id: "SERVER".into(),
             state: self.state.unwrap_or(StreamingState::Standalone),
             tenure: Some(7),
+            membership: self.state.map(|_| Membership {
+                group: "orders".into(),
+                active: Some("b".into()),
+                active_tenure: Some(8),
+                changes: 3,
+                seconds: 61,
+                reason: "its lock is free".into(),
+            }),
         }
     }
 

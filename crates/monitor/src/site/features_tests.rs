@@ -82,6 +82,33 @@ fn why_in_json_and_in_words() {
     );
 }
 
+/// A standby has no engine, and says all the same who it is.
+#[test]
+fn metrics_of_a_member_of_a_group() {
+    for (state, active) in [(StreamingState::FtActive, 1), (StreamingState::FtStandby, 0)] {
+        let fake = Fake {
+            state: Some(state),
+            ..Fake::default()
+        };
+        let body = ask(fake, "/metrics").body;
+        let has_channels = body.contains("nss_chan_last_seq");
+        assert_eq!(has_channels, active == 1, "{body}");
+        for line in [
+            format!(
+                "seaway_fault_tolerance_info{{group=\"orders\",state=\"{}\"}} 1",
+                state.name()
+            ),
+            format!("seaway_active {active}"),
+            "seaway_role_changes_total 3".to_owned(),
+            "seaway_role_seconds 61".to_owned(),
+            format!("nss_server_active{{server_id=\"SERVER\"}} {active}"),
+        ] {
+            assert!(body.lines().any(|other| other == line), "{line} is missing in {body}");
+        }
+    }
+    assert!(!ask(Fake::default(), "/metrics").body.contains("seaway_active"));
+}
+
 #[test]
 fn metrics_of_channels_and_subscriptions() {
     let reply = ask(Fake::default(), "/metrics");

@@ -7,6 +7,7 @@ use seaway_streaming::{Bus, Carried, Delivery, Destination, ProbeId};
 use super::deferred::Tag;
 use super::tokens::ProbeTokens;
 use crate::bus::{Attachment, Sender};
+use crate::tenure::Confirm;
 
 /// Sends and listens through the engine's attachment.
 pub(crate) struct EngineBus {
@@ -21,6 +22,22 @@ pub(crate) struct EngineBus {
     kept_back: bool,
     /// Probes that nobody listens for; told to the engine after the call that sent them.
     unheard: Vec<ProbeId>,
+    confirmation: Confirmation,
+}
+
+/// Whether this engine is the one that serves, looked for once in a pass at most, and only when somebody is to be refused.
+struct Confirmation {
+    /// How to look; nothing where nobody else can serve.
+    confirm: Option<Confirm>,
+    /// What was found since the pass began.
+    found: Option<bool>,
+}
+
+impl Confirmation {
+    fn stands(&mut self) -> bool {
+        let Some(confirm) = &self.confirm else { return true };
+        *self.found.get_or_insert_with(|| confirm())
+    }
 }
 
 /// Keeps the engine's place at the bus: interest lasts as long as this, whoever hangs with the attachment in his hands.
@@ -43,8 +60,8 @@ impl Drop for Seat {
 }
 
 impl EngineBus {
-    /// Sends and listens through an attachment until its [`Seat`] is given up.
-    pub(crate) fn new(attachment: Arc<Attachment>) -> EngineBus {
+    /// Sends and listens through an attachment until its [`Seat`] is given up. With `confirm` refusals wait for what that says.
+    pub(crate) fn new(attachment: Arc<Attachment>, confirm: Option<Confirm>) -> EngineBus {
         EngineBus {
             sender: attachment.sender(),
             attachment,
@@ -53,7 +70,13 @@ impl EngineBus {
             awaiting: false,
             kept_back: false,
             unheard: Vec::new(),
+            confirmation: Confirmation { confirm, found: None },
         }
+    }
+
+    /// What the engine is told from now on came before any confirmation that is made from now on.
+    pub(super) fn begin_pass(&mut self) {
+        self.confirmation.found = None;
     }
 
     /// Everything under which clients answer probes.
@@ -103,6 +126,14 @@ impl EngineBus {
 impl Bus for EngineBus {
     fn reply(&mut self, subject: &[u8], payload: &[u8]) {
         let _ = self.sender.send(subject, None, &[payload]);
+    }
+
+    /// A server that was replaced and does not know it yet would refuse clients that the other one knows: they would give up for
+    /// good. A success says nothing (§2.2: it is empty) that the other one would not say.
+    fn answer(&mut self, subject: &[u8], payload: &[u8]) {
+        if payload.is_empty() || self.confirmation.stands() {
+            self.reply(subject, payload);
+        }
     }
 
     fn deliver(&mut self, delivery: Delivery<'_>, parts: [&[u8]; 2]) -> Carried {

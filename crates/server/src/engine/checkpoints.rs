@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use tokio::sync::oneshot;
+
 use crate::limits::{CHECKPOINT_PAUSE, CHECKPOINT_TOLD_EVERY};
 
 /// See the module.
@@ -14,11 +16,26 @@ pub(super) struct Checkpoints {
     not_before: Option<Instant>,
     /// When the operator heard of one that was given up.
     told: Option<Instant>,
+    /// Who waits for one, and how many there were before it.
+    asked: Option<(u64, oneshot::Sender<()>)>,
 }
 
 impl Checkpoints {
     pub(super) fn is_running(&self) -> bool {
         self.is_running
+    }
+
+    /// Somebody wants one beyond the first so many.
+    pub(super) fn ask(&mut self, written: u64, done: oneshot::Sender<()>) {
+        self.asked = Some((written, done));
+        self.want();
+    }
+
+    /// Whoever asked is told, by the end of what was given, when there are more than there were.
+    pub(super) fn tell(&mut self, written: impl FnOnce() -> u64) {
+        if self.asked.as_ref().is_some_and(|(before, _)| written() > *before) {
+            self.asked = None;
+        }
     }
 
     /// The store asks for one.
@@ -42,6 +59,7 @@ impl Checkpoints {
     /// The one that ran was given up; whether to tell the operator.
     pub(super) fn given_up(&mut self, now: Instant) -> bool {
         self.is_running = false;
+        self.asked = None;
         self.not_before = Some(now + CHECKPOINT_PAUSE);
         let is_news = self.told.is_none_or(|told| now >= told + CHECKPOINT_TOLD_EVERY);
         if is_news {
@@ -59,6 +77,25 @@ impl Checkpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_asked_for_one_hears_of_the_next_or_that_there_is_none() {
+        let (mut checkpoints, now) = (Checkpoints::default(), Instant::now());
+        for is_written in [true, false] {
+            let (done, mut is_done) = oneshot::channel();
+            checkpoints.ask(7, done);
+            checkpoints.begin(now, || true);
+            checkpoints.tell(|| 7);
+            assert_eq!(is_done.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+            if is_written {
+                checkpoints.go_on(false);
+                checkpoints.tell(|| 8);
+            } else {
+                checkpoints.given_up(now);
+            }
+            assert_eq!(is_done.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        }
+    }
 
     #[test]
     fn what_was_given_up_is_begun_again_after_a_pause_and_told_once_in_a_while() {

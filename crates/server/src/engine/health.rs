@@ -3,11 +3,19 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use crate::limits::{STALL_TOLD_AFTER, STALL_TOLD_EVERY};
 
 /// Shared between the engine and whoever asks how it is.
 #[derive(Clone, Default)]
-pub struct Health(Arc<Mutex<Condition>>);
+pub struct Health(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    condition: Mutex<Condition>,
+    failed: Notify,
+}
 
 #[derive(Default)]
 struct Condition {
@@ -28,12 +36,26 @@ impl Health {
             .or_else(|| condition.stall.as_ref().map(stalled))
     }
 
-    pub(super) fn fail(&self, reason: &str) {
+    /// Waits until the store has failed; why.
+    pub(crate) async fn failed(&self) -> String {
+        loop {
+            // Before the look, so that what happens behind it is heard.
+            let told = self.0.failed.notified();
+            let failure = self.lock().failure.clone();
+            match failure {
+                Some(failure) => return failure,
+                None => told.await,
+            }
+        }
+    }
+
+    pub(crate) fn fail(&self, reason: &str) {
         self.lock().failure = Some(reason.to_owned());
+        self.0.failed.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, Condition> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.condition.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

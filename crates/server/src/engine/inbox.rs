@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use seaway_store::{Commit, Store};
 use seaway_streaming::{Engine, Now};
+use tokio::sync::oneshot;
 
 use super::deferred::batch_bytes;
 use super::look::Look;
@@ -47,6 +48,8 @@ pub(super) enum Item {
     Query(Query),
     /// A look at stored messages.
     Look(Look),
+    /// Write a checkpoint, while everything goes on, so that whoever opens the store next reads little.
+    Checkpoint(oneshot::Sender<()>),
     /// Finish: process what came before, make everything durable, end.
     Stop,
 }
@@ -147,6 +150,13 @@ impl Inbox {
     /// Asks for stored messages. Nobody but the caller bounds how many looks wait.
     pub fn look(&self, look: Look) {
         self.push(Item::Look(look));
+    }
+
+    /// Asks for a checkpoint; what waits for the receiver ends when it is there, or when there will be none.
+    pub(super) fn checkpoint(&self) -> oneshot::Receiver<()> {
+        let (done, is_done) = oneshot::channel();
+        self.push(Item::Checkpoint(done));
+        is_done
     }
 
     /// Ends the engine after everything that waits now.

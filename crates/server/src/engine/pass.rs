@@ -20,7 +20,7 @@ use super::world::World;
 use crate::bus::Batch;
 use crate::limits::{
     BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, COMMIT_KEPT_BYTES, COMPLETION_ROUNDS, DEADLINE_LATE_NS,
-    DEFERRED_PER_PASS, LAZY_WAIT, PAUSE_GRACE_NS, READS_PER_LOOK, RECORD_BYTES,
+    DEFERRED_PER_PASS, HAND_OVER_TAIL_BYTES, LAZY_WAIT, PAUSE_GRACE_NS, READS_PER_LOOK, RECORD_BYTES,
 };
 
 /// Both clocks; the monotonic one starts at zero with the thread.
@@ -118,6 +118,7 @@ impl Pass {
     /// Serves what waits; the outcome of the end if this was the last pass.
     pub(super) fn run(&mut self, items: &mut Vec<Item>) -> Option<Result<(), String>> {
         let mut stopping = false;
+        self.world.bus.begin_pass();
         self.complete();
         for item in items.drain(..) {
             match item {
@@ -127,6 +128,7 @@ impl Pass {
                 }
                 Item::Query(query) => query(&self.glance()),
                 Item::Look(look) => self.looks.begin(look, &self.engine, &mut *self.world.store),
+                Item::Checkpoint(done) => self.prepare_to_hand_over(done),
                 Item::Stop => stopping = true,
             }
         }
@@ -415,7 +417,16 @@ impl Pass {
         completion.feed(|input| self.input(input));
     }
 
+    /// A checkpoint is worth its while only when there is something to read behind the last one.
+    fn prepare_to_hand_over(&mut self, done: oneshot::Sender<()>) {
+        let statistics = self.world.store.statistics();
+        if statistics.tail_bytes >= HAND_OVER_TAIL_BYTES {
+            self.checkpoints.ask(statistics.checkpoints, done);
+        }
+    }
+
     fn checkpoint(&mut self) {
+        self.checkpoints.tell(|| self.world.store.statistics().checkpoints);
         self.checkpoints
             .begin(Instant::now(), || self.world.store.begin_checkpoint());
         for _ in 0..CHECKPOINT_SLICES_PER_PASS {

@@ -28,6 +28,12 @@ pub struct EngineThreads {
 }
 
 impl EngineThreads {
+    /// Has what the next start would have to read made short; ends when it is, or when it cannot be.
+    pub(crate) async fn prepare_to_stop(&self) {
+        // Nothing is sent: the other end goes.
+        let _ = self.inbox.checkpoint().await;
+    }
+
     /// Processes what waits, makes everything durable and ends the threads.
     ///
     /// # Errors

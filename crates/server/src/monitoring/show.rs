@@ -13,6 +13,7 @@ use seaway_streaming::{
 
 use super::MonitoredPorts;
 use crate::engine::Glance;
+use crate::phase::{Active, Membership};
 
 pub(super) fn since_epoch(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH)
@@ -168,6 +169,31 @@ pub(super) fn streaming_server(snapshot: &ServerSnapshot, start_ns: i64) -> moni
         out_msgs: snapshot.out_messages,
         out_bytes: snapshot.out_bytes,
         ..monitor::StreamingServer::default()
+    }
+}
+
+/// Of a server that stands by.
+pub(super) fn no_streaming_server(start_ns: i64) -> monitor::StreamingServer {
+    monitor::StreamingServer {
+        version: seaway_config::STREAMING_VERSION.to_owned(),
+        runtime: runtime(),
+        start_ns,
+        ..monitor::StreamingServer::default()
+    }
+}
+
+pub(super) fn membership(membership: Membership) -> monitor::Membership {
+    let (active, active_tenure) = match membership.active {
+        Some(Active { member, tenure }) => (Some(member), Some(tenure)),
+        None => (None, None),
+    };
+    monitor::Membership {
+        group: membership.group,
+        active,
+        active_tenure,
+        changes: membership.changes,
+        seconds: membership.since.as_secs(),
+        reason: membership.reason,
     }
 }
 

@@ -6,12 +6,14 @@ use std::task::{Context, Poll};
 use anyhow::{Context as _, Result};
 use tokio::task::JoinHandle;
 
-use crate::engine::{EngineThreads, LeftBehind};
+use crate::engine::{EngineThreads, Health, LeftBehind};
 use crate::partition::{Conflict, Partition};
 
 /// The engine that serves under a tenure.
 pub(super) struct Life {
     pub(super) threads: EngineThreads,
+    /// How its store is, if the life ends with that.
+    pub(super) store: Option<Health>,
     /// Answers other servers that have parts of the channels.
     pub(super) partition: Option<Answering>,
 }
@@ -31,8 +33,15 @@ impl Life {
         self.threads.abandon()
     }
 
-    /// Waits until it cannot serve any more although nobody asked for that; why, in words.
-    pub(super) async fn broken(&mut self) -> String {
+    /// Waits until it cannot serve any more although nobody asked for that.
+    pub(super) async fn end(&mut self) -> End {
+        let store = self.store.clone();
+        let failed = async {
+            match store {
+                Some(health) => health.failed().await,
+                None => std::future::pending().await,
+            }
+        };
         let partition = self.partition.as_mut();
         let conflict = async {
             match partition {
@@ -41,10 +50,19 @@ impl Life {
             }
         };
         tokio::select! {
-            () = self.threads.ended() => "An engine thread ended by itself".to_owned(),
-            conflict = conflict => conflict,
+            () = self.threads.ended() => End::Broken("An engine thread ended by itself".to_owned()),
+            conflict = conflict => End::Broken(conflict),
+            reason = failed => End::StoreFailed(reason),
         }
     }
+}
+
+/// Why a life cannot go on, in words.
+pub(super) enum End {
+    /// What cannot break is broken, or the server has no business here.
+    Broken(String),
+    /// The store takes nothing more.
+    StoreFailed(String),
 }
 
 /// Answers other servers' lists in a task of its own, until it is dropped; ends with a conflict.

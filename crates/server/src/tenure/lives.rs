@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 
-use super::life::{Answering, Life};
+use super::life::{Answering, End, Life};
 use super::opening::{self, Opened};
-use super::port::{Granted, OpenStore, Tenures};
+use super::port::{Confirm, Granted, OpenStore, Tenures};
 use crate::bus::Bus;
 use crate::engine::{Counted, Headcount, Health, Inbox, LeftBehind, Seat};
-use crate::limits::{LEFT_BEHIND_PATIENCE, RECOVERY_TOLD_EVERY};
+use crate::limits::{HAND_OVER_PATIENCE, LEFT_BEHIND_PATIENCE, RECOVERY_TOLD_EVERY};
 use crate::partition::Partition;
 use crate::phase::{Phase, Stage, Told};
 
@@ -32,6 +32,14 @@ pub enum Failure {
     Start(anyhow::Error),
     /// What serves is broken, in words. [`Lives::stop`] brings it to an end.
     Broken(String),
+}
+
+/// Why a tenure is over, in words.
+enum Over {
+    /// It is not this server's any more.
+    Lost(String),
+    /// Its store takes nothing more, and another server may do better.
+    StoreFailed(String),
 }
 
 /// A store that is open and not served yet. Who gives it up waits for no disk; it is counted until it is closed.
@@ -94,16 +102,30 @@ impl<T: Tenures> Lives<T> {
                 Err(error) => return Failure::Start(error),
             };
             let number = granted.number;
-            match self.live(granted, &mut begun).await {
-                Ok(reason) => self.abandon(number, &reason),
-                Err(failure) => return failure,
+            let (reason, failed) = match self.live(granted, &mut begun).await {
+                Ok(Over::Lost(reason)) => (reason, None),
+                Ok(Over::StoreFailed(reason)) => (reason.clone(), Some(anyhow!(reason))),
+                Err(Failure::Start(error)) => (format!("{error:#}"), Some(error)),
+                Err(broken) => return broken,
+            };
+            if let Some(Err(error)) = failed.map(|error| self.tenures.failed(error)) {
+                return Failure::Start(error);
             }
+            self.abandon(number, &reason);
         }
     }
 
     /// Whether there is an engine that serves, or is about to.
     pub fn has_engine(&self) -> bool {
         self.life.is_some()
+    }
+
+    /// Goes on serving until another server can take over from this one quickly.
+    pub async fn prepare_to_hand_over(&self) {
+        if let Some(life) = &self.life {
+            // Without it the other one reads a little longer.
+            let _ = tokio::time::timeout(HAND_OVER_PATIENCE, life.threads.prepare_to_stop()).await;
+        }
     }
 
     /// Ends what serves in an orderly way; the inner error says what could not be made durable. [`Lives::run`] may follow.
@@ -118,34 +140,38 @@ impl<T: Tenures> Lives<T> {
         }
     }
 
-    /// From the grant to the loss of a tenure; the reason for that.
-    async fn live(&mut self, granted: Granted, begun: &mut impl FnMut(u64) -> Result<()>) -> Result<String, Failure> {
+    /// From the grant to the end of a tenure.
+    async fn live(&mut self, granted: Granted, begun: &mut impl FnMut(u64) -> Result<()>) -> Result<Over, Failure> {
         let Granted {
             number,
             store,
             mut lost,
+            confirm,
         } = granted;
         tokio::select! {
             biased;
-            reason = &mut lost => return Ok(reason),
-            outcome = self.begin(number, store) => outcome.map_err(Failure::Start)?,
+            reason = &mut lost => return Ok(Over::Lost(reason)),
+            outcome = self.begin(number, store, confirm) => outcome.map_err(Failure::Start)?,
         }
         begun(number).map_err(Failure::Start)?;
-        let broken = async {
+        let end = async {
             match &mut self.life {
-                Some(life) => life.broken().await,
+                Some(life) => life.end().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            reason = &mut lost => Ok(reason),
-            broken = broken => Err(Failure::Broken(broken)),
+            reason = &mut lost => Ok(Over::Lost(reason)),
+            end = end => match end {
+                End::StoreFailed(reason) => Ok(Over::StoreFailed(reason)),
+                End::Broken(words) => Err(Failure::Broken(words)),
+            },
         }
     }
 
     /// From the grant of a tenure to an engine that serves under it.
-    async fn begin(&mut self, number: u64, store: OpenStore) -> Result<()> {
+    async fn begin(&mut self, number: u64, store: OpenStore, confirm: Option<Confirm>) -> Result<()> {
         tracing::info!(target: "stream", "Tenure: {number}");
         let (inbox, health) = (Arc::new(Inbox::default()), Health::default());
         let phase = self.surroundings.phase.clone();
@@ -158,16 +184,19 @@ impl<T: Tenures> Lives<T> {
         self.left_behind = Some((number, headcount.left_behind()));
         let (counted, options) = (headcount.one_more(), self.surroundings.fresh_options());
         let (attachment, waking, shown) = (Arc::clone(seat.attachment()), Arc::clone(&inbox), Arc::clone(&progress));
+        let is_contested = confirm.is_some();
         let opening = tokio::task::spawn_blocking(move || {
             // Nobody may be left to take it: it is counted as long as it is there.
-            opening::open(store, options, attachment, &waking, shown).map(|opened| Unserved(Some((opened, counted))))
+            let opened = opening::open(store, options, (attachment, confirm), &waking, shown);
+            opened.map(|opened| Unserved(Some((opened, counted))))
         });
         let unserved = tokio::select! {
             opened = opening => opened.context("recover the state")??,
             () = tell_progress(Told(&progress)) => unreachable!("the progress is told until the state is there"),
         };
         phase.enter(Stage::Opening);
-        self.serve(unserved, seat, partition, inbox, health).await
+        self.serve(unserved, seat, partition, (inbox, health), is_contested)
+            .await
     }
 
     /// Makes sure that no other server is there (§9.3), starts the engine's threads behind the service subscriptions, and waits
@@ -177,8 +206,8 @@ impl<T: Tenures> Lives<T> {
         unserved: Unserved,
         seat: Seat,
         partition: Option<Answering>,
-        inbox: Arc<Inbox>,
-        health: Health,
+        (inbox, health): (Arc<Inbox>, Health),
+        is_contested: bool,
     ) -> Result<()> {
         let opened = unserved.opened();
         match opened.summary.channels {
@@ -186,14 +215,19 @@ impl<T: Tenures> Lives<T> {
             channels => tracing::info!(target: "stream", "Recovered {channels} channel(s)"),
         }
         let Surroundings { bus, engine, .. } = &self.surroundings;
-        if !engine.partitioning {
+        if !engine.partitioning && !is_contested {
             crate::standalone::check(bus, &engine.cluster_id, &opened.engine.subjects().discover).await?;
         }
         let (threads, is_started) = unserved.take().start(seat, Arc::clone(&inbox), health.clone())?;
-        self.life = Some(Life { threads, partition });
-        is_started
-            .await
-            .context("the engine threads ended while they started")?;
+        self.life = Some(Life {
+            threads,
+            store: is_contested.then(|| health.clone()),
+            partition,
+        });
+        tokio::select! {
+            is_started = is_started => is_started.context("the engine threads ended while they started")?,
+            reason = health.failed(), if is_contested => bail!("{reason}"),
+        }
         self.surroundings.phase.serve(inbox, health);
         Ok(())
     }

@@ -8,7 +8,8 @@ use seaway_store::Progress;
 use seaway_streaming::{Engine, Service, StartSummary};
 use tokio::sync::oneshot;
 
-use super::port::OpenStore;
+use super::port::{Confirm, OpenStore};
+use super::store::Unfit;
 use crate::bus::Attachment;
 use crate::engine::{Clock, EngineBus, EngineThreads, Health, Inbox, Seat, Tag, World};
 
@@ -28,7 +29,7 @@ pub(super) struct Opened {
 pub(super) fn open(
     store: OpenStore,
     options: seaway_streaming::Options,
-    attachment: Arc<Attachment>,
+    (attachment, confirm): (Arc<Attachment>, Option<Confirm>),
     inbox: &Arc<Inbox>,
     progress: Arc<Progress>,
 ) -> Result<Opened> {
@@ -36,10 +37,10 @@ pub(super) fn open(
     let waker = Arc::clone(inbox);
     let store = store(&mut engine, Box::new(move || waker.wake()), progress)?;
     let clock = Clock::start();
-    let mut world = World::new(store, EngineBus::new(attachment));
+    let mut world = World::new(store, EngineBus::new(attachment, confirm));
     let summary = engine
         .start(clock.now(), &mut world.effects())
-        .map_err(|error| anyhow!("{error}"))?;
+        .map_err(|error| Unfit(error.to_string()))?;
     if summary.recovered {
         world.bus.await_receivers();
     }

@@ -18,6 +18,9 @@ pub type OpenStore = Box<dyn FnOnce(&mut Engine, Waker, Arc<Progress>) -> Result
 /// Resolves when the tenure is lost, with the reason in words; never when it cannot be.
 pub type Lost = Pin<Box<dyn Future<Output = String> + Send>>;
 
+/// Makes sure that a tenure still stands: true only when it stood at some moment after the call. May wait for a disk.
+pub type Confirm = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// A tenure.
 pub struct Granted {
     /// Every later one on the same state, whoever gets it, has a higher number.
@@ -26,6 +29,9 @@ pub struct Granted {
     pub store: OpenStore,
     /// When it is over.
     pub lost: Lost,
+    /// How to make sure that it still stands, when another server may take it. Then a store that fails ends it, because that one may
+    /// do better, and nobody looks for another server of the name before it begins: the former holder may not know yet.
+    pub confirm: Option<Confirm>,
 }
 
 /// Grants the right to serve: one tenure at a time.
@@ -35,4 +41,12 @@ pub trait Tenures {
     /// # Errors
     /// There will be none, in words for the operator.
     fn next(&mut self) -> impl Future<Output = Result<Granted>> + Send;
+
+    /// Hears that the tenure granted last did not begin, or that its store failed.
+    ///
+    /// # Errors
+    /// The same error when there is no use in asking for another one.
+    fn failed(&mut self, error: anyhow::Error) -> Result<()> {
+        Err(error)
+    }
 }

@@ -1,17 +1,19 @@
 //! The loop, with tenures as a script grants and takes them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use seaway_broker::{Broker, BrokerOptions};
+use seaway_stan_protocol::Message;
+use seaway_stan_protocol::messages::{ConnectRequest, ConnectResponse, Ping, PingResponse};
 use seaway_store::{MemoryStore, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::bus::Bus;
+use crate::bus::{Batch, Bus, Listener};
 use crate::phase::{Phase, Stage};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,6 +39,8 @@ struct Scene {
     phase: Phase,
     asked: Arc<AtomicUsize>,
     grants: mpsc::UnboundedSender<Granted>,
+    /// What goes with each tenure.
+    confirm: Option<Confirm>,
 }
 
 fn scene() -> (Lives<Script>, Scene) {
@@ -61,6 +65,7 @@ fn scene() -> (Lives<Script>, Scene) {
         phase,
         asked,
         grants,
+        confirm: None,
     };
     (Lives::new(script, surroundings), scene)
 }
@@ -82,8 +87,13 @@ impl Scene {
                 Err(_) => std::future::pending().await,
             }
         };
-        let lost = Box::pin(lost);
-        assert!(self.grants.send(Granted { number, store, lost }).is_ok());
+        let granted = Granted {
+            number,
+            store,
+            lost: Box::pin(lost),
+            confirm: self.confirm.clone(),
+        };
+        assert!(self.grants.send(granted).is_ok());
         lose
     }
 
@@ -253,5 +263,109 @@ fn an_engine_that_breaks_ends_the_lives() {
         }
         assert!(lives.has_engine());
         assert_eq!(lives.stop().await.unwrap(), Err("an engine thread panicked".to_owned()));
+    });
+}
+
+/// Sends on what it is delivered: subject and payload.
+struct Answers(Mutex<std::sync::mpsc::Sender<(Vec<u8>, Vec<u8>)>>);
+
+impl Listener for Answers {
+    fn deliver(&self, batch: Batch) {
+        for message in batch.iter() {
+            let answer = (message.subject.to_vec(), message.payload.to_vec());
+            self.0.lock().unwrap().send(answer).unwrap();
+        }
+    }
+}
+
+/// A server that was replaced and does not know it yet must refuse nobody: the one in its place may know the client. Successes, which
+/// rest on a record or say nothing, pass.
+#[test]
+fn who_may_be_replaced_refuses_only_what_it_has_made_sure_of() {
+    run_to_end(async {
+        let (mut lives, mut scene) = scene();
+        let (stands, confirmations) = (Arc::new(AtomicBool::new(false)), Arc::<AtomicUsize>::default());
+        let (found, counted) = (Arc::clone(&stands), Arc::clone(&confirmations));
+        scene.confirm = Some(Arc::new(move || {
+            counted.fetch_add(1, Ordering::AcqRel);
+            found.load(Ordering::Acquire)
+        }));
+        let _keep = scene.grant(1);
+        let (begun, mut begins) = mpsc::unbounded_channel();
+        let (answer, answers) = channel();
+        let client = Bus::new(&scene.broker).attach("client", Arc::new(Answers(Mutex::new(answer))));
+        client.subscribe("answer.*", 1, false).unwrap();
+        let mut sender = client.sender();
+        let next = || answers.recv_timeout(PATIENCE).unwrap();
+        beside(&mut lives, begun, async {
+            assert_eq!(begins.recv().await, Some(1));
+            let connect = ConnectRequest {
+                client_id: "me".into(),
+                conn_id: "me".into(),
+                protocol: 1,
+                heartbeat_inbox: "answer.heartbeat".into(),
+                ..ConnectRequest::default()
+            };
+            let _ = sender.send(
+                b"_STAN.discover.test-cluster",
+                Some(b"answer.connect"),
+                &[&connect.encode_to_vec()],
+            );
+            sender.flush();
+            let (_, response) = next();
+            let response = ConnectResponse::decode(response.as_slice()).unwrap();
+            assert_eq!(&response.error[..], b"");
+            let mut ping = |reply: &[u8], connection: &str, flush: bool| {
+                let ping = Ping {
+                    conn_id: connection.to_owned().into(),
+                };
+                let _ = sender.send(&response.ping_requests, Some(reply), &[&ping.encode_to_vec()]);
+                if flush {
+                    sender.flush();
+                }
+            };
+            // All of them come to the engine in one batch, and so in one pass.
+            ping(b"answer.refused", "somebody", false);
+            ping(b"answer.refused", "else", false);
+            ping(b"answer.known", "me", true);
+            assert_eq!(next(), (b"answer.known".to_vec(), Vec::new()));
+            assert_eq!(confirmations.load(Ordering::Acquire), 1);
+            stands.store(true, Ordering::Release);
+            ping(b"answer.refused", "somebody", false);
+            ping(b"answer.refused", "else", true);
+            for _ in 0..2 {
+                let (subject, payload) = next();
+                assert_eq!(subject, b"answer.refused");
+                assert!(!PingResponse::decode(payload.as_slice()).unwrap().error.is_empty());
+            }
+            assert_eq!(confirmations.load(Ordering::Acquire), 2);
+        })
+        .await;
+        assert_eq!(lives.stop().await.unwrap(), Ok(()));
+    });
+}
+
+/// A tenure that others may take ends with its store, and whether another one is asked for is said by who grants them.
+#[test]
+fn a_store_that_fails_ends_a_tenure_that_others_may_take() {
+    run_to_end(async {
+        let (mut lives, mut scene) = scene();
+        scene.confirm = Some(Arc::new(|| true));
+        let _lose = scene.grant_with(1, Box::new(|_, _, _| Err(anyhow!("the disk is gone"))));
+        match lives.run(|number| panic!("{number} began")).await {
+            Failure::Start(error) => assert_eq!(error.to_string(), "the disk is gone"),
+            other => panic!("{other:?}"),
+        }
+        let _lose = scene.grant(2);
+        let phase = scene.phase.clone();
+        let failure = lives.run(|_| {
+            phase.fail("a sync failed");
+            Ok(())
+        });
+        match failure.await {
+            Failure::Start(error) => assert_eq!(error.to_string(), "a sync failed"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(lives.stop().await.unwrap(), Ok(()));
     });
 }

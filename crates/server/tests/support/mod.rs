@@ -14,6 +14,7 @@ use seaway_bench::stan::Session;
 
 pub mod administration;
 pub mod faults;
+pub mod group;
 pub mod requests;
 pub mod shell;
 

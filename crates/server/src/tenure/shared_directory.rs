@@ -1,0 +1,343 @@
+//! Fault tolerance on a shared directory: members of a group stand by until the one that serves has ended, or gives no sign of life for
+//! a lease (`stores-and-clustering.md` §7; what differs from there is said in docs/high-availability.md).
+//!
+//! The directory alone grants and takes: claims are files with ascending numbers, and whoever holds one looks for a higher one behind
+//! every sync and before everything that cannot be undone. What is heard over the bus only puts a take-over off, or has somebody look.
+
+mod heartbeats;
+mod member;
+mod patience;
+mod pulse;
+mod watch;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use seaway_config::{FaultToleranceOptions, StreamingOptions};
+use seaway_store::{Claim, ClaimError, Standing, Standpoint};
+use tokio::time::MissedTickBehavior;
+
+use self::heartbeats::{Claims, Ears, Heartbeats};
+use self::member::Member;
+use self::patience::Patience;
+use self::pulse::{Ending, Found, Pulse};
+use self::watch::{Look, Reason, Watch};
+use super::port::{Granted, Lost, Tenures};
+use super::store::{self, Unfit};
+use crate::bus::Bus;
+use crate::limits::{HEARTBEAT_FRESHNESS, STANDBY_LOOKS_EVERY};
+use crate::phase::{Active, Phase};
+
+/// Grants a tenure when the one before it has ended or run out; they are lost to other members.
+pub(crate) struct SharedDirectory {
+    streaming: StreamingOptions,
+    lease: Duration,
+    member: Member,
+    /// Whether there may be others on the bus: what they say takes a moment to get here.
+    is_connected: bool,
+    heartbeats: Heartbeats,
+    phase: Phase,
+    /// Another member was seen, or this one served: it is the directory of the group.
+    has_joined: bool,
+    trusts_locks: bool,
+    /// After tenures that failed.
+    patience: Patience,
+    told: Patience,
+    /// The signs of life of the last tenure.
+    pulse: Option<Pulse>,
+}
+
+/// Who a server is for other members.
+pub(crate) struct Itself<'a> {
+    /// Its ID, new with each process.
+    pub(crate) server_id: &'a str,
+    /// Its name, for people.
+    pub(crate) name: &'a str,
+    /// Whether it is connected to other servers.
+    pub(crate) is_connected: bool,
+}
+
+impl SharedDirectory {
+    /// A member of the group that the options name.
+    ///
+    /// # Errors
+    /// Cluster ID and group give no subject.
+    pub(crate) fn new(
+        streaming: &StreamingOptions,
+        options: &FaultToleranceOptions,
+        itself: &Itself<'_>,
+        bus: &Bus,
+        phase: Phase,
+    ) -> Result<SharedDirectory> {
+        let heartbeats = Heartbeats::new(bus, &streaming.cluster_id, &options.group)?;
+        Ok(SharedDirectory {
+            streaming: streaming.clone(),
+            lease: options.lease,
+            member: Member {
+                cluster_id: streaming.cluster_id.clone(),
+                group: options.group.clone(),
+                server_id: itself.server_id.to_owned(),
+                encrypts: streaming.encryption.is_some(),
+                name: itself.name.to_owned(),
+            },
+            is_connected: itself.is_connected,
+            heartbeats,
+            phase,
+            has_joined: false,
+            trusts_locks: true,
+            patience: Patience::default(),
+            told: Patience::default(),
+            pulse: None,
+        })
+    }
+}
+
+impl Tenures for SharedDirectory {
+    async fn next(&mut self) -> Result<Granted> {
+        if let Some(pulse) = self.pulse.take()
+            && pulse.ended().await == Ending::Robbed
+            && self.trusts_locks
+        {
+            self.trusts_locks = false;
+            tracing::warn!(
+                target: "stream",
+                "ft: another server took over although this one had the lock and gave signs of life: file locks do not reach from \
+                 one server to the other on this file system. Only the lease counts from now on"
+            );
+        }
+        if let Some(until) = self.patience.until() {
+            tokio::time::sleep_until(until.into()).await;
+        }
+        tracing::info!(target: "stream", "Starting in standby mode");
+        self.make_directory().await?;
+        let (claim, reason) = self.stand_by().await?;
+        self.grant(claim, &reason)
+    }
+
+    fn failed(&mut self, error: anyhow::Error) -> Result<()> {
+        // What is wrong with the options no other attempt puts right.
+        if error.is::<Unfit>() {
+            return Err(error);
+        }
+        if self.pulse.as_ref().is_some_and(Pulse::is_over) {
+            return Ok(());
+        }
+        let wait = self.patience.failed(Instant::now());
+        tracing::error!(target: "stream", "ft: {error:#}; tried again in {} s, if no other server takes over", wait.as_secs());
+        Ok(())
+    }
+}
+
+impl SharedDirectory {
+    async fn make_directory(&self) -> Result<()> {
+        let directory = self.streaming.dir.clone();
+        let made = blocking(move || std::fs::create_dir_all(&directory)).await?;
+        made.with_context(|| format!("make the store directory {}", self.streaming.dir.display()))
+    }
+
+    /// Looks at the directory until there is a reason to claim it, and no other server is faster.
+    async fn stand_by(&mut self) -> Result<(Claim, Reason)> {
+        let begun = Instant::now();
+        // What others say takes a moment to get here, and may show that this is not their directory.
+        let quiet = if self.is_connected {
+            2 * pulse::interval(self.lease)
+        } else {
+            Duration::ZERO
+        };
+        let mut watch = Watch::new(self.lease, self.trusts_locks);
+        let (mut stranger, mut is_fit) = (None, false);
+        let mut every = tokio::time::interval(STANDBY_LOOKS_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            let began = Instant::now();
+            let standing = match self.standing().await? {
+                Ok(standing) => standing,
+                Err(error) => {
+                    self.tell(&format!("ft: error attempting to get the store lock: {error}"));
+                    continue;
+                }
+            };
+            let ended = Instant::now();
+            let holder = self.check(&standing, &mut stranger)?;
+            if !std::mem::replace(&mut is_fit, true)
+                && let Err(text) = self.check_fit().await?
+            {
+                self.tell(&format!("ft: {text}"));
+            }
+            self.phase.stand_by(holder);
+            let reason = watch.look(Look { began, ended }, &standing, self.heard_from(&standing));
+            let is_heard = self.has_joined || (begun.elapsed() >= quiet && stranger.is_none());
+            let Some(reason) = reason.filter(|_| is_heard) else {
+                continue;
+            };
+            if let Err(text) = self.check_fit().await? {
+                self.tell(&format!("ft: {text}"));
+                continue;
+            }
+            match self.claim(standing.number).await? {
+                Ok(claim) => return Ok((claim, reason)),
+                Err(error @ (ClaimError::Overtaken { .. } | ClaimError::Held { .. })) => self.tell(&format!(
+                    "ft: unable to get store lock at this time, going back to standby: {error}"
+                )),
+                Err(error) => {
+                    self.tell(&format!("ft: error attempting to get the store lock: {error}"));
+                    tokio::time::sleep(self.patience.failed(Instant::now())).await;
+                }
+            }
+        }
+    }
+
+    /// What the directory says.
+    async fn standing(&self) -> Result<std::io::Result<Standing>> {
+        let directory = self.streaming.dir.clone();
+        blocking(move || seaway_store::standing(&directory)).await
+    }
+
+    /// Claims what was seen to be claimable. Another server that saw the same may have claimed it since: it is not deposed at once again.
+    async fn claim(&self, seen: u64) -> Result<std::result::Result<Claim, ClaimError>> {
+        let (directory, line) = (self.streaming.dir.clone(), self.member.line());
+        let claim = move || match seaway_store::standing(&directory) {
+            Ok(Standing { number, .. }) if number > seen => Err(ClaimError::Overtaken { by: number }),
+            _ => Claim::make(&directory, &line),
+        };
+        blocking(claim).await
+    }
+
+    /// Whether what is in the directory can be opened with the options of this server, before it is taken from somebody.
+    async fn check_fit(&self) -> Result<std::result::Result<(), String>> {
+        let streaming = self.streaming.clone();
+        match blocking(move || store::check_fit(&streaming)).await? {
+            Err(error) if error.is::<Unfit>() => Err(error),
+            other => Ok(other.map_err(|error| format!("{error:#}"))),
+        }
+    }
+
+    /// When the holder of the newest claim was heard last.
+    fn heard_from(&self, standing: &Standing) -> Option<Instant> {
+        let claim = standing.claim.as_ref()?;
+        let holder = Member::read(&claim.member)?;
+        let heard = self.heartbeats.ears().last()?;
+        (heard.tenure == claim.number && heard.server_id == holder.server_id).then_some(heard.at)
+    }
+
+    /// Makes sure that this is one group on one directory; who serves there, if somebody does.
+    ///
+    /// # Errors
+    /// Why this server has no business here.
+    fn check(&mut self, standing: &Standing, stranger: &mut Option<Instant>) -> Result<Option<Active>> {
+        let claim = standing.claim.as_ref().filter(|claim| claim.is_locked);
+        let holder = claim.and_then(|claim| Some((claim.number, Member::read(&claim.member)?)));
+        if let Some((_, holder)) = &holder
+            && let Some(text) = holder.differs(&self.member)
+            && !self.has_joined
+        {
+            return Err(Unfit(text).into());
+        }
+        if holder.is_some() {
+            self.has_joined = true;
+        }
+        self.check_directory(standing, stranger)?;
+        let alone = || claim.map(|claim| (claim.number, format!("a server of no group ({})", claim.member)));
+        let named = holder.map(|(number, holder)| (number, holder.name));
+        Ok(named.or_else(alone).map(|(tenure, member)| Active { member, tenure }))
+    }
+
+    /// A member that says it serves under a tenure of which this directory knows nothing has another one.
+    fn check_directory(&self, standing: &Standing, stranger: &mut Option<Instant>) -> Result<()> {
+        let heard = self.heartbeats.ears().last();
+        let fresh = heard.filter(|heard| heard.at.elapsed() < self.lease && heard.tenure > 0);
+        let Some(heard) = fresh.filter(|_| !self.has_joined && self.heard_from(standing).is_none()) else {
+            *stranger = None;
+            return Ok(());
+        };
+        // A claim may be newer than the look, or a heartbeat older.
+        if stranger.get_or_insert_with(Instant::now).elapsed() < self.lease / HEARTBEAT_FRESHNESS {
+            return Ok(());
+        }
+        let (id, tenure, directory) = (&heard.server_id, heard.tenure, self.streaming.dir.display());
+        let text = format!(
+            "server {id} of the group serves under tenure {tenure}, and nothing of that is in {directory}: it is not the same directory \
+             for both. Mount the file system that all members share there, without caching of names and attributes"
+        );
+        Err(Unfit(text).into())
+    }
+
+    /// From a claim to a tenure.
+    fn grant(&mut self, claim: Claim, reason: &Reason) -> Result<Granted> {
+        let (number, holding) = (claim.number(), claim.holding());
+        tracing::info!(target: "stream", "Server is active");
+        tracing::info!(target: "stream", "Took over: {reason}");
+        self.phase.take_over(&reason.to_string());
+        self.has_joined = true;
+        self.told = Patience::default();
+        let voice = self.heartbeats.voice(&self.member.server_id, number);
+        let pulse = Pulse::begin(&holding, self.lease, voice).context("start a thread")?;
+        let lost = lost(&pulse, Arc::clone(self.heartbeats.ears()), number, self.lease);
+        self.pulse = Some(pulse);
+        let holding = Arc::downgrade(&holding);
+        let confirm = move || {
+            let found = holding.upgrade().map(|holding| holding.look());
+            matches!(found, Some(Ok(Standpoint::Holds)))
+        };
+        let streaming = self.streaming.clone();
+        Ok(Granted {
+            number,
+            store: Box::new(move |engine, waker, progress| {
+                store::open(&streaming, number, Some(claim), engine, waker, progress)
+            }),
+            lost,
+            confirm: Some(Arc::new(confirm)),
+        })
+    }
+
+    /// Tells of what may go on for long, less and less often.
+    fn tell(&mut self, text: &str) {
+        if self.told.is_due(Instant::now()) {
+            tracing::warn!(target: "stream", "{text}");
+        }
+    }
+}
+
+/// Resolves when a tenure is over: the directory says so, or somebody else does and the disk does not answer.
+fn lost(pulse: &Pulse, ears: Arc<Ears>, number: u64, lease: Duration) -> Lost {
+    let (mut found, poke) = (pulse.found(), pulse.poke());
+    let mut over = found.clone();
+    let over = async move {
+        let told = over.wait_for(|found| matches!(found, Found::Over(_))).await;
+        let reason = told.ok().and_then(|found| found.reason());
+        match reason {
+            Some(reason) => reason,
+            // The signs of life end with the store, and with that what could be lost.
+            None => std::future::pending().await,
+        }
+    };
+    let outbid = async move {
+        let mut claims = Claims::default();
+        loop {
+            let heard = ears.above(number).await;
+            poke();
+            let stands = found.wait_for(|found| matches!(found, Found::Stands(since) if *since > heard.at));
+            if tokio::time::timeout(lease, stands).await.is_err() {
+                let (id, tenure) = (&heard.server_id, heard.tenure);
+                return format!("server {id} serves under tenure {tenure}, and the disk does not answer");
+            }
+            claims.tell(&heard);
+            ears.forget();
+        }
+    };
+    Box::pin(async move {
+        tokio::select! {
+            reason = over => reason,
+            reason = outbid => reason,
+        }
+    })
+}
+
+/// Runs what waits for a disk.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| anyhow!("{error}"))
+}

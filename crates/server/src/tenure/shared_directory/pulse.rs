@@ -1,0 +1,169 @@
+//! The signs of life of a tenure: a thread that looks whether it still stands, writes a counter and beats, five times in a lease at least.
+//!
+//! It ends with the store: whoever can still write must be seen to live, also while it stops.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use seaway_store::{Holding, Standpoint};
+use tokio::sync::{oneshot, watch};
+
+use super::heartbeats::Voice;
+use super::patience::Patience;
+use crate::limits::{HEARTBEAT_FRESHNESS, HEARTBEAT_INTERVAL_MAX, HEARTBEATS_PER_LEASE};
+
+/// Time from one sign of life to the next: the original's at most (§7.1).
+pub(super) fn interval(lease: Duration) -> Duration {
+    (lease / HEARTBEATS_PER_LEASE).min(HEARTBEAT_INTERVAL_MAX)
+}
+
+/// What the thread found last.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// It stood when a look that began then was made.
+    Stands(Instant),
+    /// It is over, in words.
+    Over(String),
+}
+
+impl Found {
+    /// Why it is over, if it is.
+    pub(super) fn reason(&self) -> Option<String> {
+        match self {
+            Found::Stands(_) => None,
+            Found::Over(reason) => Some(reason.clone()),
+        }
+    }
+}
+
+/// How the signs of life ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// With the store, or because another server had every reason to take over.
+    Lawful,
+    /// Another server took over although there had been a sign of life just before.
+    Robbed,
+}
+
+/// The running thread.
+pub(super) struct Pulse {
+    found: watch::Receiver<Found>,
+    poke: std::sync::mpsc::SyncSender<()>,
+    ended: oneshot::Receiver<Ending>,
+}
+
+impl Pulse {
+    /// Begins with the signs of life of what is held.
+    ///
+    /// # Errors
+    /// The operating system gave no thread.
+    pub(super) fn begin(holding: &Arc<Holding>, lease: Duration, voice: Voice) -> std::io::Result<Pulse> {
+        let (tell, found) = watch::channel(Found::Stands(Instant::now()));
+        let (poke, poked) = std::sync::mpsc::sync_channel(1);
+        let (end, ended) = oneshot::channel();
+        let tell = Arc::new(tell);
+        let (finder, held) = (Arc::clone(&tell), Arc::downgrade(holding));
+        // Who finds it first, a commit most often, has it told at once, whatever this thread hangs in.
+        holding.set_waker(Box::new(move || {
+            let by = held.upgrade().and_then(|held| held.deposed());
+            let _ = finder.send(Found::Over(taken_over(by)));
+        }));
+        let mut beating = Beating {
+            holding: Arc::downgrade(holding),
+            lease,
+            voice,
+            good: Instant::now(),
+            told: Patience::default(),
+            ending: Ending::Lawful,
+        };
+        let body = move || {
+            while let Some(found) = beating.beat() {
+                let is_over = found.reason().is_some();
+                // Whoever listened may have gone; the signs go on as long as the store is there.
+                let _ = tell.send(found);
+                if is_over {
+                    break;
+                }
+                let _ = poked.recv_timeout(interval(lease));
+            }
+            let _ = end.send(beating.ending);
+        };
+        std::thread::Builder::new().name("ft-pulse".to_owned()).spawn(body)?;
+        Ok(Pulse { found, poke, ended })
+    }
+
+    /// What the thread finds, from now on.
+    pub(super) fn found(&self) -> watch::Receiver<Found> {
+        self.found.clone()
+    }
+
+    /// Has it look at once; dropped when it is about to.
+    pub(super) fn poke(&self) -> impl Fn() + Send + use<> {
+        let poke = self.poke.clone();
+        // A poke that waits already is as good.
+        move || {
+            let _ = poke.try_send(());
+        }
+    }
+
+    /// Whether it was found that the tenure is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.found.borrow().reason().is_some()
+    }
+
+    /// Waits until the thread has ended, which it does soon after the store was dropped; not while it hangs in the disk.
+    pub(super) async fn ended(self) -> Ending {
+        let _ = self.poke.try_send(());
+        self.ended.await.unwrap_or(Ending::Lawful)
+    }
+}
+
+fn taken_over(by: Option<u64>) -> String {
+    match by {
+        Some(by) => format!("it was taken over by tenure {by}"),
+        None => "it was taken over".to_owned(),
+    }
+}
+
+struct Beating {
+    /// The store and what opens it hold it; this thread only while it looks.
+    holding: Weak<Holding>,
+    lease: Duration,
+    voice: Voice,
+    /// When the last look began that found it standing.
+    good: Instant,
+    told: Patience,
+    ending: Ending,
+}
+
+impl Beating {
+    /// One look with one sign; `None` when there is no store any more.
+    fn beat(&mut self) -> Option<Found> {
+        let holding = self.holding.upgrade()?;
+        let began = Instant::now();
+        match holding.tick() {
+            Ok(Standpoint::Holds) => {
+                self.good = began;
+                // A disk that is slow stops both signs: another server may do better.
+                if began.elapsed() < self.lease / HEARTBEAT_FRESHNESS {
+                    self.voice.beat();
+                }
+            }
+            Ok(Standpoint::Deposed { by }) => {
+                if self.good.elapsed() < self.lease / 2 {
+                    self.ending = Ending::Robbed;
+                }
+                return Some(Found::Over(taken_over(Some(by))));
+            }
+            Err(error) if self.good.elapsed() > self.lease => {
+                return Some(Found::Over(format!("its lease cannot be renewed: {error}")));
+            }
+            Err(error) => {
+                if self.told.is_due(began) {
+                    tracing::warn!(target: "stream", "The lease could not be renewed, and is tried again: {error}");
+                }
+            }
+        }
+        Some(Found::Stands(self.good))
+    }
+}

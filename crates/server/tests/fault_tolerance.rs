@@ -1,0 +1,408 @@
+//! Fault tolerance on a shared directory with the real binary (`stores-and-clustering.md` §7, §8.6): members that are killed, stopped,
+//! cut off and asked to hand over, under load. Nothing acknowledged is lost, and no sequence is given twice.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
+
+mod support;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use support::Server;
+use support::faults::Failing;
+use support::group::{
+    CHANNEL, Load, begin, everything, is_active, member, routes, server, session, state, wait_until, wait_until_active,
+};
+use support::shell::Shell;
+
+/// A server that is in the cluster and in no group: clients that are connected there see no connection break.
+fn home() -> (Server, String) {
+    let home = server(Some(""), &["-cid", "elsewhere"]);
+    let address = routes(&home);
+    (home, address)
+}
+
+fn counter(directory: &Path) -> u64 {
+    seaway_store::standing(directory).unwrap().claim.unwrap().counter
+}
+
+/// §7.3, §7.4, streaming §8.3, §8.7, §13.9 MonitorIsFTActiveFTServer: what each of the two says of itself, and what clients of the one that stands by see.
+#[test]
+fn one_serves_and_the_other_stands_by_and_takes_over_when_it_dies() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = member(directory.path(), "first", Some(""), &[]);
+    wait_until_active(&first);
+    for line in [
+        "Starting in standby mode",
+        "Server is active",
+        "Streaming Server is ready",
+    ] {
+        assert!(first.wait_for_line(line).is_some(), "{line}: {:#?}", first.log);
+    }
+    let mut second = member(directory.path(), "second", Some(&routes(&first)), &[]);
+    assert!(second.wait_for_line("Starting in standby mode").is_some());
+    let words = "standing by: first serves under tenure";
+    wait_until("it knows who serves", || second.get("/healthz/ready").1.contains(words));
+    assert_eq!(
+        (state(&first).as_str(), state(&second).as_str()),
+        ("FT_ACTIVE", "FT_STANDBY")
+    );
+    assert_eq!(first.get("/streaming/isFTActive"), (200, String::new()));
+    assert_eq!(second.get("/streaming/isFTActive"), (204, String::new()));
+    assert_eq!(
+        (second.get("/healthz/ready").0, second.get("/healthz/live").0),
+        (503, 200)
+    );
+    let metrics = |server: &Server, line: &str| server.get("/metrics").1.lines().any(|other| other == line);
+    assert!(metrics(&first, "seaway_active 1") && metrics(&first, "seaway_role_changes_total 1"));
+    assert!(metrics(&second, "seaway_active 0") && metrics(&second, "seaway_role_changes_total 0"));
+    assert!(metrics(
+        &second,
+        "seaway_fault_tolerance_info{group=\"g\",state=\"FT_STANDBY\"} 1"
+    ));
+    for (server, role) in [
+        (&first, "active, tenure "),
+        (&second, "standing by, first serves under tenure "),
+    ] {
+        let said = Shell::at(&server.address).run(&["server", "info"]).expect(0);
+        assert!(
+            said.stdout.contains(role) && said.stdout.contains("group g"),
+            "{said:#?}"
+        );
+    }
+
+    // A client of the server that stands by is served by the other one, and goes on when that one dies.
+    let mut client = session(&second.address, "client");
+    client.publish(CHANNEL, b"before").unwrap();
+    first.kill();
+    wait_until_active(&second);
+    assert!(second.wait_for_line("Streaming Server is ready").is_some());
+    client.publish(CHANNEL, b"after").unwrap();
+    client.ping().unwrap();
+    assert!(metrics(&second, "seaway_active 1") && metrics(&second, "seaway_role_changes_total 1"));
+    let stored: Vec<_> = everything(&second.address).into_values().collect();
+    assert_eq!(
+        stored,
+        [b"before".to_vec(), b"after".to_vec(), b"the last one".to_vec()]
+    );
+}
+
+/// §7.5: a member that dies is replaced by one of the others, again and again, and comes back.
+#[test]
+fn whoever_is_killed_under_load_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let (home, address) = home();
+    let mut members: Vec<Server> = ["a", "b", "c"]
+        .iter()
+        .map(|name| member(directory.path(), name, Some(&address), &[]))
+        .collect();
+    let load = Load::begin(&home.address);
+    for number in 0..4 {
+        load.goes_on(50);
+        let active = active_of(&members);
+        let killed = Instant::now();
+        members.swap_remove(active).kill();
+        let gap = load.gap_since(killed);
+        eprintln!("killed: {} ms", gap.as_millis());
+        members.push(member(
+            directory.path(),
+            &format!("again-{number}"),
+            Some(&address),
+            &[],
+        ));
+    }
+    load.check(&home.address);
+}
+
+/// The member that serves, once there is exactly one.
+fn active_of(members: &[Server]) -> usize {
+    let actives = || -> Vec<usize> { (0..members.len()).filter(|index| is_active(&members[*index])).collect() };
+    wait_until("one serves", || actives().len() == 1);
+    actives()[0]
+}
+
+/// A stopped process is deposed after the lease; when it goes on it acknowledges nothing, stands by in the same process, and serves
+/// again when the other one dies. The original never recovers from that (§7.5).
+#[test]
+fn who_was_stopped_stands_by_and_serves_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (home, address) = home();
+    let lease = ["-ft_lease", "500ms"];
+    let mut first = member(directory.path(), "first", Some(&address), &lease);
+    wait_until_active(&first);
+    let second = member(directory.path(), "second", Some(&address), &lease);
+    let load = Load::begin(&home.address);
+    for _ in 0..2 {
+        load.goes_on(50);
+        let stopped = Instant::now();
+        first.signal(Signal::STOP);
+        wait_until_active(&second);
+        let gap = load.gap_since(stopped);
+        eprintln!("stopped: {} ms", gap.as_millis());
+        assert!(gap >= Duration::from_millis(400), "the lease had not run out: {gap:?}");
+        first.signal(Signal::CONT);
+        wait_until("it stands by", || state(&first) == "FT_STANDBY");
+        assert!(is_active(&second));
+        load.goes_on(50);
+        // And back.
+        let stopped = Instant::now();
+        second.signal(Signal::STOP);
+        wait_until_active(&first);
+        let _ = load.gap_since(stopped);
+        second.signal(Signal::CONT);
+        wait_until("it stands by", || state(&second) == "FT_STANDBY");
+    }
+    assert!(
+        first.wait_for_line("was taken over by tenure").is_some(),
+        "{:#?}",
+        first.log
+    );
+    second.kill();
+    load.goes_on(50);
+    load.check(&home.address);
+}
+
+/// §7.5, §8.6: members that do not hear each other see each other in the directory: nobody is deposed, and a member that dies is
+/// replaced all the same.
+#[test]
+fn without_a_route_nobody_is_deposed() {
+    let directory = tempfile::tempdir().unwrap();
+    let lease = ["-ft_lease", "250ms"];
+    let first = member(directory.path(), "first", None, &lease);
+    wait_until_active(&first);
+    let second = member(directory.path(), "second", None, &lease);
+    // Fifty signs of life are ten leases.
+    let begin = counter(directory.path());
+    wait_until("signs of life", || counter(directory.path()) >= begin + 50);
+    assert!(is_active(&first) && state(&second) == "FT_STANDBY");
+    assert!(first.get("/metrics").1.contains("seaway_role_changes_total 1\n"));
+    first.kill();
+    wait_until_active(&second);
+}
+
+/// SIGTERM hands the tenure over: faster than any lease, and everything accepted is durable.
+#[test]
+fn who_is_asked_to_end_hands_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let (home, address) = home();
+    let mut members: Vec<Server> = ["a", "b"]
+        .iter()
+        .map(|name| member(directory.path(), name, Some(&address), &["-ft_lease", "20s"]))
+        .collect();
+    let load = Load::begin(&home.address);
+    for number in 0..3 {
+        load.goes_on(50);
+        let active = active_of(&members);
+        let asked = Instant::now();
+        let (status, log) = members.swap_remove(active).signal_and_wait(Signal::TERM);
+        assert_eq!(status.code(), Some(143), "{log:#?}");
+        let gap = load.gap_since(asked);
+        eprintln!("handed over: {} ms", gap.as_millis());
+        // It is some tens of milliseconds on a machine that has nothing else to do.
+        assert!(gap < Duration::from_secs(5), "{gap:?}");
+        members.push(member(
+            directory.path(),
+            &format!("again-{number}"),
+            Some(&address),
+            &["-ft_lease", "20s"],
+        ));
+    }
+    load.check(&home.address);
+}
+
+/// §8.6: a server that stands by ends cleanly, and nobody notices.
+#[test]
+fn who_stands_by_ends_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = member(directory.path(), "first", Some(""), &[]);
+    wait_until_active(&first);
+    let second = member(directory.path(), "second", Some(&routes(&first)), &[]);
+    wait_until("it stands by", || state(&second) == "FT_STANDBY");
+    let (status, log) = second.signal_and_wait(Signal::INT);
+    assert_eq!(status.code(), Some(0), "{log:#?}");
+    assert!(log.iter().any(|line| line.contains("Server Exiting..")), "{log:#?}");
+    assert!(
+        !log.iter().any(|line| line.contains("[ERR]") || line.contains("[FTL]")),
+        "{log:#?}"
+    );
+    assert!(is_active(&first));
+}
+
+/// §7.1, §8.6: who cannot belong to the group says so at the start, in words, and leaves the others alone.
+#[test]
+fn who_does_not_belong_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let first = member(directory.path(), "first", Some(""), &[]);
+    wait_until_active(&first);
+    let known = routes(&first);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = elsewhere.path().to_str().unwrap();
+    for (arguments, expected) in [
+        (
+            &["-dir", path, "-ft_group", "g", "-cid", "other"][..],
+            "under cluster ID \"test-cluster\"",
+        ),
+        (&["-dir", path, "-ft_group", "h"], "under the group \"g\""),
+        (
+            &["-dir", path, "-ft_group", "g", "-encrypt", "-encryption_key", "k"],
+            "key",
+        ),
+        (
+            &["-dir", other, "-ft_group", "g"],
+            "it is not the same directory for both",
+        ),
+        (&["-dir", path, "-cid", "alone"], "in use"),
+    ] {
+        let arguments: Vec<&str> = ["-store", "file"].iter().chain(arguments).copied().collect();
+        let refused = begin(Some(&known), &arguments);
+        let (status, log) = refused.wait();
+        assert_eq!(status.code(), Some(1), "{arguments:?}: {log:#?}");
+        assert!(
+            log.iter().any(|line| line.contains(expected)),
+            "{arguments:?}: {log:#?}"
+        );
+        assert!(is_active(&first));
+    }
+    assert!(first.get("/metrics").1.contains("seaway_role_changes_total 1\n"));
+}
+
+/// The key is the store's: whoever has another one is told so when it joins, and not when it would have to serve.
+#[test]
+fn a_member_with_another_key_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let first = member(directory.path(), "first", None, &["-encryption_key", "right"]);
+    wait_until_active(&first);
+    for (more, expected) in [
+        (
+            &["-encryption_key", "wrong"][..],
+            "give the key that this store was created with",
+        ),
+        (&[], "has no key"),
+    ] {
+        let arguments: Vec<&str> = ["-store", "file", "-dir", path, "-ft_group", "g"]
+            .iter()
+            .chain(more)
+            .copied()
+            .collect();
+        let (status, log) = begin(None, &arguments).wait();
+        assert_eq!(status.code(), Some(1), "{log:#?}");
+        assert!(log.iter().any(|line| line.contains(expected)), "{log:#?}");
+    }
+    assert!(is_active(&first));
+}
+
+/// A disk that takes nothing more from the server that serves may take it from another one: the tenure goes there. The original panics or
+/// goes on without acknowledging (§7.5).
+#[test]
+fn who_cannot_write_any_more_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let (home, address) = home();
+    let mut first = member(directory.path(), "first", Some(&address), &[]);
+    wait_until_active(&first);
+    let second = member(directory.path(), "second", Some(&address), &[]);
+    let mut client = session(&home.address, "client");
+    client.publish(CHANNEL, b"before").unwrap();
+    let Some(failing) = Failing::begin(&first, "fdatasync:error=EIO") else {
+        return;
+    };
+    // Refused, or not answered, until the other one serves.
+    wait_until("somebody takes it", || client.publish(CHANNEL, b"after").is_ok());
+    wait_until_active(&second);
+    assert_eq!(state(&first), "FT_STANDBY");
+    assert!(
+        first.wait_for_line("if no other server takes over").is_some(),
+        "{:#?}",
+        first.log
+    );
+    drop(failing);
+    let stored: Vec<_> = everything(&home.address).into_values().collect();
+    assert!(
+        stored.contains(&b"before".to_vec()) && stored.contains(&b"after".to_vec()),
+        "{stored:?}"
+    );
+    second.kill();
+    wait_until_active(&first);
+}
+
+/// The store itself knows its cluster ID (§7.5): found when nobody serves.
+#[test]
+fn a_directory_of_another_cluster_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = member(directory.path(), "first", None, &[]);
+    wait_until_active(&first);
+    let (status, _) = first.signal_and_wait(Signal::TERM);
+    assert_eq!(status.code(), Some(143));
+    let path = directory.path().to_str().unwrap();
+    let wrong = begin(
+        None,
+        &["-store", "file", "-dir", path, "-ft_group", "g", "-cid", "other"],
+    );
+    let (status, log) = wrong.wait();
+    assert_eq!(status.code(), Some(1), "{log:#?}");
+    assert!(log.iter().any(|line| line.contains("does not match")), "{log:#?}");
+    let again = member(directory.path(), "again", None, &[]);
+    wait_until_active(&again);
+}
+
+/// Take-overs without end, with gaps as they were: `cargo test -p seaway-server --test fault_tolerance --release -- --ignored --nocapture`;
+/// `TAKE_OVERS` says how many (100).
+#[test]
+#[ignore = "takes minutes"]
+fn many_take_overs() {
+    let count: usize = std::env::var("TAKE_OVERS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(100);
+    let directory = tempfile::tempdir().unwrap();
+    let (home, address) = home();
+    let mut members: Vec<Server> = ["a", "b", "c"]
+        .iter()
+        .map(|name| member(directory.path(), name, Some(&address), &[]))
+        .collect();
+    let load = Load::begin(&home.address);
+    let mut gaps: [Vec<u128>; 3] = Default::default();
+    for number in 0..count {
+        load.goes_on(50);
+        let active = members.swap_remove(active_of(&members));
+        let event = Instant::now();
+        let (kind, stopped) = match number % 3 {
+            0 => {
+                active.kill();
+                (0, None)
+            }
+            1 => {
+                active.signal(Signal::TERM);
+                active.wait();
+                (1, None)
+            }
+            _ => {
+                active.signal(Signal::STOP);
+                (2, Some(active))
+            }
+        };
+        gaps[kind].push(load.gap_since(event).as_millis());
+        members.push(match stopped {
+            Some(stopped) => {
+                stopped.signal(Signal::CONT);
+                wait_until("it stands by", || state(&stopped) == "FT_STANDBY");
+                stopped
+            }
+            None => member(directory.path(), &format!("m{number}"), Some(&address), &[]),
+        });
+    }
+    load.check(&home.address);
+    for (kind, mut gaps) in ["killed", "handed over", "stopped"].into_iter().zip(gaps) {
+        gaps.sort_unstable();
+        let at = |part: usize| gaps.get(gaps.len() * part / 100).or(gaps.last()).copied().unwrap_or(0);
+        let max = gaps.last().copied().unwrap_or(0);
+        eprintln!(
+            "{kind}: {} times, p50 {} ms, p90 {} ms, most {max} ms",
+            gaps.len(),
+            at(50),
+            at(90)
+        );
+    }
+}
