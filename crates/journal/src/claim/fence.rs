@@ -42,6 +42,10 @@ impl Disk for Fenced<'_> {
         self.disk.list(folder)
     }
 
+    fn file_names(&self) -> io::Result<Vec<String>> {
+        self.disk.file_names()
+    }
+
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         self.disk.create(name)
     }

@@ -78,12 +78,8 @@ pub fn standing_on(disk: &dyn Disk) -> io::Result<Standing> {
 /// # Errors
 /// The directory cannot be listed.
 pub fn newest_epoch(disk: &dyn Disk) -> io::Result<u64> {
-    let entries = disk.list("")?;
-    let files = entries.iter().filter(|entry| !entry.is_folder);
-    Ok(files
-        .map(|entry| FileName::parse(&entry.name).epoch())
-        .max()
-        .unwrap_or(0))
+    let names = disk.file_names()?;
+    Ok(names.iter().map(|name| FileName::parse(name).epoch()).max().unwrap_or(0))
 }
 
 /// Whether an error says that a file went away.

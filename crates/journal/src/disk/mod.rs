@@ -61,6 +61,11 @@ pub enum LockError {
 pub trait Disk: Send + Sync {
     /// Lists the directory itself (`""`) or a folder directly below it. Order is unspecified.
     fn list(&self, folder: &str) -> io::Result<Vec<DirectoryEntry>>;
+    /// Names of the files in the directory itself, without folders. Asks for nothing else about them.
+    fn file_names(&self) -> io::Result<Vec<String>> {
+        let entries = self.list("")?.into_iter().filter(|entry| !entry.is_folder);
+        Ok(entries.map(|entry| entry.name).collect())
+    }
     /// Creates a file that must not exist yet. Its name is durable only after [`Disk::sync_directory`].
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens an existing file for reading and writing.

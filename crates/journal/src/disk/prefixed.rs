@@ -39,6 +39,11 @@ impl Disk for PrefixedDisk {
         Ok(own.collect())
     }
 
+    fn file_names(&self) -> io::Result<Vec<String>> {
+        let names = self.disk.file_names()?.into_iter();
+        Ok(names.filter_map(|name| Some(name.strip_prefix(&self.prefix)?.to_owned())).collect())
+    }
+
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         self.disk.create(&self.name(name))
     }
@@ -99,6 +104,7 @@ mod tests {
             .map(|entry| (entry.name, entry.length))
             .collect();
         assert_eq!(names, [("b".to_owned(), 4)]);
+        assert_eq!(disk.file_names()?, ["b"]);
         assert_eq!(std::fs::read(folder.path().join(".new.b"))?, b"mine");
         disk.remove("b")?;
         assert!(disk.list("")?.is_empty());

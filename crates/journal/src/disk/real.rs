@@ -3,7 +3,8 @@
 use super::{DirectoryEntry, Disk, DiskFile, DiskLock, LockError};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -105,6 +106,29 @@ fn civil_time(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// An entry of a listing, with what the operating system says of it; none when its file vanished meanwhile, or its name is no text
+/// and so none of the journal's. One that it cannot speak of may be anything: what is not listed is taken for absent.
+fn listed(name: OsString, metadata: io::Result<Metadata>) -> io::Result<Option<DirectoryEntry>> {
+    let (Some(metadata), Ok(name)) = (unless_gone(metadata)?, name.into_string()) else {
+        return Ok(None);
+    };
+    let is_folder = metadata.is_dir();
+    Ok(Some(DirectoryEntry {
+        name,
+        length: if is_folder { 0 } else { metadata.len() },
+        is_folder,
+    }))
+}
+
+/// None when the file has gone since its name was read.
+fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 struct RealFile(File);
 
 impl DiskFile for RealFile {
@@ -166,18 +190,21 @@ impl Disk for RealDisk {
         let mut entries = Vec::new();
         for entry in std::fs::read_dir(self.path.join(folder))? {
             let entry = entry?;
-            // Names that are not text are none of the journal's; a file that vanished meanwhile neither.
-            let (Ok(name), Ok(metadata)) = (entry.file_name().into_string(), entry.metadata()) else {
-                continue;
-            };
-            let is_folder = metadata.is_dir();
-            entries.push(DirectoryEntry {
-                name,
-                length: if is_folder { 0 } else { metadata.len() },
-                is_folder,
-            });
+            entries.extend(listed(entry.file_name(), entry.metadata())?);
         }
         Ok(entries)
+    }
+
+    fn file_names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            // The listing itself says it where it can: a standby asks this again and again, of thousands of files.
+            if unless_gone(entry.file_type())?.is_some_and(|kind| !kind.is_dir()) {
+                names.extend(entry.file_name().into_string());
+            }
+        }
+        Ok(names)
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -304,6 +331,31 @@ mod tests {
         assert_eq!(mode(&shared), 0o2770);
         assert_eq!(mode(&shared.join("a")) & 0o600, 0o600);
         assert_eq!(mode(&shared.join("a")) & 0o007, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_of_which_nothing_can_be_told_is_not_left_out_of_a_listing() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let name = || OsString::from("a");
+        let gone = std::fs::metadata(folder.path().join("a"));
+        assert_eq!(listed(name(), gone)?, None);
+        for error in [Errno::IO, Errno::STALE, Errno::ACCESS] {
+            let told = listed(name(), Err(error.into())).map_err(|error| error.raw_os_error());
+            assert_eq!(told, Err(Some(error.raw_os_error())));
+        }
+        let disk = RealDisk::new(folder.path().join("data"))?;
+        disk.create("a")?.write_at(b"four", 0)?;
+        std::fs::create_dir(disk.path().join("b"))?;
+        let entry = |name: &str, length, is_folder| DirectoryEntry {
+            name: name.to_owned(),
+            length,
+            is_folder,
+        };
+        let mut entries = disk.list("")?;
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
+        assert_eq!(entries, [entry("a", 4, false), entry("b", 0, true)]);
+        assert_eq!(disk.file_names()?, ["a"]);
         Ok(())
     }
 
