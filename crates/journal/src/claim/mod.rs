@@ -10,6 +10,7 @@ mod file;
 mod holding;
 mod standing;
 
+use crate::disk::real::RealDisk;
 use crate::disk::{Disk, DiskLock, LockError};
 use crate::format::{LOCK_NAME, claim_name};
 use file::ClaimFile;
@@ -36,6 +37,16 @@ pub enum ClaimError {
     Overtaken {
         /// The number of the other's claim.
         by: u64,
+    },
+    /// What the claim was to follow is not there: another file system is, or the claim of a start that failed was taken back.
+    #[error(
+        "tenure {seen} was seen in the directory, and now its files go to {found} only: is it the directory that it was, and mounted?"
+    )]
+    Missing {
+        /// The highest number in any name when it was decided to claim.
+        seen: u64,
+        /// The highest number now; 0 when there is none.
+        found: u64,
     },
     /// Somebody serves from the directory who would not see a claim: a server alone, or one of a version that knows none.
     #[error("the directory is in use by another process ({holder})")]
@@ -83,36 +94,61 @@ enum Way {
 }
 
 impl Claim {
-    /// Claims the next tenure of a directory, whoever serves there: that one is deposed by it. `member` is what others are told of
-    /// the claimant, at most 400 bytes of it. The directory is created when it is not there.
+    /// Claims tenure `seen` + 1 of a directory, whoever serves there: that one is deposed by it. `seen` is [`Standing::number`] of what
+    /// it was decided on: of several who saw the same only one gets it. `member` is what others are told of the claimant, at most 400
+    /// bytes of it. The directory is created when nothing was seen (0) and it is not there.
     ///
     /// # Errors
     /// See [`ClaimError`]. A claim may be left behind, which deposes nobody else than it did already.
-    pub fn make(directory: &Path, member: &str) -> Result<Claim, ClaimError> {
-        let disk = crate::disk::real::RealDisk::new(directory)
-            .map_err(io_error(format!("use the directory {}", directory.display())))?;
-        Claim::make_on(Arc::new(disk), member)
+    pub fn make(directory: &Path, member: &str, seen: u64) -> Result<Claim, ClaimError> {
+        let disk = if seen == 0 {
+            RealDisk::new(directory)
+        } else {
+            RealDisk::existing(directory)
+        };
+        let disk = disk.map_err(io_error(format!("use the directory {}", directory.display())))?;
+        Claim::make_on(Arc::new(disk), member, seen)
     }
 
     /// As [`Claim::make`], on any disk.
     ///
     /// # Errors
     /// See [`ClaimError`].
-    pub fn make_on(disk: Arc<dyn Disk>, member: &str) -> Result<Claim, ClaimError> {
+    pub fn make_on(disk: Arc<dyn Disk>, member: &str, seen: u64) -> Result<Claim, ClaimError> {
         let mut token = [0; 16];
         aws_lc_rs::rand::fill(&mut token)
             .map_err(|_| io_error("make a token")(io::Error::other("no random bytes for it")))?;
-        Claim::new(disk, member, token, Way::Shared)
+        let found = highest(disk.as_ref())?;
+        if found < seen {
+            return Err(ClaimError::Missing { seen, found });
+        }
+        if found > seen {
+            return Err(ClaimError::Overtaken { by: found });
+        }
+        let directory_lock = lock_shared(disk.as_ref(), member, seen)?;
+        Claim::new(disk, member, token, seen + 1, (Way::Shared, directory_lock))
     }
 
     /// Claims a directory that nobody else may have open. A failed start takes it back with [`Claim::withdraw`].
     pub(crate) fn alone(disk: &Arc<dyn Disk>, holder: &str, token: [u8; 16]) -> Result<Claim, ClaimError> {
-        Claim::new(Arc::clone(disk), holder, token, Way::Alone)
+        let directory_lock = lock_alone(disk.as_ref(), holder)?;
+        let number = 1 + highest(disk.as_ref())?;
+        Claim::new(
+            Arc::clone(disk),
+            holder,
+            token,
+            number,
+            (Way::Alone, Some(directory_lock)),
+        )
     }
 
-    fn new(disk: Arc<dyn Disk>, member: &str, token: [u8; 16], way: Way) -> Result<Claim, ClaimError> {
-        let directory_lock = lock_directory(disk.as_ref(), member, way)?;
-        let number = 1 + highest(disk.as_ref())?;
+    fn new(
+        disk: Arc<dyn Disk>,
+        member: &str,
+        token: [u8; 16],
+        number: u64,
+        (way, directory_lock): (Way, Option<Box<dyn DiskLock>>),
+    ) -> Result<Claim, ClaimError> {
         let claim = ClaimFile {
             number,
             member: member.to_owned(),
@@ -166,22 +202,27 @@ fn highest(disk: &dyn Disk) -> Result<u64, ClaimError> {
     newest_epoch(disk).map_err(io_error("list the directory"))
 }
 
-/// Takes the lock of the directory, when it is free or has to be.
-fn lock_directory(disk: &dyn Disk, member: &str, way: Way) -> Result<Option<Box<dyn DiskLock>>, ClaimError> {
-    let newest = claim_name(highest(disk)?);
+/// Takes the lock of the directory, which keeps everybody else away.
+fn lock_alone(disk: &dyn Disk, holder: &str) -> Result<Box<dyn DiskLock>, ClaimError> {
+    let lock = match disk.lock(LOCK_NAME, holder) {
+        Ok(lock) => lock,
+        Err(LockError::Held(holder)) => return Err(ClaimError::Held { holder }),
+        Err(LockError::Io(error)) => return Err(io_error("lock the journal")(error)),
+    };
+    let standing = standing_on(disk).map_err(io_error("read the newest claim"))?;
+    match standing.claim.filter(|claim| claim.is_locked) {
+        Some(claim) => Err(ClaimError::Held { holder: claim.member }),
+        None => Ok(lock),
+    }
+}
+
+/// Takes the lock of the directory when it is free; when it is not, whoever has it must be one who looks for claims.
+fn lock_shared(disk: &dyn Disk, member: &str, seen: u64) -> Result<Option<Box<dyn DiskLock>>, ClaimError> {
     match disk.lock(LOCK_NAME, member) {
-        Ok(lock) if way == Way::Shared => Ok(Some(lock)),
-        Ok(lock) => {
-            let standing = standing_on(disk).map_err(io_error("read the newest claim"))?;
-            match standing.claim.filter(|claim| claim.is_locked) {
-                Some(claim) => Err(ClaimError::Held { holder: claim.member }),
-                None => Ok(Some(lock)),
-            }
-        }
+        Ok(lock) => Ok(Some(lock)),
         Err(LockError::Held(holder)) => {
-            let sees_claims =
-                way == Way::Shared && disk.exists(&newest).map_err(io_error(format!("look for {newest}")))?;
-            if sees_claims {
+            let newest = claim_name(seen);
+            if disk.exists(&newest).map_err(io_error(format!("look for {newest}")))? {
                 Ok(None)
             } else {
                 Err(ClaimError::Held { holder })

@@ -2,6 +2,7 @@
 
 use super::file::ClaimFile;
 use crate::disk::Disk;
+use crate::disk::real::RealDisk;
 use crate::format::{FileName, claim_name};
 use std::io;
 use std::path::Path;
@@ -35,9 +36,7 @@ pub struct SeenClaim {
 /// # Errors
 /// The directory or the claim cannot be read.
 pub fn standing(directory: &Path) -> io::Result<Standing> {
-    // Opening a disk would make the directory.
-    std::fs::metadata(directory)?;
-    standing_on(&crate::disk::real::RealDisk::new(directory)?)
+    standing_on(&RealDisk::existing(directory)?)
 }
 
 /// As [`standing`], on any disk.
@@ -79,7 +78,11 @@ pub fn standing_on(disk: &dyn Disk) -> io::Result<Standing> {
 /// The directory cannot be listed.
 pub fn newest_epoch(disk: &dyn Disk) -> io::Result<u64> {
     let names = disk.file_names()?;
-    Ok(names.iter().map(|name| FileName::parse(name).epoch()).max().unwrap_or(0))
+    Ok(names
+        .iter()
+        .map(|name| FileName::parse(name).epoch())
+        .max()
+        .unwrap_or(0))
 }
 
 /// Whether an error says that a file went away.

@@ -41,7 +41,9 @@ impl Disk for PrefixedDisk {
 
     fn file_names(&self) -> io::Result<Vec<String>> {
         let names = self.disk.file_names()?.into_iter();
-        Ok(names.filter_map(|name| Some(name.strip_prefix(&self.prefix)?.to_owned())).collect())
+        Ok(names
+            .filter_map(|name| Some(name.strip_prefix(&self.prefix)?.to_owned()))
+            .collect())
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {

@@ -31,6 +31,15 @@ impl RealDisk {
     pub fn new(path: impl Into<PathBuf>) -> io::Result<RealDisk> {
         let path = path.into();
         create_durably(&path)?;
+        RealDisk::existing(path)
+    }
+
+    /// Uses `path`, which is there.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not, and what the operating system says.
+    pub fn existing(path: impl Into<PathBuf>) -> io::Result<RealDisk> {
+        let path = path.into();
         let directory = File::open(&path)?;
         let is_shared = directory.metadata()?.mode() & GROUP_WRITES != 0;
         Ok(RealDisk {
@@ -372,6 +381,8 @@ mod tests {
         }
         std::fs::create_dir(folder.path().join("nowhere"))?;
         RealDisk::new(&link)?;
+        let absent = folder.path().join("absent");
+        assert!(RealDisk::existing(&absent).is_err() && !absent.exists());
         Ok(())
     }
 

@@ -631,6 +631,7 @@ impl From<ClaimError> for OpenError {
             ClaimError::Overtaken { by } => OpenError::Overtaken { number: by, by },
             ClaimError::Held { holder } => OpenError::Locked { holder },
             ClaimError::Io { action, source } => io_error(action)(source),
+            missing @ ClaimError::Missing { .. } => io_error("claim the directory")(io::Error::other(missing)),
         }
     }
 }
