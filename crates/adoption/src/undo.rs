@@ -8,9 +8,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use seaway_store::{Encryption, FileOptions, FileStore, GUARD_NAME, Recovery, Store as _, beside};
-use seaway_streaming::ChannelId;
-use seaway_streaming::import::channel_of_fact;
+use seaway_store::verify::ChannelsFound;
+use seaway_store::{Encryption, FileOptions, FileStore, GUARD_NAME, Store as _, beside};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -37,26 +36,6 @@ struct Undoing {
     had_server: bool,
 }
 
-#[derive(Default)]
-struct Found {
-    names: BTreeMap<u64, String>,
-    last: BTreeMap<u64, u64>,
-}
-
-impl Recovery for Found {
-    fn fact(&mut self, kind: u8, body: &[u8]) {
-        if let Some((id, name)) = channel_of_fact(kind, body) {
-            self.names.insert(id.0, String::from_utf8_lossy(&name).into_owned());
-        }
-    }
-    fn channel_deleted(&mut self, channel: ChannelId) {
-        self.names.remove(&channel.0);
-    }
-    fn channel(&mut self, channel: ChannelId, _: u64, last: u64, _: u64, _: i64) {
-        self.last.insert(channel.0, last);
-    }
-}
-
 /// Says what an undoing would lose. Opens the store like a start of the server, which must not be running.
 ///
 /// # Errors
@@ -75,7 +54,7 @@ pub fn loss(directory: &Path, encryption: Option<Encryption>) -> Result<Loss, Er
         encryption,
         ..FileOptions::default()
     };
-    let mut found = Found::default();
+    let mut found = ChannelsFound::default();
     let store = FileStore::open(directory, options, || {}, &mut found);
     let mut store = store.map_err(|error| Error::store(directory, error))?;
     store.close().map_err(|problem| Error::store(directory, problem))?;
@@ -84,9 +63,12 @@ pub fn loss(directory: &Path, encryption: Option<Encryption>) -> Result<Loss, Er
         adopted_at: plan.adopted_at,
         ..Loss::default()
     };
-    for (id, last) in &found.last {
+    // Ids are given in order, so whatever is above these was made since, also under a name that there was before.
+    let adopted = plan.channels.len() as u64;
+    for (id, (_, last)) in &found.bounds {
         let Some(name) = found.names.get(id) else { continue };
-        let new = last.saturating_sub(before.get(&name[..]).copied().unwrap_or(0));
+        let before = before.get(&name[..]).filter(|_| *id <= adopted).copied();
+        let new = last.saturating_sub(before.unwrap_or(0));
         if new > 0 {
             loss.messages += new;
             loss.channels.push((name.clone(), new));

@@ -13,11 +13,10 @@ use seaway_original::{Key, Report, Severity, Verdict, check};
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
+use crate::key;
 use crate::output::Output;
 use crate::readable::{count, counted, printable};
 
-/// The original's own variable; it counts when no file is named.
-const KEY_VARIABLE: &str = "NATS_STREAMING_ENCRYPTION_KEY";
 /// Time between two looks at how far it is.
 const DRAWN_EVERY: Duration = Duration::from_millis(100);
 /// Channels named of those that would lose messages.
@@ -68,7 +67,7 @@ pub(crate) fn run(arguments: &AdoptArguments, output: &mut Output) -> Outcome {
     if arguments.undo {
         return undo(arguments, output);
     }
-    let key = key(arguments)?;
+    let key = key::read(arguments.encryption_key_file.as_deref())?;
     let original = seaway_original::Options {
         polynomial: arguments.file_crc_poly,
         key: key.as_deref().map(Key::new),
@@ -180,7 +179,7 @@ fn finish(adopted: &Adopted, output: &mut Output) -> Outcome {
 }
 
 fn undo(arguments: &AdoptArguments, output: &mut Output) -> Outcome {
-    let encryption = encryption(arguments, key(arguments)?)?;
+    let encryption = encryption(arguments, key::read(arguments.encryption_key_file.as_deref())?)?;
     let failed = |error: Error| Failure::failed(error.to_string());
     let loss = undo::loss(&arguments.directory, encryption).map_err(failed)?;
     if !arguments.yes {
@@ -225,30 +224,12 @@ fn encryption(arguments: &AdoptArguments, key: Option<Vec<u8>>) -> Outcome<Optio
     };
     let Some(key) = key else {
         return Err(Failure::usage(format!(
-            "--encrypt needs a key: name its file with --encryption-key-file, or set {KEY_VARIABLE}"
+            "--encrypt needs a key: name its file with --encryption-key-file, or set {}",
+            key::VARIABLE
         )));
     };
     let encryption = Encryption::new(cipher, key);
     encryption.map(Some).map_err(|error| Failure::failed(error.to_string()))
-}
-
-/// The server's key.
-fn key(arguments: &AdoptArguments) -> Outcome<Option<Vec<u8>>> {
-    if let Some(path) = &arguments.encryption_key_file {
-        let mut text = std::fs::read(path)
-            .map_err(|error| Failure::failed(format!("cannot read the key in {}: {error}", path.display())))?;
-        let line_end = text
-            .iter()
-            .rposition(|byte| !b"\r\n".contains(byte))
-            .map_or(0, |last| last + 1);
-        if line_end == 0 {
-            return Err(Failure::failed(format!("{} holds no key", path.display())));
-        }
-        text.truncate(line_end);
-        return Ok(Some(text));
-    }
-    let variable = std::env::var_os(KEY_VARIABLE).filter(|key| !key.is_empty());
-    Ok(variable.map(|key| key.as_encoded_bytes().to_vec()))
 }
 
 /// Drawn on a terminal only.
@@ -289,40 +270,5 @@ fn verdict(report: &Report) -> String {
             report.directory,
             counted(of(Severity::Refusal), "line"),
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_come_without_their_line_end() {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        let arguments = |path: &std::path::Path| AdoptArguments {
-            directory: PathBuf::new(),
-            check: true,
-            undo: false,
-            yes: false,
-            to: None,
-            cluster_id: None,
-            accept_losses: false,
-            payloads_are_plain: false,
-            encrypt: None,
-            encryption_key_file: Some(path.to_owned()),
-            file_crc_poly: 1,
-            raft_dir: None,
-        };
-        std::fs::write(file.path(), "mykey\r\n").expect("write");
-        let sealed = [
-            1, 0xa1, 0xb2, 0xc3, 0xd4, 0, 0, 0, 0, 0, 0, 0, 1, 0x28, 0xf2, 0x41, 0x67, 0x1f, 0x3e, 0x04, 0xad, 0x4c,
-            0xf0, 0x43, 0x59, 0x5d, 0x0a, 0xe2, 0x77, 0x64, 0xee, 0x47, 0x43, 0xd2,
-        ];
-        let key = key(&arguments(file.path())).expect("a key").expect("a key");
-        let key = Key::new(&key);
-        assert_eq!(key.of_channel(b"foo").open(&sealed).as_deref(), Ok(&b"hello"[..]));
-        std::fs::write(file.path(), "\n").expect("write");
-        assert!(super::key(&arguments(file.path())).is_err());
-        assert!(super::key(&arguments(std::path::Path::new("/nowhere"))).is_err());
     }
 }

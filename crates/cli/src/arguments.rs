@@ -13,6 +13,7 @@ use crate::look::{
 use crate::peek::PeekArguments;
 use crate::publish::PublishArguments;
 use crate::subscribe::SubscribeArguments;
+use crate::verify::VerifyArguments;
 
 #[derive(Parser)]
 #[command(
@@ -64,6 +65,11 @@ pub(crate) enum Command {
     ///
     /// Stop the server first. What is taken over stays in a folder of the directory: nothing is deleted.
     Adopt(AdoptArguments),
+    /// Read a store from end to end, say what is damaged, and change nothing
+    ///
+    /// Of a store that no server uses, or a copy of one: checksums of everything, which messages are in what is damaged, and whether a
+    /// server would start on it.
+    Verify(VerifyArguments),
     /// Print a completion script for a shell
     ///
     /// Bash: `source <(seaway completions bash)`. Zsh: put the output into a file `_seaway` in a directory of $fpath. Fish: put it

@@ -12,6 +12,7 @@ mod contexts;
 mod failure;
 mod install;
 mod interrupt;
+mod key;
 mod lines;
 mod look;
 mod message;
@@ -25,6 +26,7 @@ mod resolve;
 mod settings;
 mod subscribe;
 mod template;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -110,6 +112,7 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
         Command::InstallAsNatsStreamingServer(arguments) => return install::run(&arguments, output),
         Command::Completions { shell } => return completions(shell, output),
         Command::Adopt(arguments) => return adopt::run(&arguments, output),
+        Command::Verify(arguments) => return verify::run(&arguments, output),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -133,6 +136,7 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
             Command::Adopt(_)
             | Command::Context(_)
             | Command::InstallAsNatsStreamingServer(_)
+            | Command::Verify(_)
             | Command::Completions { .. } => Ok(()),
         }
     });

@@ -81,6 +81,14 @@ pub(crate) struct Walked {
 }
 
 impl Walked {
+    /// None yet.
+    pub(crate) fn begin() -> Walked {
+        Walked {
+            end: SEGMENT_HEADER_BYTES as usize,
+            ..Walked::default()
+        }
+    }
+
     pub(crate) fn extent(&self) -> Extent {
         let last = self.last.as_ref();
         Extent {
@@ -100,10 +108,7 @@ pub(crate) fn walk(
     bytes: &[u8],
     details: &mut Vec<Detail>,
 ) -> Result<Walked, (u64, String)> {
-    let mut walked = Walked {
-        end: SEGMENT_HEADER_BYTES as usize,
-        ..Walked::default()
-    };
+    let mut walked = Walked::begin();
     walked.go_on(seed, encrypted, bytes, details)?;
     Ok(walked)
 }

@@ -40,6 +40,7 @@ mod scope;
 mod segments;
 mod statistics;
 mod verdict;
+mod verification;
 mod whole_file;
 
 pub use checkpoints::CheckpointError;
@@ -59,3 +60,4 @@ pub use options::{DamagePolicy, Options};
 pub use record::MESSAGE_OVERHEAD_BYTES;
 pub use recovery::{CutReport, Opened, RecoveredLog, Replay, check_fit, has_epoch};
 pub use statistics::{Histogram, Statistics};
+pub use verification::{Damage, Verified, verify};

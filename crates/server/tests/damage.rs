@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use seaway_bench::stan::{Session, Subscribed};
 use support::administration::Asker;
 use support::requests::{all, durable, in_flight, make_durable, queue, wait_for};
+use support::shell::Shell;
 use support::{PATIENCE, Server, files};
 
 const MESSAGES: u64 = 10;
@@ -55,6 +56,38 @@ fn flip(path: &Path, at: usize) {
     let mut byte = [0];
     file.read_exact_at(&mut byte, at as u64).unwrap();
     file.write_all_at(&[byte[0] ^ 1], at as u64).unwrap();
+}
+
+/// `docs/command-line.md`: what is damaged is told while nobody serves, with the messages it concerns, and nothing is changed.
+#[test]
+fn a_store_is_verified_at_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    fill(directory.path());
+    let path = directory.path().to_str().unwrap();
+    let verify = |more: &[&str]| Shell::at("").run(&[&["verify", path], more].concat());
+    let whole = verify(&[]).expect(0);
+    assert!(whole.stdout.contains("is whole"), "{whole:#?}");
+    assert!(whole.stdout.contains("2 channels with 90 messages"), "{whole:#?}");
+    let (segment, at) = find(directory.path(), 4);
+    flip(&segment, at + 7);
+    let before = files(directory.path());
+    let damaged = verify(&[]).expect(1);
+    assert!(damaged.stdout.contains("\n  foo: 4\n"), "{damaged:#?}");
+    assert!(
+        damaged.stderr.contains("cannot deliver what 1 line above"),
+        "{damaged:#?}"
+    );
+    let [document] = &verify(&["--json"]).expect(1).json()[..] else {
+        panic!("one document");
+    };
+    assert_eq!(document["damages"][0]["messages"][0]["channel"], "foo");
+    assert_eq!(document["damages"][0]["messages"][0]["first"], 4);
+    assert!(document["refusal"].is_null(), "a checkpoint covers it");
+    assert_eq!(files(directory.path()), before, "something was changed");
+    let server = Server::with_files(directory.path(), &[]);
+    let used = verify(&[]).expect(1);
+    assert!(used.stderr.contains("a server uses"), "{used:#?}");
+    server.signal_and_wait(Signal::TERM);
 }
 
 /// Takes and acknowledges so many messages, one after the other.

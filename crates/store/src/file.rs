@@ -98,6 +98,9 @@ pub enum FileStoreError {
     /// The journal cannot be opened.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// The directory holds no store.
+    #[error("there is no store")]
+    NoStore,
     /// Its threads cannot be started.
     #[error("cannot start the store's threads: {0}")]
     Threads(std::io::Error),
@@ -260,7 +263,7 @@ fn fresh_identity() -> Identity {
     bytes
 }
 
-fn opening_warnings(opened: &Opened) -> Vec<String> {
+pub(crate) fn opening_warnings(opened: &Opened) -> Vec<String> {
     let cut = opened.cut.as_ref().map(|cut| {
         let (file, offset, reason) = (&cut.file, cut.offset, &cut.reason);
         if cut.is_torn {
@@ -272,9 +275,9 @@ fn opening_warnings(opened: &Opened) -> Vec<String> {
     cut.into_iter().chain(opened.remarks.iter().cloned()).collect()
 }
 
-struct Replaying<'a> {
-    recovery: &'a mut dyn Recovery,
-    progress: Arc<Progress>,
+pub(crate) struct Replaying<'a> {
+    pub(crate) recovery: &'a mut dyn Recovery,
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl Replay for Replaying<'_> {

@@ -5,6 +5,8 @@
 //!
 //! * [`memory`]: durable at once and gone with the process.
 //! * [`file`](mod@file): on the journal; acknowledged means synced.
+//!
+//! [`mod@verify`] reads a store that nobody serves from, and says what is damaged.
 
 pub mod beside;
 mod feed;
@@ -12,6 +14,7 @@ pub mod file;
 pub mod memory;
 pub mod port;
 mod progress;
+pub mod verify;
 
 pub use feed::Recovering;
 pub use file::{FileOptions, FileStore, FileStoreError, Sizes};

@@ -90,7 +90,6 @@ const FORBIDDEN: [(&str, &[&str]); 11] = [
             "seaway-config",
             "seaway-monitor",
             "seaway-streaming",
-            "seaway-store",
             "seaway-journal",
         ],
     ),

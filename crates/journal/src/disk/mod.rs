@@ -5,6 +5,7 @@ pub mod prefixed;
 pub mod real;
 #[cfg(feature = "simulated")]
 pub mod simulated;
+pub mod trial;
 
 use std::io;
 use std::sync::Arc;

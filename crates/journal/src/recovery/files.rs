@@ -362,7 +362,7 @@ fn holds_something(disk: &dyn Disk, id: SegmentId, identity: Option<&Identity>) 
 }
 
 /// Where the first whole batch of a segment with this seed lies.
-pub(super) fn first_batch(bytes: &[u8], seed: u32) -> Option<usize> {
+pub(crate) fn first_batch(bytes: &[u8], seed: u32) -> Option<usize> {
     (0..bytes.len()).step_by(8).find(|at| {
         let rest = &bytes[*at..];
         BatchHeader::decode(rest, seed).is_some_and(|header| header.is_whole(rest, seed))

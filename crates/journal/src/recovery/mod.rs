@@ -3,7 +3,7 @@
 
 mod checkpoint;
 mod details;
-mod files;
+pub(crate) mod files;
 mod given_up;
 mod index;
 mod loaded;
@@ -338,7 +338,7 @@ pub fn check_fit(disk: &dyn Disk, encryption: Option<&Encryption>) -> Result<(),
 }
 
 /// The keys of a journal with this newest epoch file; `None` when it is not encrypted and shall not be.
-fn unlock(newest: Option<&EpochFile>, options: &Options) -> Result<Option<Arc<Keys>>, OpenError> {
+pub(crate) fn unlock(newest: Option<&EpochFile>, options: &Options) -> Result<Option<Arc<Keys>>, OpenError> {
     let identity = newest.map_or(options.identity, |epoch| epoch.identity);
     let existing = newest.and_then(|epoch| epoch.encryption.as_ref());
     match (&options.encryption, existing) {

@@ -1,0 +1,179 @@
+//! `seaway verify`: reads a store that no server uses, and says what is damaged.
+
+use std::path::PathBuf;
+
+use seaway_store::verify::{Damage, Verification, verify};
+use seaway_store::{Cipher, Encryption, FileStoreError, OpenError};
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, Outcome};
+use crate::key;
+use crate::output::Output;
+use crate::readable::{counted, printable, size};
+
+/// Runs of messages named of one damage.
+const RUNS_LISTED_MAX: usize = 8;
+
+/// Which store.
+#[derive(clap::Args)]
+pub(crate) struct VerifyArguments {
+    /// Its data directory (the server's -dir), or a copy of it
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    directory: PathBuf,
+    /// File with the server's encryption key [default: the variable NATS_STREAMING_ENCRYPTION_KEY]
+    #[arg(long, value_name = "FILE")]
+    encryption_key_file: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &VerifyArguments, output: &mut Output) -> Outcome {
+    let directory = arguments.directory.display();
+    let key = key::read(arguments.encryption_key_file.as_deref())?;
+    // The store's files say with what they are encrypted.
+    let encryption = key.map(|key| Encryption::new(Cipher::Aes256Gcm, key)).transpose();
+    let encryption = encryption.map_err(|error| Failure::failed(error.to_string()))?;
+    let found = verify(&arguments.directory, encryption).map_err(|error| explain(arguments, &error))?;
+    if output.is_json() {
+        output.json(&document(&found))?;
+    } else {
+        show(&found, output)?;
+    }
+    if found.damages.is_empty() && found.refusal.is_none() && found.channels.lost == 0 {
+        return match output.is_json() {
+            true => Ok(()),
+            false => output.line(&format!("\n{directory} is whole. Nothing was changed.")),
+        };
+    }
+    Err(Failure::failed(verdict(&found, &directory.to_string())))
+}
+
+fn verdict(found: &Verification, directory: &str) -> String {
+    if let Some(refusal) = &found.refusal {
+        return format!(
+            "no server would start on {directory}: {refusal}. Restore the file from a copy; or start once with -file_truncate_bad_eof, \
+             which gives up what is damaged, says what that is, and keeps copies"
+        );
+    }
+    let damaged = found.damages.iter().filter(|damage| !damage.is_remade).count() as u64;
+    if damaged == 0 && found.channels.lost == 0 {
+        return format!("a server starts on {directory} and makes again what is damaged; nothing is lost");
+    }
+    format!(
+        "a server starts on {directory}, and cannot deliver what {} above say; to have it again, restore the files from a copy",
+        counted(damaged + u64::from(found.channels.lost > 0), "line")
+    )
+}
+
+fn explain(arguments: &VerifyArguments, error: &FileStoreError) -> Failure {
+    let directory = arguments.directory.display();
+    Failure::failed(match error {
+        FileStoreError::NoStore => format!("{directory} holds no store of Seaway's"),
+        FileStoreError::Journal(OpenError::Locked { holder }) => {
+            let holder = if holder.is_empty() {
+                ""
+            } else {
+                &format!(" ({})", printable(holder))
+            };
+            format!("a server uses {directory}{holder}: stop it, or verify a copy")
+        }
+        FileStoreError::Journal(OpenError::KeyRequired) => format!(
+            "the store in {directory} is encrypted: name the file with its key (--encryption-key-file), or set {}",
+            key::VARIABLE
+        ),
+        FileStoreError::Directory { source, .. } => format!("{directory}: {source}"),
+        error => format!("{directory}: {error}"),
+    })
+}
+
+fn show(found: &Verification, output: &mut Output) -> Outcome {
+    for damage in &found.damages {
+        let place = match damage.length {
+            0 => String::new(),
+            length => format!(", {} from offset {}", counted(length, "byte"), damage.offset),
+        };
+        let remade = if damage.is_remade {
+            "; it will be made again"
+        } else {
+            ""
+        };
+        output.line(&format!("{}{place}: {}{remade}", damage.file, damage.reason))?;
+        for run in named(found, damage).take(RUNS_LISTED_MAX) {
+            output.line(&format!("  {run}"))?;
+        }
+        if damage.messages.len() > RUNS_LISTED_MAX {
+            let more = (damage.messages.len() - RUNS_LISTED_MAX) as u64;
+            output.line(&format!("  and {}", counted(more, "more run")))?;
+        }
+    }
+    if found.damages_not_listed > 0 {
+        output.line(&format!("and {}", counted(found.damages_not_listed, "more damage")))?;
+    }
+    if found.channels.lost > 0 {
+        let lost = counted(found.channels.lost, "message");
+        output.line(&format!("{lost} of its channels are in no file: they were given up"))?;
+    }
+    for warning in &found.warnings {
+        output.line(warning)?;
+    }
+    output.line(&format!(
+        "Read: {} with {}, {}.",
+        counted(found.segments, "segment"),
+        counted(found.records, "message record"),
+        size(found.bytes),
+    ))?;
+    if found.refusal.is_none() {
+        let live = found.channels.bounds.values();
+        let live: u64 = live.map(|(first, last)| (last + 1).saturating_sub(*first)).sum();
+        output.line(&format!(
+            "A start finds {} with {}.",
+            counted(found.channels.names.len() as u64, "channel"),
+            counted(live.saturating_sub(found.channels.lost), "message"),
+        ))?;
+    }
+    Ok(())
+}
+
+/// Its messages with their channels' names, those first that a start still has.
+fn named<'a>(found: &'a Verification, damage: &'a Damage) -> impl Iterator<Item = String> + 'a {
+    damage.messages.iter().map(|(channel, first, last)| {
+        let name = match found.channels.names.get(&channel.0) {
+            Some(name) => printable(name).into_owned(),
+            None => format!("a channel that is gone or not known (number {})", channel.0),
+        };
+        let range = if first == last {
+            format!("{first}")
+        } else {
+            format!("{first} to {last}")
+        };
+        match found.channels.bounds.get(&channel.0) {
+            Some((begin, _)) if last < begin => format!("{name}: {range}, which had been removed before"),
+            _ => format!("{name}: {range}"),
+        }
+    })
+}
+
+fn document(found: &Verification) -> Value {
+    let damages = found.damages.iter().map(|damage| {
+        let messages = damage.messages.iter().map(|(channel, first, last)| {
+            json!({ "channel": found.channels.names.get(&channel.0), "number": channel.0, "first": first, "last": last })
+        });
+        json!({
+            "file": damage.file,
+            "offset": damage.offset,
+            "length": damage.length,
+            "reason": damage.reason,
+            "is_remade": damage.is_remade,
+            "messages": messages.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "segments": found.segments,
+        "records": found.records,
+        "bytes": found.bytes,
+        "channels": found.channels.names.len(),
+        "lost": found.channels.lost,
+        "refusal": found.refusal,
+        "warnings": found.warnings,
+        "damages": damages.collect::<Vec<_>>(),
+        "damages_not_listed": found.damages_not_listed,
+    })
+}

@@ -1,0 +1,169 @@
+//! A store at rest, read from end to end: what is damaged, which messages that concerns, and whether a server would start on it.
+//! Changes nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use seaway_journal::disk::Disk;
+use seaway_journal::disk::real::RealDisk;
+use seaway_journal::disk::trial::TrialDisk;
+use seaway_journal::{Encryption, Journal, OpenError, Options, has_epoch, standing_on};
+use seaway_streaming::ChannelId;
+use seaway_streaming::import::channel_of_fact;
+
+use crate::file::{FileStoreError, Replaying};
+use crate::port::Recovery;
+
+/// Channels as a start finds them.
+#[derive(Debug, Default)]
+pub struct ChannelsFound {
+    /// Names, as text; one that is deleted has none.
+    pub names: BTreeMap<u64, String>,
+    /// First and last sequence of those that ever had a message.
+    pub bounds: BTreeMap<u64, (u64, u64)>,
+    /// Messages that an earlier start gave up, or that are in no file.
+    pub lost: u64,
+}
+
+impl Recovery for ChannelsFound {
+    fn fact(&mut self, kind: u8, body: &[u8]) {
+        if let Some((id, name)) = channel_of_fact(kind, body) {
+            self.names.insert(id.0, String::from_utf8_lossy(&name).into_owned());
+        }
+    }
+    fn channel_deleted(&mut self, channel: ChannelId) {
+        self.names.remove(&channel.0);
+    }
+    fn lost(&mut self, _: ChannelId, from: u64, to: u64) {
+        self.lost += (to + 1).saturating_sub(from);
+    }
+    fn channel(&mut self, channel: ChannelId, first: u64, last: u64, _: u64, _: i64) {
+        self.bounds.insert(channel.0, (first, last));
+    }
+}
+
+/// Something that is not as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// Name of the file.
+    pub file: String,
+    /// Where it begins in the file, bytes.
+    pub offset: u64,
+    /// How many bytes cannot be believed; 0 when nobody knows.
+    pub length: u64,
+    /// What is wrong.
+    pub reason: String,
+    /// Messages that lie there, from a first to a last sequence, as far as anything tells. Also ones that were trimmed, or have a copy
+    /// elsewhere.
+    pub messages: Vec<(ChannelId, u64, u64)>,
+    /// A start makes it again from what is whole: nothing is lost by it.
+    pub is_remade: bool,
+}
+
+/// What [`verify`] found.
+#[derive(Debug)]
+pub struct Verification {
+    /// Segment files.
+    pub segments: u64,
+    /// Whole records of messages in them, also of those that were trimmed and of copies.
+    pub records: u64,
+    /// Bytes read of segments and directories.
+    pub bytes: u64,
+    /// In the order of the files.
+    pub damages: Vec<Damage>,
+    /// Damages beyond those in the list.
+    pub damages_not_listed: u64,
+    /// As far as a start came.
+    pub channels: ChannelsFound,
+    /// Why no server would start on it, in words.
+    pub refusal: Option<String>,
+    /// What a start would tell: an interrupted write that it cuts, files that are none of the store's.
+    pub warnings: Vec<String>,
+}
+
+/// Damages that are listed.
+const DAMAGES_LISTED_MAX: usize = 10_000;
+
+/// Reads a store that no server uses. The key is needed when the store is encrypted.
+///
+/// # Errors
+/// There is no store, a server uses it, the key is missing or wrong, or something cannot be read.
+pub fn verify(directory: &Path, encryption: Option<Encryption>) -> Result<Verification, FileStoreError> {
+    let disk = RealDisk::reading(directory).map_err(|source| FileStoreError::Directory {
+        directory: directory.display().to_string(),
+        source,
+    })?;
+    let unreadable = |source| OpenError::Io {
+        action: "list the directory".to_owned(),
+        source,
+    };
+    if !has_epoch(&disk).map_err(unreadable)? {
+        return Err(FileStoreError::NoStore);
+    }
+    let standing = standing_on(&disk).map_err(unreadable)?;
+    if let Some(claim) = standing.claim.filter(|claim| claim.is_locked) {
+        return Err(FileStoreError::Journal(OpenError::Locked { holder: claim.member }));
+    }
+    let (mut damages, mut damages_not_listed) = (Vec::new(), 0);
+    let verified = seaway_journal::verify(&disk, encryption.as_ref(), &mut |damage| {
+        if damages.len() >= DAMAGES_LISTED_MAX {
+            damages_not_listed += 1;
+            return;
+        }
+        let seaway_journal::Damage {
+            file,
+            offset,
+            length,
+            reason,
+            messages,
+            is_remade,
+        } = damage;
+        let messages = messages
+            .into_iter()
+            .map(|(log, first, last)| (ChannelId(log.0), first, last));
+        damages.push(Damage {
+            file,
+            offset,
+            length,
+            reason,
+            messages: messages.collect(),
+            is_remade,
+        });
+    })?;
+    let mut channels = ChannelsFound::default();
+    let (refusal, warnings) = match start(Arc::new(disk), encryption, &mut channels) {
+        Ok(warnings) => (None, warnings),
+        Err(error @ OpenError::Locked { .. }) => return Err(FileStoreError::Journal(error)),
+        Err(error) => (Some(error.to_string()), Vec::new()),
+    };
+    Ok(Verification {
+        segments: verified.segments,
+        records: verified.records,
+        bytes: verified.bytes,
+        damages,
+        damages_not_listed,
+        channels,
+        refusal,
+        warnings,
+    })
+}
+
+/// Starts on it, and writes nothing; what the start would tell.
+fn start(
+    disk: Arc<dyn Disk>,
+    encryption: Option<Encryption>,
+    channels: &mut ChannelsFound,
+) -> Result<Vec<String>, OpenError> {
+    let trial: Arc<dyn Disk> = Arc::new(TrialDisk::new(disk));
+    let options = Options {
+        encryption,
+        ..Options::new([0; 16])
+    };
+    let mut replaying = Replaying {
+        recovery: channels,
+        progress: Arc::default(),
+    };
+    let (_, opened) = Journal::open(&trial, options, &mut replaying)?;
+    Ok(crate::file::opening_warnings(&opened))
+}

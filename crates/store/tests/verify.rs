@@ -1,0 +1,151 @@
+//! `docs/operations.md`: what a reader of a store at rest finds, and that he changes nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use seaway_journal::disk::real::RealDisk;
+use seaway_store::verify::{ChannelsFound, Verification, verify};
+use seaway_store::{FileStore, FileStoreError, OpenError, Sizes, Store as _};
+use seaway_streaming::{ChannelId, Records as _};
+
+const SMALL: Sizes = Sizes {
+    segment_bytes: 64 << 10,
+    cache_bytes: 64 << 10,
+    checkpoint_bytes: 1 << 30,
+};
+
+/// Two channels in turn, in commits of ten messages of 1,000 bytes.
+fn fill(directory: &Path, from: u64, to: u64) -> FileStore {
+    let disk = RealDisk::new(directory).unwrap();
+    let mut store = FileStore::open_stepped(Arc::new(disk), SMALL, &mut ChannelsFound::default()).unwrap();
+    for sequence in from..=to {
+        for channel in [1, 2] {
+            store.append_message(ChannelId(channel), sequence, 1_000 + sequence as i64, &[&[7; 1_000]]);
+        }
+        if sequence % 10 == 0 || sequence == to {
+            settle(&mut store);
+        }
+    }
+    store
+}
+
+fn settle(store: &mut FileStore) {
+    store.submit();
+    let mut completions = Vec::new();
+    loop {
+        if let Some(commit) = store.take_commit() {
+            commit();
+        }
+        store.poll(&mut completions);
+        if !store.step() {
+            break;
+        }
+    }
+}
+
+fn content(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+    entries
+        .map(|entry| {
+            (
+                entry.file_name().into_string().unwrap(),
+                std::fs::read(entry.path()).unwrap(),
+            )
+        })
+        .collect()
+}
+
+/// Reads it; nothing has changed then.
+fn verified(directory: &Path) -> Verification {
+    let before = content(directory);
+    let found = verify(directory, None).unwrap();
+    assert!(content(directory) == before, "something was changed");
+    found
+}
+
+fn flip(directory: &Path, name: &str, offset: usize) {
+    let path = directory.join(name);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[offset] ^= 0x10;
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// Names of sealed segments: they have a directory.
+fn sealed(directory: &Path) -> Vec<String> {
+    let names = content(directory).into_keys();
+    let names = names.filter_map(|name| Some(format!("{}.log", name.strip_suffix(".directory")?)));
+    names.collect()
+}
+
+#[test]
+fn a_whole_store_is_whole_and_what_is_damaged_is_told_with_its_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = fill(folder.path(), 1, 200);
+    store.close().unwrap();
+    drop(store);
+    let found = verified(folder.path());
+    assert_eq!((found.damages.len(), found.refusal.as_deref()), (0, None));
+    assert_eq!(found.records, 400);
+    assert_eq!(found.channels.bounds, BTreeMap::from([(1, (1, 200)), (2, (1, 200))]));
+
+    let sealed = sealed(folder.path());
+    assert!(sealed.len() > 2, "{sealed:?}");
+    // In the second batch of the first segment.
+    flip(folder.path(), &sealed[0], 4_096 + 30_000);
+    let directory = sealed[1].replace(".log", ".directory");
+    flip(folder.path(), &directory, 4_096 + 100);
+    let found = verified(folder.path());
+    let [segment, page] = &found.damages[..] else {
+        panic!("{:#?}", found.damages);
+    };
+    assert_eq!((&segment.file, segment.is_remade), (&sealed[0], false));
+    assert!(
+        (4_096..4_096 + 30_000).contains(&segment.offset) && segment.length > 10_000,
+        "{segment:?}"
+    );
+    assert_eq!(
+        segment.messages,
+        [(ChannelId(1), 11, 20), (ChannelId(2), 11, 20)],
+        "the second batch"
+    );
+    assert_eq!((&page.file, page.is_remade, page.messages.len()), (&directory, true, 0));
+    assert_eq!(found.records, 380);
+    // No checkpoint covers it.
+    assert!(found.refusal.is_some_and(|refusal| refusal.contains(&sealed[0])));
+}
+
+#[test]
+fn a_store_that_would_not_start_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = fill(folder.path(), 1, 100);
+    store.close().unwrap();
+    drop(store);
+    let sealed = sealed(folder.path());
+    std::fs::remove_file(folder.path().join(&sealed[1])).unwrap();
+    let found = verified(folder.path());
+    assert!(
+        found.damages.is_empty(),
+        "every file that is there is whole: {:?}",
+        found.damages
+    );
+    assert!(found.refusal.is_some_and(|refusal| refusal.contains("damaged")));
+}
+
+#[test]
+fn what_is_no_store_or_in_use_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = |directory: &Path| verify(directory, None).unwrap_err();
+    assert!(matches!(error(folder.path()), FileStoreError::NoStore));
+    let nowhere = folder.path().join("nowhere");
+    assert!(matches!(error(&nowhere), FileStoreError::Directory { .. }));
+    assert!(!nowhere.exists());
+    let store = fill(folder.path(), 1, 10);
+    let used = error(folder.path());
+    assert!(
+        matches!(used, FileStoreError::Journal(OpenError::Locked { .. })),
+        "{used}"
+    );
+    drop(store);
+    assert_eq!(verified(folder.path()).refusal, None, "a torn end is none");
+}
