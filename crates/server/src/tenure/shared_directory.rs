@@ -198,10 +198,7 @@ impl SharedDirectory {
     /// Claims what was seen to be claimable. Another server that saw the same may have claimed it since: it is not deposed at once again.
     async fn claim(&self, seen: u64) -> Result<std::result::Result<Claim, ClaimError>> {
         let (directory, line) = (self.streaming.dir.clone(), self.member.line());
-        let claim = move || match seaway_store::standing(&directory) {
-            Ok(Standing { number, .. }) if number > seen => Err(ClaimError::Overtaken { by: number }),
-            _ => Claim::make(&directory, &line),
-        };
+        let claim = move || Claim::make(&directory, &line, seen);
         blocking(claim).await
     }
 
