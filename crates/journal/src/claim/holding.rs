@@ -1,8 +1,8 @@
 //! The holder's side of a claim: looking whether it still holds, and letting the lease go on.
 
-use super::file::write_counter;
+use super::file::{ClaimFile, write_counter};
 use super::standing::newest_epoch;
-use crate::disk::{Disk, DiskFile, DiskLock};
+use crate::disk::{Disk, DiskFile, DiskLock, is_full};
 use crate::format::{LOCK_NAME, claim_name};
 use std::fmt;
 use std::io;
@@ -63,6 +63,27 @@ struct Locks {
     directory: Option<Box<dyn DiskLock>>,
 }
 
+/// The counter written last. Held while it is written, and by nobody else.
+struct Lease {
+    counter: u64,
+    /// What the claim's file is to say, as long as there was no space for it.
+    unwritten: Option<ClaimFile>,
+}
+
+impl Lease {
+    fn go_on(&mut self, file: &dyn DiskFile) -> io::Result<()> {
+        self.counter += 1;
+        let Some(claim) = &mut self.unwritten else {
+            return write_counter(file, self.counter);
+        };
+        claim.counter = self.counter;
+        file.write_at(&claim.encode(), 0)?;
+        file.sync_data()?;
+        self.unwritten = None;
+        Ok(())
+    }
+}
+
 /// A claim that is held: shared by the store, the ticker of the lease, and whoever confirms answers.
 pub struct Holding {
     disk: Arc<dyn Disk>,
@@ -72,8 +93,7 @@ pub struct Holding {
     is_alone: bool,
     file: Arc<dyn DiskFile>,
     locks: Mutex<Locks>,
-    /// The counter written last. Held while it is written, and by nobody else.
-    counter: Mutex<u64>,
+    lease: Mutex<Lease>,
     /// By which tenure.
     deposed: OnceLock<u64>,
     waker: Mutex<Option<Waker>>,
@@ -98,7 +118,7 @@ impl Holding {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
         number: u64,
-        file: Arc<dyn DiskFile>,
+        (file, unwritten): (Arc<dyn DiskFile>, Option<ClaimFile>),
         claim_lock: Box<dyn DiskLock>,
         directory_lock: Option<Box<dyn DiskLock>>,
         is_alone: bool,
@@ -113,7 +133,7 @@ impl Holding {
                 claim: Some(Arc::from(claim_lock)),
                 directory: directory_lock,
             }),
-            counter: Mutex::new(0),
+            lease: Mutex::new(Lease { counter: 0, unwritten }),
             deposed: OnceLock::new(),
             waker: Mutex::new(None),
         }
@@ -150,17 +170,19 @@ impl Holding {
         Ok(Standpoint::Holds)
     }
 
-    /// Looks, and then lets the counter in the claim's file go on, durably; takes the directory's lock when it has become free.
+    /// Looks, and then lets the counter in the claim's file go on, durably; takes the directory's lock when it has become free. A full
+    /// disk is none that was lost: the tenure goes on, and what there was no space for is written at a later tick.
     ///
     /// # Errors
     /// The directory cannot say, or the counter cannot be written.
     pub fn tick(&self) -> io::Result<Standpoint> {
-        let mut counter = lock(&self.counter);
+        let mut lease = lock(&self.lease);
         let standpoint = self.look()?;
         if standpoint == Standpoint::Holds {
-            *counter += 1;
-            write_counter(self.file.as_ref(), *counter)?;
-            self.lock_directory();
+            match lease.go_on(self.file.as_ref()) {
+                Err(error) if !is_full(&error) => return Err(error),
+                _ => self.lock_directory(),
+            }
         }
         Ok(standpoint)
     }

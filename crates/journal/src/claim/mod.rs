@@ -11,8 +11,9 @@ mod holding;
 mod standing;
 
 use crate::disk::real::RealDisk;
-use crate::disk::{Disk, DiskLock, LockError};
-use crate::format::{LOCK_NAME, claim_name};
+use crate::disk::{Disk, DiskLock, LockError, is_full};
+use crate::format::{FileName, LOCK_NAME, claim_name};
+use crate::whole_file::remove_if_there;
 use file::ClaimFile;
 use std::io;
 use std::path::Path;
@@ -240,7 +241,12 @@ fn place(
     directory_lock: Option<Box<dyn DiskLock>>,
 ) -> Result<Holding, ClaimError> {
     let name = claim_name(claim.number);
-    let file = match disk.create(&name) {
+    let created = match disk.create(&name) {
+        // Nobody else has the directory open, whose unfinished files count for nothing.
+        Err(error) if is_full(&error) && way == Way::Alone && remove_unfinished(disk.as_ref())? => disk.create(&name),
+        created => created,
+    };
+    let file = match created {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(ClaimError::Overtaken { by: claim.number });
@@ -248,19 +254,31 @@ fn place(
         Err(error) => return Err(io_error(format!("create {name}"))(error)),
     };
     let lock = lock_new(disk.as_ref(), &name)?;
-    match file.write_at(&claim.encode(), 0).and_then(|()| file.sync_data()) {
-        // What counts is the name. The start will find some space; who has nobody to tell needs none for this.
-        Err(error) if error.kind() == io::ErrorKind::StorageFull && way == Way::Alone => {}
-        written => written.map_err(io_error(format!("write {name}")))?,
-    }
+    let unwritten = match file.write_at(&claim.encode(), 0).and_then(|()| file.sync_data()) {
+        Ok(()) => None,
+        // What counts is the name, which is there, and would be after each further try. The start may find some space.
+        Err(error) if is_full(&error) => Some(claim.clone()),
+        Err(error) => return Err(io_error(format!("write {name}"))(error)),
+    };
     Ok(Holding::new(
         Arc::clone(disk),
         claim.number,
-        file,
+        (file, unwritten),
         lock,
         directory_lock,
         way == Way::Alone,
     ))
+}
+
+/// Whether there were any.
+fn remove_unfinished(disk: &dyn Disk) -> Result<bool, ClaimError> {
+    let names = disk.file_names().map_err(io_error("list the directory"))?;
+    let is_unfinished = |name: &&String| matches!(FileName::parse(name), FileName::Unfinished { .. });
+    let unfinished: Vec<&String> = names.iter().filter(is_unfinished).collect();
+    for name in &unfinished {
+        remove_if_there(disk, name).map_err(io_error(format!("remove {name}")))?;
+    }
+    Ok(!unfinished.is_empty())
 }
 
 /// Locks the file of a new claim, in whose way only those can be who look whether it is locked.

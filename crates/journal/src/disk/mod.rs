@@ -43,6 +43,11 @@ pub trait DiskFile: Send + Sync {
     }
 }
 
+/// Whether an error says that there is no space left, on the medium or for this user.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Keeps a lock until dropped.
 pub trait DiskLock: Send + Sync {
     /// Whether the file that is locked is still the one under its name. An error when that cannot be told.

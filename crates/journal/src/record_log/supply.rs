@@ -216,7 +216,7 @@ impl Supply {
         };
         let smaller = preparation.capacity / 2;
         let planned = self.planned.iter_mut().find(|planned| planned.id == id);
-        let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        let is_full = crate::disk::is_full(&error);
         self.unusable.extend(recycling);
         Some(match planned {
             Some(planned) if is_full && smaller >= SEGMENT_BYTES_FIRST.min(self.segment_bytes_max) => {

@@ -15,7 +15,7 @@ mod scan;
 use crate::checkpoints::Checkpoints;
 use crate::claim::{Claim, ClaimError, Deposed, Fenced};
 use crate::directory::Directory;
-use crate::disk::Disk;
+use crate::disk::{Disk, is_full};
 use crate::encryption::{Encryption, KeyError, Keys};
 use crate::error::OpenError;
 use crate::format::{Cut, EpochFile, GIVEN_UP_NAME, Identity, SegmentId, claim_name, epoch_name, lost_name};
@@ -136,7 +136,7 @@ pub(crate) fn io_error(action: impl Into<String>) -> impl FnOnce(io::Error) -> O
         if let Some(deposed) = Deposed::of(&source) {
             let (number, by) = (deposed.number, deposed.by);
             OpenError::Overtaken { number, by }
-        } else if source.kind() == io::ErrorKind::StorageFull {
+        } else if is_full(&source) {
             OpenError::NoSpace(source)
         } else {
             OpenError::Io { action, source }
@@ -555,7 +555,7 @@ impl Recovery<'_> {
                     recycled: None,
                 };
                 match prepare(disk, &job) {
-                    Err(error) if error.kind() == io::ErrorKind::StorageFull && capacity > least => {
+                    Err(error) if is_full(&error) && capacity > least => {
                         capacity = (capacity / 2).max(least);
                     }
                     result => return result.map(|file| (capacity, file)),
@@ -564,7 +564,7 @@ impl Recovery<'_> {
         };
         // Nothing can be removed without a checkpoint, which takes space as well.
         let result = match self.when_full(cut, |disk| attempt(disk, SEGMENT_BYTES_MIN, SEGMENT_BYTES_FIRST / 4)) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => attempt(self.disk, SEGMENT_BYTES_FULL_DISK, 0),
+            Err(error) if is_full(&error) => attempt(self.disk, SEGMENT_BYTES_FULL_DISK, 0),
             result => result,
         };
         let (capacity, file) = result.map_err(io_error("prepare the first segment"))?;
@@ -574,7 +574,7 @@ impl Recovery<'_> {
     /// Does something that takes space; finds some when there is none, and tries again.
     fn when_full<T>(&mut self, cut: Cut, action: impl Fn(&Fenced<'_>) -> io::Result<T>) -> io::Result<T> {
         match action(self.disk) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull && self.free_unused(cut)? => action(self.disk),
+            Err(error) if is_full(&error) && self.free_unused(cut)? => action(self.disk),
             result => result,
         }
     }
