@@ -11,6 +11,9 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use support::{Machine, options};
 
+/// No space left on the device.
+const ENOSPC: i32 = 28;
+
 fn shared(disk: &SimulatedDisk) -> Arc<dyn Disk> {
     Arc::new(disk.clone())
 }
@@ -99,4 +102,80 @@ fn a_start_makes_room_for_its_claim() {
         make(&disk, "member", 2).unwrap_err();
         assert!(disk.names().iter().any(|name| name == left));
     }
+}
+
+fn claims(disk: &SimulatedDisk) -> Vec<String> {
+    let mut names = disk.names();
+    names.retain(|name| name.ends_with(".claim"));
+    names
+}
+
+/// §13: starts that fail before their epoch's file is there leave no claims behind, however often they are tried.
+#[test]
+fn failing_starts_leave_no_claims() {
+    let disk = SimulatedDisk::new(1);
+    drop(Machine::open(&disk, options(), 1).unwrap());
+    for _ in 0..3 {
+        disk.restart_process();
+        // The claim is created, the epoch's file is not.
+        disk.fail(Operation::Create, 1, ErrorKind::TimedOut);
+        assert!(Machine::open(&disk, options(), 1).is_err());
+        assert_eq!(claims(&disk), ["epoch-00000001.claim"]);
+    }
+    // Nor do they on a full disk, once there is nothing more to give back.
+    disk.restart_process();
+    disk.refuse(&[Operation::Write], ENOSPC);
+    for _ in 0..3 {
+        assert!(Machine::open(&disk, options(), 1).is_err());
+        disk.restart_process();
+    }
+    assert_eq!(claims(&disk).len(), 2, "{:?}", claims(&disk));
+    disk.allow_all();
+    // The epoch's file got its name, and nobody knows whether for good.
+    disk.restart_process();
+    disk.fail(Operation::SyncDirectory, 1, ErrorKind::TimedOut);
+    assert!(Machine::open(&disk, options(), 1).is_err());
+    assert_eq!(claims(&disk).len(), 3);
+    disk.restart_process();
+    assert_eq!(Machine::open(&disk, options(), 1).unwrap().journal.epoch(), 4);
+}
+
+/// §13: a start that removed something for its epoch leaves its claim: the number is not used again.
+#[test]
+fn a_failing_start_that_removed_something_leaves_its_claim() {
+    let disk = SimulatedDisk::new(1);
+    drop(Machine::open(&disk, options(), 1).unwrap());
+    disk.restart_process();
+    disk.plant("segment-0000000000000002-00000001.log.preparing", &[7; 4_096]);
+    for _ in 0..2 {
+        disk.fail(Operation::Create, 1, ErrorKind::StorageFull);
+    }
+    assert!(Machine::open(&disk, options(), 1).is_err());
+    assert_eq!(claims(&disk), ["epoch-00000001.claim", "epoch-00000002.claim"]);
+    disk.restart_process();
+    assert_eq!(Machine::open(&disk, options(), 1).unwrap().journal.epoch(), 3);
+}
+
+/// §13: old claims go at once where nobody else has the directory open, and a few at each start where somebody may, oldest first.
+#[test]
+fn what_a_day_of_failing_starts_left_holds_up_no_start() {
+    let disk = SimulatedDisk::new(1);
+    drop(Machine::open(&disk, options(), 1).unwrap());
+    disk.restart_process();
+    for number in 2..=400 {
+        disk.plant(&format!("epoch-{number:08x}.claim"), b"");
+    }
+    let before = disk.operations();
+    let mut shared_options = options();
+    shared_options.claim = Some(make(&disk, "member", 400).unwrap());
+    drop(Machine::open(&disk, shared_options, 1).unwrap());
+    assert!(disk.operations() - before < 100, "{}", disk.operations() - before);
+    assert_eq!(claims(&disk).len(), 401 - 16);
+    assert_eq!(claims(&disk)[0], "epoch-00000011.claim");
+    disk.restart_process();
+    let before = disk.operations();
+    drop(Machine::open(&disk, options(), 1).unwrap());
+    // One removal each, and not a sync as well.
+    assert!(disk.operations() - before < 385 + 100, "{}", disk.operations() - before);
+    assert_eq!(claims(&disk), ["epoch-00000192.claim"]);
 }

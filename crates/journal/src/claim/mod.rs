@@ -182,16 +182,18 @@ impl Claim {
     }
 
     /// Takes a claim back that was made alone, as if there had been no start: what it would have cut is not cut. Only where the
-    /// one before is nobody's any more. Errors leave the claim there, which does no harm.
+    /// one before is nobody's any more, and no other file has the number. Errors leave the claim there, which does no harm.
     pub(crate) fn withdraw(self, disk: &dyn Disk) {
         let holding = self.0.0.as_ref();
-        let before = claim_name(holding.number() - 1);
-        let is_free = match disk.is_locked(&before) {
+        let own = claim_name(holding.number());
+        let is_before = |name: &String| *name == own || FileName::parse(name).epoch() < holding.number();
+        let is_unused = disk.file_names().is_ok_and(|names| names.iter().all(is_before));
+        let is_free = match disk.is_locked(&claim_name(holding.number() - 1)) {
             Ok(is_locked) => !is_locked,
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
-        let is_newest = matches!(holding.look(), Ok(Standpoint::Holds));
-        if holding.is_alone() && is_free && is_newest && disk.remove(&claim_name(holding.number())).is_ok() {
+        let holds = matches!(holding.look(), Ok(Standpoint::Holds));
+        if holding.is_alone() && is_free && is_unused && holds && disk.remove(&own).is_ok() {
             // A claim that comes back with a loss of power is one that was left behind.
             let _ = disk.sync_directory();
         }

@@ -32,6 +32,7 @@ use crate::whole_file::{remove_if_there, write_whole};
 use files::Files;
 pub use files::has_epoch;
 use losses::GivenUp;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -191,11 +192,16 @@ pub(crate) struct Recovery<'a> {
     unwritten: Vec<Arc<Directory>>,
     /// Messages that are in no segment.
     missing: Vec<Hole>,
+    /// The claim is not to be taken back.
+    stays: &'a Cell<bool>,
     /// The epoch's file is there.
     is_published: bool,
     /// Segments that an earlier start, interrupted, left to be set aside.
     left_to_set_aside: Vec<SegmentId>,
 }
+
+/// How many claims one start removes while others may have the directory open: each takes a sync of the directory.
+const CLAIMS_REMOVED_MAX: usize = 16;
 
 /// What is wrong with an encrypted file in a journal that is not.
 pub(crate) const ENCRYPTED_ALONE: &str = "the file is encrypted, and its journal is not";
@@ -236,25 +242,25 @@ impl Journal {
             Some(claim) => claim,
             None => Claim::alone(disk, &options.holder, options.identity)?,
         };
-        let mut is_open = false;
-        let opened = Journal::open_claimed(disk.as_ref(), options, &claim, &mut is_open, replay);
-        if opened.is_err() && !is_open {
+        let stays = Cell::new(false);
+        let opened = Journal::open_claimed(disk.as_ref(), options, &claim, &stays, replay);
+        if opened.is_err() && !stays.get() {
             claim.withdraw(disk.as_ref());
         }
         opened
     }
 
-    /// `is_open` becomes true when the epoch's file may be there.
+    /// `stays` becomes true when the claim has to stay, whatever fails: what was changed was changed for its epoch.
     fn open_claimed(
         disk: &dyn Disk,
         options: Options,
         claim: &Claim,
-        is_open: &mut bool,
+        stays: &Cell<bool>,
         replay: &mut dyn Replay,
     ) -> Result<(Journal, Opened), OpenError> {
         let disk = &Fenced::new(disk, claim.held());
         let mut options = options;
-        let mut recovery = Recovery::begin(disk, &options)?;
+        let mut recovery = Recovery::begin(disk, &options, stays)?;
         let identity = recovery.identity;
         let checkpoint = recovery.read_checkpoint(replay)?;
         let position = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.published.begin);
@@ -272,8 +278,10 @@ impl Journal {
         }
         // Until here nothing was changed, and from here on nothing that is on the disk stops the start.
         recovery.build_index(tail.end, replay)?;
+        if recovery.gives_up() {
+            stays.set(true);
+        }
         recovery.copy_what_is_given_up()?;
-        *is_open = true;
         let epoch = recovery.open_epoch(tail.end)?;
         // Before directories are written: they can wait in memory when the disk is full, records cannot.
         let first = recovery.first_segment(epoch, tail.end)?;
@@ -353,7 +361,7 @@ pub(crate) fn unlock(newest: Option<&EpochFile>, options: &Options) -> Result<Op
 
 impl<'a> Recovery<'a> {
     /// Looks at what is there.
-    fn begin(disk: &'a Fenced<'a>, options: &'a Options) -> Result<Recovery<'a>, OpenError> {
+    fn begin(disk: &'a Fenced<'a>, options: &'a Options, stays: &'a Cell<bool>) -> Result<Recovery<'a>, OpenError> {
         let files = Files::list(disk, disk.writer())?;
         // One that was interrupted before its epoch counted gave nothing up.
         let gave_up = files.witness.is_some() && files.witness == files.newest_epoch().map(|epoch| epoch.epoch);
@@ -381,6 +389,7 @@ impl<'a> Recovery<'a> {
             checkpoint_epoch: None,
             unwritten: Vec::new(),
             missing: Vec::new(),
+            stays,
             is_published: false,
             left_to_set_aside: Vec::new(),
         };
@@ -488,11 +497,16 @@ impl Recovery<'_> {
         self.remove_all(&names)
     }
 
-    /// Removes the claims before this start's, the oldest first, each for good before the next: at no moment, also not after a loss of
-    /// power, does a former holder find its own claim there and the one behind it gone.
+    /// Removes the claims before this start's, the oldest first. Where others may have the directory open, each for good before the next:
+    /// at no moment, also not after a loss of power, does a former holder find its own claim there and the one behind it gone. So many
+    /// only, as others wait for this start to serve; what failing starts left beyond that goes with later ones.
     fn remove_claims(&mut self) -> Result<(), OpenError> {
-        for number in std::mem::take(&mut self.files.claims) {
-            self.remove_all(&[claim_name(number)])?;
+        let names: Vec<String> = self.files.claims.iter().map(|number| claim_name(*number)).collect();
+        if self.disk.holding().is_alone() {
+            return self.remove_all(&names);
+        }
+        for name in names.into_iter().take(CLAIMS_REMOVED_MAX) {
+            self.remove_all(&[name])?;
         }
         Ok(())
     }
@@ -586,6 +600,7 @@ impl Recovery<'_> {
         let unfinished = std::mem::take(&mut self.files.unfinished);
         let mut freed = !unfinished.is_empty();
         for name in unfinished {
+            self.stays.set(true);
             remove_if_there(self.disk, &name)?;
         }
         if self.disk.holding().is_alone() || self.is_published {
@@ -603,6 +618,7 @@ impl Recovery<'_> {
             .chain(std::mem::take(&mut self.files.uncounted))
             .collect();
         for id in beyond {
+            self.stays.set(true);
             remove_if_there(self.disk, &id.file_name())?;
             self.files.segments.remove(&id);
             self.files.numbers_seen = self.files.numbers_seen.max(id.number);
@@ -612,6 +628,7 @@ impl Recovery<'_> {
         let mut segments = self.files.segments.iter_mut();
         if let Some((id, length)) = segments.find(|(id, length)| id.number == cut.segment && **length > keep) {
             let file = self.disk.open(&id.file_name())?;
+            self.stays.set(true);
             self.disk.holding().guard()?;
             file.set_length(keep)?;
             file.sync_data()?;
