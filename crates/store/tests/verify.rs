@@ -1,5 +1,7 @@
 //! `docs/operations.md`: what a reader of a store at rest finds, and that he changes nothing.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
