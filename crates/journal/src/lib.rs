@@ -44,7 +44,10 @@ mod verification;
 mod whole_file;
 
 pub use checkpoints::CheckpointError;
-pub use claim::{Claim, ClaimError, Holding, SeenClaim, Standing, Standpoint, newest_epoch, standing, standing_on};
+pub use claim::{
+    Claim, ClaimError, Holding, SeenClaim, Standing, Standpoint, newest_epoch, standing, standing_after,
+    standing_after_on, standing_on,
+};
 pub use completion::Completion;
 pub use driver::{Commit, Driver};
 pub use encryption::{Cipher, Encryption};

@@ -6,7 +6,7 @@ mod support;
 
 use seaway_journal::disk::Disk;
 use seaway_journal::disk::simulated::{Operation, SimulatedDisk};
-use seaway_journal::{Claim, ClaimError, Standpoint, standing_on};
+use seaway_journal::{Claim, ClaimError, Standpoint, standing_after_on, standing_on};
 use std::io::ErrorKind;
 use std::sync::Arc;
 use support::{Machine, options};
@@ -178,4 +178,55 @@ fn what_a_day_of_failing_starts_left_holds_up_no_start() {
     // One removal each, and not a sync as well.
     assert!(disk.operations() - before < 385 + 100, "{}", disk.operations() - before);
     assert_eq!(claims(&disk), ["epoch-00000192.claim"]);
+}
+
+/// §13: who waits sees a later tenure whichever way it came, though it does not list the directory while there is none.
+#[test]
+fn who_waits_sees_what_a_full_look_sees() {
+    let disk = SimulatedDisk::new(1);
+    let nothing = standing_on(&disk).unwrap();
+    assert_eq!(standing_after_on(&disk, &nothing).unwrap(), nothing);
+    let first = make(&disk, "first", 0).unwrap();
+    let seen = standing_after_on(&disk, &nothing).unwrap();
+    assert_eq!((seen.number, seen.clone()), (1, standing_on(&disk).unwrap()));
+    first.holding().tick().unwrap();
+    let ticked = standing_after_on(&disk, &seen).unwrap();
+    assert_eq!(ticked.claim.as_ref().unwrap().counter, 1);
+    // Nothing but the next tenure makes it list: a stray file of a far one, which no tenure begins with, is not seen.
+    disk.plant("epoch-00000009.end", b"");
+    assert_eq!(standing_after_on(&disk, &seen).unwrap().number, 1);
+    disk.unplant("epoch-00000009.end");
+    drop(first);
+    assert!(!standing_after_on(&disk, &ticked).unwrap().claim.unwrap().is_locked);
+    // The next claim; one several tenures later, whose holder removed those before; a tenure of a version without claims.
+    let second = make(&disk, "second", 1).unwrap();
+    assert_eq!(standing_after_on(&disk, &seen).unwrap(), standing_on(&disk).unwrap());
+    assert_eq!(standing_after_on(&disk, &seen).unwrap().number, 2);
+    drop(second);
+    let third = make(&disk, "third", 2).unwrap();
+    disk.unplant("epoch-00000001.claim");
+    disk.unplant("epoch-00000002.claim");
+    assert_eq!(standing_after_on(&disk, &seen).unwrap().claim.unwrap().member, "third");
+    drop(third);
+    let seen = standing_on(&disk).unwrap();
+    disk.plant("epoch-00000004.epoch", b"");
+    let old = standing_after_on(&disk, &seen).unwrap();
+    assert_eq!((old.number, old.claim), (4, None));
+}
+
+/// §13: what is in a claim's file is for those who wait: one that cannot be read stops no start. Its lock decides.
+#[test]
+fn a_claim_that_cannot_be_read_stops_nobody() {
+    let disk = SimulatedDisk::new(1);
+    drop(Machine::open(&disk, options(), 1).unwrap());
+    disk.restart_process();
+    // The epoch's file is read first, then the claim.
+    disk.fail(Operation::Read, 1, ErrorKind::Other);
+    assert_eq!(Machine::open(&disk, options(), 1).unwrap().journal.epoch(), 2);
+    disk.restart_process();
+    let holder = make(&disk, "holder", 2).unwrap();
+    disk.fail(Operation::Read, 0, ErrorKind::Other);
+    let seen = standing_on(&disk).unwrap().claim.unwrap();
+    assert_eq!((seen.number, seen.member.as_str(), seen.is_locked), (3, "", true));
+    drop(holder);
 }

@@ -23,5 +23,5 @@ pub use port::{Commit, Completion, Histogram, Pressure, ReadMessages, Recovery, 
 pub use progress::Progress;
 pub use seaway_journal::{
     Cipher, Claim, ClaimError, Encryption, GUARD, GUARD_NAME, Holding, OpenError, SeenClaim, Standing, Standpoint,
-    TAKEN_OVER_FOLDER, TAKEN_OVER_LOCK_NAME, standing,
+    TAKEN_OVER_FOLDER, TAKEN_OVER_LOCK_NAME, standing, standing_after,
 };

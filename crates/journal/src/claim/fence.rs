@@ -54,6 +54,10 @@ impl Disk for Fenced<'_> {
         self.disk.open(name)
     }
 
+    fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open_to_read(name)
+    }
+
     fn exists(&self, name: &str) -> io::Result<bool> {
         self.disk.exists(name)
     }

@@ -23,7 +23,7 @@ use std::time::Duration;
 pub(crate) use fence::Fenced;
 pub(crate) use holding::Deposed;
 pub use holding::{Holding, Standpoint};
-pub use standing::{SeenClaim, Standing, newest_epoch, standing, standing_on};
+pub use standing::{SeenClaim, Standing, newest_epoch, standing, standing_after, standing_after_on, standing_on};
 
 /// How often somebody who only looks whether a new claim is locked may be in the way of its lock.
 const LOCK_TRIES: u32 = 1_000;

@@ -54,6 +54,10 @@ impl Disk for PrefixedDisk {
         self.disk.open(&self.name(name))
     }
 
+    fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open_to_read(&self.name(name))
+    }
+
     fn exists(&self, name: &str) -> io::Result<bool> {
         self.disk.exists(&self.name(name))
     }

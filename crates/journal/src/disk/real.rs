@@ -254,6 +254,10 @@ impl Disk for RealDisk {
         )))
     }
 
+    fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(File::open(self.path.join(name))?)))
+    }
+
     fn exists(&self, name: &str) -> io::Result<bool> {
         // Asked at every commit: without a path that has to be put together.
         match rustix::fs::statat(&self.directory, name, rustix::fs::AtFlags::empty()) {
@@ -452,6 +456,8 @@ mod tests {
             return Err(io::Error::other("not locked"));
         };
         assert!(disk.is_locked("a")? && disk.is_locked("a")?);
+        let read = disk.open_to_read("a")?;
+        assert!(read.length()? == 7 && read.write_at(b"C", 0).is_err());
         assert_eq!(std::fs::read(folder.path().join("a"))?, b"content");
         drop(lock);
         assert!(!disk.is_locked("a")? && disk.lock_existing("a").is_ok());
