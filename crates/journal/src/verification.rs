@@ -54,7 +54,7 @@ pub fn verify(
     encryption: Option<&Encryption>,
     told: &mut dyn FnMut(Damage),
 ) -> Result<Verified, OpenError> {
-    let newest = peek_newest_epoch(disk);
+    let newest = peek_newest_epoch(disk)?;
     let options = Options {
         encryption: encryption.cloned(),
         ..Options::new([0; 16])

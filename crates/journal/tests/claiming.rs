@@ -230,3 +230,18 @@ fn a_claim_that_cannot_be_read_stops_nobody() {
     assert_eq!((seen.number, seen.member.as_str(), seen.is_locked), (3, "", true));
     drop(holder);
 }
+
+/// §13: a start that cannot read what the newest epoch says does not claim: it may have the wrong key.
+#[test]
+fn who_cannot_read_the_newest_epoch_does_not_claim() {
+    let disk = SimulatedDisk::new(1);
+    drop(Machine::open(&disk, options(), 1).unwrap());
+    disk.restart_process();
+    let before = disk.operations();
+    disk.fail(Operation::Read, 0, ErrorKind::Other);
+    assert!(Machine::open(&disk, options(), 1).is_err());
+    assert_eq!(disk.operations(), before, "something was changed");
+    disk.fail(Operation::Read, 0, ErrorKind::Other);
+    assert!(seaway_journal::check_fit(&disk, None).is_err());
+    assert!(Machine::open(&disk, options(), 1).is_ok());
+}

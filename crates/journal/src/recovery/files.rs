@@ -101,14 +101,26 @@ fn is_foreign_channel(entry: &DirectoryEntry) -> bool {
     !entry.is_folder && (entry.name == "subs.dat" || is_slice)
 }
 
-/// The newest epoch file, if it can be read. Reads only; what is wrong with it is for [`Files::list`] to say.
-pub(crate) fn peek_newest_epoch(disk: &dyn Disk) -> Option<EpochFile> {
-    let entries = disk.list("").ok()?;
-    let epochs = entries.iter().filter_map(|entry| match FileName::parse(&entry.name) {
-        FileName::Epoch(epoch) if !entry.is_folder => Some(epoch),
-        _ => None,
-    });
-    read_epoch(disk, epochs.max()?).ok()
+/// The newest epoch file, if there is one and it is whole. Reads only; what is wrong with its content is for [`Files::list`] to say.
+///
+/// # Errors
+/// The directory or the file cannot be read: nothing may be taken for absent then, nor be claimed.
+pub(crate) fn peek_newest_epoch(disk: &dyn Disk) -> Result<Option<EpochFile>, OpenError> {
+    let mut tries = 1;
+    loop {
+        let names = disk.file_names().map_err(io_error("list the journal's directory"))?;
+        let epochs = names.iter().filter_map(|name| match FileName::parse(name) {
+            FileName::Epoch(epoch) => Some(epoch),
+            _ => None,
+        });
+        let Some(newest) = epochs.max() else { return Ok(None) };
+        match read_epoch(disk, newest) {
+            Ok(epoch) => return Ok(Some(epoch)),
+            Err(error) if tries < LISTINGS_MAX && has_vanished(&error) => tries += 1,
+            Err(error @ (OpenError::Io { .. } | OpenError::NoSpace(_))) => return Err(error),
+            Err(_) => return Ok(None),
+        }
+    }
 }
 
 /// Whether the journal's directory holds a file that opens an epoch: without one there is no journal. Reads names only.

@@ -236,7 +236,7 @@ impl Journal {
         options.segment_bytes_max = options.segment_bytes_max.max(SEGMENT_BYTES_MIN);
         files::refuse_foreign(disk.as_ref())?;
         // Before the claim: a wrong key leaves everything as it is.
-        let peeked = files::peek_newest_epoch(disk.as_ref());
+        let peeked = files::peek_newest_epoch(disk.as_ref())?;
         unlock(peeked.as_ref(), &options)?;
         let claim = match options.claim.take() {
             Some(claim) => claim,
@@ -338,7 +338,7 @@ pub fn check_fit(disk: &dyn Disk, encryption: Option<&Encryption>) -> Result<(),
         encryption: encryption.cloned(),
         ..Options::new(Identity::default())
     };
-    let peeked = files::peek_newest_epoch(disk);
+    let peeked = files::peek_newest_epoch(disk)?;
     match peeked {
         Some(newest) => unlock(Some(&newest), &options).map(drop),
         None => Ok(()),
