@@ -13,6 +13,8 @@ use support::{Machine, options};
 
 /// No space left on the device.
 const ENOSPC: i32 = 28;
+/// Input/output error.
+const EIO: i32 = 5;
 
 fn shared(disk: &SimulatedDisk) -> Arc<dyn Disk> {
     Arc::new(disk.clone())
@@ -244,4 +246,26 @@ fn who_cannot_read_the_newest_epoch_does_not_claim() {
     disk.fail(Operation::Read, 0, ErrorKind::Other);
     assert!(seaway_journal::check_fit(&disk, None).is_err());
     assert!(Machine::open(&disk, options(), 1).is_ok());
+}
+
+/// §13: a server alone goes on when the disk does not answer a look, and not when it does not answer any.
+#[test]
+fn looks_that_are_never_answered_end_a_tenure_alone() {
+    let disk = SimulatedDisk::new(1);
+    let mut machine = Machine::open(&disk, options(), 1).unwrap();
+    for round in 0..12 {
+        if round % 3 < 2 {
+            disk.fail(Operation::Look, 0, ErrorKind::Other);
+        }
+        let position = machine.append(1, 100);
+        machine.settle();
+        assert_eq!(machine.journal.poison_reason(), None);
+        assert_eq!(machine.durable, position);
+    }
+    disk.refuse(&[Operation::Look], EIO);
+    for _ in 0..3 {
+        machine.append(1, 100);
+        machine.settle();
+    }
+    assert!(machine.poisoned(), "it goes on without an answer for ever");
 }

@@ -6,7 +6,11 @@ use crate::disk::{Disk, DiskFile, DiskLock, is_full};
 use crate::format::{LOCK_NAME, claim_name};
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// As many looks on end that are not answered are too many.
+const FAILED_LOOKS_MAX: u32 = 3;
 
 /// What a look found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +98,8 @@ pub struct Holding {
     file: Arc<dyn DiskFile>,
     locks: Mutex<Locks>,
     lease: Mutex<Lease>,
+    /// Looks since the last one that was answered.
+    failed_looks: AtomicU32,
     /// By which tenure.
     deposed: OnceLock<u64>,
     waker: Mutex<Option<Waker>>,
@@ -134,6 +140,7 @@ impl Holding {
                 directory: directory_lock,
             }),
             lease: Mutex::new(Lease { counter: 0, unwritten }),
+            failed_looks: AtomicU32::new(0),
             deposed: OnceLock::new(),
             waker: Mutex::new(None),
         }
@@ -206,17 +213,22 @@ impl Holding {
         }
     }
 
-    /// An error unless the tenure holds. A store that has the directory for itself goes on when the disk cannot say: it did so before
-    /// there were claims, and its lock keeps others away.
+    /// An error unless the tenure holds. A store that has the directory for itself goes on when the disk cannot say, as its lock keeps
+    /// others away; but not when it cannot say time and again: whose directory it is by then is anybody's guess.
     pub(crate) fn guard(&self) -> io::Result<()> {
         match self.look() {
-            Ok(Standpoint::Holds) => Ok(()),
+            Ok(Standpoint::Holds) => {
+                self.failed_looks.store(0, Ordering::Relaxed);
+                Ok(())
+            }
             Ok(Standpoint::Deposed { by }) => Err(Deposed {
                 number: self.number,
                 by,
             }
             .into()),
-            Err(_) if self.is_alone => Ok(()),
+            Err(_) if self.is_alone && self.failed_looks.fetch_add(1, Ordering::Relaxed) + 1 < FAILED_LOOKS_MAX => {
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }

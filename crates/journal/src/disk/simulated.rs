@@ -32,6 +32,8 @@ pub enum Operation {
     Read,
     /// A file is opened; not counted, and no crash happens here.
     Open,
+    /// A name is looked for; not counted, and no crash happens here.
+    Look,
 }
 
 /// Whether syncs do what they promise.
@@ -640,10 +642,11 @@ impl Disk for SimulatedDisk {
     }
 
     fn exists(&self, name: &str) -> io::Result<bool> {
-        let state = self.state();
+        let mut state = self.state();
         if state.crashed {
             return Err(crashed());
         }
+        state.fault(Operation::Look)?;
         Ok(state.live_names.contains_key(name))
     }
 
