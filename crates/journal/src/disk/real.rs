@@ -4,9 +4,9 @@ use super::{DirectoryEntry, Disk, DiskFile, DiskLock, LockError};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -66,6 +66,14 @@ impl RealDisk {
             is_read: true,
             ..RealDisk::new(path)?
         })
+    }
+
+    /// In a directory for a group: what this process's umask took from the group is given to it, as far as the file is this user's.
+    /// Where there are no modes, or others, they are the administrator's business.
+    fn share(&self, file: &File) {
+        if self.file_mode == SHARED_FILE_MODE {
+            let _ = file.set_permissions(Permissions::from_mode(SHARED_FILE_MODE));
+        }
     }
 
     /// Where the directory is.
@@ -242,6 +250,7 @@ impl Disk for RealDisk {
             .create_new(true)
             .mode(self.file_mode)
             .open(self.path.join(name))?;
+        self.share(&file);
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -304,6 +313,7 @@ impl Disk for RealDisk {
             }
             Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
+        self.share(&file);
         let write = |file: &mut File| {
             file.set_len(0)?;
             file.rewind()?;
@@ -341,7 +351,6 @@ impl Disk for RealDisk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     fn mode(path: &Path) -> u32 {
         std::fs::metadata(path).map_or(0, |metadata| metadata.mode() & 0o7777)
@@ -361,11 +370,13 @@ mod tests {
         // A directory for a group.
         let shared = folder.path().join("shared");
         std::fs::create_dir(&shared)?;
-        std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o2770))?;
-        drop(RealDisk::new(&shared)?.create("a")?);
+        std::fs::set_permissions(&shared, Permissions::from_mode(0o2770))?;
+        let disk = RealDisk::new(&shared)?;
+        drop(disk.create("a")?);
+        assert!(disk.lock("l", "me").is_ok());
         assert_eq!(mode(&shared), 0o2770);
-        assert_eq!(mode(&shared.join("a")) & 0o600, 0o600);
-        assert_eq!(mode(&shared.join("a")) & 0o007, 0);
+        // Whatever the umask, which usually takes the right to write from the group.
+        assert_eq!((mode(&shared.join("a")), mode(&shared.join("l"))), (0o660, 0o660));
         Ok(())
     }
 
