@@ -16,9 +16,12 @@ use crate::outcome::Outcome;
 use crate::point::{Length, Point, UNLIMITED};
 use crate::progress::Progress;
 use crate::report::{Report, outcome_text};
-use crate::server::{Launch, Limits, Program, Server};
+use crate::server::{Launch, Limits, Program, Route, Server, free_port};
 use crate::stan::token;
 use crate::workload::{Needs, WORKLOADS, Workload, named};
+
+/// Workloads whose receivers may be at another server than the rest.
+const OVER_A_ROUTE: [&str; 5] = ["C1", "C2", "C3", "C4", "S2"];
 
 /// Loads a server and says what it made of it. Lists of numbers, such as `--size 16,128,1024`, make a run of each
 /// combination; numbers may end with k or m.
@@ -50,6 +53,10 @@ pub struct Arguments {
     /// One more argument for that server.
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub server_argument: Vec<String>,
+    /// Start a second server beside it with a route to it: receivers (of C1 to C4 and S2) are there, publishers and the streaming engine
+    /// at the first one.
+    #[arg(long, requires = "server_binary")]
+    pub over_a_route: bool,
     /// Folder for data; of a server with --pid, a folder on the disk that it writes to.
     #[arg(long, value_name = "FOLDER")]
     pub directory: Option<PathBuf>,
@@ -301,23 +308,47 @@ fn run_point(arguments: &Arguments, workload: &Workload, point: &Point, host: Op
 
 fn context(arguments: &Arguments, workload: &Workload) -> Result<Context> {
     let directory = arguments.directory.clone().unwrap_or_else(std::env::temp_dir);
-    let server = match &arguments.server_binary {
-        Some(binary) if workload.needs != Needs::Disk => Some(Server::start(Launch {
+    if arguments.over_a_route && !OVER_A_ROUTE.contains(&workload.name) {
+        bail!("--over-a-route is for {}", OVER_A_ROUTE.join(", "));
+    }
+    let (mut server, mut far) = (None, None);
+    if let Some(binary) = arguments
+        .server_binary
+        .as_ref()
+        .filter(|_| workload.needs != Needs::Disk)
+    {
+        let ports = match arguments.over_a_route {
+            true => Some((free_port()?, free_port()?)),
+            false => None,
+        };
+        let launch = Launch {
             program: arguments.program.unwrap_or_else(|| Program::of(binary)),
             binary: binary.clone(),
             limits: arguments.limits,
             arguments: arguments.server_argument.clone(),
             directory: directory.clone(),
             cluster_id: arguments.cluster_id.clone(),
-        })?),
-        _ => None,
-    };
+            route: ports.map(|(own, _)| Route { own, other: None }),
+        };
+        server = Some(Server::start(launch.clone())?);
+        if let Some((other, own)) = ports {
+            far = Some(Server::start(Launch {
+                cluster_id: format!("{}-far", arguments.cluster_id),
+                route: Some(Route {
+                    own,
+                    other: Some(other),
+                }),
+                ..launch
+            })?);
+        }
+    }
     Ok(Context {
         address: server
             .as_ref()
             .map_or_else(|| arguments.address.clone(), Server::address),
         cluster_id: arguments.cluster_id.clone(),
         server,
+        far,
         pid: arguments.pid.filter(|_| workload.needs != Needs::Disk),
         length: length(arguments)?,
         inject_stop: arguments.inject_stop,
@@ -355,8 +386,12 @@ fn describe(context: &Context, workload: &Workload) -> String {
         Some(info.get("version")?.as_str()?.to_owned())
     });
     let version = info.map_or_else(String::new, |version| format!(" (broker version {version})"));
+    let far = match context.far {
+        Some(_) => ", receivers at a second one",
+        None => "",
+    };
     match &context.server {
-        Some(server) => format!("{}{version}", server.description()),
+        Some(server) => format!("{}{version}{far}", server.description()),
         None => format!("{}{version}", context.address),
     }
 }

@@ -1,7 +1,7 @@
 //! What every workload needs to know besides its point: where the server is, how long to run, what to do meanwhile.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,6 +11,7 @@ use crate::point::Length;
 use crate::progress::Progress;
 use crate::server::Server;
 use crate::stan::{Session, token};
+use crate::watch::{PATIENCE, READ_WAIT};
 use crate::wire::Connection;
 
 /// The surroundings of a run.
@@ -21,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) cluster_id: String,
     /// The server, when it was started for this run.
     pub(crate) server: Option<Server>,
+    /// Another one beside it with a route between them, where receivers are.
+    pub(crate) far: Option<Server>,
     /// Its process, when it was started by somebody else.
     pub(crate) pid: Option<u32>,
     /// How long to run.
@@ -49,20 +52,67 @@ impl Context {
         self.server.as_ref().map(Server::data).or(elsewhere)
     }
 
+    /// `host:port` for receivers.
+    pub(crate) fn receivers_address(&self) -> String {
+        self.far.as_ref().map_or_else(|| self.address.clone(), Server::address)
+    }
+
     /// A core connection.
     pub(crate) fn connect(&self) -> Result<Connection> {
-        Connection::open(&self.address).with_context(|| format!("connect to {}", self.address))
+        connect(&self.address)
+    }
+
+    /// A core connection of a receiver.
+    pub(crate) fn connect_receiver(&self) -> Result<Connection> {
+        connect(&self.receivers_address())
+    }
+
+    /// Waits until what receivers have subscribed to is known where publishers are.
+    pub(crate) fn receivers_are_known(&self) -> Result<()> {
+        if self.far.is_none() {
+            return Ok(());
+        }
+        // What was subscribed to before this is known when this is.
+        let subject = format!("{PREFIX}{}.known", self.token);
+        let (mut receiver, mut publisher) = (self.connect_receiver()?, self.connect()?);
+        receiver.subscribe(&subject);
+        receiver.ping(PATIENCE)?;
+        let begun = Instant::now();
+        let mut is_known = false;
+        while !is_known {
+            if begun.elapsed() > PATIENCE {
+                bail!("what is subscribed to at the second server does not become known at the first");
+            }
+            publisher.publish(&subject, "", b"");
+            publisher.ping(PATIENCE)?;
+            match receiver.pump(READ_WAIT, |_, _| is_known = true) {
+                Err(error) if error.kind() != std::io::ErrorKind::TimedOut => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// A streaming session with a client ID of its own.
     pub(crate) fn session(&self, role: &str) -> Result<Session> {
+        self.session_at(&self.address, role)
+    }
+
+    /// The same for a receiver; the engine becomes known over the route.
+    pub(crate) fn receivers_session(&self, role: &str) -> Result<Session> {
+        let begun = Instant::now();
+        loop {
+            let opened = self.session_at(&self.receivers_address(), role);
+            if opened.is_ok() || self.far.is_none() || begun.elapsed() > PATIENCE {
+                return opened;
+            }
+        }
+    }
+
+    fn session_at(&self, address: &str, role: &str) -> Result<Session> {
         let client_id = format!("bench-{role}-{}", token());
-        Session::open(&self.address, &self.cluster_id, &client_id).with_context(|| {
-            format!(
-                "open a streaming session with cluster {} at {}",
-                self.cluster_id, self.address
-            )
-        })
+        Session::open(address, &self.cluster_id, &client_id)
+            .with_context(|| format!("open a streaming session with cluster {} at {address}", self.cluster_id))
     }
 
     /// A channel name of this run; `number` is left out when there is one channel only.
@@ -93,4 +143,8 @@ impl Context {
         std::thread::sleep(time);
         kill_process(pid, Signal::CONT).context("let the server go on")
     }
+}
+
+fn connect(address: &str) -> Result<Connection> {
+    Connection::open(address).with_context(|| format!("connect to {address}"))
 }

@@ -64,6 +64,17 @@ pub struct Launch {
     pub directory: PathBuf,
     /// Cluster ID, for streaming servers.
     pub cluster_id: String,
+    /// Its place in a cluster of two, if it is in one. JetStream is off then: of two servers it makes no cluster of its own.
+    pub route: Option<Route>,
+}
+
+/// A server's place in a cluster of two.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Port on which it accepts the other one.
+    pub own: u16,
+    /// Port of the other one, if this one dials.
+    pub other: Option<u16>,
 }
 
 impl Program {
@@ -86,13 +97,23 @@ impl Launch {
         }
         let (port, monitoring, data) = (port.to_string(), monitoring.to_string(), data.display().to_string());
         words.extend(["-a", "127.0.0.1", "-p", &port, "-m", &monitoring].map(str::to_owned));
-        if self.program == Program::NatsServer {
-            words.extend(["-js", "-sd", &data].map(str::to_owned));
-        } else {
+        if self.program != Program::NatsServer {
             words.extend(["-store", "file", "-dir", &data, "-cid", &self.cluster_id].map(str::to_owned));
             if self.limits == Limits::Unlimited {
                 words.extend(["-mc", "0", "-msu", "0", "-mm", "0", "-mb", "0"].map(str::to_owned));
             }
+        } else if self.route.is_none() {
+            words.extend(["-js", "-sd", &data].map(str::to_owned));
+        }
+        if let Some(Route { own, other }) = self.route {
+            let address = |port: u16| format!("nats://127.0.0.1:{port}");
+            words.extend([
+                "-cluster".to_owned(),
+                address(own),
+                "-cluster_name".to_owned(),
+                "bench".to_owned(),
+            ]);
+            words.extend(other.into_iter().flat_map(|port| ["-routes".to_owned(), address(port)]));
         }
         words.extend(self.arguments.iter().cloned());
         words
@@ -170,6 +191,7 @@ impl Server {
             word if *word == port => "PORT",
             word if *word == monitoring => "PORT",
             word if *word == data => "DIR",
+            word if word.starts_with("nats://127.0.0.1:") => "ROUTE",
             word => word,
         });
         std::iter::once(name.as_str())
@@ -270,6 +292,9 @@ impl Server {
             }
             Program::NatsServer => {
                 let mut connection = Connection::open(self.address())?;
+                if self.launch.route.is_some() {
+                    return Ok(());
+                }
                 connection.subscribe("bench.probe");
                 connection.publish("$JS.API.INFO", "bench.probe", b"");
                 match connection.next_frame(Duration::from_secs(5))? {
@@ -313,7 +338,7 @@ fn log_tail(path: &Path) -> String {
 }
 
 /// A port nobody listens on, below those that the system gives to outgoing connections.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let lowest_outgoing = range
         .split_whitespace()
@@ -355,15 +380,40 @@ mod tests {
     use super::*;
 
     fn command_line(name: &str, limits: Limits) -> String {
-        let launch = Launch {
+        launch(name, limits).command_line(1, 2, Path::new("data")).join(" ")
+    }
+
+    fn launch(name: &str, limits: Limits) -> Launch {
+        Launch {
             binary: name.into(),
             program: Program::of(Path::new(name)),
             limits,
             arguments: vec!["-D".to_owned()],
             directory: "tmp".into(),
             cluster_id: "cid".to_owned(),
+            route: None,
+        }
+    }
+
+    #[test]
+    fn two_servers_find_each_other() {
+        let words = |name: &str, other: Option<u16>| {
+            let launch = Launch {
+                route: Some(Route { own: 3, other }),
+                ..launch(name, Limits::Default)
+            };
+            launch.command_line(1, 2, Path::new("data")).join(" ")
         };
-        launch.command_line(1, 2, Path::new("data")).join(" ")
+        let cluster = "-cluster nats://127.0.0.1:3 -cluster_name bench";
+        assert_eq!(
+            words("nats-server", None),
+            format!("-a 127.0.0.1 -p 1 -m 2 {cluster} -D")
+        );
+        let seaway = words("seaway", Some(4));
+        assert!(
+            seaway.ends_with(&format!("-cid cid {cluster} -routes nats://127.0.0.1:4 -D")),
+            "{seaway}"
+        );
     }
 
     #[test]
@@ -397,6 +447,7 @@ mod tests {
             arguments: vec!["last words".to_owned()],
             directory: std::env::temp_dir(),
             cluster_id: "cid".to_owned(),
+            route: None,
         };
         let error = Server::start(launch).expect_err("echo is no server");
         let text = format!("{error:#}");

@@ -195,6 +195,39 @@ pub(super) const TRIALS: &[Trial] = &[
         )],
     ),
     rates(
+        ours("C1 --size 16 --over-a-route"),
+        peer("C1 --size 16 --over-a-route"),
+        &[row(
+            "route-16",
+            "core 1:1, 16 B, publisher and subscriber at different servers",
+            RATES,
+            at_least(1.5, 2.5),
+            TIMES,
+        )],
+    ),
+    rates(
+        ours("C1 --size 1024 --over-a-route"),
+        peer("C1 --size 1024 --over-a-route"),
+        &[row(
+            "route-1024",
+            "core 1:1, 1 KB, publisher and subscriber at different servers",
+            RATES,
+            at_least(1.5, 1.8),
+            TIMES,
+        )],
+    ),
+    rates(
+        ours("S2 --window 1024 --max-in-flight 1024 --over-a-route"),
+        ours("S2 --window 1024 --max-in-flight 1024"),
+        &[row(
+            "route-deliver",
+            "streaming publish, deliver and ack 128 B, the subscriber at another server, of the same at one server",
+            RATES,
+            Bound::Any,
+            PERCENT,
+        )],
+    ),
+    rates(
         ours("C4"),
         peer("C4"),
         &[

@@ -105,8 +105,8 @@ fn run(context: &mut Context, point: &Point, sharing: Sharing) -> Result<Outcome
     let mut subscribers = Vec::new();
     for _ in 0..point.subscribers {
         let mut connection = match point.subscribers {
-            0..=MANY => context.connect()?,
-            _ => Connection::open_small(&context.address).context("connect a subscriber")?,
+            0..=MANY => context.connect_receiver()?,
+            _ => Connection::open_small(context.receivers_address()).context("connect a subscriber")?,
         };
         match sharing {
             Sharing::Each => connection.subscribe(&subject),
@@ -115,6 +115,7 @@ fn run(context: &mut Context, point: &Point, sharing: Sharing) -> Result<Outcome
         connection.ping(PATIENCE)?;
         subscribers.push(connection);
     }
+    context.receivers_are_known()?;
     let publishers = (0..point.publishers)
         .map(|_| context.connect())
         .collect::<Result<Vec<_>>>()?;

@@ -29,11 +29,12 @@ fn run(context: &mut Context, point: &Point) -> Result<Outcome> {
     let subject = context.channel(0, 1);
     let mut responders = Vec::new();
     for _ in 0..point.subscribers.max(1) {
-        let mut responder = context.connect()?;
+        let mut responder = context.connect_receiver()?;
         responder.subscribe_in_group(&subject, "bench");
         responder.ping(PATIENCE)?;
         responders.push(responder);
     }
+    context.receivers_are_known()?;
     let clients = (0..point.publishers)
         .map(|_| context.connect())
         .collect::<Result<Vec<_>>>()?;

@@ -113,7 +113,7 @@ fn receivers(context: &Context, point: &Point, plan: &Plan, channels: &[String])
         .unwrap_or(0);
     let mut receivers = Vec::new();
     for number in 0..connections {
-        let mut receiver = Receiver::new(context.session("sub")?, plan.is_group);
+        let mut receiver = Receiver::new(context.receivers_session("sub")?, plan.is_group);
         let is_slow = number < plan.slow;
         if is_slow {
             receiver.pause = SLOW_PAUSE;
