@@ -327,6 +327,37 @@ fn who_cannot_write_any_more_is_replaced() {
     wait_until_active(&first);
 }
 
+/// A disk that does not come back stops the signs of life; who hangs in it hears that another one serves, and stands by once it comes back.
+#[test]
+fn who_hangs_in_its_disk_is_replaced_and_stands_by_afterwards() {
+    let directory = tempfile::tempdir().unwrap();
+    let (home, address) = home();
+    let lease = ["-ft_lease", "500ms"];
+    let first = member(directory.path(), "first", Some(&address), &lease);
+    wait_until_active(&first);
+    let second = member(directory.path(), "second", Some(&address), &lease);
+    let load = Load::begin(&home.address);
+    load.goes_on(50);
+    let hung = Instant::now();
+    let Some(hanging) = Failing::begin(&first, "fdatasync:delay_enter=30000000") else {
+        return;
+    };
+    wait_until_active(&second);
+    eprintln!("hung: {} ms", load.gap_since(hung).as_millis());
+    wait_until("it knows", || state(&first) == "FT_STANDBY");
+    wait_until("it says why it does not even stand by", || {
+        first.get("/healthz/ready").1.contains("hang in the disk")
+    });
+    load.goes_on(50);
+    drop(hanging);
+    wait_until("it stands by", || {
+        first.get("/healthz/ready").1.contains("standing by: second serves")
+    });
+    second.kill();
+    wait_until_active(&first);
+    load.check(&home.address);
+}
+
 /// The store itself knows its cluster ID (§7.5): found when nobody serves.
 #[test]
 fn a_directory_of_another_cluster_is_refused() {
