@@ -9,6 +9,7 @@ mod connection;
 mod connection_flags;
 mod context;
 mod contexts;
+mod failover;
 mod failure;
 mod install;
 mod interrupt;

@@ -1,4 +1,5 @@
-//! `channels`, `channel info`, `durables`, `clients`, `why`, `server info`: questions to the administration interface.
+//! `channels`, `channel info`, `durables`, `clients`, `why`, `server info`: questions to the administration interface; and
+//! `server failover`, the one request there that changes something.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -62,8 +63,10 @@ pub(crate) struct WhyArguments {
 /// What to ask the server about itself.
 #[derive(clap::Subcommand)]
 pub(crate) enum ServerCommand {
-    /// Show version, totals, store and limits
+    /// Show version, role, totals, store and limits
     Info,
+    /// Have the active server of a fault-tolerance group hand over to another one
+    Failover,
 }
 
 #[derive(Default, Deserialize)]
@@ -370,7 +373,9 @@ fn say_why(verdict: &Value, output: &mut Output) -> Outcome {
 }
 
 pub(crate) async fn server(command: ServerCommand, connection: &Connection, output: &mut Output) -> Outcome {
-    let ServerCommand::Info = command;
+    if let ServerCommand::Failover = command {
+        return crate::failover::failover(connection, output).await;
+    }
     let answer = connection.ask("read.server", &json!({})).await?;
     if output.is_json() {
         return output.json(&answer);

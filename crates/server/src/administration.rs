@@ -118,6 +118,13 @@ impl Service {
         match request.operation() {
             Err(failure) => self.refuse(&request.reply, &failure),
             Ok(Operation::Messages(wanted)) => self.messages(&request, &wanted).await,
+            Ok(Operation::Failover) => match self.source.hand_over() {
+                Ok(tenure) => {
+                    tracing::info!(target: "stream", "A client asks this server to hand over");
+                    self.send(&request.reply, b"", format!("{{\"tenure\":{tenure}}}").as_bytes());
+                }
+                Err(reason) => self.refuse(&request.reply, &Failure::conflict(&reason)),
+            },
             Ok(Operation::Question(question)) => match self.look_up(question).await {
                 Ok(text) => self.send(&request.reply, b"", text.as_bytes()),
                 Err(failure) => self.refuse(&request.reply, &failure),

@@ -188,7 +188,8 @@ pub(crate) const TENURE_PATIENCE_MIN: std::time::Duration = std::time::Duration:
 /// The longest of these waits.
 pub(crate) const TENURE_PATIENCE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// How long a server that is to hand over waits for a checkpoint that shortens the start of the next one; it serves meanwhile.
+/// How long a server that is to hand over waits for a checkpoint that shortens the start of the next one, and serves meanwhile; and how
+/// long it leaves the tenure to others before it takes it again.
 pub(crate) const HAND_OVER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Bytes behind the last checkpoint from which that is worth waiting for: what is less is read in some milliseconds.

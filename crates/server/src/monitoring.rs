@@ -126,6 +126,11 @@ impl Monitoring {
         }
     }
 
+    /// Asks this server to hand over; see [`Phase::hand_over`].
+    pub(crate) fn hand_over(&self) -> Result<u64, String> {
+        self.phase.hand_over()
+    }
+
     /// Whether it is a member of a group and does not serve.
     fn stands_by(&self) -> bool {
         self.phase.membership().is_some_and(|membership| !membership.is_active)

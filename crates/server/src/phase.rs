@@ -7,6 +7,7 @@ use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use seaway_store::Progress;
+use tokio::sync::Notify;
 
 use crate::engine::{Health, Inbox};
 use membership::Role;
@@ -43,6 +44,8 @@ struct Condition {
     engine: Option<(Arc<Inbox>, Health)>,
     /// In a fault-tolerance group.
     role: Option<Role>,
+    /// Told when this server is asked to hand over.
+    hand_over: Arc<Notify>,
 }
 
 impl Default for Phase {
@@ -60,6 +63,7 @@ impl Phase {
             progress: Arc::default(),
             engine: None,
             role,
+            hand_over: Arc::default(),
         })))
     }
 
@@ -142,6 +146,30 @@ impl Phase {
         let condition = self.read();
         let engine = condition.engine.as_ref();
         engine.expect("somebody serves").1.fail(reason);
+    }
+
+    /// Asks this server to hand over to another one of its group; the number of the tenure that ends.
+    ///
+    /// # Errors
+    /// There is nothing to hand over, in words.
+    pub fn hand_over(&self) -> Result<u64, String> {
+        let condition = self.read();
+        let Some(role) = &condition.role else {
+            return Err("this server is in no fault-tolerance group: there is no other one to hand over to".to_owned());
+        };
+        match (condition.stage, condition.tenure) {
+            (Stage::Ready, Some(tenure)) => {
+                condition.hand_over.notify_waiters();
+                Ok(tenure)
+            }
+            (Stage::StandingBy, _) => Err(format!("this server stands by: {}; ask that one", role.who_serves())),
+            _ => Err(condition.not_ready().unwrap_or_default()),
+        }
+    }
+
+    /// Waits until somebody asks for that, from the call on.
+    pub(crate) fn hand_over_asked(&self) -> impl Future<Output = ()> + use<> {
+        Arc::clone(&self.read().hand_over).notified_owned()
     }
 
     /// The engine's inbox.

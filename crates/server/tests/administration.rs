@@ -278,7 +278,7 @@ fn requests_that_are_not_understood() {
             "read.nothing",
             "{}",
             404,
-            "no operation \"read.nothing\"; there are read.channel, ",
+            "no operation \"read.nothing\"; there are change.failover, read.channel, ",
         ),
         ("read", "{}", 404, "no operation \"read\""),
         ("read.server.x", "{}", 404, "no operation \"read.server.x\""),

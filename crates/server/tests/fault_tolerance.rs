@@ -211,6 +211,58 @@ fn who_is_asked_to_end_hands_over() {
     load.check(&home.address);
 }
 
+/// Asked for by a client that may: the server stays, and another one serves. Alone it serves again after a while.
+#[test]
+fn who_is_asked_by_a_client_hands_over_and_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let (home, address) = home();
+    let users = directory.path().join("users.conf");
+    let text = "no_auth_user: all, authorization { users = [ { user: all, password: p }, { user: operator, password: p, \
+                permissions: { publish: { allow: [\">\", \"$SEAWAY.api.*.change.>\"] } } } ] }";
+    std::fs::write(&users, text).unwrap();
+    let store = directory.path().join("store");
+    let members = ["a", "b"].map(|name| member(&store, name, Some(&address), &["-c", users.to_str().unwrap()]));
+    let load = Load::begin(&home.address);
+    load.goes_on(50);
+    let active = active_of(&members);
+    let (first, second) = (&members[active], &members[1 - active]);
+    wait_until("it stands by", || {
+        second.get("/healthz/ready").1.contains("serves under tenure")
+    });
+    let said = Shell::at(&first.address).run(&["server", "failover"]);
+    assert!(
+        said.code != Some(0) && said.stderr.contains("not permitted"),
+        "{said:#?}"
+    );
+    let failover = |server: &Server| {
+        let shell = Shell::at(&server.address);
+        let password = shell.file("password", "p");
+        shell.run(&["server", "failover", "--user", "operator", "--password-file", &password])
+    };
+    let said = failover(second);
+    assert!(
+        said.code != Some(0) && said.stderr.contains("ask that one"),
+        "{said:#?}"
+    );
+    let asked = Instant::now();
+    let said = failover(first).expect(0);
+    assert!(
+        said.stdout.contains("was handed over: ") && said.stdout.contains(" serves under tenure "),
+        "{said:#?}"
+    );
+    eprintln!("asked to hand over: {} ms", load.gap_since(asked).as_millis());
+    assert!(is_active(second) && state(first) == "FT_STANDBY");
+    assert!(first.get("/metrics").1.contains("seaway_role_changes_total 2\n"));
+    load.check(&home.address);
+
+    let [a, b] = members;
+    let (gone, alone) = if active == 0 { (a, b) } else { (b, a) };
+    gone.kill();
+    let said = failover(&alone).expect(0);
+    assert!(said.stdout.contains("no other took over"), "{said:#?}");
+    wait_until_active(&alone);
+}
+
 /// §8.6: a server that stands by ends cleanly, and nobody notices.
 #[test]
 fn who_stands_by_ends_at_once() {

@@ -54,6 +54,11 @@ impl Failure {
         Failure::new(404, message)
     }
 
+    /// What is asked for cannot be done as things are.
+    pub(super) fn conflict(reason: &str) -> Failure {
+        Failure::new(409, reason)
+    }
+
     /// The server cannot answer at present.
     pub(super) fn unavailable(reason: &str) -> Failure {
         Failure::new(503, &format!("{reason}; ask again later"))

@@ -17,7 +17,7 @@ const LOOK_MESSAGES_DEFAULT: u64 = 10;
 
 /// Every operation, for those who ask for another one.
 const OPERATIONS: &str =
-    "read.channel, read.channels, read.clients, read.durables, read.messages, read.server, read.why";
+    "change.failover, read.channel, read.channels, read.clients, read.durables, read.messages, read.server, read.why";
 
 /// A request that wants an answer.
 pub(super) struct Request {
@@ -40,6 +40,8 @@ pub(super) enum Operation {
     Question(Question),
     /// Messages, with an answer each.
     Messages(Messages),
+    /// To hand over to another server of the group.
+    Failover,
 }
 
 /// What has one answer.
@@ -155,6 +157,7 @@ impl Request {
     pub(super) fn operation(&self) -> Result<Operation, Failure> {
         let question = match self.name() {
             b"read.messages" => return self.fields().and_then(messages).map(Operation::Messages),
+            b"change.failover" => return self.fields().map(|NoFields {}| Operation::Failover),
             b"read.server" => self.fields().map(|NoFields {}| Question::Server),
             b"read.channels" => self.fields().and_then(channels),
             b"read.channel" => self.fields().and_then(channel),

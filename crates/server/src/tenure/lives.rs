@@ -40,6 +40,8 @@ enum Over {
     Lost(String),
     /// Its store takes nothing more, and another server may do better.
     StoreFailed(String),
+    /// Somebody asked this server to hand over.
+    GivenAway,
 }
 
 /// A store that is open and not served yet. Who gives it up waits for no disk; it is counted until it is closed.
@@ -105,6 +107,10 @@ impl<T: Tenures> Lives<T> {
             let (reason, failed) = match self.live(granted, &mut begun).await {
                 Ok(Over::Lost(reason)) => (reason, None),
                 Ok(Over::StoreFailed(reason)) => (reason.clone(), Some(anyhow!(reason))),
+                Ok(Over::GivenAway) => match self.hand_over(number).await {
+                    Ok(()) => continue,
+                    Err(error) => (format!("{error:#}"), Some(error)),
+                },
                 Err(Failure::Start(error)) => (format!("{error:#}"), Some(error)),
                 Err(broken) => return broken,
             };
@@ -140,6 +146,16 @@ impl<T: Tenures> Lives<T> {
         }
     }
 
+    /// Gives the tenure to another server, in an orderly way.
+    async fn hand_over(&mut self, number: u64) -> Result<()> {
+        tracing::info!(target: "stream", "Tenure {number} is handed over");
+        self.prepare_to_hand_over().await;
+        let ended = self.stop().await?;
+        self.surroundings.phase.wait(format!("tenure {number} was handed over"));
+        self.tenures.given_up(number);
+        ended.map_err(|reason| anyhow!("the store could not be closed: {reason}"))
+    }
+
     /// From the grant to the end of a tenure.
     async fn live(&mut self, granted: Granted, begun: &mut impl FnMut(u64) -> Result<()>) -> Result<Over, Failure> {
         let Granted {
@@ -148,6 +164,7 @@ impl<T: Tenures> Lives<T> {
             mut lost,
             confirm,
         } = granted;
+        let is_contested = confirm.is_some();
         tokio::select! {
             biased;
             reason = &mut lost => return Ok(Over::Lost(reason)),
@@ -160,9 +177,11 @@ impl<T: Tenures> Lives<T> {
                 None => std::future::pending().await,
             }
         };
+        let asked = self.surroundings.phase.hand_over_asked();
         tokio::select! {
             biased;
             reason = &mut lost => Ok(Over::Lost(reason)),
+            () = asked, if is_contested => Ok(Over::GivenAway),
             end = end => match end {
                 End::StoreFailed(reason) => Ok(Over::StoreFailed(reason)),
                 End::Broken(words) => Err(Failure::Broken(words)),

@@ -22,6 +22,13 @@ impl Tenures for Mode {
         }
     }
 
+    fn given_up(&mut self, number: u64) {
+        match self {
+            Mode::Alone(alone) => alone.given_up(number),
+            Mode::SharedDirectory(shared) => shared.given_up(number),
+        }
+    }
+
     fn failed(&mut self, error: anyhow::Error) -> Result<()> {
         match self {
             Mode::Alone(alone) => alone.failed(error),

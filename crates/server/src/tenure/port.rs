@@ -42,6 +42,11 @@ pub trait Tenures {
     /// There will be none, in words for the operator.
     fn next(&mut self) -> impl Future<Output = Result<Granted>> + Send;
 
+    /// Hears that the tenure with this number was given up for another server to have the next one.
+    fn given_up(&mut self, number: u64) {
+        let _ = number;
+    }
+
     /// Hears that the tenure granted last did not begin, or that its store failed.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ use self::watch::{Look, Reason, Watch};
 use super::port::{Granted, Lost, Tenures};
 use super::store::{self, Unfit};
 use crate::bus::Bus;
-use crate::limits::{HEARTBEAT_FRESHNESS, STANDBY_LOOKS_EVERY};
+use crate::limits::{HAND_OVER_PATIENCE, HEARTBEAT_FRESHNESS, STANDBY_LOOKS_EVERY};
 use crate::phase::{Active, Phase};
 
 /// Grants a tenure when the one before it has ended or run out; they are lost to other members.
@@ -41,6 +41,8 @@ pub(crate) struct SharedDirectory {
     /// Another member was seen, or this one served: it is the directory of the group.
     has_joined: bool,
     trusts_locks: bool,
+    /// The tenure that was given up for another server, and until when that one may take it.
+    given_up: Option<(u64, Instant)>,
     /// After tenures that failed.
     patience: Patience,
     told: Patience,
@@ -86,6 +88,7 @@ impl SharedDirectory {
             phase,
             has_joined: false,
             trusts_locks: true,
+            given_up: None,
             patience: Patience::default(),
             told: Patience::default(),
             pulse: None,
@@ -113,6 +116,10 @@ impl Tenures for SharedDirectory {
         self.make_directory().await?;
         let (claim, reason) = self.stand_by().await?;
         self.grant(claim, &reason)
+    }
+
+    fn given_up(&mut self, number: u64) {
+        self.given_up = Some((number, Instant::now() + HAND_OVER_PATIENCE));
     }
 
     fn failed(&mut self, error: anyhow::Error) -> Result<()> {
@@ -168,8 +175,10 @@ impl SharedDirectory {
             }
             self.phase.stand_by(holder);
             let reason = watch.look(Look { began, ended }, &standing, self.heard_from(&standing));
+            let is_others = |(number, until): &(u64, Instant)| standing.number <= *number && began < *until;
+            self.given_up = self.given_up.filter(is_others);
             let is_heard = self.has_joined || (begun.elapsed() >= quiet && stranger.is_none());
-            let Some(reason) = reason.filter(|_| is_heard) else {
+            let Some(reason) = reason.filter(|_| is_heard && self.given_up.is_none()) else {
                 continue;
             };
             if let Err(text) = self.check_fit().await? {
