@@ -489,3 +489,44 @@ fn many_take_overs() {
         );
     }
 }
+
+/// A directory that is moved away, or whose file system is unmounted, is not a new one: nobody serves an empty store in its place, and
+/// when it is back it is served again.
+#[test]
+fn a_directory_that_is_gone_is_not_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (directory, away) = (folder.path().join("data"), folder.path().join("away"));
+    let first = member(&directory, "first", Some(""), &[]);
+    wait_until_active(&first);
+    let second = member(&directory, "second", Some(&routes(&first)), &[]);
+    wait_until("it stands by", || state(&second) == "FT_STANDBY");
+    let mut client = session(&first.address, "client");
+    client.publish(CHANNEL, b"before").unwrap();
+    std::fs::rename(&directory, &away).unwrap();
+    wait_until("nobody serves", || !is_active(&first) && !is_active(&second));
+    // An empty one, as a mount point is.
+    std::fs::create_dir(&directory).unwrap();
+    let mut servers = [first, second];
+    for server in &mut servers {
+        assert!(
+            server.wait_for_line("does not hold what it held").is_some(),
+            "{:#?}",
+            server.log
+        );
+    }
+    assert!(!servers.iter().any(is_active));
+    assert_eq!(
+        std::fs::read_dir(&directory).unwrap().count(),
+        0,
+        "something was made there"
+    );
+    std::fs::remove_dir(&directory).unwrap();
+    std::fs::rename(&away, &directory).unwrap();
+    wait_until("somebody serves", || servers.iter().any(is_active));
+    client.publish(CHANNEL, b"after").unwrap();
+    let stored: Vec<_> = everything(&servers[0].address).into_values().collect();
+    assert_eq!(
+        stored,
+        [b"before".to_vec(), b"after".to_vec(), b"the last one".to_vec()]
+    );
+}

@@ -40,6 +40,8 @@ pub(crate) struct SharedDirectory {
     phase: Phase,
     /// Another member was seen, or this one served: it is the directory of the group.
     has_joined: bool,
+    /// The highest number that was seen in the directory. Numbers never go back: with less in it, it is not the group's directory.
+    newest_seen: u64,
     trusts_locks: bool,
     /// The tenure that was given up for another server, and until when that one may take it.
     given_up: Option<(u64, Instant)>,
@@ -87,6 +89,7 @@ impl SharedDirectory {
             heartbeats,
             phase,
             has_joined: false,
+            newest_seen: 0,
             trusts_locks: true,
             given_up: None,
             patience: Patience::default(),
@@ -113,7 +116,9 @@ impl Tenures for SharedDirectory {
             tokio::time::sleep_until(until.into()).await;
         }
         tracing::info!(target: "stream", "Starting in standby mode");
-        self.make_directory().await?;
+        if self.newest_seen == 0 {
+            self.make_directory().await?;
+        }
         let (claim, reason) = self.stand_by().await?;
         self.grant(claim, &reason)
     }
@@ -167,6 +172,12 @@ impl SharedDirectory {
                 }
             };
             let ended = Instant::now();
+            if let Some(text) = self.is_elsewhere(&standing) {
+                self.tell(&format!("ft: {text}"));
+                self.phase.stand_by(None);
+                continue;
+            }
+            self.newest_seen = standing.number;
             let holder = self.check(&standing, &mut stranger)?;
             if !std::mem::replace(&mut is_fit, true)
                 && let Err(text) = self.check_fit().await?
@@ -196,6 +207,27 @@ impl SharedDirectory {
                 }
             }
         }
+    }
+
+    /// Why this is not the directory that the group has, if it is not: nothing is claimed in another one, where an empty store would be
+    /// served beside the real one.
+    fn is_elsewhere(&self, standing: &Standing) -> Option<String> {
+        let (directory, found) = (self.streaming.dir.display(), standing.number);
+        if found < self.newest_seen {
+            return Some(format!(
+                "{directory} does not hold what it held: tenure {} was seen there, and {found} is the newest now. It was moved, emptied or \
+                 unmounted: this server stands by until it is back",
+                self.newest_seen
+            ));
+        }
+        let heard = self.heartbeats.ears().last()?;
+        let serves = heard.tenure > found && heard.at.elapsed() < self.lease;
+        (serves && self.has_joined).then(|| {
+            let (id, tenure) = (&heard.server_id, heard.tenure);
+            format!(
+                "server {id} serves under tenure {tenure}, of which nothing is in {directory}: this server stands by"
+            )
+        })
     }
 
     /// What the directory says.
@@ -277,6 +309,7 @@ impl SharedDirectory {
         tracing::info!(target: "stream", "Took over: {reason}");
         self.phase.take_over(&reason.to_string());
         self.has_joined = true;
+        self.newest_seen = number;
         self.told = Patience::default();
         let voice = self.heartbeats.voice(&self.member.server_id, number);
         let pulse = Pulse::begin(&holding, self.lease, voice).context("start a thread")?;
@@ -328,6 +361,12 @@ fn lost(pulse: &Pulse, ears: Arc<Ears>, number: u64, lease: Duration) -> Lost {
             if tokio::time::timeout(lease, stands).await.is_err() {
                 let (id, tenure) = (&heard.server_id, heard.tenure);
                 return format!("server {id} serves under tenure {tenure}, and the disk does not answer");
+            }
+            if claims.persist(&heard, lease) {
+                let (id, tenure) = (&heard.server_id, heard.tenure);
+                return format!(
+                    "server {id} serves under tenure {tenure} from another directory: one of the two has not the group's"
+                );
             }
             claims.tell(&heard);
             ears.forget();

@@ -83,18 +83,23 @@ impl Watch {
             .seen
             .take()
             .filter(|seen| seen.number == claim.number && seen.token == claim.token);
-        let is_new = known.is_none();
         let mut seen = known.unwrap_or_else(|| Seen::new(claim, look, heard));
         let is_heard = heard > seen.heard;
-        if seen.counter == claim.counter && !is_heard {
+        let counts = seen.counter != claim.counter;
+        if !claim.is_locked && counts {
+            // It lives, and its lock is not seen here.
+            self.trusts_locks = false;
+        }
+        if !counts && !is_heard {
             // A moment in which this server itself did not run says nothing of the other one.
             let step = look.began.saturating_duration_since(seen.looked);
             seen.still += step.min(self.lease / STANDBY_LOOKS_PER_LEASE);
         } else {
             seen.still = Duration::ZERO;
         }
-        // Who has just created a claim may not have locked it yet.
-        let has_ended = !claim.is_locked && (seen.was_locked || !is_new);
+        // Who has just created a claim may not have locked it yet, and on some file systems the lock of another machine is never seen:
+        // a lock that was not seen is missed only with every other sign of life.
+        let has_ended = !claim.is_locked && (seen.was_locked || seen.still >= self.lease / STANDBY_LOOKS_PER_LEASE);
         seen.counter = claim.counter;
         seen.heard = seen.heard.max(heard);
         seen.looked = look.ended;
@@ -205,7 +210,30 @@ mod tests {
         assert_eq!(scene.look(0, &claim(3, 0, false), None), None);
         assert_eq!(scene.look(50, &claim(3, 0, true), None), None);
         assert_eq!(scene.look(100, &claim(4, 0, false), None), None);
-        assert_eq!(scene.look(150, &claim(4, 0, false), None), Some(Reason::LockFree(4)));
+        let (at, reason) = scene.until_claimed(150, &claim(4, 0, false));
+        assert_eq!((at, reason), (350, Reason::LockFree(4)));
+    }
+
+    /// Who starts where locks are not seen takes nothing from a server that gives other signs of life.
+    #[test]
+    fn a_lock_that_was_never_seen_frees_nothing_while_its_holder_lives() {
+        for beats in [true, false] {
+            let mut scene = scene(true);
+            for look in 0..200 {
+                let at = look * 50;
+                let counter = if beats { 7 } else { look / 5 };
+                let heard = beats.then_some(at / 250 * 250);
+                assert_eq!(scene.look(at, &claim(3, counter, false), heard), None, "{at} {beats}");
+            }
+        }
+        // It has ended; that it is silent is all that tells.
+        let mut scene = scene(true);
+        for look in 0..20 {
+            assert_eq!(scene.look(look * 50, &claim(3, look / 5, false), None), None);
+        }
+        let (at, reason) = scene.until_claimed(1_000, &claim(3, 3, false));
+        assert_eq!(reason, Reason::LeaseRunOut(3, LEASE));
+        assert!(at >= 1_700, "{at}");
     }
 
     #[test]
