@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guest::PREFIX;
+use crate::limits::{PATIENCE, READ_WAIT};
 use crate::point::Length;
 use crate::progress::Progress;
 use crate::server::Server;
 use crate::stan::{Session, token};
-use crate::watch::{PATIENCE, READ_WAIT};
 use crate::wire::Connection;
 
 /// The surroundings of a run.

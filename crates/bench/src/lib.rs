@@ -23,6 +23,7 @@ mod frames;
 mod guest;
 mod heartbeat;
 mod jetstream;
+mod limits;
 mod monitoring;
 mod progress;
 mod publish;

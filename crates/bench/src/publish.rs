@@ -11,10 +11,11 @@ use crate::context::Context;
 use crate::frames::{Acks, Frames, Seen};
 use crate::heartbeat::answer;
 use crate::histogram::Latencies;
+use crate::limits::{PATIENCE, READ_WAIT};
 use crate::point::{Length, Point};
 use crate::schedule::{Schedule, sleep_precisely, sleep_until};
 use crate::stamp::Stamp;
-use crate::watch::{Counter, PATIENCE, READ_WAIT, Run};
+use crate::watch::{Counter, Run};
 use crate::wire::Connection;
 
 /// Sends that are due within this time of each other leave in one write: at high rates a write for each would cost more than

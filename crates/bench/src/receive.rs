@@ -10,9 +10,10 @@ use seaway_stan_protocol::messages::SubscriptionRequest;
 
 use crate::heartbeat::answer;
 use crate::histogram::Latencies;
+use crate::limits::{PATIENCE, READ_WAIT};
 use crate::stamp::{Ledger, Order, Stamp};
 use crate::stan::{Session, Subscribed};
-use crate::watch::{Counter, PATIENCE, READ_WAIT, Run, sum};
+use crate::watch::{Counter, Run, sum};
 
 /// Subscriptions of one session.
 pub(crate) struct Receiver {

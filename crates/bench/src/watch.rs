@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::limits::PATIENCE;
 use crate::machine::{self, Noise, Quiet};
 use crate::point::Length;
 use crate::process::{self, Usage};
@@ -19,12 +20,6 @@ const GLANCE: Duration = Duration::from_millis(1);
 
 /// The distance of the samples in a series.
 const SAMPLE: Duration = Duration::from_millis(100);
-
-/// Nothing counted for this long fails a run.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long a receiver waits before it looks whether everything is over.
-pub(crate) const READ_WAIT: Duration = Duration::from_millis(100);
 
 /// The distance of looks at the server's process.
 const LOOK: Duration = Duration::from_secs(1);

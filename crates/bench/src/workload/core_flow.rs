@@ -7,11 +7,12 @@ use anyhow::{Context as _, Result, bail};
 use super::{Needs, Workload};
 use crate::context::Context;
 use crate::histogram::Latencies;
+use crate::limits::{PATIENCE, READ_WAIT};
 use crate::outcome::Outcome;
 use crate::point::{Length, Point};
 use crate::schedule::{Schedule, sleep_precisely, sleep_until};
 use crate::stamp::{Ledger, Order, STAMP_BYTES, Stamp};
-use crate::watch::{Counter, Measured, PATIENCE, READ_WAIT, Run, counters, measure, sum};
+use crate::watch::{Counter, Measured, Run, counters, measure, sum};
 use crate::wire::Connection;
 
 /// C1: one subject, each subscriber gets everything.

@@ -7,11 +7,12 @@ use anyhow::{Context as _, Result, bail};
 use super::{Needs, Workload};
 use crate::context::Context;
 use crate::histogram::Latencies;
+use crate::limits::{PATIENCE, READ_WAIT};
 use crate::outcome::Outcome;
 use crate::point::Point;
 use crate::stamp::Stamp;
 use crate::stan::token;
-use crate::watch::{Counter, PATIENCE, READ_WAIT, Run, counters, measure, sum};
+use crate::watch::{Counter, Run, counters, measure, sum};
 use crate::wire::Connection;
 
 /// C4: one request in flight per client.

@@ -6,10 +6,11 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{Needs, Workload};
 use crate::context::Context;
+use crate::limits::{PATIENCE, READ_WAIT};
 use crate::outcome::Outcome;
 use crate::point::Point;
 use crate::stamp::{Ledger, Order, STAMP_BYTES, Stamp};
-use crate::watch::{Counter, PATIENCE, READ_WAIT, Run, measure};
+use crate::watch::{Counter, Run, measure};
 use crate::wire::Connection;
 
 /// C5: routing.

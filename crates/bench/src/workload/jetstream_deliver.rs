@@ -8,13 +8,14 @@ use super::jetstream_publish::{one, streams};
 use super::{Needs, Workload};
 use crate::context::Context;
 use crate::jetstream::{create_consumer, create_stream, delete_stream, delivery};
+use crate::limits::{PATIENCE, READ_WAIT};
 use crate::outcome::Outcome;
 use crate::point::Point;
 use crate::publish::Published;
 use crate::receive::Received;
 use crate::stamp::{Ledger, Order, STAMP_BYTES, Stamp};
 use crate::stan::token;
-use crate::watch::{Counter, Measured, PATIENCE, READ_WAIT, Run, counters, measure, sum};
+use crate::watch::{Counter, Measured, Run, counters, measure, sum};
 use crate::wire::Connection;
 
 /// J2: publish, deliver and acknowledge with JetStream.

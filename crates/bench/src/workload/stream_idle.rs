@@ -8,11 +8,12 @@ use super::stream_deliver::request;
 use super::stream_publish::{channels, fill, fill_by};
 use super::{Needs, Workload};
 use crate::context::Context;
+use crate::limits::PATIENCE;
 use crate::outcome::Outcome;
 use crate::point::{Length, Point};
 use crate::process::Usage;
 use crate::stan::Session;
-use crate::watch::{PATIENCE, Run, measure};
+use crate::watch::{Run, measure};
 use crate::wire::Connection;
 
 /// S8: idle.

@@ -14,12 +14,13 @@ use super::{Needs, Workload};
 use crate::context::Context;
 use crate::heartbeat::answer;
 use crate::histogram::Latencies;
+use crate::limits::{PATIENCE, READ_WAIT};
 use crate::load::START_FIRST;
 use crate::outcome::Outcome;
 use crate::point::Point;
 use crate::publish::Published;
 use crate::stan::Session;
-use crate::watch::{Counter, Measured, PATIENCE, READ_WAIT, Run};
+use crate::watch::{Counter, Measured, Run};
 
 /// S7: redelivery storm.
 pub(super) const S7: Workload = Workload {
