@@ -269,3 +269,36 @@ fn looks_that_are_never_answered_end_a_tenure_alone() {
     }
     assert!(machine.poisoned(), "it goes on without an answer for ever");
 }
+
+/// Opens a journal of two epochs as a member of a group, with a fault, and says what came of it.
+fn take_over(operation: Operation, after: u64, kind: ErrorKind) -> Result<(), String> {
+    let disk = SimulatedDisk::new(1);
+    let mut machine = Machine::open(&disk, options(), 1).unwrap();
+    for _ in 0..40 {
+        machine.append(1, 4_000);
+        machine.settle();
+    }
+    drop(machine);
+    disk.restart_process();
+    disk.plant("segment-0000000000000099-00000001.log", &[0; 8_192]);
+    let mut shared_options = options();
+    shared_options.claim = Some(make(&disk, "member", 1).unwrap());
+    disk.fail(operation, after, kind);
+    let opened = Machine::open(&disk, shared_options, 1);
+    opened.map(drop).map_err(|error| error.to_string())
+}
+
+/// §13: one act of each former holder may come after the claim. What it takes away between the listing and the reading was not needed.
+#[test]
+fn what_a_former_holder_takes_away_last_fails_no_start() {
+    for after in 0..60 {
+        // It cuts what a segment does not use.
+        if let Err(error) = take_over(Operation::Read, after, ErrorKind::UnexpectedEof) {
+            assert!(!error.contains(".log"), "read {after}: {error}");
+        }
+        // It removes a segment that holds nothing.
+        if let Err(error) = take_over(Operation::Open, after, ErrorKind::NotFound) {
+            assert!(!error.contains("segment-0000000000000099"), "open {after}: {error}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 /// How often files may vanish while the directory is looked at.
-const LISTINGS_MAX: u32 = 10;
+pub(super) const LISTINGS_MAX: u32 = 10;
 
 /// The journal's files by kind.
 #[derive(Default)]
@@ -134,7 +134,7 @@ pub fn has_epoch(disk: &dyn Disk) -> io::Result<bool> {
 }
 
 /// Whether an error says that a file went away between the listing and its reading.
-fn has_vanished(error: &OpenError) -> bool {
+pub(super) fn has_vanished(error: &OpenError) -> bool {
     match error {
         OpenError::Io { source, .. } => {
             matches!(

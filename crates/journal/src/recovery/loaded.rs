@@ -1,6 +1,6 @@
 //! Segments in memory, as a start reads them: checked, made durable, and walked for what they hold.
 
-use super::files::first_batch;
+use super::files::{LISTINGS_MAX, first_batch, has_vanished};
 use super::{ENCRYPTED_ALONE, Recovery, damaged, io_error};
 use crate::directory::{Detail, Directory};
 use crate::directory_file::{Walked, walk};
@@ -9,6 +9,7 @@ use crate::encryption::FileCipher;
 use crate::error::OpenError;
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader, SegmentId};
 use crate::limits::SEGMENT_HEADER_BYTES;
+use std::io;
 
 pub(super) const HOLDS_NOTHING: &str = "holds nothing of this journal and has no header that fits";
 
@@ -51,6 +52,42 @@ impl Loaded {
     }
 }
 
+/// Reads a file that a former holder, deposed meanwhile, may have cut behind what it uses just after its length was asked for.
+fn undisturbed<T>(read: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let mut tries = 1;
+    loop {
+        let read = read();
+        let is_disturbed = read.as_ref().is_err_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::StaleNetworkFileHandle
+            )
+        });
+        if !is_disturbed || tries == LISTINGS_MAX {
+            return read;
+        }
+        tries += 1;
+    }
+}
+
+/// The first batch of a segment with this seed, if it is whole, and how many bytes were read.
+fn read_first_batch(disk: &dyn Disk, name: &str, seed: u32) -> io::Result<(Option<BatchHeader>, u64)> {
+    let file = disk.open(name)?;
+    let length = file.length()?;
+    let start = u64::from(SEGMENT_HEADER_BYTES);
+    let mut bytes = vec![0; (start + BATCH_HEADER_BYTES as u64).min(length) as usize];
+    file.read_at(&mut bytes, 0)?;
+    let first = bytes.get(start as usize..).unwrap_or_default();
+    let header = BatchHeader::decode(first, seed).filter(|header| start + u64::from(header.length) <= length);
+    let Some(header) = header else {
+        return Ok((None, bytes.len() as u64));
+    };
+    let mut batch = vec![0; header.length as usize];
+    file.read_at(&mut batch, start)?;
+    let bytes_read = (bytes.len() + batch.len()) as u64;
+    Ok((header.is_whole(&batch, seed).then_some(header), bytes_read))
+}
+
 impl Recovery<'_> {
     /// Syncs a segment of the newest epoch before anything of it is believed: its writer may have been killed between a write and
     /// its sync, and what is read from the page cache and told to the world must survive a loss of power.
@@ -63,29 +100,19 @@ impl Recovery<'_> {
         file.sync_data().map_err(io_error(format!("sync {name}")))
     }
 
-    /// The first batch of a segment, if it is whole.
+    /// The first batch of a segment, if there is a whole one.
     pub(super) fn load_first_batch(&mut self, id: SegmentId) -> Result<Option<BatchHeader>, OpenError> {
         let name = id.file_name();
-        let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
-        let length = file.length().map_err(io_error(format!("read {name}")))?;
-        let start = u64::from(SEGMENT_HEADER_BYTES);
-        let mut bytes = vec![0; (start + BATCH_HEADER_BYTES as u64).min(length) as usize];
-        file.read_at(&mut bytes, 0).map_err(io_error(format!("read {name}")))?;
-        self.work.bytes_read += bytes.len() as u64;
         // The seed says whose the batch is, whatever became of the header.
         let seed = id.seed(&self.identity);
-        let first = bytes.get(start as usize..).unwrap_or_default();
-        let Some(header) = BatchHeader::decode(first, seed) else {
-            return Ok(None);
+        let read = undisturbed(|| read_first_batch(self.disk, &name, seed));
+        let (first, bytes_read) = match read.map_err(io_error(format!("read {name}"))) {
+            // Removed since it was listed: another listing would be without it.
+            Err(error) if has_vanished(&error) => return Ok(None),
+            read => read?,
         };
-        if start + u64::from(header.length) > length {
-            return Ok(None);
-        }
-        let mut batch = vec![0; header.length as usize];
-        file.read_at(&mut batch, start)
-            .map_err(io_error(format!("read {name}")))?;
-        self.work.bytes_read += batch.len() as u64;
-        Ok(header.is_whole(&batch, seed).then_some(header))
+        self.work.bytes_read += bytes_read;
+        Ok(first)
     }
 
     fn check_segment_header(&self, id: SegmentId, bytes: &[u8]) -> Result<SegmentHeader, OpenError> {
@@ -106,15 +133,28 @@ impl Recovery<'_> {
         let behind = self.files.segments.iter().filter(|(id, _)| id.number > end);
         let behind: Vec<(SegmentId, u64)> = behind.map(|(id, length)| (*id, *length)).collect();
         for (id, length) in behind {
-            let name = id.file_name();
-            let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
-            let mut header = vec![0; length.min(u64::from(SEGMENT_HEADER_BYTES)) as usize];
-            file.read_at(&mut header, 0).map_err(io_error(format!("read {name}")))?;
-            if self.check_segment_header(id, &header).is_err() && self.is_empty(id)? {
-                self.give_up_segments(&[id], HOLDS_NOTHING);
+            match self.is_stranger(id, length) {
+                Ok(true) => self.give_up_segments(&[id], HOLDS_NOTHING),
+                Ok(false) => {}
+                // A former holder removed it after it was listed: nothing of it was needed.
+                Err(error) if has_vanished(&error) => {
+                    self.files.segments.remove(&id);
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Whether a file that is named like a segment is none of this journal, and holds nothing of it.
+    fn is_stranger(&mut self, id: SegmentId, length: u64) -> Result<bool, OpenError> {
+        let name = id.file_name();
+        let read = || {
+            let mut header = vec![0; length.min(u64::from(SEGMENT_HEADER_BYTES)) as usize];
+            self.disk.open(&name)?.read_at(&mut header, 0).map(|()| header)
+        };
+        let header = undisturbed(read).map_err(io_error(format!("read {name}")))?;
+        Ok(self.check_segment_header(id, &header).is_err() && self.is_empty(id)?)
     }
 
     /// Whether no batch of this journal is in a segment, so that nothing that was promised is.
@@ -140,11 +180,12 @@ impl Recovery<'_> {
 
     fn read_segment_file(&self, id: SegmentId) -> Result<Vec<u8>, OpenError> {
         let name = id.file_name();
-        let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
-        let length = file.length().map_err(io_error(format!("read {name}")))?;
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-        file.read_at(&mut bytes, 0).map_err(io_error(format!("read {name}")))?;
-        Ok(bytes)
+        let read = || {
+            let file = self.disk.open(&name)?;
+            let mut bytes = vec![0; usize::try_from(file.length()?).unwrap_or(usize::MAX)];
+            file.read_at(&mut bytes, 0).map(|()| bytes)
+        };
+        undisturbed(read).map_err(io_error(format!("read {name}")))
     }
 
     pub(super) fn load(&mut self, id: SegmentId) -> Result<Loaded, OpenError> {
