@@ -346,8 +346,8 @@ fn a_member_with_another_key_is_refused() {
     assert!(is_active(&first));
 }
 
-/// A disk that takes nothing more from the server that serves may take it from another one: the tenure goes there. The original panics or
-/// goes on without acknowledging (§7.5).
+/// A disk that takes nothing more from the server that serves may take it from another one: the tenure goes there, and the process
+/// stays. The original's ends when it loses its database (§7.5).
 #[test]
 fn who_cannot_write_any_more_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
