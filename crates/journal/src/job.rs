@@ -12,6 +12,7 @@ use crate::format::{Identity, SegmentHeader, SegmentId};
 use crate::limits::{PIECE_BYTES, READ_PAUSES_MS, SEEK_JUMPS_MAX};
 use crate::messages::{Fetched, Ticket};
 use crate::names::LogId;
+use crate::planted::{Fault, is_planted};
 use crate::whole_file::{remove_if_there, write_piece};
 use std::io;
 use std::sync::Arc;
@@ -232,9 +233,15 @@ impl Job {
             } => OutcomeKind::Commit(
                 file.write_at(&bytes, offset)
                     .and_then(|()| write_zeros(file.as_ref(), offset + bytes.len() as u64, zeros))
+                    .and_then(|()| {
+                        if is_planted(Fault::LookBeforeSync) {
+                            disk.holding().guard()
+                        } else {
+                            Ok(())
+                        }
+                    })
                     .and_then(|()| if sync { file.sync_data() } else { Ok(()) })
-                    // Behind the sync: whoever claims from here on reads what was written.
-                    .and_then(|()| disk.holding().guard())
+                    .and_then(|()| look_behind_sync(disk))
                     .and_then(|()| needed.map_or(Ok(()), |needed| expect(disk, &needed))),
             ),
             JobKind::Prepare(job) => OutcomeKind::Prepare {
@@ -334,6 +341,14 @@ impl Job {
     }
 }
 
+/// Whoever claims from here on reads what was written. `Err` when somebody did before.
+fn look_behind_sync(disk: &Fenced<'_>) -> io::Result<()> {
+    if is_planted(Fault::NoLook) || is_planted(Fault::LookBeforeSync) {
+        return Ok(());
+    }
+    disk.holding().guard()
+}
+
 /// `Err` when a file is gone. When the disk cannot say the journal goes on.
 fn expect(disk: &dyn Disk, name: &str) -> io::Result<()> {
     match disk.exists(name) {
@@ -361,7 +376,7 @@ pub(crate) fn prepare(disk: &Fenced<'_>, job: &PrepareJob) -> io::Result<Arc<dyn
     .encode();
     if let Some(recycled) = &job.recycled {
         let file = disk.open(recycled)?;
-        disk.holding().guard()?;
+        disk.before_removal()?;
         file.write_at(&header, 0)?;
         // A batch of the file's earlier use must not be taken for the first one of the new segment.
         file.write_at(&[0; crate::format::BATCH_HEADER_BYTES], header.len() as u64)?;
@@ -414,7 +429,7 @@ fn seal(
     let shortened = shorten.map_or(Ok(None), |file| {
         let length = directory.extent.end.next_multiple_of(4_096);
         // A file that cannot be cut only costs space; after a cut its length has to be synced.
-        if disk.holding().guard().is_err() || file.set_length(length).is_err() {
+        if disk.before_removal().is_err() || file.set_length(length).is_err() {
             return Ok(None);
         }
         file.sync_data().map(|()| Some(length))

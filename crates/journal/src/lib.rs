@@ -32,6 +32,10 @@ mod lost_log;
 mod messages;
 mod names;
 mod options;
+#[cfg(feature = "simulated")]
+pub mod planted;
+#[cfg(not(feature = "simulated"))]
+mod planted;
 mod reads;
 mod record;
 mod record_log;

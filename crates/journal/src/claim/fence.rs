@@ -2,11 +2,12 @@
 
 use super::Holding;
 use crate::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, LockError};
+use crate::planted::{Fault, is_planted};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// See the module. Lengths are set through files, which do not look: [`Holding::guard`] goes before that.
+/// See the module. Lengths are set through files, which do not look: [`Fenced::before_removal`] goes before that.
 pub(crate) struct Fenced<'a> {
     disk: &'a dyn Disk,
     holding: &'a Holding,
@@ -25,16 +26,24 @@ impl<'a> Fenced<'a> {
     pub(crate) fn holding(&self) -> &Holding {
         self.holding
     }
+
+    /// An error unless the tenure holds: before anything that cannot be taken back.
+    pub(crate) fn before_removal(&self) -> io::Result<()> {
+        if is_planted(Fault::NoLookBeforeRemoval) {
+            return Ok(());
+        }
+        self.holding.guard()
+    }
 }
 
 impl Disk for Fenced<'_> {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.holding.guard()?;
+        self.before_removal()?;
         self.disk.rename(from, to)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.holding.guard()?;
+        self.before_removal()?;
         self.disk.remove(name)
     }
 

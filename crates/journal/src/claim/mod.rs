@@ -13,6 +13,7 @@ mod standing;
 use crate::disk::real::RealDisk;
 use crate::disk::{Disk, DiskLock, LockError, is_full};
 use crate::format::{FileName, LOCK_NAME, claim_name};
+use crate::planted::{Fault, is_planted};
 use crate::whole_file::remove_if_there;
 use file::ClaimFile;
 use std::io;
@@ -243,7 +244,14 @@ fn place(
     directory_lock: Option<Box<dyn DiskLock>>,
 ) -> Result<Holding, ClaimError> {
     let name = claim_name(claim.number);
-    let created = match disk.create(&name) {
+    let created = if is_planted(Fault::ClaimByRename) {
+        let other = format!("{name}.{}", claim.member);
+        disk.create(&other)
+            .and_then(|file| disk.rename(&other, &name).map(|()| file))
+    } else {
+        disk.create(&name)
+    };
+    let created = match created {
         // Nobody else has the directory open, whose unfinished files count for nothing.
         Err(error) if is_full(&error) && way == Way::Alone && remove_unfinished(disk.as_ref())? => disk.create(&name),
         created => created,
@@ -296,6 +304,11 @@ fn lock_new(disk: &dyn Disk, name: &str) -> Result<Box<dyn DiskLock>, ClaimError
             Err(LockError::Held(_)) => {
                 let error = io::Error::new(io::ErrorKind::ResourceBusy, "somebody else has locked it");
                 return Err(io_error(format!("lock {name}"))(error));
+            }
+            // Whoever claimed since is so far already that it removed what is before its own claim.
+            Err(LockError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                let by = highest(disk)?;
+                return Err(ClaimError::Overtaken { by });
             }
             Err(LockError::Io(error)) => return Err(io_error(format!("lock {name}"))(error)),
         }

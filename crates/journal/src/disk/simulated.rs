@@ -2,6 +2,8 @@
 //! not synced is lost, kept, torn between sectors or kept out of order at a crash; names are durable only after the directory's
 //! sync; writes and syncs fail on demand, and what a failed sync left behind is gone with the next crash; space runs out.
 
+pub mod members;
+
 use super::{DirectoryEntry, Disk, DiskFile, DiskLock, LockError};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -251,6 +253,11 @@ impl SimulatedDisk {
         }
     }
 
+    /// What tells the file of this name from every other, whatever it is called later.
+    fn inode_of(&self, name: &str) -> u64 {
+        self.state().live_names.get(name).copied().unwrap_or(0)
+    }
+
     /// Names that survive a loss of power, sorted.
     pub fn durable_names(&self) -> Vec<String> {
         self.state().durable_names.keys().cloned().collect()
@@ -267,13 +274,9 @@ impl SimulatedDisk {
 }
 
 impl State {
-    /// A deterministic random number (splitmix64).
+    /// A deterministic random number.
     fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        next_random(&mut self.random)
     }
 
     fn used(&self) -> u64 {
@@ -384,6 +387,15 @@ impl State {
         apply(&mut self.live_names, copy);
         self.pending_names.push(change);
     }
+}
+
+/// The next random number after a state (splitmix64).
+fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 fn apply(names: &mut BTreeMap<String, u64>, change: NameChange) {

@@ -9,6 +9,7 @@ use crate::format::{
     TAKEN_OVER_FOLDER, checkpoint_name, decode_end, decode_witness, end_name, epoch_name, lost_name,
 };
 use crate::limits::SEGMENT_HEADER_BYTES;
+use crate::planted::{Fault, is_planted};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -384,6 +385,9 @@ pub(crate) fn first_batch(bytes: &[u8], seed: u32) -> Option<usize> {
 /// Whether a start that opened an epoch found what the start of epoch `before` had opened, when that has a file or segments. One whose
 /// program did not say so took every epoch before it for one that counts.
 fn follows(epoch: &EpochFile, before: u64) -> bool {
+    if is_planted(Fault::NoPrevious) {
+        return before < epoch.epoch;
+    }
     before < epoch.epoch && (epoch.previous == 0 || epoch.previous == before)
 }
 

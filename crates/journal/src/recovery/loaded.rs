@@ -234,6 +234,11 @@ impl Recovery<'_> {
     /// Makes the directory of a segment before the tail from the segment itself; false when the segment is left out of everything.
     pub(super) fn rebuild_directory(&mut self, id: SegmentId) -> Result<bool, OpenError> {
         let loaded = match self.load(id) {
+            // A former holder had begun to remove it before it was deposed. If it was needed, messages are missing.
+            Err(error) if has_vanished(&error) => {
+                self.files.segments.remove(&id);
+                return Ok(false);
+            }
             Err(OpenError::Damaged { .. }) if self.is_empty(id)? => {
                 self.give_up_segments(&[id], HOLDS_NOTHING);
                 return Ok(false);

@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod details;
+mod epoch;
 pub(crate) mod files;
 mod given_up;
 mod index;
@@ -13,22 +14,23 @@ mod salvage;
 mod scan;
 
 use crate::checkpoints::Checkpoints;
-use crate::claim::{Claim, ClaimError, Deposed, Fenced};
+use crate::claim::{Claim, ClaimError, Deposed, Fenced, Standpoint};
 use crate::directory::Directory;
 use crate::disk::{Disk, is_full};
 use crate::encryption::{Encryption, KeyError, Keys};
 use crate::error::OpenError;
-use crate::format::{Cut, EpochFile, GIVEN_UP_NAME, Identity, SegmentId, claim_name, epoch_name, lost_name};
+use crate::format::{Cut, EpochFile, GIVEN_UP_NAME, Identity, SegmentId};
 use crate::index::{Hole, Index};
 use crate::job::{PrepareJob, prepare};
 use crate::journal::{Journal, Parts};
 use crate::limits::{SEGMENT_BYTES_FIRST, SEGMENT_BYTES_FULL_DISK, SEGMENT_BYTES_MIN};
 use crate::names::{LogId, Position};
 use crate::options::{DamagePolicy, Options};
+use crate::planted::{Fault, is_planted};
 use crate::record_log::{FirstSegment, RecordLog};
 use crate::scope::Scope;
 use crate::segments::SegmentSet;
-use crate::whole_file::{remove_if_there, write_whole};
+use crate::whole_file::remove_if_there;
 use files::Files;
 pub use files::has_epoch;
 use losses::GivenUp;
@@ -200,9 +202,6 @@ pub(crate) struct Recovery<'a> {
     left_to_set_aside: Vec<SegmentId>,
 }
 
-/// How many claims one start removes while others may have the directory open: each takes a sync of the directory.
-const CLAIMS_REMOVED_MAX: usize = 16;
-
 /// What is wrong with an encrypted file in a journal that is not.
 pub(crate) const ENCRYPTED_ALONE: &str = "the file is encrypted, and its journal is not";
 
@@ -244,8 +243,15 @@ impl Journal {
         };
         let stays = Cell::new(false);
         let opened = Journal::open_claimed(disk.as_ref(), options, &claim, &stays, replay);
-        if opened.is_err() && !stays.get() {
-            claim.withdraw(disk.as_ref());
+        // Who was overtaken finds files gone, and may take that for damage.
+        let standpoint = opened.is_err().then(|| claim.held().look());
+        match standpoint {
+            Some(Ok(Standpoint::Deposed { by })) => {
+                let number = claim.number();
+                return Err(OpenError::Overtaken { number, by });
+            }
+            Some(_) if !stays.get() => claim.withdraw(disk.as_ref()),
+            _ => {}
         }
         opened
     }
@@ -268,7 +274,7 @@ impl Journal {
         replay.tail_begins(position);
         let tail = recovery.read_tail(checkpoint.as_ref(), replay)?;
         replay.verify().map_err(OpenError::Refused)?;
-        if let Some(last) = &tail.last {
+        if let Some(last) = tail.last.as_ref().filter(|_| !is_planted(Fault::LastBatchNotAgain)) {
             recovery
                 .when_full(tail.end, |disk| Recovery::write_again(disk, last))
                 .map_err(io_error(format!(
@@ -400,128 +406,6 @@ impl<'a> Recovery<'a> {
 }
 
 impl Recovery<'_> {
-    /// Records durably where everything before is cut, then removes what that makes meaningless. Returns the new epoch.
-    fn open_epoch(&mut self, cut: Cut) -> Result<u64, OpenError> {
-        let epoch = self.disk.writer();
-        let kept = self.still_named(cut);
-        let file = EpochFile {
-            identity: self.identity,
-            epoch,
-            synced: self.options.sync,
-            gap: self.given_up.gap,
-            // Once some are missing they stay so; a start without them is the exception that the operator asked for.
-            holes: self.tolerates_holes(),
-            cut,
-            previous: self.previous(kept),
-            encryption: self.keys.as_ref().map(|keys| keys.header),
-        };
-        self.note_what_is_given_up(epoch)?;
-        self.when_full(cut, |disk| write_whole(disk, &epoch_name(epoch), &file.encode()))
-            .map_err(io_error("open a new epoch"))?;
-        self.is_published = true;
-        // From here on whoever claims finds the cut. Each removal looks first, so that only what counts for nobody goes.
-        self.set_aside(epoch)?;
-        self.remove_what_is_cut(cut)?;
-        self.remove_epochs(kept)?;
-        self.remove_claims()?;
-        Ok(epoch)
-    }
-
-    /// How many of the epoch files the new one does not make needless: those at the end that cut at the same place say nothing that it
-    /// does not. So starts that write nothing leave no files behind. What was given up at one of them names it.
-    fn still_named(&self, cut: Cut) -> usize {
-        let epochs = &self.files.epochs;
-        // A version that does not say what it follows takes everything before for that.
-        let stays = |epoch: &EpochFile| epoch.cut != cut || epoch.previous == 0 || !self.files.lost.is_empty();
-        epochs.iter().rposition(stays).map_or(0, |last| last + 1)
-    }
-
-    /// What the new epoch follows: the newest of so many epoch files that stay, or what the first of those that go did.
-    fn previous(&self, kept: usize) -> u64 {
-        let epochs = &self.files.epochs;
-        let followed = match (epochs[..kept].last(), epochs.first()) {
-            (Some(before), _) => before.epoch,
-            (None, Some(first)) if first.previous != first.epoch => first.previous,
-            (None, _) => self.disk.writer(),
-        };
-        debug_assert!(followed > 0, "only a file that stays says nothing");
-        followed
-    }
-
-    /// Removes what does not count any more, of epochs before this one.
-    fn remove_what_is_cut(&mut self, cut: Cut) -> Result<(), OpenError> {
-        let mut names = std::mem::take(&mut self.files.unfinished);
-        names.append(&mut self.files.obsolete);
-        if self.files.has_witness && !self.gives_up() {
-            names.push(GIVEN_UP_NAME.to_owned());
-        }
-        names.append(&mut self.files.ends);
-        let checkpoint_epoch = self.checkpoint_epoch;
-        self.files.lost.retain(|lost| {
-            // The checkpoint says it, too, or nothing but names was in it.
-            let is_said = lost.logs.is_empty() || checkpoint_epoch >= Some(lost.epoch);
-            if is_said {
-                names.push(lost_name(lost.epoch));
-            }
-            !is_said
-        });
-        let beyond = self.files.segments.keys().filter(|id| id.number > cut.segment);
-        let beyond: Vec<SegmentId> = beyond
-            .copied()
-            .chain(std::mem::take(&mut self.files.uncounted))
-            .collect();
-        for id in beyond {
-            names.push(id.file_name());
-            self.files.segments.remove(&id);
-            self.files.numbers_seen = self.files.numbers_seen.max(id.number);
-        }
-        let (segments, directories) = (&self.files.segments, &mut self.files.directories);
-        directories.retain(|id, _| {
-            let is_orphan = !segments.contains_key(id);
-            if is_orphan {
-                names.push(id.directory_name());
-            }
-            !is_orphan
-        });
-        self.remove_all(&names)
-    }
-
-    /// Removes epoch files that cut nothing any more: those that are not named, and the oldest, when the segment that they cut is gone.
-    fn remove_epochs(&mut self, kept: usize) -> Result<(), OpenError> {
-        let oldest = self.files.segments.keys().map(|id| id.number).min().unwrap_or(u64::MAX);
-        let (named, unnamed) = self.files.epochs.split_at(kept);
-        let ancient = named
-            .iter()
-            .take_while(|epoch| epoch.cut.segment < oldest && self.files.lost.is_empty());
-        let names: Vec<String> = ancient.chain(unnamed).map(|epoch| epoch_name(epoch.epoch)).collect();
-        self.remove_all(&names)
-    }
-
-    /// Removes the claims before this start's, the oldest first. Where others may have the directory open, each for good before the next:
-    /// at no moment, also not after a loss of power, does a former holder find its own claim there and the one behind it gone. So many
-    /// only, as others wait for this start to serve; what failing starts left beyond that goes with later ones.
-    fn remove_claims(&mut self) -> Result<(), OpenError> {
-        let names: Vec<String> = self.files.claims.iter().map(|number| claim_name(*number)).collect();
-        if self.disk.holding().is_alone() {
-            return self.remove_all(&names);
-        }
-        for name in names.into_iter().take(CLAIMS_REMOVED_MAX) {
-            self.remove_all(&[name])?;
-        }
-        Ok(())
-    }
-
-    /// Removes files, durably; those that have gone are no error.
-    fn remove_all(&self, names: &[String]) -> Result<(), OpenError> {
-        for name in names {
-            remove_if_there(self.disk, name).map_err(io_error(format!("remove {name}")))?;
-        }
-        if names.is_empty() {
-            return Ok(());
-        }
-        self.disk.sync_directory().map_err(io_error("sync the directory"))
-    }
-
     /// Whether a start goes on although messages are in no segment.
     pub(crate) fn tolerates_holes(&self) -> bool {
         let before = self.files.newest_epoch().is_some_and(|epoch| epoch.holes);
@@ -629,7 +513,7 @@ impl Recovery<'_> {
         if let Some((id, length)) = segments.find(|(id, length)| id.number == cut.segment && **length > keep) {
             let file = self.disk.open(&id.file_name())?;
             self.stays.set(true);
-            self.disk.holding().guard()?;
+            self.disk.before_removal()?;
             file.set_length(keep)?;
             file.sync_data()?;
             *length = keep;
