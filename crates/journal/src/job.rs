@@ -45,7 +45,7 @@ pub(crate) enum JobKind {
         zeros: u64,
         sync: bool,
         /// A file without which nobody will find what is written, when that is looked for.
-        needed: Option<Arc<str>>,
+        needed: Arc<str>,
     },
     Prepare(PrepareJob),
     Seal {
@@ -242,7 +242,7 @@ impl Job {
                     })
                     .and_then(|()| if sync { file.sync_data() } else { Ok(()) })
                     .and_then(|()| look_behind_sync(disk))
-                    .and_then(|()| needed.map_or(Ok(()), |needed| expect(disk, &needed))),
+                    .and_then(|()| expect(disk, &needed)),
             ),
             JobKind::Prepare(job) => OutcomeKind::Prepare {
                 result: prepare(disk, &job),

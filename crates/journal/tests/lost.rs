@@ -276,3 +276,41 @@ fn what_nothing_can_replace_is_named_with_what_to_do_about_it() {
         }
     }
 }
+
+/// §3: a start that finds the chain of epochs broken leaves nothing out for it, whatever the operator gives up: what was written before the
+/// missing file would be removed with those that count for nobody.
+#[test]
+fn a_missing_epoch_in_the_middle_takes_nothing_along() {
+    let disk = SimulatedDisk::new(3);
+    for epoch in 1..=5 {
+        let mut machine = Machine::open(&disk, options(), epoch).unwrap();
+        machine.append(1, 200);
+        machine.settle();
+    }
+    let segments = |disk: &SimulatedDisk| disk.names().iter().filter(|name| name.ends_with(".log")).count();
+    assert!(segments(&disk) >= 5, "{:?}", disk.names());
+    for missing in 2..=4 {
+        let name = format!("epoch-{missing:08x}.epoch");
+        for options in [options(), giving_up()] {
+            let disk = disk.fork(7);
+            disk.unplant(&name);
+            let names = disk.names();
+            match open(&disk, options) {
+                Err(OpenError::Indispensable { file, remedy, .. }) => {
+                    assert_eq!(file, name);
+                    assert!(remedy.contains(&name), "{remedy}");
+                }
+                other => panic!("{name}: {:?}", other.map(|(opened, _)| opened)),
+            }
+            let mut left = disk.names();
+            left.retain(|name| names.contains(name));
+            assert_eq!(left, names, "something was taken away");
+        }
+    }
+    // Whole, it opens, again and again.
+    for seed in 6..9 {
+        let mut machine = Machine::open(&disk, options(), seed).unwrap();
+        machine.append(1, 200);
+        machine.settle();
+    }
+}

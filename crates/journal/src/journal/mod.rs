@@ -44,8 +44,8 @@ pub struct Journal {
     closing: bool,
     /// What shows that the directory is this start's; none once it was closed.
     claim: Option<Claim>,
-    /// The file that opened the epoch, when commits look for it: a store that has the directory for itself does.
-    needed: Option<Arc<str>>,
+    /// The file that opened the epoch: without it no start finds what was written in it, so commits look for it.
+    needed: Arc<str>,
 }
 
 /// What a start found, of which a journal is made.
@@ -61,8 +61,7 @@ pub(crate) struct Parts {
 
 impl Journal {
     pub(crate) fn assemble(parts: Parts) -> Journal {
-        let is_alone = parts.claim.held().is_alone();
-        let needed = is_alone.then(|| Arc::from(epoch_name(parts.scope.epoch)));
+        let needed = Arc::from(epoch_name(parts.scope.epoch));
         let mut journal = Journal {
             scope: parts.scope,
             options: parts.options,
@@ -208,7 +207,7 @@ impl Journal {
             let open = self.records.open_number();
             let kind = self
                 .records
-                .next_commit(self.needed.as_ref())
+                .next_commit(&self.needed)
                 .or_else(|| self.next_upkeep())
                 .or_else(|| self.next_reader_job());
             match kind {

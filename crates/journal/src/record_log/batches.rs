@@ -172,7 +172,7 @@ impl RecordLog {
     }
 
     /// The next write and sync; one at a time. `needed` is a file to be looked for behind it.
-    pub(crate) fn next_commit(&mut self, needed: Option<&Arc<str>>) -> Option<JobKind> {
+    pub(crate) fn next_commit(&mut self, needed: &Arc<str>) -> Option<JobKind> {
         if self.stopped || self.batches.in_flight.is_some() {
             return None;
         }
@@ -191,7 +191,7 @@ impl RecordLog {
             bytes,
             zeros,
             sync: self.batches.sync,
-            needed: needed.cloned(),
+            needed: Arc::clone(needed),
         })
     }
 

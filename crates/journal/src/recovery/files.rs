@@ -213,6 +213,7 @@ impl Files {
         let epochs: Result<Vec<EpochFile>, OpenError> =
             epochs.into_iter().map(|epoch| read_epoch(disk, epoch)).collect();
         files.count(epochs?);
+        files.check_chain()?;
         files.checkpoints.sort_unstable();
         files.check(disk)?;
         files.read_end(disk)?;
@@ -234,6 +235,31 @@ impl Files {
             }
         }
         self.epochs.reverse();
+    }
+
+    /// The chain ends with the first epoch, or with one whose predecessor's file went because no segment was left that it cut. While there
+    /// is one, that file was taken away by somebody, and who was in the chain before it nobody knows: nothing may be left out for it.
+    fn check_chain(&self) -> Result<(), OpenError> {
+        let Some(oldest) = self.epochs.first() else {
+            return Ok(());
+        };
+        let missing = oldest.previous;
+        if missing == 0 || missing == oldest.epoch {
+            return Ok(());
+        }
+        let Some(cut) = self.segments.keys().find(|id| id.epoch < missing) else {
+            return Ok(());
+        };
+        let (name, segment) = (epoch_name(missing), cut.file_name());
+        let reason = format!(
+            "epoch {} follows the one that it opens, and it is not there",
+            oldest.epoch
+        );
+        let remedy = format!(
+            "Restore {name} from a copy of the directory; or, if {segment} and others of epochs before {missing} do not belong to this store, \
+             move them elsewhere"
+        );
+        Err(indispensable(name, 0, reason, remedy))
     }
 
     /// Whether what a start wrote counts, as far as no cut says otherwise.

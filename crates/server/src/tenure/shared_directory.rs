@@ -177,7 +177,14 @@ impl SharedDirectory {
                 self.phase.stand_by(None);
                 continue;
             }
-            self.newest_seen = standing.number;
+            // A server of no group may take its claim back.
+            if standing
+                .claim
+                .as_ref()
+                .is_none_or(|claim| Member::read(&claim.member).is_some())
+            {
+                self.newest_seen = standing.number;
+            }
             let holder = self.check(&standing, &mut stranger)?;
             if !std::mem::replace(&mut is_fit, true)
                 && let Err(text) = self.check_fit().await?
