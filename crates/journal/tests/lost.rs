@@ -282,11 +282,22 @@ fn what_nothing_can_replace_is_named_with_what_to_do_about_it() {
 #[test]
 fn a_missing_epoch_in_the_middle_takes_nothing_along() {
     let disk = SimulatedDisk::new(3);
-    for epoch in 1..=5 {
-        let mut machine = Machine::open(&disk, options(), epoch).unwrap();
-        machine.append(1, 200);
-        machine.settle();
+    // More than what is merged with others of its size.
+    let fill = |machine: &mut Machine| {
+        machine.checkpoints = false;
+        for _ in 0..30 {
+            machine.append(1, LENGTH);
+            machine.settle();
+        }
+    };
+    let mut machine = Machine::open(&disk, options(), 1).unwrap();
+    for epoch in 2..=5 {
+        fill(&mut machine);
+        disk.restart_process();
+        machine = machine.reopen(options(), epoch).unwrap();
     }
+    fill(&mut machine);
+    disk.restart_process();
     let segments = |disk: &SimulatedDisk| disk.names().iter().filter(|name| name.ends_with(".log")).count();
     assert!(segments(&disk) >= 5, "{:?}", disk.names());
     for missing in 2..=4 {
@@ -308,9 +319,10 @@ fn a_missing_epoch_in_the_middle_takes_nothing_along() {
         }
     }
     // Whole, it opens, again and again.
-    for seed in 6..9 {
-        let mut machine = Machine::open(&disk, options(), seed).unwrap();
-        machine.append(1, 200);
-        machine.settle();
+    for epoch in 6..9 {
+        fill(&mut machine);
+        disk.restart_process();
+        machine = machine.reopen(options(), epoch).unwrap();
+        machine.check().unwrap();
     }
 }
