@@ -9,7 +9,7 @@ use crate::encryption::{EncryptionHeader, Keys};
 use crate::error::{is_damage, patiently};
 use crate::fetch::{ReadJob, Unread, gather, read};
 use crate::format::{Identity, SegmentHeader, SegmentId};
-use crate::limits::{PIECE_BYTES, READ_PAUSES_MS, SEEK_JUMPS_MAX};
+use crate::limits::{PIECE_BYTES, READ_PAUSES_MS, SEEK_JUMPS_MAX, SEGMENT_BYTES_TRIED};
 use crate::messages::{Fetched, Ticket};
 use crate::names::LogId;
 use crate::planted::{Fault, is_planted};
@@ -385,7 +385,9 @@ pub(crate) fn prepare(disk: &Fenced<'_>, job: &PrepareJob) -> io::Result<Arc<dyn
         disk.sync_directory()?;
         return Ok(file);
     }
-    if disk.space_available()? < job.capacity.saturating_add(job.headroom) {
+    // The last that is asked for is tried: what a file system keeps back for some users, and whether this is one, only it knows.
+    let is_tried = job.headroom == 0 && job.capacity <= SEGMENT_BYTES_TRIED;
+    if !is_tried && disk.space_available()? < job.capacity.saturating_add(job.headroom) {
         return Err(io::ErrorKind::StorageFull.into());
     }
     let unfinished = format!("{name}.preparing");

@@ -10,6 +10,8 @@ pub const SEGMENT_BYTES_MAX_DEFAULT: u64 = 64 << 20;
 pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 /// Smallest capacity of the first segment of an epoch that begins on a full disk.
 pub const SEGMENT_BYTES_FULL_DISK: u64 = 16 << 10;
+/// A file of this size for which nothing is to stay free is tried to be made, whatever the file system says of its space.
+pub const SEGMENT_BYTES_TRIED: u64 = 256 << 10;
 /// Largest capacity of any segment, also of one made for a single huge record.
 pub const SEGMENT_BYTES_CEILING: u64 = 1 << 31;
 /// Largest body of one record.

@@ -5,8 +5,10 @@
 mod support;
 
 use seaway_journal::disk::simulated::{Operation, SimulatedDisk};
+use seaway_journal::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, LockError};
 use seaway_journal::*;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use support::{Machine, body};
 
 const SEGMENT: u64 = 256 << 10;
@@ -333,6 +335,60 @@ fn a_start_on_a_full_disk_serves_what_is_there_and_can_be_trimmed() {
                 .unwrap_or_else(|error| panic!("{free} bytes free, start {round}: {error}"));
         }
     }
+}
+
+/// A disk whose last blocks are kept for some users, of whom this is one: it says that nothing is free.
+struct Reserved(SimulatedDisk);
+
+impl Disk for Reserved {
+    fn space_available(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+    fn list(&self, folder: &str) -> io::Result<Vec<DirectoryEntry>> {
+        self.0.list(folder)
+    }
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.0.create(name)
+    }
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.0.open(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+    fn sync_directory(&self) -> io::Result<()> {
+        self.0.sync_directory()
+    }
+    fn lock(&self, name: &str, holder: &str) -> Result<Box<dyn DiskLock>, LockError> {
+        self.0.lock(name, holder)
+    }
+    fn lock_existing(&self, name: &str) -> Result<Box<dyn DiskLock>, LockError> {
+        self.0.lock_existing(name)
+    }
+    fn is_locked(&self, name: &str) -> io::Result<bool> {
+        self.0.is_locked(name)
+    }
+}
+
+/// What a file system says is free is not what it gives to everybody: a start tries.
+#[test]
+fn a_start_lives_from_what_is_kept_for_it() {
+    let disk = SimulatedDisk::new(5);
+    let mut machine = Machine::open(&disk, options(), 5).unwrap();
+    for _ in 0..100 {
+        machine.append(1, 200);
+    }
+    machine.settle();
+    disk.restart();
+    let machine = machine.reopen_on(Arc::new(Reserved(disk.clone())), options(), 6);
+    let mut machine = machine.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(machine.journal.admission(300, Need::Consumer), Ok(()));
+    machine.fact(1, &[7; 300]);
+    machine.settle();
+    assert!(!machine.poisoned());
 }
 
 /// No file can be made or removed: descriptors, quota, a read-only moment. Nothing promised is in such a file, so nothing is given
