@@ -57,9 +57,12 @@ fn verdict(found: &Verification, directory: &str) -> String {
     if damaged == 0 && found.channels.lost == 0 {
         return format!("a server starts on {directory} and makes again what is damaged; nothing is lost");
     }
+    let lines = match damaged + u64::from(found.channels.lost > 0) {
+        1 => "the line above says".to_owned(),
+        lines => format!("{} above say", counted(lines, "line")),
+    };
     format!(
-        "a server starts on {directory}, and cannot deliver what {} above say; to have it again, restore the files from a copy",
-        counted(damaged + u64::from(found.channels.lost > 0), "line")
+        "a server starts on {directory}, and cannot deliver what {lines}; to have it again, restore the files from a copy"
     )
 }
 
@@ -112,7 +115,7 @@ fn show(found: &Verification, output: &mut Output) -> Outcome {
         output.line(&format!("{lost} of its channels are in no file: they were given up"))?;
     }
     for warning in &found.warnings {
-        output.line(warning)?;
+        output.line(&format!("A start says: {warning}"))?;
     }
     output.line(&format!(
         "Read: {} with {}, {}.",

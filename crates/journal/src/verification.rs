@@ -245,7 +245,8 @@ impl<'a> Segment<'a> {
             length: range.len() as u64,
             reason,
             messages: told.map_or_else(Vec::new, |told| told.within(&range)),
-            is_remade: false,
+            // A segment that was prepared and not used: a start leaves it out.
+            is_remade: end <= SEGMENT_HEADER_BYTES as usize && expected <= end,
         };
         holes.into_iter().map(damage).collect()
     }

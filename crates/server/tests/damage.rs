@@ -74,7 +74,7 @@ fn a_store_is_verified_at_rest() {
     let damaged = verify(&[]).expect(1);
     assert!(damaged.stdout.contains("\n  foo: 4\n"), "{damaged:#?}");
     assert!(
-        damaged.stderr.contains("cannot deliver what 1 line above"),
+        damaged.stderr.contains("cannot deliver what the line above says"),
         "{damaged:#?}"
     );
     let [document] = &verify(&["--json"]).expect(1).json()[..] else {

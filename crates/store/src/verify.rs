@@ -8,7 +8,7 @@ use std::sync::Arc;
 use seaway_journal::disk::Disk;
 use seaway_journal::disk::real::RealDisk;
 use seaway_journal::disk::trial::TrialDisk;
-use seaway_journal::{Encryption, Journal, OpenError, Options, has_epoch, standing_on};
+use seaway_journal::{Encryption, Journal, OpenError, Options, is_journal_file, standing_on};
 use seaway_streaming::ChannelId;
 use seaway_streaming::import::channel_of_fact;
 
@@ -98,7 +98,9 @@ pub fn verify(directory: &Path, encryption: Option<Encryption>) -> Result<Verifi
         action: "list the directory".to_owned(),
         source,
     };
-    if !has_epoch(&disk).map_err(unreadable)? {
+    // One without a file that opens its epoch is a store, and damaged.
+    let names = disk.file_names().map_err(unreadable)?;
+    if !names.iter().any(|name| is_journal_file(name)) {
         return Err(FileStoreError::NoStore);
     }
     let standing = standing_on(&disk).map_err(unreadable)?;

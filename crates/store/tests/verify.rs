@@ -138,6 +138,7 @@ fn a_store_that_would_not_start_says_why() {
 fn what_is_no_store_or_in_use_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let error = |directory: &Path| verify(directory, None).unwrap_err();
+    std::fs::write(folder.path().join("notes"), b"mine").unwrap();
     assert!(matches!(error(folder.path()), FileStoreError::NoStore));
     let nowhere = folder.path().join("nowhere");
     assert!(matches!(error(&nowhere), FileStoreError::Directory { .. }));
@@ -150,4 +151,21 @@ fn what_is_no_store_or_in_use_is_not_read() {
     );
     drop(store);
     assert_eq!(verified(folder.path()).refusal, None, "a torn end is none");
+    // A spare segment holds nothing.
+    let spare = |(name, bytes): &(String, Vec<u8>)| name.ends_with(".log") && bytes[4_096] == 0;
+    let (spare, _) = content(folder.path()).into_iter().find(spare).unwrap();
+    flip(folder.path(), &spare, 20);
+    let [damage] = &verified(folder.path()).damages[..] else {
+        panic!("one damage");
+    };
+    assert_eq!((&damage.file, damage.is_remade), (&spare, true));
+    // Without what opens it a store is damaged, and not none.
+    for name in content(folder.path())
+        .into_keys()
+        .filter(|name| name.ends_with(".epoch"))
+    {
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let damaged = error(folder.path()).to_string();
+    assert!(damaged.contains("there is no file that opens its epoch"), "{damaged}");
 }

@@ -74,6 +74,11 @@ impl EngineBus {
         }
     }
 
+    /// Whether another server may serve in this one's place.
+    pub(super) fn can_be_replaced(&self) -> bool {
+        self.confirmation.confirm.is_some()
+    }
+
     /// What the engine is told from now on came before any confirmation that is made from now on.
     pub(super) fn begin_pass(&mut self) {
         self.confirmation.found = None;

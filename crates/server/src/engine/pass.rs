@@ -401,7 +401,11 @@ impl Pass {
             Completion::Durable(_) => self.stall.commit_ended(),
             Completion::CheckpointNeeded => self.checkpoints.want(),
             Completion::Poisoned(reason) => {
-                tracing::error!(target: "stream", "The store failed and takes nothing more until a restart: {reason}");
+                let until = match self.world.bus.can_be_replaced() {
+                    true => "under this tenure",
+                    false => "until a restart",
+                };
+                tracing::error!(target: "stream", "The store failed and takes nothing more {until}: {reason}");
                 self.health.fail(reason);
                 self.stall.commit_ended();
             }

@@ -120,6 +120,7 @@ impl Pulse {
 
 fn taken_over(by: Option<u64>) -> String {
     match by {
+        Some(0) => "the file of its claim was removed or replaced by somebody".to_owned(),
         Some(by) => format!("it was taken over by tenure {by}"),
         None => "it was taken over".to_owned(),
     }
@@ -150,7 +151,8 @@ impl Beating {
                 }
             }
             Ok(Standpoint::Deposed { by }) => {
-                if self.good.elapsed() < self.lease / 2 {
+                // Not who took its claim's file away.
+                if by > 0 && self.good.elapsed() < self.lease / 2 {
                     self.ending = Ending::Robbed;
                 }
                 return Some(Found::Over(taken_over(Some(by))));
