@@ -62,7 +62,6 @@ impl Broker {
             links::tell_of_oneself(&self.shared, mesh);
         }
         let mut info = self.shared.info(0, String::new());
-        info.ldm = true;
         for (index, client) in self.clients().iter().enumerate() {
             if client.takes_info.load(Ordering::Acquire) {
                 let mut line = Vec::new();

@@ -138,6 +138,7 @@ impl Shared {
             client_ip,
             cluster: self.mesh.as_ref().map(|mesh| mesh.name()).unwrap_or_default(),
             connect_urls: self.connect_urls(),
+            ldm: *self.leaving.borrow(),
             ..ServerInfo::default()
         }
     }

@@ -48,14 +48,11 @@ pub(crate) fn run(arguments: &VerifyArguments, output: &mut Output) -> Outcome {
 
 fn verdict(found: &Verification, directory: &str) -> String {
     if let Some(refusal) = &found.refusal {
-        return format!(
-            "no server would start on {directory}: {refusal}. Restore the file from a copy; or start once with -file_truncate_bad_eof, \
-             which gives up what is damaged, says what that is, and keeps copies"
-        );
+        return format!("no server would start on {directory}: {refusal}{}", advice(refusal));
     }
-    let damaged = found.damages.iter().filter(|damage| !damage.is_remade).count() as u64;
+    let damaged = found.damages.iter().filter(|damage| is_missed(found, damage)).count() as u64;
     if damaged == 0 && found.channels.lost == 0 {
-        return format!("a server starts on {directory} and makes again what is damaged; nothing is lost");
+        return format!("a server starts on {directory}, and nothing that it would deliver is damaged");
     }
     let lines = match damaged + u64::from(found.channels.lost > 0) {
         1 => "the line above says".to_owned(),
@@ -64,6 +61,29 @@ fn verdict(found: &Verification, directory: &str) -> String {
     format!(
         "a server starts on {directory}, and cannot deliver what {lines}; to have it again, restore the files from a copy"
     )
+}
+
+/// What to do about a store that does not open.
+fn advice(refusal: &OpenError) -> String {
+    match refusal {
+        OpenError::Damaged { .. } => {
+            ". Restore the file from a copy; or start once with -file_truncate_bad_eof, which gives up what is \
+                                      damaged, says what that is, and keeps copies"
+                .to_owned()
+        }
+        OpenError::Indispensable { remedy, .. } => format!(". {remedy}"),
+        _ => String::new(),
+    }
+}
+
+/// Whether a server cannot deliver something for this; what was removed before is not asked for any more.
+fn is_missed(found: &Verification, damage: &Damage) -> bool {
+    let runs = &damage.messages;
+    let is_gone = |channel: u64, last: u64| {
+        let bounds = found.channels.bounds.get(&channel);
+        bounds.is_none_or(|(first, _)| last < *first)
+    };
+    !damage.is_remade && (runs.is_empty() || !runs.iter().all(|(channel, _, last)| is_gone(channel.0, *last)))
 }
 
 fn explain(arguments: &VerifyArguments, error: &FileStoreError) -> Failure {
@@ -83,6 +103,7 @@ fn explain(arguments: &VerifyArguments, error: &FileStoreError) -> Failure {
             key::VARIABLE
         ),
         FileStoreError::Directory { source, .. } => format!("{directory}: {source}"),
+        FileStoreError::Journal(error) => format!("{directory}: {error}{}", advice(error)),
         error => format!("{directory}: {error}"),
     })
 }
@@ -174,7 +195,7 @@ fn document(found: &Verification) -> Value {
         "bytes": found.bytes,
         "channels": found.channels.names.len(),
         "lost": found.channels.lost,
-        "refusal": found.refusal,
+        "refusal": found.refusal.as_ref().map(OpenError::to_string),
         "warnings": found.warnings,
         "damages": damages.collect::<Vec<_>>(),
         "damages_not_listed": found.damages_not_listed,

@@ -167,6 +167,10 @@ pub(crate) const TURNS_PER_LOOK_AT_SOCKETS: u32 = 16;
 /// may still be another engine.
 pub const CLUSTER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
+/// How long the first member of a group listens before it makes a store in an empty directory: an active server that is heard until then has
+/// another one, which is not mounted here.
+pub(crate) const FOUNDING_QUIET: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// How often a server that stands by looks at the directory.
 pub(crate) const STANDBY_LOOKS_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
 

@@ -5,10 +5,12 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use seaway_stan_protocol::heartbeat::Heartbeat;
 use support::Server;
 use support::faults::Failing;
 use support::group::{
@@ -529,4 +531,54 @@ fn a_directory_that_is_gone_is_not_made_anew() {
         stored,
         [b"before".to_vec(), b"after".to_vec(), b"the last one".to_vec()]
     );
+}
+
+/// Anybody who may publish can say that he serves: that deposes nobody, and keeps nobody from taking over.
+#[test]
+fn who_merely_claims_to_serve_deposes_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let lease = ["-ft_lease", "250ms"];
+    let mut first = member(directory.path(), "first", Some(""), &lease);
+    wait_until_active(&first);
+    let second = member(directory.path(), "second", Some(&routes(&first)), &lease);
+    wait_until("it stands by", || state(&second) == "FT_STANDBY");
+    let mut client = session(&second.address, "client");
+    let payload = Heartbeat {
+        server_id: b"FORGED".to_vec(),
+        active_since: None,
+        tenure: u64::MAX,
+    }
+    .encode();
+    let mut line = format!("CONNECT {{}}\r\nPUB _STAN.ft.test-cluster.g {}\r\n", payload.len()).into_bytes();
+    line.extend([&payload[..], b"\r\n"].concat());
+    let mut forge = {
+        let mut socket = std::net::TcpStream::connect(&second.address).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut unread = vec![0; 1 << 16];
+        move || {
+            // Whatever the socket takes: there is always another one.
+            let _ = socket.read(&mut unread);
+            let _ = socket.write(&line);
+        }
+    };
+    // Some leases: the counter goes on five times in one.
+    let begun = counter(directory.path());
+    wait_until("leases pass", || {
+        forge();
+        assert!(is_active(&first));
+        counter(directory.path()) > begun + 20
+    });
+    client.publish(CHANNEL, b"before").unwrap();
+    assert!(
+        first.wait_for_line("claims to be active").is_some(),
+        "it was not heard: {:#?}",
+        first.log
+    );
+    assert_eq!(seaway_store::standing(directory.path()).unwrap().number, 1);
+    first.kill();
+    wait_until("it takes over", || {
+        forge();
+        is_active(&second)
+    });
+    client.publish(CHANNEL, b"after").unwrap();
 }

@@ -229,7 +229,9 @@ impl FileStore {
     /// # Errors
     /// See [`FileStoreError`].
     pub fn check_fit(directory: &Path, encryption: Option<&Encryption>) -> Result<(), FileStoreError> {
-        Ok(seaway_journal::check_fit(&real_disk(directory)?, encryption)?)
+        // Of what is there: nothing is made for a look.
+        let disk = RealDisk::existing(directory).map_err(|source| unusable(directory, source))?;
+        Ok(seaway_journal::check_fit(&disk, encryption)?)
     }
 
     /// The epoch that this opening began.
@@ -250,10 +252,14 @@ impl FileStore {
 }
 
 fn real_disk(directory: &Path) -> Result<RealDisk, FileStoreError> {
-    RealDisk::new(directory).map_err(|source| FileStoreError::Directory {
+    RealDisk::new(directory).map_err(|source| unusable(directory, source))
+}
+
+fn unusable(directory: &Path, source: std::io::Error) -> FileStoreError {
+    FileStoreError::Directory {
         directory: directory.display().to_string(),
         source,
-    })
+    }
 }
 
 fn fresh_identity() -> Identity {

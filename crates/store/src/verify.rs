@@ -76,8 +76,8 @@ pub struct Verification {
     pub damages_not_listed: u64,
     /// As far as a start came.
     pub channels: ChannelsFound,
-    /// Why no server would start on it, in words.
-    pub refusal: Option<String>,
+    /// Why the store does not open.
+    pub refusal: Option<OpenError>,
     /// What a start would tell: an interrupted write that it cuts, files that are none of the store's.
     pub warnings: Vec<String>,
 }
@@ -137,7 +137,7 @@ pub fn verify(directory: &Path, encryption: Option<Encryption>) -> Result<Verifi
     let (refusal, warnings) = match start(Arc::new(disk), encryption, &mut channels) {
         Ok(warnings) => (None, warnings),
         Err(error @ OpenError::Locked { .. }) => return Err(FileStoreError::Journal(error)),
-        Err(error) => (Some(error.to_string()), Vec::new()),
+        Err(error) => (Some(error), Vec::new()),
     };
     Ok(Verification {
         segments: verified.segments,

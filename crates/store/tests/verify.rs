@@ -87,7 +87,7 @@ fn a_whole_store_is_whole_and_what_is_damaged_is_told_with_its_messages() {
     store.close().unwrap();
     drop(store);
     let found = verified(folder.path());
-    assert_eq!((found.damages.len(), found.refusal.as_deref()), (0, None));
+    assert!(found.damages.is_empty() && found.refusal.is_none(), "{found:?}");
     assert_eq!(found.records, 400);
     assert_eq!(found.channels.bounds, BTreeMap::from([(1, (1, 200)), (2, (1, 200))]));
 
@@ -114,7 +114,11 @@ fn a_whole_store_is_whole_and_what_is_damaged_is_told_with_its_messages() {
     assert_eq!((&page.file, page.is_remade, page.messages.len()), (&directory, true, 0));
     assert_eq!(found.records, 380);
     // No checkpoint covers it.
-    assert!(found.refusal.is_some_and(|refusal| refusal.contains(&sealed[0])));
+    assert!(
+        found
+            .refusal
+            .is_some_and(|refusal| refusal.to_string().contains(&sealed[0]))
+    );
 }
 
 #[test]
@@ -131,7 +135,11 @@ fn a_store_that_would_not_start_says_why() {
         "every file that is there is whole: {:?}",
         found.damages
     );
-    assert!(found.refusal.is_some_and(|refusal| refusal.contains("damaged")));
+    assert!(
+        found
+            .refusal
+            .is_some_and(|refusal| refusal.to_string().contains("damaged"))
+    );
 }
 
 #[test]
@@ -150,7 +158,7 @@ fn what_is_no_store_or_in_use_is_not_read() {
         "{used}"
     );
     drop(store);
-    assert_eq!(verified(folder.path()).refusal, None, "a torn end is none");
+    assert!(verified(folder.path()).refusal.is_none(), "a torn end is none");
     // A spare segment holds nothing.
     let spare = |(name, bytes): &(String, Vec<u8>)| name.ends_with(".log") && bytes[4_096] == 0;
     let (spare, _) = content(folder.path()).into_iter().find(spare).unwrap();

@@ -13,7 +13,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use seaway_config::{FaultToleranceOptions, StreamingOptions};
 use seaway_store::{Claim, ClaimError, Standing, Standpoint};
 use tokio::time::MissedTickBehavior;
@@ -26,7 +26,7 @@ use self::watch::{Look, Reason, Watch};
 use super::port::{Granted, Lost, Tenures};
 use super::store::{self, Unfit};
 use crate::bus::Bus;
-use crate::limits::{HAND_OVER_PATIENCE, HEARTBEAT_FRESHNESS, STANDBY_LOOKS_EVERY};
+use crate::limits::{FOUNDING_QUIET, HAND_OVER_PATIENCE, HEARTBEAT_FRESHNESS, STANDBY_LOOKS_EVERY};
 use crate::phase::{Active, Phase};
 
 /// Grants a tenure when the one before it has ended or run out; they are lost to other members.
@@ -74,17 +74,21 @@ impl SharedDirectory {
         bus: &Bus,
         phase: Phase,
     ) -> Result<SharedDirectory> {
+        let member = Member {
+            cluster_id: streaming.cluster_id.clone(),
+            group: options.group.clone(),
+            server_id: itself.server_id.to_owned(),
+            encrypts: streaming.encryption.is_some(),
+            name: itself.name.to_owned(),
+        };
+        if !member.fits() {
+            bail!("cluster ID and name of the group (-ft_group) are too long together: a claim has no room for them");
+        }
         let heartbeats = Heartbeats::new(bus, &streaming.cluster_id, &options.group)?;
         Ok(SharedDirectory {
             streaming: streaming.clone(),
             lease: options.lease,
-            member: Member {
-                cluster_id: streaming.cluster_id.clone(),
-                group: options.group.clone(),
-                server_id: itself.server_id.to_owned(),
-                encrypts: streaming.encryption.is_some(),
-                name: itself.name.to_owned(),
-            },
+            member,
             is_connected: itself.is_connected,
             heartbeats,
             phase,
@@ -151,12 +155,6 @@ impl SharedDirectory {
     /// Looks at the directory until there is a reason to claim it, and no other server is faster.
     async fn stand_by(&mut self) -> Result<(Claim, Reason)> {
         let begun = Instant::now();
-        // What others say takes a moment to get here, and may show that this is not their directory.
-        let quiet = if self.is_connected {
-            2 * pulse::interval(self.lease)
-        } else {
-            Duration::ZERO
-        };
         let mut watch = Watch::new(self.lease, self.trusts_locks);
         let (mut stranger, mut is_fit) = (None, false);
         let mut every = tokio::time::interval(STANDBY_LOOKS_EVERY);
@@ -181,7 +179,7 @@ impl SharedDirectory {
             if standing
                 .claim
                 .as_ref()
-                .is_none_or(|claim| Member::read(&claim.member).is_some())
+                .is_some_and(|claim| Member::read(&claim.member).is_some())
             {
                 self.newest_seen = standing.number;
             }
@@ -195,7 +193,8 @@ impl SharedDirectory {
             let reason = watch.look(Look { began, ended }, &standing, self.heard_from(&standing));
             let is_others = |(number, until): &(u64, Instant)| standing.number <= *number && began < *until;
             self.given_up = self.given_up.filter(is_others);
-            let is_heard = self.has_joined || (begun.elapsed() >= quiet && stranger.is_none());
+            let is_heard =
+                self.has_joined || (begun.elapsed() >= self.listens_for(standing.number) && stranger.is_none());
             let Some(reason) = reason.filter(|_| is_heard && self.given_up.is_none()) else {
                 continue;
             };
@@ -216,23 +215,25 @@ impl SharedDirectory {
         }
     }
 
+    /// How long others are listened to before a directory in which so many tenures were is claimed for the first time: what they say takes
+    /// a moment to get here, and may show that this is not their directory.
+    fn listens_for(&self, tenures: u64) -> Duration {
+        match (self.is_connected, tenures) {
+            (false, _) => Duration::ZERO,
+            (true, 0) => FOUNDING_QUIET,
+            (true, _) => 2 * pulse::interval(self.lease),
+        }
+    }
+
     /// Why this is not the directory that the group has, if it is not: nothing is claimed in another one, where an empty store would be
     /// served beside the real one.
     fn is_elsewhere(&self, standing: &Standing) -> Option<String> {
         let (directory, found) = (self.streaming.dir.display(), standing.number);
-        if found < self.newest_seen {
-            return Some(format!(
+        (found < self.newest_seen).then(|| {
+            format!(
                 "{directory} does not hold what it held: tenure {} was seen there, and {found} is the newest now. It was moved, emptied or \
                  unmounted: this server stands by until it is back",
                 self.newest_seen
-            ));
-        }
-        let heard = self.heartbeats.ears().last()?;
-        let serves = heard.tenure > found && heard.at.elapsed() < self.lease;
-        (serves && self.has_joined).then(|| {
-            let (id, tenure) = (&heard.server_id, heard.tenure);
-            format!(
-                "server {id} serves under tenure {tenure}, of which nothing is in {directory}: this server stands by"
             )
         })
     }
@@ -292,7 +293,7 @@ impl SharedDirectory {
     /// A member that says it serves under a tenure of which this directory knows nothing has another one.
     fn check_directory(&self, standing: &Standing, stranger: &mut Option<Instant>) -> Result<()> {
         let heard = self.heartbeats.ears().last();
-        let fresh = heard.filter(|heard| heard.at.elapsed() < self.lease && heard.tenure > 0);
+        let fresh = heard.filter(|heard| heard.at.elapsed() < self.lease && heard.tenure > standing.number);
         let Some(heard) = fresh.filter(|_| !self.has_joined && self.heard_from(standing).is_none()) else {
             *stranger = None;
             return Ok(());
@@ -365,17 +366,14 @@ fn lost(pulse: &Pulse, ears: Arc<Ears>, number: u64, lease: Duration) -> Lost {
             let heard = ears.above(number).await;
             poke();
             let stands = found.wait_for(|found| matches!(found, Found::Stands(since) if *since > heard.at));
-            if tokio::time::timeout(lease, stands).await.is_err() {
+            // The look that is under way began before, and the next one may take as long as a lease that still holds.
+            if tokio::time::timeout(2 * lease, stands).await.is_err() {
                 let (id, tenure) = (&heard.server_id, heard.tenure);
                 return format!("server {id} serves under tenure {tenure}, and the disk does not answer");
             }
-            if claims.persist(&heard, lease) {
-                let (id, tenure) = (&heard.server_id, heard.tenure);
-                return format!(
-                    "server {id} serves under tenure {tenure} from another directory: one of the two has not the group's"
-                );
-            }
             claims.tell(&heard);
+            // Anybody may say so: that costs one look at a time.
+            tokio::time::sleep(pulse::interval(lease)).await;
             ears.forget();
         }
     };

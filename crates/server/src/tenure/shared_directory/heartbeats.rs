@@ -1,7 +1,7 @@
 //! What members of a group say to each other on the bus: the one that serves, that it does (`stores-and-clustering.md` §7.2).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use seaway_stan_protocol::heartbeat::{self, Heartbeat};
 use tokio::sync::Notify;
@@ -138,35 +138,20 @@ impl Voice {
     }
 }
 
-/// Others that say they serve while this server does (§7.3).
+/// Tells the operator of others that say they serve while this server does (§7.3), less and less often.
 #[derive(Default)]
-pub(super) struct Claims {
-    told: Patience,
-    /// Who says so, since when, and when it was said last.
-    who: Option<(String, Instant, Instant)>,
-}
+pub(super) struct Claims(Patience);
 
 impl Claims {
-    /// Tells the operator, less and less often.
     pub(super) fn tell(&mut self, heard: &Heard) {
-        if self.told.is_due(Instant::now()) {
+        if self.0.is_due(Instant::now()) {
             let (id, tenure) = (&heard.server_id, heard.tenure);
             tracing::error!(
                 target: "stream",
-                "ft: serverID {id:?} claims to be active under tenure {tenure}; the directory says otherwise, and this server goes on"
+                "ft: serverID {id:?} claims to be active under tenure {tenure}; the directory says otherwise, and this server goes on. \
+                 If it is one of the group it has another directory: stop it"
             );
         }
-    }
-
-    /// Whether the same server has said so for a lease, though the directory said otherwise all the time. A tenure that was lost on one
-    /// directory ends within that: so there are two, and the one with the lower number gives way.
-    pub(super) fn persist(&mut self, heard: &Heard, lease: Duration) -> bool {
-        let since = match &self.who {
-            Some((id, since, last)) if *id == heard.server_id && heard.at.duration_since(*last) < lease => *since,
-            _ => heard.at,
-        };
-        self.who = Some((heard.server_id.clone(), since, heard.at));
-        heard.at.duration_since(since) >= lease
     }
 }
 
@@ -175,29 +160,6 @@ mod tests {
     use seaway_broker::{Broker, BrokerOptions};
 
     use super::*;
-
-    #[test]
-    fn who_goes_on_claiming_for_a_lease_has_another_directory() {
-        let (lease, start) = (Duration::from_secs(1), Instant::now());
-        let heard = |id: &str, at: u64| Heard {
-            server_id: id.to_owned(),
-            tenure: 9,
-            at: start + Duration::from_millis(at),
-        };
-        let mut claims = Claims::default();
-        // One that was deposed and does not know it yet, another one, and a pause.
-        for (id, at) in [
-            ("A", 0),
-            ("A", 900),
-            ("B", 1_000),
-            ("B", 1_900),
-            ("B", 3_000),
-            ("B", 3_900),
-        ] {
-            assert!(!claims.persist(&heard(id, at), lease), "{id} {at}");
-        }
-        assert!(claims.persist(&heard("B", 4_100), lease));
-    }
 
     #[test]
     fn others_are_heard_oneself_is_not_and_garbage_is_ignored() {

@@ -4,6 +4,8 @@
 const MARK: &str = "ft";
 const ENCRYPTED: &str = "encrypted";
 const PLAIN: &str = "plain";
+/// What a claim keeps of a line (`seaway_store::Claim::make`).
+const LINE_BYTES_MAX: usize = 400;
 
 /// A member of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,11 @@ impl Member {
         } = self;
         let encryption = if *encrypts { ENCRYPTED } else { PLAIN };
         format!("{MARK} {cluster_id} {group} {server_id} {encryption} {name}")
+    }
+
+    /// Whether a claim has room for all that others have to know; the name may be cut.
+    pub(super) fn fits(&self) -> bool {
+        self.line().len() - self.name.len() <= LINE_BYTES_MAX
     }
 
     /// Reads what somebody wrote; `None` for a server that is in no group.
@@ -90,6 +97,13 @@ mod tests {
         for other in ["", "ft", "ft a b c d", "pid 7 on host", "process 7"] {
             assert_eq!(Member::read(other), None, "{other}");
         }
+        assert!(one.fits());
+        let wide = member("test-cluster", &"g".repeat(400));
+        assert!(
+            !wide.fits(),
+            "others would read {:?}",
+            Member::read(&wide.line()[..400])
+        );
         assert_eq!(one.differs(&one), None);
         let text = one.differs(&member("other", "g.h")).unwrap();
         assert!(

@@ -86,7 +86,7 @@ impl Watch {
         let mut seen = known.unwrap_or_else(|| Seen::new(claim, look, heard));
         let is_heard = heard > seen.heard;
         let counts = seen.counter != claim.counter;
-        if !claim.is_locked && counts {
+        if !claim.is_locked && counts && !seen.was_locked {
             // It lives, and its lock is not seen here.
             self.trusts_locks = false;
         }
@@ -99,12 +99,13 @@ impl Watch {
         }
         // Who has just created a claim may not have locked it yet, and on some file systems the lock of another machine is never seen:
         // a lock that was not seen is missed only with every other sign of life.
-        let has_ended = !claim.is_locked && (seen.was_locked || seen.still >= self.lease / STANDBY_LOOKS_PER_LEASE);
+        let is_missed = self.trusts_locks && seen.still >= self.lease / STANDBY_LOOKS_PER_LEASE;
+        let has_ended = !claim.is_locked && (seen.was_locked || is_missed);
         seen.counter = claim.counter;
         seen.heard = seen.heard.max(heard);
         seen.looked = look.ended;
         seen.was_locked |= claim.is_locked;
-        let reason = if has_ended && self.trusts_locks {
+        let reason = if has_ended {
             Some(Reason::LockFree(claim.number))
         } else if seen.still >= self.lease && gives_signs(claim) {
             Some(Reason::LeaseRunOut(claim.number, seen.still))
@@ -199,6 +200,17 @@ mod tests {
     #[test]
     fn a_lock_that_becomes_free_is_seen_at_the_next_look() {
         let mut scene = scene(true);
+        assert_eq!(scene.look(0, &claim(3, 9, true), Some(0)), None);
+        assert_eq!(scene.look(50, &claim(3, 9, false), Some(49)), Some(Reason::LockFree(3)));
+        // Its last sign was given between the two looks.
+        let mut scene = self::scene(true);
+        assert_eq!(scene.look(0, &claim(3, 9, true), Some(0)), None);
+        assert_eq!(
+            scene.look(50, &claim(3, 10, false), Some(49)),
+            Some(Reason::LockFree(3))
+        );
+        // A lock that was seen is one that can be missed, whatever was learnt of others.
+        let mut scene = self::scene(false);
         assert_eq!(scene.look(0, &claim(3, 9, true), Some(0)), None);
         assert_eq!(scene.look(50, &claim(3, 9, false), Some(49)), Some(Reason::LockFree(3)));
     }
