@@ -57,11 +57,10 @@ fn crowd(server: &Server, login: &str) {
         .filter_map(|stream| hear(stream, "\r\n").starts_with("INFO ").then_some(()))
         .count();
     assert_eq!(served, most - 1);
-    let refused = hear(&mut idle[most + 1], "-ERR");
-    assert!(
-        refused.is_empty() || refused.contains("'maximum connections exceeded'"),
-        "{refused}"
-    );
+    // Each is judged in a task of its own: a later one may have had the place of an earlier one.
+    let is_refused = |heard: &String| heard.is_empty() || heard.contains("'maximum connections exceeded'");
+    let mut rest = idle[most + 1..most + 9].iter_mut().map(|stream| hear(stream, "-ERR"));
+    assert!(rest.any(|heard| is_refused(&heard)), "nobody was refused");
 
     // Enough for several new segments, which are files.
     let payload = vec![b'x'; 256 * 1024];
