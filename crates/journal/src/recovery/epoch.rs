@@ -80,16 +80,8 @@ impl Recovery<'_> {
             }
             !is_said
         });
-        let beyond = self.files.segments.keys().filter(|id| id.number > cut.segment);
-        let beyond: Vec<SegmentId> = beyond
-            .copied()
-            .chain(std::mem::take(&mut self.files.uncounted))
-            .collect();
-        for id in beyond {
-            names.push(id.file_name());
-            self.files.segments.remove(&id);
-            self.files.numbers_seen = self.files.numbers_seen.max(id.number);
-        }
+        let beyond = self.files.take_beyond(cut.segment);
+        names.extend(beyond.into_iter().map(SegmentId::file_name));
         let (segments, directories) = (&self.files.segments, &mut self.files.directories);
         directories.retain(|id, _| {
             let is_orphan = !segments.contains_key(id);

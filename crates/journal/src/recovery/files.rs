@@ -279,6 +279,17 @@ impl Files {
         self.uncounted = uncounted;
     }
 
+    /// Takes out the segments that count for nothing once everything ends with this one; their numbers are not used again.
+    pub(crate) fn take_beyond(&mut self, last: u64) -> Vec<SegmentId> {
+        let beyond = self.segments.keys().filter(|id| id.number > last);
+        let beyond: Vec<SegmentId> = beyond.copied().chain(std::mem::take(&mut self.uncounted)).collect();
+        for id in &beyond {
+            self.segments.remove(id);
+            self.numbers_seen = self.numbers_seen.max(id.number);
+        }
+        beyond
+    }
+
     pub(crate) fn newest_epoch(&self) -> Option<&EpochFile> {
         self.epochs.last()
     }

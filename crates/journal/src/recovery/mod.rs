@@ -495,18 +495,11 @@ impl Recovery<'_> {
     }
 
     fn free_behind(&mut self, cut: Cut) -> io::Result<bool> {
-        let mut freed = false;
-        let beyond = self.files.segments.keys().filter(|id| id.number > cut.segment);
-        let beyond: Vec<SegmentId> = beyond
-            .copied()
-            .chain(std::mem::take(&mut self.files.uncounted))
-            .collect();
+        let beyond = self.files.take_beyond(cut.segment);
+        let mut freed = !beyond.is_empty();
         for id in beyond {
             self.stays.set(true);
             remove_if_there(self.disk, &id.file_name())?;
-            self.files.segments.remove(&id);
-            self.files.numbers_seen = self.files.numbers_seen.max(id.number);
-            freed = true;
         }
         let keep = cut.offset.next_multiple_of(4_096);
         let mut segments = self.files.segments.iter_mut();
