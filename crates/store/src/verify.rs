@@ -8,6 +8,7 @@ use std::sync::Arc;
 use seaway_journal::disk::Disk;
 use seaway_journal::disk::real::RealDisk;
 use seaway_journal::disk::trial::TrialDisk;
+pub use seaway_journal::{Damage, LogId};
 use seaway_journal::{Encryption, Journal, OpenError, Options, is_journal_file, standing_on};
 use seaway_streaming::ChannelId;
 use seaway_streaming::import::channel_of_fact;
@@ -43,24 +44,6 @@ impl Recovery for ChannelsFound {
     }
 }
 
-/// Something that is not as it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// Name of the file.
-    pub file: String,
-    /// Where it begins in the file, bytes.
-    pub offset: u64,
-    /// How many bytes cannot be believed; 0 when nobody knows.
-    pub length: u64,
-    /// What is wrong.
-    pub reason: String,
-    /// Messages that lie there, from a first to a last sequence, as far as anything tells. Also ones that were trimmed, or have a copy
-    /// elsewhere.
-    pub messages: Vec<(ChannelId, u64, u64)>,
-    /// A start makes it again from what is whole: nothing is lost by it.
-    pub is_remade: bool,
-}
-
 /// What [`verify`] found.
 #[derive(Debug)]
 pub struct Verification {
@@ -90,7 +73,7 @@ const DAMAGES_LISTED_MAX: usize = 10_000;
 /// # Errors
 /// There is no store, a server uses it, the key is missing or wrong, or something cannot be read.
 pub fn verify(directory: &Path, encryption: Option<Encryption>) -> Result<Verification, FileStoreError> {
-    let disk = RealDisk::reading(directory).map_err(|source| FileStoreError::Directory {
+    let disk = RealDisk::existing(directory).map_err(|source| FileStoreError::Directory {
         directory: directory.display().to_string(),
         source,
     })?;
@@ -99,42 +82,26 @@ pub fn verify(directory: &Path, encryption: Option<Encryption>) -> Result<Verifi
         source,
     };
     // One without a file that opens its epoch is a store, and damaged.
+    // Whatever is done to it from here on is not done to the directory.
+    let disk: Arc<dyn Disk> = Arc::new(TrialDisk::new(Arc::new(disk)));
     let names = disk.file_names().map_err(unreadable)?;
     if !names.iter().any(|name| is_journal_file(name)) {
         return Err(FileStoreError::NoStore);
     }
-    let standing = standing_on(&disk).map_err(unreadable)?;
+    let standing = standing_on(disk.as_ref()).map_err(unreadable)?;
     if let Some(claim) = standing.claim.filter(|claim| claim.is_locked) {
         return Err(FileStoreError::Journal(OpenError::Locked { holder: claim.member }));
     }
     let (mut damages, mut damages_not_listed) = (Vec::new(), 0);
-    let verified = seaway_journal::verify(&disk, encryption.as_ref(), &mut |damage| {
-        if damages.len() >= DAMAGES_LISTED_MAX {
+    let verified = seaway_journal::verify(disk.as_ref(), encryption.as_ref(), &mut |damage| {
+        if damages.len() < DAMAGES_LISTED_MAX {
+            damages.push(damage);
+        } else {
             damages_not_listed += 1;
-            return;
         }
-        let seaway_journal::Damage {
-            file,
-            offset,
-            length,
-            reason,
-            messages,
-            is_remade,
-        } = damage;
-        let messages = messages
-            .into_iter()
-            .map(|(log, first, last)| (ChannelId(log.0), first, last));
-        damages.push(Damage {
-            file,
-            offset,
-            length,
-            reason,
-            messages: messages.collect(),
-            is_remade,
-        });
     })?;
     let mut channels = ChannelsFound::default();
-    let (refusal, warnings) = match start(Arc::new(disk), encryption, &mut channels) {
+    let (refusal, warnings) = match start(&disk, encryption, &mut channels) {
         Ok(warnings) => (None, warnings),
         Err(error @ OpenError::Locked { .. }) => return Err(FileStoreError::Journal(error)),
         Err(error) => (Some(error), Vec::new()),
@@ -151,13 +118,12 @@ pub fn verify(directory: &Path, encryption: Option<Encryption>) -> Result<Verifi
     })
 }
 
-/// Starts on it, and writes nothing; what the start would tell.
+/// Starts on a disk on which nothing lasts; what the start would tell.
 fn start(
-    disk: Arc<dyn Disk>,
+    trial: &Arc<dyn Disk>,
     encryption: Option<Encryption>,
     channels: &mut ChannelsFound,
 ) -> Result<Vec<String>, OpenError> {
-    let trial: Arc<dyn Disk> = Arc::new(TrialDisk::new(disk));
     let options = Options {
         encryption,
         ..Options::new([0; 16])
@@ -166,6 +132,6 @@ fn start(
         recovery: channels,
         progress: Arc::default(),
     };
-    let (_, opened) = Journal::open(&trial, options, &mut replaying)?;
+    let (_, opened) = Journal::open(trial, options, &mut replaying)?;
     Ok(crate::file::opening_warnings(&opened))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use seaway_journal::disk::real::RealDisk;
-use seaway_store::verify::{ChannelsFound, Verification, verify};
+use seaway_store::verify::{ChannelsFound, LogId, Verification, verify};
 use seaway_store::{FileStore, FileStoreError, OpenError, Sizes, Store as _};
 use seaway_streaming::{ChannelId, Records as _};
 
@@ -108,7 +108,7 @@ fn a_whole_store_is_whole_and_what_is_damaged_is_told_with_its_messages() {
     );
     assert_eq!(
         segment.messages,
-        [(ChannelId(1), 11, 20), (ChannelId(2), 11, 20)],
+        [(LogId(1), 11, 20), (LogId(2), 11, 20)],
         "the second batch"
     );
     assert_eq!((&page.file, page.is_remade, page.messages.len()), (&directory, true, 0));

@@ -23,8 +23,6 @@ pub struct RealDisk {
     path: PathBuf,
     directory: File,
     file_mode: u32,
-    /// Files are opened for reading only.
-    is_read: bool,
 }
 
 impl RealDisk {
@@ -48,23 +46,6 @@ impl RealDisk {
             path,
             directory,
             file_mode: if is_shared { SHARED_FILE_MODE } else { FILE_MODE },
-            is_read: false,
-        })
-    }
-
-    /// A directory that is there, and is only read: it may lie on a medium that cannot be written to.
-    ///
-    /// # Errors
-    /// There is none, or it cannot be opened.
-    pub fn reading(path: impl Into<PathBuf>) -> io::Result<RealDisk> {
-        let path = path.into();
-        if !path.is_dir() {
-            let text = "there is no such directory";
-            return Err(io::Error::new(io::ErrorKind::NotFound, text));
-        }
-        Ok(RealDisk {
-            is_read: true,
-            ..RealDisk::new(path)?
         })
     }
 
@@ -256,10 +237,7 @@ impl Disk for RealDisk {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         Ok(Arc::new(RealFile(
-            OpenOptions::new()
-                .read(true)
-                .write(!self.is_read)
-                .open(self.path.join(name))?,
+            OpenOptions::new().read(true).write(true).open(self.path.join(name))?,
         )))
     }
 

@@ -88,7 +88,7 @@ impl Disk for TrialDisk {
             return Ok(Arc::clone(made) as Arc<dyn DiskFile>);
         }
         let name = self.underneath(name).ok_or(ErrorKind::NotFound)?;
-        Ok(Arc::new(Kept(self.disk.open(&name)?)))
+        Ok(Arc::new(Kept(self.disk.open_to_read(&name)?)))
     }
 
     fn exists(&self, name: &str) -> io::Result<bool> {
