@@ -29,6 +29,9 @@ const LONG_SIMULATION_SECONDS: u64 = 1_800;
 const BACKLOG_MB: &str = "4096";
 const MEMORY_MB: &str = "512";
 
+/// Take-overs of a fault-tolerance group in the long run.
+const TAKE_OVERS: &str = "100";
+
 /// Kills of the long crash run.
 const LONG_KILLS: u32 = 400;
 
@@ -66,10 +69,11 @@ const STAGES: [Stage; 14] = [
 ];
 
 /// What `--long` adds.
-const LONG_STAGES: [Stage; 6] = [
+const LONG_STAGES: [Stage; 7] = [
     ("simulate-long", |_| simulate::run(LONG_SIMULATION_SECONDS)),
     ("recovery-long", |_| run_recovery()),
     ("memory-long", |_| run_backlog()),
+    ("take-overs-long", |_| run_take_overs()),
     ("crash-long", |_| run_crash(LONG_KILLS)),
     ("orders-long", |tally| run_orders(tally, true)),
     ("fuzz-long", |_| run_fuzz(LONG_FUZZ_SECONDS)),
@@ -280,6 +284,23 @@ fn run_recovery() -> anyhow::Result<()> {
 }
 
 fn run_backlog() -> anyhow::Result<()> {
+    let mut command = server_test("backlog");
+    command.arg("--nocapture");
+    shell::run(
+        command
+            .env("SEAWAY_BACKLOG_MB", BACKLOG_MB)
+            .env("SEAWAY_MEMORY_MB", MEMORY_MB),
+    )
+}
+
+fn run_take_overs() -> anyhow::Result<()> {
+    let mut command = server_test("fault_tolerance");
+    command.args(["--nocapture", "many_take_overs"]);
+    shell::run(command.env("SEAWAY_TAKE_OVERS", TAKE_OVERS))
+}
+
+/// A test program of the server, built for speed; what follows is for the program.
+fn server_test(name: &str) -> Command {
     let mut command = shell::cargo();
     command.args([
         "test",
@@ -288,15 +309,10 @@ fn run_backlog() -> anyhow::Result<()> {
         "--package",
         "seaway-server",
         "--test",
-        "backlog",
+        name,
         "--",
-        "--nocapture",
     ]);
-    shell::run(
-        command
-            .env("SEAWAY_BACKLOG_MB", BACKLOG_MB)
-            .env("SEAWAY_MEMORY_MB", MEMORY_MB),
-    )
+    command
 }
 
 fn run_fuzz(seconds: u32) -> anyhow::Result<()> {

@@ -25,6 +25,16 @@ fn home() -> (Server, String) {
     (home, address)
 }
 
+/// What was acknowledged before and after a take-over.
+#[track_caller]
+fn assert_both_are_there(server: &Server) {
+    let stored: Vec<_> = everything(&server.address).into_values().collect();
+    assert_eq!(
+        stored,
+        [b"before".to_vec(), b"after".to_vec(), b"the last one".to_vec()]
+    );
+}
+
 fn counter(directory: &Path) -> u64 {
     seaway_store::standing(directory).unwrap().claim.unwrap().counter
 }
@@ -83,11 +93,7 @@ fn one_serves_and_the_other_stands_by_and_takes_over_when_it_dies() {
     client.publish(CHANNEL, b"after").unwrap();
     client.ping().unwrap();
     assert!(metrics(&second, "seaway_active 1") && metrics(&second, "seaway_role_changes_total 1"));
-    let stored: Vec<_> = everything(&second.address).into_values().collect();
-    assert_eq!(
-        stored,
-        [b"before".to_vec(), b"after".to_vec(), b"the last one".to_vec()]
-    );
+    assert_both_are_there(&second);
 }
 
 /// §7.5: a member that dies is replaced by one of the others, again and again, and comes back.
@@ -432,15 +438,13 @@ fn a_directory_of_another_cluster_is_refused() {
     wait_until_active(&again);
 }
 
-/// Take-overs without end, with gaps as they were: `cargo test -p seaway-server --test fault_tolerance --release -- --ignored --nocapture`;
-/// `TAKE_OVERS` says how many (100).
+/// Take-overs of each kind in turn, and their gaps: `SEAWAY_TAKE_OVERS` says how many; `cargo xtask test --long` makes a hundred.
 #[test]
-#[ignore = "takes minutes"]
 fn many_take_overs() {
-    let count: usize = std::env::var("TAKE_OVERS")
+    let count: usize = std::env::var("SEAWAY_TAKE_OVERS")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(100);
+        .unwrap_or(6);
     let directory = tempfile::tempdir().unwrap();
     let (home, address) = home();
     let mut members: Vec<Server> = ["a", "b", "c"]
@@ -526,11 +530,7 @@ fn a_directory_that_is_gone_is_not_made_anew() {
     std::fs::rename(&away, &directory).unwrap();
     wait_until("somebody serves", || servers.iter().any(is_active));
     client.publish(CHANNEL, b"after").unwrap();
-    let stored: Vec<_> = everything(&servers[0].address).into_values().collect();
-    assert_eq!(
-        stored,
-        [b"before".to_vec(), b"after".to_vec(), b"the last one".to_vec()]
-    );
+    assert_both_are_there(&servers[0]);
 }
 
 /// Anybody who may publish can say that he serves: that deposes nobody, and keeps nobody from taking over.
