@@ -156,13 +156,13 @@ impl SharedDirectory {
     async fn stand_by(&mut self) -> Result<(Claim, Reason)> {
         let begun = Instant::now();
         let mut watch = Watch::new(self.lease, self.trusts_locks);
-        let (mut stranger, mut is_fit) = (None, false);
+        let (mut before, mut stranger, mut is_fit) = (None, None, false);
         let mut every = tokio::time::interval(STANDBY_LOOKS_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             every.tick().await;
             let began = Instant::now();
-            let standing = match self.standing().await? {
+            let standing = match self.standing(before.take()).await? {
                 Ok(standing) => standing,
                 Err(error) => {
                     self.tell(&format!("ft: error attempting to get the store lock: {error}"));
@@ -170,6 +170,7 @@ impl SharedDirectory {
                 }
             };
             let ended = Instant::now();
+            before = Some(standing.clone());
             if let Some(text) = self.is_elsewhere(&standing) {
                 self.tell(&format!("ft: {text}"));
                 self.phase.stand_by(None);
@@ -238,10 +239,14 @@ impl SharedDirectory {
         })
     }
 
-    /// What the directory says.
-    async fn standing(&self) -> Result<std::io::Result<Standing>> {
+    /// What the directory says; while that is what it said before, three names are looked up, however many files there are.
+    async fn standing(&self, before: Option<Standing>) -> Result<std::io::Result<Standing>> {
         let directory = self.streaming.dir.clone();
-        blocking(move || seaway_store::standing(&directory)).await
+        let look = move || match before {
+            Some(before) => seaway_store::standing_after(&directory, &before),
+            None => seaway_store::standing(&directory),
+        };
+        blocking(look).await
     }
 
     /// Claims what was seen to be claimable. Another server that saw the same may have claimed it since: it is not deposed at once again.
