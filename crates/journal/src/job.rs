@@ -102,8 +102,6 @@ pub(crate) struct PrepareJob {
     pub(crate) capacity: u64,
     /// Bytes that must stay free on the disk beside the segment.
     pub(crate) headroom: u64,
-    /// It is enough that there is room: nothing is written to it but its header.
-    pub(crate) allocates: bool,
     /// A dead segment's file, already set aside under this name, at least `capacity` long.
     pub(crate) recycled: Option<String>,
 }
@@ -396,11 +394,9 @@ pub(crate) fn prepare(disk: &Fenced<'_>, job: &PrepareJob) -> io::Result<Arc<dyn
     let file = disk.create(&unfinished)?;
     let written = (|| {
         file.write_at(&header, 0)?;
-        if job.allocates {
-            match file.allocate(job.capacity) {
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-                allocated => return allocated.and_then(|()| file.sync_data()),
-            }
+        match file.allocate(job.capacity) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            allocated => return allocated.and_then(|()| file.sync_data()),
         }
         let zeros = vec![0; PIECE_BYTES.min(job.capacity as usize)];
         let mut offset = header.len() as u64;

@@ -29,11 +29,11 @@ pub const RESERVE_BYTES_MAX: u64 = 256 << 10;
 pub const PREPARED_AT_ONCE_BYTES: u64 = 4 << 20;
 /// A larger one when no more than so many batches, or a quarter of the one in use, fit before it.
 pub const PREPARED_BEFORE_BATCHES: u64 = 4_096;
-/// When batches are usually so long, a segment is allocated and not written with zeros: a sync of so much hardly notices, and every
-/// byte is written once. A shorter batch in such a segment writes some zeros ahead.
-pub const ALLOCATED_BATCH_BYTES: u64 = 24 << 10;
-/// How many.
-pub const ZEROS_AHEAD_BYTES: u64 = 128 << 10;
+/// A new segment is allocated, and what nobody wrote costs a sync some of the file system's own blocks. A batch shorter than this
+/// that comes to the end of what was written writes zeros for those after it as well; with longer ones every byte is written once.
+pub const ZEROS_BEHIND_BATCH_BYTES: u64 = 24 << 10;
+/// How many: for one publish in flight some 1,200 batches.
+pub const ZEROS_AHEAD_BYTES: u64 = 256 << 10;
 /// Bytes of tail after which a checkpoint is asked for.
 pub const CHECKPOINT_BYTES_DEFAULT: u64 = 64 << 20;
 /// Size at which a block of checkpoint entries is handed to the disk.

@@ -91,6 +91,8 @@ struct State {
     /// Operations that fail until this is taken back, with the error of the operating system.
     refused: Vec<(Operation, i32)>,
     capacity: u64,
+    /// The file system can allocate blocks that nobody wrote.
+    allocates: bool,
     sync_mode: SyncMode,
 }
 
@@ -101,7 +103,7 @@ pub struct SimulatedDisk {
 }
 
 impl SimulatedDisk {
-    /// An empty, unlimited, honest disk.
+    /// An empty, unlimited, honest disk. One in four is a file system that cannot allocate, which its seed decides.
     pub fn new(seed: u64) -> SimulatedDisk {
         let state = State {
             random: seed,
@@ -118,6 +120,7 @@ impl SimulatedDisk {
             faults: Vec::new(),
             refused: Vec::new(),
             capacity: u64::MAX,
+            allocates: !seed.is_multiple_of(4),
             sync_mode: SyncMode::Honest,
         };
         SimulatedDisk {
@@ -518,6 +521,9 @@ impl DiskFile for SimulatedFile {
 
     fn allocate(&self, length: u64) -> io::Result<()> {
         self.with(|state, number| {
+            if !state.allocates {
+                return Err(ErrorKind::Unsupported.into());
+            }
             let last = state.begin(Operation::Write, self.boot)?;
             let (used, capacity) = (state.used(), state.capacity);
             let inode = inode(state, number)?;

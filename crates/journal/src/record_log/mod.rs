@@ -12,8 +12,8 @@ use crate::encryption::FileCipher;
 use crate::error::Refusal;
 use crate::format::{BATCH_HEADER_BYTES, Cut, SegmentId};
 use crate::limits::{
-    ALLOCATED_BATCH_BYTES, BATCH_BYTES_MAX, PREPARED_AT_ONCE_BYTES, PREPARED_BEFORE_BATCHES, RECORD_BODY_BYTES_MAX,
-    RESERVE_BYTES_MAX, SEGMENT_BYTES_CEILING, SEGMENT_BYTES_FIRST, SEGMENT_HEADER_BYTES, ZEROS_AHEAD_BYTES,
+    BATCH_BYTES_MAX, PREPARED_AT_ONCE_BYTES, PREPARED_BEFORE_BATCHES, RECORD_BODY_BYTES_MAX, RESERVE_BYTES_MAX,
+    SEGMENT_BYTES_CEILING, SEGMENT_BYTES_FIRST, SEGMENT_HEADER_BYTES, ZEROS_AHEAD_BYTES, ZEROS_BEHIND_BATCH_BYTES,
 };
 use crate::names::{LogId, Need, Position};
 use crate::options::Options;
@@ -44,7 +44,7 @@ struct OpenSegment {
     file: Option<Arc<dyn DiskFile>>,
     /// It holds bytes of an earlier use behind its batches.
     is_recycled: bool,
-    /// Up to here it was written, zeros included; what lies behind is only allocated.
+    /// Up to here it was written, zeros included; what lies behind is only allocated, or of an earlier use.
     written_to: u64,
     /// Messages that rewriting copied into it.
     moved: u64,
@@ -67,13 +67,22 @@ impl OpenSegment {
         }
     }
 
+    /// What is known of its file once there is one.
+    fn set_recycled(&mut self, is_recycled: bool) {
+        self.is_recycled = is_recycled;
+        self.written_to = match is_recycled {
+            true => self.capacity,
+            false => u64::from(self.cursor),
+        };
+    }
+
     /// How many zeros a batch of so many bytes writes behind it, which is at `end`.
     fn zeros_behind(&mut self, end: u64, length: u64) -> u64 {
         if end <= self.written_to {
             return 0;
         }
         self.written_to = end;
-        if length < ALLOCATED_BATCH_BYTES {
+        if length < ZEROS_BEHIND_BATCH_BYTES {
             self.written_to = self.capacity.min(end + ZEROS_AHEAD_BYTES);
         }
         self.written_to - end
@@ -152,14 +161,13 @@ impl RecordLog {
         supply.plan(capacity, 0);
         let mut tail = Tail::default();
         tail.open_segment(id.number);
+        let mut open = OpenSegment::new(scope, id, capacity, end.position, Some(file));
+        open.set_recycled(false);
         RecordLog {
             scope: scope.clone(),
             segment_bytes_max: options.segment_bytes_max,
             backlog_bytes_max: options.backlog_bytes_max,
-            open: OpenSegment {
-                is_recycled: false,
-                ..OpenSegment::new(scope, id, capacity, end.position, Some(file))
-            },
+            open,
             supply,
             sealing: VecDeque::new(),
             fill: vec![0; BATCH_HEADER_BYTES],
@@ -293,15 +301,8 @@ impl RecordLog {
         segments.open(planned.id, planned.capacity, self.scope.is_encrypted());
         self.tail.open_segment(planned.id.number);
         let position = self.next_position;
-        let written_to = match planned.is_allocated {
-            true => u64::from(SEGMENT_HEADER_BYTES),
-            false => planned.capacity,
-        };
-        self.open = OpenSegment {
-            is_recycled: planned.is_recycled,
-            written_to,
-            ..OpenSegment::new(&self.scope, planned.id, planned.capacity, position, planned.file)
-        };
+        self.open = OpenSegment::new(&self.scope, planned.id, planned.capacity, position, planned.file);
+        self.open.set_recycled(planned.is_recycled);
         self.supply.plan(planned.capacity, 0);
     }
 
@@ -443,11 +444,10 @@ impl RecordLog {
         } else {
             0
         };
-        let allocates = self.batches.usual_length() >= ALLOCATED_BATCH_BYTES;
-        self.supply.next_prepare(headroom, allocates)
+        self.supply.next_prepare(headroom)
     }
 
-    /// Whether there is time to prepare the next segment later: all of it is written with zeros, for nothing if little comes.
+    /// Whether there is time to prepare the next segment later: it takes space, for nothing if little comes.
     fn is_next_early(&self) -> bool {
         let few = (self.open.capacity / 4).max(PREPARED_BEFORE_BATCHES * self.batches.usual_length());
         self.open_room() > few && self.supply.may_wait(PREPARED_AT_ONCE_BYTES)
@@ -469,17 +469,13 @@ impl RecordLog {
             number,
             file,
             is_recycled,
-            is_allocated,
         } = &prepared
         {
             let number = *number;
             let sealing = self.sealing.iter_mut().find(|sealing| sealing.id.number == number);
             if self.open.id.number == number {
                 self.open.file = Some(Arc::clone(file));
-                self.open.is_recycled = *is_recycled;
-                if *is_allocated {
-                    self.open.written_to = u64::from(self.open.cursor);
-                }
+                self.open.set_recycled(*is_recycled);
             } else if let Some(sealing) = sealing {
                 sealing.file = Some(Arc::clone(file));
             } else if !self.supply.is_planned(number) {

@@ -17,10 +17,8 @@ pub(crate) struct Planned {
     pub(crate) id: SegmentId,
     pub(crate) capacity: u64,
     pub(crate) file: Option<Arc<dyn DiskFile>>,
-    /// The file holds bytes of an earlier use; so as long as there is none.
+    /// The file holds bytes of an earlier use; so as long as there is none. Of another one nothing was written but its header.
     pub(crate) is_recycled: bool,
-    /// Nothing was written to it but its header.
-    pub(crate) is_allocated: bool,
 }
 
 /// A segment file that must still be made.
@@ -43,10 +41,8 @@ pub(crate) enum Prepared {
         /// The segment's number.
         number: u64,
         file: Arc<dyn DiskFile>,
-        /// It holds bytes of an earlier use.
+        /// It holds bytes of an earlier use; of another one nothing was written but its header.
         is_recycled: bool,
-        /// Nothing was written to it but its header.
-        is_allocated: bool,
     },
     /// Smaller files are tried.
     Smaller,
@@ -66,8 +62,6 @@ pub(crate) struct Supply {
     no_room: Option<Refusal>,
     /// The dead segment's file that is being made the next one.
     recycling: Option<String>,
-    /// What is being made is only allocated.
-    allocating: bool,
     /// Of those, the ones that could not be used; they are to be removed.
     unusable: Vec<String>,
     /// Somebody asks again although there was none.
@@ -87,7 +81,6 @@ impl Supply {
             spare: None,
             no_room: None,
             recycling: None,
-            allocating: false,
             unusable: Vec::new(),
             retry: false,
             refused: false,
@@ -106,7 +99,6 @@ impl Supply {
             capacity,
             file: None,
             is_recycled: true,
-            is_allocated: false,
         });
         self.preparations.push_back(Preparation {
             id,
@@ -158,7 +150,7 @@ impl Supply {
     }
 
     /// The next file to make. `headroom` are bytes that must stay free beside it. Also whether it is made of a dead segment's.
-    pub(crate) fn next_prepare(&mut self, headroom: u64, allocates: bool) -> Option<(PrepareJob, bool)> {
+    pub(crate) fn next_prepare(&mut self, headroom: u64) -> Option<(PrepareJob, bool)> {
         if self.no_room.is_some() && !self.retry {
             return None;
         }
@@ -180,11 +172,9 @@ impl Supply {
             id,
             capacity,
             headroom,
-            allocates,
             recycled: spare.map(|spare| spare.name),
         };
         self.recycling.clone_from(&job.recycled);
-        self.allocating = allocates;
         Some((job, recycles))
     }
 
@@ -195,7 +185,6 @@ impl Supply {
         preparation.running = false;
         let id = preparation.id;
         let recycling = self.recycling.take();
-        let is_allocated = self.allocating && recycling.is_none();
         let error = match result {
             Ok(file) => {
                 self.preparations.pop_front();
@@ -203,13 +192,11 @@ impl Supply {
                 if let Some(planned) = self.planned.iter_mut().find(|planned| planned.id == id) {
                     planned.file = Some(Arc::clone(&file));
                     planned.is_recycled = recycling.is_some();
-                    planned.is_allocated = is_allocated;
                 }
                 return Some(Prepared::Ready {
                     number: id.number,
                     file,
                     is_recycled: recycling.is_some(),
-                    is_allocated,
                 });
             }
             Err(error) => error,

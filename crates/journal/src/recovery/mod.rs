@@ -449,7 +449,6 @@ impl Recovery<'_> {
                     id,
                     capacity,
                     headroom,
-                    allocates: false,
                     recycled: None,
                 };
                 match prepare(disk, &job) {
