@@ -10,6 +10,7 @@ use crate::install::InstallArguments;
 use crate::look::{
     ChannelCommand, ChannelsArguments, ClientsArguments, DurablesArguments, ServerCommand, WhyArguments,
 };
+use crate::man_pages::ManPagesArguments;
 use crate::peek::PeekArguments;
 use crate::publish::PublishArguments;
 use crate::subscribe::SubscribeArguments;
@@ -78,6 +79,8 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write a manual page for every command into a directory
+    ManPages(ManPagesArguments),
 }
 
 /// The load generator, which has a command line of its own: it measures other servers too and knows no contexts.
@@ -89,7 +92,9 @@ pub(crate) fn command_line() -> clap::Command {
         .required(true)
         .value_hint(clap::ValueHint::FilePath);
     CommandLine::command().subcommands([
-        clap::Command::new("serve").about("Run the server; so does `seaway` alone"),
+        clap::Command::new("serve")
+            .about("Run the server; so does `seaway` alone")
+            .after_help("`seaway --help` lists its flags."),
         clap::Command::new("check-config")
             .about("Check a configuration file")
             .arg(file),
@@ -183,6 +188,22 @@ mod tests {
             missing.extend(Some(format!("--{flag}")).filter(|flag| !is_there(flag)));
         }
         assert_eq!(missing, Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_command_has_a_page_that_names_its_flags() {
+        let folder = tempfile::tempdir().unwrap();
+        let pages = crate::man_pages::write(command_line(), folder.path()).unwrap();
+        let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count() as u64, pages);
+        for (name, words) in [
+            ("seaway.1", "seaway\\-pub(1)"),
+            ("seaway-pub.1", "max\\-in\\-flight"),
+            ("seaway-channel-info.1", "seaway channel info"),
+            ("seaway-bench.1", "warm\\-up"),
+        ] {
+            assert!(page(name).contains(words), "{words:?} in {name}:\n{}", page(name));
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod interrupt;
 mod key;
 mod lines;
 mod look;
+mod man_pages;
 mod message;
 mod output;
 mod payload;
@@ -112,6 +113,7 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
         Command::Context(command) => return context::run(command, &connection, output),
         Command::InstallAsNatsStreamingServer(arguments) => return install::run(&arguments, output),
         Command::Completions { shell } => return completions(shell, output),
+        Command::ManPages(arguments) => return man_pages::run(&arguments, command_line(), output),
         Command::Adopt(arguments) => return adopt::run(&arguments, output),
         Command::Verify(arguments) => return verify::run(&arguments, output),
         _ => {}
@@ -137,6 +139,7 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
             Command::Adopt(_)
             | Command::Context(_)
             | Command::InstallAsNatsStreamingServer(_)
+            | Command::ManPages(_)
             | Command::Verify(_)
             | Command::Completions { .. } => Ok(()),
         }
