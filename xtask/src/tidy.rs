@@ -1,10 +1,11 @@
 //! Layout checks: rules of the project that a machine can tell, over every file of the work tree that is not ignored.
 //!
 //! `files` looks at each file by itself, `layers` at what the manifests say about who may use whom, `compatibility` at the
-//! table of what was proven, `circles` at which files need each other. Each check names the file and the rule; a rule that turns out wrong is changed here, not worked around.
+//! table of what was proven, `documents` at where links lead, `circles` at which files need each other. Each check names the file and the rule; a rule that turns out wrong is changed here, not worked around.
 
 mod circles;
 mod compatibility;
+mod documents;
 mod files;
 mod layers;
 
@@ -33,6 +34,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     problems.extend(budget.check());
     problems.extend(layers::check(shell::root())?);
     let read = |path: &str| std::fs::read_to_string(shell::root().join(path)).ok();
+    problems.extend(documents::check(&files, read));
     let circles = circles::Circles::find(shell::root(), &files)?;
     problems.extend(circles.check(&read(circles::LIST).unwrap_or_default()));
     match read(compatibility::DOCUMENT) {
