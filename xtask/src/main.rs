@@ -21,6 +21,7 @@ mod growth;
 mod hot_paths;
 mod idle;
 mod orders;
+mod package;
 mod raw_client;
 mod readme;
 mod recovery;
@@ -64,11 +65,15 @@ cargo xtask COMMAND
   orders [--long] [--database sqlite|postgres] [--orders N] [--rounds N] [--seed N] [--server PATH]
                                     the order system: end to end, every process killed at random, the page in Chromium;
                                     with --database only the fault run
+  package [--check] [--try] [--server PATH] [--version VERSION] [--output DIR]
+                                    Debian packages of the server, into target/packages; --check looks at them, at units,
+                                    alert rules, dashboards and chart; --try installs, starts, upgrades and removes them in a
+                                    Debian system of their own, and starts what lies in the image, as root
   tidy [--circles]                  layout checks: file budgets, dependence rules, import circles, leftovers; --circles
                                     shows who uses whom in the circles that there are
   codegen [--check]                 regenerate committed files, or check that they are up to date
 
-Without --server the server is built and used, with the profile release; compare and recovery measure the profile dist.";
+Without --server the server is built and used, with the profile release; compare, recovery and package take the profile dist.";
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_command_line();
@@ -162,6 +167,23 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
             };
             arguments.finish()?;
             orders::run(&options).map(drop)
+        }
+        "package" => {
+            let options = package::Options {
+                server: arguments.value("--server")?.map(Into::into),
+                version: arguments.value("--version")?,
+                output: arguments.value("--output")?.map(Into::into),
+            };
+            let trial = package::Trial {
+                checks: arguments.flag("--check"),
+                installs: arguments.flag("--try"),
+            };
+            arguments.finish()?;
+            let skipped = package::run(&options, trial)?;
+            skipped
+                .iter()
+                .for_each(|what| shell::loudly(&format!("SKIPPED: {what}")));
+            Ok(())
         }
         "tidy" => {
             let circles = arguments.flag("--circles");

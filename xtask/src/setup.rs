@@ -19,7 +19,7 @@ struct Need {
     skipped: &'static str,
 }
 
-const NEEDS: [Need; 9] = [
+const NEEDS: [Need; 12] = [
     Need {
         is_there: || is_program("strace"),
         packages: &["strace"],
@@ -59,7 +59,7 @@ const NEEDS: [Need; 9] = [
     Need {
         is_there: || is_program("ip"),
         packages: &["iproute2"],
-        stages: &["readme"],
+        stages: &["readme", "packages-long"],
         skipped: "the commands of the README",
     },
     Need {
@@ -67,6 +67,24 @@ const NEEDS: [Need; 9] = [
         packages: &["chromium", "chromium-driver"],
         stages: &["orders", "orders-long"],
         skipped: "the order system's page in a browser",
+    },
+    Need {
+        is_there: || is_program("promtool"),
+        packages: &["prometheus"],
+        stages: &["packages"],
+        skipped: "the expressions of alerts and dashboards",
+    },
+    Need {
+        is_there: || is_program("systemd-analyze"),
+        packages: &["systemd"],
+        stages: &["packages"],
+        skipped: "the systemd units",
+    },
+    Need {
+        is_there: || is_program("debootstrap") && is_program("systemd-nspawn"),
+        packages: &["debootstrap", "systemd-container"],
+        stages: &["packages-long"],
+        skipped: "the packages in a system of their own",
     },
     Need {
         is_there: || is_program("c++") || is_program("g++"),

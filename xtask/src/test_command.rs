@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use crate::{
-    clients, codegen, compat, crash, fuzz, hot_paths, idle, orders, readme, recovery, setup, shell, simulate,
+    clients, codegen, compat, crash, fuzz, hot_paths, idle, orders, package, readme, recovery, setup, shell, simulate,
     sync_trace, tidy,
 };
 
@@ -51,7 +51,7 @@ struct Tally {
 type Stage = (&'static str, fn(&mut Tally) -> anyhow::Result<()>);
 
 /// The cheap ones first.
-const STAGES: [Stage; 14] = [
+const STAGES: [Stage; 15] = [
     ("format", |_| check_format()),
     ("tidy", |_| tidy::run()),
     ("codegen", |_| codegen::run(true)),
@@ -65,17 +65,19 @@ const STAGES: [Stage; 14] = [
     ("sync-trace", run_sync_trace),
     ("idle", |_| idle::run(None)),
     ("readme", run_readme),
+    ("packages", run_packages),
     ("fuzz", |_| run_fuzz(fuzz::DEFAULT_SECONDS)),
 ];
 
 /// What `--long` adds.
-const LONG_STAGES: [Stage; 7] = [
+const LONG_STAGES: [Stage; 8] = [
     ("simulate-long", |_| simulate::run(LONG_SIMULATION_SECONDS)),
     ("recovery-long", |_| run_recovery()),
     ("memory-long", |_| run_backlog()),
     ("take-overs-long", |_| run_take_overs()),
     ("crash-long", |_| run_crash(LONG_KILLS)),
     ("orders-long", |tally| run_orders(tally, true)),
+    ("packages-long", run_packages_long),
     ("fuzz-long", |_| run_fuzz(LONG_FUZZ_SECONDS)),
 ];
 
@@ -271,6 +273,23 @@ fn run_sync_trace(tally: &mut Tally) -> anyhow::Result<()> {
 
 fn run_readme(tally: &mut Tally) -> anyhow::Result<()> {
     tally.skipped.extend(readme::run()?);
+    Ok(())
+}
+
+fn run_packages(tally: &mut Tally) -> anyhow::Result<()> {
+    let server = shell::server_binary(None, shell::Profile::Release)?;
+    tally.skipped.extend(package::check(&server)?);
+    Ok(())
+}
+
+/// As they are shipped, and installed.
+fn run_packages_long(tally: &mut Tally) -> anyhow::Result<()> {
+    let trial = package::Trial {
+        installs: true,
+        ..package::Trial::default()
+    };
+    let skipped = package::run(&package::Options::default(), trial)?;
+    tally.skipped.extend(skipped);
     Ok(())
 }
 
