@@ -9,6 +9,8 @@ pub struct Recovering<'a> {
     engine: &'a mut Engine,
     channels: usize,
     failure: Option<String>,
+    /// Whether the engine is to be of whatever cluster the store is of.
+    takes_any_cluster: bool,
 }
 
 impl<'a> Recovering<'a> {
@@ -18,6 +20,15 @@ impl<'a> Recovering<'a> {
             engine,
             channels: 0,
             failure: None,
+            takes_any_cluster: false,
+        }
+    }
+
+    /// The same for an engine that is to know what a store holds, whichever cluster it is of.
+    pub fn of_any_cluster(engine: &'a mut Engine) -> Recovering<'a> {
+        Recovering {
+            takes_any_cluster: true,
+            ..Recovering::new(engine)
         }
     }
 
@@ -59,6 +70,9 @@ impl Recovery for Recovering<'_> {
     }
 
     fn verify(&mut self) -> Result<(), String> {
+        if self.takes_any_cluster {
+            self.engine.join_recovered_cluster();
+        }
         match &self.failure {
             Some(failure) => Err(format!(
                 "the store holds what this version does not understand: {failure}"

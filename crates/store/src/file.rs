@@ -158,6 +158,16 @@ impl FileStore {
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             ..Options::new(fresh_identity())
         };
+        FileStore::open_with(disk, options, progress, waker, recovery)
+    }
+
+    pub(crate) fn open_with(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        progress: Arc<Progress>,
+        waker: impl Fn() + Send + Sync + 'static,
+        recovery: &mut dyn Recovery,
+    ) -> Result<FileStore, FileStoreError> {
         let (journal, opened) = Journal::open(&disk, options, &mut Replaying { recovery, progress })?;
         let driver = Driver::start(disk, waker).map_err(FileStoreError::Threads)?;
         let mut store = FileStore {
@@ -255,14 +265,14 @@ fn real_disk(directory: &Path) -> Result<RealDisk, FileStoreError> {
     RealDisk::new(directory).map_err(|source| unusable(directory, source))
 }
 
-fn unusable(directory: &Path, source: std::io::Error) -> FileStoreError {
+pub(crate) fn unusable(directory: &Path, source: std::io::Error) -> FileStoreError {
     FileStoreError::Directory {
         directory: directory.display().to_string(),
         source,
     }
 }
 
-fn fresh_identity() -> Identity {
+pub(crate) fn fresh_identity() -> Identity {
     // Names a journal among others; a guess gains nothing.
     let mut bytes = [0; 16];
     fastrand::fill(&mut bytes);

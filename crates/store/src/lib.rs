@@ -8,6 +8,7 @@
 //!
 //! [`mod@verify`] reads a store that nobody serves from, and says what is damaged.
 
+mod at_rest;
 pub mod beside;
 mod feed;
 pub mod file;

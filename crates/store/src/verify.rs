@@ -6,13 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use seaway_journal::disk::Disk;
-use seaway_journal::disk::real::RealDisk;
-use seaway_journal::disk::trial::TrialDisk;
 pub use seaway_journal::{Damage, LogId};
-use seaway_journal::{Encryption, Journal, OpenError, Options, is_journal_file, standing_on};
+use seaway_journal::{Encryption, Journal, OpenError, Options};
 use seaway_streaming::ChannelId;
 use seaway_streaming::import::channel_of_fact;
 
+use crate::at_rest::disk_at_rest;
 use crate::file::{FileStoreError, Replaying};
 use crate::port::Recovery;
 
@@ -73,25 +72,8 @@ const DAMAGES_LISTED_MAX: usize = 10_000;
 /// # Errors
 /// There is no store, a server uses it, the key is missing or wrong, or something cannot be read.
 pub fn verify(directory: &Path, encryption: Option<Encryption>) -> Result<Verification, FileStoreError> {
-    let disk = RealDisk::existing(directory).map_err(|source| FileStoreError::Directory {
-        directory: directory.display().to_string(),
-        source,
-    })?;
-    let unreadable = |source| OpenError::Io {
-        action: "list the directory".to_owned(),
-        source,
-    };
-    // One without a file that opens its epoch is a store, and damaged.
     // Whatever is done to it from here on is not done to the directory.
-    let disk: Arc<dyn Disk> = Arc::new(TrialDisk::new(Arc::new(disk)));
-    let names = disk.file_names().map_err(unreadable)?;
-    if !names.iter().any(|name| is_journal_file(name)) {
-        return Err(FileStoreError::NoStore);
-    }
-    let standing = standing_on(disk.as_ref()).map_err(unreadable)?;
-    if let Some(claim) = standing.claim.filter(|claim| claim.is_locked) {
-        return Err(FileStoreError::Journal(OpenError::Locked { holder: claim.member }));
-    }
+    let disk = disk_at_rest(directory)?;
     let (mut damages, mut damages_not_listed) = (Vec::new(), 0);
     let verified = seaway_journal::verify(disk.as_ref(), encryption.as_ref(), &mut |damage| {
         if damages.len() < DAMAGES_LISTED_MAX {

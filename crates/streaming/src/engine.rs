@@ -8,6 +8,7 @@ mod checkpoint;
 mod clients;
 mod damage;
 mod delivery;
+mod export;
 mod groups;
 mod inactivity;
 mod interest;

@@ -6,6 +6,7 @@
 pub mod bus;
 pub mod effects;
 pub mod event;
+pub mod export;
 pub mod import;
 pub mod input;
 pub mod options;

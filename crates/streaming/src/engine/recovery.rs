@@ -134,6 +134,14 @@ impl Engine {
         server.map_or(Ok(()), |server| self.check_server(server))
     }
 
+    /// Takes the cluster ID of what was recovered for its own, where that says one: for who looks at any store.
+    pub fn join_recovered_cluster(&mut self) {
+        let server = self.recovered.as_ref().and_then(|recovered| recovered.server.as_ref());
+        if let Some(server) = server {
+            self.options.cluster_id = String::from_utf8_lossy(&server.cluster_id).into_owned();
+        }
+    }
+
     fn check_server(&self, server: &ServerFact) -> Result<(), StartError> {
         if server.cluster_id == self.options.cluster_id.as_bytes() {
             return Ok(());
