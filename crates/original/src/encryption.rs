@@ -44,6 +44,20 @@ impl Key {
         Opener { key: sha256(&input) }
     }
 
+    /// What closes the payloads of a channel. `nonce` is random, and `sequence` that of the first of them (§5.4).
+    #[must_use]
+    pub fn sealer_of_channel(&self, channel: &[u8], cipher: SealCipher, nonce: [u8; 4], sequence: u64) -> Sealer {
+        let mut next = [0; 16];
+        next[4..8].copy_from_slice(&nonce);
+        next[8..].copy_from_slice(&sequence.to_be_bytes());
+        Sealer {
+            key: self.of_channel(channel).key,
+            cipher,
+            next: u128::from_be_bytes(next),
+            sealed: Vec::new(),
+        }
+    }
+
     /// What opens the entries of the Raft log.
     #[must_use]
     pub fn of_raft_log(&self) -> Opener {
@@ -91,6 +105,57 @@ impl Opener {
     }
 }
 
+/// With what payloads are closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum SealCipher {
+    Aes256Gcm,
+    ChaCha20Poly1305,
+}
+
+/// Closes payloads of one channel, each with a nonce of its own.
+pub struct Sealer {
+    key: Zeroizing<[u8; 32]>,
+    cipher: SealCipher,
+    /// The next nonce: the lower 96 bits.
+    next: u128,
+    sealed: Vec<u8>,
+}
+
+impl Sealer {
+    /// The payload as it is stored; an empty one stays empty (§5.2).
+    ///
+    /// # Errors
+    /// It is too long for the cipher: no message is.
+    pub fn seal(&mut self, plain: &[u8]) -> Result<&[u8], Undecryptable> {
+        self.sealed.clear();
+        if plain.is_empty() {
+            return Ok(&self.sealed);
+        }
+        let (code, algorithm) = match self.cipher {
+            SealCipher::Aes256Gcm => (CODE_AES, &AES_256_GCM),
+            SealCipher::ChaCha20Poly1305 => (CODE_CHACHA, &CHACHA20_POLY1305),
+        };
+        let mut nonce = [0; NONCE_BYTES];
+        nonce.copy_from_slice(&self.next.to_be_bytes()[16 - NONCE_BYTES..]);
+        self.next += 1;
+        self.sealed.push(code);
+        self.sealed.extend_from_slice(&nonce);
+        let begin = self.sealed.len();
+        self.sealed.extend_from_slice(plain);
+        let key = UnboundKey::new(algorithm, &*self.key).map_err(|_| Undecryptable)?;
+        let tag = LessSafeKey::new(key)
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::empty(),
+                &mut self.sealed[begin..],
+            )
+            .map_err(|_| Undecryptable)?;
+        self.sealed.extend_from_slice(tag.as_ref());
+        Ok(&self.sealed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +191,29 @@ mod tests {
         }
         assert_eq!(key.of_raft_log().open(&raft).as_deref(), Ok(&b"hello"[..]));
         assert_eq!(channel.open(&raft), Err(Undecryptable));
+    }
+
+    /// Specification §5.6, and §5.4 for the next nonce.
+    #[test]
+    fn test_vectors_are_made() {
+        for (cipher, expected) in [
+            (
+                SealCipher::Aes256Gcm,
+                "01a1b2c3d4000000000000000128f241671f3e04ad4cf043595d0ae27764ee4743d2",
+            ),
+            (
+                SealCipher::ChaCha20Poly1305,
+                "02a1b2c3d40000000000000001cfe9daf961fa5b549f45b23724439458c4f57909e0",
+            ),
+        ] {
+            let mut sealer = Key::new(b"mykey").sealer_of_channel(b"foo", cipher, [0xA1, 0xB2, 0xC3, 0xD4], 1);
+            assert_eq!(sealer.seal(b""), Ok(&b""[..]));
+            assert_eq!(sealer.seal(b"hello"), Ok(&bytes(expected)[..]));
+            let next = sealer.seal(b"hello").expect("sealed").to_vec();
+            assert_eq!(next[1..13], bytes("a1b2c3d40000000000000002"));
+            let opener = Key::new(b"mykey").of_channel(b"foo");
+            assert_eq!(opener.open(&next).as_deref(), Ok(&b"hello"[..]));
+        }
     }
 
     /// Specification §5.5.

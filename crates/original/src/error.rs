@@ -1,9 +1,9 @@
-//! Why reading had to stop: always with the file, and with what to do.
+//! Why reading or writing had to stop: always with the file, and with what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Reading stopped. What is merely odd is a [`Finding`](crate::Finding) instead.
+/// Reading or writing stopped. What is merely odd is a [`Finding`](crate::Finding) instead.
 #[derive(Debug, thiserror::Error)]
 #[error("{}{}: {problem}; {advice}", path.display(), at(*offset))]
 pub struct Error {
@@ -39,6 +39,19 @@ impl Error {
             _ => "look at the disk and at the system's log",
         };
         Self::new(path, format!("cannot be read: {error}"), advice)
+    }
+
+    /// The operating system refused to write something.
+    pub(crate) fn write(path: &Path, error: &io::Error) -> Self {
+        let advice = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "make room there, or name a directory on another disk"
+            }
+            io::ErrorKind::PermissionDenied => "run as a user who may write there",
+            io::ErrorKind::AlreadyExists => "name a directory that has nothing in it",
+            _ => "look at the disk and at the system's log",
+        };
+        Self::new(path, format!("cannot be written: {error}"), advice)
     }
 
     /// The operating system failed to read.

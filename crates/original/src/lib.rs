@@ -1,11 +1,12 @@
-//! Reads the data directory of NATS Streaming 0.10 to 0.25; knows nothing of Seaway's own store.
+//! Reads and writes the data directory of NATS Streaming 0.10 to 0.25; knows nothing of Seaway's own store.
 //!
 //! - [`Directory`] opens a directory: who wrote it, its clients, its channels;
 //! - [`Channel`] has the subscriptions of a channel, and [`Messages`] its messages in order, over all slices;
 //! - [`check`] reads everything and reports what there is, and everything odd ([`Finding`]);
-//! - [`read`] gives it all to a [`Taker`] on the way.
+//! - [`read`] gives it all to a [`Taker`] on the way;
+//! - [`Writer`] makes a new directory.
 //!
-//! Nothing here writes, and no bytes on a disk make it panic or take memory without bound: what a file says is checked before it
+//! Reading changes nothing, and no bytes on a disk make it panic or take memory without bound: what a file says is checked before it
 //! is believed. An index is used when it proves good, and otherwise replaced by a look through the data, in memory. Memory is
 //! bounded by `limits`, not by the size of a channel.
 
@@ -16,6 +17,7 @@ mod channel;
 mod check;
 mod crc;
 mod directory;
+mod encode;
 mod encryption;
 mod entities;
 mod error;
@@ -29,15 +31,18 @@ mod occupation;
 mod pending;
 mod protobuf;
 mod raft;
+mod record_file;
 mod records;
 mod report;
 mod slice;
+mod syncing;
 mod window;
+mod writer;
 
 pub use channel::Channel;
 pub use check::{Head, Stopped, Taker, check, free_bytes, needed_bytes, read};
 pub use directory::{Directory, Options, POLYNOMIAL_DEFAULT, entries};
-pub use encryption::{Key, Opener, Undecryptable, looks_encrypted};
+pub use encryption::{Key, Opener, SealCipher, Sealer, Undecryptable, looks_encrypted};
 pub use entities::{Clients, Subscription, Subscriptions};
 pub use error::Error;
 pub use finding::{Finding, Findings, Kind, Severity};
@@ -50,3 +55,4 @@ pub use records::{ClientInfo, Message, ServerInfo, SubState};
 pub use report::{
     ChannelReport, Client, Disk, Raft, Report, Server, Status, SubscriptionKind, SubscriptionReport, Totals, Verdict,
 };
+pub use writer::{ChannelWriter, NewMessage, Writer, unstorable};

@@ -28,6 +28,21 @@ pub fn generate(words: &[&str]) -> bool {
     }
 }
 
+/// What the independent reader (`compat/original/read.py`) finds in a directory, which has to be as a stop in order leaves one. Only where
+/// [`generate`] could run.
+pub fn read(directory: &Path, key: Option<&str>) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat/original/read.py");
+    let output = Command::new("python3")
+        .arg("-B")
+        .arg(script)
+        .arg(directory)
+        .args(key)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 /// The directories that are wanted: `SEAWAY_ORIGINAL_SEEDS` of them, else `usual`, from `SEAWAY_ORIGINAL_FIRST` on.
 pub fn seeds(usual: u64) -> RangeInclusive<u64> {
     let number = |variable: &str, usual: u64| std::env::var(variable).map_or(usual, |text| text.parse().unwrap());
