@@ -40,6 +40,11 @@ class Member:
             del channel["subs"][sub["id"]], channel["pending"][sub["id"]]
 
 
+def logged_message(sequence):
+    """Time and payload of a message as the log has it."""
+    return 10**18 + sequence, b"from the log"
+
+
 class Cluster:
     def __init__(self, random, channels, key):
         """`channels`: name -> last stored sequence, of those whose stores the member has."""
@@ -199,7 +204,8 @@ class Cluster:
         count = self.random.randrange(1, 4)
         if first + count - 1 > self.stored[name] and self.random.random() < 0.7:
             return
-        messages = [message(first + i, name, "", b"from the log", 10**18 + first + i) for i in range(count)]
+        messages = [(first + i, *logged_message(first + i)) for i in range(count)]
+        messages = [message(sequence, name, "", payload, time) for sequence, time, payload in messages]
         self.append(0, raft.publish(messages, channel["id"]))
         channel["last"] = first + count - 1
         self.published.setdefault(name, []).append((self.index, range(first, first + count)))

@@ -16,8 +16,8 @@ import sys
 
 import ciphers
 import format
-from channel import Channel
-from cluster import Cluster
+from channel import Channel, rfc3339
+from cluster import Cluster, logged_message
 from logs import Log
 from subscriptions import Subscriptions
 
@@ -31,6 +31,7 @@ class Directory:
         self.faults = self.random.choice([0, 0.15, 0.5, 1])
         self.polynomial = self.random.choice([format.IEEE] * 6 + [0x82F63B78])
         self.findings = []
+        self.logged = {}  # name -> [(sequence, time, payload)], what only the Raft log has
 
     def find(self, severity, kind, file, offset=None, count=None, sequence=None):
         self.findings.append(
@@ -73,6 +74,7 @@ class Directory:
                 "raft_directory": "raft" if self.clustered else None,
             },
             "digests": digests,
+            "logged": self.logged,
             "report": {
                 "verdict": verdict,
                 "server": server,
@@ -107,10 +109,35 @@ class Directory:
         logged = [sequence for sequence in cluster.logged(name) if sequence > last]
         missing = max(0, known - last) - len(logged)
         if logged:
-            self.find("refusal", "messages_only_in_raft_log", name, count=len(logged), sequence=logged[0])
+            self.find("repair", "messages_only_in_raft_log", name, count=len(logged), sequence=logged[0])
+            self.take_logged(channel, logged)
         if missing:
             self.find("loss", "messages_missing", name, count=missing, sequence=last + 1)
         channel["known"] = max(known, last)
+
+    def take_logged(self, channel, logged):
+        """They are taken from the log, whose times are all below those of the store."""
+        name = channel["name"]
+        if channel["messages"]:
+            gap = logged[0] - channel["last_sequence"] - 1
+            if gap:
+                channel["missing"] += gap
+                self.find("note", "gap", name, count=gap, sequence=channel["last_sequence"] + 1)
+            channel["decreasing_times"] += 1
+            told = [one for one in self.findings if one["kind"] == "decreasing_times" and one["file"] == name]
+            if told:
+                told[0]["count"] += 1
+            else:
+                self.find("note", "decreasing_times", name, count=1)
+        else:
+            channel["first_sequence"], channel["first_time"] = logged[0], rfc3339(logged_message(logged[0])[0])
+        for sequence in logged:
+            time, payload = logged_message(sequence)
+            channel["bytes"] += len(format.message(sequence, name, "", payload, time)) + 40
+            channel["payload_bytes"] += len(payload)
+            self.logged.setdefault(name, []).append([sequence, time, payload.decode()])
+        channel["messages"] += len(logged)
+        channel["last_sequence"], channel["last_time"] = logged[-1], rfc3339(time)
 
     def judge(self, channel):
         """What is odd about a channel's subscriptions."""

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::channel::Channel;
 use crate::directory::{Directory, Options};
-use crate::encryption::{Opener, looks_encrypted};
+use crate::encryption::{Key, Opener, looks_encrypted};
 use crate::entities::{Clients, Subscription, Subscriptions};
 use crate::error::Error;
 use crate::finding::{Finding, Findings, Kind, Severity};
@@ -179,13 +179,12 @@ pub fn read<T: Taker>(
     let directory = Directory::open(path, options, &mut findings)?;
     let server = directory.server();
     let clustered = options.raft_directory.is_some() || server.is_some_and(|info| !info.node_id.is_empty());
-    let (member, raft) = match clustered {
-        true => cluster(&directory, options, &mut findings)?.unzip(),
-        false => (None, None),
+    let cluster = match clustered {
+        true => Cluster::read(&directory, options, &mut findings)?,
+        false => None,
     };
-    let clients = member
-        .as_ref()
-        .map_or(directory.clients(), |member: &Member| &member.clients);
+    let member = cluster.as_ref().map(|cluster| &cluster.member);
+    let clients = member.map_or(directory.clients(), |member| &member.clients);
     let head = Head {
         server,
         clients,
@@ -201,21 +200,30 @@ pub fn read<T: Taker>(
         ..Totals::default()
     };
     for (position, name) in directory.channel_names().enumerate() {
-        let known = member
-            .as_ref()
-            .map(|member| member.channels.get(name).unwrap_or(&unknown));
+        let known = cluster.as_ref().map(|cluster| Known {
+            channel: cluster.member.channels.get(name).unwrap_or(&unknown),
+            raft_directory: &cluster.path,
+            key: directory.key(),
+        });
         taker.look(&findings);
         let report = read_channel(&directory, (position, name), clients, known, &mut findings, taker)?;
         totals.add(&report);
         progress(&report);
         channels.push(report);
     }
-    for (name, known) in member.iter().flat_map(|member| &member.channels) {
-        if !directory.channel_names().any(|stored| stored == name) {
-            taker.look(&findings);
-            let report = read_unstored(name, known, clients, &mut findings, taker).map_err(Stopped::NotTaken)?;
-            totals.add(&report);
-            channels.push(report);
+    if let Some(cluster) = &cluster {
+        for (name, channel) in &cluster.member.channels {
+            if !directory.channel_names().any(|stored| stored == name) {
+                let known = Known {
+                    channel,
+                    raft_directory: &cluster.path,
+                    key: directory.key(),
+                };
+                taker.look(&findings);
+                let report = read_unstored(name, &known, clients, &mut findings, taker)?;
+                totals.add(&report);
+                channels.push(report);
+            }
         }
     }
     let verdict = match findings.worst() {
@@ -229,7 +237,7 @@ pub fn read<T: Taker>(
         format_version: 1,
         server: server.map(Into::into),
         clustered,
-        raft,
+        raft: cluster.as_ref().map(|cluster| cluster.position),
         totals,
         disk: disk(path, totals.bytes)?,
         clients: clients.values().map(Into::into).collect(),
@@ -239,28 +247,56 @@ pub fn read<T: Taker>(
     })
 }
 
+/// What the Raft directory of a cluster's member says.
+struct Cluster {
+    path: PathBuf,
+    member: Member,
+    position: Raft,
+}
+
+impl Cluster {
+    /// None when it is not there; says so.
+    fn read(directory: &Directory, options: &Options, findings: &mut Findings) -> Result<Option<Cluster>, Error> {
+        let Some(path) = raft::locate(options.raft_directory.as_deref(), directory.server()) else {
+            findings.push(Finding::new(Severity::Refusal, Kind::RaftDirectory, "server.dat"));
+            return Ok(None);
+        };
+        let (member, position) = raft::read(&path, directory.key(), findings)?;
+        Ok(Some(Cluster { path, member, position }))
+    }
+}
+
+/// What a cluster knows of a channel, and where its messages are that are in no slice.
+struct Known<'a> {
+    channel: &'a MemberChannel,
+    raft_directory: &'a Path,
+    key: Option<&'a Key>,
+}
+
 /// One channel of the store; `known` is what the cluster knows of it, when it is a member's.
 fn read_channel<T: Taker>(
     directory: &Directory,
     (position, name): (usize, &[u8]),
     clients: &Clients,
-    known: Option<&MemberChannel>,
+    known: Option<Known<'_>>,
     findings: &mut Findings,
     taker: &mut T,
 ) -> Result<ChannelReport, Stopped<T::Error>> {
     taker.begin_channel(name).map_err(Stopped::NotTaken)?;
     let channel = directory.channel(position, findings)?;
     let opener = directory.key().map(|key| key.of_channel(name));
-    let summary = Summary::of(&channel, opener.as_ref(), findings, taker)?;
+    let mut summary = Summary::of(&channel, opener.as_ref(), findings, taker)?;
     let shown = text(name);
-    summary.tell(&shown, opener.is_some(), findings);
-    let (mut subscriptions, mut last) = (channel.subscriptions(), summary.last_sequence);
+    let mut subscriptions = channel.subscriptions();
     // Members of a cluster have them in their Raft directories (§6.12).
-    if let Some(known) = known {
-        tell_beyond_store(&shown, known, summary.last_sequence, findings);
-        subscriptions = &known.subscriptions;
-        last = last.max(known.last);
+    if let Some(known) = &known {
+        tell_beyond_store(&shown, known.channel, summary.last_sequence, findings);
+        summary.take_logged(name, known, taker)?;
+        subscriptions = &known.channel.subscriptions;
     }
+    summary.tell(&shown, opener.is_some(), findings);
+    let last = known.as_ref().map_or(0, |known| known.channel.last);
+    let last = last.max(summary.last_sequence);
     let next_id = subscriptions
         .highest_id
         .max(channel.subscriptions().highest_id)
@@ -274,28 +310,21 @@ fn read_channel<T: Taker>(
 /// A channel that the cluster knows and the member has not stored.
 fn read_unstored<T: Taker>(
     name: &[u8],
-    known: &MemberChannel,
+    known: &Known<'_>,
     clients: &Clients,
     findings: &mut Findings,
     taker: &mut T,
-) -> Result<ChannelReport, T::Error> {
-    taker.begin_channel(name)?;
-    let (shown, next_id) = (text(name), known.subscriptions.highest_id.saturating_add(1));
-    tell_beyond_store(&shown, known, 0, findings);
-    let described = describe(&known.subscriptions, clients);
-    give(&known.subscriptions, &described, taker)?;
-    Ok(Summary::default().report(shown, 0, next_id, described))
-}
-
-/// What the Raft directory of a cluster's member says, if it is there.
-fn cluster(directory: &Directory, options: &Options, findings: &mut Findings) -> Result<Option<(Member, Raft)>, Error> {
-    match raft::locate(options.raft_directory.as_deref(), directory.server()) {
-        Some(path) => raft::read(&path, directory.key(), findings).map(Some),
-        None => {
-            findings.push(Finding::new(Severity::Refusal, Kind::RaftDirectory, "server.dat"));
-            Ok(None)
-        }
-    }
+) -> Result<ChannelReport, Stopped<T::Error>> {
+    taker.begin_channel(name).map_err(Stopped::NotTaken)?;
+    let subscriptions = &known.channel.subscriptions;
+    let (shown, next_id) = (text(name), subscriptions.highest_id.saturating_add(1));
+    tell_beyond_store(&shown, known.channel, 0, findings);
+    let mut summary = Summary::default();
+    summary.take_logged(name, known, taker)?;
+    summary.tell(&shown, true, findings);
+    let described = describe(subscriptions, clients);
+    give(subscriptions, &described, taker).map_err(Stopped::NotTaken)?;
+    Ok(summary.report(shown, 0, next_id, described))
 }
 
 /// Messages that the cluster has and the member's store has not.
@@ -303,7 +332,7 @@ fn tell_beyond_store(channel: &str, known: &MemberChannel, stored: u64, findings
     let (logged, missing) = known.beyond(stored);
     if logged > 0 {
         let first = known.logged.map_or(0, |(first, _)| first.max(stored.saturating_add(1)));
-        let finding = Finding::new(Severity::Refusal, Kind::MessagesOnlyInRaftLog, channel);
+        let finding = Finding::new(Severity::Repair, Kind::MessagesOnlyInRaftLog, channel);
         findings.push(finding.count(logged).sequence(first));
     }
     if missing > 0 {
@@ -379,6 +408,27 @@ impl Summary {
         Ok(summary)
     }
 
+    /// Messages behind those of the store that only the Raft log has: the member had not stored them yet (§6.13). They are in clear there.
+    fn take_logged<T: Taker>(
+        &mut self,
+        name: &[u8],
+        known: &Known<'_>,
+        taker: &mut T,
+    ) -> Result<(), Stopped<T::Error>> {
+        let stored = self.last_sequence;
+        if known.channel.beyond(stored).0 == 0 {
+            return Ok(());
+        }
+        let mut refused = None;
+        let place = (name, known.channel);
+        raft::messages_above(known.raft_directory, known.key, place, stored, |message| {
+            self.count(message);
+            refused = taker.message(message, message.data).err();
+            refused.is_none()
+        })?;
+        refused.map_or(Ok(()), |error| Err(Stopped::NotTaken(error)))
+    }
+
     fn report(
         &self,
         name: String,
@@ -405,8 +455,8 @@ impl Summary {
         }
     }
 
-    /// Counts a message; its payload, decrypted if that can be done.
-    fn add<'m>(&mut self, message: &Message<'m>, opener: Option<&Opener>) -> Cow<'m, [u8]> {
+    /// Counts a message, but for whether it is encrypted.
+    fn count(&mut self, message: &Message<'_>) {
         if self.messages == 0 {
             self.first_sequence = message.sequence;
             self.first_time = Some(message.timestamp_ns);
@@ -424,6 +474,11 @@ impl Summary {
         self.last_sequence = message.sequence;
         self.last_time = Some(message.timestamp_ns);
         self.empty += u64::from(message.data.is_empty());
+    }
+
+    /// Counts a message; its payload, decrypted if that can be done.
+    fn add<'m>(&mut self, message: &Message<'m>, opener: Option<&Opener>) -> Cow<'m, [u8]> {
+        self.count(message);
         if !looks_encrypted(message.data) {
             return Cow::Borrowed(message.data);
         }

@@ -182,7 +182,7 @@ impl Kind {
             ),
             Kind::MessagesOnlyInRaftLog => (
                 "messages that only the Raft log has: the member had not stored them yet",
-                "not taken from there: adopt a member that has stored them, or start NATS Streaming once more and stop it in order",
+                "taken from the log",
             ),
             Kind::MessagesMissing => (
                 "the cluster had messages that this member has neither stored nor in its log",

@@ -18,6 +18,8 @@ pub struct MemberChannel {
     pub last: u64,
     /// First and last sequence of the messages that the log has.
     pub logged: Option<(u64, u64)>,
+    /// Index of the log entry that began it: what an earlier one has is of a channel that is gone. 0 when the snapshot has it.
+    pub since: u64,
 }
 
 /// Clients and channels of a cluster.
@@ -27,6 +29,8 @@ pub struct Member {
     pub clients: Clients,
     /// Channels by name.
     pub channels: BTreeMap<Vec<u8>, MemberChannel>,
+    /// Index of the log entry that is applied.
+    pub(crate) index: u64,
 }
 
 const START_NEW_ONLY: u64 = 0;
@@ -106,20 +110,12 @@ impl Member {
 
     /// The messages of an operation that the snapshot has behind it.
     pub(crate) fn note_messages(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
-        let (mut kind, mut batch, mut channel_id) = (0, &b""[..], 0);
-        for field in fields(bytes) {
-            match field? {
-                (1, value) => kind = value.number()?,
-                (2, value) => batch = value.bytes()?,
-                (10, value) => channel_id = value.number()?,
-                _ => {}
-            }
-        }
-        for field in fields(if kind == 0 { batch } else { b"" }) {
+        let (batch, channel_id) = batch(bytes)?;
+        for field in fields(batch) {
             let (1, value) = field? else { continue };
             let message = Message::decode(value.bytes()?)?;
             if let Some(channel) = self.channels.get_mut(message.subject)
-                && (channel.id == channel_id || channel.id == 0 || channel_id == 0)
+                && channel.is_of(channel_id)
             {
                 channel.note_message(message.sequence);
             }
@@ -163,15 +159,18 @@ impl Member {
 
     /// The channel of this name and ID; none when there is a newer one already (§6.5).
     fn channel(&mut self, name: &[u8], id: u64) -> Option<&mut MemberChannel> {
-        let channel = self.channels.entry(name.to_vec()).or_insert_with(|| MemberChannel {
+        let since = self.index;
+        let begun = || MemberChannel {
             id,
+            since,
             ..MemberChannel::default()
-        });
+        };
+        let channel = self.channels.entry(name.to_vec()).or_insert_with(begun);
         if id != 0 && channel.id != 0 && id < channel.id {
             return None;
         }
         if id != 0 && channel.id != 0 && id > channel.id {
-            *channel = MemberChannel::default();
+            *channel = begun();
         }
         channel.id = channel.id.max(id);
         Some(channel)
@@ -315,11 +314,45 @@ impl Member {
     }
 }
 
+/// The messages of a `RaftOperation`, none when it is another, and the ID of their channel.
+fn batch(bytes: &[u8]) -> Result<(&[u8], u64), Malformed> {
+    let (mut kind, mut batch, mut channel_id) = (0, &b""[..], 0);
+    for field in fields(bytes) {
+        match field? {
+            (1, value) => kind = value.number()?,
+            (2, value) => batch = value.bytes()?,
+            (10, value) => channel_id = value.number()?,
+            _ => {}
+        }
+    }
+    Ok((if kind == 0 { batch } else { b"" }, channel_id))
+}
+
 fn is_not_newer(known: u64, deleted: u64) -> bool {
     known == 0 || deleted == 0 || known <= deleted
 }
 
 impl MemberChannel {
+    /// Whether messages with this channel ID are of this channel, and not of one of the same name; 0 is that of all (§6.5).
+    fn is_of(&self, channel_id: u64) -> bool {
+        self.id == channel_id || self.id == 0 || channel_id == 0
+    }
+
+    /// The messages of one `RaftOperation` that are of this channel, whose name is `name`.
+    pub(crate) fn messages<'a>(
+        &self,
+        name: &[u8],
+        operation: &'a [u8],
+    ) -> impl Iterator<Item = Message<'a>> + use<'a, '_> {
+        let (batch, channel_id) = batch(operation).unwrap_or_default();
+        let is_of = self.is_of(channel_id);
+        let messages = fields(batch).map_while(Result::ok).filter(|(number, _)| *number == 1);
+        let name = name.to_vec();
+        messages
+            .filter_map(|(_, value)| Message::decode(value.bytes().ok()?).ok())
+            .filter(move |message| is_of && message.subject == name)
+    }
+
     fn note_message(&mut self, sequence: u64) {
         self.last = self.last.max(sequence);
         let (first, last) = self.logged.unwrap_or((sequence, sequence));

@@ -1,5 +1,6 @@
 //! The Raft directory of a cluster's member (specification §6.9, §6.11, §6.13): the newest snapshot that is whole, and the log on top.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,9 +16,9 @@ use crate::encryption::{Key, Opener, looks_encrypted};
 use crate::error::Error;
 use crate::finding::{Finding, Findings, Kind, Severity};
 use crate::limits::SNAPSHOT_BYTES_MAX;
-use crate::member::Member;
+use crate::member::{Member, MemberChannel};
 use crate::msgpack::LogEntry;
-use crate::records::ServerInfo;
+use crate::records::{Message, ServerInfo};
 use crate::report::Raft;
 
 const LOG: &str = "raft.log";
@@ -83,32 +84,85 @@ fn apply_log(
     opener: Option<&Opener>,
     unreadable: &mut u64,
 ) -> Result<(), Stop> {
+    let mut unreadable_values = 0;
+    each_entry(path, |entry| {
+        let Some(entry) = entry else {
+            unreadable_values += 1;
+            return true;
+        };
+        position.entries += 1;
+        (position.last_term, position.last_index) = (entry.term, entry.index);
+        if entry.kind != 0 {
+            return true;
+        }
+        member.index = entry.index;
+        // What the snapshot holds already may be in the log for its messages only.
+        let is_applied = opened(&entry, opener).is_some_and(|data| match entry.index <= position.snapshot_index {
+            true => member.note_messages(&data).is_ok(),
+            false => member.apply(&data).is_ok(),
+        });
+        *unreadable += u64::from(!is_applied);
+        true
+    })?;
+    *unreadable += unreadable_values;
+    Ok(())
+}
+
+/// Gives the messages of a channel that the log has above a sequence, in their order and each once; false ends it. What of the log cannot be
+/// read was told when it was applied.
+pub(crate) fn messages_above(
+    path: &Path,
+    key: Option<&Key>,
+    (name, channel): (&[u8], &MemberChannel),
+    after: u64,
+    mut give: impl FnMut(&Message<'_>) -> bool,
+) -> Result<(), Error> {
+    let opener = key.map(Key::of_raft_log);
+    let mut last = after;
+    let read = each_entry(&path.join(LOG), |entry| {
+        let Some(entry) = entry.filter(|entry| entry.kind == 0 && entry.index >= channel.since) else {
+            return true;
+        };
+        let Some(data) = opened(&entry, opener.as_ref()) else {
+            return true;
+        };
+        for message in channel.messages(name, &data) {
+            // One that comes again is the same, or was never stored (§1.4).
+            if message.sequence > last {
+                last = message.sequence;
+                if !give(&message) {
+                    return false;
+                }
+            }
+        }
+        true
+    });
+    match read {
+        Err(Stop::Failed(error)) => Err(error),
+        Ok(()) | Err(Stop::Damaged(_)) => Ok(()),
+    }
+}
+
+/// The operation of a log entry in clear; none when it cannot be decrypted.
+fn opened<'a>(entry: &LogEntry<'a>, opener: Option<&Opener>) -> Option<Cow<'a, [u8]>> {
+    match opener {
+        Some(opener) => opener.open(entry.data).ok(),
+        None if looks_encrypted(entry.data) => None,
+        None => Some(entry.data.into()),
+    }
+}
+
+/// Steps through the log until `take` says false; it is given none for what is no entry.
+fn each_entry(path: &Path, mut take: impl FnMut(Option<LogEntry<'_>>) -> bool) -> Result<(), Stop> {
     let mut bolt = Bolt::open(path)?;
     let Some(bucket) = bolt.bucket(b"logs")? else {
         return Ok(());
     };
     let mut cursor = Cursor::new(bucket);
     while let Some(item) = cursor.next(&mut bolt)? {
-        let Ok(entry) = LogEntry::decode(bolt.bytes(item.value)?) else {
-            *unreadable += 1;
-            continue;
-        };
-        position.entries += 1;
-        (position.last_term, position.last_index) = (entry.term, entry.index);
-        if entry.kind != 0 {
-            continue;
+        if !take(LogEntry::decode(bolt.bytes(item.value)?).ok()) {
+            return Ok(());
         }
-        let opened = match opener {
-            Some(opener) => opener.open(entry.data).ok(),
-            None if looks_encrypted(entry.data) => None,
-            None => Some(entry.data.into()),
-        };
-        // What the snapshot holds already may be in the log for its messages only.
-        let is_applied = opened.is_some_and(|data| match entry.index <= position.snapshot_index {
-            true => member.note_messages(&data).is_ok(),
-            false => member.apply(&data).is_ok(),
-        });
-        *unreadable += u64::from(!is_applied);
     }
     Ok(())
 }

@@ -86,7 +86,12 @@ fn what_the_libraries_of_the_original_write_is_read() {
         assert_eq!(durable.pending_ranges, [(4, 6), (8, 10)]);
         let logged = find(&report, Kind::MessagesOnlyInRaftLog).unwrap();
         assert_eq!((logged.count, logged.sequence), (Some(10), Some(51)));
-        assert_eq!(report.verdict, Verdict::Refused);
+        assert_eq!(report.verdict, Verdict::Ready);
+        let [channel] = &report.channels[..] else {
+            panic!("{:?}", report.channels)
+        };
+        assert_eq!((channel.messages, channel.missing), (60, 0));
+        assert_eq!((channel.first_sequence, channel.last_sequence), (1, 60));
     }
 }
 
