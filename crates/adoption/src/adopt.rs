@@ -254,6 +254,11 @@ fn prepare_elsewhere(directory: &Path, place: &Path) -> Result<(), Error> {
             place.display()
         )));
     }
+    prepare_vacant(place)
+}
+
+/// Makes the directory of a store that is made from scratch, or sees that it may be made in one that is there.
+pub(crate) fn prepare_vacant(place: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(place).map_err(Error::io("create", place))?;
     check_vacant(place)
 }

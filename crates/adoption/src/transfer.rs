@@ -15,13 +15,13 @@ use crate::progress::Progress;
 use crate::verify::Bounds;
 
 /// No store can name a higher sequence; nobody counts that far.
-const SEQUENCE_MAX: u64 = (1 << 62) - 1;
+pub(crate) const SEQUENCE_MAX: u64 = (1 << 62) - 1;
 /// More missing messages than this in one place have the free space looked at first.
 const GAP_LOOKED_AT: u64 = 1 << 16;
 /// About what an empty message takes on the disk, besides the channel's name.
 const EMPTY_MESSAGE_BYTES: u64 = 120;
 /// More than a message takes besides channel, reply subject and payload.
-const MESSAGE_OVERHEAD: usize = 192;
+pub(crate) const MESSAGE_OVERHEAD: usize = 192;
 /// What the original's files have for each message besides its encoding.
 const FILE_OVERHEAD: u64 = 40;
 
@@ -114,18 +114,7 @@ impl<'a> Transfer<'a> {
         if last == 0 {
             return Ok(());
         }
-        let missing = message.sequence - last - 1;
-        if missing > GAP_LOOKED_AT {
-            let channel = self.import.channel_name();
-            let needed = missing.saturating_mul(EMPTY_MESSAGE_BYTES + channel.len() as u64);
-            let free = free_bytes(self.terms.place)?;
-            if needed > free {
-                return Err(Error::Refused(format!(
-                    "channel {} lacks {missing} messages behind {last}: the empty ones in their place would take {needed} bytes, and {free} are free",
-                    quote(channel)
-                )));
-            }
-        }
+        check_gap(self.terms.place, self.import.channel_name(), last, message.sequence)?;
         for sequence in last + 1..message.sequence {
             self.append(&ImportedMessage {
                 sequence,
@@ -265,6 +254,23 @@ impl Taker for Transfer<'_> {
     }
 }
 
+/// Refuses when there is no room for the empty messages between two.
+pub(crate) fn check_gap(place: &Path, channel: &[u8], last: u64, next: u64) -> Result<(), Error> {
+    let missing = next - last - 1;
+    if missing <= GAP_LOOKED_AT {
+        return Ok(());
+    }
+    let needed = missing.saturating_mul(EMPTY_MESSAGE_BYTES + channel.len() as u64);
+    let free = free_bytes(place)?;
+    if needed <= free {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "channel {} lacks {missing} messages behind {last}: the empty ones in their place would take {needed} bytes, and {free} are free",
+        quote(channel)
+    )))
+}
+
 /// Durable name and queue group: the original writes those of a durable group as one (§1.3).
 fn names(subscription: &Subscription) -> (&[u8], &[u8]) {
     let state = &subscription.state;
@@ -327,7 +333,7 @@ fn text(bytes: &[u8]) -> Result<String, Error> {
 }
 
 /// Random letters and digits.
-fn token() -> String {
+pub(crate) fn token() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(22).collect()
 }
 

@@ -2,12 +2,8 @@
 
 mod report;
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use seaway_adoption::{Adopted, Cipher, Encryption, Error, Progress, undo};
 use seaway_original::{Key, Report, Severity, Verdict, check};
 use serde_json::json;
@@ -15,10 +11,9 @@ use serde_json::json;
 use crate::failure::{Failure, Outcome};
 use crate::key;
 use crate::output::Output;
-use crate::readable::{count, counted, printable};
+use crate::progress::while_drawn;
+use crate::readable::{counted, printable};
 
-/// Time between two looks at how far it is.
-const DRAWN_EVERY: Duration = Duration::from_millis(100);
 /// Channels named of those that would lose messages.
 const CHANNELS_LISTED_MAX: usize = 20;
 
@@ -108,40 +103,27 @@ fn adopt(
         encryption: encryption(arguments, key)?,
     };
     let progress = Progress::default();
-    let bar = progress_bar();
-    let adopted = std::thread::scope(|scope| {
-        let (done, ended) = channel::<()>();
-        let adoption = scope.spawn(|| {
-            let _done = done;
-            seaway_adoption::adopt(&arguments.directory, &options, &progress)
-        });
-        while ended.recv_timeout(DRAWN_EVERY) == Err(RecvTimeoutError::Timeout) {
-            draw(&bar, &progress);
-        }
-        adoption.join()
-    });
-    bar.finish_and_clear();
+    let adopted = while_drawn(&progress, || {
+        seaway_adoption::adopt(&arguments.directory, &options, &progress)
+    })?;
     match adopted {
-        Ok(Ok(seaway_adoption::Outcome::Adopted(adopted))) => finish(&adopted, output),
-        Ok(Ok(seaway_adoption::Outcome::Finished)) => output.done(
+        Ok(seaway_adoption::Outcome::Adopted(adopted)) => finish(&adopted, output),
+        Ok(seaway_adoption::Outcome::Finished) => output.done(
             "The last steps of an earlier adoption were taken. The directory is Seaway's now.",
             &json!({ "finished": true }),
         ),
-        Ok(Err(Error::Findings(report))) => {
+        Err(Error::Findings(report)) => {
             tell(&report, output)?;
             Err(Failure::failed(verdict(&report)))
         }
-        Ok(Err(Error::Losses(report))) => {
+        Err(Error::Losses(report)) => {
             tell(&report, output)?;
             let text = verdict(&report);
             Err(Failure::failed(format!(
                 "{text}; to take over the rest, say so with --accept-losses"
             )))
         }
-        Ok(Err(error)) => Err(Failure::failed(error.to_string())),
-        Err(_) => Err(Failure::failed(
-            "the adoption ended without a word: this is a fault of Seaway's",
-        )),
+        Err(error) => Err(Failure::failed(error.to_string())),
     }
 }
 
@@ -230,24 +212,6 @@ fn encryption(arguments: &AdoptArguments, key: Option<Vec<u8>>) -> Outcome<Optio
     };
     let encryption = Encryption::new(cipher, key);
     encryption.map(Some).map_err(|error| Failure::failed(error.to_string()))
-}
-
-/// Drawn on a terminal only.
-fn progress_bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta}") {
-        bar.set_style(style);
-    }
-    bar
-}
-
-fn draw(bar: &ProgressBar, progress: &Progress) {
-    bar.set_length(progress.bytes_total());
-    bar.set_position(progress.bytes_done());
-    bar.set_message(format!("{} messages", count(progress.messages())));
 }
 
 fn verdict(report: &Report) -> String {

@@ -6,6 +6,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::adopt::AdoptArguments;
 use crate::connection_flags::ConnectionArguments;
 use crate::context::ContextCommand;
+use crate::export::ExportArguments;
+use crate::import::ImportArguments;
 use crate::install::InstallArguments;
 use crate::look::{
     ChannelCommand, ChannelsArguments, ClientsArguments, DurablesArguments, ServerCommand, WhyArguments,
@@ -66,6 +68,15 @@ pub(crate) enum Command {
     ///
     /// Stop the server first. What is taken over stays in a folder of the directory: nothing is deleted.
     Adopt(AdoptArguments),
+    /// Write messages as lines of JSON, or make a data directory of NATS Streaming
+    ///
+    /// Lines are of a running server, which serves others meanwhile, or of the store of a stopped one (--dir). The directory is made of
+    /// such a store, with clients, subscriptions and positions; what NATS Streaming cannot hold is said before and after.
+    Export(ExportArguments),
+    /// Publish messages that `seaway export` has written, or make a store of them
+    ///
+    /// A server gives them new sequences and times; a store that is made (--dir) has the old ones.
+    Import(ImportArguments),
     /// Read a store from end to end, say what is damaged, and change nothing
     ///
     /// Of a store that no server uses, or a copy of one: checksums of everything, which messages are in what is damaged, and whether a

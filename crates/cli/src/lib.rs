@@ -9,10 +9,13 @@ mod connection;
 mod connection_flags;
 mod context;
 mod contexts;
+mod export;
 mod failover;
 mod failure;
+mod import;
 mod install;
 mod interrupt;
+mod jsonl;
 mod key;
 mod lines;
 mod look;
@@ -21,6 +24,7 @@ mod message;
 mod output;
 mod payload;
 mod peek;
+mod progress;
 mod publish;
 mod readable;
 mod reception;
@@ -115,6 +119,8 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
         Command::Completions { shell } => return completions(shell, output),
         Command::ManPages(arguments) => return man_pages::run(&arguments, command_line(), output),
         Command::Adopt(arguments) => return adopt::run(&arguments, output),
+        Command::Export(arguments) if !arguments.asks_server() => return export::of_store(&arguments, output),
+        Command::Import(arguments) if !arguments.asks_server() => return import::into_store(&arguments, output),
         Command::Verify(arguments) => return verify::run(&arguments, output),
         _ => {}
     }
@@ -127,6 +133,8 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
     let outcome = runtime.block_on(async {
         let connection = Connection::open(&connection).await?;
         match command {
+            Command::Export(arguments) => export::of_server(&arguments, &connection, output).await,
+            Command::Import(arguments) => import::into_server(&arguments, &connection, output).await,
             Command::Pub(arguments) => publish::run(arguments, connection, output).await,
             Command::Sub(arguments) => subscribe::run(arguments, connection, output).await,
             Command::Peek(arguments) => peek::run(arguments, &connection, output).await,

@@ -217,7 +217,7 @@ impl Reading<'_> {
                     sequence.saturating_add(1)
                 )));
             };
-            let headers = self.headers_of(message.sequence, message.timestamp);
+            let headers = self.headers_of(message.sequence, view.timestamp, view.reply);
             let sent = sender.answer(&self.request.reply, &headers, view.data);
             if sent.receivers == 0 {
                 outcome = Some(Sent::InVain);
@@ -232,12 +232,15 @@ impl Reading<'_> {
         Ok(outcome.unwrap_or(Sent::All(congested)))
     }
 
-    fn headers_of(&self, sequence: u64, timestamp: i64) -> Vec<u8> {
+    fn headers_of(&self, sequence: u64, timestamp: i64, reply: &[u8]) -> Vec<u8> {
         let time = jiff::Timestamp::from_nanosecond(i128::from(timestamp)).unwrap_or_default();
         let mut headers = Headers::new("NATS/1.0");
         headers.add("Seaway-Sequence", sequence);
         headers.add("Seaway-Timestamp", format_args!("{time:.9}"));
         headers.add("Seaway-Channel", &self.wanted.channel);
+        if !reply.is_empty() {
+            headers.add("Seaway-Reply", String::from_utf8_lossy(reply));
+        }
         headers.finish()
     }
 }

@@ -1,0 +1,112 @@
+//! What NATS Streaming cannot hold of a store, and what it will do with what it can hold.
+
+use std::path::Path;
+
+use seaway_original::unstorable;
+use seaway_streaming::export::ExportedChannel;
+
+use super::report::{ExportOptions, Exported, Note, Severity};
+use crate::rest::Rest;
+
+/// Limits that NATS Streaming has when nothing else is configured (§2.2).
+const MESSAGES_USUAL: u64 = 1_000_000;
+const BYTES_USUAL: u64 = 1_024_000_000;
+const CHANNELS_USUAL: u64 = 100;
+const SUBSCRIPTIONS_USUAL: usize = 1_000;
+
+/// Whether a channel's messages have all gone, but not their sequences.
+pub(super) fn is_drained(channel: &ExportedChannel<'_>) -> bool {
+    channel.last > 0 && channel.messages == 0
+}
+
+/// Counts and notes, of everything but the messages themselves.
+pub(super) fn survey(rest: &Rest, store: &Path, options: &ExportOptions) -> Exported {
+    let engine = rest.engine();
+    let mut found = Exported {
+        store: store.to_owned(),
+        cluster_id: engine.server_snapshot().cluster_id,
+        clients: engine.exported_clients().count() as u64,
+        ..Exported::default()
+    };
+    if rest.is_encrypted() && options.seal.is_none() {
+        let text =
+            "the store is encrypted, and the payloads will be plain: --encrypt encrypts them as NATS Streaming does";
+        found.note(Note::new(Severity::Note, "plain_payloads", text));
+    }
+    for channel in engine.exported_channels() {
+        survey_channel(rest, &channel, options, &mut found);
+    }
+    if found.channels > CHANNELS_USUAL {
+        let text = format!(
+            "NATS Streaming takes no new channel beyond {CHANNELS_USUAL} unless it is told otherwise: give it -mc {} or more",
+            found.channels
+        );
+        found.note(Note::new(Severity::Note, "limit_channels", text));
+    }
+    found
+}
+
+fn survey_channel(rest: &Rest, channel: &ExportedChannel<'_>, options: &ExportOptions, found: &mut Exported) {
+    let name = channel.name;
+    if let Some(reason) = unstorable(name) {
+        let text = format!("it is left out with its {} messages: {reason}", channel.messages);
+        return found.note(Note::new(Severity::Loss, "channel_name", text).of(name));
+    }
+    found.channels += 1;
+    for (first, last) in channel.lost {
+        let text = "they were lost before: empty messages are in their place";
+        found.note(
+            Note::new(Severity::Loss, "messages_lost", text)
+                .of(name)
+                .about(*first, *last),
+        );
+    }
+    if is_drained(channel) {
+        let text =
+            "all messages are gone: an empty one keeps the last sequence, as NATS Streaming keeps the last of its own";
+        found.note(
+            Note::new(Severity::Note, "empty_channel", text)
+                .of(name)
+                .about(channel.last, channel.last),
+        );
+    }
+    let (messages, bytes) = expected(channel, options);
+    found.bytes += bytes;
+    if messages > MESSAGES_USUAL {
+        let text = format!(
+            "NATS Streaming removes all but the last {MESSAGES_USUAL} messages at its start unless it is told otherwise: give it -mm {messages} or more"
+        );
+        found.note(Note::new(Severity::Note, "limit_messages", text).of(name));
+    }
+    if bytes > BYTES_USUAL {
+        let text = format!(
+            "NATS Streaming removes all but the last {BYTES_USUAL} bytes at its start unless it is told otherwise: give it -mb {bytes} or more"
+        );
+        found.note(Note::new(Severity::Note, "limit_bytes", text).of(name));
+    }
+    let subscriptions = rest.engine().exported_subscriptions(name);
+    if subscriptions.len() >= SUBSCRIPTIONS_USUAL {
+        let text = format!(
+            "NATS Streaming takes no new subscription beyond {SUBSCRIPTIONS_USUAL} of a channel unless it is told otherwise: give it -msu {} or more",
+            subscriptions.len() + 1
+        );
+        found.note(Note::new(Severity::Note, "limit_subscriptions", text).of(name));
+    }
+    found.subscriptions += subscriptions.len() as u64;
+    let ranges = subscriptions.iter().flat_map(|subscription| &subscription.pending);
+    found.pending += ranges.map(|(first, last)| last - first + 1).sum::<u64>();
+    found.messages += messages;
+}
+
+/// Messages, and what NATS Streaming counts for them: 40 bytes for each besides its encoding.
+fn expected(channel: &ExportedChannel<'_>, options: &ExportOptions) -> (u64, u64) {
+    const COUNTED: u64 = 40;
+    const SEALED: u64 = 32;
+    if channel.last == 0 {
+        return (0, 0);
+    }
+    let messages = (channel.last + 1 - channel.first).max(1);
+    let sealed = if options.seal.is_some() { SEALED } else { 0 };
+    let bytes = channel.bytes.saturating_add(messages.saturating_mul(COUNTED + sealed));
+    (messages, bytes)
+}

@@ -1,0 +1,28 @@
+//! `seaway export`: what a server or a store holds, for programs and for NATS Streaming.
+
+mod arguments;
+mod at_rest;
+mod from_server;
+mod original;
+mod span;
+
+pub(crate) use self::arguments::ExportArguments;
+use self::arguments::ExportFormat;
+use crate::connection::Connection;
+use crate::failure::Outcome;
+use crate::output::Output;
+
+/// From a store.
+pub(crate) fn of_store(arguments: &ExportArguments, output: &mut Output) -> Outcome {
+    arguments.check_flags()?;
+    match arguments.format {
+        ExportFormat::NatsStreaming => original::run(arguments, output),
+        ExportFormat::Jsonl => at_rest::run(arguments, output),
+    }
+}
+
+/// From a server.
+pub(crate) async fn of_server(arguments: &ExportArguments, connection: &Connection, output: &mut Output) -> Outcome {
+    arguments.check_flags()?;
+    from_server::run(arguments, connection, output).await
+}
