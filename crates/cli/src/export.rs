@@ -14,7 +14,6 @@ use crate::output::Output;
 
 /// From a store.
 pub(crate) fn of_store(arguments: &ExportArguments, output: &mut Output) -> Outcome {
-    arguments.check_flags()?;
     match arguments.format {
         ExportFormat::NatsStreaming => original::run(arguments, output),
         ExportFormat::Jsonl => at_rest::run(arguments, output),
@@ -23,6 +22,5 @@ pub(crate) fn of_store(arguments: &ExportArguments, output: &mut Output) -> Outc
 
 /// From a server.
 pub(crate) async fn of_server(arguments: &ExportArguments, connection: &Connection, output: &mut Output) -> Outcome {
-    arguments.check_flags()?;
     from_server::run(arguments, connection, output).await
 }

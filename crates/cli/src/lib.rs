@@ -112,6 +112,9 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
     let CommandLine {
         connection, command, ..
     } = line;
+    if let Command::Export(arguments) = &command {
+        arguments.check_flags()?;
+    }
     // What needs no server.
     match command {
         Command::Context(command) => return context::run(command, &connection, output),

@@ -243,6 +243,12 @@ fn messages_leave_as_lines_and_come_back() {
     };
     assert_eq!(payloads(&copies), payloads(&lines));
     assert_eq!(copies[0]["sequence"], 2503);
+    let misunderstood = shell.run(&["export", "orders", "--check"]).expect(2);
+    assert!(
+        misunderstood
+            .stderr
+            .contains("--check belongs to --format nats-streaming")
+    );
     let missing = shell.run(&["export", "nothing"]).expect(3);
     assert!(missing.stderr.contains("nothing"), "{missing:?}");
     // The same of the store at rest.

@@ -66,7 +66,7 @@ impl ExportArguments {
     }
 
     /// Flags that say nothing here are misunderstandings.
-    pub(super) fn check_flags(&self) -> Outcome {
+    pub(crate) fn check_flags(&self) -> Outcome {
         let of_lines = [
             ("--output", self.output.is_some()),
             ("--from", self.from.is_some()),
