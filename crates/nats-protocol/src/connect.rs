@@ -60,6 +60,61 @@ impl Default for ConnectOptions {
     }
 }
 
+/// What this process says in CONNECT where it is a client itself. Keys without a value are left out.
+#[derive(Clone, Copy, Default, Serialize)]
+pub struct ClientConnect<'a> {
+    /// Send `+OK` after each successful operation.
+    pub verbose: bool,
+    /// Check publish subjects strictly.
+    pub pedantic: bool,
+    /// Deliver the connection's own publications to it.
+    pub echo: bool,
+    /// HMSG is understood, and HPUB may be sent.
+    pub headers: bool,
+    /// A 503 message is wanted when nobody receives a request.
+    pub no_responders: bool,
+    /// Whether the connection is protected by TLS.
+    pub tls_required: bool,
+    /// Client protocol: 1 for asynchronous INFO.
+    pub protocol: i64,
+    /// Connection name, for people.
+    pub name: &'a str,
+    /// Language of the client.
+    pub lang: &'a str,
+    /// Version of the client.
+    pub version: &'a str,
+    /// User name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
+    /// Password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pass: Option<&'a str>,
+    /// Token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_token: Option<&'a str>,
+    /// Public user key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nkey: Option<&'a str>,
+    /// User token in the form of JWT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<&'a str>,
+    /// Signature of the nonce, in base64 for URLs without padding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sig: Option<&'a str>,
+}
+
+impl std::fmt::Debug for ClientConnect<'_> {
+    /// Shows who it is, and none of its secrets.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("ClientConnect")
+            .field("name", &self.name)
+            .field("user", &self.user)
+            .field("nkey", &self.nkey)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The argument of CONNECT is not a JSON object with the expected types. It tells where, never what: a value of the wrong
 /// type may be a secret.
 #[derive(Debug, thiserror::Error)]
@@ -233,6 +288,22 @@ mod tests {
         assert!(!options.verbose);
         assert_eq!(options.name, "x");
         assert_eq!(options.user, "");
+    }
+
+    #[test]
+    fn what_this_process_says_is_what_servers_read() {
+        let connect = ClientConnect {
+            name: "n",
+            user: Some("u"),
+            pass: Some("p1"),
+            headers: true,
+            ..ClientConnect::default()
+        };
+        let text = serde_json::to_string(&connect).unwrap();
+        let read = ConnectOptions::parse(text.as_bytes()).unwrap();
+        assert_eq!((&read.name[..], &read.user[..], &read.pass[..]), ("n", "u", "p1"));
+        assert!(read.headers && !read.echo && !read.verbose);
+        assert!(!text.contains("auth_token") && !format!("{connect:?}").contains("p1"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! borrows from the read buffer, the writers append to a vector that the caller owns.
 
 pub mod connect;
+pub mod delivery;
 pub mod error_text;
 pub mod harmless;
 pub mod header;
@@ -15,7 +16,8 @@ pub mod route_handshake;
 pub mod subject;
 pub mod write;
 
-pub use connect::{ConnectOptions, InvalidConnect, ServerInfo};
+pub use connect::{ClientConnect, ConnectOptions, InvalidConnect, ServerInfo};
+pub use delivery::{Delivered, ServerOperation, parse_server_operation};
 pub use error_text::ErrorText;
 pub use parse::{Operation, ParseError, ParseLimits, Parsed, Publish, parse_operation};
 pub use route::{RouteMessage, RouteOperation, parse_route_operation};

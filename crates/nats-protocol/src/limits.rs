@@ -25,3 +25,6 @@ const _: () = assert!(MAX_CONTROL_LINE_DEFAULT <= ROUTE_CLIENT_LINE_MAX);
 
 /// Members of a queue group behind one route count up to this many when one is chosen (core specification §4.5).
 pub const ROUTE_WEIGHT_MAX: u32 = 1_000_000;
+
+/// Longest control-line argument in bytes that a client takes from a server: INFO names every server of a cluster.
+pub const SERVER_LINE_MAX: usize = 1024 * 1024;

@@ -287,9 +287,13 @@ const ARGUMENTS_MAX: usize = 4;
 /// Where the arguments of a line are.
 type Arguments = [Range<usize>; ARGUMENTS_MAX];
 
-/// Splits into at most four arguments and returns how many there are; more are an error. A stray CR separates too.
+/// Splits into at most so many arguments and returns how many there are; more are an error. A stray CR separates too.
 #[inline]
-fn split(buffer: &[u8], range: &Range<usize>, arguments: &mut Arguments) -> Result<usize, ParseError> {
+pub(crate) fn split<const MAX: usize>(
+    buffer: &[u8],
+    range: &Range<usize>,
+    arguments: &mut [Range<usize>; MAX],
+) -> Result<usize, ParseError> {
     let mut count = 0;
     let mut start = range.start;
     let separators = memchr::memchr3_iter(b' ', b'\t', b'\r', &buffer[range.clone()]);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::connect::ServerInfo;
+use crate::connect::{ClientConnect, ServerInfo};
 use crate::error_text::ErrorText;
 
 /// `PING␍␊`
@@ -24,6 +24,46 @@ pub fn write_error(out: &mut Vec<u8>, error: &ErrorText<'_>) {
 /// Appends `INFO {json} ␍␊`; the blank before the line end is part of the protocol as observed (§1.1).
 pub fn write_info(out: &mut Vec<u8>, info: &ServerInfo) {
     write_json_line(out, b"INFO ", info);
+}
+
+/// Appends `CONNECT {json} ␍␊` (§1.5).
+pub fn write_connect(out: &mut Vec<u8>, connect: &ClientConnect<'_>) {
+    write_json_line(out, b"CONNECT ", connect);
+}
+
+/// Appends a whole PUB control line; the payload and [`LINE_END`] follow (§1.7).
+pub fn write_publish(out: &mut Vec<u8>, subject: &[u8], reply: Option<&[u8]>, size: usize) {
+    out.extend_from_slice(b"PUB ");
+    out.extend_from_slice(subject);
+    out.push(b' ');
+    write_message_size(out, reply, size);
+}
+
+/// Appends a whole HPUB control line; the headers, the payload and [`LINE_END`] follow (§1.7).
+pub fn write_header_publish(out: &mut Vec<u8>, subject: &[u8], header_size: usize, total_size: usize) {
+    out.extend_from_slice(b"HPUB ");
+    out.extend_from_slice(subject);
+    out.push(b' ');
+    write_number(out, header_size as u64);
+    out.push(b' ');
+    write_number(out, total_size as u64);
+    out.extend_from_slice(LINE_END);
+}
+
+/// Appends `SUB <subject> <sid>␍␊` (§1.6).
+pub fn write_subscribe(out: &mut Vec<u8>, subject: &[u8], sid: u64) {
+    out.extend_from_slice(b"SUB ");
+    out.extend_from_slice(subject);
+    out.push(b' ');
+    write_number(out, sid);
+    out.extend_from_slice(LINE_END);
+}
+
+/// Appends `UNSUB <sid>␍␊` (§1.6).
+pub fn write_unsubscribe(out: &mut Vec<u8>, sid: u64) {
+    out.extend_from_slice(b"UNSUB ");
+    write_number(out, sid);
+    out.extend_from_slice(LINE_END);
 }
 
 /// Appends `<verb>{json} ␍␊`.
@@ -103,6 +143,18 @@ mod tests {
         write_error(&mut out, &ErrorText::StaleConnection);
         let expected = "MSG foo 1 5\r\nMSG foo 1 bar 0\r\nHMSG foo 1 12 17\r\nHMSG foo 1 bar 12 12\r\n\
              -ERR 'Stale Connection'\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_clients_say_in_sections_1_5_to_1_7() {
+        let mut out = Vec::new();
+        write_publish(&mut out, b"foo", None, 5);
+        write_publish(&mut out, b"foo", Some(b"bar"), 0);
+        write_header_publish(&mut out, b"foo", 12, 17);
+        write_subscribe(&mut out, b"foo.*", 7);
+        write_unsubscribe(&mut out, 7);
+        let expected = "PUB foo 5\r\nPUB foo bar 0\r\nHPUB foo 12 17\r\nSUB foo.* 7\r\nUNSUB 7\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
