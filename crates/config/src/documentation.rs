@@ -34,7 +34,7 @@ fn push_row(text: &mut String, entry: &Entry) {
     let note = match entry.effect {
         Effect::Nothing(reason) | Effect::Tuning(reason, _) => format!(" *Without effect: {reason}.*"),
         Effect::NotBuilt(_) => " *Not in this build yet.*".to_owned(),
-        Effect::Sets(_) | Effect::Overrides(_) | Effect::Prints(_) => String::new(),
+        Effect::Sets(_) | Effect::Toward(_) | Effect::Overrides(_) | Effect::Prints(_) => String::new(),
     };
     let keys: Vec<String> = entry
         .keys

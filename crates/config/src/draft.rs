@@ -7,8 +7,8 @@ use std::time::Duration;
 use seaway_nats_protocol::limits::{ROUTE_CLIENT_LINE_MAX, ROUTE_PAYLOAD_MAX};
 
 use crate::options::{
-    Cipher, ClusterOptions, Credentials, EncryptionOptions, FaultToleranceOptions, HandshakeFirst, Options,
-    Personality, RouteUrl, Secret, StoreKind, TlsOptions, TlsVersion,
+    Cipher, ClusterOptions, Credentials, EncryptionOptions, ExternalNats, FaultToleranceOptions, HandshakeFirst,
+    Options, OwnCredentials, Personality, RouteUrl, Secret, StoreKind, TlsOptions, TlsVersion,
 };
 use crate::surroundings::Surroundings;
 
@@ -25,6 +25,7 @@ pub(crate) struct Draft {
     pub(crate) options: Options,
     pub(crate) encryption: EncryptionDraft,
     pub(crate) fault_tolerance: FaultToleranceDraft,
+    pub(crate) external: ExternalNats,
     pub(crate) login: LoginFlags,
     pub(crate) tls_flags: TlsFlags,
     pub(crate) cluster_flags: ClusterFlags,
@@ -98,6 +99,7 @@ impl Draft {
             options,
             encryption: EncryptionDraft::default(),
             fault_tolerance: FaultToleranceDraft::default(),
+            external: ExternalNats::default(),
             login: LoginFlags::default(),
             tls_flags: TlsFlags::default(),
             cluster_flags: ClusterFlags::default(),
@@ -118,6 +120,7 @@ impl Draft {
         check(self.finish_encryption(surroundings));
         check(self.finish_login());
         check(self.finish_tls());
+        check(self.finish_external());
         check(self.finish_cluster());
         check(self.finish_broker());
         self.options
@@ -255,6 +258,66 @@ impl Draft {
                 "no_auth_user: {wanted:?} not present as user or nkey in authorization block or accounts"
             ));
         }
+        Ok(())
+    }
+
+    /// Servers of somebody else in the place of the own broker, whose credentials win over those of the streaming block (§7.5).
+    fn finish_external(&mut self) -> Result<(), String> {
+        let mut external = std::mem::take(&mut self.external);
+        if external.urls.is_empty() {
+            return Ok(());
+        }
+        let own = &self.options.streaming.own_credentials;
+        let authorization = &self.options.broker.authorization;
+        let hash = "is a bcrypt hash, which cannot be presented to another server: give it in plain text";
+        external.login = match (&authorization.single, &authorization.token) {
+            (Some(single), _) => OwnCredentials::of_user(single.user.clone(), single.password.clone()),
+            (None, Some(token)) => OwnCredentials::of_token(token.clone()),
+            (None, None) => own.clone(),
+        };
+        let login = &external.login;
+        let secrets = [("password", &login.password), ("token", &login.token)];
+        if let Some((what, _)) = secrets
+            .into_iter()
+            .find(|(_, secret)| secret.as_ref().is_some_and(|secret| secret.hash_cost().is_some()))
+        {
+            return Err(format!("the {what} for the NATS server {hash}"));
+        }
+        if login.password.is_some() && login.user.is_none() {
+            return Err("a password for the NATS server needs a user: username names it".to_owned());
+        }
+        let ways = [
+            ("credentials", external.credentials_file.is_some()),
+            ("nkey_seed_file", external.nkey_seed_file.is_some()),
+            ("username", login.user.is_some()),
+            ("token", login.token.is_some()),
+        ];
+        let given: Vec<&str> = ways
+            .iter()
+            .filter(|(_, is_given)| *is_given)
+            .map(|(name, _)| *name)
+            .collect();
+        if let [one, other, ..] = given[..] {
+            return Err(format!(
+                "{one} and {other} are two ways to log in to the NATS server: give one of them"
+            ));
+        }
+        let tls = &mut external.tls;
+        if tls.cert_file.is_some() != tls.key_file.is_some() {
+            return Err("a client certificate toward the NATS server and its key go together: give both, client_cert and client_key".to_owned());
+        }
+        tls.is_wanted |= tls.cert_file.is_some() || tls.ca_file.is_some();
+        if tls.insecure {
+            let notice = "tls insecure: the NATS server is not verified, and whoever is in between reads everything, credentials too";
+            self.options.notices.push(notice.to_owned());
+        }
+        if self.options.broker.cluster.take().is_some() || self.cluster_flags.listen.take().is_some() {
+            let notice =
+                "cluster and routes have no effect: with -ns there is no broker in this process that could have them";
+            self.options.notices.push(notice.to_owned());
+        }
+        self.cluster_flags.routes = None;
+        self.options.streaming.external = Some(external);
         Ok(())
     }
 

@@ -21,6 +21,7 @@ mod options;
 mod resolve;
 mod surroundings;
 mod table;
+mod url;
 mod usage;
 mod value;
 
@@ -29,9 +30,9 @@ pub use documentation::markdown;
 pub use go::{format_duration, format_size, parse_duration};
 pub use options::{
     Authorization, BrokerOptions, ChannelLimits, Cipher, ClusterOptions, ConnectionType, Credentials,
-    EncryptionOptions, FaultToleranceOptions, HandshakeFirst, HeartbeatOptions, Limits, LogOptions, Login, Options,
-    OwnCredentials, Permissions, Personality, ResponsePermission, RouteUrl, Secret, StoreKind, StreamingOptions,
-    SubjectRules, TlsOptions, TlsVersion, User,
+    EncryptionOptions, ExternalNats, ExternalTls, FaultToleranceOptions, HandshakeFirst, HeartbeatOptions, Limits,
+    LogOptions, Login, NatsUrl, Options, OwnCredentials, Permissions, Personality, ResponsePermission, RouteUrl,
+    Secret, StoreKind, StreamingOptions, SubjectRules, TlsOptions, TlsVersion, User,
 };
 pub use surroundings::{Surroundings, System};
 pub use usage::{usage, usage_with_commands};

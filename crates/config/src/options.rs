@@ -1,6 +1,7 @@
 //! The typed result of a command line, the configuration files and the environment.
 
 mod cluster;
+mod external;
 mod secret;
 mod security;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use cluster::{ClusterOptions, RouteUrl};
+pub use external::{ExternalNats, ExternalTls, NatsUrl, OwnCredentials};
 pub use secret::Secret;
 pub use security::{
     Authorization, ConnectionType, Credentials, HandshakeFirst, Login, Permissions, ResponsePermission, SubjectRules,
@@ -137,18 +139,6 @@ impl Default for Cipher {
     }
 }
 
-/// Credentials for the server's own connections to the broker (specification §7.5, §7.6). The engine reaches the broker
-/// inside the process, so they are kept for comparison only.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct OwnCredentials {
-    /// Name of the user.
-    pub user: Option<String>,
-    /// Its password.
-    pub password: Option<Secret>,
-    /// Token.
-    pub token: Option<Secret>,
-}
-
 /// Heartbeats from the server to its clients (specification §2.10).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeartbeatOptions {
@@ -200,6 +190,8 @@ pub struct StreamingOptions {
     pub adopt: bool,
     /// The fault-tolerance group that this server belongs to, if any.
     pub fault_tolerance: Option<FaultToleranceOptions>,
+    /// The NATS servers of somebody else that carry the messages, instead of the broker in the process, if there are any.
+    pub external: Option<ExternalNats>,
     /// Name used in the system log, when it is not the usual one.
     pub syslog_name: Option<String>,
     /// Credentials for the server's own connections.
@@ -353,6 +345,7 @@ impl Options {
                 give_up_damage: false,
                 adopt: false,
                 fault_tolerance: None,
+                external: None,
                 syslog_name: None,
                 own_credentials: OwnCredentials::default(),
                 debug: false,

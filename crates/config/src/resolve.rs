@@ -27,6 +27,9 @@ enum Origin {
 }
 
 /// A value for an option and where it comes from.
+/// Why options of a connection to others have no effect.
+const IN_PROCESS: &str = "the engine reaches the broker inside the process; -ns names NATS servers of somebody else";
+
 #[derive(Debug, Clone)]
 struct Given {
     value: Value,
@@ -87,7 +90,13 @@ pub(crate) fn resolve_as_far(
         }
     }
     in_order.sort_by_key(|(_, given)| given.as_ref().map(|given| given.rank));
+    let servers = table::find("ns").and_then(|(place, _)| given[place].as_ref());
+    let is_external = servers.is_some_and(|given| given.value.present().is_some());
     for (entry, given) in &in_order {
+        if let (Effect::Toward(_), Some(given), false) = (entry.effect, given, is_external) {
+            draft.notices.push(without_effect(entry, given, IN_PROCESS));
+            continue;
+        }
         if let Some(given) = given {
             problems.extend(apply(personality, &mut draft, entry, given).err());
         }
@@ -251,10 +260,9 @@ fn apply(personality: Personality, draft: &mut Draft, entry: &Entry, given: &Giv
     match entry.effect {
         // Blocks name the place of each problem themselves.
         Effect::Sets(set) if entry.kind == Kind::Block => set(draft, &value),
-        Effect::Sets(set) => set(draft, &value).map_err(|text| format!("{prefix}{text}")),
+        Effect::Sets(set) | Effect::Toward(set) => set(draft, &value).map_err(|text| format!("{prefix}{text}")),
         Effect::Nothing(reason) | Effect::Tuning(reason, _) => {
-            let notice = format!("{}{} has no effect: {reason}", capitalised(&name), given.place());
-            draft.notices.push(notice);
+            draft.notices.push(without_effect(entry, given, reason));
             Ok(())
         }
         Effect::NotBuilt(what) if matches!(&value, Value::Block(node) if holds_nothing(&node.data)) => {
@@ -271,6 +279,12 @@ fn apply(personality: Personality, draft: &mut Draft, entry: &Entry, given: &Giv
         }
         Effect::NotBuilt(_) | Effect::Overrides(_) | Effect::Prints(_) => Ok(()),
     }
+}
+
+/// Says why an option that is given has no effect.
+fn without_effect(entry: &Entry, given: &Given, reason: &str) -> String {
+    let (_, name) = given.subject(entry);
+    format!("{}{} has no effect: {reason}", capitalised(&name), given.place())
 }
 
 fn capitalised(text: &str) -> String {

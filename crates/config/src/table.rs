@@ -5,6 +5,7 @@
 mod broker;
 mod broker_limits;
 mod entry;
+mod external;
 mod file_store;
 mod logging;
 mod modes;
@@ -26,10 +27,11 @@ pub(crate) fn is_of_commands(variable: &str) -> bool {
 const KEY_LEN_MAX: usize = 64;
 
 /// The parts of the table, in the order in which options are applied.
-const PARTS: [&[Entry]; 8] = [
+const PARTS: [&[Entry]; 9] = [
     streaming::ENTRIES,
     file_store::ENTRIES,
     modes::ENTRIES,
+    external::ENTRIES,
     broker::ENTRIES,
     broker_limits::ENTRIES,
     logging::ENTRIES,

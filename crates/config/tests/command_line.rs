@@ -228,7 +228,6 @@ fn what_is_not_built_is_refused() {
         "-clustered",
         "-cluster_node_id a",
         "-cluster_peers a,b",
-        "-ns nats://h:1",
         "-js",
         "-file_slice_archive_script s",
     ] {

@@ -237,10 +237,6 @@ fn modes_that_are_not_built_are_refused_with_key_and_place() {
             "f:1:21: cluster: this build does not have streaming clustering yet",
         ),
         (
-            "streaming { ns: \"nats://h\" }",
-            "this build does not have the connection to an external NATS server yet",
-        ),
-        (
             "streaming { sql { driver: mysql } }",
             "key driver: this build does not have an SQL store yet",
         ),

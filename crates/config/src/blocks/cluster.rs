@@ -6,6 +6,7 @@ use super::tls;
 use crate::conf::{Data, Node, Pair};
 use crate::draft::Draft;
 use crate::options::{ClusterOptions, Credentials, RouteUrl, Secret};
+use crate::url::Url;
 use crate::value::Value;
 
 const NAME: &[&str] = &["name"];
@@ -33,6 +34,8 @@ const WITHOUT_EFFECT: &[&str] = &[
 
 /// Where other servers are accepted when only a host is given.
 const PORT_DEFAULT: u16 = 6222;
+/// Schemes of URLs of routes.
+const SCHEMES: &[&str] = &["nats", "nats-route", "tls"];
 
 /// Reads the block.
 pub(crate) fn set(options: &mut Draft, value: &Value) -> Result<(), String> {
@@ -229,106 +232,25 @@ fn routes(block: Block<'_>) -> Result<Vec<RouteUrl>, String> {
 
 /// Where other servers are accepted; port -1 lets the system choose.
 fn listen_url(url: &str) -> Result<(String, u16, Option<Credentials>), String> {
-    let url = Url::parse(url)?;
+    let url = Url::parse(url, SCHEMES)?;
     let port = match url.port {
         Some("-1" | "0") => 0,
-        _ => url.port()?,
+        _ => url.port(PORT_DEFAULT)?,
     };
-    Ok((url.host.to_owned(), port, url.credentials))
+    Ok((url.host.to_owned(), port, url.credentials()?))
 }
 
 fn route(url: &str) -> Result<RouteUrl, String> {
-    let url = Url::parse(url)?;
-    let port = url.port()?;
+    let url = Url::parse(url, SCHEMES)?;
+    let port = url.port(PORT_DEFAULT)?;
     if url.host.is_empty() || port == 0 {
         return Err("a route needs host and port, such as nats://host:6222".to_owned());
     }
     Ok(RouteUrl {
         host: url.host.to_owned(),
         port,
-        credentials: url.credentials,
+        credentials: url.credentials()?,
     })
-}
-
-/// `[scheme://][user[:password]@]host[:port]`. What is wrong with one is said without its password.
-struct Url<'a> {
-    host: &'a str,
-    port: Option<&'a str>,
-    credentials: Option<Credentials>,
-}
-
-impl<'a> Url<'a> {
-    fn parse(url: &'a str) -> Result<Self, String> {
-        let rest = match url.split_once("://") {
-            None => url,
-            Some(("nats" | "nats-route" | "tls", rest)) => rest,
-            Some((scheme, _)) => return Err(format!("unknown scheme {scheme:?}: it should be nats or nats-route")),
-        };
-        let rest = rest.trim_end_matches('/');
-        let (userinfo, address) = match rest.rsplit_once('@') {
-            None => (None, rest),
-            Some((userinfo, address)) => (Some(userinfo), address),
-        };
-        let (host, port) = match address.strip_prefix('[') {
-            Some(inside) => match inside.split_once(']') {
-                Some((host, "")) => (host, None),
-                Some((host, port)) if port.starts_with(':') => (host, Some(&port[1..])),
-                _ => return Err(format!("{address:?} is no address")),
-            },
-            None => match address.split_once(':') {
-                None => (address, None),
-                Some((_, port)) if port.contains(':') => {
-                    return Err(format!("{address:?} is no address: an IPv6 address stands in brackets"));
-                }
-                Some((host, port)) => (host, Some(port)),
-            },
-        };
-        if !host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/') {
-            return Err(format!("{host:?} is no host"));
-        }
-        Ok(Url {
-            host,
-            port,
-            credentials: userinfo.map(credentials).transpose()?,
-        })
-    }
-
-    fn port(&self) -> Result<u16, String> {
-        match self.port {
-            None | Some("") => Ok(PORT_DEFAULT),
-            Some(port) => port.parse().map_err(|_| format!("{port:?} is no port")),
-        }
-    }
-}
-
-fn credentials(userinfo: &str) -> Result<Credentials, String> {
-    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    let decoded =
-        |text: &str| percent_decoded(text).ok_or("user and password of a URL: % begins two hexadecimal digits");
-    let user = decoded(user)?;
-    if user.is_empty() {
-        return Err("a password needs a user".to_owned());
-    }
-    Ok(Credentials {
-        user,
-        password: Secret::new(decoded(password)?),
-    })
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = &rest[2..];
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ pub(crate) enum Effect {
     Sets(Set),
     /// Sets options after all others, and only when given.
     Overrides(Set),
+    /// Sets an option of the connection to NATS servers of somebody else; without such servers it is accepted and logged as having
+    /// no effect.
+    Toward(Set),
     /// Accepted and logged as having no effect, for the reason given.
     Nothing(&'static str),
     /// The same, but the file store refuses what the original's refuses.
@@ -51,6 +54,7 @@ pub(crate) enum Group {
     Encryption,
     FaultTolerance,
     Clustering,
+    External,
     StreamingTls,
     ChannelLimits,
     Server,
@@ -64,7 +68,7 @@ pub(crate) enum Group {
 
 impl Group {
     /// All groups in the order in which they are shown.
-    pub(crate) const ALL: [Group; 16] = [
+    pub(crate) const ALL: [Group; 17] = [
         Group::Streaming,
         Group::Limits,
         Group::ChannelLimits,
@@ -77,6 +81,7 @@ impl Group {
         Group::Encryption,
         Group::FaultTolerance,
         Group::Clustering,
+        Group::External,
         Group::StreamingTls,
         Group::Security,
         Group::Routes,
@@ -93,7 +98,8 @@ impl Group {
             Group::Encryption => "Streaming encryption",
             Group::FaultTolerance => "Streaming fault tolerance",
             Group::Clustering => "Streaming clustering",
-            Group::StreamingTls => "Streaming TLS",
+            Group::External => "External NATS servers",
+            Group::StreamingTls => "TLS toward external NATS servers",
             Group::Server => "Server",
             Group::BrokerLimits => "Limits and timers of the broker",
             Group::Logging => "Logging",

@@ -1,8 +1,8 @@
 //! Options of encryption and of modes of operation beyond one server with its own store (specification §7.2, §7.6): what is
 //! not built is known and refused.
 
-use super::entry::Effect::{NotBuilt, Nothing, Sets};
-use super::entry::Group::{Clustering, Encryption, FaultTolerance, SqlStore, StreamingTls};
+use super::entry::Effect::{NotBuilt, Sets};
+use super::entry::Group::{Clustering, Encryption, FaultTolerance, SqlStore};
 use super::entry::{Entry, Section};
 use super::streaming::is_literal_subject;
 use crate::draft::Draft;
@@ -14,7 +14,6 @@ use crate::value::Value;
 
 const CLUSTERING: &str = "clustering";
 const SQL: &str = "an SQL store";
-const IN_PROCESS: &str = "the engine reaches the broker inside the process, without a connection to protect";
 
 /// See the module.
 pub(super) static ENTRIES: &[Entry] = &[
@@ -209,42 +208,6 @@ pub(super) static ENTRIES: &[Entry] = &[
     )
     .keys(Section::Cluster, &["allow_add_remove_node"]),
     Entry::new(
-        StreamingTls,
-        &["secure"],
-        Bool,
-        "false",
-        "TLS to the NATS server",
-        Nothing(IN_PROCESS),
-    )
-    .keys(Section::Streaming, &["secure"]),
-    Entry::new(
-        StreamingTls,
-        &["tls_client_cert"],
-        Text,
-        "",
-        "Client certificate toward the NATS server",
-        Nothing(IN_PROCESS),
-    )
-    .keys(Section::Tls, &["client_cert"]),
-    Entry::new(
-        StreamingTls,
-        &["tls_client_key"],
-        Text,
-        "",
-        "Its key",
-        Nothing(IN_PROCESS),
-    )
-    .keys(Section::Tls, &["client_key"]),
-    Entry::new(
-        StreamingTls,
-        &["tls_client_cacert"],
-        Text,
-        "",
-        "Authority that verifies the NATS server",
-        Nothing(IN_PROCESS),
-    )
-    .keys(Section::Tls, &["client_ca", "client_cacert"]),
-    Entry::new(
         Clustering,
         &[],
         Duration,
@@ -313,26 +276,6 @@ pub(super) static ENTRIES: &[Entry] = &[
         NotBuilt(CLUSTERING),
     )
     .keys(Section::Cluster, &["nodes_connections"])
-    .without_variable(),
-    Entry::new(
-        StreamingTls,
-        &[],
-        Text,
-        "",
-        "Name that the certificate of the NATS server must have",
-        Nothing(IN_PROCESS),
-    )
-    .keys(Section::Tls, &["server_name", "server_hostname"])
-    .without_variable(),
-    Entry::new(
-        StreamingTls,
-        &[],
-        Bool,
-        "false",
-        "Do not verify the NATS server",
-        Nothing(IN_PROCESS),
-    )
-    .keys(Section::Tls, &["skip_verify", "insecure"])
     .without_variable(),
 ];
 

@@ -4,20 +4,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::entry::Effect::{NotBuilt, Nothing, Overrides, Sets};
+use super::entry::Effect::{Nothing, Overrides, Sets};
 use super::entry::{Entry, Group, Section};
 use crate::blocks::channels;
 use crate::draft::Draft;
 use crate::go::format_duration_nanos;
-use crate::options::{Secret, StoreKind};
+use crate::options::StoreKind;
 use crate::value::Kind::{Block, Bool, Duration as Time, Int, Size, Text};
 use crate::value::Value;
 
 const BATCHES: &str = "batches form by themselves from what waits";
-
-const IN_PROCESS: &str = "the engine reaches the broker inside the process";
-
-const EXTERNAL: &str = "the connection to an external NATS server";
 
 /// See the module.
 pub(super) static ENTRIES: &[Entry] = &[
@@ -203,15 +199,6 @@ pub(super) static ENTRIES: &[Entry] = &[
     ),
     Entry::new(
         Group::Streaming,
-        &["ns", "nats_server"],
-        Text,
-        "",
-        "URL of an external NATS server",
-        NotBuilt(EXTERNAL),
-    )
-    .keys(Section::Streaming, &["nats_server", "ns", "nats_server_url"]),
-    Entry::new(
-        Group::Streaming,
         &["sc", "stan_config"],
         Text,
         "",
@@ -263,49 +250,6 @@ pub(super) static ENTRIES: &[Entry] = &[
             "per_channel_limits",
         ],
     ),
-    Entry::new(
-        Group::Streaming,
-        &[],
-        Text,
-        "",
-        "Credentials file for an external NATS server",
-        Nothing(IN_PROCESS),
-    )
-    .keys(Section::Streaming, &["credentials"])
-    .without_variable(),
-    Entry::new(
-        Group::Streaming,
-        &[],
-        Text,
-        "",
-        "Seed of the key for the engine's own connections",
-        Nothing(IN_PROCESS),
-    )
-    .keys(Section::Streaming, &["nkey_seed_file"])
-    .without_variable(),
-    Entry::new(
-        Group::Streaming,
-        &[],
-        Text,
-        "",
-        "User of the engine's own connections, which it does not need here",
-        Sets(own_user),
-    )
-    .keys(Section::Streaming, &["username", "user"])
-    .without_variable(),
-    Entry::new(Group::Streaming, &[], Text, "", "Its password", Sets(own_password))
-        .keys(Section::Streaming, &["password", "pass"])
-        .without_variable(),
-    Entry::new(
-        Group::Streaming,
-        &[],
-        Text,
-        "",
-        "Token of the engine's own connections, which it does not need here",
-        Sets(own_token),
-    )
-    .keys(Section::Streaming, &["token"])
-    .without_variable(),
 ];
 
 fn stan_config(options: &mut Draft, value: &Value) -> Result<(), String> {
@@ -330,21 +274,6 @@ fn discover_prefix(options: &mut Draft, value: &Value) -> Result<(), String> {
 
 fn partitioning(options: &mut Draft, value: &Value) -> Result<(), String> {
     options.streaming.partitioning = value.is_true();
-    Ok(())
-}
-
-fn own_user(options: &mut Draft, value: &Value) -> Result<(), String> {
-    options.streaming.own_credentials.user = value.present();
-    Ok(())
-}
-
-fn own_password(options: &mut Draft, value: &Value) -> Result<(), String> {
-    options.streaming.own_credentials.password = value.present().map(Secret::new);
-    Ok(())
-}
-
-fn own_token(options: &mut Draft, value: &Value) -> Result<(), String> {
-    options.streaming.own_credentials.token = value.present().map(Secret::new);
     Ok(())
 }
 
