@@ -57,6 +57,7 @@ use crate::waiting::retention::RetentionQueue;
 use crate::waiting::timers::{Timer, Timers};
 use crate::waiting::touched::Touched;
 use crate::waiting::unregistered::Unregistered;
+use crate::waiting::way::Way;
 use crate::waiting::work::WorkQueue;
 
 /// The streaming engine; see the crate's documentation.
@@ -77,7 +78,7 @@ pub struct Engine {
 
     questions: Questions,
     congestion: Congestion,
-    bus_up: bool,
+    way: Way,
 
     /// In partitioning mode, requests that overtook their client's connect.
     unregistered: Unregistered,
@@ -117,7 +118,7 @@ impl Engine {
             groups: Groups::default(),
             questions: Questions::default(),
             congestion: Congestion::default(),
-            bus_up: true,
+            way: Way::default(),
             unregistered: Unregistered::default(),
             timers: Timers::default(),
             replies: ReplyQueue::default(),
@@ -197,7 +198,7 @@ impl Engine {
             Input::Drained(destination) => self.drained(now, destination, effects),
             Input::Gone(destination) => self.gone(now, destination, effects),
             Input::BusUp => self.bus_is_up(now, effects),
-            Input::BusDown => self.bus_up = false,
+            Input::BusDown => self.way.fall(),
             Input::Tick => self.tick(now, effects),
             Input::EndOfPass => self.end_pass(now, effects),
             Input::CheckpointStep => self.checkpoint_step(effects),

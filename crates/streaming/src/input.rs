@@ -83,9 +83,9 @@ pub enum Input<'a> {
     Drained(Destination),
     /// Nobody comes to a destination any more: what a queue member there was to be sent again goes to others of its group.
     Gone(Destination),
-    /// The bus can carry messages (again).
+    /// The bus can carry messages again, or does so on other ways: for a moment nobody is judged by what is missing.
     BusUp,
-    /// The bus is down: nothing can be delivered.
+    /// The bus is down: nothing can be delivered, and until it is back nobody is judged.
     BusDown,
     /// A deadline of [`Engine::next_deadline`](crate) has passed.
     Tick,

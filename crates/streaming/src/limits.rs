@@ -37,6 +37,10 @@ pub(crate) const REDELIVERY_SLACK_NS: u64 = 15_000_000;
 /// not visible beyond the slack that redelivery has anyway.
 pub(crate) const DEADLINE_WINDOW_NS: u64 = 5_000_000;
 
+/// How long after the bus is back, or goes other ways, nobody is judged by what is missing: clients wait for two seconds before they
+/// connect again.
+pub(crate) const BUS_SETTLE_NS: u64 = 2_000_000_000;
+
 /// How long a client's old connection may take to prove that it is alive (`streaming-protocol.md` §2.7).
 pub(crate) const DUPLICATE_CHECK_NS: u64 = 500_000_000;
 

@@ -12,4 +12,5 @@ pub(crate) mod retention;
 pub(crate) mod timers;
 pub(crate) mod touched;
 pub(crate) mod unregistered;
+pub(crate) mod way;
 pub(crate) mod work;

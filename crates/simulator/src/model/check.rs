@@ -287,10 +287,11 @@ impl Model {
             .get(&known.client)
             .is_none_or(|client| client.is_failing_since(known.healthy_since) || client.closing);
         let is_full = known.in_flight(first) >= known.max_in_flight || known.group.is_some();
+        let settled = self.bus_settles_at;
         let overdue = known.pending.range(first..).find(|(_, pending)| match pending.due {
             // What was passed over waits for room, too.
             _ if pending.passed_over && is_full => false,
-            Due::Between(_, latest) | Due::ByTimestamp(latest) => latest.saturating_add(GRACE_NS) < now,
+            Due::Between(_, latest) | Due::ByTimestamp(latest) => latest.max(settled).saturating_add(GRACE_NS) < now,
         });
         if let Some((sequence, pending)) = overdue
             && !failing

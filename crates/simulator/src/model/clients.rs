@@ -5,6 +5,7 @@ use std::rc::Rc;
 use seaway_stan_protocol::messages::ConnectRequest;
 
 use super::answers::Owed;
+use super::requests::DUPLICATE_CHECK_NS;
 use super::state::{Client, Due};
 use super::{Current, Model, POISONED, text};
 
@@ -84,12 +85,28 @@ impl Model {
             .iter()
             .find(|(_, client)| client.request.heartbeat_inbox == inbox.as_bytes() && !client.closing)
             .map(|(id, _)| id.clone());
+        let asked = found.as_ref().and_then(|id| self.state.clients.get(id)?.heartbeat);
+        let timeout = self.options.heartbeat_timeout_ns;
+        // What was asked before the bus came back, and not answered in time, is asked anew.
+        let is_void = asked.is_some_and(|(_, sent)| sent + timeout <= now && !self.has_carried_since(sent));
         let Some(client) = found.and_then(|id| self.state.client(&id)) else {
             return self.object(format!("{inbox} was probed, which belongs to no client"));
         };
+        if client
+            .contender
+            .as_ref()
+            .is_some_and(|contender| contender.probe == probe)
+        {
+            // Nobody could be judged by the silence: it is asked again.
+            return;
+        }
         match client.heartbeat {
             // A ping made it send the same one again.
             Some((known, _)) if known == probe => {}
+            Some(_) if is_void => {
+                client.heartbeat = Some((probe, now));
+                self.count("heartbeats asked anew");
+            }
             Some(_) => self.object(format!("{inbox} got a second heartbeat before the first was done with")),
             None if client.heartbeat_due > now => {
                 let early = client.heartbeat_due - now;
@@ -150,7 +167,20 @@ impl Model {
         }
     }
 
+    /// Whether silence says something: the bus has been there for a while.
+    fn is_settled(&self) -> bool {
+        self.bus_up && self.bus_settles_at <= self.now.monotonic
+    }
+
+    /// Whether a question put then can have been heard, and its answer come back.
+    fn has_carried_since(&self, asked: u64) -> bool {
+        self.is_settled() && self.bus_up_since <= asked
+    }
+
     pub(crate) fn probe_unheard(&mut self, probe: u64) {
+        if !self.is_settled() {
+            return self.count("probes unheard on a bus that just came back");
+        }
         let due = self.now.monotonic + self.options.heartbeat_interval_ns;
         let ids: Vec<String> = self.state.clients.keys().cloned().collect();
         for id in ids {
@@ -168,13 +198,15 @@ impl Model {
         self.count("clients timed out");
         self.totals.lost_clients += 1;
         let (now, timeout) = (self.now.monotonic, self.options.heartbeat_timeout_ns);
-        let (limit, bus_up) = (self.options.heartbeat_fail_count, self.bus_up);
+        let limit = self.options.heartbeat_fail_count;
+        let asked = self.state.clients.get(&id).and_then(|client| client.heartbeat);
+        let can_fail = asked.is_some_and(|(_, sent)| self.has_carried_since(sent));
         let Some(client) = self.state.client(&id) else {
             return self.object(format!("{id} timed out, which is not registered"));
         };
         let failing_now = match client.heartbeat {
-            Some((_, sent)) => sent + timeout <= now,
-            None => !bus_up && client.heartbeat_due <= now,
+            Some((_, sent)) => sent + timeout <= now && can_fail,
+            None => false,
         };
         let failed = client.failed + u32::from(failing_now);
         client.closing = true;
@@ -242,23 +274,40 @@ impl Model {
         let now = self.now.monotonic;
         let (interval, timeout) = (self.options.heartbeat_interval_ns, self.options.heartbeat_timeout_ns);
         let (limit, bus_up, poisoned) = (self.options.heartbeat_fail_count, self.bus_up, self.poisoned);
+        let (settles_at, is_settled) = (self.bus_settles_at, self.is_settled());
+        let mut excused = 0;
         let ids: Vec<String> = self.state.clients.keys().cloned().collect();
         let mut objection = None;
         for id in ids {
+            let asked = self.state.clients.get(&id).and_then(|client| client.heartbeat);
+            let can_fail = asked.is_some_and(|(_, sent)| self.has_carried_since(sent));
             let client = self.state.client(&id).expect("it was just seen");
             if client.closing {
                 continue;
             }
             match client.heartbeat {
-                Some((_, sent)) if sent + timeout <= now => {
+                Some((_, sent)) if sent + timeout <= now && can_fail => {
                     client.heartbeat = None;
                     fail(client, now + interval);
+                }
+                Some((_, sent)) if sent + timeout <= now => {
+                    excused += 1;
+                    client.heartbeat = None;
+                    client.heartbeat_due = if bus_up { settles_at.max(now) } else { now + interval };
                 }
                 None if client.heartbeat_due <= now && bus_up => {
                     objection = Some(format!("a heartbeat to {id} is overdue"));
                 }
-                None if client.heartbeat_due <= now => fail(client, now + interval),
+                None if client.heartbeat_due <= now => client.heartbeat_due = now + interval,
                 _ => {}
+            }
+            if let Some(contender) = client
+                .contender
+                .as_mut()
+                .filter(|one| one.deadline <= now && !is_settled)
+            {
+                excused += 1;
+                contender.deadline = if bus_up { settles_at.max(now) } else { now } + DUPLICATE_CHECK_NS;
             }
             if client.failed > limit && !poisoned {
                 objection = Some(format!("{id} is still registered after {} failures", client.failed));
@@ -270,6 +319,9 @@ impl Model {
             {
                 objection = Some(format!("the duplicate check of {id} does not end"));
             }
+        }
+        for _ in 0..excused {
+            self.count("silences that say nothing");
         }
         if let Some(objection) = objection {
             self.object(objection);

@@ -28,6 +28,9 @@ use seaway_streaming::{Event, Input, Now, Options, Timestamp};
 
 use crate::settings::ChosenLimits;
 
+/// How long after the bus is back silence says nothing.
+const BUS_SETTLE_NS: u64 = 2_000_000_000;
+
 use answers::Expected;
 use state::State;
 
@@ -120,6 +123,9 @@ pub struct Model {
     rested_at: Option<u64>,
     poisoned: bool,
     bus_up: bool,
+    /// When it came back last, and from when on silence says something.
+    bus_up_since: u64,
+    bus_settles_at: u64,
     current: Current,
     expected: Vec<Expected>,
     next_expected: u64,
@@ -168,6 +174,8 @@ impl Model {
             rested_at: None,
             poisoned: false,
             bus_up: true,
+            bus_up_since: 0,
+            bus_settles_at: 0,
             current: Current::Nothing,
             expected: Vec::new(),
             next_expected: 1,
@@ -241,7 +249,11 @@ impl Model {
                 self.members_change = true;
                 self.paused.retain(|_, paused| *paused != destination.0);
             }
-            Input::BusUp => self.bus_up = true,
+            Input::BusUp => {
+                self.bus_up = true;
+                self.bus_up_since = self.now.monotonic;
+                self.bus_settles_at = self.now.monotonic + BUS_SETTLE_NS;
+            }
             Input::BusDown => self.bus_up = false,
             Input::Tick => {
                 self.members_change = true;

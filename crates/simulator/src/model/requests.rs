@@ -10,7 +10,7 @@ use super::answers::{Kind, Owed};
 use super::state::{Contender, Phase};
 use super::{Current, Model, POISONED, Seeking, names, text};
 
-const DUPLICATE_CHECK_NS: u64 = 500_000_000;
+pub(super) const DUPLICATE_CHECK_NS: u64 = 500_000_000;
 const TOO_MANY: &str = "too many subscriptions per channel";
 const UNKNOWN_CLIENT: &str = "stan: unknown clientID";
 

@@ -44,6 +44,7 @@ impl Model {
         self.life_began = now.monotonic;
         self.poisoned = false;
         self.bus_up = true;
+        (self.bus_up_since, self.bus_settles_at) = (0, 0);
         self.current = Current::Nothing;
         self.expected.clear();
         self.seeking.clear();

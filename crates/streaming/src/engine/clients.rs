@@ -155,16 +155,23 @@ impl Engine {
 
     /// Either the next heartbeat is due, or the last one was not answered in time.
     pub(super) fn heartbeat_due(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
-        if let Some(unanswered) = self.clients[key].heartbeat.fired() {
+        if let Some((unanswered, asked)) = self.clients[key].heartbeat.fired() {
             self.questions.end_probe(unanswered);
-            return self.heartbeat_failed(now, key, effects);
+            if self.way.has_carried_since(asked, now.monotonic) {
+                return self.heartbeat_failed(now, key, effects);
+            }
+            // Question or answer may be lost: asked again, once it can be heard.
+            if let Some(settled) = self.way.settles_later(now.monotonic) {
+                return self.arm_heartbeat(key, settled);
+            }
         }
-        if !self.bus_up {
-            return self.heartbeat_failed(now, key, effects);
+        if !self.way.is_up() {
+            let deadline = now.monotonic.saturating_add(self.options.heartbeat_interval_ns);
+            return self.arm_heartbeat(key, deadline);
         }
         let probe = self.questions.probe(Probe::Heartbeat(key));
         let client = &mut self.clients[key];
-        client.heartbeat.ask(probe);
+        client.heartbeat.ask(probe, now.monotonic);
         effects.probe(&client.fact().heartbeat_inbox, probe);
         self.arm_heartbeat(key, now.monotonic.saturating_add(self.options.heartbeat_timeout_ns));
     }
@@ -225,8 +232,11 @@ impl Engine {
         }
     }
 
-    /// Nobody listens on the inbox.
+    /// Nobody listens on the inbox, or nobody does yet.
     pub(super) fn probe_failed(&mut self, now: Now, probe: ProbeId, effects: &mut Effects<'_>) {
+        if !self.way.is_settled(now.monotonic) {
+            return;
+        }
         match self.questions.end_probe(probe) {
             Some(Probe::Heartbeat(key)) => self.heartbeat_failed(now, key, effects),
             Some(Probe::DuplicateCheck(key)) => self.replace(now, key, effects),
@@ -237,10 +247,18 @@ impl Engine {
     pub(super) fn duplicate_check_over(&mut self, now: Now, key: ClientKey, effects: &mut Effects<'_>) {
         let challenge = &mut self.clients[key].challenge;
         challenge.fired();
-        if let Some(contender) = challenge.contender() {
+        let Some(contender) = challenge.contender() else { return };
+        if self.way.is_settled(now.monotonic) {
             contender.probe.and_then(|probe| self.questions.end_probe(probe));
-            self.replace(now, key, effects);
+            return self.replace(now, key, effects);
         }
+        // Asked again: the question may be lost, or the client not be back.
+        if let Some(probe) = contender.probe.filter(|_| self.way.is_up()) {
+            effects.probe(&self.clients[key].fact().heartbeat_inbox, probe);
+        }
+        let settled = self.way.settles_later(now.monotonic).unwrap_or(now.monotonic);
+        let challenge = &mut self.clients[key].challenge;
+        challenge.arm(key, settled.saturating_add(DUPLICATE_CHECK_NS), &mut self.timers);
     }
 
     /// The old connection did not answer: it is closed, then the contender is registered.

@@ -298,7 +298,7 @@ impl Engine {
         if !channel.log().holds(sequence) {
             return Attempt::Missing;
         }
-        if !self.bus_up {
+        if !self.way.is_up() {
             return Attempt::Unreachable;
         }
         let source = match batch.and_then(|batch| batch.lookup(sequence)) {
@@ -485,7 +485,7 @@ impl Engine {
     }
 
     pub(super) fn bus_is_up(&mut self, now: Now, effects: &mut Effects<'_>) {
-        self.bus_up = true;
+        self.way.rise(now.monotonic);
         self.work.bus_is_up();
         self.work_off(now, effects);
     }

@@ -134,7 +134,7 @@ impl Engine {
             lost_clients: self.tally.clients_lost(),
             damaged_messages: self.damaged,
             passed_over: self.tally.passed_over(),
-            bus_up: self.bus_up,
+            bus_up: self.way.is_up(),
         }
     }
 

@@ -46,6 +46,15 @@ impl Engine {
         batch: Option<&Batch<'_>>,
         effects: &mut Effects<'_>,
     ) -> Progress {
+        // Who has left is not judged, and hands on what it held at once.
+        let is_judged = self.subscriptions[key].phase() != Phase::Departing;
+        if let Some(settled) = self.way.settles_later(now.monotonic).filter(|_| is_judged) {
+            // Acks that were on their way come first.
+            let subscription = &mut self.subscriptions[key];
+            subscription.end_due();
+            subscription.window.wait_until(settled, key, &mut self.timers);
+            return Progress::Done;
+        }
         let limit = now.monotonic.saturating_add(REDELIVERY_SLACK_NS);
         let mut has_worked = false;
         while let Some(mut run) = self.subscriptions[key].window.take_due(limit) {

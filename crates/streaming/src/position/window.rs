@@ -189,6 +189,11 @@ impl Window {
         timers.set(&mut self.timer, Timer::Redelivery(key), Some(deadline));
     }
 
+    /// Sets the timer for a moment after the deadlines.
+    pub(crate) fn wait_until(&mut self, moment: u64, key: SubscriptionKey, timers: &mut Timers) {
+        timers.set(&mut self.timer, Timer::Redelivery(key), Some(moment));
+    }
+
     /// Stops the timer.
     pub(crate) fn stop(&mut self, key: SubscriptionKey, timers: &mut Timers) {
         timers.set(&mut self.timer, Timer::Redelivery(key), None);

@@ -105,8 +105,8 @@ impl Client {
 /// Whether a client answers, and when it is asked next (§2.10). One question is out at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeat {
-    /// The question that waits for its answer.
-    asked: Option<ProbeId>,
+    /// The question that waits for its answer, and when it was put.
+    asked: Option<(ProbeId, u64)>,
     /// When the next question is due, or the wait for an answer ends.
     timer: TimerSlot,
     /// Failed ones in a row.
@@ -120,7 +120,7 @@ pub(crate) struct Heartbeat {
 impl Heartbeat {
     /// The question that waits for its answer.
     pub(crate) fn asked(&self) -> Option<ProbeId> {
-        self.asked
+        self.asked.map(|(probe, _)| probe)
     }
 
     /// How many in a row failed.
@@ -150,15 +150,15 @@ impl Heartbeat {
         timers.bring_forward(&mut self.timer, Timer::Heartbeat(key), deadline);
     }
 
-    /// The timer has fired; gives back the question that was not answered in time.
-    pub(crate) fn fired(&mut self) -> Option<ProbeId> {
+    /// The timer has fired; gives back the question that was not answered in time, and when it was put.
+    pub(crate) fn fired(&mut self) -> Option<(ProbeId, u64)> {
         self.timer.fired();
         self.asked.take()
     }
 
     /// The client was asked.
-    pub(crate) fn ask(&mut self, probe: ProbeId) {
-        self.asked = Some(probe);
+    pub(crate) fn ask(&mut self, probe: ProbeId, now: u64) {
+        self.asked = Some((probe, now));
     }
 
     /// The client answered; true when earlier ones had failed.
@@ -182,7 +182,7 @@ impl Heartbeat {
     /// No more questions; gives back the one that waits for its answer.
     pub(crate) fn stop(&mut self, key: ClientKey, timers: &mut Timers) -> Option<ProbeId> {
         timers.set(&mut self.timer, Timer::Heartbeat(key), None);
-        self.asked.take()
+        self.asked.take().map(|(probe, _)| probe)
     }
 }
 
@@ -243,19 +243,19 @@ mod tests {
     fn heartbeats_in_a_row_count_as_one_failure() {
         let (mut heartbeat, mut timers) = (Heartbeat::default(), Timers::default());
         let key = ClientKey(0);
-        heartbeat.ask(ProbeId(1));
-        assert_eq!(heartbeat.fired(), Some(ProbeId(1)));
+        heartbeat.ask(ProbeId(1), 5);
+        assert_eq!(heartbeat.fired(), Some((ProbeId(1), 5)));
         assert!(heartbeat.missed(10));
         assert!(!heartbeat.missed(20));
         assert_eq!((heartbeat.failed(), heartbeat.failures()), (2, 1));
         assert_eq!(heartbeat.failing_since(), Some(10));
-        heartbeat.ask(ProbeId(2));
+        heartbeat.ask(ProbeId(2), 25);
         assert!(heartbeat.answered());
         assert_eq!((heartbeat.asked(), heartbeat.failing_since()), (None, None));
         assert!(!heartbeat.answered());
         assert!(heartbeat.missed(30));
         assert_eq!(heartbeat.failures(), 2);
-        heartbeat.ask(ProbeId(3));
+        heartbeat.ask(ProbeId(3), 35);
         heartbeat.arm(key, 40, &mut timers);
         assert_eq!(heartbeat.stop(key, &mut timers), Some(ProbeId(3)));
         assert_eq!(timers.next(), None);

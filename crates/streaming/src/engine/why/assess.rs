@@ -143,7 +143,7 @@ impl<'a> Case<'a> {
         let pending = !subscription.window.pending().is_empty();
         let redelivered = self.redelivered().is_some();
         let table = [
-            (Verdict::BusDown, !self.engine.bus_up),
+            (Verdict::BusDown, !self.engine.way.is_up()),
             (Verdict::ReadFailing, read_fails),
             (Verdict::Offline, self.is_offline() && self.group.is_none()),
             (Verdict::NoMembers, self.is_offline() && self.group.is_some()),
