@@ -155,7 +155,7 @@ impl Batch {
         }
     }
 
-    /// A batch made by hand, for tests of sinks: one message per call of [`Batch::with_message`].
+    /// A batch made by hand, of what came on other ways: one message per call of [`Batch::with_message`].
     #[must_use]
     pub fn from_origin(origin: ConnectionId) -> Self {
         Self {
@@ -170,6 +170,21 @@ impl Batch {
     #[must_use]
     pub fn with_message(mut self, tag: u64, subject: &[u8], reply: Option<&[u8]>, payload: &[u8]) -> Self {
         self.push(tag, subject, reply, 0, &[payload]);
+        self
+    }
+
+    /// The same with headers: `body` begins with so many bytes of them, and the payload follows.
+    #[must_use]
+    pub fn with_headers(
+        mut self,
+        tag: u64,
+        subject: &[u8],
+        reply: Option<&[u8]>,
+        header_size: usize,
+        body: &[u8],
+    ) -> Self {
+        debug_assert!(header_size <= body.len(), "headers are a part of the body");
+        self.push(tag, subject, reply, header_size.min(body.len()), &[body]);
         self
     }
 }

@@ -271,6 +271,47 @@ pub struct StreamingServer {
     pub out_msgs: u64,
     /// Their encoded bytes.
     pub out_bytes: u64,
+    /// The NATS servers of somebody else that carry the messages, if there are any.
+    pub external: Option<ExternalNats>,
+}
+
+/// The connection to NATS servers of somebody else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExternalNats {
+    /// The server it is, or was last, connected to, without credentials.
+    pub url: String,
+    /// Its name.
+    pub server_name: String,
+    /// Its ID.
+    pub server_id: String,
+    /// Its version.
+    pub version: String,
+    /// Whether messages are carried.
+    pub is_connected: bool,
+    /// Since when that is so.
+    pub since_ns: Option<i64>,
+    /// Connections after the first.
+    pub reconnects: u64,
+    /// Why the last connection was lost.
+    pub last_error: Option<String>,
+    /// Where its clients can connect, as it says.
+    pub connect_urls: Vec<String>,
+    /// Bytes of one message that it takes at most.
+    pub max_payload: u64,
+    /// Messages received from it.
+    pub in_msgs: u64,
+    /// Their bytes.
+    pub in_bytes: u64,
+    /// Messages sent to it.
+    pub out_msgs: u64,
+    /// Their bytes.
+    pub out_bytes: u64,
+    /// Bytes that wait to be sent.
+    pub pending_bytes: u64,
+    /// Publishes refused because the engine was behind.
+    pub refused_msgs: u64,
+    /// Messages that were to be sent and found no room or no connection.
+    pub dropped_msgs: u64,
 }
 
 /// The store (streaming specification §8.4).

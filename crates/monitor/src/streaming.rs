@@ -10,8 +10,8 @@ use crate::process::ProcessUse;
 use crate::query::Query;
 use crate::reply::Reply;
 use crate::snapshot::{
-    Channel, ChannelLimits, Client, Detail, PageRequest, Role, Source, StoreLimits, StreamingIdentity, StreamingState,
-    Unavailable,
+    Channel, ChannelLimits, Client, Detail, ExternalNats, PageRequest, Role, Source, StoreLimits, StreamingIdentity,
+    StreamingState, Unavailable,
 };
 
 #[derive(Serialize)]
@@ -41,6 +41,58 @@ pub(crate) struct Serverz {
     open_fds: u64,
     #[serde(skip_serializing_if = "is_zero")]
     max_fds: u64,
+    /// Not in the original: where messages come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nats: Option<ShownExternal>,
+}
+
+/// The connection to NATS servers of somebody else, as serverz shows it.
+#[derive(Serialize)]
+struct ShownExternal {
+    url: String,
+    server_name: String,
+    server_id: String,
+    version: String,
+    connected: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    reconnects: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    connect_urls: Vec<String>,
+    max_payload: u64,
+    in_msgs: u64,
+    in_bytes: u64,
+    out_msgs: u64,
+    out_bytes: u64,
+    pending_bytes: u64,
+    refused_msgs: u64,
+    dropped_msgs: u64,
+}
+
+impl ShownExternal {
+    fn new(external: ExternalNats, moment: &Moment) -> ShownExternal {
+        ShownExternal {
+            url: external.url,
+            server_name: external.server_name,
+            server_id: external.server_id,
+            version: external.version,
+            connected: external.is_connected,
+            since: external.since_ns.map(|since| moment.local(timestamp(since))),
+            reconnects: external.reconnects,
+            last_error: external.last_error,
+            connect_urls: external.connect_urls,
+            max_payload: external.max_payload,
+            in_msgs: external.in_msgs,
+            in_bytes: external.in_bytes,
+            out_msgs: external.out_msgs,
+            out_bytes: external.out_bytes,
+            pending_bytes: external.pending_bytes,
+            refused_msgs: external.refused_msgs,
+            dropped_msgs: external.dropped_msgs,
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
@@ -74,6 +126,7 @@ impl Serverz {
             out_bytes: server.out_bytes,
             open_fds: used.open_fds,
             max_fds: used.max_fds,
+            nats: server.external.map(|external| ShownExternal::new(external, moment)),
         })
     }
 }

@@ -101,6 +101,10 @@ async fn serve(service: Arc<Service>, _attachment: Attachment) {
 
 impl Service {
     async fn answer(&self, request: Request) {
+        // Where the question reaches all servers of the group, those that stand by leave the answer to the one that serves.
+        if self.bus.external_snapshot().is_some() && self.source.stands_by() {
+            return;
+        }
         // A connection that has gone waits for nothing.
         let Some(requester) = self.bus.requester(request.origin) else {
             return;
@@ -108,6 +112,9 @@ impl Service {
         if !requester.may_receive(&request.reply) {
             tracing::debug!(target: "stream", "An administration request wants its answer where its sender may not subscribe");
             return;
+        }
+        if request.is_change() && requester.is_unknown() {
+            return self.refuse(&request.reply, &Failure::changes_by_strangers());
         }
         if request.is_change() && !requester.is_named(&request.subject) {
             return self.refuse(&request.reply, &Failure::change_not_permitted(&self.prefix));

@@ -1,11 +1,14 @@
 //! What carries messages between the server's own parts, its clients and other servers: the shell's one face to it.
 //!
 //! Whoever takes part attaches under a name with a [`Listener`], subscribes through the [`Attachment`] and sends through a [`Sender`].
-//! In this process the broker carries everything (`local`), and only this room and the life of the process know it. A connection to
-//! somebody else's server goes behind the same names.
+//! Two carriers stand behind these names, one of which is chosen at the start (`either`): the broker in this process (`local`), or a
+//! connection to NATS servers of somebody else (`external`). Only this room and the life of the process know which it is.
 
+mod either;
+mod external;
 mod local;
 mod words;
 
-pub use local::{Attachment, Bus, Gate, Reach, Requester, Sender};
-pub use words::{Batch, Destination, InvalidSubject, Listener, Message, Origin, Sent};
+pub use either::{Attachment, Bus, Gate, Reach, Requester, Sender};
+pub use external::{External, ExternalSnapshot};
+pub use words::{Batch, Destination, Hindrance, InvalidSubject, Listener, Message, Origin, Sent, is_no_responders};

@@ -198,3 +198,63 @@ pub(crate) const HAND_OVER_PATIENCE: std::time::Duration = std::time::Duration::
 
 /// Bytes behind the last checkpoint from which that is worth waiting for: what is less is read in some milliseconds.
 pub(crate) const HAND_OVER_TAIL_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Bytes on their way to a NATS server of somebody else at which deliveries wait.
+pub const EXTERNAL_OUTBOUND_BYTES_HIGH: usize = 8 * 1024 * 1024;
+
+/// Bytes at which they go on.
+pub const EXTERNAL_OUTBOUND_BYTES_LOW: usize = EXTERNAL_OUTBOUND_BYTES_HIGH / 2;
+
+/// Bytes at which what cannot wait, replies most of all, is dropped: whoever asked asks again.
+pub const EXTERNAL_OUTBOUND_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes that one sender gathers before it hands them over by itself.
+pub(crate) const EXTERNAL_GATHERED_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes that are written to a NATS server at once.
+pub(crate) const EXTERNAL_WRITE_BYTES: usize = 128 * 1024;
+
+/// Bytes of room for what a NATS server sends next.
+pub(crate) const EXTERNAL_READ_BYTES: usize = 128 * 1024;
+
+/// Bytes of room that are kept when nothing is in it.
+pub(crate) const EXTERNAL_KEPT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a file with credentials for a NATS server.
+pub(crate) const EXTERNAL_CREDENTIALS_BYTES_MAX: u64 = 64 * 1024;
+
+/// Servers that a NATS server may tell of.
+pub(crate) const EXTERNAL_SERVERS_LEARNT_MAX: usize = 64;
+
+/// How long a connection to a NATS server may take, and how long the server's introduction.
+pub(crate) const EXTERNAL_CONNECT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How long a NATS server may take none of what it is sent.
+pub(crate) const EXTERNAL_WRITE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// How often a NATS server is asked whether it is there.
+pub(crate) const EXTERNAL_ASKED_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How long it may take to answer.
+pub(crate) const EXTERNAL_ANSWER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// The wait before the first round over all NATS servers after a connection was lost; it doubles with each round.
+pub(crate) const EXTERNAL_BACK_OFF_MIN: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// The longest of these waits.
+pub(crate) const EXTERNAL_BACK_OFF_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How long clients of a NATS server that is alone and was away get to come back before anything is delivered: most wait for two
+/// seconds before they try.
+pub(crate) const EXTERNAL_RETURN_PATIENCE: std::time::Duration = std::time::Duration::from_millis(2200);
+
+/// How long a NATS server may take at the start to look at what it was told.
+pub(crate) const EXTERNAL_SETTLE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How long it may take at the end.
+pub(crate) const EXTERNAL_CLOSE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How often the operator is told of what happens very often on the connection to a NATS server.
+pub(crate) const EXTERNAL_TOLD_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+
+const _: () = assert!(EXTERNAL_OUTBOUND_BYTES_HIGH + EXTERNAL_GATHERED_BYTES_MAX < EXTERNAL_OUTBOUND_BYTES_MAX);

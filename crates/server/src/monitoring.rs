@@ -16,6 +16,7 @@ use seaway_monitor::{Answer, Detail, PageRequest, Source, StreamingIdentity, Una
 use seaway_streaming::{LimitsTable, SurveySlice};
 use tokio::sync::oneshot;
 
+use crate::bus::Bus;
 use crate::engine::{Glance, Look, LookError, LookStart, Looked};
 use crate::limits::{MONITORING_QUESTIONS_MAX, MONITORING_SLICE, SURVEY_VISITS};
 use crate::phase::{Phase, Stage};
@@ -43,6 +44,7 @@ pub struct Monitoring {
     ports: MonitoredPorts,
     start_ns: i64,
     broker: Broker,
+    bus: Bus,
     phase: Phase,
     /// Questions that the engine has not answered yet.
     questions: Arc<AtomicUsize>,
@@ -59,7 +61,13 @@ impl Drop for Counted {
 
 impl Monitoring {
     /// A source for the server that runs with `options`.
-    pub fn new(options: &Options, server_id: &str, ports: MonitoredPorts, broker: Broker, phase: Phase) -> Monitoring {
+    pub fn new(
+        options: &Options,
+        server_id: &str,
+        ports: MonitoredPorts,
+        (broker, bus): (Broker, Bus),
+        phase: Phase,
+    ) -> Monitoring {
         Monitoring {
             options: options.clone(),
             server_id: server_id.to_owned(),
@@ -68,6 +76,7 @@ impl Monitoring {
             ports,
             start_ns: show::since_epoch(SystemTime::now()),
             broker,
+            bus,
             phase,
             questions: Arc::default(),
         }
@@ -132,7 +141,7 @@ impl Monitoring {
     }
 
     /// Whether it is a member of a group and does not serve.
-    fn stands_by(&self) -> bool {
+    pub(crate) fn stands_by(&self) -> bool {
         self.phase.membership().is_some_and(|membership| !membership.is_active)
     }
 
@@ -164,7 +173,12 @@ impl Source for Monitoring {
     }
 
     fn readiness(&self) -> Answer<'_, monitor::Health> {
-        let reason = self.phase.not_ready();
+        let external = self.bus.external_snapshot();
+        let cut_off = external.filter(|external| !external.is_up).map(|external| {
+            let (url, reason) = (external.url, external.reason.unwrap_or_default());
+            format!("no connection to a NATS server; the last one, to {url}, was lost: {reason}")
+        });
+        let reason = self.phase.not_ready().or(cut_off);
         Box::pin(async move {
             match reason {
                 Some(reason) => Ok(monitor::Health::Unavailable { reason }),
@@ -244,9 +258,19 @@ impl Source for Monitoring {
         let start_ns = self.start_ns;
         // One that stands by has nothing, and is asked who it is all the same.
         if self.stands_by() {
-            return Box::pin(async move { Ok(show::no_streaming_server(start_ns)) });
+            let external = self.bus.external_snapshot().map(show::external);
+            return Box::pin(async move {
+                Ok(monitor::StreamingServer {
+                    external,
+                    ..show::no_streaming_server(start_ns)
+                })
+            });
         }
-        Box::pin(self.ask(move |glance| show::streaming_server(&glance.engine.server_snapshot(), start_ns)))
+        let external = self.bus.external_snapshot().map(show::external);
+        Box::pin(self.ask(move |glance| monitor::StreamingServer {
+            external,
+            ..show::streaming_server(&glance.engine.server_snapshot(), start_ns)
+        }))
     }
 
     fn streaming_store(&self) -> Answer<'_, monitor::StreamingStore> {

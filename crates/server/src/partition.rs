@@ -12,7 +12,7 @@ use seaway_streaming::LimitsTable;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::bus::{Attachment, Bus, Reach, Sender};
+use crate::bus::{Attachment, Bus, Reach, Sender, is_no_responders};
 use crate::limits::{PARTITION_MAIL_BYTES_MAX, PARTITION_PATIENCE, PARTITION_SETTLING};
 use crate::mail::Mail;
 
@@ -161,6 +161,7 @@ impl Partition {
         for batch in self.mail.take() {
             for message in batch.iter() {
                 match message.tag {
+                    _ if is_no_responders(&message) => {}
                     LISTS => self.answer_list(message.reply, message.payload),
                     _ => answers += usize::from(self.read_answer(message.payload)?),
                 }

@@ -158,6 +158,10 @@ pub(crate) struct Reloading<'a> {
 impl Reloading<'_> {
     /// Reloads, and says how it went.
     pub(crate) fn reload(&mut self) {
+        if self.options.streaming.external.is_some() {
+            // There is no broker that could take anything over (§7.7).
+            return tracing::warn!(target: "stream", "Reload supported only for embedded NATS Server's configuration");
+        }
         if let Err(error) = self.try_reload() {
             tracing::error!("Reload: {error:#}");
         }

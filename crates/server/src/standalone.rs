@@ -10,21 +10,23 @@ use seaway_stan_protocol::Message;
 use seaway_stan_protocol::messages::{CloseRequest, ConnectRequest, ConnectResponse};
 use tokio::sync::Notify;
 
-use crate::bus::{Attachment, Batch, Bus, Listener, Sender};
+use crate::bus::{Attachment, Batch, Bus, Listener, Sender, is_no_responders};
 use crate::limits::STANDALONE_PATIENCE;
 
-/// Keeps the first answer.
+/// Keeps the first answer, which may be that nobody answers.
 #[derive(Default)]
 struct FirstAnswer {
-    answer: Mutex<Option<Vec<u8>>>,
+    answer: Mutex<Option<Option<Vec<u8>>>>,
     arrived: Notify,
 }
 
 impl Listener for FirstAnswer {
     fn deliver(&self, batch: Batch) {
         let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(message) = batch.get(0) else { return };
         if answer.is_none() {
-            *answer = batch.get(0).map(|message| message.payload.to_vec());
+            let is_nobody = is_no_responders(&message);
+            *answer = Some((!is_nobody).then(|| message.payload.to_vec()));
             self.arrived.notify_one();
         }
     }
@@ -90,7 +92,7 @@ async fn ask(
         };
         let answer = tokio::time::timeout(STANDALONE_PATIENCE, wait).await;
         attachment.unsubscribe(0);
-        return Ok(answer.ok());
+        return Ok(answer.ok().flatten());
     }
     attachment.unsubscribe(0);
     Ok(None)

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::administration::Administration;
-use crate::bus::Bus;
+use crate::bus::{Bus, External};
 use crate::descriptors::Shares;
 use crate::files::{Ports, PortsFile, write_pid_file};
 use crate::limits::{CLUSTER_PATIENCE, LOG_FLUSH_PATIENCE, TURNS_PER_LOOK_AT_SOCKETS};
@@ -90,7 +90,7 @@ struct Introduced {
 }
 
 async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u8> {
-    Shares::claim(options.broker.max_connections, options.broker.cluster.is_some())?;
+    claim_descriptors(options)?;
     let mut signals = Signals::listen().context("listen to signals")?;
     let server_id = token();
     greet(options, &server_id);
@@ -101,10 +101,10 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     let broker = Broker::new(broker_options);
     let group = options.streaming.fault_tolerance.as_ref();
     let phase = group.map_or_else(Phase::default, |options| Phase::of_group(&options.group));
-    let bus = Bus::new(&broker);
+    let bus = bus(options, &broker).await?;
     let mut sockets = Sockets::bind(options).await?;
     let introduced = introduce(options, &broker, &bus, &mut sockets, |ports| {
-        Monitoring::new(options, &server_id, ports, broker.clone(), phase.clone())
+        Monitoring::new(options, &server_id, ports, (broker.clone(), bus.clone()), phase.clone())
     })?;
     let surroundings = Surroundings {
         bus: bus.clone(),
@@ -113,10 +113,9 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
         phase: phase.clone(),
     };
     // Before the engine looks for another one of its name, so that it finds one anywhere in the cluster.
-    broker.expect_clients_on(sockets.clients.local_addr()?.port());
-    broker.join_cluster(sockets.routes.take()).context("join the cluster")?;
-    broker.cluster_formed(CLUSTER_PATIENCE).await;
+    join_cluster(&broker, &mut sockets).await?;
     let mode = mode(options, &broker, &surroundings)?;
+    settled(&bus).await?;
     let mut lives = Lives::new(mode, surroundings);
     let is_served = Notify::new();
     let mut door = Door::new(&broker, sockets.clients, &is_served);
@@ -156,31 +155,105 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     phase.enter(Stage::Stopping);
     door.close();
     introduced.administration.stop().await;
-    let stopping = stop(lives, broker.clone(), introduced.monitoring);
+    let stopping = stop(lives, bus, broker.clone(), introduced.monitoring);
+    until_stopped(stopping, &mut signals, ended).await
+}
+
+/// Waits for the end; the exit code. Only the first signal has an effect.
+async fn until_stopped(
+    stopping: impl Future<Output = Result<bool>>,
+    signals: &mut Signals,
+    ended: Ended,
+) -> Result<u8> {
     tokio::pin!(stopping);
     loop {
         tokio::select! {
             outcome = &mut stopping => return Ok(if outcome? { ended.exit_code() } else { Ended::Failed.exit_code() }),
-            // Only the first signal has an effect.
             _ = signals.end() => tracing::info!(target: "stream", "Shutting down."),
         }
     }
 }
 
-/// Where clients come in, once somebody serves them.
+/// Takes the file descriptors there are; clients need none where they are at servers of somebody else.
+fn claim_descriptors(options: &Options) -> Result<()> {
+    let wanted = match options.streaming.external {
+        Some(_) => 0,
+        None => options.broker.max_connections,
+    };
+    Shares::claim(wanted, options.broker.cluster.is_some())
+}
+
+/// Connects to the other servers of the cluster, if clients come to this one.
+async fn join_cluster(broker: &Broker, sockets: &mut Sockets) -> Result<()> {
+    let Some(clients) = &sockets.clients else {
+        return Ok(());
+    };
+    broker.expect_clients_on(clients.local_addr()?.port());
+    broker.join_cluster(sockets.routes.take()).context("join the cluster")?;
+    broker.cluster_formed(CLUSTER_PATIENCE).await;
+    Ok(())
+}
+
+/// What carries messages: the broker in this process, or NATS servers of somebody else (§11).
+async fn bus(options: &Options, broker: &Broker) -> Result<Bus> {
+    let streaming = &options.streaming;
+    let Some(external) = &streaming.external else {
+        return Ok(Bus::new(broker));
+    };
+    let external = External::connect(external, &format!("_NSS-{}-general", streaming.cluster_id)).await?;
+    let (server, ours) = (external.snapshot(), options.broker.max_payload);
+    tracing::info!(
+        target: "stream",
+        "Connected to NATS server {} at {}, version {}", server.server_name, server.url, server.version
+    );
+    if server.max_payload < ours {
+        tracing::warn!(
+            target: "stream",
+            "The NATS server takes messages of {} bytes at most, less than max_payload here ({ours}): stored messages that are larger \
+             cannot be delivered through it", server.max_payload
+        );
+    }
+    let bus = Bus::external(external);
+    // What no client gets an answer with is better known before there are clients.
+    let attachment = bus.attach("trial", Arc::new(Nothing));
+    let mut sender = attachment.sender();
+    let _ = sender.send(format!("_INBOX.{}", token()).as_bytes(), None, &[]);
+    sender.flush();
+    settled(&bus).await?;
+    Ok(bus)
+}
+
+/// Hears nothing.
+struct Nothing;
+
+impl crate::bus::Listener for Nothing {
+    fn deliver(&self, _batch: crate::bus::Batch) {}
+}
+
+/// Waits until whoever carries messages has looked at what it was asked for.
+///
+/// # Errors
+/// It refuses some of it, for instance because the user's permissions do.
+async fn settled(bus: &Bus) -> Result<()> {
+    bus.settled().await.map_err(|words| anyhow!("{words}"))
+}
+
+/// Where clients come in, once somebody serves them. Without a port of its own it is the fact that they are served.
 struct Door<'a> {
     broker: &'a Broker,
     clients: Option<TcpListener>,
     listening: Option<Listener>,
+    is_open: bool,
     is_served: &'a Notify,
 }
 
 impl<'a> Door<'a> {
-    fn new(broker: &'a Broker, clients: TcpListener, is_served: &'a Notify) -> Door<'a> {
+    fn new(broker: &'a Broker, clients: Option<TcpListener>, is_served: &'a Notify) -> Door<'a> {
         Door {
             broker,
-            clients: Some(clients),
+            clients,
             listening: None,
+            is_open: false,
             is_served,
         }
     }
@@ -190,13 +263,15 @@ impl<'a> Door<'a> {
         if let Some(clients) = self.clients.take() {
             self.listening = Some(self.broker.listen_on(clients).context("listen for clients")?);
             tracing::info!("Server is ready");
+        }
+        if !std::mem::replace(&mut self.is_open, true) {
             self.is_served.notify_one();
         }
         Ok(())
     }
 
     fn is_open(&self) -> bool {
-        self.listening.is_some()
+        self.is_open
     }
 
     fn close(self) {
@@ -216,7 +291,7 @@ fn mode(options: &Options, broker: &Broker, surroundings: &Surroundings) -> Resu
     let itself = Itself {
         server_id: &surroundings.server_id,
         name,
-        is_connected: options.broker.cluster.is_some(),
+        is_connected: options.broker.cluster.is_some() || streaming.external.is_some(),
     };
     let (bus, phase) = (&surroundings.bus, surroundings.phase.clone());
     let shared = SharedDirectory::new(streaming, group, &itself, bus, phase)?;
@@ -253,8 +328,9 @@ async fn heed(signals: &mut Signals, is_served: &Notify, log: &LogHandle, reload
 }
 
 /// Ends the engine, then the broker, then the monitoring (§9.5); whether everything accepted is durable.
-async fn stop(mut lives: Lives<Mode>, broker: Broker, monitoring: Vec<MonitoringTask>) -> Result<bool> {
+async fn stop(mut lives: Lives<Mode>, bus: Bus, broker: Broker, monitoring: Vec<MonitoringTask>) -> Result<bool> {
     let outcome = lives.stop().await?;
+    bus.close().await;
     tracing::info!("Initiating Shutdown...");
     broker.shutdown().await;
     for monitoring in monitoring {
@@ -297,7 +373,8 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener> {
 
 /// Everything that is listened on, bound and not served yet.
 struct Sockets {
-    clients: TcpListener,
+    /// For clients; none with NATS servers of somebody else.
+    clients: Option<TcpListener>,
     monitoring: Option<TcpListener>,
     /// The same behind TLS.
     secure_monitoring: Option<TcpListener>,
@@ -307,7 +384,10 @@ struct Sockets {
 
 impl Sockets {
     async fn bind(options: &Options) -> Result<Sockets> {
-        let clients = bind(&options.broker.host, options.broker.port).await?;
+        let clients = match options.streaming.external {
+            None => Some(bind(&options.broker.host, options.broker.port).await?),
+            Some(_) => None,
+        };
         let monitoring = match options.broker.http_port {
             Some(port) => Some(bind(monitoring_host(options), port).await?),
             None => None,
@@ -345,11 +425,9 @@ fn introduce(
     sockets: &mut Sockets,
     monitoring: impl FnOnce(MonitoredPorts) -> Monitoring,
 ) -> Result<Introduced> {
-    tracing::info!("Starting nats-server");
-    tracing::info!("  Version:  {}", seaway_config::BROKER_VERSION);
-    tracing::info!("  Git:      [{}]", git_commit());
-    tracing::info!("  Name:     {}", broker.server_name());
-    tracing::info!("  ID:       {}", broker.server_id());
+    if sockets.clients.is_some() {
+        introduce_broker(broker);
+    }
     if let Some(file) = &options.config_file {
         tracing::info!("Using configuration file: {}", file.display());
     }
@@ -357,17 +435,21 @@ fn introduce(
         write_pid_file(path)?;
     }
     let mut ports = Ports::default();
-    let clients = sockets.clients.local_addr()?;
-    ports.add("nats", "nats", clients);
+    let clients = sockets.clients.as_ref().map(TcpListener::local_addr).transpose()?;
+    if let Some(clients) = clients {
+        ports.add("nats", "nats", clients);
+    }
     let (source, tasks) =
         start_monitoring(options, broker, sockets, monitoring, &mut ports).context("serve the monitoring")?;
     let administration = Administration::start(bus, &options.streaming.cluster_id, source)?;
-    let host = options.broker.host.as_str();
-    tracing::info!(
-        "Listening for client connections on {}",
-        host_and_port(host, clients.port())
-    );
-    introduce_security(broker);
+    if let Some(clients) = clients {
+        let host = options.broker.host.as_str();
+        tracing::info!(
+            "Listening for client connections on {}",
+            host_and_port(host, clients.port())
+        );
+        introduce_security(broker);
+    }
     if let (Some(cluster), Some(routes)) = (&options.broker.cluster, &sockets.routes) {
         let (name, address) = (
             broker.snapshot().cluster.map(|cluster| cluster.name),
@@ -392,6 +474,14 @@ fn introduce(
     })
 }
 
+fn introduce_broker(broker: &Broker) {
+    tracing::info!("Starting nats-server");
+    tracing::info!("  Version:  {}", seaway_config::BROKER_VERSION);
+    tracing::info!("  Git:      [{}]", git_commit());
+    tracing::info!("  Name:     {}", broker.server_name());
+    tracing::info!("  ID:       {}", broker.server_id());
+}
+
 /// Starts one task per monitoring listener; all answer from one source, which is given back.
 fn start_monitoring(
     options: &Options,
@@ -405,7 +495,10 @@ fn start_monitoring(
         ("https", sockets.secure_monitoring.take()),
     ];
     let mut monitored = MonitoredPorts {
-        clients: sockets.clients.local_addr()?.port(),
+        clients: match &sockets.clients {
+            Some(clients) => clients.local_addr()?.port(),
+            None => 0,
+        },
         ..MonitoredPorts::default()
     };
     for (scheme, listener) in &listeners {

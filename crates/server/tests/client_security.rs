@@ -1,17 +1,17 @@
 //! The Rust client with every kind of credentials, through TLS, and on a NATS connection that is not its own.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
 
+#[path = "support/credentials.rs"]
+mod credentials;
 #[path = "support/rust_client.rs"]
 mod rust_client;
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use data_encoding::BASE64URL_NOPAD;
+use credentials::{Certificates, operator_mode};
 use nkeys::KeyPair;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa};
 use rust_client::{connect, expect, options, publish, wait_for};
 use seaway_client::{Client, ConnectError, ConnectOptions, Loss, PublishError, Start, Status, SubscribeError};
 use support::{PATIENCE, Server};
@@ -83,47 +83,6 @@ async fn a_key() {
     refused(options(&server, "me").nkey("SUNOTASEED"), &["SUNOTASEED"]).await;
 }
 
-/// A file of the form that the field's tools write, for a user of an account of an operator; the server's configuration.
-fn operator_mode(directory: &Path) -> (PathBuf, String) {
-    let (operator, account, user) = (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_user());
-    let token = |issuer: &KeyPair, subject: &KeyPair, claims: &str| {
-        let header = BASE64URL_NOPAD.encode(br#"{"typ":"JWT","alg":"ed25519-nkey"}"#);
-        let (issuer_key, subject_key) = (issuer.public_key(), subject.public_key());
-        let claims = format!(
-            r#"{{"jti":"{subject_key}","iat":1700000000,"iss":"{issuer_key}","name":"test","sub":"{subject_key}","nats":{claims}}}"#
-        );
-        let signed = format!("{header}.{}", BASE64URL_NOPAD.encode(claims.as_bytes()));
-        let signature = BASE64URL_NOPAD.encode(&issuer.sign(signed.as_bytes()).unwrap());
-        format!("{signed}.{signature}")
-    };
-    let limits = r#""subs":-1,"data":-1,"payload":-1"#;
-    let operator_token = token(&operator, &operator, r#"{"type":"operator","version":2}"#);
-    let account_token = token(
-        &operator,
-        &account,
-        &format!(
-            r#"{{"limits":{{{limits},"imports":-1,"exports":-1,"wildcards":true,"conn":-1,"leaf":-1}},"type":"account","version":2}}"#
-        ),
-    );
-    let user_token = token(
-        &account,
-        &user,
-        &format!(r#"{{"pub":{{}},"sub":{{}},{limits},"type":"user","version":2}}"#),
-    );
-    let file = directory.join("user.creds");
-    let seed = user.seed().unwrap();
-    let text = format!(
-        "-----BEGIN NATS USER JWT-----\n{user_token}\n------END NATS USER JWT------\n\n\
-         -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
-    );
-    fs::write(&file, text).unwrap();
-    let configuration = format!(
-        "listen: \"127.0.0.1:-1\"\noperator: {operator_token}\nresolver: MEMORY\nresolver_preload: {{ {}: {account_token} }}\n",
-        account.public_key()
-    );
-    (file, configuration)
-}
-
 /// Our server does not know accounts yet; the foreign NATS server does, and nobody serves the cluster behind it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_credentials_file() {
@@ -133,7 +92,8 @@ async fn a_credentials_file() {
     let error = missing.connect().await.expect_err("no file").to_string();
     assert!(error.contains("none.creds"), "{error}");
     let program = ["/usr/sbin/nats-server", "/usr/bin/nats-server"];
-    let Some(program) = program.into_iter().find(|program| Path::new(program).exists()) else {
+    let mut programs = program.into_iter();
+    let Some(program) = programs.find(|program| std::path::Path::new(program).exists()) else {
         eprintln!("\n*** SKIPPED: credentials files, for nats-server is not installed ***\n");
         return;
     };
@@ -148,39 +108,6 @@ async fn a_credentials_file() {
     let error = options(&server, "me").credentials_file(file).connect().await;
     let error = error.expect_err("nobody serves streaming there");
     assert!(matches!(error, ConnectError::NoServer { .. }), "let in: {error}");
-}
-
-struct Certificates(tempfile::TempDir);
-
-impl Certificates {
-    fn new() -> Certificates {
-        let directory = tempfile::tempdir().unwrap();
-        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        parameters.distinguished_name.push(DnType::CommonName, "authority");
-        let authority = CertifiedIssuer::self_signed(parameters, rcgen::KeyPair::generate().unwrap()).unwrap();
-        let write = |name: &str, text: String| fs::write(directory.path().join(name), text).unwrap();
-        write("ca.pem", authority.pem());
-        for (name, purpose) in [
-            ("server", ExtendedKeyUsagePurpose::ServerAuth),
-            ("client", ExtendedKeyUsagePurpose::ClientAuth),
-        ] {
-            let mut parameters = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-            parameters.distinguished_name.push(DnType::CommonName, name);
-            parameters.extended_key_usages.push(purpose);
-            let key = rcgen::KeyPair::generate().unwrap();
-            write(
-                &format!("{name}.pem"),
-                parameters.signed_by(&key, &authority).unwrap().pem(),
-            );
-            write(&format!("{name}-key.pem"), key.serialize_pem());
-        }
-        Certificates(directory)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().to_owned()
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,6 +45,9 @@ pub const TOO_MANY_CHANNELS: &str = "too many channels";
 pub const TOO_MANY_SUBSCRIPTIONS: &str = "too many subscriptions per channel";
 /// Ping of a connection that is not the registered one (§3, PingResponse).
 pub const CLIENT_REPLACED: &str = "client has been replaced or is no longer registered";
+/// The server is so far behind that it cannot keep the publish, and nobody in between can be held back. The original has no such text: it
+/// is cut off by its NATS server then.
+pub const SERVER_BEHIND: &str = "stan: server is behind and did not keep the message, publish it again";
 
 /// The channel name differs only by case from an existing one (§3, PubAck and SubscriptionResponse).
 ///

@@ -38,6 +38,15 @@ impl Failure {
         )
     }
 
+    /// Nobody knows who asks.
+    pub(super) fn changes_by_strangers() -> Failure {
+        Failure::new(
+            403,
+            "not permitted: this server is attached to a NATS server of somebody else, which does not tell who asks, so it takes no \
+             changes; SIGTERM makes it hand over",
+        )
+    }
+
     /// Whoever asks may not see messages; `prefix` is what the subjects begin with.
     pub(super) fn messages_not_permitted(prefix: &str) -> Failure {
         Failure::new(

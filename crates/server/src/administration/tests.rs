@@ -45,7 +45,7 @@ fn a_server_that_is_not_ready_says_why() {
         &options(),
         "server",
         MonitoredPorts::default(),
-        broker.clone(),
+        (broker.clone(), Bus::new(&broker)),
         phase.clone(),
     ));
     let (listener, administration) = runtime.block_on(async {

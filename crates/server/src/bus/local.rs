@@ -6,63 +6,46 @@ use std::sync::Arc;
 use seaway_broker::{Broker, ConnectionId, Interest, Publisher, Sink};
 use tokio::sync::watch;
 
-use super::words::{Batch, Destination, InvalidSubject, Listener, Origin, Sent};
+use super::words::{Batch, Destination, Hindrance, InvalidSubject, Listener, Origin, Sent};
 
 /// A way to attach; clones lead to the same bus.
 #[derive(Clone)]
-pub struct Bus(Broker);
+pub(super) struct Bus(Broker);
 
 impl Bus {
     /// The bus that a broker in this process is.
-    pub fn new(broker: &Broker) -> Bus {
+    pub(super) fn new(broker: &Broker) -> Bus {
         Bus(broker.clone())
     }
 
     /// Attaches a party under a name for people.
-    pub fn attach<L: Listener>(&self, name: &str, listener: Arc<L>) -> Attachment {
+    pub(super) fn attach<L: Listener>(&self, name: &str, listener: Arc<L>) -> Attachment {
         Attachment(self.0.attach(name, Arc::new(Forward(listener)) as Arc<dyn Sink>))
     }
 
     /// What whoever sent a request may do; `None` when that connection has gone, or is none of a client.
-    pub fn requester(&self, origin: Origin) -> Option<Requester> {
+    pub(super) fn requester(&self, origin: Origin) -> Option<Requester> {
         self.0.requester(ConnectionId(origin.0)).map(Requester)
     }
 
-    /// Says when other brokers come into reach, from now on.
-    pub fn reach(&self) -> Reach {
-        Reach(self.0.cluster_changes())
+    /// Counts brokers that come into reach or leave it; `None` where there are no others.
+    pub(super) fn cluster_changes(&self) -> Option<watch::Receiver<u64>> {
+        self.0.cluster_changes()
     }
 
     /// Bytes of one message at most.
-    pub fn max_payload(&self) -> usize {
+    pub(super) fn max_payload(&self) -> usize {
         self.0.options().max_payload
     }
 
     /// Bytes that may wait for one receiver; with more it is a slow consumer and is cut off.
-    pub fn max_pending(&self) -> usize {
+    pub(super) fn max_pending(&self) -> usize {
         self.0.options().max_pending
     }
 
     /// Bytes of one answer at most: what clients take now, and half of what makes one a slow consumer.
-    pub fn max_answer(&self) -> usize {
+    pub(super) fn max_answer(&self) -> usize {
         self.0.snapshot().max_payload.min(self.max_pending() / 2)
-    }
-}
-
-/// Which brokers are in reach, as far as that changes.
-#[derive(Clone)]
-pub struct Reach(Option<watch::Receiver<u64>>);
-
-impl Reach {
-    /// Waits until a broker came or went; for ever where there are no others.
-    pub async fn changed(&mut self) {
-        let is_told = match &mut self.0 {
-            Some(changes) => changes.changed().await.is_ok(),
-            None => false,
-        };
-        if !is_told {
-            std::future::pending::<()>().await;
-        }
     }
 }
 
@@ -181,19 +164,19 @@ impl Sender {
     /// The same if every receiver has room; how many subscriptions took it.
     ///
     /// # Errors
-    /// A receiver without room, or this sender itself; nothing was sent. Flush, and wait for exactly one [`Listener::drained`] with it.
-    pub fn send_if_room(&mut self, subject: &[u8], parts: &[&[u8]]) -> Result<u32, Destination> {
+    /// A receiver without room, or this sender itself; nothing was sent.
+    pub fn send_if_room(&mut self, subject: &[u8], parts: &[&[u8]]) -> Result<u32, Hindrance> {
         let taken = self.0.publish_if_room(subject, None, parts);
-        taken.map_err(|destination| Destination(destination.0))
+        taken.map_err(full)
     }
 
     /// What [`Sender::send_if_room`] would find, asked before there is anything to send: whether anybody listens.
     ///
     /// # Errors
     /// As there.
-    pub fn has_receiver_with_room(&mut self, subject: &[u8]) -> Result<bool, Destination> {
+    pub fn has_receiver_with_room(&mut self, subject: &[u8]) -> Result<bool, Hindrance> {
         let found = self.0.has_receiver_with_room(subject);
-        found.map_err(|destination| Destination(destination.0))
+        found.map_err(full)
     }
 
     /// Answers a request, with a whole header block or an empty one. Answers reach clients only.
@@ -211,6 +194,10 @@ impl Sender {
     pub fn has_waiting(&self) -> bool {
         self.0.has_waiting()
     }
+}
+
+fn full(destination: seaway_broker::Destination) -> Hindrance {
+    Hindrance::Full(Destination(destination.0))
 }
 
 fn sent(published: seaway_broker::Published) -> Sent {

@@ -24,6 +24,23 @@ pub struct Sent {
     pub congested: Option<Destination>,
 }
 
+/// Why something was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hindrance {
+    /// A receiver without room, or the sender itself. Flush, and wait for exactly one [`Listener::drained`] with it.
+    Full(Destination),
+    /// The bus carries nothing now; [`Listener::carries`] tells when it does again.
+    Down,
+}
+
+/// A message with this at the front of its headers says that nobody listens to what was asked (core specification §1.9).
+const NO_RESPONDERS: &[u8] = b"NATS/1.0 503";
+
+/// Whether a message is the bus's own answer to a question: that nobody listens.
+pub fn is_no_responders(message: &Message<'_>) -> bool {
+    message.payload.is_empty() && message.headers.starts_with(NO_RESPONDERS)
+}
+
 /// The subject cannot be subscribed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidSubject(pub String);
@@ -49,6 +66,22 @@ pub trait Listener: Send + Sync + 'static {
 
     /// Somebody new listens to something that is watched; see [`Attachment::watch_interest`](super::Attachment::watch_interest).
     fn interest_appeared(&self) {}
+
+    /// From now on the bus carries messages, or does not; before the first call it does. Said again when it carries them on other
+    /// ways than before: for a moment some receivers are missing.
+    fn carries(&self, is_up: bool) {
+        let _ = is_up;
+    }
+
+    /// Everything has come that [`Attachment::has_heard_until`](super::Attachment::has_heard_until) was asked for last.
+    fn heard_all(&self) {}
+
+    /// The answer to a message that cannot be taken because the gate is closed and whoever sent it cannot be held back; `None` when it has
+    /// to go without one.
+    fn refusal(&self, message: &Message<'_>) -> Option<Vec<u8>> {
+        let _ = message;
+        None
+    }
 }
 
 /// Messages of one origin, in their order.
@@ -64,6 +97,19 @@ impl Batch {
     #[must_use]
     pub fn with_message(self, tag: u64, subject: &[u8], reply: Option<&[u8]>, payload: &[u8]) -> Batch {
         Batch(self.0.with_message(tag, subject, reply, payload))
+    }
+
+    /// Adds a message whose body begins with so many bytes of headers.
+    #[must_use]
+    pub fn with_headers(
+        self,
+        tag: u64,
+        subject: &[u8],
+        reply: Option<&[u8]>,
+        header_size: usize,
+        body: &[u8],
+    ) -> Batch {
+        Batch(self.0.with_headers(tag, subject, reply, header_size, body))
     }
 
     /// Who published.

@@ -1,12 +1,13 @@
 //! The engine's port to the bus: what it sends goes through a sender of the shell's bus.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use seaway_streaming::{Bus, Carried, Delivery, Destination, ProbeId};
 
 use super::deferred::Tag;
 use super::tokens::ProbeTokens;
-use crate::bus::{Attachment, Sender};
+use crate::bus::{Attachment, Hindrance, Sender};
 use crate::tenure::Confirm;
 
 /// Sends and listens through the engine's attachment.
@@ -122,9 +123,21 @@ impl EngineBus {
         self.sender.flush();
     }
 
+    /// Whether everything that was sent to the engine until `moment` has come; if not, the inbox wakes when it has.
+    pub(super) fn has_heard_until(&self, moment: Instant) -> bool {
+        self.attachment.has_heard_until(moment)
+    }
+
     /// Whether there is more to hand to receivers.
     pub(super) fn has_waiting(&self) -> bool {
         self.sender.has_waiting()
+    }
+}
+
+fn hindered(hindrance: Hindrance) -> Carried {
+    match hindrance {
+        Hindrance::Full(destination) => Carried::Congested(Destination(destination.0)),
+        Hindrance::Down => Carried::Unreachable,
     }
 }
 
@@ -144,7 +157,7 @@ impl Bus for EngineBus {
     fn deliver(&mut self, delivery: Delivery<'_>, parts: [&[u8]; 2]) -> Carried {
         let receivers = match self.sender.send_if_room(delivery.inbox, &parts) {
             Ok(receivers) => receivers,
-            Err(destination) => return Carried::Congested(Destination(destination.0)),
+            Err(hindrance) => return hindered(hindrance),
         };
         match receivers {
             0 if self.awaiting => {
@@ -165,7 +178,7 @@ impl Bus for EngineBus {
             }
             // It would be read, built and lost.
             Ok(false) => Some(Carried::Unheard),
-            Err(destination) => Some(Carried::Congested(Destination(destination.0))),
+            Err(hindrance) => Some(hindered(hindrance)),
         }
     }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use seaway_streaming::{Input, Service};
 
 use super::tokens::ProbeTokens;
-use crate::bus::Batch;
+use crate::bus::{Batch, is_no_responders};
 
 /// What an internal subscription stands for; travels as the bus's tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,7 @@ pub(super) fn entry<'a>(batch: &'a Batch, index: usize, probes: &ProbeTokens) ->
             subscription,
             payload: message.payload,
         },
+        Tag::Probe if is_no_responders(&message) => Input::ProbeUnheard(probes.probe(message.subject)?),
         Tag::Probe => Input::ProbeAnswered(probes.probe(message.subject)?),
     };
     Some(Entry {
@@ -249,6 +250,21 @@ mod tests {
         assert_eq!(looked, [(10, 3..7), (10, 7..10), (2, 0..2)]);
         deferred.push(batch_of(&[Service::Publish]), 0);
         assert!(deferred.pop(0).is_none() && !deferred.is_empty());
+    }
+
+    /// `nats-core.md` §1.9: status 503.
+    #[test]
+    fn nobody_who_could_answer_is_no_answer() {
+        let probes = ProbeTokens::new();
+        let probe = seaway_streaming::ProbeId(7);
+        let subject = [b"_INBOX.x.".as_slice(), &probes.token(probe)].concat();
+        let status = b"NATS/1.0 503\r\n\r\n";
+        let batch = Batch::from_origin(crate::bus::Origin(1))
+            .with_headers(PROBE, &subject, None, status.len(), status)
+            .with_message(PROBE, &subject, None, b"");
+        let input = |index| entry(&batch, index, &probes).unwrap().input;
+        assert!(matches!(input(0), Input::ProbeUnheard(found) if found == probe));
+        assert!(matches!(input(1), Input::ProbeAnswered(found) if found == probe));
     }
 
     #[test]

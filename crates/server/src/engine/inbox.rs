@@ -10,13 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use seaway_stan_protocol::messages::{PubAck, PubMsg};
+use seaway_stan_protocol::{Message as _, errors};
 use seaway_store::{Commit, Store};
 use seaway_streaming::{Engine, Now};
 use tokio::sync::oneshot;
 
 use super::deferred::batch_bytes;
 use super::look::Look;
-use crate::bus::{Batch, Destination, Gate, Listener};
+use crate::bus::{Batch, Destination, Gate, Listener, Message};
 use crate::limits::{GATE_PASSES_PER_PASS, INBOX_BYTES_HIGH, INBOX_BYTES_LOW, INBOX_BYTES_MAX};
 
 /// What a question can look at.
@@ -44,6 +46,8 @@ pub(super) enum Item {
     Batch(Batch),
     /// A congested destination has room again.
     Drained(Destination),
+    /// The bus carries messages from now on, or does not.
+    Carries(bool),
     /// A question.
     Query(Query),
     /// A look at stored messages.
@@ -353,6 +357,16 @@ impl Inbox {
     }
 }
 
+/// The answer to a publish that there is no room for.
+fn refusal(publish: &[u8]) -> Option<Vec<u8>> {
+    let publish = PubMsg::decode(publish).ok()?;
+    let answer = PubAck {
+        guid: publish.guid,
+        error: errors::SERVER_BEHIND.into(),
+    };
+    Some(answer.encode_to_vec())
+}
+
 impl Listener for Inbox {
     fn deliver(&self, batch: Batch) {
         let bytes = batch_bytes(&batch);
@@ -376,6 +390,18 @@ impl Listener for Inbox {
 
     fn drained(&self, destination: Destination) {
         self.push(Item::Drained(destination));
+    }
+
+    fn carries(&self, is_up: bool) {
+        self.push(Item::Carries(is_up));
+    }
+
+    fn heard_all(&self) {
+        self.wake();
+    }
+
+    fn refusal(&self, message: &Message<'_>) -> Option<Vec<u8>> {
+        refusal(message.payload)
     }
 
     fn interest_appeared(&self) {
@@ -446,6 +472,21 @@ mod tests {
             }),
             finish,
         )
+    }
+
+    #[test]
+    fn a_publish_without_room_is_refused_in_words() {
+        let publish = PubMsg {
+            guid: "guid".into(),
+            ..PubMsg::default()
+        };
+        let answer = refusal(&publish.encode_to_vec()).unwrap();
+        let answer = PubAck::decode(answer.as_slice()).unwrap();
+        assert_eq!(
+            (&answer.guid[..], &answer.error[..]),
+            (&b"guid"[..], errors::SERVER_BEHIND.as_bytes())
+        );
+        assert!(refusal(&[0xff; 3]).is_none());
     }
 
     #[test]

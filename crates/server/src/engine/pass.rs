@@ -43,6 +43,11 @@ impl Clock {
         }
     }
 
+    /// A moment of the monotonic clock.
+    fn instant(self, monotonic: u64) -> Instant {
+        self.0 + Duration::from_nanos(monotonic)
+    }
+
     fn monotonic(self) -> u64 {
         u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
@@ -78,6 +83,10 @@ pub(super) struct Pass {
     /// After this process did not run for a while: until when no deadline is judged, in the clock's nanoseconds. Set until no
     /// deadline is overdue any more.
     grace_until: Option<u64>,
+    /// The bus carries messages.
+    bus_up: bool,
+    /// Deadlines wait until it is known that nothing is on its way that they depend on.
+    waits_for_bus: bool,
 }
 
 impl Pass {
@@ -112,6 +121,8 @@ impl Pass {
             lazy_since: None,
             checkpoints: Checkpoints::default(),
             grace_until: None,
+            bus_up: true,
+            waits_for_bus: false,
         }
     }
 
@@ -125,6 +136,10 @@ impl Pass {
                 Item::Batch(batch) => self.batch(batch),
                 Item::Drained(destination) => {
                     self.input(Input::Drained(seaway_streaming::Destination(destination.0)));
+                }
+                Item::Carries(is_up) => {
+                    self.bus_up = is_up;
+                    self.input(if is_up { Input::BusUp } else { Input::BusDown });
                 }
                 Item::Query(query) => query(&self.glance()),
                 Item::Look(look) => self.looks.begin(look, &self.engine, &mut *self.world.store),
@@ -202,6 +217,7 @@ impl Pass {
         let deadline = self
             .engine
             .next_deadline()
+            .filter(|_| !self.waits_for_bus)
             .map(|deadline| deadline.max(self.grace_until.unwrap_or(0)))
             .map(|deadline| Duration::from_nanos(deadline.saturating_sub(self.clock.monotonic())));
         let lazy = self.lazy_since.map(|since| LAZY_WAIT.saturating_sub(since.elapsed()));
@@ -350,20 +366,30 @@ impl Pass {
         }
     }
 
-    /// Fires what is due. A deadline that is met late means that this process did not run for a while: what waits in its
-    /// sockets (acks, answers to heartbeats) gets a moment to arrive before anybody is judged by it.
+    /// Fires what is due, once everything has come that was sent before it. A deadline that is met late means that this process, or
+    /// what carries messages, did not run for a while: what waits in sockets (acks, answers to heartbeats) gets a moment to arrive before
+    /// anybody is judged by it.
     fn deadlines(&mut self) {
         let now = self.clock.monotonic();
+        self.waits_for_bus = false;
         let Some(deadline) = self.engine.next_deadline().filter(|deadline| *deadline <= now) else {
             self.grace_until = None;
             return;
         };
+        let judged = deadline.max(self.grace_until.unwrap_or(0));
+        if judged > now {
+            return;
+        }
+        // While it is down the engine judges nobody.
+        if self.bus_up && !self.world.bus.has_heard_until(self.clock.instant(judged)) {
+            self.waits_for_bus = true;
+            return;
+        }
         if self.grace_until.is_none() && now - deadline >= DEADLINE_LATE_NS {
             self.grace_until = Some(now.saturating_add(PAUSE_GRACE_NS));
+            return;
         }
-        if self.grace_until.is_none_or(|until| until <= now) {
-            self.input(Input::Tick);
-        }
+        self.input(Input::Tick);
     }
 
     /// Handles what the store has finished and what follows from that; what is too much for now is left for the next pass.

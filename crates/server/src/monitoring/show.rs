@@ -12,6 +12,7 @@ use seaway_streaming::{
 };
 
 use super::MonitoredPorts;
+use crate::bus::ExternalSnapshot;
 use crate::engine::Glance;
 use crate::phase::{Active, Membership};
 
@@ -169,6 +170,29 @@ pub(super) fn streaming_server(snapshot: &ServerSnapshot, start_ns: i64) -> moni
         out_msgs: snapshot.out_messages,
         out_bytes: snapshot.out_bytes,
         ..monitor::StreamingServer::default()
+    }
+}
+
+/// The NATS servers of somebody else.
+pub(super) fn external(snapshot: ExternalSnapshot) -> monitor::ExternalNats {
+    monitor::ExternalNats {
+        url: snapshot.url,
+        server_name: snapshot.server_name,
+        server_id: snapshot.server_id,
+        version: snapshot.version,
+        is_connected: snapshot.is_up,
+        since_ns: snapshot.since.map(since_epoch),
+        reconnects: snapshot.reconnects,
+        last_error: snapshot.reason,
+        connect_urls: snapshot.connect_urls,
+        max_payload: snapshot.max_payload as u64,
+        in_msgs: snapshot.in_messages,
+        in_bytes: snapshot.in_bytes,
+        out_msgs: snapshot.out_messages,
+        out_bytes: snapshot.out_bytes,
+        pending_bytes: snapshot.pending_bytes as u64,
+        refused_msgs: snapshot.refused,
+        dropped_msgs: snapshot.dropped,
     }
 }
 

@@ -243,6 +243,9 @@ impl<T: Tenures> Lives<T> {
             store: is_contested.then(|| health.clone()),
             partition,
         });
+        if let Err(words) = self.surroundings.bus.settled().await {
+            bail!("{words}");
+        }
         tokio::select! {
             is_started = is_started => is_started.context("the engine threads ended while they started")?,
             reason = health.failed(), if is_contested => bail!("{reason}"),

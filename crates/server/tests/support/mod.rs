@@ -148,6 +148,11 @@ impl Server {
         self.address = self
             .after("Listening for client connections on ")
             .expect("the log names the address");
+        self.find_monitoring();
+    }
+
+    /// Takes that of the monitoring out of the log.
+    pub fn find_monitoring(&mut self) {
         self.monitoring = self.after("Starting http monitor on ");
     }
 

@@ -1,0 +1,17 @@
+//! Whoever takes part.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::bus::words::Listener;
+
+/// Somebody who takes part.
+pub(super) struct Party {
+    /// Unique in the process.
+    pub(super) id: u64,
+    pub(super) listener: Arc<dyn Listener>,
+    /// Publishes are refused.
+    pub(super) is_closed: AtomicBool,
+    /// It is to be told when everything has come.
+    pub(super) wants_all: AtomicBool,
+}
