@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) suites: Vec<String>,
     pub(crate) scenarios: Vec<String>,
     pub(crate) server: Option<PathBuf>,
+    /// The clients are at a NATS server of somebody else, and the streaming server is attached to it: the streaming suite only.
+    pub(crate) external: bool,
 }
 
 /// How a compat run ended.
@@ -57,9 +59,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Summary> {
         .filter(|(language, suite)| {
             present.contains(language)
                 && (!matches!(suite, Suite::Streaming | Suite::Metrics) || Program::of(&binary) != Program::CoreOnly)
+                && (!options.external || *suite == Suite::Streaming)
         })
         .collect();
-    let reports = run_all(&runs, &binary, &options.scenarios);
+    let reports = run_all(&runs, &binary, options);
 
     let (mut passed, mut failed) = (0, Vec::new());
     for report in &reports {
@@ -152,7 +155,7 @@ struct Report {
     problems: Vec<String>,
 }
 
-fn run_all(runs: &[(Language, Suite)], binary: &Path, scenarios: &[String]) -> Vec<Report> {
+fn run_all(runs: &[(Language, Suite)], binary: &Path, options: &Options) -> Vec<Report> {
     let queue = Mutex::new(runs.iter());
     let reports = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -162,7 +165,7 @@ fn run_all(runs: &[(Language, Suite)], binary: &Path, scenarios: &[String]) -> V
                     let next = queue.lock().expect("no holder panics").next();
                     let Some((language, suite)) = next else { return };
                     let title = format!("{} {}", language.name(), suite.name());
-                    let report = run_one(*language, *suite, binary, scenarios).unwrap_or_else(|error| Report {
+                    let report = run_one(*language, *suite, binary, options).unwrap_or_else(|error| Report {
                         title: title.clone(),
                         passed: 0,
                         problems: vec![format!("{error:#}")],
@@ -186,7 +189,22 @@ impl Drop for Ending {
     }
 }
 
-fn run_one(language: Language, suite: Suite, binary: &Path, scenarios: &[String]) -> anyhow::Result<Report> {
+/// A NATS server of somebody else: `nats-server` where it is installed, and else Seaway's own broker under another cluster ID.
+fn foreign_nats(binary: &Path, data: &Path) -> anyhow::Result<ServerProcess> {
+    let installed = std::env::var_os("PATH")
+        .iter()
+        .flat_map(std::env::split_paths)
+        .chain(["/usr/sbin".into()])
+        .map(|folder: PathBuf| folder.join("nats-server"))
+        .find(|program| program.is_file());
+    match installed {
+        Some(program) => ServerProcess::start(&program, data, 0, &[]),
+        None => ServerProcess::start(binary, data, 0, &["-cid", "somebody-else"]),
+    }
+}
+
+fn run_one(language: Language, suite: Suite, binary: &Path, options: &Options) -> anyhow::Result<Report> {
+    let scenarios = &options.scenarios;
     let data = tempfile::tempdir()?;
     let http_port = free_port()?;
     let secrets = tempfile::tempdir()?;
@@ -199,9 +217,17 @@ fn run_one(language: Language, suite: Suite, binary: &Path, scenarios: &[String]
             more.extend(["-c".to_owned(), file.display().to_string()]);
         }
     }
+    let foreign_data = tempfile::tempdir()?;
+    let foreign = options
+        .external
+        .then(|| foreign_nats(binary, foreign_data.path()))
+        .transpose()?;
+    if let Some(foreign) = &foreign {
+        more.extend(["-ns".to_owned(), foreign.url()]);
+    }
     let more: Vec<&str> = more.iter().map(String::as_str).collect();
     let server = ServerProcess::start(binary, data.path(), http_port, &more)?;
-    let url = server.url();
+    let url = foreign.as_ref().unwrap_or(&server).url();
     let server = Arc::new(Mutex::new(server));
     let _ending = Ending(Arc::clone(&server));
     let control = control::listen(Arc::clone(&server))?;
@@ -214,7 +240,8 @@ fn run_one(language: Language, suite: Suite, binary: &Path, scenarios: &[String]
         .env("SEAWAY_SECRETS", secrets.path())
         .env("SEAWAY_SCENARIOS", scenarios.join(","));
 
-    let title = format!("{} {}", language.name(), suite.name());
+    let beside = if options.external { ", external NATS" } else { "" };
+    let title = format!("{} {}{beside}", language.name(), suite.name());
     let start = Instant::now();
     let outcome = watch(&mut command, SUITE_DEADLINE)?;
     let wanted: Vec<&str> = language

@@ -45,8 +45,9 @@ cargo xtask COMMAND
                                     everything that must pass, with the time of each stage; --long adds the long forms.
                                     Installs what the stages need of Debian's packages, as root or with a sudo that asks
                                     nothing; otherwise says what is missing and what is skipped without it
-  compat [--only LANGUAGE]... [--suite core|streaming] [--scenario NAME]... [--server PATH]
-                                    the scenarios of compat/ with real clients: go, python, node, rust
+  compat [--only LANGUAGE]... [--suite core|streaming] [--scenario NAME]... [--external] [--server PATH]
+                                    the scenarios of compat/ with real clients: go, python, node, rust; with --external those
+                                    of streaming, with the clients at a NATS server that the streaming server is attached to
   crash [--kills N] [--seed N] [--server PATH]
                                     real clients publish while the server is killed; nothing acknowledged may be lost
   sync-trace [--server PATH]        a system call trace proves that nothing leaves before it is synced
@@ -106,6 +107,7 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
                 languages: arguments.all("--only")?,
                 suites: arguments.all("--suite")?,
                 scenarios: arguments.all("--scenario")?,
+                external: arguments.flag("--external"),
                 server: arguments.value("--server")?.map(Into::into),
             };
             arguments.finish()?;
