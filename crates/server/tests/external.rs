@@ -15,7 +15,7 @@ use rust_client::{connect, expect, next, options, publish, wait_for_answer};
 use rustix::process::Signal;
 use seaway_bench::stan::Session;
 use seaway_client::Start;
-use support::group::wait_until;
+use support::group::{state, wait_until, wait_until_active};
 use support::requests::{all, durable, hasty, queue};
 use support::{Binary, PATIENCE, Server, run};
 
@@ -405,4 +405,37 @@ fn a_forbidden_subject_is_named_at_the_start() {
     let message = session.next_message(PATIENCE).unwrap();
     session.ack(&subscribed, message.sequence);
     session.close().unwrap();
+}
+
+/// `stores-and-clustering.md` §7: members of a group reach their clients, and each other, over it.
+#[test]
+fn a_group_takes_over_through_it() {
+    let nats = Nats::plain();
+    let directory = tempfile::tempdir().unwrap();
+    let member = |name| {
+        let directory = directory.path().to_str().unwrap();
+        attached(
+            &nats.url(),
+            &["-store", "file", "-dir", directory, "-ft_group", "g", "-n", name],
+        )
+    };
+    let active = ready(&mut member("a"), &nats.address());
+    let mut standby = Server::begin(&mut member("b"));
+    standby.wait_for_line("Starting in standby mode").expect("it stands by");
+    standby.find_monitoring();
+    wait_until("it knows who serves", || {
+        state(&standby) == "FT_STANDBY" && state(&active) == "FT_ACTIVE"
+    });
+    let mut session = active.session("me");
+    let subscribed = session.subscribe(durable(all("foo"))).unwrap();
+    session.publish("foo", b"one").unwrap();
+    let message = session.next_message(PATIENCE).unwrap();
+    session.ack(&subscribed, message.sequence);
+    session.ping().unwrap();
+    active.kill();
+    wait_until_active(&standby);
+    // The client keeps its connection, and is known.
+    session.ping().unwrap();
+    session.publish("foo", b"two").unwrap();
+    while session.next_message(PATIENCE).unwrap().data != b"two" {}
 }
