@@ -428,6 +428,7 @@ fn chances(seed: u64) -> (usize, Chances) {
         failed_sync_one_in: one_in(2, 300),
         private_caches: seed >> 3 & 1 == 1,
         locks_work: seed >> 4 & 1 == 1,
+        absent_names_kept: 0,
     };
     (2 + (seed % 3) as usize, chances)
 }

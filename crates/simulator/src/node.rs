@@ -287,7 +287,7 @@ impl Node {
             None => (Backing::Memory(MemoryStore::new()), None),
             Some(disk) => {
                 let mut recovering = Recovering::new(&mut engine);
-                let opened = FileStore::open_stepped(Arc::new(disk.clone()), sizes, &mut recovering);
+                let opened = FileStore::open_stepped(Arc::new(disk.clone()), sizes, None, &mut recovering);
                 let replayed = recovering.finish();
                 let store = opened.map_err(|error| {
                     if faulty || disk.has_crashed() {

@@ -195,7 +195,7 @@ fn open(directory: &Path, segment_bytes: u64) -> FileStore {
         cache_bytes: 1 << 20,
         checkpoint_bytes: 1 << 40,
     };
-    FileStore::open_stepped(disk, sizes, &mut Forget).expect("a store of its own")
+    FileStore::open_stepped(disk, sizes, None, &mut Forget).expect("a store of its own")
 }
 
 /// Works until nothing is left to do; how many reads were answered.

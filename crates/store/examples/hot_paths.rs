@@ -135,7 +135,7 @@ impl Run {
         });
         let disk = Arc::new(RealDisk::new(directory).expect("a directory of its own"));
         let mut recovering = Recovering::new(&mut engine);
-        let store = FileStore::open_stepped(disk, SIZES, &mut recovering).expect("an empty directory");
+        let store = FileStore::open_stepped(disk, SIZES, None, &mut recovering).expect("an empty directory");
         recovering.finish().expect("nothing to misunderstand");
         let mut world = World {
             store,

@@ -182,16 +182,19 @@ impl FileStore {
         Ok(store)
     }
 
-    /// Opens the store on a disk whose jobs the owner runs with [`FileStore::step`]: for simulations.
+    /// Opens the store on a disk whose jobs the owner runs with [`FileStore::step`], with a claim when others may claim it, too: for
+    /// simulations.
     ///
     /// # Errors
     /// See [`FileStoreError`].
     pub fn open_stepped(
         disk: Arc<dyn Disk>,
         sizes: Sizes,
+        claim: Option<Claim>,
         recovery: &mut dyn Recovery,
     ) -> Result<FileStore, FileStoreError> {
         let options = Options {
+            claim,
             segment_bytes_max: sizes.segment_bytes,
             tail_cache_bytes: sizes.cache_bytes,
             checkpoint_bytes: sizes.checkpoint_bytes,
@@ -259,6 +262,15 @@ impl FileStore {
             driver.drive(&mut self.journal);
         }
     }
+}
+
+/// Makes the directory of a store, and those above it that are missing, durably and for nobody but this user. One that is there stays as
+/// it is.
+///
+/// # Errors
+/// What the operating system says.
+pub fn make_directory(directory: &Path) -> std::io::Result<()> {
+    RealDisk::new(directory).map(drop)
 }
 
 fn real_disk(directory: &Path) -> Result<RealDisk, FileStoreError> {
@@ -509,7 +521,17 @@ impl Store for FileStore {
     fn close(&mut self) -> Result<(), String> {
         match std::mem::replace(&mut self.jobs, Jobs::Closed) {
             Jobs::Threads(driver) => driver.close(&mut self.journal),
-            Jobs::Steps(_) | Jobs::Closed => Ok(()),
+            Jobs::Steps(disk) => {
+                self.journal.submit();
+                while let Some(job) = self.journal.next_job() {
+                    let outcome = job.run(disk.as_ref());
+                    self.journal.completed(outcome);
+                    self.journal.submit();
+                }
+                self.journal.mark_end(disk.as_ref());
+                Ok(())
+            }
+            Jobs::Closed => Ok(()),
         }
     }
 }

@@ -18,7 +18,7 @@ mod progress;
 pub mod verify;
 
 pub use feed::Recovering;
-pub use file::{FileOptions, FileStore, FileStoreError, Sizes};
+pub use file::{FileOptions, FileStore, FileStoreError, Sizes, make_directory};
 pub use memory::MemoryStore;
 pub use port::{Commit, Completion, Histogram, Pressure, ReadMessages, Recovery, Statistics, Store};
 pub use progress::Progress;

@@ -20,7 +20,7 @@ const SMALL: Sizes = Sizes {
 /// Two channels in turn, in commits of ten messages of 1,000 bytes.
 fn fill(directory: &Path, from: u64, to: u64) -> FileStore {
     let disk = RealDisk::new(directory).unwrap();
-    let mut store = FileStore::open_stepped(Arc::new(disk), SMALL, &mut ChannelsFound::default()).unwrap();
+    let mut store = FileStore::open_stepped(Arc::new(disk), SMALL, None, &mut ChannelsFound::default()).unwrap();
     for sequence in from..=to {
         for channel in [1, 2] {
             store.append_message(ChannelId(channel), sequence, 1_000 + sequence as i64, &[&[7; 1_000]]);

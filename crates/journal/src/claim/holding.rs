@@ -6,7 +6,7 @@ use crate::disk::{Disk, DiskFile, DiskLock, is_full};
 use crate::format::{LOCK_NAME, claim_name};
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// As many looks on end that are not answered are too many.
@@ -100,6 +100,8 @@ pub struct Holding {
     lease: Mutex<Lease>,
     /// Looks since the last one that was answered.
     failed_looks: AtomicU32,
+    /// One above the position that is durable while something behind it is on its way to the disk; 0 while nothing is.
+    waiting: AtomicU64,
     /// By which tenure.
     deposed: OnceLock<u64>,
     waker: Mutex<Option<Waker>>,
@@ -141,6 +143,7 @@ impl Holding {
             }),
             lease: Mutex::new(Lease { counter: 0, unwritten }),
             failed_looks: AtomicU32::new(0),
+            waiting: AtomicU64::new(0),
             deposed: OnceLock::new(),
             waker: Mutex::new(None),
         }
@@ -192,6 +195,17 @@ impl Holding {
             }
         }
         Ok(standpoint)
+    }
+
+    /// Up to where everything is durable, while something behind that is on its way to the disk, or the journal has to come to an end:
+    /// as long as this stays the same the disk makes no headway. Asks nothing of the disk.
+    pub fn waits_for_disk(&self) -> Option<u64> {
+        self.waiting.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    pub(crate) fn set_waiting(&self, durable: Option<u64>) {
+        let waiting = durable.map_or(0, |durable| durable.saturating_add(1));
+        self.waiting.store(waiting, Ordering::Relaxed);
     }
 
     /// By which tenure this one was ended, as far as anybody in this process has found out; 0 by none, see [`Standpoint`].
@@ -253,9 +267,15 @@ impl Holding {
 
     /// A predecessor that hung when this tenure began may have ended since: versions that know no claims are kept away by this.
     fn lock_directory(&self) {
+        let is_wanted = |locks: &Locks| locks.claim.is_some() && locks.directory.is_none();
+        if !is_wanted(&lock(&self.locks)) {
+            return;
+        }
+        // Nobody's look waits for a disk that hangs in this.
+        let taken = self.disk.lock(LOCK_NAME, &format!("tenure {}", self.number)).ok();
         let mut locks = lock(&self.locks);
-        if locks.claim.is_some() && locks.directory.is_none() {
-            locks.directory = self.disk.lock(LOCK_NAME, &format!("tenure {}", self.number)).ok();
+        if is_wanted(&locks) {
+            locks.directory = taken;
         }
     }
 }

@@ -145,6 +145,7 @@ impl Journal {
     pub fn submit(&mut self) {
         self.records.submit();
         self.maintain();
+        self.tell_holder();
     }
 
     /// Whether somebody waits for something that was appended and not yet submitted.
@@ -266,6 +267,7 @@ impl Journal {
             self.poison(reason);
         }
         self.maintain();
+        self.tell_holder();
     }
 
     fn commit_completed(&mut self, result: std::io::Result<()>, nanoseconds: u64) {
@@ -376,6 +378,15 @@ impl Journal {
     /// From now on only what is appended is written; maintenance and reads stop.
     pub(crate) fn begin_closing(&mut self) {
         self.closing = true;
+        self.tell_holder();
+    }
+
+    /// Whether the disk owes anything, for the signs of life: see [`Holding::waits_for_disk`](crate::Holding::waits_for_disk).
+    fn tell_holder(&self) {
+        let Some(claim) = &self.claim else { return };
+        // What was given up, or is to end, has to let go of the directory.
+        let owes = self.closing || self.poisoned.is_some() || self.records.owes();
+        claim.held().set_waiting(owes.then(|| self.records.durable()));
     }
 
     /// Leaves word of where everything ends, so that the next start can tell damage there from an interrupted write. For an orderly

@@ -88,6 +88,10 @@ impl Batches {
         !self.closed.is_empty() || self.in_flight.is_some()
     }
 
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
     pub(super) fn want_submitted(&mut self) {
         self.submit_wanted = true;
     }

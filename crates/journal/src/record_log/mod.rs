@@ -347,6 +347,13 @@ impl RecordLog {
         self.urgent = false;
     }
 
+    /// Whether something is on its way to the disk, or would be but for a segment that the disk is to make. Not what waits for space.
+    pub(crate) fn owes(&self) -> bool {
+        let batches = &self.batches;
+        let is_closing = batches.is_submit_wanted() && self.fill_count > 0;
+        batches.is_in_flight() || (self.no_room().is_none() && (batches.is_any_waiting() || is_closing))
+    }
+
     pub(crate) fn has_urgent(&self) -> bool {
         self.urgent
     }
