@@ -171,27 +171,6 @@ pub const CLUSTER_PATIENCE: std::time::Duration = std::time::Duration::from_secs
 /// another one, which is not mounted here.
 pub(crate) const FOUNDING_QUIET: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// How often a server that stands by looks at the directory.
-pub(crate) const STANDBY_LOOKS_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
-
-/// One look at a directory tells of this part of a lease at most: who did not look meanwhile knows nothing.
-pub(crate) const STANDBY_LOOKS_PER_LEASE: u32 = 4;
-
-/// Signs of life of the server that serves, in a lease.
-pub(crate) const HEARTBEATS_PER_LEASE: u32 = 5;
-
-/// The longest time between two of them, however long the lease.
-pub(crate) const HEARTBEAT_INTERVAL_MAX: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// A heartbeat is sent while the last write to the disk is younger than this part of a lease.
-pub(crate) const HEARTBEAT_FRESHNESS: u32 = 4;
-
-/// How long a member waits after a tenure that failed; the wait doubles with each.
-pub(crate) const TENURE_PATIENCE_MIN: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// The longest of these waits.
-pub(crate) const TENURE_PATIENCE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
-
 /// How long a server that is to hand over waits for a checkpoint that shortens the start of the next one, and serves meanwhile; and how
 /// long it leaves the tenure to others before it takes it again.
 pub(crate) const HAND_OVER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);

@@ -67,9 +67,9 @@ impl Phase {
         })))
     }
 
-    /// The stages of a member of a fault-tolerance group.
-    pub fn of_group(name: &str) -> Phase {
-        Phase::new(Some(Role::new(name)))
+    /// The stages of a member, which is called `member`, of a fault-tolerance group.
+    pub fn of_group(name: &str, member: &str) -> Phase {
+        Phase::new(Some(Role::new(name, member)))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Condition> {
@@ -180,7 +180,7 @@ impl Phase {
         let condition = self.read();
         match &condition.engine {
             Some((inbox, _)) => Ok(Arc::clone(inbox)),
-            None => Err(condition.not_ready().unwrap_or_default()),
+            None => Err(condition.not_asked()),
         }
     }
 
@@ -196,6 +196,14 @@ impl Condition {
     fn with_role(&mut self, change: impl FnOnce(&mut Role)) {
         if let Some(role) = &mut self.role {
             change(role);
+        }
+    }
+
+    /// Why nobody can be asked, and who can.
+    fn not_asked(&self) -> String {
+        match (&self.role, self.stage) {
+            (Some(role), Stage::StandingBy) => role.ask_another(),
+            _ => self.not_ready().unwrap_or_default(),
         }
     }
 
@@ -263,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_member_says_which_part_it_has_since_when_and_why() {
-        let phase = Phase::of_group("orders");
+        let phase = Phase::of_group("orders", "b");
         let role = || {
             let member = phase.membership().unwrap();
             (member.is_active, member.changes, member.reason)
@@ -278,6 +286,10 @@ mod tests {
         phase.stand_by(Some(active.clone()));
         assert_eq!(phase.not_ready().unwrap(), "standing by: a serves under tenure 6");
         assert_eq!(phase.membership().unwrap().active, Some(active));
+        assert_eq!(
+            phase.engine().err().unwrap(),
+            "b stands by, and a serves under tenure 6: ask that one."
+        );
         phase.take_over("its lock is free");
         phase.recover(7);
         assert_eq!(role(), (true, 1, "its lock is free".to_owned()));

@@ -100,7 +100,9 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     crate::broker_options::check_own_credentials(options, &broker_options.access)?;
     let broker = Broker::new(broker_options);
     let group = options.streaming.fault_tolerance.as_ref();
-    let phase = group.map_or_else(Phase::default, |options| Phase::of_group(&options.group));
+    let phase = group.map_or_else(Phase::default, |options| {
+        Phase::of_group(&options.group, broker.server_name())
+    });
     let bus = bus(options, &broker).await?;
     let mut sockets = Sockets::bind(options).await?;
     let introduced = introduce(options, &broker, &bus, &mut sockets, |ports| {

@@ -22,7 +22,7 @@ pub(crate) use alone::Alone;
 pub use lives::{Failure, Lives, Surroundings};
 pub(crate) use mode::Mode;
 pub use port::{Confirm, Granted, Lost, OpenStore, Tenures, Waker};
-pub(crate) use shared_directory::{Itself, SharedDirectory};
+pub use shared_directory::{Itself, Opens, SharedDirectory};
 
 #[cfg(test)]
 mod tests;

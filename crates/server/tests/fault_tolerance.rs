@@ -84,6 +84,13 @@ fn one_serves_and_the_other_stands_by_and_takes_over_when_it_dies() {
         );
     }
 
+    let said = Shell::at(&second.address).run(&["peek", CHANNEL]);
+    let words = "second stands by, and first serves under tenure";
+    assert!(
+        said.code != Some(0) && said.stderr.contains(words) && said.stderr.contains("ask that one"),
+        "{said:#?}"
+    );
+
     // A client of the server that stands by is served by the other one, and goes on when that one dies.
     let mut client = session(&second.address, "client");
     client.publish(CHANNEL, b"before").unwrap();
@@ -416,6 +423,59 @@ fn who_hangs_in_its_disk_is_replaced_and_stands_by_afterwards() {
     second.kill();
     wait_until_active(&first);
     load.check(&home.address);
+}
+
+/// A disk that answers in the claim's file and not where messages are written: signs of life would go on for ever, and nobody be served.
+#[test]
+fn whose_commits_hang_is_replaced_although_its_claim_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let (home, address) = home();
+    let lease = ["-ft_lease", "500ms"];
+    let first = member(directory.path(), "first", Some(&address), &lease);
+    wait_until_active(&first);
+    let second = member(directory.path(), "second", Some(&address), &lease);
+    let load = Load::begin(&home.address);
+    load.goes_on(50);
+    let segments: Vec<_> = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    let hung = Instant::now();
+    let Some(hanging) = Failing::begin_in(&first, "fdatasync:delay_enter=30000000", &segments) else {
+        return;
+    };
+    wait_until_active(&second);
+    eprintln!("commits hung: {} ms", load.gap_since(hung).as_millis());
+    wait_until("it knows", || state(&first) == "FT_STANDBY");
+    load.goes_on(50);
+    drop(hanging);
+    wait_until("it stands by", || {
+        first.get("/healthz/ready").1.contains("standing by: second serves")
+    });
+    load.check(&home.address);
+}
+
+/// §8.6: an error at the lock is told, and changes nothing else.
+#[test]
+fn who_cannot_look_at_the_directory_says_so_and_stands_by() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = member(directory.path(), "first", None, &[]);
+    wait_until_active(&first);
+    let mut second = member(directory.path(), "second", None, &[]);
+    wait_until("it stands by", || state(&second) == "FT_STANDBY");
+    let Some(failing) = Failing::begin(&second, "openat:error=EIO") else {
+        return;
+    };
+    assert!(
+        second.wait_for_line("error attempting to get the store lock").is_some(),
+        "{:#?}",
+        second.log
+    );
+    assert!(is_active(&first) && state(&second) == "FT_STANDBY");
+    drop(failing);
+    first.kill();
+    wait_until_active(&second);
 }
 
 /// The store itself knows its cluster ID (§7.5): found when nobody serves.

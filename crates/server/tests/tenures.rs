@@ -13,21 +13,25 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use seaway_bench::stan::{Session, subscription};
 use seaway_broker::{Broker, BrokerOptions};
+use seaway_config::{FaultToleranceOptions, Options, Personality};
 use seaway_journal::disk::real::RealDisk;
 use seaway_journal::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, LockError};
 use seaway_server::bus::Bus;
 use seaway_server::phase::{Phase, Stage};
-use seaway_server::tenure::{Granted, Lives, Surroundings, Tenures};
-use seaway_store::{FileOptions, FileStore, Recovering, Store};
+use seaway_server::tenure::{Granted, Itself, Lives, OpenStore, SharedDirectory, Surroundings, Tenures};
+use seaway_store::{Claim, FileOptions, FileStore, Recovering, Store};
 use tokio::sync::{mpsc, oneshot};
 
 const LIVES: u64 = 1_000;
 
 /// After so many lives everything has been there once.
 const LIVES_WARM: u64 = 12;
+
+/// Descriptors, threads and tasks of a life that serves come and go, so many of them.
+const SERVING_VARIES: usize = 8;
 
 /// Messages that are acknowledged in a life before it ends, and that may be.
 const ACKNOWLEDGED: u64 = 3;
@@ -171,25 +175,31 @@ impl Tenures for Script {
     }
 }
 
-fn granted(number: u64, directory: &Path, valve: &Arc<Valve>) -> (Granted, oneshot::Sender<String>) {
-    let (lose, lost) = oneshot::channel();
+/// Opens the store of a tenure on the disk that hangs while the valve is closed.
+fn opened(number: u64, claim: Option<Claim>, directory: &Path, valve: &Arc<Valve>) -> OpenStore {
     let disk = Slippery {
         disk: RealDisk::new(directory).unwrap(),
         valve: Arc::clone(valve),
     };
+    Box::new(move |engine, waker, progress| {
+        let options = FileOptions {
+            progress,
+            claim,
+            ..FileOptions::default()
+        };
+        let mut recovering = Recovering::new(engine);
+        let store = FileStore::open_on(Arc::new(disk), options, waker, &mut recovering)?;
+        recovering.finish().map_err(|error| anyhow!(error))?;
+        assert_eq!(store.epoch(), number);
+        Ok(Box::new(store) as Box<dyn Store>)
+    })
+}
+
+fn granted(number: u64, directory: &Path, valve: &Arc<Valve>) -> (Granted, oneshot::Sender<String>) {
+    let (lose, lost) = oneshot::channel();
     let granted = Granted {
         number,
-        store: Box::new(move |engine, waker, progress| {
-            let options = FileOptions {
-                progress,
-                ..FileOptions::default()
-            };
-            let mut recovering = Recovering::new(engine);
-            let store = FileStore::open_on(Arc::new(disk), options, waker, &mut recovering)?;
-            recovering.finish().map_err(|error| anyhow!(error))?;
-            assert_eq!(store.epoch(), number);
-            Ok(Box::new(store) as Box<dyn Store>)
-        }),
+        store: opened(number, None, directory, valve),
         lost: Box::pin(async {
             match lost.await {
                 Ok(reason) => reason,
@@ -201,11 +211,32 @@ fn granted(number: u64, directory: &Path, valve: &Arc<Valve>) -> (Granted, onesh
     (granted, lose)
 }
 
+/// A member of a group, which says when it is asked.
+struct Watched {
+    member: SharedDirectory,
+    asked: Sender<()>,
+}
+
+impl Tenures for Watched {
+    async fn next(&mut self) -> Result<Granted> {
+        self.asked.send(())?;
+        self.member.next().await
+    }
+
+    fn given_up(&mut self, number: u64) {
+        self.member.given_up(number);
+    }
+
+    fn failed(&mut self, error: Error) -> Result<()> {
+        self.member.failed(error)
+    }
+}
+
 /// Asks for an orderly end of the life that serves.
 type Stop = oneshot::Sender<Result<(), String>>;
 
 /// Lives until nobody can ask for an end any more.
-async fn live(mut lives: Lives<Script>, begun: Sender<u64>, mut stops: mpsc::UnboundedReceiver<Stop>) {
+async fn live<T: Tenures>(mut lives: Lives<T>, begun: Sender<u64>, mut stops: mpsc::UnboundedReceiver<Stop>) {
     loop {
         let stop = tokio::select! {
             failure = lives.run(|number| Ok(begun.send(number)?)) => panic!("{failure:?}"),
@@ -304,44 +335,59 @@ struct World {
     broker: Broker,
     phase: Phase,
     address: SocketAddr,
-    grants: mpsc::UnboundedSender<Granted>,
     asked: Receiver<()>,
     begins: Receiver<u64>,
     stops: mpsc::UnboundedSender<Stop>,
 }
 
 impl World {
-    fn new() -> World {
+    /// Around lives whose tenures somebody grants: who tells when he is asked.
+    fn new<T: Tenures + Send + Sync + 'static>(phase: Phase, tenures: impl FnOnce(&Bus, Sender<()>) -> T) -> World {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.worker_threads(2).max_blocking_threads(1).enable_all();
         let runtime = builder.build().unwrap();
-        let (broker, phase) = (Broker::new(BrokerOptions::default()), Phase::default());
-        let (grants, granted) = mpsc::unbounded_channel();
+        let broker = Broker::new(BrokerOptions::default());
+        let bus = Bus::new(&broker);
         let (asks, asked) = channel();
         let (begun, begins) = channel();
         let (stops, asked_to_stop) = mpsc::unbounded_channel();
+        let tenures = tenures(&bus, asks);
         let surroundings = Surroundings {
-            bus: Bus::new(&broker),
+            bus,
             engine: seaway_streaming::Options::default(),
             server_id: "server".to_owned(),
             phase: phase.clone(),
         };
-        let script = Script {
-            grants: granted,
-            asked: asks,
-        };
-        runtime.spawn(live(Lives::new(script, surroundings), begun, asked_to_stop));
+        let lives = Lives::new(tenures, surroundings);
+        runtime.spawn(async move { live(lives, begun, asked_to_stop).await });
         let listener = runtime.block_on(broker.listen("127.0.0.1", 0)).unwrap();
         World {
             address: listener.address(),
             runtime,
             broker,
             phase,
-            grants,
             asked,
             begins,
             stops,
         }
+    }
+
+    /// Waits until nothing of earlier lives is left over.
+    fn leaves_nothing(&self, first: &mut Option<[usize; 3]>) {
+        // The system takes a moment longer to forget a thread.
+        until("no thread is left", || !has_own_threads());
+        self.grows_by(first, 0);
+    }
+
+    /// Waits until there is not more than there was the first time, but for so much.
+    fn grows_by(&self, first: &mut Option<[usize; 3]>, more: usize) {
+        let expected = *first.get_or_insert_with(|| left_over(&self.runtime));
+        until("nothing is left over", || {
+            left_over(&self.runtime)
+                .iter()
+                .zip(expected)
+                .all(|(now, then)| *now <= then + more)
+        });
     }
 
     /// Waits until the last life has ended and another tenure is asked for.
@@ -350,26 +396,20 @@ impl World {
         assert_eq!(self.phase.stage(), Stage::Waiting);
     }
 
-    fn begin(&self, number: u64, directory: &Path, valve: &Arc<Valve>) -> oneshot::Sender<String> {
+    fn begin(&self, grants: &Grants, number: u64, directory: &Path, valve: &Arc<Valve>) -> oneshot::Sender<String> {
         let (granted, lose) = granted(number, directory, valve);
-        assert!(self.grants.send(granted).is_ok());
+        assert!(grants.send(granted).is_ok());
         assert_eq!(self.begins.recv_timeout(PATIENCE), Ok(number));
         lose
     }
 
     /// The life that serves becomes none, although the disk hangs.
-    fn lose_while_the_disk_hangs(
-        &self,
-        lose: oneshot::Sender<String>,
-        load: &Load,
-        valve: &Valve,
-        subscriptions: usize,
-    ) {
+    fn lose_while_the_disk_hangs(&self, lose: impl FnOnce(), load: &Load, valve: &Valve, subscriptions: usize) {
         let engine = self.phase.engine().unwrap();
         valve.close();
         load.allowed.fetch_add(ALLOWED, Ordering::AcqRel);
         valve.somebody_hangs();
-        lose.send("the disk hangs".to_owned()).unwrap();
+        lose();
         until("the loss", || self.phase.stage() == Stage::Waiting);
         let words = self.phase.engine().err().unwrap();
         assert!(words.starts_with("not serving: "), "{words}");
@@ -420,69 +460,150 @@ fn everything(world: &World) -> HashMap<u64, Vec<u8>> {
     }
 }
 
-#[test]
-fn a_thousand_lives_leave_nothing_behind_and_lose_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let (world, load, valve) = (World::new(), Arc::new(Load::default()), Arc::new(Valve::default()));
-    let mut clients: Option<(JoinHandle<_>, JoinHandle<_>)> = None;
-    let (mut subscriptions, mut first) = (world.broker.snapshot().subscriptions, None);
-    for number in 1..=LIVES {
-        world.rest();
-        if number % 100 == LIVES_WARM {
-            // The system takes a moment longer to forget a thread.
-            until("no thread is left", || !has_own_threads());
-            let expected = *first.get_or_insert_with(|| left_over(&world.runtime));
-            until("nothing is left over", || {
-                left_over(&world.runtime)
-                    .iter()
-                    .zip(expected)
-                    .all(|(now, then)| *now <= then)
-            });
+type Grants = mpsc::UnboundedSender<Granted>;
+
+/// Clients that stay connected through all lives, and what they saw.
+struct Clients {
+    load: Arc<Load>,
+    publisher: JoinHandle<HashSet<u64>>,
+    receiver: JoinHandle<HashMap<u64, Vec<u8>>>,
+    subscriptions: usize,
+}
+
+impl Clients {
+    fn begin(world: &World, load: &Arc<Load>) -> Clients {
+        let (publisher, mut receiver) = (session(world, "publisher"), session(world, "receiver"));
+        let subscribed = receiver.subscribe(subscription("orders")).unwrap();
+        let of_clients = [&publisher, &receiver]
+            .map(|session| session.connection.latest_sid())
+            .iter()
+            .sum::<u64>();
+        let (publishing, receiving) = (Arc::clone(load), Arc::clone(load));
+        Clients {
+            load: Arc::clone(load),
+            publisher: std::thread::spawn(move || publish(publisher, &publishing)),
+            receiver: std::thread::spawn(move || receive(receiver, &receiving, &subscribed)),
+            subscriptions: usize::try_from(of_clients).unwrap(),
         }
-        let lose = world.begin(number, directory.path(), &valve);
-        if clients.is_none() {
-            let (publisher, mut receiver) = (session(&world, "publisher"), session(&world, "receiver"));
-            let subscribed = receiver.subscribe(subscription("orders")).unwrap();
-            let of_clients = [&publisher, &receiver]
-                .map(|session| session.connection.latest_sid())
-                .iter()
-                .sum::<u64>();
-            subscriptions += usize::try_from(of_clients).unwrap();
-            let (publishing, receiving) = (Arc::clone(&load), Arc::clone(&load));
-            clients = Some((
-                std::thread::spawn(move || publish(publisher, &publishing)),
-                std::thread::spawn(move || receive(receiver, &receiving, &subscribed)),
-            ));
-        }
+    }
+
+    /// Waits until some publishes are acknowledged in the life that serves.
+    fn are_served(&self) {
+        let load = &self.load;
         let before = load.acknowledged.load(Ordering::Acquire);
         load.allowed.store(before + ALLOWED, Ordering::Release);
         until("acknowledgements", || {
             load.acknowledged.load(Ordering::Acquire) >= before + ACKNOWLEDGED
         });
+    }
+
+    /// Ends, and compares what was seen in so many lives with what is there.
+    fn check(self, world: &World, lives: u64) {
+        self.load.over.store(true, Ordering::Release);
+        let (acknowledged, seen) = (self.publisher.join().unwrap(), self.receiver.join().unwrap());
+        let stored = everything(world);
+        let numbers: HashSet<u64> = stored
+            .values()
+            .filter_map(|data| Some(u64::from_le_bytes(data[..].try_into().ok()?)))
+            .collect();
+        let lost: Vec<_> = acknowledged.difference(&numbers).collect();
+        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+        assert!(acknowledged.len() as u64 >= lives * ACKNOWLEDGED);
+        for (sequence, data) in seen {
+            assert_eq!(
+                stored[&sequence], data,
+                "sequence {sequence} was delivered as something else"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_thousand_lives_leave_nothing_behind_and_lose_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (load, valve) = (Arc::new(Load::default()), Arc::new(Valve::default()));
+    let (grants, granted) = mpsc::unbounded_channel();
+    let world = World::new(Phase::default(), |_, asked| Script { grants: granted, asked });
+    let mut clients: Option<Clients> = None;
+    let (own, mut first) = (world.broker.snapshot().subscriptions, None);
+    for number in 1..=LIVES {
+        world.rest();
+        if number % 100 == LIVES_WARM {
+            world.leaves_nothing(&mut first);
+        }
+        let lose = world.begin(&grants, number, directory.path(), &valve);
+        let clients = clients.get_or_insert_with(|| Clients::begin(&world, &load));
+        clients.are_served();
+        let lose = |reason: &str| lose.send(reason.to_owned()).unwrap();
         match number % 3 {
             0 => world.stop(),
-            1 => lose.send("somebody else has it".to_owned()).unwrap(),
-            _ => world.lose_while_the_disk_hangs(lose, &load, &valve, subscriptions),
+            1 => lose("somebody else has it"),
+            _ => {
+                let subscriptions = own + clients.subscriptions;
+                world.lose_while_the_disk_hangs(|| lose("the disk hangs"), &load, &valve, subscriptions);
+            }
         }
     }
     world.rest();
-    world.begin(LIVES + 1, directory.path(), &valve);
-    load.over.store(true, Ordering::Release);
-    let (publisher, receiver) = clients.unwrap();
-    let (acknowledged, seen) = (publisher.join().unwrap(), receiver.join().unwrap());
-    let stored = everything(&world);
-    let numbers: HashSet<u64> = stored
-        .values()
-        .filter_map(|data| Some(u64::from_le_bytes(data[..].try_into().ok()?)))
-        .collect();
-    let lost: Vec<_> = acknowledged.difference(&numbers).collect();
-    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-    assert!(acknowledged.len() as u64 >= LIVES * ACKNOWLEDGED);
-    for (sequence, data) in seen {
-        assert_eq!(
-            stored[&sequence], data,
-            "sequence {sequence} was delivered as something else"
-        );
-    }
+    let _lose = world.begin(&grants, LIVES + 1, directory.path(), &valve);
+    clients.unwrap().check(&world, LIVES);
     world.stop();
+}
+
+/// Tenures of a member of a group, taken from it by another one: `SEAWAY_TENURES` says how many. Each takes a lease or two.
+#[test]
+fn tenures_on_a_shared_directory_leave_nothing_behind_and_lose_nothing() {
+    let count = std::env::var("SEAWAY_TENURES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(40);
+    let directory = tempfile::tempdir().unwrap();
+    let (load, valve) = (Arc::new(Load::default()), Arc::new(Valve::default()));
+    let phase = Phase::of_group("group", "member");
+    let world = World::new(phase.clone(), |bus, asked| Watched {
+        member: member(bus, phase, directory.path(), &valve),
+        asked,
+    });
+    let mut clients: Option<Clients> = None;
+    let (own, mut first) = (world.broker.snapshot().subscriptions, None);
+    for life in 1..=count {
+        world.asked.recv_timeout(PATIENCE).unwrap();
+        let number = world.begins.recv_timeout(PATIENCE).unwrap();
+        let clients = clients.get_or_insert_with(|| Clients::begin(&world, &load));
+        clients.are_served();
+        if life % 10 == 0 {
+            world.grows_by(&mut first, SERVING_VARIES);
+        }
+        let other = || drop(Claim::make(directory.path(), "ft test-cluster group OTHER plain other", number).unwrap());
+        match life % 3 {
+            0 => world.stop(),
+            1 => other(),
+            _ => world.lose_while_the_disk_hangs(other, &load, &valve, own + clients.subscriptions),
+        }
+    }
+    world.asked.recv_timeout(PATIENCE).unwrap();
+    world.begins.recv_timeout(PATIENCE).unwrap();
+    clients.unwrap().check(&world, count);
+    world.stop();
+}
+
+/// A member of a group whose store's files hang while the valve is closed; the files of claims do not.
+fn member(bus: &Bus, phase: Phase, directory: &Path, valve: &Arc<Valve>) -> SharedDirectory {
+    let mut streaming = Options::new(Personality::NatsStreamingServer).streaming;
+    streaming.store = seaway_config::StoreKind::File;
+    streaming.dir = directory.to_owned();
+    let group = FaultToleranceOptions {
+        group: "group".to_owned(),
+        lease: Duration::from_millis(250),
+    };
+    let itself = Itself {
+        server_id: "MEMBER",
+        name: "member",
+        is_connected: false,
+    };
+    let valve = Arc::clone(valve);
+    let member = SharedDirectory::new(&streaming, &group, &itself, bus, phase).unwrap();
+    member.opening(Arc::new(move |streaming, claim| {
+        opened(claim.number(), Some(claim), &streaming.dir, &valve)
+    }))
 }

@@ -5,12 +5,13 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// The crates from the ground up. Each may use only those before it.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 16] = [
     "nats-protocol",
     "stan-protocol",
     "journal",
     "streaming",
     "store",
+    "tenure",
     "broker",
     "config",
     "monitor",
@@ -24,7 +25,7 @@ const ORDER: [&str; 15] = [
 ];
 
 /// What a crate must not use although it stands above it, or although it is somebody else's.
-const FORBIDDEN: [(&str, &[&str]); 11] = [
+const FORBIDDEN: [(&str, &[&str]); 12] = [
     (
         "nats-protocol",
         &["tokio", "socket2", "rustix", "tracing", "seaway-stan-protocol"],
@@ -49,6 +50,17 @@ const FORBIDDEN: [(&str, &[&str]); 11] = [
         ],
     ),
     ("store", &["tokio", "socket2", "seaway-nats-protocol"]),
+    (
+        "tenure",
+        &[
+            "tokio",
+            "socket2",
+            "tracing",
+            "fastrand",
+            "seaway-journal",
+            "seaway-streaming",
+        ],
+    ),
     (
         "broker",
         &[

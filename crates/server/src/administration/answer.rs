@@ -68,8 +68,11 @@ impl Failure {
         Failure::new(409, reason)
     }
 
-    /// The server cannot answer at present.
+    /// The server cannot answer at present. A reason that is a whole sentence says itself what to do.
     pub(super) fn unavailable(reason: &str) -> Failure {
+        if reason.ends_with('.') {
+            return Failure::new(503, reason);
+        }
         Failure::new(503, &format!("{reason}; ask again later"))
     }
 

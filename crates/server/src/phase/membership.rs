@@ -31,6 +31,8 @@ pub struct Membership {
 /// The part in a group, as it changes.
 pub(super) struct Role {
     group: String,
+    /// The name of this member.
+    member: String,
     is_active: bool,
     active: Option<Active>,
     changes: u64,
@@ -39,9 +41,10 @@ pub(super) struct Role {
 }
 
 impl Role {
-    pub(super) fn new(group: &str) -> Role {
+    pub(super) fn new(group: &str, member: &str) -> Role {
         Role {
             group: group.to_owned(),
+            member: member.to_owned(),
             is_active: false,
             active: None,
             changes: 0,
@@ -78,6 +81,15 @@ impl Role {
         match &self.active {
             Some(Active { member, tenure }) => format!("{member} serves under tenure {tenure}"),
             None => "nobody serves yet".to_owned(),
+        }
+    }
+
+    /// What who asks this member is told while it stands by.
+    pub(super) fn ask_another(&self) -> String {
+        let (member, serves) = (&self.member, self.who_serves());
+        match self.active {
+            Some(_) => format!("{member} stands by, and {serves}: ask that one."),
+            None => format!("{member} stands by, and {serves}"),
         }
     }
 

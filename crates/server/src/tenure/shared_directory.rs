@@ -5,10 +5,7 @@
 //! every sync and before everything that cannot be undone. What is heard over the bus only puts a take-over off, or has somebody look.
 
 mod heartbeats;
-mod member;
-mod patience;
 mod pulse;
-mod watch;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,22 +13,25 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use seaway_config::{FaultToleranceOptions, StreamingOptions};
 use seaway_store::{Claim, ClaimError, Standing, Standpoint};
+use seaway_tenure::limits::{HEARTBEAT_FRESHNESS, STANDBY_LOOKS_EVERY};
+use seaway_tenure::{Ending, Look, Member, Patience, Reason, Waiting, Watch, interval};
 use tokio::time::MissedTickBehavior;
 
 use self::heartbeats::{Claims, Ears, Heartbeats};
-use self::member::Member;
-use self::patience::Patience;
-use self::pulse::{Ending, Found, Pulse};
-use self::watch::{Look, Reason, Watch};
-use super::port::{Granted, Lost, Tenures};
+use self::pulse::{Found, Pulse};
+use super::port::{Granted, Lost, OpenStore, Tenures};
 use super::store::{self, Unfit};
 use crate::bus::Bus;
-use crate::limits::{FOUNDING_QUIET, HAND_OVER_PATIENCE, HEARTBEAT_FRESHNESS, STANDBY_LOOKS_EVERY};
+use crate::limits::{FOUNDING_QUIET, HAND_OVER_PATIENCE};
 use crate::phase::{Active, Phase};
 
+/// How a store is opened with a claim.
+pub type Opens = Arc<dyn Fn(&StreamingOptions, Claim) -> OpenStore + Send + Sync>;
+
 /// Grants a tenure when the one before it has ended or run out; they are lost to other members.
-pub(crate) struct SharedDirectory {
+pub struct SharedDirectory {
     streaming: StreamingOptions,
+    opens: Opens,
     lease: Duration,
     member: Member,
     /// Whether there may be others on the bus: what they say takes a moment to get here.
@@ -43,6 +43,8 @@ pub(crate) struct SharedDirectory {
     /// The highest number that was seen in the directory. Numbers never go back: with less in it, it is not the group's directory.
     newest_seen: u64,
     trusts_locks: bool,
+    /// How long another one has to be silent.
+    waiting: Waiting,
     /// The tenure that was given up for another server, and until when that one may take it.
     given_up: Option<(u64, Instant)>,
     /// After tenures that failed.
@@ -53,13 +55,13 @@ pub(crate) struct SharedDirectory {
 }
 
 /// Who a server is for other members.
-pub(crate) struct Itself<'a> {
+pub struct Itself<'a> {
     /// Its ID, new with each process.
-    pub(crate) server_id: &'a str,
+    pub server_id: &'a str,
     /// Its name, for people.
-    pub(crate) name: &'a str,
+    pub name: &'a str,
     /// Whether it is connected to other servers.
-    pub(crate) is_connected: bool,
+    pub is_connected: bool,
 }
 
 impl SharedDirectory {
@@ -67,7 +69,7 @@ impl SharedDirectory {
     ///
     /// # Errors
     /// Cluster ID and group give no subject.
-    pub(crate) fn new(
+    pub fn new(
         streaming: &StreamingOptions,
         options: &FaultToleranceOptions,
         itself: &Itself<'_>,
@@ -87,6 +89,7 @@ impl SharedDirectory {
         let heartbeats = Heartbeats::new(bus, &streaming.cluster_id, &options.group)?;
         Ok(SharedDirectory {
             streaming: streaming.clone(),
+            opens: Arc::new(open),
             lease: options.lease,
             member,
             is_connected: itself.is_connected,
@@ -95,26 +98,30 @@ impl SharedDirectory {
             has_joined: false,
             newest_seen: 0,
             trusts_locks: true,
+            waiting: Waiting::new(options.lease),
             given_up: None,
             patience: Patience::default(),
             told: Patience::default(),
             pulse: None,
         })
     }
+
+    /// The same with stores that are opened otherwise, on a disk that hangs for example.
+    #[must_use]
+    pub fn opening(self, opens: Opens) -> SharedDirectory {
+        SharedDirectory { opens, ..self }
+    }
+}
+
+fn open(streaming: &StreamingOptions, claim: Claim) -> OpenStore {
+    let (streaming, number) = (streaming.clone(), claim.number());
+    Box::new(move |engine, waker, progress| store::open(&streaming, number, Some(claim), engine, waker, progress))
 }
 
 impl Tenures for SharedDirectory {
     async fn next(&mut self) -> Result<Granted> {
-        if let Some(pulse) = self.pulse.take()
-            && pulse.ended().await == Ending::Robbed
-            && self.trusts_locks
-        {
-            self.trusts_locks = false;
-            tracing::warn!(
-                target: "stream",
-                "ft: another server took over although this one had the lock and gave signs of life: file locks do not reach from \
-                 one server to the other on this file system. Only the lease counts from now on"
-            );
+        if let Some(pulse) = self.pulse.take() {
+            self.learn_from(pulse.ended().await);
         }
         if let Some(until) = self.patience.until() {
             tokio::time::sleep_until(until.into()).await;
@@ -148,8 +155,35 @@ impl Tenures for SharedDirectory {
 impl SharedDirectory {
     async fn make_directory(&self) -> Result<()> {
         let directory = self.streaming.dir.clone();
-        let made = blocking(move || std::fs::create_dir_all(&directory)).await?;
+        let made = blocking(move || seaway_store::make_directory(&directory)).await?;
         made.with_context(|| format!("make the store directory {}", self.streaming.dir.display()))
+    }
+
+    /// What the end of a tenure says of the file system.
+    fn learn_from(&mut self, ending: Ending) {
+        match ending {
+            Ending::Lawful => {}
+            Ending::Robbed if self.trusts_locks => {
+                self.trusts_locks = false;
+                tracing::warn!(
+                    target: "stream",
+                    "ft: another server took over although this one had the lock and gave signs of life: file locks do not reach \
+                     from one server to the other on this file system. Only the lease counts from now on"
+                );
+            }
+            Ending::Robbed => {}
+            Ending::Slow => {
+                let now = Instant::now();
+                self.waiting.lost_to_slowness(now);
+                let milliseconds = self.waiting.time(now).as_millis();
+                tracing::warn!(
+                    target: "stream",
+                    "ft: the disk was too slow for signs of life within {} ms (-ft_lease), and another server took over. This one takes \
+                     over from a silent one after {milliseconds} ms from now on",
+                    self.lease.as_millis()
+                );
+            }
+        }
     }
 
     /// Looks at the directory until there is a reason to claim it, and no other server is faster.
@@ -191,6 +225,7 @@ impl SharedDirectory {
                 self.tell(&format!("ft: {text}"));
             }
             self.phase.stand_by(holder);
+            watch.wait_for(self.waiting.time(ended));
             let reason = watch.look(Look { began, ended }, &standing, self.heard_from(&standing));
             let is_others = |(number, until): &(u64, Instant)| standing.number <= *number && began < *until;
             self.given_up = self.given_up.filter(is_others);
@@ -222,7 +257,7 @@ impl SharedDirectory {
         match (self.is_connected, tenures) {
             (false, _) => Duration::ZERO,
             (true, 0) => FOUNDING_QUIET,
-            (true, _) => 2 * pulse::interval(self.lease),
+            (true, _) => 2 * interval(self.lease),
         }
     }
 
@@ -333,12 +368,9 @@ impl SharedDirectory {
             let found = holding.upgrade().map(|holding| holding.look());
             matches!(found, Some(Ok(Standpoint::Holds)))
         };
-        let streaming = self.streaming.clone();
         Ok(Granted {
             number,
-            store: Box::new(move |engine, waker, progress| {
-                store::open(&streaming, number, Some(claim), engine, waker, progress)
-            }),
+            store: (self.opens)(&self.streaming, claim),
             lost,
             confirm: Some(Arc::new(confirm)),
         })
@@ -378,7 +410,7 @@ fn lost(pulse: &Pulse, ears: Arc<Ears>, number: u64, lease: Duration) -> Lost {
             }
             claims.tell(&heard);
             // Anybody may say so: that costs one look at a time.
-            tokio::time::sleep(pulse::interval(lease)).await;
+            tokio::time::sleep(interval(lease)).await;
             ears.forget();
         }
     };

@@ -1,7 +1,9 @@
 //! System calls of a running server that fail for a while.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,9 +20,15 @@ pub struct Failing {
 impl Failing {
     /// `fault` is a call and its fate, such as `openat:error=ENOSPC`. `None` where nothing can be traced.
     pub fn begin(server: &Server, fault: &str) -> Option<Failing> {
+        Failing::begin_in(server, fault, &[])
+    }
+
+    /// The same for calls on some files only, when there are any.
+    pub fn begin_in(server: &Server, fault: &str, files: &[PathBuf]) -> Option<Failing> {
         let call = fault.split(':').next().unwrap();
         let tracer = Command::new("strace")
             .args(["-f", "-o", "/dev/null", "-e", &format!("trace={call}")])
+            .args(files.iter().flat_map(|file| [OsStr::new("-P"), file.as_os_str()]))
             .args(["-e", &format!("inject={fault}"), "-p", &server.pid().to_string()])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -32,6 +40,10 @@ impl Failing {
         let mut lines = BufReader::new(tracer.stderr.take().unwrap());
         let mut line = String::new();
         lines.read_line(&mut line).unwrap();
+        while line.starts_with("strace: Requested path") {
+            line.clear();
+            lines.read_line(&mut line).unwrap();
+        }
         if !line.contains("attached") {
             eprintln!("SKIPPED: strace may not attach: {line}");
             let _ = tracer.wait();

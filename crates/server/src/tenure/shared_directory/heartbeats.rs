@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use seaway_stan_protocol::heartbeat::{self, Heartbeat};
+use seaway_tenure::Patience;
 use tokio::sync::Notify;
 
-use super::patience::Patience;
 use crate::bus::{Attachment, Batch, Bus, InvalidSubject, Listener, Sender};
 
 /// Bytes of a server ID that are kept: more than any server has.

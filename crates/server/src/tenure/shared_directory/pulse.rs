@@ -5,17 +5,11 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use seaway_store::{Holding, Standpoint};
+use seaway_store::Holding;
+use seaway_tenure::{Ending, Found as Given, Patience, Signs, interval};
 use tokio::sync::{oneshot, watch};
 
 use super::heartbeats::Voice;
-use super::patience::Patience;
-use crate::limits::{HEARTBEAT_FRESHNESS, HEARTBEAT_INTERVAL_MAX, HEARTBEATS_PER_LEASE};
-
-/// Time from one sign of life to the next: the original's at most (§7.1).
-pub(super) fn interval(lease: Duration) -> Duration {
-    (lease / HEARTBEATS_PER_LEASE).min(HEARTBEAT_INTERVAL_MAX)
-}
 
 /// What the thread found last.
 #[derive(Clone, Debug)]
@@ -34,15 +28,6 @@ impl Found {
             Found::Over(reason) => Some(reason.clone()),
         }
     }
-}
-
-/// How the signs of life ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// With the store, or because another server had every reason to take over.
-    Lawful,
-    /// Another server took over although there had been a sign of life just before.
-    Robbed,
 }
 
 /// The running thread.
@@ -70,9 +55,8 @@ impl Pulse {
         }));
         let mut beating = Beating {
             holding: Arc::downgrade(holding),
-            lease,
+            signs: Signs::new(lease, Instant::now()),
             voice,
-            good: Instant::now(),
             told: Patience::default(),
             ending: Ending::Lawful,
         };
@@ -129,10 +113,8 @@ fn taken_over(by: Option<u64>) -> String {
 struct Beating {
     /// The store and what opens it hold it; this thread only while it looks.
     holding: Weak<Holding>,
-    lease: Duration,
+    signs: Signs,
     voice: Voice,
-    /// When the last look began that found it standing.
-    good: Instant,
     told: Patience,
     ending: Ending,
 }
@@ -141,31 +123,25 @@ impl Beating {
     /// One look with one sign; `None` when there is no store any more.
     fn beat(&mut self) -> Option<Found> {
         let holding = self.holding.upgrade()?;
-        let began = Instant::now();
-        match holding.tick() {
-            Ok(Standpoint::Holds) => {
-                self.good = began;
-                // A disk that is slow stops both signs: another server may do better.
-                if began.elapsed() < self.lease / HEARTBEAT_FRESHNESS {
-                    self.voice.beat();
-                }
+        let (since, words) = match self.signs.give(&holding, holding.waits_for_disk(), Instant::now) {
+            Given::Sign(since) => {
+                self.voice.beat();
+                return Some(Found::Stands(since));
             }
-            Ok(Standpoint::Deposed { by }) => {
-                // Not who took its claim's file away.
-                if by > 0 && self.good.elapsed() < self.lease / 2 {
-                    self.ending = Ending::Robbed;
-                }
+            Given::Silence(since) => (since, "is not renewed: the disk is too slow".to_owned()),
+            Given::Unanswered(error) => (
+                self.signs.good(),
+                format!("could not be renewed, and is tried again: {error}"),
+            ),
+            Given::Unrenewable(error) => return Some(Found::Over(format!("its lease cannot be renewed: {error}"))),
+            Given::Over(by, ending) => {
+                self.ending = ending;
                 return Some(Found::Over(taken_over(Some(by))));
             }
-            Err(error) if self.good.elapsed() > self.lease => {
-                return Some(Found::Over(format!("its lease cannot be renewed: {error}")));
-            }
-            Err(error) => {
-                if self.told.is_due(began) {
-                    tracing::warn!(target: "stream", "The lease could not be renewed, and is tried again: {error}");
-                }
-            }
+        };
+        if self.told.is_due(Instant::now()) {
+            tracing::warn!(target: "stream", "The lease {words}");
         }
-        Some(Found::Stands(self.good))
+        Some(Found::Stands(since))
     }
 }

@@ -6,7 +6,7 @@ use crate::limits::{TENURE_PATIENCE_MAX, TENURE_PATIENCE_MIN};
 
 /// A wait that doubles with every failure, from one second to one minute.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub struct Patience {
     wait: Duration,
     until: Option<Instant>,
 }
@@ -22,7 +22,7 @@ impl Default for Patience {
 
 impl Patience {
     /// It failed; how long to wait now.
-    pub(super) fn failed(&mut self, now: Instant) -> Duration {
+    pub fn failed(&mut self, now: Instant) -> Duration {
         // What went well for longer than any wait is no row of failures.
         if self
             .until
@@ -37,12 +37,12 @@ impl Patience {
     }
 
     /// Until when to wait, if there is anything to wait for.
-    pub(super) fn until(&self) -> Option<Instant> {
+    pub fn until(&self) -> Option<Instant> {
         self.until
     }
 
     /// Whether to tell of what happens again and again; the next time is later.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+    pub fn is_due(&mut self, now: Instant) -> bool {
         let is_due = self.until.is_none_or(|until| until <= now);
         if is_due {
             self.failed(now);

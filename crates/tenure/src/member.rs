@@ -9,19 +9,22 @@ const LINE_BYTES_MAX: usize = 400;
 
 /// A member of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Member {
-    pub(super) cluster_id: String,
-    pub(super) group: String,
-    pub(super) server_id: String,
+pub struct Member {
+    /// The cluster ID that it serves.
+    pub cluster_id: String,
+    /// The name of its group.
+    pub group: String,
+    /// Its ID, new with each process.
+    pub server_id: String,
     /// Whether it encrypts what it writes; with which key the store says.
-    pub(super) encrypts: bool,
+    pub encrypts: bool,
     /// For people.
-    pub(super) name: String,
+    pub name: String,
 }
 
 impl Member {
     /// As it is written: neither cluster ID, group nor server ID can hold a blank.
-    pub(super) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         let Member {
             cluster_id,
             group,
@@ -34,12 +37,12 @@ impl Member {
     }
 
     /// Whether a claim has room for all that others have to know; the name may be cut.
-    pub(super) fn fits(&self) -> bool {
+    pub fn fits(&self) -> bool {
         self.line().len() - self.name.len() <= LINE_BYTES_MAX
     }
 
     /// Reads what somebody wrote; `None` for a server that is in no group.
-    pub(super) fn read(line: &str) -> Option<Member> {
+    pub fn read(line: &str) -> Option<Member> {
         let mut words = line.splitn(6, ' ');
         if words.next()? != MARK {
             return None;
@@ -55,7 +58,7 @@ impl Member {
     }
 
     /// Why a member whose claim this is cannot be of one group with `other`.
-    pub(super) fn differs(&self, other: &Member) -> Option<String> {
+    pub fn differs(&self, other: &Member) -> Option<String> {
         let name = &self.name;
         let differ = |what: &str, theirs: &str, ours: &str| {
             format!("{name} serves in this directory {what} {theirs:?}, and this server has {ours:?}")

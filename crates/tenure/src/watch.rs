@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use seaway_store::{SeenClaim, Standing};
 
-use super::member::Member;
 use crate::limits::STANDBY_LOOKS_PER_LEASE;
+use crate::member::Member;
 
 /// Watches the newest claim.
-pub(super) struct Watch {
+#[derive(Debug)]
+pub struct Watch {
     lease: Duration,
+    /// How long a holder has to be silent before its tenure is taken over: see [`Waiting`](crate::Waiting).
+    waits: Duration,
     /// Whether a free lock says that its holder has ended. Not where two holders were seen at a time: on a file system whose locks
     /// others do not see, only the lease tells.
     trusts_locks: bool,
@@ -19,6 +22,7 @@ pub(super) struct Watch {
 }
 
 /// The newest claim, and for how long nothing was seen or heard of its holder.
+#[derive(Debug)]
 struct Seen {
     number: u64,
     token: [u8; 16],
@@ -35,7 +39,7 @@ struct Seen {
 
 /// Why a claim is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
+pub enum Reason {
     /// There is none.
     Nobody,
     /// The holder of this number has ended: nobody has the lock.
@@ -58,23 +62,32 @@ impl Display for Reason {
 }
 
 /// When a look at the directory began and ended.
-#[derive(Clone, Copy)]
-pub(super) struct Look {
-    pub(super) began: Instant,
-    pub(super) ended: Instant,
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// What it found was so after this moment,
+    pub began: Instant,
+    /// and before this one.
+    pub ended: Instant,
 }
 
 impl Watch {
-    pub(super) fn new(lease: Duration, trusts_locks: bool) -> Watch {
+    /// Of a group with this lease; `trusts_locks` unless its file system is known not to show the locks of others.
+    pub fn new(lease: Duration, trusts_locks: bool) -> Watch {
         Watch {
             lease,
+            waits: lease,
             trusts_locks,
             seen: None,
         }
     }
 
+    /// From now on a holder is silent for so long before its tenure is taken over: the lease, or more.
+    pub fn wait_for(&mut self, waits: Duration) {
+        self.waits = waits;
+    }
+
     /// Takes in what a look found, and when the holder was last heard; why to claim now, if that is so.
-    pub(super) fn look(&mut self, look: Look, standing: &Standing, heard: Option<Instant>) -> Option<Reason> {
+    pub fn look(&mut self, look: Look, standing: &Standing, heard: Option<Instant>) -> Option<Reason> {
         let Some(claim) = &standing.claim else {
             self.seen = None;
             return Some(Reason::Nobody);
@@ -107,7 +120,7 @@ impl Watch {
         seen.was_locked |= claim.is_locked;
         let reason = if has_ended {
             Some(Reason::LockFree(claim.number))
-        } else if seen.still >= self.lease && gives_signs(claim) {
+        } else if seen.still >= self.waits && gives_signs(claim) {
             Some(Reason::LeaseRunOut(claim.number, seen.still))
         } else {
             None
@@ -291,6 +304,14 @@ mod tests {
         }
         let (at, _) = scene.until_claimed(1_000, &claim(3, 7, true));
         assert!(at >= 1_950, "{at}");
+    }
+
+    #[test]
+    fn who_waits_longer_takes_over_later() {
+        let mut scene = scene(true);
+        scene.watch.wait_for(4 * LEASE);
+        let (at, reason) = scene.until_claimed(0, &claim(3, 7, true));
+        assert_eq!((at, reason), (4_000, Reason::LeaseRunOut(3, 4 * LEASE)));
     }
 
     #[test]
