@@ -17,6 +17,9 @@ const REPEATED: u64 = 1_000;
 /// Programs that run side by side.
 const SIDE_BY_SIDE: u64 = 2;
 
+/// The part of that time, added to it, in which several members are simulated.
+const MEMBERS_SHARE: u64 = 4;
+
 /// Seeds of the control; losing what was not synced shows at once.
 const CONTROL_COUNT: u64 = 20;
 
@@ -37,6 +40,15 @@ pub(crate) fn run(seconds: u64) -> anyhow::Result<()> {
         command
     });
     side_by_side(fresh).context("a fresh seed failed")?;
+    let members = (0..SIDE_BY_SIDE).map(|_| {
+        let mut command = Command::new(&binary);
+        command.args([
+            "--members".to_owned(),
+            format!("--seconds={}", seconds.div_ceil(MEMBERS_SHARE)),
+        ]);
+        command
+    });
+    side_by_side(members).context("a fresh seed with members failed")?;
     control(&binary)
 }
 

@@ -7,6 +7,7 @@ pub mod client;
 mod faults;
 mod found;
 mod heal;
+pub mod members;
 pub mod model;
 pub mod node;
 pub mod run;

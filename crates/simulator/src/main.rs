@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use seaway_simulator::members::{self, Shape};
 use seaway_simulator::{Failure, Outcome, Settings, run};
 
 /// Runs seeds and says what was seen; the first failure prints the line that replays it.
@@ -43,9 +44,20 @@ struct Arguments {
     /// Let the disk's sync do nothing: runs are expected to fail.
     #[arg(long)]
     without_sync: bool,
+    /// Run several members on one directory instead, each with its own engine.
+    #[arg(long, conflicts_with_all = ["steps", "inspect", "shrink", "without_sync"])]
+    members: bool,
 }
 
 impl Arguments {
+    fn run(&self, seed: u64) -> Result<Outcome, Failure> {
+        if self.members {
+            members::run(seed, Shape::of(seed), None, self.trace_lines)
+        } else {
+            run(self.settings(seed))
+        }
+    }
+
     fn settings(&self, seed: u64) -> Settings {
         Settings {
             seed,
@@ -73,7 +85,7 @@ fn main() -> ExitCode {
             break;
         }
         seeds += 1;
-        match run(arguments.settings(seed)) {
+        match arguments.run(seed) {
             Ok(outcome) => total.add(&outcome),
             Err(failure) => {
                 report(&arguments, &failure);
@@ -114,6 +126,10 @@ fn report(arguments: &Arguments, failure: &Failure) {
     }
     let seed = failure.seed;
     println!("seed {seed}, step {}: {}", failure.step, failure.reason);
+    if arguments.members {
+        println!("replay: cargo run --release -p seaway-simulator -- --members --seed {seed}");
+        return;
+    }
     let steps = if arguments.shrink {
         shrink(arguments, failure)
     } else {
