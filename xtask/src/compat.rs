@@ -226,8 +226,9 @@ fn run_one(language: Language, suite: Suite, binary: &Path, options: &Options) -
         more.extend(["-ns".to_owned(), foreign.url()]);
     }
     let more: Vec<&str> = more.iter().map(String::as_str).collect();
-    let server = ServerProcess::start(binary, data.path(), http_port, &more)?;
+    let mut server = ServerProcess::start(binary, data.path(), http_port, &more)?;
     let url = foreign.as_ref().unwrap_or(&server).url();
+    server.nats = foreign.map(Box::new);
     let server = Arc::new(Mutex::new(server));
     let _ending = Ending(Arc::clone(&server));
     let control = control::listen(Arc::clone(&server))?;

@@ -139,6 +139,8 @@ pub(crate) struct ServerProcess {
     child: Option<Child>,
     log: Arc<Log>,
     port: u16,
+    /// What this server is attached to: killed with it, and started before it.
+    pub(crate) nats: Option<Box<ServerProcess>>,
 }
 
 impl ServerProcess {
@@ -154,6 +156,7 @@ impl ServerProcess {
             child: None,
             log: Arc::default(),
             port,
+            nats: None,
         };
         server.start_again()?;
         Ok(server)
@@ -191,6 +194,9 @@ impl ServerProcess {
             child.kill().context("kill the server")?;
             child.wait().context("wait for the killed server")?;
         }
+        if let Some(nats) = &mut self.nats {
+            nats.kill()?;
+        }
         Ok(())
     }
 
@@ -205,6 +211,10 @@ impl ServerProcess {
                 self.log.tail()
             );
         }
+        if self.arguments.iter().any(|word| word == "-ns") {
+            // Its clients are somewhere else.
+            return Ok(start.elapsed());
+        }
         let listening = self
             .log
             .wait_for("Listening for client connections on ", START_DEADLINE);
@@ -218,6 +228,9 @@ impl ServerProcess {
     /// Starts the killed server without waiting for it.
     pub(crate) fn spawn(&mut self) -> anyhow::Result<()> {
         self.kill()?;
+        if let Some(nats) = &mut self.nats {
+            nats.start_again()?;
+        }
         self.log = Arc::default();
         let mut child = Command::new(&self.binary)
             .args(&self.arguments)

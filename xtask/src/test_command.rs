@@ -51,7 +51,7 @@ struct Tally {
 type Stage = (&'static str, fn(&mut Tally) -> anyhow::Result<()>);
 
 /// The cheap ones first.
-const STAGES: [Stage; 16] = [
+const STAGES: [Stage; 15] = [
     ("format", |_| check_format()),
     ("tidy", |_| tidy::run()),
     ("codegen", |_| codegen::run(true)),
@@ -60,7 +60,6 @@ const STAGES: [Stage; 16] = [
     ("hot-paths", run_hot_paths),
     ("simulate", |_| simulate::run(simulate::DEFAULT_SECONDS)),
     ("compat", run_compat),
-    ("external", |tally| run_external(tally, &["rust"])),
     ("crash", |_| run_crash(crash::DEFAULT_KILLS)),
     ("orders", |tally| run_orders(tally, false)),
     ("sync-trace", run_sync_trace),
@@ -71,12 +70,11 @@ const STAGES: [Stage; 16] = [
 ];
 
 /// What `--long` adds.
-const LONG_STAGES: [Stage; 9] = [
+const LONG_STAGES: [Stage; 8] = [
     ("simulate-long", |_| simulate::run(LONG_SIMULATION_SECONDS)),
     ("recovery-long", |_| run_recovery()),
     ("memory-long", |_| run_backlog()),
     ("take-overs-long", |_| run_take_overs()),
-    ("external-long", |tally| run_external(tally, &[])),
     ("crash-long", |_| run_crash(LONG_KILLS)),
     ("orders-long", |tally| run_orders(tally, true)),
     ("packages-long", run_packages_long),
@@ -248,17 +246,6 @@ fn run_compat(tally: &mut Tally) -> anyhow::Result<()> {
     if !crash_needs.iter().any(|language| language.is_installed()) {
         tally.skipped.push("the crash test".into());
     }
-    Ok(())
-}
-
-/// Streaming clients at a NATS server of somebody else; no language means every one.
-fn run_external(tally: &mut Tally, languages: &[&str]) -> anyhow::Result<()> {
-    let summary = compat::run(&compat::Options {
-        languages: languages.iter().map(ToString::to_string).collect(),
-        external: true,
-        ..compat::Options::default()
-    })?;
-    tally.passed += summary.passed;
     Ok(())
 }
 
