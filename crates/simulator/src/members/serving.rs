@@ -200,13 +200,16 @@ impl<'s> Serving<'s> {
 
     /// One pass over some of what waits.
     pub(super) fn pass(&mut self) {
-        self.bus.found = None;
-        self.complete();
+        // As in the server: what is handled in a pass came before any look that is made in it.
+        let mut taken = Vec::new();
         if self.engine.has_interest() {
             for _ in 0..self.scene.directory.random(TAKEN_PER_PASS) {
-                self.take();
+                taken.extend(self.scene.network().receive(self.member, self.tenure));
             }
         }
+        self.bus.found = None;
+        self.complete();
+        taken.into_iter().for_each(|received| self.take(received));
         let now = self.scene.clocks(self.member).monotonic;
         if self.engine.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.input(Input::Tick);
@@ -233,11 +236,9 @@ impl<'s> Serving<'s> {
         self.bus.flush();
     }
 
-    fn take(&mut self) {
-        let received = self.scene.network().receive(self.member, self.tenure);
+    fn take(&mut self, received: (ToServer, Option<u64>)) {
         match received {
-            None => {}
-            Some((ToServer::Request(service, reply, payload), _)) => {
+            (ToServer::Request(service, reply, payload), _) => {
                 if self.store.pressure(2 * payload.len() + 128).is_behind {
                     // Lost, as with a connection; its sender gives up waiting.
                     return;
@@ -248,13 +249,13 @@ impl<'s> Serving<'s> {
                     payload: &payload,
                 });
             }
-            Some((ToServer::Ack(_, payload), Some(subscription))) => self.input(Input::Ack {
+            (ToServer::Ack(_, payload), Some(subscription)) => self.input(Input::Ack {
                 subscription,
                 payload: &payload,
             }),
             // Nobody listens for it any more.
-            Some((ToServer::Ack(..), None)) => {}
-            Some((ToServer::Probe(probe), _)) => self.input(Input::ProbeAnswered(ProbeId(probe))),
+            (ToServer::Ack(..), None) => {}
+            (ToServer::Probe(probe), _) => self.input(Input::ProbeAnswered(ProbeId(probe))),
         }
     }
 
