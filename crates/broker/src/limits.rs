@@ -36,8 +36,8 @@ pub(crate) const WORK_PER_CONNECT: u64 = 2048;
 pub(crate) const WORK_PER_OUTLET: u64 = 4;
 /// Work of a system call that writes to a destination.
 pub(crate) const WORK_PER_INLINE_WRITE: u64 = 64;
-/// Bytes whose copying is work.
-pub(crate) const BYTES_PER_WORK: usize = 1024;
+/// Bytes whose copying, into memory that is new as a rule, is work.
+pub(crate) const BYTES_PER_WORK: usize = 256;
 /// Destinations that one batch writes to itself; beyond it their own tasks write, which other processors may run.
 pub(crate) const INLINE_WRITES: u32 = 64;
 /// Subscriptions ended, or looked at after a reload, before others get the thread.

@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) settings: RwLock<Arc<Settings>>,
     /// Bounds how many passwords are being compared with hashes.
     pub(crate) verifications: Arc<Semaphore>,
+    /// Bounds how many connections that have much to do take their turns at a time.
+    pub(crate) turns: Arc<Semaphore>,
     pub(crate) server_id: String,
     pub(crate) clock: Clock,
     pub(crate) routing: Routing,
@@ -90,6 +92,7 @@ impl Shared {
             counters: Arc::new(Counters::new(options.outbound_bytes_max)),
             settings: RwLock::new(Arc::new(Settings::new(&options))),
             verifications: Arc::new(Semaphore::new(processors.clamp(2, VERIFICATIONS_MAX))),
+            turns: Arc::new(Semaphore::new(processors)),
             options,
             server_id: server_id(),
             clock: Clock::new(),

@@ -5,6 +5,7 @@
 
 mod chores;
 mod connecting;
+mod lane;
 mod opening;
 mod operations;
 mod party;
@@ -45,6 +46,7 @@ use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::tls::Incoming;
 use crate::workspace::Workspace;
+use lane::Lane;
 use opening::Opened;
 use operations::Client;
 use pause::Pause;
@@ -71,6 +73,7 @@ pub(crate) struct Session<P> {
     held: Option<Arc<AttachmentShared>>,
     /// Destinations that have to catch up a little.
     pause: Option<Pause>,
+    lane: Lane,
 }
 
 /// Why the task woke up.
@@ -213,6 +216,7 @@ impl<P: Party> Session<P> {
             read_bytes: READ_BYTES,
             held: None,
             pause: None,
+            lane: Lane::default(),
         }
     }
 
@@ -266,7 +270,18 @@ impl<P: Party> Session<P> {
         if sleep.poll(context).is_ready() {
             return Poll::Ready(Event::Timer);
         }
-        let (mut turns, mut work) = (0, 0);
+        let mut work = 0;
+        let event = self.poll_turn(context, &mut work);
+        self.lane.end_turn();
+        if work >= TURN_WORK {
+            self.lane.queue_up(&self.shared.turns);
+        }
+        event
+    }
+
+    /// Writes what an inline write left over, then takes the turn to read if this is possible.
+    fn poll_turn(&mut self, context: &mut Context<'_>, work: &mut u64) -> Poll<Event> {
+        let mut reads = 0;
         loop {
             while self.connection.outbound.is_armed() {
                 match self.reader.socket().poll_write_ready(context) {
@@ -277,13 +292,13 @@ impl<P: Party> Session<P> {
             if self.connection.outbound.is_closed() {
                 return Poll::Ready(Event::Wake);
             }
-            if self.held.is_some() || self.pause.is_some() {
+            if self.held.is_some() || self.pause.is_some() || self.lane.poll_turn(context).is_pending() {
                 return Poll::Pending;
             }
-            if turns >= READS_PER_TURN || work >= TURN_WORK {
+            if reads >= READS_PER_TURN || *work >= TURN_WORK {
                 break;
             }
-            turns += 1;
+            reads += 1;
             if self.party.has_work(&self.connection) {
                 self.party.work(&self.shared, &self.connection);
                 self.shared.tell_news();
@@ -294,7 +309,7 @@ impl<P: Party> Session<P> {
                 Poll::Ready(Err(Halt::Close(reason))) => return Poll::Ready(Event::End(reason)),
                 Poll::Ready(Err(Halt::Verify(verification))) => return Poll::Ready(Event::Verify(verification)),
                 Poll::Ready(Ok(aftermath)) => {
-                    work += aftermath.work;
+                    *work += aftermath.work;
                     let held = aftermath
                         .held
                         .as_ref()
@@ -446,6 +461,7 @@ impl<P: Party> Session<P> {
     async fn verify(&mut self, verification: Box<Verification>) {
         let connection = Arc::clone(&self.connection);
         let shared = Arc::clone(&self.shared);
+        self.lane.leave();
         let mut next = Some(verification);
         while let Some(verification) = next.take() {
             let mut comparison = pin!(compare(&shared, verification));
@@ -498,8 +514,10 @@ impl<P: Party> Session<P> {
         let connection = Arc::clone(&self.connection);
         let shared = Arc::clone(&self.shared);
         let reason = connection.outbound.closing().unwrap_or(CloseReason::ClientClosed);
+        self.lane.leave();
         self.party.leave(&shared, &connection, reason);
         while self.party.has_work(&connection) {
+            let _turn = shared.turns.acquire().await;
             self.party.work(&shared, &connection);
             shared.tell_news();
             tokio::task::yield_now().await;
