@@ -52,6 +52,8 @@ pub(crate) const CLOCK_STEP_NS: i64 = 1_000_000_000;
 
 /// A wall clock that is ahead of monotonic progress by more than this counts only when it stays so.
 pub(crate) const CLOCK_JUMP_NS: i64 = 3_600_000_000_000;
+/// How long after it was set back by more than that a clock may return to where it was.
+pub(crate) const CLOCK_RETURN_NS: u64 = 3_600_000_000_000;
 
 /// How long it has to stay so before it counts.
 pub(crate) const CLOCK_AGREEMENT_NS: u64 = 60_000_000_000;

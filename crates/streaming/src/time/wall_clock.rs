@@ -2,9 +2,9 @@
 //!
 //! Message times of a channel never decrease, so one reading from the future would pin them there. A clock that is suddenly far
 //! ahead of the time that has passed on the monotonic one has to say so for a while before it is believed; one that goes back
-//! is believed at once.
+//! is believed at once, and so is its return to where it was not long before.
 
-use crate::limits::{CLOCK_AGREEMENT_NS, CLOCK_JUMP_NS, CLOCK_STEP_NS};
+use crate::limits::{CLOCK_AGREEMENT_NS, CLOCK_JUMP_NS, CLOCK_RETURN_NS, CLOCK_STEP_NS};
 use crate::time::{Now, Timestamp};
 use crate::waiting::timers::{Timer, TimerSlot, Timers};
 
@@ -13,6 +13,8 @@ use crate::waiting::timers::{Timer, TimerSlot, Timers};
 pub(crate) struct WallClock {
     /// The offset that counts.
     offset: i64,
+    /// The offset that counted before the clock was set far back, and when that was.
+    before: Option<(i64, u64)>,
     /// An offset too far ahead to be believed at once, and since when the clock has shown it.
     claim: Option<(i64, u64)>,
     timer: TimerSlot,
@@ -41,7 +43,12 @@ impl WallClock {
     /// The time that counts at this reading.
     pub(crate) fn believe(&mut self, now: Now, timers: &mut Timers) -> Now {
         let offset = now.offset();
-        if offset.saturating_sub(self.offset) > CLOCK_JUMP_NS && !self.is_agreed(offset, now.monotonic) {
+        let before = self.before.take_if(|(_, since)| now.monotonic.saturating_sub(*since) <= CLOCK_RETURN_NS);
+        let known = before.map_or(self.offset, |(before, _)| before.max(self.offset));
+        if offset < known.saturating_sub(CLOCK_JUMP_NS) {
+            self.before = before.or(Some((known, now.monotonic)));
+        }
+        if offset.saturating_sub(known) > CLOCK_JUMP_NS && !self.is_agreed(offset, now.monotonic) {
             let (_, since) = self.claim.unwrap_or((offset, now.monotonic));
             let due = since.saturating_add(CLOCK_AGREEMENT_NS);
             timers.set(&mut self.timer, Timer::WallClock, Some(due));
@@ -116,5 +123,19 @@ mod tests {
         assert_eq!(ahead(&mut clock, 120, 8 * HOUR, &mut timers), 8 * HOUR, "it has lasted");
         assert_eq!(ahead(&mut clock, 121, 8 * HOUR, &mut timers), 8 * HOUR);
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_by_mistake_is_believed_when_it_returns() {
+        let (mut clock, mut timers) = (WallClock::default(), Timers::default());
+        clock.begin(reading(1, 0));
+        assert_eq!(ahead(&mut clock, 2, -2 * HOUR, &mut timers), -2 * HOUR);
+        assert_eq!(ahead(&mut clock, 3, -3 * HOUR, &mut timers), -3 * HOUR);
+        assert_eq!(ahead(&mut clock, 5, 0, &mut timers), 0, "it has returned");
+        assert_eq!(ahead(&mut clock, 6, 2 * HOUR, &mut timers), 0, "it was never there");
+        assert_eq!(ahead(&mut clock, 7, -2 * HOUR, &mut timers), -2 * HOUR);
+        let late = 8 + 3_600;
+        assert_eq!(ahead(&mut clock, late, -2 * HOUR, &mut timers), -2 * HOUR);
+        assert_eq!(ahead(&mut clock, late + 1, 0, &mut timers), -2 * HOUR, "it was there long ago");
     }
 }
