@@ -200,11 +200,15 @@ impl Draft {
             None => Cipher::default(),
             Some("AES") => Cipher::Aes,
             Some("CHACHA") => Cipher::Chacha,
-            Some(_) => return Err("encryption cipher not supported".to_owned()),
+            Some(other) => return Err(format!("encryption cipher not supported: {other}; AES and CHACHA are")),
         };
         let Some(key) = variable.map(Secret::new).or(self.encryption.key.take()) else {
             return Err("encryption key required".to_owned());
         };
+        // What is left of a secret that was not filled in.
+        if key.expose().trim().is_empty() {
+            return Err("the encryption key is blank: it has nothing but white space".to_owned());
+        }
         self.options.streaming.encryption = Some(EncryptionOptions { cipher, key });
         Ok(())
     }

@@ -70,7 +70,8 @@ fn serverz(server: &Server) -> String {
 /// §13.8: unknown store type, FILE without dir, encryption without a key (RunServerWithCrypto).
 #[test]
 fn starts_that_are_refused() {
-    let folder = Folder::with(&[("f.conf", "streaming { store: tape }")]);
+    let blank = "streaming { encrypt: true, encryption_key: \" \\n\" }";
+    let folder = Folder::with(&[("f.conf", "streaming { store: tape }"), ("blank.conf", blank)]);
     folder.check_refused("-store tape", "unsupported store type: TAPE");
     folder.check_refused("-c f.conf", "f.conf:1:13: unsupported store type: TAPE");
     folder.check_refused("-store file", "for FILE stores, root directory must be specified");
@@ -79,8 +80,9 @@ fn starts_that_are_refused() {
     folder.check_refused("-encrypt", "encryption key required");
     folder.check_refused(
         "-encrypt -encryption_key k -encryption_cipher rot13",
-        "encryption cipher not supported",
+        "encryption cipher not supported: ROT13; AES and CHACHA are",
     );
+    folder.check_refused("-c blank.conf", "the encryption key is blank");
     folder.check_refused(
         "-store file -dir d -file_buffer_size -1",
         "buffer size value must be a positive number",

@@ -131,7 +131,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         &["hbf", "hb_fail_count"],
         Int,
         "10",
-        "Unanswered heartbeats before a client is closed",
+        "Unanswered heartbeats that are tolerated; with one more a client is closed",
         Sets(hb_fail_count),
     )
     .keys(
