@@ -47,6 +47,7 @@ impl Administration {
             source,
             mail,
             looking: Mutex::default(),
+            composing: tokio::sync::Mutex::default(),
             prefix,
         });
         let task = tokio::spawn(serve(service, attachment));
@@ -69,6 +70,8 @@ struct Service {
     mail: Arc<Mail>,
     /// Connections that messages are being read for, as often as that is.
     looking: Mutex<Vec<Origin>>,
+    /// Held while an answer is put together: many long ones at a time would take the threads that serve everybody.
+    composing: tokio::sync::Mutex<()>,
     /// What all subjects begin with.
     prefix: String,
 }
@@ -132,10 +135,13 @@ impl Service {
                 }
                 Err(reason) => self.refuse(&request.reply, &Failure::conflict(&reason)),
             },
-            Ok(Operation::Question(question)) => match self.look_up(question).await {
-                Ok(text) => self.send(&request.reply, b"", text.as_bytes()),
-                Err(failure) => self.refuse(&request.reply, &failure),
-            },
+            Ok(Operation::Question(question)) => {
+                let _one_at_a_time = self.composing.lock().await;
+                match self.look_up(question).await {
+                    Ok(text) => self.send(&request.reply, b"", text.as_bytes()),
+                    Err(failure) => self.refuse(&request.reply, &failure),
+                }
+            }
         }
     }
 
