@@ -43,7 +43,9 @@ impl WallClock {
     /// The time that counts at this reading.
     pub(crate) fn believe(&mut self, now: Now, timers: &mut Timers) -> Now {
         let offset = now.offset();
-        let before = self.before.take_if(|(_, since)| now.monotonic.saturating_sub(*since) <= CLOCK_RETURN_NS);
+        let before = self
+            .before
+            .take_if(|(_, since)| now.monotonic.saturating_sub(*since) <= CLOCK_RETURN_NS);
         let known = before.map_or(self.offset, |(before, _)| before.max(self.offset));
         if offset < known.saturating_sub(CLOCK_JUMP_NS) {
             self.before = before.or(Some((known, now.monotonic)));
@@ -136,6 +138,10 @@ mod tests {
         assert_eq!(ahead(&mut clock, 7, -2 * HOUR, &mut timers), -2 * HOUR);
         let late = 8 + 3_600;
         assert_eq!(ahead(&mut clock, late, -2 * HOUR, &mut timers), -2 * HOUR);
-        assert_eq!(ahead(&mut clock, late + 1, 0, &mut timers), -2 * HOUR, "it was there long ago");
+        assert_eq!(
+            ahead(&mut clock, late + 1, 0, &mut timers),
+            -2 * HOUR,
+            "it was there long ago"
+        );
     }
 }

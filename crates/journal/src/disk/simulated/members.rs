@@ -430,6 +430,7 @@ impl MemberDisk {
             inner: Arc::clone(&self.inner),
             member: self.member,
             life: self.life,
+            inode: self.inner.disk.inode_of(name),
             name: name.to_owned(),
         }))
     }
@@ -515,13 +516,15 @@ struct MemberLock {
     inner: Arc<Inner>,
     member: usize,
     life: u64,
+    /// The file that is locked: another one of the same name, which whoever is late to claim may make, is none that is in place.
+    inode: u64,
     name: String,
 }
 
 impl DiskLock for MemberLock {
     fn is_in_place(&self) -> io::Result<bool> {
         let _turn = self.inner.turn(self.member, self.life, &About::Names)?;
-        self.inner.disk.exists(&self.name)
+        Ok(self.inner.disk.exists(&self.name)? && self.inner.disk.inode_of(&self.name) == self.inode)
     }
 }
 
