@@ -40,11 +40,22 @@ pub(super) fn run(arguments: &ExportArguments, output: &mut Output) -> Outcome {
     tell_notes(&exported, |line| output.line(line))?;
     output.line(&sums(&exported))?;
     output.line(&format!(
-        "{} is as it was. Start NATS Streaming with: nats-streaming-server -cid {} -store file -dir {}",
+        "{} is as it was. Start NATS Streaming with: {}",
         store.display(),
-        printable(&exported.cluster_id),
-        target.display()
+        start_command(&exported.cluster_id, target, &options)
     ))
+}
+
+/// Without limits: its usual ones would remove the oldest messages at once. The key is not among the flags, but in the environment.
+fn start_command(cluster_id: &str, target: &Path, options: &ExportOptions) -> String {
+    let cluster_id = printable(cluster_id);
+    let target = target.display();
+    let encryption = match &options.seal {
+        None => "",
+        Some((_, SealCipher::Aes256Gcm)) => " -encrypt -encryption_cipher AES",
+        Some((_, SealCipher::ChaCha20Poly1305)) => " -encrypt -encryption_cipher CHACHA",
+    };
+    format!("nats-streaming-server -cid {cluster_id} -store file -dir {target} -mc 0 -mm 0 -mb 0 -msu 0{encryption}")
 }
 
 /// Before it is done, beside the output: which has it again, when it is done.
@@ -153,4 +164,31 @@ fn options(arguments: &ExportArguments) -> Outcome<ExportOptions> {
         seal,
         accepts_losses: arguments.accept_losses,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `streaming-protocol.md` section 6: 0 is no limit, and what is not said is a limit.
+    #[test]
+    fn what_is_started_removes_nothing_and_reads_its_payloads() {
+        let plain = ExportOptions {
+            encryption: None,
+            seal: None,
+            accepts_losses: false,
+        };
+        let command = "nats-streaming-server -cid c -store file -dir new -mc 0 -mm 0 -mb 0 -msu 0";
+        assert_eq!(start_command("c", Path::new("new"), &plain), command);
+        for (cipher, name) in [(SealCipher::Aes256Gcm, "AES"), (SealCipher::ChaCha20Poly1305, "CHACHA")] {
+            let sealed = ExportOptions {
+                seal: Some((Key::new(b"key"), cipher)),
+                ..plain.clone()
+            };
+            assert_eq!(
+                start_command("c", Path::new("new"), &sealed),
+                format!("{command} -encrypt -encryption_cipher {name}")
+            );
+        }
+    }
 }
