@@ -14,6 +14,9 @@ use crate::shell;
 /// `systemd-analyze security` in tenths: what the units may leave open at most.
 const EXPOSURE_MAX: &str = "20";
 
+/// The first that judges the security of a unit's file, and verifies one alone.
+const SYSTEMD_MIN: u32 = 250;
+
 /// What a variable of a dashboard stands for while an expression is parsed; others stand inside quotes.
 const INTERVAL: (&str, &str) = ("$__rate_interval", "5m");
 
@@ -133,6 +136,15 @@ fn check_packages(packages: &Packages, scratch: &Path) -> anyhow::Result<Vec<Str
 fn check_units(tree: &Path) -> anyhow::Result<Vec<String>> {
     if !shell::is_installed("systemd-analyze") {
         return Ok(vec!["the systemd units, which need systemd-analyze".to_owned()]);
+    }
+    let said = shell::run_quietly(Command::new("systemd-analyze").arg("--version"))?;
+    // systemd 252 (252.39-1)
+    let version = said.split_whitespace().nth(1).and_then(|number| number.parse().ok());
+    if version.is_none_or(|version: u32| version < SYSTEMD_MIN) {
+        let first = said.lines().next().unwrap_or_default();
+        return Ok(vec![format!(
+            "the systemd units, which need systemd-analyze {SYSTEMD_MIN} or newer: this is {first}"
+        )]);
     }
     for unit in ["seaway.service", "seaway-member.service"] {
         // Only what these units say counts: the targets around them are not in the package.
