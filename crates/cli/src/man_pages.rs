@@ -1,7 +1,7 @@
 //! `seaway man-pages`: a manual page for every command, of the same descriptions as its help.
 
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use clap::CommandFactory as _;
 use clap_mangen::Man;
@@ -36,6 +36,7 @@ pub(crate) fn run(arguments: &ManPagesArguments, commands: clap::Command, output
 pub(crate) fn write(commands: clap::Command, directory: &Path) -> io::Result<u64> {
     let mut command = commands.disable_help_subcommand(true);
     command.build();
+    fs::create_dir_all(directory)?;
     let pages = write_with_subcommands(command, directory)?;
     // The load generator has a command line of its own, of which the other one knows a line: its page takes that one's place.
     write_with_subcommands(seaway_bench::Arguments::command().name("seaway-bench"), directory)?;
@@ -53,4 +54,17 @@ fn write_with_subcommands(command: clap::Command, directory: &Path) -> io::Resul
         .manual("Seaway")
         .generate_to(directory)?;
     Ok(pages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_make_their_directory() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = folder.path().join("man/man1");
+        write(clap::Command::new("seaway"), &directory).expect("written");
+        assert!(directory.join("seaway.1").is_file() && directory.join("seaway-bench.1").is_file());
+    }
 }
