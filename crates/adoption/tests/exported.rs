@@ -12,6 +12,7 @@ mod generator;
 mod taken_over;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use generator::{generate_seeds, listing, options, read, seeds};
@@ -357,6 +358,8 @@ fn nothing_that_is_there_is_replaced_and_what_an_attempt_left_goes() {
     exported(&path("store"), &path("new"), &ExportOptions::default()).unwrap();
     assert!(!path("new.exporting").exists() && !path("new/mine").exists());
     assert_eq!(listing(&path("new")).len(), 5);
+    let mode = std::fs::metadata(path("new")).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o700, "for its owner alone");
     // No store, and no directory.
     for (store, words) in [("data", "holds no store"), ("nowhere", "cannot read")] {
         let error = exported(&path(store), &path("other"), &ExportOptions::default())

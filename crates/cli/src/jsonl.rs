@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, IsTerminal as _, Read, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -19,6 +20,8 @@ use crate::failure::{Failure, Outcome};
 const BUFFER_BYTES: usize = 256 << 10;
 /// A line of the largest message that NATS carries, 64 MiB, in base64, with a long name.
 const LINE_BYTES_MAX: u64 = 96 << 20;
+/// As the files of a store: what was published is for nobody else.
+const MODE: u32 = 0o600;
 /// Added to the name of a file that is not complete.
 const SUFFIX: &str = ".exporting";
 
@@ -181,20 +184,11 @@ impl Unfinished {
         let mut name: OsString = target.as_os_str().to_owned();
         name.push(SUFFIX);
         let path = PathBuf::from(name);
-        let options = File::options().write(true).create(true).truncate(false).open(&path);
-        let file = options.map_err(|error| failed(&path, error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Failure::failed(format!(
-                    "another export writes {}: let it end, or name another file",
-                    path.display()
-                )));
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(&path, error)),
-        }
-        // What one that was killed has left.
-        file.set_len(0).map_err(|error| failed(&path, error))?;
+        clear(&path)?;
+        let mut options = File::options();
+        let made = options.write(true).create_new(true).mode(MODE).open(&path);
+        let file = made.map_err(|error| failed(&path, error))?;
+        lock(&file, &path)?;
         Ok(Unfinished {
             file,
             path,
@@ -203,15 +197,59 @@ impl Unfinished {
         })
     }
 
-    /// It is durable, and gets its name.
+    /// It is durable, and gets its name, if nobody else has it meanwhile.
     fn finish(mut self) -> io::Result<PathBuf> {
         self.file.sync_all()?;
-        fs::rename(&self.path, &self.target)?;
+        match fs::hard_link(&self.path, &self.target) {
+            Ok(()) => fs::remove_file(&self.path)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(error),
+            // Not every file system has links.
+            Err(_) if fs::symlink_metadata(&self.target).is_err() => fs::rename(&self.path, &self.target)?,
+            Err(error) => return Err(error),
+        }
         self.is_finished = true;
         let folder = self.target.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
         Ok(std::mem::take(&mut self.target))
     }
+}
+
+/// Removes what an export that was killed has left.
+fn clear(path: &Path) -> Outcome {
+    let failed = |error: io::Error| Failure::failed(format!("cannot replace {}: {error}", path.display()));
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(found) if found.is_file() => {}
+        Ok(_) => {
+            return Err(Failure::failed(format!(
+                "{} is in the way, and is no file: move it away",
+                path.display()
+            )));
+        }
+    }
+    let left = File::open(path).map_err(failed)?;
+    lock(&left, path)?;
+    fs::remove_file(path).map_err(failed)
+}
+
+/// For this export alone. Whoever has the lock of what the name stands for may remove it: so it is looked at after locking.
+fn lock(file: &File, path: &Path) -> Outcome {
+    let failed = |error: io::Error| Failure::failed(format!("cannot lock {}: {error}", path.display()));
+    let is_locked = match file.try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    };
+    let opened = file.metadata().map_err(failed)?;
+    let is_there = |named: fs::Metadata| (named.dev(), named.ino()) == (opened.dev(), opened.ino());
+    if is_locked && fs::symlink_metadata(path).is_ok_and(is_there) {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "another export writes {}: let it end, or name another file",
+        path.display()
+    )))
 }
 
 impl Drop for Unfinished {
@@ -404,7 +442,32 @@ mod tests {
             assert_eq!(&*record.payload().unwrap(), payload);
         }
         assert!(source.next().unwrap().is_none());
+        assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600);
         assert!(Sink::open(Some(path)).is_err(), "nothing is overwritten");
+    }
+
+    #[test]
+    fn files_of_others_are_left_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, unfinished) = (folder.path().join("a"), folder.path().join("a.exporting"));
+        let theirs = folder.path().join("theirs");
+        fs::write(&theirs, "theirs").unwrap();
+        std::os::unix::fs::symlink(&theirs, &unfinished).unwrap();
+        let refused = Sink::open(Some(&path)).err().unwrap();
+        assert!(format!("{refused:?}").contains("is in the way"), "{refused:?}");
+        fs::remove_file(&unfinished).unwrap();
+        fs::hard_link(&theirs, &unfinished).unwrap();
+        drop(Sink::open(Some(&path)).unwrap());
+        assert_eq!(fs::read(&theirs).unwrap(), b"theirs");
+        // One that was killed has left it; meanwhile somebody makes the file.
+        fs::write(&unfinished, "half").unwrap();
+        let sink = Sink::open(Some(&path)).unwrap();
+        assert_eq!(fs::metadata(&unfinished).unwrap().len(), 0);
+        assert!(Sink::open(Some(&path)).is_err(), "one at a time");
+        fs::write(&path, "theirs").unwrap();
+        assert!(sink.finish().is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"theirs");
+        assert!(!unfinished.exists());
     }
 
     #[test]

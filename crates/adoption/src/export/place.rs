@@ -1,8 +1,9 @@
 //! Where a directory is made: beside its place, under another name, until all of it is there.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -60,7 +61,9 @@ impl Place {
                 parent.display()
             )));
         }
-        fs::create_dir(&unfinished).map_err(Error::io("create", &unfinished))?;
+        // As that of a store: what was published is for nobody else.
+        let made = DirBuilder::new().mode(0o700).create(&unfinished);
+        made.map_err(Error::io("create", &unfinished))?;
         let path = unfinished.join(MARK);
         let mark = File::create_new(&path).map_err(Error::io("create", &path))?;
         lock(&mark, &unfinished)?;
