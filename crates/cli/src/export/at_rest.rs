@@ -24,18 +24,23 @@ pub(super) fn run(arguments: &ExportArguments, output: &mut Output) -> Outcome {
     let encryption = encryption.map_err(|error| Failure::failed(error.to_string()))?;
     let mut rest = Rest::open(directory, encryption).map_err(failed)?;
     let mut wanted = Vec::new();
+    let mut unnameable = Vec::new();
     for channel in rest.engine().exported_channels() {
-        let Ok(name) = std::str::from_utf8(channel.name) else {
+        if !is_wanted(&arguments.what, channel.name) {
             continue;
-        };
-        if is_wanted(&arguments.what, name) {
-            wanted.push((name.to_owned(), Bounds::of(&channel)));
+        }
+        match std::str::from_utf8(channel.name) {
+            Ok(name) => wanted.push((name.to_owned(), Bounds::of(&channel))),
+            Err(_) => unnameable.push((channel.name.escape_ascii().to_string(), channel.messages)),
         }
     }
-    if wanted.is_empty() {
+    if wanted.is_empty() && unnameable.is_empty() {
         return Err(nothing_matches(&arguments.what));
     }
     let mut writing = Writing::begin(arguments)?;
+    for (name, messages) in unnameable {
+        writing.left_out(&name, messages);
+    }
     let span = Span::of(arguments);
     for (name, bounds) in wanted {
         channel(&name, bounds, span, &mut rest, &mut writing)?;
@@ -74,4 +79,48 @@ fn channel(name: &str, all: Bounds, span: Span, rest: &mut Rest, writing: &mut W
         }
     });
     taken.map_err(failed)?.break_value().unwrap_or(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+    use seaway_adoption::{Importer, KeptMessage};
+
+    use super::*;
+    use crate::output::Format;
+
+    /// A subject is bytes (`nats-core.md` section 2.1), and JSON is text.
+    #[test]
+    fn a_channel_that_json_cannot_name_is_said_and_the_rest_is_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, file) = (folder.path().join("store"), folder.path().join("lines"));
+        let mut importer = Importer::begin(&store, "c", None).expect("a store");
+        for channel in [&b"a.\xff"[..], b"a.b"] {
+            let message = KeptMessage {
+                channel,
+                sequence: 1,
+                timestamp_ns: 1,
+                reply: b"",
+                data: b"tea",
+            };
+            importer.message(&message).expect("stored");
+        }
+        importer.finish().expect("a store");
+        let export = |what: &str, to: &str| {
+            let words = ["export", what, "--dir", store.to_str().expect("text"), "--output", to];
+            let matches = ExportArguments::augment_args(clap::Command::new("export")).get_matches_from(words);
+            let arguments = ExportArguments::from_arg_matches(&matches).expect("arguments");
+            run(&arguments, &mut Output::new(Format::People))
+        };
+        let path = file.to_str().expect("text");
+        let failure = format!("{:?}", export(">", path).expect_err("one is left out"));
+        assert!(
+            failure.contains("1 channel has a name that JSON cannot hold"),
+            "{failure}"
+        );
+        let lines = std::fs::read_to_string(&file).expect("written");
+        assert!(lines.lines().count() == 1 && lines.contains("a.b"), "{lines}");
+        std::fs::remove_file(&file).expect("removed");
+        export("a.b", path).expect("all that is named");
+    }
 }

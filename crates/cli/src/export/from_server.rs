@@ -39,7 +39,7 @@ async fn channels(what: &[String], connection: &Connection) -> Outcome<Vec<Strin
         let found = page
             .iter()
             .filter_map(|entry| entry.get("name").and_then(Value::as_str));
-        names.extend(found.filter(|name| is_wanted(what, name)).map(str::to_owned));
+        names.extend(found.filter(|name| is_wanted(what, name.as_bytes())).map(str::to_owned));
         Ok(())
     });
     asking.await?;

@@ -9,7 +9,7 @@ use super::arguments::ExportArguments;
 use crate::failure::{Failure, Outcome};
 use crate::jsonl::{Record, Sink};
 use crate::output::{Output, note};
-use crate::readable::{count, counted, printable};
+use crate::readable::{counted, printable};
 
 /// The part of each channel that is wanted.
 #[derive(Clone, Copy)]
@@ -54,6 +54,8 @@ pub(super) struct Writing {
     messages: u64,
     /// Messages that cannot be read.
     damaged: u64,
+    /// Channels whose names JSON cannot hold.
+    channels_left_out: u64,
 }
 
 impl Writing {
@@ -69,6 +71,7 @@ impl Writing {
             channels: 0,
             messages: 0,
             damaged: 0,
+            channels_left_out: 0,
         })
     }
 
@@ -95,6 +98,17 @@ impl Writing {
         });
     }
 
+    /// A channel whose name, which is said with escapes, is no UTF-8.
+    pub(super) fn left_out(&mut self, channel: &str, messages: u64) {
+        self.channels_left_out += 1;
+        self.bar.suspend(|| {
+            note(&format!(
+                "channel {channel}: its name is no UTF-8, which JSON cannot hold: left out, with {}",
+                counted(messages, "message")
+            ));
+        });
+    }
+
     /// Everything was met.
     pub(super) fn finish(self, output: &mut Output) -> Outcome {
         self.bar.finish_and_clear();
@@ -108,19 +122,36 @@ impl Writing {
             );
             output.done(
                 &sentence,
-                &json!({ "file": path, "channels": self.channels, "messages": self.messages, "damaged": self.damaged }),
+                &json!({
+                    "file": path,
+                    "channels": self.channels,
+                    "messages": self.messages,
+                    "damaged": self.damaged,
+                    "channels_left_out": self.channels_left_out,
+                }),
             )?;
         }
-        if self.damaged > 0 {
-            return Err(Failure::failed(format!(
-                "{} damaged in the store and left out",
-                match self.damaged {
-                    1 => "1 message is".to_owned(),
-                    damaged => format!("{} messages are", count(damaged)),
-                }
-            )));
-        }
-        Ok(())
+        complete(self.damaged, self.channels_left_out)
+    }
+}
+
+/// A failure that says what is missing, if anything is.
+fn complete(damaged: u64, channels: u64) -> Outcome {
+    let mut missing = Vec::new();
+    if damaged > 0 {
+        let is = if damaged == 1 { "is" } else { "are" };
+        missing.push(format!("{} {is} damaged in the store", counted(damaged, "message")));
+    }
+    if channels > 0 {
+        let names = if channels == 1 { "has a name" } else { "have names" };
+        missing.push(format!(
+            "{} {names} that JSON cannot hold",
+            counted(channels, "channel")
+        ));
+    }
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::failed(format!("{}: left out", missing.join(", and ")))),
     }
 }
 
@@ -142,9 +173,9 @@ pub(super) fn nothing_matches(what: &[String]) -> Failure {
 }
 
 /// Whether a channel is wanted by name or by pattern.
-pub(super) fn is_wanted(what: &[String], channel: &str) -> bool {
+pub(super) fn is_wanted(what: &[String], channel: &[u8]) -> bool {
     what.iter()
-        .any(|pattern| seaway_nats_protocol::subject::matches(pattern.as_bytes(), channel.as_bytes()))
+        .any(|pattern| seaway_nats_protocol::subject::matches(pattern.as_bytes(), channel))
 }
 
 pub(super) fn check_named(what: &[String]) -> Outcome {
@@ -160,5 +191,29 @@ pub(super) fn check_named(what: &[String]) -> Outcome {
             "{} is no channel and no pattern of some",
             printable(wrong)
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_match_whatever_they_are_made_of() {
+        let what = ["a.*".to_owned()];
+        assert!(is_wanted(&what, b"a.\xff") && !is_wanted(&what, b"b.\xff"));
+    }
+
+    #[test]
+    fn what_is_missing_is_a_failure() {
+        let words = |damaged, channels| match complete(damaged, channels) {
+            Ok(()) => String::new(),
+            Err(failure) => format!("{failure:?}"),
+        };
+        assert_eq!(words(0, 0), "");
+        assert!(words(2, 0).contains("2 messages are damaged in the store: left out"));
+        assert!(
+            words(1, 1).contains("1 message is damaged in the store, and 1 channel has a name that JSON cannot hold")
+        );
     }
 }
