@@ -9,7 +9,7 @@ use serde_json::json;
 pub(crate) use self::arguments::ImportArguments;
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
-use crate::jsonl::Source;
+use crate::jsonl::{Record, Source};
 use crate::key;
 use crate::output::Output;
 use crate::progress::counting_bar;
@@ -18,6 +18,22 @@ use crate::readable::{counted, printable};
 /// Publishes them.
 pub(crate) async fn into_server(arguments: &ImportArguments, connection: &Connection, output: &mut Output) -> Outcome {
     publishing::run(arguments, connection, output).await
+}
+
+/// Stores one as its line says; what is wrong with that otherwise.
+fn keep(record: &Record<'_>, importer: &mut Importer) -> Result<(), String> {
+    let (payload, reply) = (record.payload()?, record.reply()?);
+    let Some(timestamp_ns) = record.timestamp_ns() else {
+        return Err("it has no timestamp, and a store keeps times".to_owned());
+    };
+    let message = KeptMessage {
+        channel: record.channel.as_bytes(),
+        sequence: record.sequence,
+        timestamp_ns,
+        reply: &reply,
+        data: &payload,
+    };
+    importer.message(&message).map_err(|error| error.to_string())
 }
 
 /// Makes a store of them.
@@ -34,19 +50,7 @@ pub(crate) fn into_store(arguments: &ImportArguments, output: &mut Output) -> Ou
     let bar = counting_bar();
     while let Some(record) = source.next()? {
         bar.inc(1);
-        let problem = match (record.payload(), record.reply()) {
-            (Ok(payload), Ok(reply)) => {
-                let message = KeptMessage {
-                    channel: record.channel.as_bytes(),
-                    sequence: record.sequence,
-                    timestamp_ns: record.timestamp_ns(),
-                    reply: &reply,
-                    data: &payload,
-                };
-                importer.message(&message).err().map(|error| error.to_string())
-            }
-            (Err(problem), _) | (_, Err(problem)) => Some(problem.to_owned()),
-        };
+        let problem = keep(&record, &mut importer).err();
         drop(record);
         if let Some(problem) = problem {
             return Err(source.wrong(&problem));

@@ -34,7 +34,7 @@ pub(crate) struct Record<'a> {
     #[serde(default)]
     pub(crate) sequence: u64,
     #[serde(default, with = "time")]
-    timestamp: i64,
+    timestamp: Option<i64>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     reply: Option<Cow<'a, str>>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
@@ -51,19 +51,26 @@ mod time {
 
     use serde::{Deserialize as _, Deserializer, Serializer, de, ser};
 
-    pub(super) fn serialize<S: Serializer>(time: &i64, serializer: S) -> Result<S::Ok, S::Error> {
-        match jiff::Timestamp::from_nanosecond(i128::from(*time)) {
+    pub(super) fn serialize<S: Serializer>(time: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(time) = *time else {
+            return serializer.serialize_none();
+        };
+        match jiff::Timestamp::from_nanosecond(i128::from(time)) {
             Ok(time) => serializer.collect_str(&time),
             Err(error) => Err(ser::Error::custom(error)),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+        let Some(text) = Option::<Cow<'_, str>>::deserialize(deserializer)? else {
+            return Ok(None);
+        };
         let time: jiff::Timestamp = text
             .parse()
             .map_err(|_| de::Error::custom(format_args!("{text:?} is no time (RFC 3339)")))?;
-        i64::try_from(time.as_nanosecond()).map_err(|_| de::Error::custom(format_args!("{text:?} is out of range")))
+        i64::try_from(time.as_nanosecond())
+            .map(Some)
+            .map_err(|_| de::Error::custom(format_args!("{text:?} is out of range")))
     }
 }
 
@@ -77,7 +84,7 @@ impl<'a> Record<'a> {
         Self {
             channel: channel.into(),
             sequence,
-            timestamp: timestamp_ns,
+            timestamp: Some(timestamp_ns),
             reply,
             reply_base64,
             payload,
@@ -85,8 +92,8 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Nanoseconds since 1970; 0 when it is not known.
-    pub(crate) fn timestamp_ns(&self) -> i64 {
+    /// Nanoseconds since 1970; none when it is not known.
+    pub(crate) fn timestamp_ns(&self) -> Option<i64> {
         self.timestamp
     }
 
@@ -436,7 +443,7 @@ mod tests {
             let record = source.next().unwrap().unwrap();
             assert_eq!(
                 (&*record.channel, record.sequence, record.timestamp_ns()),
-                (channel, sequence, time)
+                (channel, sequence, Some(time))
             );
             assert_eq!(&*record.reply().unwrap(), reply);
             assert_eq!(&*record.payload().unwrap(), payload);
@@ -511,6 +518,14 @@ mod tests {
             failure.contains("line 3") && failure.contains("no message"),
             "{failure}"
         );
+    }
+
+    #[test]
+    fn a_time_that_is_not_said_is_not_1970() {
+        let mut record: Record<'_> = serde_json::from_str(r#"{"channel":"a","payload":""}"#).unwrap();
+        assert_eq!(record.timestamp_ns(), None);
+        record = serde_json::from_str(r#"{"channel":"a","payload":"","timestamp":"1970-01-01T00:00:00Z"}"#).unwrap();
+        assert_eq!(record.timestamp_ns(), Some(0));
     }
 
     #[test]

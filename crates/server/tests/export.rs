@@ -332,12 +332,19 @@ fn a_line_that_is_no_message_is_named() {
         assert!(said.stderr.contains(words), "{said:?}");
     }
     for (more, words) in [
-        (r#"{"channel":"a","sequence":1,"payload":""}"#, "behind 1"),
+        (r#"{"channel":"a","sequence":2,"payload":""}"#, "no timestamp"),
         (
-            r#"{"channel":"a..b","sequence":1,"payload":""}"#,
+            r#"{"channel":"a","sequence":1,"timestamp":"2026-01-31T18:30:00Z","payload":""}"#,
+            "behind 1",
+        ),
+        (
+            r#"{"channel":"a..b","sequence":1,"timestamp":"2026-01-31T18:30:00Z","payload":""}"#,
             "no name of a channel",
         ),
-        (r#"{"channel":"A","sequence":1,"payload":""}"#, "by case only"),
+        (
+            r#"{"channel":"A","sequence":1,"timestamp":"2026-01-31T18:30:00Z","payload":""}"#,
+            "by case only",
+        ),
     ] {
         let file = shell.file("odd.jsonl", &format!("{good}\n{more}\n"));
         let said = shell.run(&["import", &file, "--dir", text(&path("store")), "--cluster-id", "c"]);

@@ -62,7 +62,7 @@ async fn channel(name: &str, span: Span, connection: &Connection, writing: &mut 
     while next <= last {
         let wanted = (last - next + 1).min(MESSAGES_AT_ONCE);
         let (page, go_on) = page(name, next, wanted, connection, |record| {
-            if record.sequence > last || span.ends_before(record.timestamp_ns()) {
+            if record.sequence > last || record.timestamp_ns().is_some_and(|time| span.ends_before(time)) {
                 return Ok(false);
             }
             writing.message(record).map(|()| true)
@@ -91,7 +91,7 @@ async fn at_time(name: &str, mut first: u64, last: u64, since: i64, connection: 
         })
         .await?;
         match found {
-            Some((sequence, time)) if time < since => first = sequence + 1,
+            Some((sequence, Some(time))) if time < since => first = sequence + 1,
             _ => end = middle,
         }
     }

@@ -201,8 +201,8 @@ fn report(tally: &Tally, input_failure: Option<Failure>, output: &mut Output) ->
         return Err(Failure::new(
             kind,
             format!(
-                "line {line} was not acknowledged: {failure}\n{published} acknowledged; what was not may be stored all the same. \
-                 To go on there: --from-line {line}"
+                "line {line} was not acknowledged: {failure}\n{published} acknowledged; that line and some behind it may be stored all the same, \
+                 and would then be there twice. To go on there: --from-line {line}"
             ),
         ));
     }
