@@ -310,7 +310,9 @@ impl Draft {
         if tls.cert_file.is_some() != tls.key_file.is_some() {
             return Err("a client certificate toward the NATS server and its key go together: give both, client_cert and client_key".to_owned());
         }
-        tls.is_wanted |= tls.cert_file.is_some() || tls.ca_file.is_some();
+        // One that is to be secure makes all so: what is presented to one is presented to the others.
+        let is_secure = external.urls.iter().any(|url| url.tls);
+        tls.is_wanted |= is_secure || tls.cert_file.is_some() || tls.ca_file.is_some() || tls.server_name.is_some();
         if tls.insecure {
             let notice = "tls insecure: the NATS server is not verified, and whoever is in between reads everything, credentials too";
             self.options.notices.push(notice.to_owned());

@@ -56,6 +56,10 @@ fn credentials_and_tls_are_those_of_the_streaming_block_and_the_flags() {
         (Some("c".into()), Some("k".into()), Some("a".into()))
     );
     assert!(of("secure: true").tls.is_wanted && !of("token: t").tls.is_wanted);
+    assert!(of("tls { server_name: n }").tls.is_wanted);
+    // What is presented to one of them is presented to all, and to those that they tell of.
+    let options = Fake::default().options("-ns tls://a:1,b:2");
+    assert!(options.streaming.external.unwrap().tls.is_wanted);
 }
 
 #[test]
@@ -99,4 +103,13 @@ fn what_does_not_go_together_is_refused_without_secrets() {
             .iter()
             .any(|notice| notice.starts_with("cluster and routes have no effect"))
     );
+}
+
+#[test]
+fn a_comma_in_a_password_shows_nothing_of_it() {
+    for url in ["nats://u:tuna,haddock@h:4222", "nats://u:tuna,had/dock@h:4222"] {
+        let error = Fake::default().complaint(&format!("-ns {url}"));
+        assert!(!error.contains("tuna") && !error.contains("had"), "{error}");
+        assert!(error.contains("%2C"), "{error}");
+    }
 }

@@ -148,7 +148,11 @@ fn urls(text: &str) -> Result<Vec<NatsUrl>, String> {
         if !is_list && !part.contains("://") {
             return Err(format!("malformed url: {part}: it should be like nats://host:4222"));
         }
-        urls.push(url(part, is_list).map_err(|text| format!("nats_server: {text}"))?);
+        urls.push(url(part, is_list).map_err(|why| match text.contains('@') && text.contains(',') {
+            // What does not look like a part of an address may be one of a password.
+            true => "nats_server: a URL is malformed; in a user and a password ',' is written %2C, '@' %40, ':' %3A and '/' %2F".to_owned(),
+            false => format!("nats_server: {why}"),
+        })?);
     }
     Ok(urls)
 }
