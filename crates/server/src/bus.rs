@@ -11,4 +11,6 @@ mod words;
 
 pub use either::{Attachment, Bus, Gate, Reach, Requester, Sender};
 pub use external::{External, ExternalSnapshot};
-pub use words::{Batch, Destination, Hindrance, InvalidSubject, Listener, Message, Origin, Sent, is_no_responders};
+pub use words::{
+    Batch, Destination, Hindrance, InvalidSubject, Listener, Message, Origin, Sent, Unsettled, is_no_responders,
+};

@@ -81,6 +81,9 @@ pub const LOG_FLUSH_PATIENCE: std::time::Duration = std::time::Duration::from_se
 /// How long another server may take to answer the question whether it is there (`streaming-protocol.md` §9.3).
 pub const STANDALONE_PATIENCE: std::time::Duration = std::time::Duration::from_millis(250);
 
+/// How often it is asked when the connection over which it is asked does not last.
+pub(crate) const STANDALONE_QUESTIONS_MAX: u32 = 8;
+
 /// How often a recovery says how far it is.
 pub const RECOVERY_TOLD_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -222,6 +225,9 @@ pub(crate) const EXTERNAL_BACK_OFF_MIN: std::time::Duration = std::time::Duratio
 
 /// The longest of these waits.
 pub(crate) const EXTERNAL_BACK_OFF_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// A connection that lasted so long makes the next pause the shortest again.
+pub(crate) const EXTERNAL_LASTING: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// How long clients of a NATS server that is alone and was away get to come back before anything is delivered: most wait for two
 /// seconds before they try.

@@ -10,8 +10,8 @@ use seaway_stan_protocol::Message;
 use seaway_stan_protocol::messages::{CloseRequest, ConnectRequest, ConnectResponse};
 use tokio::sync::Notify;
 
-use crate::bus::{Attachment, Batch, Bus, Listener, Sender, is_no_responders};
-use crate::limits::STANDALONE_PATIENCE;
+use crate::bus::{Attachment, Batch, Bus, Listener, Sender, Unsettled, is_no_responders};
+use crate::limits::{STANDALONE_PATIENCE, STANDALONE_QUESTIONS_MAX};
 
 /// Keeps the first answer, which may be that nobody answers.
 #[derive(Default)]
@@ -46,9 +46,26 @@ pub(crate) async fn check(bus: &Bus, cluster_id: &str, discover: &str) -> Result
         heartbeat_inbox: inbox().into(),
         ..ConnectRequest::default()
     };
-    let Some(answer) = ask(&attachment, &mut sender, &answers, discover, &request.encode_to_vec()).await? else {
-        return Ok(());
-    };
+    let request = request.encode_to_vec();
+    let (mut answer, mut is_known) = (None, false);
+    for _ in 0..STANDALONE_QUESTIONS_MAX {
+        let reach = bus.reach();
+        match bus.settled().await {
+            Ok(()) | Err(Unsettled::PublishRefused(_)) => {}
+            Err(reason) => bail!("{reason}"),
+        }
+        answer = ask(&attachment, &mut sender, &answers, discover, &request).await?;
+        // Silence says nothing when the question may have been lost with a connection.
+        is_known = answer.is_some() || bus.external_snapshot().is_none() || !reach.has_changed();
+        if is_known {
+            break;
+        }
+        tracing::warn!(target: "stream", "The connection was lost while another server was asked for: asking again");
+    }
+    if !is_known {
+        bail!("whether another server has this cluster ID is not known: no connection to the NATS servers lasts");
+    }
+    let Some(answer) = answer else { return Ok(()) };
     let response = match ConnectResponse::decode(answer.as_slice()) {
         Ok(response) => response,
         Err(error) => bail!("unmarshall error while detecting another server instance: {error}"),

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::external::{self, External, ExternalSnapshot};
 use super::local;
-use super::words::{Hindrance, InvalidSubject, Listener, Origin, Sent};
+use super::words::{Hindrance, InvalidSubject, Listener, Origin, Sent, Unsettled};
 
 /// A way to attach; clones lead to the same bus.
 #[derive(Clone)]
@@ -83,7 +83,7 @@ impl Bus {
     ///
     /// # Errors
     /// What is refused, in words that name the subject.
-    pub async fn settled(&self) -> Result<(), String> {
+    pub async fn settled(&self) -> Result<(), Unsettled> {
         match &self.0 {
             Carrier::Local(_) => Ok(()),
             Carrier::External(bus) => bus.settled().await,
@@ -112,6 +112,13 @@ impl Bus {
 pub struct Reach(Option<watch::Receiver<u64>>);
 
 impl Reach {
+    /// Whether one came or went since this was got.
+    pub fn has_changed(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|changes| changes.has_changed().unwrap_or(false))
+    }
+
     /// Waits until a broker came or went; for ever where there are no others.
     pub async fn changed(&mut self) {
         let is_told = match &mut self.0 {

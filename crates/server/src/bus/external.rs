@@ -30,7 +30,7 @@ pub use self::link::ExternalSnapshot;
 use self::link::Link;
 pub(super) use self::sender::Sender;
 use self::servers::Servers;
-use super::words::Listener;
+use super::words::{Listener, Unsettled};
 pub(super) use crate::limits::EXTERNAL_OUTBOUND_BYTES_MAX as OUTBOUND_BYTES_MAX;
 use crate::limits::{EXTERNAL_CLOSE_PATIENCE, EXTERNAL_SETTLE_PATIENCE};
 
@@ -91,7 +91,7 @@ impl External {
     ///
     /// # Errors
     /// What it refused since the last call, in its words, or that it does not answer.
-    pub(super) async fn settled(&self) -> Result<(), String> {
+    pub(super) async fn settled(&self) -> Result<(), Unsettled> {
         self.0.link.settled(EXTERNAL_SETTLE_PATIENCE).await
     }
 

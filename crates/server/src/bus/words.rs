@@ -33,6 +33,25 @@ pub enum Hindrance {
     Down,
 }
 
+/// What keeps everything that was said from being as it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unsettled {
+    /// A subscription is refused; in words that name the subject.
+    SubscriptionRefused(String),
+    /// Nothing but messages is refused; in words.
+    PublishRefused(String),
+    /// Whoever carries messages does not answer; in words.
+    Silent(String),
+}
+
+impl std::fmt::Display for Unsettled {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Unsettled::SubscriptionRefused(words) | Unsettled::PublishRefused(words) | Unsettled::Silent(words)) =
+            self;
+        formatter.write_str(words)
+    }
+}
+
 /// A message with this at the front of its headers says that nobody listens to what was asked (core specification §1.9).
 const NO_RESPONDERS: &[u8] = b"NATS/1.0 503";
 

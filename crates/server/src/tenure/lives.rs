@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::life::{Answering, End, Life};
 use super::opening::{self, Opened};
 use super::port::{Confirm, Granted, OpenStore, Tenures};
-use crate::bus::Bus;
+use crate::bus::{Bus, Unsettled};
 use crate::engine::{Counted, Headcount, Health, Inbox, LeftBehind, Seat};
 use crate::limits::{HAND_OVER_PATIENCE, LEFT_BEHIND_PATIENCE, RECOVERY_TOLD_EVERY};
 use crate::partition::Partition;
@@ -243,8 +243,12 @@ impl<T: Tenures> Lives<T> {
             store: is_contested.then(|| health.clone()),
             partition,
         });
-        if let Err(words) = self.surroundings.bus.settled().await {
-            bail!("{words}");
+        match self.surroundings.bus.settled().await {
+            // An inbox of some client, or of an earlier life: that is that client's matter.
+            Ok(()) | Err(Unsettled::PublishRefused(_)) => {}
+            // The directory says who serves. Whoever waits for the connection serves as soon as it is back.
+            Err(Unsettled::Silent(words)) if is_contested => tracing::warn!(target: "stream", "{words}"),
+            Err(reason) => bail!("{reason}"),
         }
         tokio::select! {
             is_started = is_started => is_started.context("the engine threads ended while they started")?,

@@ -1,7 +1,7 @@
 //! What a party has in its hands: the place at the connection, and the gate by which publishers to it are kept off.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use seaway_nats_protocol::subject;
@@ -44,7 +44,7 @@ impl Attachment {
     }
 
     pub(in crate::bus) fn gate(&self) -> Gate {
-        Gate(Arc::clone(&self.party))
+        Gate(Arc::clone(&self.party.is_closed))
     }
 
     pub(in crate::bus) fn sender(&self) -> Sender {
@@ -64,18 +64,18 @@ impl Drop for Attachment {
 
 /// Whether publishes to a party's holdable subscriptions are taken.
 #[derive(Clone)]
-pub struct Gate(Arc<Party>);
+pub struct Gate(Arc<AtomicBool>);
 
 impl Gate {
     pub(in crate::bus) fn close(&self) {
-        self.0.is_closed.store(true, Ordering::Release);
+        self.0.store(true, Ordering::Release);
     }
 
     pub(in crate::bus) fn open(&self) {
-        self.0.is_closed.store(false, Ordering::Release);
+        self.0.store(false, Ordering::Release);
     }
 
     pub(in crate::bus) fn is_closed(&self) -> bool {
-        self.0.is_closed.load(Ordering::Acquire)
+        self.0.load(Ordering::Acquire)
     }
 }

@@ -10,7 +10,7 @@ use seaway_nats_protocol::limits::{MAX_PAYLOAD_DEFAULT, SERVER_LINE_MAX};
 use seaway_nats_protocol::write::{PING, PONG, write_connect};
 use seaway_nats_protocol::{ClientConnect, ParseLimits, Parsed, ServerInfo, ServerOperation, parse_server_operation};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -18,6 +18,9 @@ use super::login::Login;
 use super::servers::Target;
 use super::tls;
 use crate::limits::EXTERNAL_CONNECT_PATIENCE;
+
+/// Addresses of a name that are tried.
+const ADDRESSES_MAX: usize = 8;
 
 /// Bytes that are read at once before messages come.
 const READ_BYTES: usize = 4096;
@@ -45,6 +48,22 @@ pub(super) struct Connected {
     pub(super) rest: Vec<u8>,
 }
 
+/// Connects to the first address of a name that answers; each has its time.
+async fn connect(host: &str, port: u16) -> Result<TcpStream> {
+    let Ok(addresses) = timeout(EXTERNAL_CONNECT_PATIENCE, lookup_host((host, port))).await else {
+        bail!("its name is not resolved in time");
+    };
+    let mut why = anyhow!("its name has no address");
+    for address in addresses.map_err(|error| anyhow!("{error}"))?.take(ADDRESSES_MAX) {
+        match timeout(EXTERNAL_CONNECT_PATIENCE, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => why = anyhow!("{error}"),
+            Err(_) => why = anyhow!("no connection in time"),
+        }
+    }
+    Err(why)
+}
+
 impl Dialler {
     /// Reads the files that the options name.
     ///
@@ -65,11 +84,7 @@ impl Dialler {
     /// Why it is not to be had, in words without secrets.
     pub(super) async fn dial(&self, target: &Target) -> Result<Connected> {
         let host = dialled(&target.url.host);
-        let Ok(connected) = timeout(EXTERNAL_CONNECT_PATIENCE, TcpStream::connect((host, target.url.port))).await
-        else {
-            bail!("no connection in time");
-        };
-        let stream = connected.map_err(|error| anyhow!("{error}"))?;
+        let stream = connect(host, target.url.port).await?;
         // A connection without it is slower, and no worse.
         let _ = stream.set_nodelay(true);
         match timeout(EXTERNAL_CONNECT_PATIENCE, self.introduce(stream, target)).await {

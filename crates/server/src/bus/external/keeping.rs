@@ -1,7 +1,7 @@
 //! Keeps a connection: serves it to its end, then makes another one, for ever.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -13,8 +13,8 @@ use super::outbound::Stage;
 use super::reading::Reading;
 use super::servers::{Servers, back_off};
 use crate::limits::{
-    EXTERNAL_ANSWER_PATIENCE, EXTERNAL_ASKED_EVERY, EXTERNAL_KEPT_BYTES_MAX, EXTERNAL_RETURN_PATIENCE,
-    EXTERNAL_WRITE_BYTES, EXTERNAL_WRITE_PATIENCE,
+    EXTERNAL_ANSWER_PATIENCE, EXTERNAL_ASKED_EVERY, EXTERNAL_KEPT_BYTES_MAX, EXTERNAL_LASTING,
+    EXTERNAL_RETURN_PATIENCE, EXTERNAL_WRITE_BYTES, EXTERNAL_WRITE_PATIENCE,
 };
 
 /// Tries each server once.
@@ -38,12 +38,18 @@ pub(super) async fn connect_first(servers: &mut Servers, dialler: &Dialler) -> R
 pub(super) async fn keep(link: Arc<Link>, mut servers: Servers, dialler: Dialler, first: Connected) {
     let mut connected = first;
     let mut is_again = false;
+    let mut rounds = 0;
     loop {
+        let since = Instant::now();
         let reason = serve(&link, &mut servers, connected, is_again).await;
         link.fall(&reason);
         let name = link.name();
         tracing::error!(target: "stream", "connection \"{name}\" has been disconnected: {reason}");
-        connected = connect_again(&link, &mut servers, &dialler).await;
+        // A server that takes this client and lets it go again at once is not asked the more often for that.
+        if since.elapsed() >= EXTERNAL_LASTING {
+            rounds = 0;
+        }
+        connected = connect_again(&link, &mut servers, &dialler, &mut rounds).await;
         let url = &connected.url;
         tracing::info!(target: "stream", "connection \"{name}\" reconnected to NATS Server at \"{url}\"");
         is_again = true;
@@ -51,11 +57,10 @@ pub(super) async fn keep(link: Arc<Link>, mut servers: Servers, dialler: Dialler
 }
 
 /// Tries all servers, beginning behind the one that was lost, until one takes this client.
-async fn connect_again(link: &Link, servers: &mut Servers, dialler: &Dialler) -> Connected {
-    let mut rounds = 0;
+async fn connect_again(link: &Link, servers: &mut Servers, dialler: &Dialler, rounds: &mut u32) -> Connected {
     loop {
-        sleep(back_off(rounds, fastrand::f64())).await;
-        rounds += 1;
+        sleep(back_off(*rounds, fastrand::f64())).await;
+        *rounds = rounds.saturating_add(1);
         for _ in 0..servers.len() {
             servers.next();
             let target = servers.present();

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use super::outbound::{Outbound, Stage};
 use super::party::Party;
 use super::registry::Registry;
-use crate::bus::words::{Destination, Listener};
+use crate::bus::words::{Destination, Listener, Unsettled};
 use crate::limits::EXTERNAL_TOLD_EVERY;
 
 /// The one receiver that everybody behind the servers is.
@@ -232,7 +232,7 @@ impl Link {
         let party = registry.attach(|id| Party {
             id,
             listener,
-            is_closed: AtomicBool::new(false),
+            is_closed: Arc::default(),
             wants_all: AtomicBool::new(false),
         });
         if !registry.is_told_up {
@@ -324,22 +324,31 @@ impl Link {
     ///
     /// # Errors
     /// What it refused since the last call, or that it does not answer.
-    pub(super) async fn settled(&self, patience: Duration) -> Result<(), String> {
+    pub(super) async fn settled(&self, patience: Duration) -> Result<(), Unsettled> {
         let mut answered = self.answered.subscribe();
         let number = self.outbound(Outbound::ask);
         let wait = answered.wait_for(|last| *last >= number);
         if tokio::time::timeout(patience, wait).await.is_err() {
-            return Err(format!("the NATS server {} does not answer", self.snapshot().url));
+            let words = format!("the NATS server {} does not answer", self.snapshot().url);
+            return Err(Unsettled::Silent(words));
         }
         let refusals = self.outbound(Outbound::take_refusals);
         if refusals.is_empty() {
             return Ok(());
         }
-        Err(format!(
+        let is_publish = |text: &String| {
+            text.to_ascii_lowercase()
+                .starts_with("permissions violation for publish")
+        };
+        let words = format!(
             "the NATS server {} refuses: {}",
             self.snapshot().url,
             refusals.join("; ")
-        ))
+        );
+        Err(match refusals.iter().all(is_publish) {
+            true => Unsettled::PublishRefused(words),
+            false => Unsettled::SubscriptionRefused(words),
+        })
     }
 }
 

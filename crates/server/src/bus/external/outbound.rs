@@ -213,7 +213,7 @@ mod tests {
         let party = Arc::new(Party {
             id: 1,
             listener: Arc::new(Nobody),
-            is_closed: AtomicBool::new(false),
+            is_closed: Arc::default(),
             wants_all: AtomicBool::new(false),
         });
         let mut outbound = up();

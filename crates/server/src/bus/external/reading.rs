@@ -18,6 +18,9 @@ use super::servers::Servers;
 use crate::bus::words::{Batch, Message, Origin};
 use crate::limits::{EXTERNAL_KEPT_BYTES_MAX, EXTERNAL_READ_BYTES};
 
+/// Characters of a complaint of the server that are kept and told.
+const COMPLAINT_CHARS_MAX: usize = 256;
+
 /// Whoever published is somewhere behind the servers.
 const SOMEBODY: Origin = Origin(0);
 
@@ -223,6 +226,7 @@ impl<'a> Reading<'a> {
 
     /// The server complains; some complaints are followed by the end of the connection.
     fn complain(&mut self, text: String) {
+        let text: String = text.chars().take(COMPLAINT_CHARS_MAX).collect();
         let is_refusal = [
             "permissions violation",
             "maximum subscriptions exceeded",

@@ -128,7 +128,7 @@ mod tests {
         Party {
             id,
             listener: Arc::new(Nobody),
-            is_closed: AtomicBool::new(false),
+            is_closed: Arc::default(),
             wants_all: AtomicBool::new(false),
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use seaway_nats_protocol::limits::MAX_CONTROL_LINE_DEFAULT;
 use seaway_nats_protocol::subject;
 use seaway_nats_protocol::write::{LINE_END, write_header_publish, write_publish};
 
@@ -13,6 +14,9 @@ use crate::limits::EXTERNAL_GATHERED_BYTES_MAX;
 
 /// Nobody knows who receives: somebody is supposed to.
 const SOMEBODY: u32 = 1;
+
+/// Bytes of subject and reply at most: whoever sends a longer line than servers take by default is cut off, and everybody with it.
+const NAMES_BYTES_MAX: usize = MAX_CONTROL_LINE_DEFAULT - 64;
 
 /// See the module.
 pub struct Sender {
@@ -33,8 +37,8 @@ impl Sender {
     }
 
     pub(in crate::bus) fn send(&mut self, subject: &[u8], reply: Option<&[u8]>, parts: &[&[u8]]) -> Sent {
-        self.gather(subject, reply, &[], parts);
-        self.sent()
+        let is_gathered = self.gather(subject, reply, &[], parts);
+        self.sent(is_gathered)
     }
 
     pub(in crate::bus) fn send_if_room(&mut self, subject: &[u8], parts: &[&[u8]]) -> Result<u32, Hindrance> {
@@ -54,8 +58,8 @@ impl Sender {
 
     pub(in crate::bus) fn answer(&mut self, subject: &[u8], headers: &[u8], payload: &[u8]) -> Sent {
         let headers = if self.link.takes_headers() { headers } else { &[] };
-        self.gather(subject, None, headers, &[payload]);
-        self.sent()
+        let is_gathered = self.gather(subject, None, headers, &[payload]);
+        self.sent(is_gathered)
     }
 
     pub(in crate::bus) fn flush(&mut self) {
@@ -65,9 +69,9 @@ impl Sender {
         }
     }
 
-    fn sent(&mut self) -> Sent {
+    fn sent(&mut self, is_gathered: bool) -> Sent {
         Sent {
-            receivers: SOMEBODY,
+            receivers: u32::from(is_gathered) * SOMEBODY,
             congested: self.congested().then_some(EVERYBODY),
         }
     }
@@ -82,6 +86,11 @@ impl Sender {
     fn gather(&mut self, subject: &[u8], reply: Option<&[u8]>, headers: &[u8], parts: &[&[u8]]) -> bool {
         // Such names come from clients and must not become protocol.
         if !subject::is_literal(subject) || reply.is_some_and(|reply| !subject::is_well_formed(reply)) {
+            return false;
+        }
+        let names = subject.len() + reply.map_or(0, <[u8]>::len);
+        if names > NAMES_BYTES_MAX {
+            self.tell_too_long(names);
             return false;
         }
         let size = headers.len() + parts.iter().map(|part| part.len()).sum::<usize>();
@@ -108,6 +117,16 @@ impl Sender {
             self.flush();
         }
         true
+    }
+
+    fn tell_too_long(&self, names: usize) {
+        if self.link.may_tell(Matter::TooLarge) {
+            tracing::error!(
+                target: "stream",
+                "A message is not sent: its subject and reply have {names} bytes, and NATS servers cut off whoever sends more than about \
+                 {NAMES_BYTES_MAX}"
+            );
+        }
     }
 
     fn tell_too_large(&self, subject: &[u8], size: usize, most: usize) {

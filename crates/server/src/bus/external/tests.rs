@@ -316,6 +316,10 @@ fn what_is_refused_is_named_and_what_would_break_the_connection_is_not_sent() {
         let _ = sender.send(subject, reply, &[b"x"]);
     }
     assert_eq!(sender.send_if_room(b"a", &[&vec![0; 1_000_001]]), Ok(0));
+    // A line that long would end the connection.
+    let long = [b'a'; 4_096];
+    assert_eq!(sender.send_if_room(&long, &[b"x"]), Ok(0));
+    assert_eq!(sender.send(b"a", Some(&long), &[b"x"]).receivers, 0);
     let _ = sender.send(b"a", Some(b"in"), &[b"y"]);
     sender.flush();
     assert_eq!([scene.server.line(), scene.server.line()], ["PUB a in 1", "y"]);
@@ -325,11 +329,9 @@ fn what_is_refused_is_named_and_what_would_break_the_connection_is_not_sent() {
     let bus = scene.bus.clone();
     let settling = scene.runtime.spawn(async move { bus.settled().await });
     assert!(scene.server.until_ping().is_empty());
-    let words = scene.runtime.block_on(settling).unwrap().unwrap_err();
-    assert!(
-        words.contains("refuses: Permissions Violation for Publish to \"a\""),
-        "{words}"
-    );
+    let why = scene.runtime.block_on(settling).unwrap().unwrap_err();
+    let is_told = matches!(&why, Unsettled::PublishRefused(words) if words.contains("refuses: Permissions Violation for Publish to \"a\""));
+    assert!(is_told, "{why}");
     let bus = scene.bus.clone();
     let settling = scene.runtime.spawn(async move { bus.settled().await });
     scene.server.until_ping();
