@@ -191,7 +191,7 @@ fn messages_leave_as_lines_and_come_back() {
     assert_eq!(lines[2500]["payload_base64"], "/wA=");
     assert_eq!(
         (&lines[2501]["payload"], &lines[2501]["reply"]),
-        (&json!(""), &json!("answer.here"))
+        (&json!(""), &json!("answer.hière"))
     );
     // A part of it, by sequence and by time.
     let part = run(&shell, &["export", "orders", "--from", "1200", "--to", "2300"]).json();
@@ -295,7 +295,7 @@ fn publish_odd(me: &mut Session) {
         conn_id: me.connection_id.clone().into(),
         guid: "1".into(),
         subject: "orders.odd".into(),
-        reply: "answer.here".into(),
+        reply: "answer.hière".into(),
         ..PubMsg::default()
     };
     let subject = format!("{}.orders.odd", String::from_utf8_lossy(&me.response.pub_prefix));

@@ -1,5 +1,9 @@
 //! Messages of a server, a line each, asked for page by page: it serves others meanwhile.
 
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::arguments::ExportArguments;
@@ -118,7 +122,8 @@ async fn page(
     let mut go_on = true;
     let asking = connection.ask_for_messages(&question, |stored| {
         if go_on {
-            go_on = take(&record(name, &stored)?)?;
+            let reply = reply(&stored)?;
+            go_on = take(&record(name, &stored, &reply)?)?;
         }
         Ok(())
     });
@@ -136,15 +141,22 @@ async fn page(
     Ok((page, go_on))
 }
 
-fn record<'a>(name: &'a str, stored: &'a Stored) -> Outcome<Record<'a>> {
+/// The reply subject: bytes that are no word of ASCII come in base64.
+fn reply(stored: &Stored) -> Outcome<Cow<'_, [u8]>> {
+    let header = |name: &str| stored.headers.get(name).map(|value| value.as_str());
+    let Some(encoded) = header("Seaway-Reply-Base64") else {
+        return Ok(header("Seaway-Reply").unwrap_or_default().as_bytes().into());
+    };
+    let decoded = STANDARD.decode(encoded).map(Cow::Owned);
+    decoded.map_err(|_| Failure::failed("the server's answer cannot be read: a reply subject is no base64"))
+}
+
+fn record<'a>(name: &'a str, stored: &'a Stored, reply: &'a [u8]) -> Outcome<Record<'a>> {
     let header = |name: &str| stored.headers.get(name).map_or("", |value| value.as_str());
     let time = header("Seaway-Timestamp").parse::<jiff::Timestamp>().ok();
     let time = time.and_then(|time| i64::try_from(time.as_nanosecond()).ok());
     match (header("Seaway-Sequence").parse().ok(), time) {
-        (Some(sequence), Some(time)) => {
-            let reply = header("Seaway-Reply").as_bytes();
-            Ok(Record::of(name, sequence, time, reply, &stored.payload))
-        }
+        (Some(sequence), Some(time)) => Ok(Record::of(name, sequence, time, reply, &stored.payload)),
         _ => Err(Failure::failed(
             "the server's answer cannot be read: a message has no sequence or no time",
         )),

@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use data_encoding::BASE64;
 use seaway_monitor::{Answers, Refusal};
 use seaway_stan_protocol::MessageView;
 use seaway_streaming::Stored;
@@ -238,8 +239,11 @@ impl Reading<'_> {
         headers.add("Seaway-Sequence", sequence);
         headers.add("Seaway-Timestamp", format_args!("{time:.9}"));
         headers.add("Seaway-Channel", &self.wanted.channel);
-        if !reply.is_empty() {
-            headers.add("Seaway-Reply", String::from_utf8_lossy(reply));
+        match std::str::from_utf8(reply) {
+            Ok("") => {}
+            Ok(text) if text.bytes().all(|byte| byte.is_ascii_graphic()) => headers.add("Seaway-Reply", text),
+            // A header could not hold it as it is.
+            _ => headers.add("Seaway-Reply-Base64", BASE64.encode(reply)),
         }
         headers.finish()
     }
