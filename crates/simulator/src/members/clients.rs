@@ -256,13 +256,24 @@ impl<'s> Client<'s> {
         }
     }
 
+    fn close(&mut self) {
+        let request = CloseRequest {
+            client_id: self.id.clone().into(),
+        };
+        self.request(Service::Close, "close", request.encode_to_vec());
+    }
+
+    /// Has forgotten what is known of it, and connects anew.
+    fn begin_again(&mut self) {
+        self.close();
+        self.stage = Stage::Unknown;
+        self.is_sure = false;
+    }
+
     /// Goes, whether anybody hears it or not.
     fn leave(&mut self) {
         if self.is_registered() {
-            let request = CloseRequest {
-                client_id: self.id.clone().into(),
-            };
-            self.request(Service::Close, "close", request.encode_to_vec());
+            self.close();
         }
         self.scene.network().stop_listening(&self.id);
     }
@@ -306,8 +317,8 @@ impl<'s> Client<'s> {
                 self.stage = Stage::Registered;
                 self.is_sure = true;
             }
-            // By what it asked before, which need not last.
-            errors::CLIENT_ID_REGISTERED if self.is_durable => self.stage = Stage::Registered,
+            // By what it asked before, and what another question of its own may yet replace: from the beginning.
+            errors::CLIENT_ID_REGISTERED if self.is_durable => self.begin_again(),
             error => {
                 let text = format!("{} is new, and member {by} says {error:?}", self.id);
                 if error == errors::CLIENT_ID_REGISTERED {
@@ -332,12 +343,7 @@ impl<'s> Client<'s> {
             errors::DUPLICATE_DURABLE if self.is_durable => {
                 // The answer to an earlier request was lost: from the beginning.
                 self.scene.judge().count("answers lost");
-                let request = CloseRequest {
-                    client_id: self.id.clone().into(),
-                };
-                self.request(Service::Close, "close", request.encode_to_vec());
-                self.stage = Stage::Unknown;
-                self.is_sure = false;
+                self.begin_again();
             }
             errors::UNKNOWN_CLIENT_ID if !self.is_sure => self.stage = Stage::Unknown,
             error => {
