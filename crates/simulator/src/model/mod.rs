@@ -118,6 +118,8 @@ pub struct Model {
     /// Distance of the wall clock from the monotonic one that counts, and one that does not count yet, since when it is claimed.
     believed_lead: i64,
     claimed_lead: Option<(i64, u64)>,
+    /// The one that counted before the clock was set far back, and when that was.
+    lead_before: Option<(i64, u64)>,
     life_began: u64,
     /// When the server first came to rest in this life.
     rested_at: Option<u64>,
@@ -170,6 +172,7 @@ impl Model {
             wall_lead: i64::MIN,
             believed_lead: 0,
             claimed_lead: None,
+            lead_before: None,
             life_began: 0,
             rested_at: None,
             poisoned: false,
@@ -296,10 +299,20 @@ impl Model {
         self.now = now;
     }
 
-    /// A clock that is suddenly more than an hour ahead counts when it says the same for a minute.
+    /// A clock that is suddenly more than an hour ahead counts when it says the same for a minute; for an hour after it was set back by
+    /// more, where it was before is what it may not be ahead of.
     fn believe(&mut self, now: Now) -> Now {
         let lead = now.wall.0 - i64::try_from(now.monotonic).unwrap_or(i64::MAX);
-        if lead - self.believed_lead <= 3600 * 1_000_000_000 {
+        const HOUR: i64 = 3600 * 1_000_000_000;
+        let is_recent = |since: u64| now.monotonic - since <= HOUR.unsigned_abs();
+        self.lead_before = self.lead_before.filter(|(_, since)| is_recent(*since));
+        let known = self
+            .lead_before
+            .map_or(self.believed_lead, |(before, _)| before.max(self.believed_lead));
+        if lead < known - HOUR {
+            self.lead_before = self.lead_before.or(Some((known, now.monotonic)));
+        }
+        if lead - known <= HOUR {
             (self.believed_lead, self.claimed_lead) = (lead, None);
             return now;
         }

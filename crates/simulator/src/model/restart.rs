@@ -41,6 +41,7 @@ impl Model {
         self.now = now;
         self.wall_lead = now.wall.0 - i64::try_from(now.monotonic).unwrap_or(i64::MAX);
         (self.believed_lead, self.claimed_lead) = (self.wall_lead, None);
+        self.lead_before = None;
         self.life_began = now.monotonic;
         self.poisoned = false;
         self.bus_up = true;

@@ -43,12 +43,11 @@ impl WallClock {
     /// The time that counts at this reading.
     pub(crate) fn believe(&mut self, now: Now, timers: &mut Timers) -> Now {
         let offset = now.offset();
-        let before = self
-            .before
-            .take_if(|(_, since)| now.monotonic.saturating_sub(*since) <= CLOCK_RETURN_NS);
-        let known = before.map_or(self.offset, |(before, _)| before.max(self.offset));
+        let is_recent = |since: u64| now.monotonic.saturating_sub(since) <= CLOCK_RETURN_NS;
+        self.before = self.before.filter(|(_, since)| is_recent(*since));
+        let known = self.before.map_or(self.offset, |(before, _)| before.max(self.offset));
         if offset < known.saturating_sub(CLOCK_JUMP_NS) {
-            self.before = before.or(Some((known, now.monotonic)));
+            self.before = self.before.or(Some((known, now.monotonic)));
         }
         if offset.saturating_sub(known) > CLOCK_JUMP_NS && !self.is_agreed(offset, now.monotonic) {
             let (_, since) = self.claim.unwrap_or((offset, now.monotonic));
