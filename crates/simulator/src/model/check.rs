@@ -316,6 +316,7 @@ impl Model {
 
     fn groups_owe_nothing(&mut self) {
         let mut objection = None;
+        let is_settled = self.bus_settles_at.saturating_add(GRACE_NS) < self.now.monotonic;
         for ((channel, name), group) in &self.state.groups {
             let members: Vec<(&u64, &Subscription)> = group
                 .members
@@ -338,7 +339,8 @@ impl Model {
             let left = group.floating.range(first..).find(|(_, floating)| {
                 let begun = self.rested_at.map_or(u64::MAX, |at| at + longest + GRACE_NS);
                 let late = !floating.counted || begun < self.now.monotonic;
-                floating.owed && late
+                // Until the bus has been there for a while nothing is sent again.
+                floating.owed && late && is_settled
             });
             if let Some((left, floating)) = left
                 && !members.is_empty()
