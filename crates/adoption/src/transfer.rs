@@ -6,7 +6,8 @@ use std::path::Path;
 use seaway_original::{Head, Message, ServerInfo, Severity, Subscription, Taker};
 use seaway_stan_protocol::{Subjects, quote, validate};
 use seaway_store::{FileOptions, beside};
-use seaway_streaming::import::{Import, ImportedClient, ImportedMessage, ImportedSubscription};
+use seaway_streaming::import::{Import, ImportedMessage};
+use seaway_streaming::portable::{PortableClient, PortableSubscription};
 
 use crate::bulk::Bulk;
 use crate::error::Error;
@@ -144,7 +145,7 @@ impl Taker for Transfer<'_> {
         beside::discard(self.terms.place).map_err(Error::io("clear", self.terms.place))?;
         self.bulk = Some(Bulk::begin(self.terms.place, self.terms.file.clone())?);
         for client in head.clients.values() {
-            let client = ImportedClient {
+            let client = PortableClient {
                 name: &client.id,
                 heartbeat_inbox: &client.heartbeat_inbox,
                 connection_id: &client.connection_id,
@@ -199,7 +200,7 @@ impl Taker for Transfer<'_> {
         if other.is_some_and(|(_, other_is_online)| other_is_online && !is_online) {
             return Ok(());
         }
-        let imported = ImportedSubscription {
+        let imported = PortableSubscription {
             client: &state.client_id,
             inbox: &state.inbox,
             ack_inbox: &state.ack_inbox,

@@ -4,23 +4,7 @@
 //! neighbours): what a start settles is settled then, and nothing is under way.
 
 use crate::ids::ChannelId;
-
-/// A client, as it registered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExportedClient<'a> {
-    /// Its name.
-    pub name: &'a [u8],
-    /// Where it hears heartbeats.
-    pub heartbeat_inbox: &'a [u8],
-    /// Which connection of the client it is; empty for old clients.
-    pub connection_id: &'a [u8],
-    /// 0 or 1.
-    pub protocol: i32,
-    /// Seconds; negative: milliseconds.
-    pub ping_interval: i32,
-    /// Pings without answer after which the client gives up.
-    pub ping_max_out: i32,
-}
+use crate::portable::PortableSubscription;
 
 /// A channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,27 +27,11 @@ pub struct ExportedChannel<'a> {
     pub lost: &'a [(u64, u64)],
 }
 
-/// A subscription, or the place of a durable queue group that nobody serves.
+/// A subscription, and what it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportedSubscription<'a> {
-    /// Its (last) owner; empty for the place of a group.
-    pub client: &'a [u8],
-    /// Where it hears messages.
-    pub inbox: &'a [u8],
-    /// Where it acknowledges.
-    pub ack_inbox: &'a [u8],
-    /// Its durable name, or that of its queue group; empty for none.
-    pub durable: &'a [u8],
-    /// Its queue group; empty for none.
-    pub queue: &'a [u8],
-    /// Messages that may await their acks.
-    pub max_in_flight: i32,
-    /// Seconds before a message is sent again; negative: milliseconds.
-    pub ack_wait: i32,
-    /// The highest sequence sent. At least one member of a group is as far as the group.
-    pub last_sent: u64,
-    /// Whether its client is connected and has it.
-    pub is_online: bool,
+    /// How it stands.
+    pub subscription: PortableSubscription<'a>,
     /// First and last of each range of what was sent and not acknowledged, ascending. What a member of its group held that has left is
     /// among it.
     pub pending: Vec<(u64, u64)>,

@@ -15,25 +15,9 @@ use crate::facts::{
 use crate::ids::ChannelId;
 use crate::ledger::encode_around_data;
 use crate::limits::RUNS_PER_FACT_MAX;
+use crate::portable::{PortableClient, PortableSubscription};
 use crate::records::Records;
 use crate::replay::RUN_LENGTH_MAX;
-
-/// A client as another server knew it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ImportedClient<'a> {
-    /// Its name.
-    pub name: &'a [u8],
-    /// Where it hears heartbeats.
-    pub heartbeat_inbox: &'a [u8],
-    /// Which connection of the client it is; empty for old clients.
-    pub connection_id: &'a [u8],
-    /// 0 or 1.
-    pub protocol: i32,
-    /// Seconds; negative: milliseconds.
-    pub ping_interval: i32,
-    /// Pings without answer after which the client gives up.
-    pub ping_max_out: i32,
-}
 
 /// A message as another server stored it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,29 +30,6 @@ pub struct ImportedMessage<'a> {
     pub reply: &'a [u8],
     /// The payload.
     pub data: &'a [u8],
-}
-
-/// A subscription as another server knew it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ImportedSubscription<'a> {
-    /// Its owner; empty for the place of a durable queue group that nobody serves.
-    pub client: &'a [u8],
-    /// Where it hears messages.
-    pub inbox: &'a [u8],
-    /// Where it acknowledges. One that is no literal subject is replaced.
-    pub ack_inbox: &'a [u8],
-    /// Its durable name, or that of its queue group; empty for none.
-    pub durable: &'a [u8],
-    /// Its queue group; empty for none.
-    pub queue: &'a [u8],
-    /// Messages that may await their acks.
-    pub max_in_flight: i32,
-    /// Seconds before a message is sent again; negative: milliseconds.
-    pub ack_wait: i32,
-    /// The highest sequence sent. More than the channel has counts as its last.
-    pub last_sent: u64,
-    /// Whether its client is connected and has it.
-    pub is_online: bool,
 }
 
 /// Why something cannot be written down.
@@ -119,7 +80,7 @@ impl Import {
     ///
     /// # Errors
     /// No client could have connected like that.
-    pub fn client(&mut self, client: &ImportedClient<'_>, facts: Facts<'_>) -> Result<(), ImportError> {
+    pub fn client(&mut self, client: &PortableClient<'_>, facts: Facts<'_>) -> Result<(), ImportError> {
         let bytes = Bytes::copy_from_slice;
         if !validate::is_client_id(client.name) {
             return Err(ImportError(format!("{} is no client ID", quote(client.name))));
@@ -220,7 +181,7 @@ impl Import {
     /// When no channel was begun.
     pub fn subscription(
         &mut self,
-        subscription: &ImportedSubscription<'_>,
+        subscription: &PortableSubscription<'_>,
         pending: impl Iterator<Item = (u64, u64)>,
         facts: Facts<'_>,
     ) -> Result<u64, ImportError> {

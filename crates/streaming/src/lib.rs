@@ -10,6 +10,7 @@ pub mod export;
 pub mod import;
 pub mod input;
 pub mod options;
+pub mod portable;
 pub mod records;
 pub mod snapshot;
 pub mod time;

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use seaway_original::{ChannelWriter, ClientInfo, NewMessage, Sealer, ServerInfo, SubState, Writer};
 use seaway_stan_protocol::{MessageView, Subjects};
-use seaway_streaming::export::{ExportedChannel, ExportedSubscription};
+use seaway_streaming::export::ExportedChannel;
+use seaway_streaming::portable::PortableSubscription;
 
 use super::notes::is_drained;
 use super::report::{ExportOptions, Exported, Note, Severity};
@@ -113,8 +114,8 @@ impl<'a> Transcript<'a> {
             }
         }
         let mut writer = written.writer;
-        for subscription in self.rest.engine().exported_subscriptions(&channel.name) {
-            writer.subscription(&state(&subscription), &subscription.pending)?;
+        for exported in self.rest.engine().exported_subscriptions(&channel.name) {
+            writer.subscription(&state(&exported.subscription), &exported.pending)?;
         }
         writer.finish()?;
         Ok(())
@@ -239,7 +240,7 @@ fn server(subjects: &Subjects, cluster_id: &str) -> ServerInfo {
 }
 
 /// A durable group's name is written as one with the queue's (§1.3). Numbers are given by the writer.
-fn state(subscription: &ExportedSubscription<'_>) -> SubState {
+fn state(subscription: &PortableSubscription<'_>) -> SubState {
     let is_group = !subscription.queue.is_empty();
     let is_durable = !subscription.durable.is_empty();
     SubState {

@@ -3,16 +3,17 @@
 use std::ops::Bound;
 
 use super::Engine;
-use crate::export::{ExportedChannel, ExportedClient, ExportedSubscription, merge};
+use crate::export::{ExportedChannel, ExportedSubscription, merge};
+use crate::portable::{PortableClient, PortableSubscription};
 use crate::registry::keys::{GroupKey, SubscriptionKey};
 use crate::registry::subscription::Phase;
 
 impl Engine {
     /// Clients by name.
-    pub fn exported_clients(&self) -> impl Iterator<Item = ExportedClient<'_>> {
+    pub fn exported_clients(&self) -> impl Iterator<Item = PortableClient<'_>> {
         self.clients.from(Bound::Unbounded).map(|(_, key)| {
             let fact = self.clients[key].fact();
-            ExportedClient {
+            PortableClient {
                 name: &fact.name,
                 heartbeat_inbox: &fact.heartbeat_inbox,
                 connection_id: &fact.conn_id,
@@ -76,15 +77,17 @@ impl Engine {
         let is_online = matches!(subscription.phase(), Phase::Unconfirmed | Phase::Active);
         let is_place = !is_online && subscription.group().is_some();
         ExportedSubscription {
-            client: if is_place { b"" } else { subscription.client_name() },
-            inbox: subscription.inbox(),
-            ack_inbox: subscription.ack_inbox().subject(),
-            durable: subscription.durable(),
-            queue: subscription.queue(),
-            max_in_flight: i32::try_from(subscription.window.max()).unwrap_or(i32::MAX),
-            ack_wait: subscription.ack_wait_units(),
-            last_sent: subscription.cursor.last_sent(),
-            is_online,
+            subscription: PortableSubscription {
+                client: if is_place { b"" } else { subscription.client_name() },
+                inbox: subscription.inbox(),
+                ack_inbox: subscription.ack_inbox().subject(),
+                durable: subscription.durable(),
+                queue: subscription.queue(),
+                max_in_flight: i32::try_from(subscription.window.max()).unwrap_or(i32::MAX),
+                ack_wait: subscription.ack_wait_units(),
+                last_sent: subscription.cursor.last_sent(),
+                is_online,
+            },
             pending: subscription.window.pending().runs_from(0).collect(),
         }
     }
@@ -99,7 +102,10 @@ impl Engine {
         let place =
             |key: SubscriptionKey| keys.binary_search_by_key(&self.subscriptions[key].number(), |(number, _)| *number);
         let others = group.members().iter().filter_map(|key| place(key).ok());
-        let farthest = others.map(|place| exported[place].last_sent).max().unwrap_or(0);
+        let farthest = others
+            .map(|place| exported[place].subscription.last_sent)
+            .max()
+            .unwrap_or(0);
         let Ok(heir) = place(heir) else { return };
         let heir = &mut exported[heir];
         for departed in group.departing() {
@@ -107,7 +113,8 @@ impl Engine {
             merge(&mut heir.pending, departed.window.pending().runs_from(0));
         }
         if farthest < group.cursor.last_sent() {
-            heir.last_sent = heir.last_sent.max(group.cursor.last_sent());
+            let last_sent = &mut heir.subscription.last_sent;
+            *last_sent = (*last_sent).max(group.cursor.last_sent());
         }
     }
 }
@@ -185,7 +192,8 @@ mod tests {
     fn told(engine: &Engine) -> Vec<(&[u8], u64, bool, Vec<Run>)> {
         let exported = engine.exported_subscriptions(b"foo").into_iter();
         exported
-            .map(|one| (one.client, one.last_sent, one.is_online, one.pending))
+            .map(|one| (one.subscription, one.pending))
+            .map(|(one, pending)| (one.client, one.last_sent, one.is_online, pending))
             .collect()
     }
 
