@@ -10,7 +10,7 @@ use seaway_stan_protocol::Message;
 use seaway_stan_protocol::messages::{CloseRequest, ConnectRequest, ConnectResponse};
 use tokio::sync::Notify;
 
-use crate::bus::{Attachment, Batch, Bus, Listener, Sender, Unsettled, is_no_responders};
+use crate::bus::{Attachment, Batch, Bus, Listener, Sender, is_no_responders};
 use crate::limits::{STANDALONE_PATIENCE, STANDALONE_QUESTIONS_MAX};
 
 /// Keeps the first answer, which may be that nobody answers.
@@ -50,10 +50,7 @@ pub(crate) async fn check(bus: &Bus, cluster_id: &str, discover: &str) -> Result
     let (mut answer, mut is_known) = (None, false);
     for _ in 0..STANDALONE_QUESTIONS_MAX {
         let reach = bus.reach();
-        match bus.settled().await {
-            Ok(()) | Err(Unsettled::PublishRefused(_)) => {}
-            Err(reason) => bail!("{reason}"),
-        }
+        bus.subscribed().await?;
         answer = ask(&attachment, &mut sender, &answers, discover, &request).await?;
         // Silence says nothing when the question may have been lost with a connection.
         is_known = answer.is_some() || bus.external_snapshot().is_none() || !reach.has_changed();

@@ -117,7 +117,7 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     // Before the engine looks for another one of its name, so that it finds one anywhere in the cluster.
     join_cluster(&broker, &mut sockets).await?;
     let mode = mode(options, &broker, &surroundings)?;
-    settled(&bus).await?;
+    bus.settled().await?;
     let mut lives = Lives::new(mode, surroundings);
     let is_served = Notify::new();
     let mut door = Door::new(&broker, sockets.clients, &is_served);
@@ -221,7 +221,7 @@ async fn bus(options: &Options, broker: &Broker) -> Result<Bus> {
     let mut sender = attachment.sender();
     let _ = sender.send(format!("_INBOX.{}", token()).as_bytes(), None, &[]);
     sender.flush();
-    settled(&bus).await?;
+    bus.settled().await?;
     Ok(bus)
 }
 
@@ -230,14 +230,6 @@ struct Nothing;
 
 impl crate::bus::Listener for Nothing {
     fn deliver(&self, _batch: crate::bus::Batch) {}
-}
-
-/// Waits until whoever carries messages has looked at what it was asked for.
-///
-/// # Errors
-/// It refuses some of it, for instance because the user's permissions do.
-async fn settled(bus: &Bus) -> Result<()> {
-    bus.settled().await.map_err(|words| anyhow!("{words}"))
 }
 
 /// Where clients come in, once somebody serves them. Without a port of its own it is the fact that they are served.

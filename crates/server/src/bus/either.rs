@@ -90,6 +90,18 @@ impl Bus {
         }
     }
 
+    /// Waits in the same way; that a message was refused is not this waiting one's matter: its inbox may be some client's, or it may
+    /// have been sent long ago.
+    ///
+    /// # Errors
+    /// A subscription is refused, or there is no answer.
+    pub async fn subscribed(&self) -> Result<(), Unsettled> {
+        match self.settled().await {
+            Err(Unsettled::PublishRefused(_)) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     /// Lets what was sent leave before the end.
     pub async fn close(&self) {
         match &self.0 {

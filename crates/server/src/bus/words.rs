@@ -52,6 +52,8 @@ impl std::fmt::Display for Unsettled {
     }
 }
 
+impl std::error::Error for Unsettled {}
+
 /// A message with this at the front of its headers says that nobody listens to what was asked (core specification §1.9).
 const NO_RESPONDERS: &[u8] = b"NATS/1.0 503";
 

@@ -243,12 +243,11 @@ impl<T: Tenures> Lives<T> {
             store: is_contested.then(|| health.clone()),
             partition,
         });
-        match self.surroundings.bus.settled().await {
-            // An inbox of some client, or of an earlier life: that is that client's matter.
-            Ok(()) | Err(Unsettled::PublishRefused(_)) => {}
+        match self.surroundings.bus.subscribed().await {
+            Ok(()) => {}
             // The directory says who serves. Whoever waits for the connection serves as soon as it is back.
             Err(Unsettled::Silent(words)) if is_contested => tracing::warn!(target: "stream", "{words}"),
-            Err(reason) => bail!("{reason}"),
+            Err(reason) => return Err(reason.into()),
         }
         tokio::select! {
             is_started = is_started => is_started.context("the engine threads ended while they started")?,
