@@ -14,7 +14,7 @@ use nats::{Nats, attach, attached, connection, free_port, ready, refusal};
 use rust_client::{connect, expect, next, options, publish, wait_for_answer};
 use rustix::process::Signal;
 use seaway_bench::stan::Session;
-use seaway_client::Start;
+use seaway_client::{Client, Start, Subscription};
 use support::group::{state, wait_until, wait_until_active};
 use support::requests::{all, durable, hasty, queue};
 use support::{Binary, PATIENCE, Server, run};
@@ -162,11 +162,8 @@ fn cluster_ids_share_a_server_and_one_has_only_one() {
         .unwrap();
 }
 
-/// §11, §13.4 NoDuplicateRedeliveryDueToDisconnect: killed for longer than AckWait and all heartbeats, and back: nobody is given up,
-/// nothing counts as sent, and one redelivery follows.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_was_killed_and_comes_back_has_cost_nobody_anything() {
-    let mut nats = Nats::plain();
+/// A server that gives clients up at their first silence, and one with a subscription whose acks may take a second.
+async fn steadfast(nats: &Nats) -> (Server, Client, Subscription) {
     let beats = ["-hbi", "200ms", "-hbt", "1s", "-hbf", "0"];
     let server = attach(&nats.address(), &beats);
     let client = options(&server, "steadfast")
@@ -175,7 +172,16 @@ async fn a_server_that_was_killed_and_comes_back_has_cost_nobody_anything() {
         .await
         .unwrap();
     let subscription = client.subscribe("c").start(Start::AllAvailable).manual_acks();
-    let mut subscription = subscription.ack_wait(Duration::from_secs(1)).await.unwrap();
+    let subscription = subscription.ack_wait(Duration::from_secs(1)).await.unwrap();
+    (server, client, subscription)
+}
+
+/// §11, §13.4 NoDuplicateRedeliveryDueToDisconnect: killed for longer than AckWait and all heartbeats, and back: nobody is given up,
+/// nothing counts as sent, and one redelivery follows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_killed_and_comes_back_has_cost_nobody_anything() {
+    let mut nats = Nats::plain();
+    let (server, client, mut subscription) = steadfast(&nats).await;
     publish(&client, "c", 1..=2).await;
     let (first, second) = (next(&mut subscription).await, next(&mut subscription).await);
     first.ack().unwrap();
@@ -225,15 +231,7 @@ async fn a_server_that_was_killed_and_comes_back_has_cost_nobody_anything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stands_still_has_cost_nobody_anything() {
     let nats = Nats::plain();
-    let beats = ["-hbi", "200ms", "-hbt", "1s", "-hbf", "0"];
-    let server = attach(&nats.address(), &beats);
-    let client = options(&server, "steadfast")
-        .ack_timeout(PATIENCE)
-        .connect()
-        .await
-        .unwrap();
-    let subscription = client.subscribe("c").start(Start::AllAvailable).manual_acks();
-    let mut subscription = subscription.ack_wait(Duration::from_secs(1)).await.unwrap();
+    let (server, client, mut subscription) = steadfast(&nats).await;
     publish(&client, "c", 1..=1).await;
     let message = next(&mut subscription).await;
     for _ in 0..3 {

@@ -17,12 +17,39 @@ use support::group::{
     CHANNEL, Load, begin, everything, is_active, member, routes, server, session, state, wait_until, wait_until_active,
 };
 use support::shell::Shell;
+use tempfile::TempDir;
 
 /// A server that is in the cluster and in no group: clients that are connected there see no connection break.
 fn home() -> (Server, String) {
     let home = server(Some(""), &["-cid", "elsewhere"]);
     let address = routes(&home);
     (home, address)
+}
+
+/// A group of two with a short lease, of whom the first serves clients of another server.
+struct Pair {
+    directory: TempDir,
+    home: Server,
+    first: Server,
+    second: Server,
+    load: Load,
+}
+
+fn pair_under_load() -> Pair {
+    let directory = tempfile::tempdir().unwrap();
+    let (home, address) = home();
+    let lease = ["-ft_lease", "500ms"];
+    let first = member(directory.path(), "first", Some(&address), &lease);
+    wait_until_active(&first);
+    let second = member(directory.path(), "second", Some(&address), &lease);
+    let load = Load::begin(&home.address);
+    Pair {
+        directory,
+        home,
+        first,
+        second,
+        load,
+    }
 }
 
 /// What was acknowledged before and after a take-over.
@@ -141,13 +168,13 @@ fn active_of(members: &[Server]) -> usize {
 /// again when the other one dies. The original never recovers from that (§7.5).
 #[test]
 fn who_was_stopped_stands_by_and_serves_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let (home, address) = home();
-    let lease = ["-ft_lease", "500ms"];
-    let mut first = member(directory.path(), "first", Some(&address), &lease);
-    wait_until_active(&first);
-    let second = member(directory.path(), "second", Some(&address), &lease);
-    let load = Load::begin(&home.address);
+    let Pair {
+        directory: _directory,
+        home,
+        mut first,
+        second,
+        load,
+    } = pair_under_load();
     for _ in 0..2 {
         load.goes_on(50);
         let stopped = Instant::now();
@@ -397,13 +424,13 @@ fn who_cannot_write_any_more_is_replaced() {
 /// A disk that does not come back stops the signs of life; who hangs in it hears that another one serves, and stands by once it comes back.
 #[test]
 fn who_hangs_in_its_disk_is_replaced_and_stands_by_afterwards() {
-    let directory = tempfile::tempdir().unwrap();
-    let (home, address) = home();
-    let lease = ["-ft_lease", "500ms"];
-    let first = member(directory.path(), "first", Some(&address), &lease);
-    wait_until_active(&first);
-    let second = member(directory.path(), "second", Some(&address), &lease);
-    let load = Load::begin(&home.address);
+    let Pair {
+        directory: _directory,
+        home,
+        first,
+        second,
+        load,
+    } = pair_under_load();
     load.goes_on(50);
     let hung = Instant::now();
     let Some(hanging) = Failing::begin(&first, "fdatasync:delay_enter=30000000") else {
@@ -428,13 +455,13 @@ fn who_hangs_in_its_disk_is_replaced_and_stands_by_afterwards() {
 /// A disk that answers in the claim's file and not where messages are written: signs of life would go on for ever, and nobody be served.
 #[test]
 fn whose_commits_hang_is_replaced_although_its_claim_is_written() {
-    let directory = tempfile::tempdir().unwrap();
-    let (home, address) = home();
-    let lease = ["-ft_lease", "500ms"];
-    let first = member(directory.path(), "first", Some(&address), &lease);
-    wait_until_active(&first);
-    let second = member(directory.path(), "second", Some(&address), &lease);
-    let load = Load::begin(&home.address);
+    let Pair {
+        directory,
+        home,
+        first,
+        second,
+        load,
+    } = pair_under_load();
     load.goes_on(50);
     let segments: Vec<_> = std::fs::read_dir(directory.path())
         .unwrap()
