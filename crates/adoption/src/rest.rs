@@ -10,10 +10,10 @@ use seaway_store::{
     Completion, Encryption, FileStore, FileStoreError, OpenError, ReadMessages, Recovering, Standing, Store as _,
     standing,
 };
+use seaway_streaming::bus::Silence;
 use seaway_streaming::export::ExportedChannel;
 use seaway_streaming::{
-    Bus, Carried, ChannelId, Delivery, Destination, Effects, Engine, Event, Now, Options, ProbeId, ReadRequest,
-    Records as _, Seek, Ticket, Timestamp, Unreadable,
+    ChannelId, Effects, Engine, Event, Now, Options, ReadRequest, Records as _, Seek, Ticket, Timestamp, Unreadable,
 };
 
 use crate::error::Error;
@@ -72,19 +72,6 @@ impl Bounds {
             last: channel.last,
         }
     }
-}
-
-/// Nobody is there.
-struct Silence;
-
-impl Bus for Silence {
-    fn reply(&mut self, _: &[u8], _: &[u8]) {}
-    fn deliver(&mut self, _: Delivery<'_>, _: [&[u8]; 2]) -> Carried {
-        Carried::Congested(Destination::AWAITED)
-    }
-    fn probe(&mut self, _: &[u8], _: ProbeId) {}
-    fn listen(&mut self, _: &[u8], _: u64) {}
-    fn unlisten(&mut self, _: u64) {}
 }
 
 impl Rest {

@@ -74,3 +74,17 @@ pub trait Bus {
     /// The end of that; what was on its way may still come.
     fn unlisten(&mut self, subscription: u64);
 }
+
+/// A bus with nobody on it, for an engine that is only looked at: everybody is still expected, and nothing is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Silence;
+
+impl Bus for Silence {
+    fn reply(&mut self, _: &[u8], _: &[u8]) {}
+    fn deliver(&mut self, _: Delivery<'_>, _: [&[u8]; 2]) -> Carried {
+        Carried::Congested(Destination::AWAITED)
+    }
+    fn probe(&mut self, _: &[u8], _: ProbeId) {}
+    fn listen(&mut self, _: &[u8], _: u64) {}
+    fn unlisten(&mut self, _: u64) {}
+}

@@ -11,10 +11,8 @@ use prost::Message as _;
 use seaway_stan_protocol::Subjects;
 use seaway_stan_protocol::messages::MsgProto;
 use seaway_store::{Completion, Encryption, FileOptions, FileStore, Recovering, Store};
-use seaway_streaming::{
-    Bus, Carried, Delivery, Destination, Effects, Engine, Event, Now, Options, ProbeId, ReadRequest, Records as _,
-    Seek, Ticket,
-};
+use seaway_streaming::bus::Silence;
+use seaway_streaming::{Effects, Engine, Event, Now, Options, ReadRequest, Records as _, Seek, Ticket};
 use serde_json::Value;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,19 +36,6 @@ pub struct Subscription {
     pub ack_wait: i32,
     pub last_sent: u64,
     pub pending: usize,
-}
-
-/// Nobody is there.
-struct Silence;
-
-impl Bus for Silence {
-    fn reply(&mut self, _: &[u8], _: &[u8]) {}
-    fn deliver(&mut self, _: Delivery<'_>, _: [&[u8]; 2]) -> Carried {
-        Carried::Congested(Destination::AWAITED)
-    }
-    fn probe(&mut self, _: &[u8], _: ProbeId) {}
-    fn listen(&mut self, _: &[u8], _: u64) {}
-    fn unlisten(&mut self, _: u64) {}
 }
 
 pub struct TakenOver {
