@@ -14,7 +14,9 @@ use smallvec::SmallVec;
 use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::frame::Message;
-use crate::limits::{MESSAGE_WORK, PUBLICATION_RECEIVERS, PUBLICATION_WORK, SUBSCRIPTIONS_PER_PIECE};
+use crate::limits::{
+    FIRST_TURN_WORK, MESSAGE_WORK, PUBLICATION_RECEIVERS, PUBLICATION_WORK, SUBSCRIPTIONS_PER_PIECE, TURN_WORK,
+};
 use crate::outlets::{Crossings, Origin, Outlets};
 use crate::owner::{AttachmentShared, Owner, Routing};
 use crate::routing::{Found, Route, RouteCache, Search};
@@ -23,6 +25,29 @@ use crate::routing::{Found, Route, RouteCache, Search};
 pub(crate) struct Gatherer {
     cache: RouteCache<Owner>,
     outlets: Outlets,
+    allowance: Allowance,
+}
+
+/// How much work a turn may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Allowance {
+    /// After so much the turn ends behind an operation …
+    pub(crate) turn: u64,
+    /// … and after so much in the middle of a message.
+    pub(crate) message: u64,
+}
+
+impl Allowance {
+    /// Of a turn that nobody else takes at the same time, but for as many as there are processors.
+    pub(crate) const WHOLE: Self = Self {
+        turn: TURN_WORK,
+        message: MESSAGE_WORK,
+    };
+    /// Of one that any number of connections may take at once.
+    pub(crate) const FIRST: Self = Self {
+        turn: FIRST_TURN_WORK,
+        message: FIRST_TURN_WORK,
+    };
 }
 
 /// A message that reaches more than one turn may serve.
@@ -153,7 +178,18 @@ impl Gatherer {
         Self {
             cache: RouteCache::new(),
             outlets: Outlets::new(max_pending, watch_congestion),
+            allowance: Allowance::WHOLE,
         }
+    }
+
+    /// Begins a batch of a turn.
+    pub(crate) fn begin(&mut self, allowance: Allowance) {
+        self.allowance = allowance;
+    }
+
+    /// Whether the turn has done what it may.
+    pub(crate) fn is_turn_over(&self) -> bool {
+        self.work() >= self.allowance.turn
     }
 
     /// The outgoing bytes of `connection` itself; whatever is appended keeps its place among its messages. The
@@ -183,11 +219,11 @@ impl Gatherer {
         message: &Message<'_>,
         origin: Origin,
     ) -> Delivered {
-        let Self { cache, outlets } = self;
+        let Self { cache, outlets, .. } = self;
         match cache.find(routing, matched, origin.skipped(), &mut outlets.expired) {
             Found::Known(index) => {
                 let work = self.work_of(index, message);
-                if self.outlets.work + work > MESSAGE_WORK {
+                if self.outlets.work + work > self.allowance.message {
                     let unfinished = self.unfinished(index, matched, origin);
                     return self.go_on(routing, unfinished, message, origin);
                 }
@@ -206,7 +242,7 @@ impl Gatherer {
         message: &Message<'_>,
         origin: Origin,
     ) -> Delivered {
-        let Self { cache, outlets } = self;
+        let Self { cache, outlets, .. } = self;
         match cache.find(routing, matched, origin.skipped(), &mut outlets.expired) {
             Found::Known(index) if self.are_few(index, message) => {
                 Delivered::To(self.deliver_known(routing, index, matched, message, origin))
@@ -224,7 +260,7 @@ impl Gatherer {
         message: &Message<'_>,
         origin: Origin,
     ) -> IfRoom {
-        let Self { cache, outlets } = self;
+        let Self { cache, outlets, .. } = self;
         match cache.find(routing, matched, origin.skipped(), &mut outlets.expired) {
             Found::Known(index) if self.are_few(index, message) => match self.full(index) {
                 Some((connection, unflushed)) => IfRoom::Full(connection, unflushed),
@@ -253,7 +289,7 @@ impl Gatherer {
     }
 
     fn unfinished(&mut self, index: usize, matched: &[u8], origin: Origin) -> Box<Unfinished> {
-        let Self { cache, outlets } = self;
+        let Self { cache, outlets, .. } = self;
         let route = cache.take_route(index, origin.skipped(), &mut outlets.expired);
         Unfinished::new(matched, None, route)
     }
@@ -267,7 +303,7 @@ impl Gatherer {
         message: &Message<'_>,
         origin: Origin,
     ) -> u32 {
-        let Self { cache, outlets } = self;
+        let Self { cache, outlets, .. } = self;
         let entry = cache.entry(index);
         let plain = entry.route.plain.as_slice();
         outlets.message_number += 1;
@@ -312,7 +348,7 @@ impl Gatherer {
         matched: &[u8],
         origin: Origin,
     ) -> Result<bool, (Arc<Connection>, usize)> {
-        let Self { cache, outlets } = self;
+        let Self { cache, outlets, .. } = self;
         match cache.find(routing, matched, origin.skipped(), &mut outlets.expired) {
             Found::Known(index) => match self.full(index) {
                 Some(full) => Err(full),
@@ -333,7 +369,7 @@ impl Gatherer {
         message: &Message<'_>,
         origin: Origin,
     ) -> Delivered {
-        if self.serve(routing, &mut unfinished, message, origin, MESSAGE_WORK) {
+        if self.serve(routing, &mut unfinished, message, origin, self.allowance.message) {
             Delivered::To(unfinished.receivers)
         } else {
             Delivered::InPart(unfinished)
@@ -381,7 +417,7 @@ impl Gatherer {
         subject: &[u8],
         origin: Origin,
     ) {
-        let Self { cache, outlets } = self;
+        let Self { cache, outlets, .. } = self;
         // Nobody is looked for among too many to be kept.
         let Found::Known(index) = cache.find(routing, reply, origin.skipped(), &mut outlets.expired) else {
             return;

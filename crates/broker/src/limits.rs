@@ -14,6 +14,9 @@ pub(crate) const READS_PER_TURN: usize = 8;
 /// Work after which a client's turn ends and others get the thread: receivers, nodes of the table and so on, about a
 /// millisecond of them. What the client sent and was not handled yet waits.
 pub(crate) const TURN_WORK: u64 = 16 * 1024;
+/// The same of a turn that was not waited for in the lane of those with much to do: many connections may begin at once, and whoever
+/// comes then waits for all of these.
+pub(crate) const FIRST_TURN_WORK: u64 = TURN_WORK / 4;
 /// Work after which a turn ends in the middle of a message.
 pub(crate) const MESSAGE_WORK: u64 = 4 * TURN_WORK;
 /// Work of finding who gets a message, in one go; who is found with less is remembered.
@@ -57,6 +60,9 @@ pub(crate) const SPARE_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) const SINK_BATCH_BYTES: usize = 1024 * 1024;
 /// Rounds in which one producer writes out what others queued meanwhile, before the connection's own task takes over.
 pub(crate) const WRITE_ROUNDS: u32 = 4;
+/// Bytes after which it does as well, and after which the connection's own task lets others have the thread, however willingly the
+/// socket takes them: a millisecond or so.
+pub(crate) const WRITE_TURN_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes offered to the socket in one system call …
 pub(crate) const WRITE_BYTES: usize = 1024 * 1024;
 /// … and pieces.
@@ -67,6 +73,8 @@ pub(crate) const SPARE_PIECES: usize = 8;
 pub(crate) const PIECE_COPIED_BYTES: usize = 16 * 1024;
 /// … as long as both together have no more than this.
 pub(crate) const PIECE_BYTES: usize = 64 * 1024;
+/// Bytes freed of what a closed connection had waiting, before others get the thread: half a millisecond or so.
+pub(crate) const UNSENT_FREED_BYTES: usize = 2 * 1024 * 1024;
 /// Work spaces (read buffer and route cache) that are kept for the next read.
 pub(crate) const WORKSPACES_KEPT: usize = 16;
 /// Batches whose vectors are kept for the next hand-over to a sink.

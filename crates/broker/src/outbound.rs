@@ -15,7 +15,9 @@ use smallvec::SmallVec;
 use crate::counters::Counters;
 use crate::gate::Waiter;
 use crate::kind::Kind;
-use crate::limits::{FULL_BYTES, KEPT_CAPACITY_BYTES, SPARE_PIECES, WRITE_ROUNDS};
+use crate::limits::{
+    FULL_BYTES, KEPT_CAPACITY_BYTES, SPARE_PIECES, UNSENT_FREED_BYTES, WRITE_ROUNDS, WRITE_TURN_BYTES,
+};
 use crate::lock::lock;
 use crate::options::BrokerOptions;
 use crate::pieces::Pieces;
@@ -92,6 +94,11 @@ struct State {
     in_flight: Pieces,
     /// Vectors for the next batches; none when nothing is pending.
     spare: Vec<Vec<u8>>,
+    /// What will not be sent any more. The connection's task frees it, in slices: many queues that are given up together are more
+    /// than their closer's turn may take.
+    unsent: Vec<Pieces>,
+    /// Its bytes, which the queues of all hold until then.
+    unsent_bytes: usize,
     /// When the socket last took something; meaningful in phase `Armed`.
     progressed: Instant,
     /// Once set, nothing is accepted any more.
@@ -139,6 +146,8 @@ impl Outbound {
             queued: Pieces::default(),
             in_flight: Pieces::default(),
             spare: Vec::new(),
+            unsent: Vec::new(),
+            unsent_bytes: 0,
             progressed: Instant::now(),
             closing: None,
             released: false,
@@ -293,12 +302,16 @@ impl Outbound {
         loop {
             let (taken, bytes) = offer(&socket, &pieces);
             match taken {
-                Ok(0) if bytes > 0 => return self.write_failed(socket),
+                Ok(0) if bytes > 0 => return self.write_failed(socket, pieces),
                 Ok(count) => {
                     pieces.advance(count, &mut spare);
                     done += count;
                     if count < bytes && socket.short_means_full() {
                         self.hand_over(socket, pieces, spare, done, done > 0 || rounds > 0);
+                        return Vec::new();
+                    }
+                    if done >= WRITE_TURN_BYTES && !pieces.is_empty() {
+                        self.hand_over(socket, pieces, spare, done, true);
                         return Vec::new();
                     }
                     // What lies in front of the socket has to reach it too.
@@ -311,17 +324,19 @@ impl Outbound {
                     return Vec::new();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => return self.write_failed(socket),
+                Err(_) => return self.write_failed(socket, pieces),
             }
             let mut state = self.state();
             let watchers = self.account(&mut state, std::mem::take(&mut done));
             rounds += 1;
             if state.is_given_up() {
                 drop(socket);
+                let written = pieces.take_written();
+                state.unsent.push(pieces);
                 self.discard(&mut state);
                 drop(state);
                 self.tell(watchers);
-                return pieces.take_written();
+                return written;
             }
             if state.queued.is_empty() {
                 state.phase = Phase::Idle;
@@ -407,10 +422,11 @@ impl Outbound {
         }
     }
 
-    fn write_failed(&self, socket: Outgoing) -> Vec<u8> {
+    fn write_failed(&self, socket: Outgoing, pieces: Pieces) -> Vec<u8> {
         drop(socket);
         {
             let mut state = self.state();
+            state.unsent.push(pieces);
             self.discard(&mut state);
         }
         self.close(CloseReason::WriteError);
@@ -420,13 +436,45 @@ impl Outbound {
     }
 
     fn discard(&self, state: &mut State) {
-        state.queued = Pieces::default();
-        state.in_flight = Pieces::default();
+        for pieces in [std::mem::take(&mut state.in_flight), std::mem::take(&mut state.queued)] {
+            if !pieces.is_empty() {
+                state.unsent.push(pieces);
+            }
+        }
         state.spare = Vec::new();
         state.phase = Phase::Idle;
         state.socket = None;
         self.armed.store(false, Ordering::Release);
-        self.counters.queues.give_back(self.pending.swap(0, Ordering::Relaxed));
+        state.unsent_bytes += self.pending.swap(0, Ordering::Relaxed);
+    }
+
+    /// Frees a slice of what was given up. Returns whether there is, or may be, more. Only for the connection's task.
+    pub(crate) fn free_unsent(&self) -> bool {
+        let (mut slice, mut bytes) = (Vec::new(), 0);
+        let mut state = self.state();
+        while bytes < UNSENT_FREED_BYTES {
+            let Some(pieces) = state.unsent.last_mut() else { break };
+            match pieces.pop() {
+                Some(piece) => {
+                    bytes += piece.len();
+                    slice.push(piece);
+                }
+                None => drop(state.unsent.pop()),
+            }
+        }
+        let is_last = state.unsent.is_empty();
+        // Pieces count with what was written of them, so the last slice gives back what is left.
+        let freed = if is_last {
+            state.unsent_bytes
+        } else {
+            bytes.min(state.unsent_bytes)
+        };
+        state.unsent_bytes -= freed;
+        let more = !is_last || state.phase == Phase::Writing;
+        drop(state);
+        drop(slice);
+        self.counters.queues.give_back(freed);
+        more
     }
 
     /// Starts the end of the connection; the first reason stands. Its task does the rest. Nothing is accepted for
@@ -551,7 +599,8 @@ impl Outbound {
 
 impl Drop for Outbound {
     fn drop(&mut self) {
-        self.counters.queues.give_back(self.pending());
+        let unsent = self.state().unsent_bytes;
+        self.counters.queues.give_back(self.pending() + unsent);
     }
 }
 
@@ -580,4 +629,39 @@ fn resume_threshold(max_pending: usize) -> usize {
 /// Above this many pending bytes messages are dropped where producers never wait (75 %, §1.15).
 pub(crate) fn drop_threshold(max_pending: usize) -> usize {
     max_pending / 4 * 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_closed_connection_had_waiting_is_freed_in_slices_and_counts_until_then() {
+        const BATCH: usize = 100_000;
+        const BATCHES: usize = 100;
+        let counters = Arc::new(Counters::new(1 << 30));
+        let options = BrokerOptions {
+            max_pending: BATCH * BATCHES,
+            ..BrokerOptions::default()
+        };
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let outbound = Outbound::new(1, peer, Bounds::new(&options, Kind::Client), &counters, None);
+        for _ in 0..BATCHES {
+            outbound.send(&mut vec![1; BATCH], 1, BATCH as u64);
+        }
+        assert_eq!(counters.queues.held(), BATCH * BATCHES);
+        outbound.send(&mut vec![1], 1, 1);
+        assert!(outbound.is_closed(), "too much waits");
+        assert_eq!(outbound.pending(), 0);
+        let (mut slices, mut left) = (1, counters.queues.held());
+        assert_eq!(left, BATCH * BATCHES, "nothing was freed by who closed it");
+        while outbound.free_unsent() {
+            slices += 1;
+            let now = counters.queues.held();
+            assert!(left - now < UNSENT_FREED_BYTES + BATCH);
+            left = now;
+        }
+        assert!(slices >= BATCH * BATCHES / (UNSENT_FREED_BYTES + BATCH));
+        assert_eq!(counters.queues.held(), 0);
+    }
 }

@@ -83,6 +83,13 @@ impl Pieces {
         }
     }
 
+    /// Takes the last piece out; what was written of the first one is still in it. `None` when there is none left.
+    pub(crate) fn pop(&mut self) -> Option<Vec<u8>> {
+        self.sent = 0;
+        let last = self.rest.pop_back().unwrap_or_else(|| std::mem::take(&mut self.first));
+        (last.capacity() > 0).then_some(last)
+    }
+
     /// The vector of the last piece that was written, empty.
     pub(crate) fn take_written(&mut self) -> Vec<u8> {
         self.sent = 0;

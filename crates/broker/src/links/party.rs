@@ -17,7 +17,7 @@ use crate::connection::Connection;
 use crate::frame::Message;
 use crate::gather::{Delivered, Gatherer, Unfinished};
 use crate::limits::{
-    GLOBAL_ACCOUNT, PEER_INTEREST_MAX, PEER_LINE_BYTES, PEER_PAYLOAD_BYTES, PROOF_PATIENCE, SYNC_ROOM_BYTES, TURN_WORK,
+    GLOBAL_ACCOUNT, PEER_INTEREST_MAX, PEER_LINE_BYTES, PEER_PAYLOAD_BYTES, PROOF_PATIENCE, SYNC_ROOM_BYTES,
     WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION,
 };
 use crate::lock::lock;
@@ -434,7 +434,7 @@ impl Party for PeerParty {
                     if let Err(reason) = handled {
                         break Some(reason);
                     }
-                    if turn.gatherer.work() >= TURN_WORK {
+                    if turn.gatherer.is_turn_over() {
                         yielded = true;
                         break None;
                     }

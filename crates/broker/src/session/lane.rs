@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::gather::Allowance;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 type Waiting = dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync;
@@ -34,6 +35,14 @@ impl Lane {
                 self.turn = turn.ok();
                 Poll::Ready(())
             }
+        }
+    }
+
+    /// What the turn may do: little if it was not waited for.
+    pub(super) fn allowance(&self) -> Allowance {
+        match self.turn {
+            Some(_) => Allowance::WHOLE,
+            None => Allowance::FIRST,
         }
     }
 
@@ -77,11 +86,13 @@ mod tests {
         let mut light = Lane::default();
         for lane in &mut heavy {
             assert!(may(lane), "the first turn");
+            assert_eq!(lane.allowance(), Allowance::FIRST, "any number may take one at once");
             lane.end_turn();
             lane.queue_up(&turns);
         }
         let ready: Vec<bool> = heavy.iter_mut().map(may).collect();
         assert_eq!(ready, [true, true, false, false, false]);
+        assert_eq!(heavy[0].allowance(), Allowance::WHOLE);
         assert!(may(&mut light));
         heavy[0].end_turn();
         heavy[0].queue_up(&turns);

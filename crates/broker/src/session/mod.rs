@@ -35,9 +35,7 @@ use crate::access::nkey;
 use crate::connection::Connection;
 use crate::gather::{Aftermath, Gatherer};
 use crate::kind::Kind;
-use crate::limits::{
-    LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER_BYTES, READ_BYTES, READS_PER_TURN, TURN_WORK,
-};
+use crate::limits::{LARGE_FRAME_INITIAL_BYTES, LINGER, LINGER_BYTES, READ_BUFFER_BYTES, READ_BYTES, READS_PER_TURN};
 use crate::outbound::{Bounds, Outbound};
 use crate::owner::AttachmentShared;
 use crate::reason::CloseReason;
@@ -272,8 +270,9 @@ impl<P: Party> Session<P> {
         }
         let mut work = 0;
         let event = self.poll_turn(context, &mut work);
+        let allowed = self.lane.allowance().turn;
         self.lane.end_turn();
-        if work >= TURN_WORK {
+        if work >= allowed {
             self.lane.queue_up(&self.shared.turns);
         }
         event
@@ -282,11 +281,15 @@ impl<P: Party> Session<P> {
     /// Writes what an inline write left over, then takes the turn to read if this is possible.
     fn poll_turn(&mut self, context: &mut Context<'_>, work: &mut u64) -> Poll<Event> {
         let mut reads = 0;
+        let mut has_written = false;
         loop {
-            while self.connection.outbound.is_armed() {
-                match self.reader.socket().poll_write_ready(context) {
-                    Poll::Ready(_) => self.connection.outbound.continue_writing(),
-                    Poll::Pending => break,
+            if self.connection.outbound.is_armed() && self.reader.socket().poll_write_ready(context).is_ready() {
+                if !std::mem::replace(&mut has_written, true) {
+                    self.connection.outbound.continue_writing();
+                }
+                if self.connection.outbound.is_armed() {
+                    // Others have the thread before more is written, or before the socket is asked whether it is full now.
+                    context.waker().wake_by_ref();
                 }
             }
             if self.connection.outbound.is_closed() {
@@ -295,7 +298,7 @@ impl<P: Party> Session<P> {
             if self.held.is_some() || self.pause.is_some() || self.lane.poll_turn(context).is_pending() {
                 return Poll::Pending;
             }
-            if reads >= READS_PER_TURN || *work >= TURN_WORK {
+            if reads >= READS_PER_TURN || *work >= self.lane.allowance().turn {
                 break;
             }
             reads += 1;
@@ -410,6 +413,7 @@ impl<P: Party> Session<P> {
 
     /// Handles what is in the read buffer; what is left of it waits in `partial`, which is empty.
     fn handle(&mut self, gatherer: &mut Gatherer, data: &[u8], verified: Option<Verified>) -> Result<Aftermath, Halt> {
+        gatherer.begin(self.lane.allowance());
         let batch = self.party.handle_batch(
             &self.shared,
             &self.connection,
@@ -434,6 +438,7 @@ impl<P: Party> Session<P> {
     /// Handles what waits in `partial`, where it stays until it is handled: many turns do not copy it many times.
     fn handle_waiting(&mut self, gatherer: &mut Gatherer, verified: Option<Verified>) -> Result<Aftermath, Halt> {
         let mut waiting = std::mem::take(&mut self.partial);
+        gatherer.begin(self.lane.allowance());
         let batch = self.party.handle_batch(
             &self.shared,
             &self.connection,
@@ -537,6 +542,10 @@ impl<P: Party> Session<P> {
             }
         }
         connection.outbound.release_socket();
+        while connection.outbound.free_unsent() {
+            let _turn = shared.turns.acquire().await;
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn flush_rest(&self) {

@@ -16,7 +16,7 @@ use crate::access::Verdicts;
 use crate::connection::Connection;
 use crate::frame::Message;
 use crate::gather::{Delivered, Gatherer, Unfinished};
-use crate::limits::{GLOBAL_ACCOUNT, RECEIVED_SHOWN_BYTES, TURN_WORK, WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION};
+use crate::limits::{GLOBAL_ACCOUNT, RECEIVED_SHOWN_BYTES, WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION};
 use crate::lock::lock;
 use crate::outlets::{Audience, Origin};
 use crate::owner::{Owner, Subscription};
@@ -415,7 +415,7 @@ impl Party for Client {
                     if let Err(halt) = handled {
                         break Some(halt);
                     }
-                    if turn.gatherer.work() >= TURN_WORK {
+                    if turn.gatherer.is_turn_over() {
                         yielded = true;
                         break None;
                     }
