@@ -28,6 +28,17 @@ impl Found {
             Found::Over(reason) => Some(reason.clone()),
         }
     }
+
+    /// What is over stays so: a look that began before does not change that.
+    fn tell(self, listeners: &watch::Sender<Found>) {
+        listeners.send_if_modified(|told| {
+            let may_change = matches!(told, Found::Stands(_));
+            if may_change {
+                *told = self;
+            }
+            may_change
+        });
+    }
 }
 
 /// The running thread.
@@ -51,7 +62,7 @@ impl Pulse {
         // Who finds it first, a commit most often, has it told at once, whatever this thread hangs in.
         holding.set_waker(Box::new(move || {
             let by = held.upgrade().and_then(|held| held.deposed());
-            let _ = finder.send(Found::Over(taken_over(by)));
+            Found::Over(taken_over(by)).tell(&finder);
         }));
         let mut beating = Beating {
             holding: Arc::downgrade(holding),
@@ -64,7 +75,7 @@ impl Pulse {
             while let Some(found) = beating.beat() {
                 let is_over = found.reason().is_some();
                 // Whoever listened may have gone; the signs go on as long as the store is there.
-                let _ = tell.send(found);
+                found.tell(&tell);
                 if is_over {
                     break;
                 }
@@ -143,5 +154,24 @@ impl Beating {
             tracing::warn!(target: "stream", "The lease {words}");
         }
         Some(Found::Stands(since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_is_not_taken_back_by_a_look_that_began_before() {
+        let (listeners, found) = watch::channel(Found::Stands(Instant::now()));
+        Found::Stands(Instant::now()).tell(&listeners);
+        assert!(found.borrow().reason().is_none());
+        Found::Over(taken_over(Some(7))).tell(&listeners);
+        Found::Stands(Instant::now()).tell(&listeners);
+        Found::Over(taken_over(Some(8))).tell(&listeners);
+        assert_eq!(
+            found.borrow().reason().as_deref(),
+            Some("it was taken over by tenure 7")
+        );
     }
 }
