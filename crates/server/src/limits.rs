@@ -54,6 +54,9 @@ pub const ARRIVALS_HANDED_OVER: std::time::Duration = std::time::Duration::from_
 /// How often it is offered again at most while clients come back.
 pub const ARRIVALS_OFFERED_EVERY: std::time::Duration = std::time::Duration::from_millis(5);
 
+/// Clients of which is asked after a start whether they are there, where the bus does not say who receives.
+pub const ARRIVALS_ASKED: usize = 16;
+
 /// How long a commit may take before the operator is told, and how long until the next time.
 pub const STALL_TOLD_AFTER: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -238,6 +241,15 @@ pub(crate) const EXTERNAL_SETTLE_PATIENCE: std::time::Duration = std::time::Dura
 
 /// How long it may take at the end.
 pub(crate) const EXTERNAL_CLOSE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Changes of the servers of a cluster in a row after which nobody is judged for a moment.
+pub(crate) const EXTERNAL_CHANGES_MAX: u32 = 8;
+
+/// How long it takes until one more of them counts.
+pub(crate) const EXTERNAL_CHANGE_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// How long reading a file of credentials may take while the server runs; less than the NATS server waits for what is in it.
+pub(crate) const EXTERNAL_CREDENTIALS_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How often the operator is told of what happens very often on the connection to a NATS server.
 pub(crate) const EXTERNAL_TOLD_EVERY: std::time::Duration = std::time::Duration::from_secs(5);

@@ -4,6 +4,7 @@
 //! The servers cut off whoever does not read, so what comes is always read; a party that is behind has publishes refused in words.
 //! What goes out is bounded: above one bound whoever delivers is told to wait, above another everything is dropped.
 
+mod allowance;
 mod attachment;
 mod connection;
 mod keeping;

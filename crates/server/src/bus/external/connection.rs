@@ -105,7 +105,7 @@ impl Dialler {
         if is_secure {
             talk = self.secure(talk, target).await?;
         }
-        let presented = self.login.present(&target.url.login, &info.nonce)?;
+        let presented = self.login.present_in_time(&target.url.login, &info.nonce).await?;
         let connect = ClientConnect {
             verbose: false,
             pedantic: false,

@@ -283,6 +283,11 @@ impl Link {
             party.listener.carries(is_up);
         }
         drop(registry);
+        self.count_change();
+    }
+
+    /// Notes that the ways on which messages go are others than before.
+    pub(super) fn count_change(&self) {
         self.changes.send_modify(|changes| *changes += 1);
     }
 }

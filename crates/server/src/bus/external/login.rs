@@ -1,14 +1,17 @@
 //! What is presented to a server: user and password, a token, a signature of its challenge. Files are read anew for each connection, so
-//! that they can be replaced while the server runs.
+//! that they can be replaced while the server runs; by a thread that may wait for a disk, one at a time, and not for long.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nkeys::KeyPair;
 use seaway_config::{ExternalNats, OwnCredentials, Secret};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-use crate::limits::EXTERNAL_CREDENTIALS_BYTES_MAX;
+use crate::limits::{EXTERNAL_CREDENTIALS_BYTES_MAX, EXTERNAL_CREDENTIALS_PATIENCE};
 
 const JWT_MARK: &str = "BEGIN NATS USER JWT";
 const SEED_MARK: &str = "BEGIN USER NKEY SEED";
@@ -19,6 +22,8 @@ pub(super) struct Login {
     login: OwnCredentials,
     credentials: Option<PathBuf>,
     seed: Option<PathBuf>,
+    /// Whoever reads has it: a file system that hangs keeps one thread, however often it is tried.
+    reader: Arc<Semaphore>,
 }
 
 /// What is presented, ready to be said.
@@ -42,12 +47,42 @@ impl Login {
             login: options.login.clone(),
             credentials: options.credentials_file.clone(),
             seed: options.nkey_seed_file.clone(),
+            reader: Arc::new(Semaphore::new(1)),
         };
         login.present(&OwnCredentials::default(), "")?;
         Ok(login)
     }
 
-    /// What to present where the URL says `of_url` and the server's challenge is `nonce`.
+    /// What [`Login::present`] says, without holding up whoever waits for it.
+    ///
+    /// # Errors
+    /// As there, or the file is not read in time.
+    pub(super) async fn present_in_time(&self, of_url: &OwnCredentials, nonce: &str) -> Result<Presented> {
+        let Some(path) = self.credentials.as_ref().or(self.seed.as_ref()) else {
+            return self.present(of_url, nonce);
+        };
+        let late = || {
+            anyhow!(
+                "{} is not read in time: its file system does not answer",
+                path.display()
+            )
+        };
+        let reader = Arc::clone(&self.reader).try_acquire_owned().map_err(|_| late())?;
+        let (login, of_url, nonce) = (self.clone(), of_url.clone(), nonce.to_owned());
+        let read = tokio::task::spawn_blocking(move || {
+            let _reader = reader;
+            login.present(&of_url, &nonce)
+        });
+        match timeout(EXTERNAL_CREDENTIALS_PATIENCE, read).await {
+            Ok(outcome) => outcome.context("read what to present")?,
+            Err(_) => Err(late()),
+        }
+    }
+
+    /// What to present where the URL says `of_url` and the server's challenge is `nonce`. Reads files.
+    ///
+    /// # Errors
+    /// They cannot be used; what is wrong, and never what is in them.
     pub(super) fn present(&self, of_url: &OwnCredentials, nonce: &str) -> Result<Presented> {
         if let Some(path) = &self.credentials {
             let text = read("credentials file", path)?;
@@ -192,6 +227,33 @@ mod tests {
             (None, "t"),
             "the URL wins"
         );
+    }
+
+    /// A pipe that nobody writes to is a file that does not answer.
+    #[tokio::test]
+    async fn a_file_that_does_not_answer_holds_nobody_up() {
+        let seed = KeyPair::new_user().seed().unwrap();
+        let (_kept, path) = file(&seed);
+        let login = with(|options| options.nkey_seed_file = Some(path.clone())).unwrap();
+        let none = OwnCredentials::default();
+        assert!(login.present_in_time(&none, "nonce").await.unwrap().nkey.is_some());
+        std::fs::remove_file(&path).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        for _ in 0..3 {
+            let error = login.present_in_time(&none, "nonce").await.err().unwrap().to_string();
+            assert!(error.contains("is not read in time"), "{error}");
+        }
+        assert_eq!(login.reader.available_permits(), 0, "one thread waits");
+        // Who waits is let go, and then it is read again.
+        std::fs::write(&path, &seed).unwrap();
+        let _reader = login.reader.acquire().await.unwrap();
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use seaway_nats_protocol::limits::{ROUTE_PAYLOAD_MAX, SERVER_LINE_MAX};
 use seaway_nats_protocol::write::{LINE_END, PONG, write_publish};
@@ -10,6 +11,7 @@ use seaway_nats_protocol::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::allowance::Allowance;
 use super::connection::read_info;
 use super::link::{Link, Matter};
 use super::party::Party;
@@ -44,6 +46,8 @@ pub(super) struct Reading<'a> {
     batches: Batches,
     /// The last complaint of the server.
     complaint: Option<String>,
+    /// Of changes of its cluster.
+    allowance: Allowance,
 }
 
 /// What has come for each party since the last hand-over.
@@ -82,6 +86,7 @@ impl<'a> Reading<'a> {
             taken: 0,
             batches: Batches::default(),
             complaint: None,
+            allowance: Allowance::new(Instant::now()),
         }
     }
 
@@ -219,8 +224,13 @@ impl<'a> Reading<'a> {
             tracing::warn!(target: "stream", "The NATS server {url} takes messages of {after} bytes at most from now on");
         }
         let is_told = self.link.registry().is_told_up;
-        if is_changed && is_told {
+        if !is_changed || !is_told {
+            return;
+        }
+        if self.allowance.take(Instant::now()) {
             self.link.tell(true);
+        } else {
+            self.link.count_change();
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::bus::words::{Batch, Destination, Hindrance, Message, is_no_responders};
-use crate::limits::{EXTERNAL_OUTBOUND_BYTES_HIGH, EXTERNAL_OUTBOUND_BYTES_LOW};
+use crate::limits::{EXTERNAL_CHANGES_MAX, EXTERNAL_OUTBOUND_BYTES_HIGH, EXTERNAL_OUTBOUND_BYTES_LOW};
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -336,6 +336,27 @@ fn what_is_refused_is_named_and_what_would_break_the_connection_is_not_sent() {
     let settling = scene.runtime.spawn(async move { bus.settled().await });
     scene.server.until_ping();
     assert_eq!(scene.runtime.block_on(settling).unwrap(), Ok(()), "it was told once");
+}
+
+/// Servers that come and go without end do not put it off without end that somebody is judged.
+#[test]
+fn changes_of_the_cluster_count_some_times_in_a_row() {
+    let mut scene = scene();
+    let mut reach = scene.bus.changes();
+    for number in 0..3 * EXTERNAL_CHANGES_MAX {
+        let urls = format!(
+            "INFO {{\"server_id\":\"N\",\"connect_urls\":[\"a:{}\"]}}\r\nPING\r\n",
+            number + 1
+        );
+        scene.server.say(&urls);
+        assert_eq!(scene.server.line(), "PONG");
+        assert!(reach.has_changed().unwrap(), "who looks for others hears of each");
+        reach.borrow_and_update();
+    }
+    for _ in 0..EXTERNAL_CHANGES_MAX {
+        assert_eq!(scene.heard.try_recv(), Ok(Heard::Carries(true)));
+    }
+    assert!(scene.heard.try_recv().is_err());
 }
 
 /// Other servers come and go behind it, and it takes less from now on.
