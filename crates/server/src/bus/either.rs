@@ -218,6 +218,11 @@ impl Attachment {
         }
     }
 
+    /// Whether it is known at once who receives what is sent; if not, everything is taken to be received.
+    pub fn knows_receivers(&self) -> bool {
+        matches!(self, Attachment::Local(_))
+    }
+
     /// Whether everything that was sent to this party until `moment` has come, as far as it was not lost. If not, it is asked for, and
     /// [`Listener::heard_all`] tells.
     pub fn has_heard_until(&self, moment: Instant) -> bool {

@@ -1,13 +1,19 @@
 //! After a start clients come back one by one. What is due to an inbox that nobody listens to yet is kept back for a moment: sent
 //! at once it would be lost, and would come a whole AckWait later with a count too high (`streaming-protocol.md` §5.9).
+//!
+//! Where the bus does not say who receives, some clients are asked whether they are there. When one is not, whatever carries messages was
+//! started anew, too, and everything due waits as long as most clients do before they connect again.
 
 use std::time::Instant;
 
-use seaway_streaming::{Destination, Input};
+use seaway_streaming::{Destination, Engine, Input};
 
 use super::bus::EngineBus;
 use super::inbox::Inbox;
-use crate::limits::{ARRIVALS_AWAITED, ARRIVALS_HANDED_OVER, ARRIVALS_OFFERED_EVERY};
+use crate::bus::Batch;
+use crate::limits::{
+    ARRIVALS_ASKED, ARRIVALS_AWAITED, ARRIVALS_HANDED_OVER, ARRIVALS_OFFERED_EVERY, EXTERNAL_RETURN_PATIENCE,
+};
 
 /// The moment after a start.
 #[derive(Default)]
@@ -24,6 +30,9 @@ pub(super) enum Arrivals {
         wanted: bool,
         /// What members of groups held that are not back went to those that are.
         given_up: bool,
+        /// When clients were asked whether they are there, until it is known that none of those is away.
+        asked: Option<Instant>,
+        is_somebody_away: bool,
     },
     /// The moment is over: nothing is kept back any more for clients that did not come.
     Over,
@@ -31,15 +40,40 @@ pub(super) enum Arrivals {
 
 impl Arrivals {
     /// Clients are let in from now on.
-    pub(super) fn begin(&mut self, inbox: &Inbox) {
+    pub(super) fn begin(&mut self, inbox: &Inbox, engine: &Engine, bus: &mut EngineBus) {
+        let is_known = bus.knows_receivers();
+        let patience = if is_known {
+            ARRIVALS_AWAITED
+        } else {
+            let some = engine.clients_page(0, ARRIVALS_ASKED, false).items;
+            bus.ask_whether_present(some.iter().map(|client| client.heartbeat_inbox.as_bytes()));
+            EXTERNAL_RETURN_PATIENCE
+        };
         let now = Instant::now();
+        // Puts the question behind those.
+        let _ = bus.has_heard_until(now);
         inbox.greet(true);
         *self = Arrivals::Open {
-            until: now + ARRIVALS_AWAITED,
+            until: now + patience,
             offered: now,
             wanted: false,
-            given_up: false,
+            // Nor is it known which members of a group are there.
+            given_up: !is_known,
+            asked: (!is_known).then_some(now),
+            is_somebody_away: false,
         };
+    }
+
+    /// Looks for news of clients that are away.
+    pub(super) fn hear(&mut self, batch: &Batch, bus: &EngineBus) {
+        if let Arrivals::Open {
+            asked: Some(_),
+            is_somebody_away,
+            ..
+        } = self
+        {
+            *is_somebody_away |= batch.iter().any(|message| bus.is_absence(&message));
+        }
     }
 
     /// When to look again.
@@ -61,13 +95,16 @@ impl Arrivals {
             offered,
             wanted,
             given_up,
+            asked,
+            is_somebody_away,
         } = self
         else {
             return None;
         };
         let now = Instant::now();
         *wanted |= inbox.take_interest();
-        if now >= *until {
+        let is_answered = asked.take_if(|asked| bus.has_heard_until(*asked)).is_some();
+        if now >= *until || (is_answered && !*is_somebody_away) {
             *self = Arrivals::Over;
             inbox.greet(false);
             bus.stop_awaiting();

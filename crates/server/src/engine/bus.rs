@@ -6,9 +6,13 @@ use std::time::Instant;
 use seaway_streaming::{Bus, Carried, Delivery, Destination, ProbeId};
 
 use super::deferred::Tag;
-use super::tokens::ProbeTokens;
-use crate::bus::{Attachment, Hindrance, Sender};
+use super::tokens::{ProbeTokens, TOKEN_LEN};
+use crate::bus::{Attachment, Hindrance, Message, Sender, is_no_responders};
 use crate::tenure::Confirm;
+
+/// Behind the prefix of probes: answers to questions whether a client is there. No token of a probe is so short.
+const PRESENCE: &[u8] = b"back";
+const _: () = assert!(PRESENCE.len() < TOKEN_LEN);
 
 /// Sends and listens through the engine's attachment.
 pub(crate) struct EngineBus {
@@ -103,6 +107,33 @@ impl EngineBus {
         self.awaiting
     }
 
+    /// Whether it is known who receives what is sent.
+    pub(super) fn knows_receivers(&self) -> bool {
+        self.attachment.knows_receivers()
+    }
+
+    /// Asks clients whether they are there. Of one that is not, the bus says so on a subject that [`EngineBus::is_absence`] knows.
+    pub(super) fn ask_whether_present<'a>(&mut self, inboxes: impl Iterator<Item = &'a [u8]>) {
+        let reply = [self.probe_prefix.as_bytes(), PRESENCE].concat();
+        for inbox in inboxes {
+            let _ = self.sender.send(inbox, Some(&reply), &[]);
+        }
+        self.flush();
+    }
+
+    /// Whether a message says that a client who was asked is not there.
+    pub(super) fn is_absence(&self, message: &Message<'_>) -> bool {
+        let token = message.subject.strip_prefix(self.probe_prefix.as_bytes());
+        token == Some(PRESENCE) && is_no_responders(message)
+    }
+
+    /// Whether nothing can be delivered yet, as it is not known whether its receiver is back.
+    fn keeps_back(&mut self) -> bool {
+        let keeps = self.awaiting && !self.knows_receivers();
+        self.kept_back |= keeps;
+        keeps
+    }
+
     /// Whether anything was kept back since the last call.
     pub(super) fn take_kept_back(&mut self) -> bool {
         std::mem::take(&mut self.kept_back)
@@ -155,6 +186,9 @@ impl Bus for EngineBus {
     }
 
     fn deliver(&mut self, delivery: Delivery<'_>, parts: [&[u8]; 2]) -> Carried {
+        if self.keeps_back() {
+            return Carried::Congested(Destination::AWAITED);
+        }
         let receivers = match self.sender.send_if_room(delivery.inbox, &parts) {
             Ok(receivers) => receivers,
             Err(hindrance) => return hindered(hindrance),
@@ -170,6 +204,9 @@ impl Bus for EngineBus {
     }
 
     fn foresee(&mut self, delivery: Delivery<'_>) -> Option<Carried> {
+        if self.keeps_back() {
+            return Some(Carried::Congested(Destination::AWAITED));
+        }
         match self.sender.has_receiver_with_room(delivery.inbox) {
             Ok(true) => None,
             Ok(false) if self.awaiting => {

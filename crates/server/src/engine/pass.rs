@@ -201,7 +201,7 @@ impl Pass {
             // Whoever waited may have given up.
             let _ = started.send(());
             if self.world.bus.is_awaiting() {
-                self.arrivals.begin(&self.inbox);
+                self.arrivals.begin(&self.inbox, &self.engine, &mut self.world.bus);
             }
         }
     }
@@ -268,6 +268,7 @@ impl Pass {
     }
 
     fn batch(&mut self, batch: Batch) {
+        self.arrivals.hear(&batch, &self.world.bus);
         let served = if self.deferred.is_empty() {
             self.serve(&batch, 0..batch.len(), Part::All)
         } else {
