@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,15 @@ const (
 	crashInflight = 256
 	crashAckWait  = 2 * time.Second
 )
+
+// crashPace says how often how many numbers are published: SEAWAY_PACE names the milliseconds for one; otherwise they come in
+// bursts, so that batches form at the server.
+func crashPace() (time.Duration, int) {
+	if pace := os.Getenv("SEAWAY_PACE"); pace != "" {
+		return time.Duration(value(strconv.Atoi(pace))) * time.Millisecond, 1
+	}
+	return time.Millisecond, 8
+}
 
 // crashOptions keep a connection alive over server restarts of any number and length.
 func crashOptions() []stan.Option {
@@ -46,7 +56,8 @@ func crashPublish() {
 	stop := untilInputCloses()
 	inflight := make(chan struct{}, crashInflight)
 	var output sync.Mutex
-	pace := time.NewTicker(time.Millisecond)
+	every, burst := crashPace()
+	pace := time.NewTicker(every)
 	defer pace.Stop()
 	for number := 0; ; {
 		select {
@@ -58,8 +69,7 @@ func crashPublish() {
 			return
 		case <-pace.C:
 		}
-		// A burst per tick, so that batches form at the server.
-		for range 8 {
+		for range burst {
 			channel := channels[number%len(channels)]
 			mine := number
 			number++

@@ -21,7 +21,7 @@ class Connection:
             """Errors on the way to a reconnect are no news here."""
 
         await self.nats.connect(
-            servers=[os.environ["SEAWAY_URL"]],
+            servers=os.environ["SEAWAY_URL"].split(","),
             io_loop=asyncio.get_running_loop(),
             reconnect_time_wait=reconnect_wait,
             max_reconnect_attempts=-1,

@@ -13,6 +13,10 @@ from scenario import receive
 INFLIGHT = 256
 ACK_WAIT = 2
 
+# How often (seconds) how many numbers are published: SEAWAY_PACE names the milliseconds for one; otherwise they come in bursts, so
+# that batches form at the server.
+PACE, BURST = (int(os.environ["SEAWAY_PACE"]) / 1000, 1) if "SEAWAY_PACE" in os.environ else (0.002, 7)
+
 
 async def publish():
     """Prints `acked CHANNEL NUMBER` for every publish that the server acknowledged, until its input is closed."""
@@ -42,13 +46,13 @@ async def publish():
 
     number = 0
     while not stop.is_set():
-        # A burst per tick, so that batches form at the server; nothing while it is away.
-        while connection.nats.is_connected and len(outstanding) < INFLIGHT and number % 8 != 7:
-            await send(number)
-            number += 1
-        number += 1
+        # Nothing while the server is away.
+        for _ in range(BURST):
+            if connection.nats.is_connected and len(outstanding) < INFLIGHT:
+                await send(number)
+                number += 1
         forget_lost()
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(PACE)
     while outstanding:
         forget_lost()
         await asyncio.sleep(0.002)

@@ -166,25 +166,44 @@ impl Language {
                 command
             }
             Self::Python => python(suite, &format!("{}.py", suite.name())),
-            Self::Node => {
-                let mut command = Command::new("node");
-                command.arg(source(self).join(format!("{}.js", suite.name())));
-                command.env("NODE_PATH", build_folder("node").join("node_modules"));
-                command
-            }
-            Self::Java => {
-                let mut command = Command::new("java");
-                command.arg("-cp").arg(java_class_path()).arg("Streaming");
-                command
-            }
-            Self::C => Command::new(c_binary()),
+            Self::Node => node(&format!("{}.js", suite.name())),
+            Self::Java => java("Streaming"),
+            Self::C => Command::new(c_binary("scenarios")),
             Self::Rust => Command::new(shell::target_directory().join("debug").join("seaway-compat-rust")),
         }
     }
 }
 
+/// The program that publishes while servers are killed (`publish`), or another part of that test, which Go and Python have.
+pub(crate) fn crash(language: Language, part: &str) -> Command {
+    let mut command = match language {
+        Language::Go => go(&format!("crash-{part}")),
+        Language::Python => python(Suite::Streaming, "crash.py"),
+        Language::Node => node("crash.js"),
+        Language::Java => java("Crash"),
+        Language::C | Language::Rust => Command::new(c_binary("crash")),
+    };
+    if language == Language::Python {
+        command.arg(part);
+    }
+    command
+}
+
+fn node(script: &str) -> Command {
+    let mut command = Command::new("node");
+    command.arg(source(Language::Node).join(script));
+    command.env("NODE_PATH", build_folder("node").join("node_modules"));
+    command
+}
+
+fn java(class: &str) -> Command {
+    let mut command = Command::new("java");
+    command.arg("-cp").arg(java_class_path()).arg(class);
+    command
+}
+
 /// A script of `compat/python`, run with the libraries of the suite.
-pub(crate) fn python(suite: Suite, script: &str) -> Command {
+fn python(suite: Suite, script: &str) -> Command {
     let mut command = Command::new(build_folder("python").join("bin").join("python"));
     command.arg(source(Language::Python).join(script));
     command.env("PYTHONPATH", build_folder(&format!("python-{}", suite.name())));
@@ -193,7 +212,7 @@ pub(crate) fn python(suite: Suite, script: &str) -> Command {
 }
 
 /// The Go scenarios' program with another subcommand than a suite.
-pub(crate) fn go(subcommand: &str) -> Command {
+fn go(subcommand: &str) -> Command {
     let mut command = Command::new(go_binary());
     command.arg(subcommand);
     command
@@ -271,7 +290,7 @@ fn prepare_java() -> anyhow::Result<()> {
     let mut compile = Command::new("javac");
     compile.current_dir(&from).arg("-cp").arg(java_class_path());
     compile.arg("-d").arg(folder.join("classes"));
-    compile.args(["Scenario.java", "Streaming.java"]);
+    compile.args(["Scenario.java", "Streaming.java", "Crash.java"]);
     shell::run_quietly(&mut compile).map(drop)
 }
 
@@ -285,22 +304,24 @@ fn java_class_path() -> std::ffi::OsString {
 }
 
 fn prepare_c() -> anyhow::Result<()> {
-    let binary = c_binary();
-    if let Some(folder) = binary.parent() {
-        fs::create_dir_all(folder)?;
+    fs::create_dir_all(build_folder("c"))?;
+    for (program, of) in [("scenarios", "streaming.c"), ("crash", "crash.c")] {
+        let mut compile = Command::new("cc");
+        // The library's header hides its streaming half otherwise.
+        compile
+            .current_dir(source(Language::C))
+            .args(["-std=c11", "-D_GNU_SOURCE", "-DNATS_HAS_STREAMING"]);
+        compile
+            .args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+            .arg(c_binary(program));
+        compile.args(["scenario.c", "client.c", of, "-lnats", "-lpthread"]);
+        shell::run_quietly(&mut compile)?;
     }
-    let mut compile = Command::new("cc");
-    // The library's header hides its streaming half otherwise.
-    compile
-        .current_dir(source(Language::C))
-        .args(["-std=c11", "-D_GNU_SOURCE", "-DNATS_HAS_STREAMING"]);
-    compile.args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(binary);
-    compile.args(["scenario.c", "client.c", "streaming.c", "-lnats", "-lpthread"]);
-    shell::run_quietly(&mut compile).map(drop)
+    Ok(())
 }
 
-fn c_binary() -> PathBuf {
-    build_folder("c").join("scenarios")
+fn c_binary(program: &str) -> PathBuf {
+    build_folder("c").join(program)
 }
 
 /// Whether the compiler finds the C client, which comes with the system's packages (Debian: libnats-dev).

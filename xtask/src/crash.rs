@@ -4,12 +4,11 @@
 //!
 //! A killed process leaves what it wrote in the page cache, so this test says nothing about syncing; `sync_trace` does.
 
-mod check;
-mod publisher;
-mod worker;
+pub(crate) mod check;
+pub(crate) mod publisher;
+pub(crate) mod worker;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -17,7 +16,7 @@ use anyhow::{Context as _, bail, ensure};
 use self::check::Kept;
 use self::publisher::Publisher;
 use self::worker::{SUBSCRIBERS, Worker};
-use crate::clients::{self, Language, Suite};
+use crate::clients::{self, Language};
 use crate::server_process::{Program, ServerProcess};
 use crate::shell;
 
@@ -139,7 +138,8 @@ fn crash_and_check(
     let mut server = ServerProcess::start(binary, &data.join("store"), 0, &flags)?;
     let mut publishers = Vec::new();
     for language in languages {
-        publishers.push(Publisher::start(*language, &server.url())?);
+        let kinds = CHANNELS.map(|(kind, _)| kind);
+        publishers.push(Publisher::start(*language, &server.url(), "crash", &kinds, None)?);
     }
     let mut worker = match languages.contains(&Language::Go) {
         true => Some(Worker::start(
@@ -282,19 +282,9 @@ impl Statistics {
     }
 }
 
-fn program(language: Language, what: &str) -> Command {
-    if language == Language::Python {
-        let mut command = clients::python(Suite::Streaming, "crash.py");
-        command.arg(what);
-        command
-    } else {
-        clients::go(&format!("crash-{what}"))
-    }
-}
-
 /// Everything a channel holds, as a real client receives it from sequence 1: sequence and payload.
-fn read_back(language: Language, url: &str, channel: &str) -> anyhow::Result<Vec<(u64, String)>> {
-    let mut command = program(language, "read");
+pub(crate) fn read_back(language: Language, url: &str, channel: &str) -> anyhow::Result<Vec<(u64, String)>> {
+    let mut command = clients::crash(language, "read");
     command.env("SEAWAY_URL", url).env("SEAWAY_CLUSTER", "test-cluster");
     command.env("SEAWAY_CLIENT", "reader").env("SEAWAY_CHANNEL", channel);
     let text = shell::run_quietly(&mut command).with_context(|| format!("read {channel} back"))?;

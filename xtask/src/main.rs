@@ -31,6 +31,7 @@ mod setup;
 mod shell;
 mod simulate;
 mod sync_trace;
+mod take_overs;
 mod test_command;
 mod tidy;
 
@@ -50,6 +51,9 @@ cargo xtask COMMAND
                                     of streaming, with the clients at a NATS server that the streaming server is attached to
   crash [--kills N] [--seed N] [--server PATH]
                                     real clients publish while the server is killed; nothing acknowledged may be lost
+  take-overs [--count N] [--seed N] [--server PATH]
+                                    clients in five languages publish while whoever of a fault-tolerance group serves is killed,
+                                    stopped, cut off, and loses its disk; nothing acknowledged may be lost, nothing stored twice
   sync-trace [--server PATH]        a system call trace proves that nothing leaves before it is synced
   idle [--server PATH]              ten thousand connections that send nothing
   recovery [--channels N] [--messages N] [--server PATH]
@@ -121,6 +125,19 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
             };
             arguments.finish()?;
             crash::run(&options)
+        }
+        "take-overs" => {
+            let options = take_overs::Options {
+                count: arguments.number("--count")?.unwrap_or(take_overs::DEFAULT_COUNT),
+                seed: arguments.number("--seed")?,
+                server: arguments.value("--server")?.map(Into::into),
+            };
+            arguments.finish()?;
+            let skipped = take_overs::run(&options)?;
+            skipped
+                .iter()
+                .for_each(|what| shell::loudly(&format!("SKIPPED: {what}")));
+            Ok(())
         }
         "sync-trace" => {
             let server = arguments.value("--server")?.map(Into::into);

@@ -8,7 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+
+use crate::shell;
 
 /// How long a start may take at most, replay included.
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -147,19 +149,24 @@ impl ServerProcess {
     /// Starts a server on a port of its own below the system's range for outgoing connections. (A client that keeps dialling a
     /// port inside that range while the server is down can end up connected to itself, and then holds the port.)
     pub(crate) fn start(binary: &Path, data: &Path, http_port: u16, extra: &[&str]) -> anyhow::Result<Self> {
+        let mut server = Self::prepare(binary, data, http_port, extra)?;
+        server.start_again()?;
+        Ok(server)
+    }
+
+    /// The same without starting it yet.
+    pub(crate) fn prepare(binary: &Path, data: &Path, http_port: u16, extra: &[&str]) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut arguments = Program::of(binary).arguments(Port::Given(port), http_port, data);
         arguments.extend(extra.iter().map(ToString::to_string));
-        let mut server = Self {
+        Ok(Self {
             binary: binary.to_owned(),
             arguments,
             child: None,
             log: Arc::default(),
             port,
             nats: None,
-        };
-        server.start_again()?;
-        Ok(server)
+        })
     }
 
     /// The address for clients, as `nats://host:port`.
@@ -186,6 +193,31 @@ impl ServerProcess {
             .parse()
             .context("the RssAnon line")?;
         Ok(kilobytes * 1024)
+    }
+
+    /// The process, while it runs.
+    pub(crate) fn process(&self) -> anyhow::Result<u32> {
+        Ok(self.child.as_ref().context("the server is not running")?.id())
+    }
+
+    /// Sends the process a signal, by its name without SIG.
+    pub(crate) fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let process = self.process()?.to_string();
+        let sent = Command::new("kill").args(["-s", name, &process]).status();
+        ensure!(sent.context("start kill")?.success(), "no SIG{name} for the server");
+        Ok(())
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) fn wait_until_ended(&mut self, deadline: Duration) -> anyhow::Result<()> {
+        let child = self.child.as_mut().context("the server is not running")?;
+        let mut has_ended = || child.try_wait().is_ok_and(|status| status.is_some());
+        ensure!(
+            shell::wait_until(deadline, &mut has_ended),
+            "the server did not end within {deadline:?}"
+        );
+        self.child = None;
+        Ok(())
     }
 
     /// Kills the process with SIGKILL and waits until it is gone.

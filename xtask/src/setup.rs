@@ -23,8 +23,8 @@ const NEEDS: [Need; 12] = [
     Need {
         is_there: || is_program("strace"),
         packages: &["strace"],
-        stages: &["sync-trace"],
-        skipped: "the proof from system calls that nothing leaves before it is synced",
+        stages: &["sync-trace", "take-overs", "take-overs-long"],
+        skipped: "the proof from system calls that nothing leaves before it is synced, and faults of disks,",
     },
     Need {
         is_there: || is_program("valgrind"),
@@ -35,7 +35,7 @@ const NEEDS: [Need; 12] = [
     Need {
         is_there: || Path::new("/usr/include/nats/nats.h").exists(),
         packages: &["libnats-dev"],
-        stages: &["compat"],
+        stages: &["compat", "take-overs", "take-overs-long"],
         skipped: "the scenarios in C",
     },
     Need {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 
 use crate::{
     clients, codegen, compat, crash, fuzz, hot_paths, idle, orders, package, readme, recovery, setup, shell, simulate,
-    sync_trace, tidy,
+    sync_trace, take_overs, tidy,
 };
 
 /// What to run.
@@ -29,8 +29,10 @@ const LONG_SIMULATION_SECONDS: u64 = 1_800;
 const BACKLOG_MB: &str = "4096";
 const MEMORY_MB: &str = "512";
 
-/// Take-overs of a fault-tolerance group in the long run.
+/// Take-overs of a fault-tolerance group in the long run: under clients in Rust, whose gaps are seen most exactly, and under those in
+/// other languages.
 const TAKE_OVERS: &str = "100";
+const TAKE_OVERS_IN_OTHER_LANGUAGES: u32 = 300;
 
 /// Kills of the long crash run.
 const LONG_KILLS: u32 = 400;
@@ -51,7 +53,7 @@ struct Tally {
 type Stage = (&'static str, fn(&mut Tally) -> anyhow::Result<()>);
 
 /// The cheap ones first.
-const STAGES: [Stage; 15] = [
+const STAGES: [Stage; 16] = [
     ("format", |_| check_format()),
     ("tidy", |_| tidy::run()),
     ("codegen", |_| codegen::run(true)),
@@ -61,6 +63,7 @@ const STAGES: [Stage; 15] = [
     ("simulate", |_| simulate::run(simulate::DEFAULT_SECONDS)),
     ("compat", run_compat),
     ("crash", |_| run_crash(crash::DEFAULT_KILLS)),
+    ("take-overs", |tally| run_take_overs(tally, take_overs::DEFAULT_COUNT)),
     ("orders", |tally| run_orders(tally, false)),
     ("sync-trace", run_sync_trace),
     ("idle", |_| idle::run(None)),
@@ -70,11 +73,12 @@ const STAGES: [Stage; 15] = [
 ];
 
 /// What `--long` adds.
-const LONG_STAGES: [Stage; 8] = [
+const LONG_STAGES: [Stage; 9] = [
     ("simulate-long", |_| simulate::run(LONG_SIMULATION_SECONDS)),
     ("recovery-long", |_| run_recovery()),
     ("memory-long", |_| run_backlog()),
-    ("take-overs-long", |_| run_take_overs()),
+    ("take-overs-long", run_take_overs_long),
+    ("compat-external", run_compat_external),
     ("crash-long", |_| run_crash(LONG_KILLS)),
     ("orders-long", |tally| run_orders(tally, true)),
     ("packages-long", run_packages_long),
@@ -234,18 +238,30 @@ fn run_hot_paths(tally: &mut Tally) -> anyhow::Result<()> {
 }
 
 fn run_compat(tally: &mut Tally) -> anyhow::Result<()> {
-    let summary = compat::run(&compat::Options::default())?;
-    tally.passed += summary.passed;
-    tally.skipped.extend(
-        summary
-            .skipped
-            .iter()
-            .map(|language| format!("the scenarios in {language}")),
-    );
+    run_scenarios(tally, &compat::Options::default())?;
     let crash_needs = [clients::Language::Go, clients::Language::Python];
     if !crash_needs.iter().any(|language| language.is_installed()) {
         tally.skipped.push("the crash test".into());
     }
+    Ok(())
+}
+
+/// Once more, with the clients at a NATS server that the streaming server is attached to.
+fn run_compat_external(tally: &mut Tally) -> anyhow::Result<()> {
+    let options = compat::Options {
+        external: true,
+        ..compat::Options::default()
+    };
+    run_scenarios(tally, &options)
+}
+
+fn run_scenarios(tally: &mut Tally, options: &compat::Options) -> anyhow::Result<()> {
+    let summary = compat::run(options)?;
+    tally.passed += summary.passed;
+    let languages = summary.skipped.iter();
+    tally
+        .skipped
+        .extend(languages.map(|language| format!("the scenarios in {language}")));
     Ok(())
 }
 
@@ -312,10 +328,21 @@ fn run_backlog() -> anyhow::Result<()> {
     )
 }
 
-fn run_take_overs() -> anyhow::Result<()> {
+fn run_take_overs(tally: &mut Tally, count: u32) -> anyhow::Result<()> {
+    let options = take_overs::Options {
+        count,
+        seed: None,
+        server: None,
+    };
+    tally.skipped.extend(take_overs::run(&options)?);
+    Ok(())
+}
+
+fn run_take_overs_long(tally: &mut Tally) -> anyhow::Result<()> {
     let mut command = server_test("fault_tolerance");
     command.args(["--nocapture", "many_take_overs"]);
-    shell::run(command.env("SEAWAY_TAKE_OVERS", TAKE_OVERS))
+    shell::run(command.env("SEAWAY_TAKE_OVERS", TAKE_OVERS))?;
+    run_take_overs(tally, TAKE_OVERS_IN_OTHER_LANGUAGES)
 }
 
 /// A test program of the server, built for speed; what follows is for the program.

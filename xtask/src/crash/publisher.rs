@@ -5,27 +5,40 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
-use super::{CHANNELS, FINISH_DEADLINE, PROGRESS_DEADLINE, program};
-use crate::clients::Language;
+use super::{FINISH_DEADLINE, PROGRESS_DEADLINE};
+use crate::clients::{self, Language};
 use crate::shell;
 
 /// A client process that publishes numbers and says which of them were acknowledged.
 pub(crate) struct Publisher {
     child: Child,
     name: String,
+    channels: Vec<String>,
     count: Arc<AtomicU64>,
-    lines: Arc<Mutex<Vec<String>>>,
+    /// What it said, and when.
+    lines: Arc<Mutex<Vec<(Instant, String)>>>,
     done: Arc<AtomicBool>,
 }
 
 impl Publisher {
-    pub(crate) fn start(language: Language, url: &str) -> anyhow::Result<Self> {
+    /// Publishes to channels `TEST.NAME.KIND`, one number each `pace`; without that in bursts.
+    pub(crate) fn start(
+        language: Language,
+        url: &str,
+        test: &str,
+        kinds: &[&str],
+        pace: Option<Duration>,
+    ) -> anyhow::Result<Self> {
         let name = format!("publisher-{}", language.name());
-        let channels = CHANNELS.map(|(kind, _)| format!("crash.{name}.{kind}"));
-        let mut command = program(language, "publish");
+        let channels: Vec<String> = kinds.iter().map(|kind| format!("{test}.{name}.{kind}")).collect();
+        let mut command = clients::crash(language, "publish");
+        if let Some(pace) = pace {
+            command.env("SEAWAY_PACE", pace.as_millis().to_string());
+        }
         command.env("SEAWAY_URL", url).env("SEAWAY_CLUSTER", "test-cluster");
         command
             .env("SEAWAY_CLIENT", &name)
@@ -36,6 +49,7 @@ impl Publisher {
         let publisher = Self {
             child,
             name,
+            channels,
             count: Arc::default(),
             lines: Arc::default(),
             done: Arc::default(),
@@ -51,7 +65,7 @@ impl Publisher {
                 if line == "done" {
                     done.store(true, Ordering::Release);
                 } else {
-                    lines.lock().expect("no holder panics").push(line);
+                    lines.lock().expect("no holder panics").push((Instant::now(), line));
                     count.fetch_add(1, Ordering::Release);
                 }
             }
@@ -68,10 +82,22 @@ impl Publisher {
         self.count.load(Ordering::Acquire)
     }
 
+    /// Its channels.
+    pub(crate) fn channels(&self) -> &[String] {
+        &self.channels
+    }
+
+    /// When something was acknowledged: the last time before a moment, and all times since.
+    pub(crate) fn times_since(&self, moment: Instant) -> Vec<Instant> {
+        let lines = self.lines.lock().expect("no holder panics");
+        let first = lines.partition_point(|(at, _)| *at < moment).saturating_sub(1);
+        lines[first..].iter().map(|(at, _)| *at).collect()
+    }
+
     /// Waits until each channel can have moved on.
     pub(crate) fn wait_for_progress(&self, before: u64) -> anyhow::Result<()> {
         let moved = shell::wait_until(PROGRESS_DEADLINE, || {
-            self.acknowledged() >= before + CHANNELS.len() as u64
+            self.acknowledged() >= before + self.channels.len() as u64
         });
         ensure!(
             moved,
@@ -93,7 +119,7 @@ impl Publisher {
     /// The acknowledged numbers of each channel.
     pub(crate) fn by_channel(&self) -> BTreeMap<String, HashSet<u64>> {
         let mut channels: BTreeMap<String, HashSet<u64>> = BTreeMap::new();
-        for line in self.lines.lock().expect("no holder panics").iter() {
+        for (_, line) in self.lines.lock().expect("no holder panics").iter() {
             if let ["acked", channel, number] = line.split(' ').collect::<Vec<_>>()[..]
                 && let Ok(number) = number.parse()
             {

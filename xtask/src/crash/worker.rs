@@ -7,8 +7,8 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use anyhow::{Context as _, ensure};
 
-use super::{FINISH_DEADLINE, PROGRESS_DEADLINE, program};
-use crate::clients::Language;
+use super::{FINISH_DEADLINE, PROGRESS_DEADLINE};
+use crate::clients::{self, Language};
 use crate::shell;
 
 /// The subscribers of a worker; every message of the channel goes to each of them.
@@ -52,7 +52,7 @@ impl Worker {
     /// Ends the process with SIGKILL, if it runs, and starts another.
     pub(crate) fn start_again(&mut self) -> anyhow::Result<()> {
         self.kill();
-        let mut command = program(Language::Go, "work");
+        let mut command = clients::crash(Language::Go, "work");
         command
             .env("SEAWAY_URL", &self.url)
             .env("SEAWAY_CLUSTER", "test-cluster");
