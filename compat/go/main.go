@@ -24,6 +24,9 @@ type scenario struct {
 // failure is what failf panics with, so that a scenario can be written as a straight story.
 type failure struct{ reason string }
 
+// Error shows it where no scenario catches it.
+func (f failure) Error() string { return f.reason }
+
 func failf(format string, arguments ...any) {
 	panic(failure{fmt.Sprintf(format, arguments...)})
 }

@@ -186,10 +186,7 @@ impl<'s> Client<'s> {
                 if self.is_durable {
                     self.connect();
                 } else {
-                    // Another time, with another ID.
-                    self.stage = Stage::Unknown;
-                    self.left = if self.scene.is_healed() { self.left } else { 0 };
-                    self.waiting.clear();
+                    self.give_up();
                 }
             }
             Stage::Registered => self.subscribe(),
@@ -199,6 +196,13 @@ impl<'s> Client<'s> {
         if self.is_registered() && self.left > 0 && self.waiting.len() < WINDOW {
             self.publish();
         }
+    }
+
+    /// Another time, with another ID: somebody may know this one.
+    fn give_up(&mut self) {
+        self.stage = Stage::Unknown;
+        self.left = if self.scene.is_healed() { self.left } else { 0 };
+        self.waiting.clear();
     }
 
     fn request(&mut self, service: Service, reply: &str, payload: Vec<u8>) -> bool {
@@ -324,7 +328,13 @@ impl<'s> Client<'s> {
                 if error == errors::CLIENT_ID_REGISTERED {
                     self.object(text);
                 }
-                self.stage = Stage::Unknown;
+                self.scene
+                    .line(format_args!("{} is refused by member {by}: {error}", self.id));
+                // Of a store that failed, what it asked for may be on record all the same.
+                match self.is_durable {
+                    true => self.stage = Stage::Unknown,
+                    false => self.give_up(),
+                }
             }
         }
     }
