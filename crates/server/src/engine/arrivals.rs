@@ -30,12 +30,33 @@ pub(super) enum Arrivals {
         wanted: bool,
         /// What members of groups held that are not back went to those that are.
         given_up: bool,
-        /// When clients were asked whether they are there, until it is known that none of those is away.
-        asked: Option<Instant>,
-        is_somebody_away: bool,
+        /// What is known of clients, where that has to be asked.
+        asked: Option<Asked>,
     },
     /// The moment is over: nothing is kept back any more for clients that did not come.
     Over,
+}
+
+/// Clients that were asked whether they are there.
+pub(super) struct Asked {
+    at: Instant,
+    /// Everything that was said about it has come.
+    is_answered: bool,
+    is_somebody_away: bool,
+}
+
+impl Asked {
+    /// Whether the next look finds that none of them is away.
+    fn is_almost_sure(&self) -> bool {
+        self.is_answered && !self.is_somebody_away
+    }
+
+    /// Whether none of them is away. What came before the last answer is looked at by the pass after it at the latest.
+    fn is_nobody_away(&mut self, bus: &EngineBus) -> bool {
+        let is_sure = self.is_almost_sure();
+        self.is_answered = self.is_answered || bus.has_heard_until(self.at);
+        is_sure
+    }
 }
 
 impl Arrivals {
@@ -59,26 +80,29 @@ impl Arrivals {
             wanted: false,
             // Nor is it known which members of a group are there.
             given_up: !is_known,
-            asked: (!is_known).then_some(now),
-            is_somebody_away: false,
+            asked: (!is_known).then_some(Asked {
+                at: now,
+                is_answered: false,
+                is_somebody_away: false,
+            }),
         };
     }
 
     /// Looks for news of clients that are away.
     pub(super) fn hear(&mut self, batch: &Batch, bus: &EngineBus) {
-        if let Arrivals::Open {
-            asked: Some(_),
-            is_somebody_away,
-            ..
-        } = self
-        {
-            *is_somebody_away |= batch.iter().any(|message| bus.is_absence(&message));
+        if let Arrivals::Open { asked: Some(asked), .. } = self {
+            asked.is_somebody_away |= batch.iter().any(|message| bus.is_absence(&message));
         }
     }
 
     /// When to look again.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
+            Arrivals::Open {
+                offered,
+                asked: Some(asked),
+                ..
+            } if asked.is_almost_sure() => Some(*offered),
             Arrivals::Open {
                 offered, wanted: true, ..
             } => Some(*offered + ARRIVALS_OFFERED_EVERY),
@@ -96,15 +120,14 @@ impl Arrivals {
             wanted,
             given_up,
             asked,
-            is_somebody_away,
         } = self
         else {
             return None;
         };
         let now = Instant::now();
         *wanted |= inbox.take_interest();
-        let is_answered = asked.take_if(|asked| bus.has_heard_until(*asked)).is_some();
-        if now >= *until || (is_answered && !*is_somebody_away) {
+        let is_nobody_away = asked.as_mut().is_some_and(|asked| asked.is_nobody_away(bus));
+        if now >= *until || is_nobody_away {
             *self = Arrivals::Over;
             inbox.greet(false);
             bus.stop_awaiting();
