@@ -137,6 +137,10 @@ pub(crate) struct Checkpoints {
     abandoned: Option<String>,
     /// Files of earlier checkpoints, to be removed when the next one counts.
     obsolete: Vec<String>,
+    /// The same of those that are to be removed now.
+    going: Vec<String>,
+    /// A file that stays for an image until it is not copied any more.
+    kept: Option<String>,
     /// In a journal that does not sync its commits: the segments that were written to and not synced since, and the position
     /// after what was written last. A checkpoint syncs them before it counts: what it covers must outlast it.
     unsynced: BTreeMap<SegmentId, Position>,
@@ -158,6 +162,8 @@ impl Checkpoints {
             running: None,
             abandoned: None,
             obsolete: Vec::new(),
+            going: Vec::new(),
+            kept: None,
             unsynced: BTreeMap::new(),
             synced: 0,
         }
@@ -181,6 +187,11 @@ impl Checkpoints {
     /// The newest one that counts.
     pub(crate) fn newest(&self) -> Option<&Published> {
         self.newest.as_ref()
+    }
+
+    /// A file that is not removed until another one is kept in its place.
+    pub(crate) fn keep(&mut self, name: Option<String>) {
+        self.kept = name;
     }
 
     /// Length of the newest one; 0 without one.
@@ -311,6 +322,15 @@ impl Checkpoints {
                 set_aside: None,
             });
         }
+        let going = self.going.iter().filter(|name| self.kept.as_ref() != Some(*name));
+        let going: Vec<String> = going.cloned().collect();
+        if !going.is_empty() {
+            self.going.retain(|name| self.kept.as_ref() == Some(name));
+            return Some(JobKind::Remove {
+                names: going,
+                set_aside: None,
+            });
+        }
         let running = self.running.as_mut()?;
         if let Some(bytes) = running.ready.pop_front() {
             running.ready_bytes -= bytes.len() as u64;
@@ -332,12 +352,9 @@ impl Checkpoints {
         running.publishing = true;
         running.synced = durable;
         let (file, to) = (running.file.clone()?, running.name.clone());
-        let newest = self.newest.iter().map(|newest| &newest.name);
-        let others = newest.chain(&self.obsolete).filter(|name| **name != to);
         Some(JobKind::PublishCheckpoint {
             file,
             from: running.unfinished_name(),
-            obsolete: others.cloned().collect(),
             unsynced: self.unsynced.keys().map(|id| id.file_name()).collect(),
             to,
         })
@@ -381,21 +398,16 @@ impl Checkpoints {
     }
 
     /// What became of publishing it: the new one, or the reason why it is given up in words.
-    pub(crate) fn published(
-        &mut self,
-        result: io::Result<Vec<String>>,
-        committed: u64,
-    ) -> Option<Result<&Published, String>> {
-        let left = match result {
-            Ok(left) => left,
-            Err(error) => {
-                let name = self.running.as_ref().map(|running| running.name.clone())?;
-                self.give_up(committed);
-                return Some(Err(format!("{name} cannot be published: {error}")));
-            }
-        };
+    pub(crate) fn published(&mut self, result: io::Result<()>, committed: u64) -> Option<Result<&Published, String>> {
+        if let Err(error) = result {
+            let name = self.running.as_ref().map(|running| running.name.clone())?;
+            self.give_up(committed);
+            return Some(Err(format!("{name} cannot be published: {error}")));
+        }
         let running = self.running.take()?;
-        self.obsolete = left;
+        self.going.append(&mut self.obsolete);
+        self.going.extend(self.newest.take().map(|newest| newest.name));
+        self.going.retain(|name| *name != running.name);
         self.synced = running.synced;
         self.unsynced.retain(|_, position| *position > running.synced);
         self.begun_at_bytes = running.begun_at_bytes;

@@ -60,6 +60,11 @@ impl Driver {
         })
     }
 
+    /// The directory on which it works.
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.disk)
+    }
+
     /// Gives finished jobs back to the journal and hands out new ones. Call it after changes and when woken; never blocks.
     pub fn drive(&mut self, journal: &mut Journal) {
         while let Ok(outcome) = self.outcomes.try_recv() {

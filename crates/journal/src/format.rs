@@ -97,6 +97,25 @@ pub fn is_journal_file(name: &str) -> bool {
     !matches!(FileName::parse(name), FileName::Unknown | FileName::TakenOver)
 }
 
+/// Whether a file of this name may be part of an image of a journal: it is finished, and of no process.
+pub fn is_image_file(name: &str) -> bool {
+    match FileName::parse(name) {
+        FileName::Epoch(_)
+        | FileName::End(_)
+        | FileName::Lost(_)
+        | FileName::GivenUp
+        | FileName::Segment(_)
+        | FileName::Directory(_)
+        | FileName::Checkpoint { .. } => true,
+        FileName::Lock
+        | FileName::Claim(_)
+        | FileName::Unfinished { .. }
+        | FileName::Cut
+        | FileName::TakenOver
+        | FileName::Unknown => false,
+    }
+}
+
 /// Whether a file of this name claims an epoch.
 pub fn is_claim(name: &str) -> bool {
     matches!(FileName::parse(name), FileName::Claim(_))

@@ -66,7 +66,6 @@ pub(crate) enum JobKind {
         file: Arc<dyn DiskFile>,
         from: String,
         to: String,
-        obsolete: Vec<String>,
         /// Segments to be synced before it counts.
         unsynced: Vec<String>,
     },
@@ -164,8 +163,8 @@ pub(crate) enum OutcomeKind {
         bytes: u64,
         result: io::Result<Arc<dyn DiskFile>>,
     },
-    /// Whether it counts, and obsolete files that could not be removed.
-    PublishCheckpoint(io::Result<Vec<String>>),
+    /// Whether it counts.
+    PublishCheckpoint(io::Result<()>),
     Remove(Removed),
     Runs(io::Result<Vec<Run>>),
     Gather(io::Result<Fetched>),
@@ -271,10 +270,9 @@ impl Job {
                 file,
                 from,
                 to,
-                obsolete,
                 unsynced,
             } => OutcomeKind::PublishCheckpoint(
-                sync_all(disk, &unsynced).and_then(|()| publish(disk, file.as_ref(), &from, &to, obsolete)),
+                sync_all(disk, &unsynced).and_then(|()| publish(disk, file.as_ref(), &from, &to)),
             ),
             JobKind::Remove { names, set_aside } => OutcomeKind::Remove(remove(disk, names, set_aside)),
             JobKind::Runs { identity, id, source } => {
@@ -450,20 +448,10 @@ fn sync_all(disk: &dyn Disk, names: &[String]) -> io::Result<()> {
     Ok(())
 }
 
-fn publish(
-    disk: &Fenced<'_>,
-    file: &dyn DiskFile,
-    from: &str,
-    to: &str,
-    obsolete: Vec<String>,
-) -> io::Result<Vec<String>> {
+fn publish(disk: &Fenced<'_>, file: &dyn DiskFile, from: &str, to: &str) -> io::Result<()> {
     file.sync_data()?;
     disk.rename(from, to)?;
-    disk.sync_directory()?;
-    Ok(obsolete
-        .into_iter()
-        .filter(|name| remove_if_there(disk, name).is_err())
-        .collect())
+    disk.sync_directory()
 }
 
 fn remove(disk: &Fenced<'_>, names: Vec<String>, set_aside: Option<(String, String)>) -> Removed {

@@ -24,6 +24,7 @@ mod encryption;
 mod error;
 mod fetch;
 mod format;
+mod image;
 mod index;
 mod job;
 mod journal;
@@ -40,6 +41,7 @@ mod reads;
 mod record;
 mod record_log;
 mod recovery;
+mod repair;
 mod scope;
 mod segments;
 mod statistics;
@@ -57,8 +59,10 @@ pub use driver::{Commit, Driver};
 pub use encryption::{Cipher, Encryption};
 pub use error::{OpenError, ReadError, Refusal};
 pub use format::{
-    GUARD, GUARD_NAME, Identity, LOCK_NAME, TAKEN_OVER_FOLDER, TAKEN_OVER_LOCK_NAME, is_claim, is_journal_file,
+    GUARD, GUARD_NAME, Identity, LOCK_NAME, TAKEN_OVER_FOLDER, TAKEN_OVER_LOCK_NAME, is_claim, is_image_file,
+    is_journal_file,
 };
+pub use image::{Image, ImageFile, ImagePlan};
 pub use job::{Job, Lane, Outcome};
 pub use journal::Journal;
 pub use messages::{LogBounds, Messages, Ticket};
@@ -66,5 +70,6 @@ pub use names::{LogId, Need, Position};
 pub use options::{DamagePolicy, Options};
 pub use record::MESSAGE_OVERHEAD_BYTES;
 pub use recovery::{CutReport, Opened, RecoveredLog, Replay, check_fit, has_epoch};
+pub use repair::{Remedy, Repairing, repair};
 pub use statistics::{Histogram, Statistics};
 pub use verification::{Damage, Verified, verify};

@@ -2,7 +2,7 @@
 //! function, which keeps the sums and the lists that are asked for at each commit: nothing here walks over all segments.
 
 use crate::directory::{Content, Directory, Extent, Source};
-use crate::format::SegmentId;
+use crate::format::{Cut, SegmentId};
 use crate::limits::{REMOVALS_LOOKED_AT_MAX, REMOVALS_MAX, SEGMENT_HEADER_BYTES, SEGMENT_OVERHEAD_BYTES};
 use crate::limits::{SEGMENT_SMALL_BYTES, SEGMENTS_SMALL_MAX};
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,6 +172,8 @@ pub(crate) struct SegmentSet {
     awaiting_copies: usize,
     /// Segments below this number are covered by the newest checkpoint.
     covered_below: u64,
+    /// Segments up to this number stay for an image; 0 when there is none.
+    kept_up_to: u64,
     /// Segments looked at so far: what a step costs.
     #[cfg(test)]
     pub(crate) looked_at: std::cell::Cell<u64>,
@@ -394,7 +396,9 @@ impl SegmentSet {
 
     /// Takes some segments out that can go: dead, nobody reads them, covered by the checkpoint, what killed them durable.
     pub(crate) fn take_dead(&mut self, durable: u64) -> Vec<DeadSegment> {
-        let covered = self.dead.range(..self.covered_below).take(REMOVALS_LOOKED_AT_MAX);
+        let first = self.kept_up_to + 1;
+        let covered = self.dead.range(first..self.covered_below.max(first));
+        let covered = covered.take(REMOVALS_LOOKED_AT_MAX);
         let going: Vec<u64> = covered
             .map(|(number, _)| *number)
             .filter(|number| {
@@ -411,6 +415,29 @@ impl SegmentSet {
             is_uncut: segment.length == segment.capacity,
         };
         going.into_iter().map(|number| dead(self.remove(number))).collect()
+    }
+
+    /// No segment up to this number goes until [`SegmentSet::keep_none`].
+    pub(crate) fn keep_up_to(&mut self, number: u64) {
+        self.kept_up_to = number;
+    }
+
+    pub(crate) fn keep_none(&mut self) {
+        self.kept_up_to = 0;
+    }
+
+    /// All segments with batches before `end`: where those end, and the length of the directory's file, 0 when there is none that says
+    /// just that.
+    pub(crate) fn extents(&self, end: Cut) -> Vec<(SegmentId, u64, u64)> {
+        let within = self.by_number.range(..=end.segment).map(|(_, segment)| segment);
+        let within = within.filter(|segment| segment.end > 0 || segment.id.number == end.segment);
+        let extent = |segment: &Segment| {
+            if segment.id.number < end.segment || segment.end == end.offset {
+                return (segment.id, segment.end, segment.directory_length);
+            }
+            (segment.id, end.offset, 0)
+        };
+        within.map(extent).collect()
     }
 
     /// The sealed segment below `pass` whose rewriting wins most, if that is a fifth of it.

@@ -1,7 +1,7 @@
 //! Reads every file of a journal and checks all that can be checked, whether or not a start would look at it: checksums of batches
 //! and records, and that directories say what their segments hold (docs/journal-format.md §4 to §7). Changes nothing.
 
-use crate::directory::{Directory, Source, read_summary};
+use crate::directory::{Directory, Extent, Source, read_summary};
 use crate::directory_file::Walked;
 use crate::disk::Disk;
 use crate::encryption::Encryption;
@@ -15,7 +15,7 @@ use crate::recovery::{io_error, unlock};
 use std::ops::Range;
 
 /// Number of a start above all: everything there is was before it.
-const ABOVE_ALL: u64 = u64::MAX;
+pub(crate) const ABOVE_ALL: u64 = u64::MAX;
 
 /// Something that is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,11 +84,11 @@ pub fn verify(
 }
 
 /// A segment in memory.
-struct Segment<'a> {
+pub(crate) struct Segment<'a> {
     disk: &'a dyn Disk,
     identity: Identity,
     id: SegmentId,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Behind this nothing counts.
     limit: usize,
     is_encrypted: bool,
@@ -97,24 +97,24 @@ struct Segment<'a> {
 }
 
 /// What there is of its batches.
-struct Read {
+pub(crate) struct Read {
     /// Behind the last whole batch.
-    end: usize,
+    pub(crate) end: usize,
     /// What cannot be read before that, and why.
-    holes: Vec<(Range<usize>, String)>,
+    pub(crate) holes: Vec<(Range<usize>, String)>,
     records: u64,
     /// When there are no holes.
-    directory: Option<Directory>,
+    pub(crate) directory: Option<Directory>,
 }
 
 /// What a readable directory says: where the batches end, and where each message lies.
-struct Told {
-    end: u64,
+pub(crate) struct Told {
+    pub(crate) extent: Extent,
     places: Vec<(u32, LogId, u64)>,
 }
 
 impl<'a> Segment<'a> {
-    fn read(
+    pub(crate) fn read(
         disk: &'a dyn Disk,
         identity: Identity,
         id: SegmentId,
@@ -125,6 +125,17 @@ impl<'a> Segment<'a> {
         let length = file.length().map_err(io_error(format!("read {name}")))?;
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
         file.read_at(&mut bytes, 0).map_err(io_error(format!("read {name}")))?;
+        Ok(Segment::of_bytes(disk, identity, id, cut, bytes))
+    }
+
+    /// The segment that these bytes are.
+    pub(crate) fn of_bytes(
+        disk: &'a dyn Disk,
+        identity: Identity,
+        id: SegmentId,
+        cut: Option<Option<u64>>,
+        bytes: Vec<u8>,
+    ) -> Segment<'a> {
         let (header, is_encrypted) = match SegmentHeader::decode(&bytes) {
             Ok(header) if header.id != id || header.identity != identity => (
                 Some("the segment's header does not fit its name or this journal".to_owned()),
@@ -134,7 +145,7 @@ impl<'a> Segment<'a> {
             Err(reason) => (Some(reason), false),
         };
         let limit = cut.map_or(bytes.len(), |cut| bytes.len().min(cut.unwrap_or(0) as usize));
-        Ok(Segment {
+        Segment {
             disk,
             identity,
             id,
@@ -142,11 +153,11 @@ impl<'a> Segment<'a> {
             limit,
             is_encrypted,
             header,
-        })
+        }
     }
 
     /// Goes through all batches, past what is damaged.
-    fn walk(&mut self) -> Read {
+    pub(crate) fn walk(&mut self) -> Read {
         let seed = self.id.seed(&self.identity);
         let bytes = self.bytes.get(..self.limit).unwrap_or_default();
         let (mut walked, mut details, mut holes) = (Walked::begin(), Vec::new(), Vec::new());
@@ -179,7 +190,7 @@ impl<'a> Segment<'a> {
     }
 
     /// Reads the directory file, and compares it with the segment where that is whole.
-    fn directory(
+    pub(crate) fn directory(
         &self,
         read: &Read,
         bytes_read: &mut u64,
@@ -229,13 +240,15 @@ impl<'a> Segment<'a> {
             told(damage(problem));
         }
         places.sort_unstable_by_key(|(offset, log, sequence)| (*offset, log.0, *sequence));
-        let end = summary.extent.end;
-        Ok(Some(Told { end, places }))
+        Ok(Some(Told {
+            extent: summary.extent,
+            places,
+        }))
     }
 
     /// What is damaged in the segment, with the messages that lie there.
-    fn holes(&self, mut holes: Vec<(Range<usize>, String)>, end: usize, told: Option<&Told>) -> Vec<Damage> {
-        let expected = told.map_or(0, |told| told.end.min(self.limit as u64)) as usize;
+    pub(crate) fn holes(&self, mut holes: Vec<(Range<usize>, String)>, end: usize, told: Option<&Told>) -> Vec<Damage> {
+        let expected = told.map_or(0, |told| told.extent.end.min(self.limit as u64)) as usize;
         if expected > end {
             holes.push((end..expected, "its last batches are missing or damaged".to_owned()));
         }

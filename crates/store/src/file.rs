@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use seaway_journal::disk::{Disk, prefixed::PrefixedDisk, real::RealDisk};
 use seaway_journal::{
-    Claim, Completion as Finished, DamagePolicy, Driver, Encryption, Identity, Journal, LogId, MESSAGE_OVERHEAD_BYTES,
-    OpenError, Opened, Options, RecoveredLog, Replay,
+    Claim, Completion as Finished, DamagePolicy, Driver, Encryption, Identity, Image, Journal, LogId,
+    MESSAGE_OVERHEAD_BYTES, OpenError, Opened, Options, RecoveredLog, Replay,
 };
 use seaway_streaming::{
     Admission, ChannelId, Head, Lookup, Need, Position, ReadRequest, Records, Refusal, Seek, Ticket, Unreadable,
@@ -16,7 +16,9 @@ use seaway_streaming::{
 };
 
 use crate::beside::PREFIX;
-use crate::port::{Commit, Completion, Histogram, Pressure, ReadMessages, Recovery, Shared, Statistics, Store};
+use crate::port::{
+    Commit, Completion, Histogram, OpenImage, Pressure, ReadMessages, Recovery, Shared, Statistics, Store,
+};
 use crate::progress::Progress;
 
 /// Bytes that may wait for the disk before the journal itself refuses; the owner holds publishes back long before.
@@ -489,6 +491,16 @@ impl Store for FileStore {
 
     fn begin_checkpoint(&mut self) -> bool {
         self.journal.begin_checkpoint().is_ok()
+    }
+
+    fn image(&mut self) -> Result<OpenImage, String> {
+        let disk = match &self.jobs {
+            Jobs::Threads(driver) => driver.disk(),
+            Jobs::Steps(disk) => Arc::clone(disk),
+            Jobs::Closed => return Err("the store is closed".to_owned()),
+        };
+        let plan = self.journal.image()?;
+        Ok(Box::new(move || Image::open(plan, disk)))
     }
 
     fn statistics(&self) -> Statistics {

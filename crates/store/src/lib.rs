@@ -20,9 +20,9 @@ pub mod verify;
 pub use feed::Recovering;
 pub use file::{FileOptions, FileStore, FileStoreError, Sizes, make_directory};
 pub use memory::MemoryStore;
-pub use port::{Commit, Completion, Histogram, Pressure, ReadMessages, Recovery, Statistics, Store};
+pub use port::{Commit, Completion, Histogram, OpenImage, Pressure, ReadMessages, Recovery, Statistics, Store};
 pub use progress::Progress;
 pub use seaway_journal::{
-    Cipher, Claim, ClaimError, Encryption, GUARD, GUARD_NAME, Holding, OpenError, SeenClaim, Standing, Standpoint,
-    TAKEN_OVER_FOLDER, TAKEN_OVER_LOCK_NAME, standing, standing_after,
+    Cipher, Claim, ClaimError, Encryption, GUARD, GUARD_NAME, Holding, Image, ImageFile, OpenError, SeenClaim,
+    Standing, Standpoint, TAKEN_OVER_FOLDER, TAKEN_OVER_LOCK_NAME, standing, standing_after,
 };

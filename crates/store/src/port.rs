@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use seaway_journal::{Image, OpenError};
 use seaway_streaming::{ChannelId, Position, Records, StoredMessage, Ticket, Unreadable};
 
 /// Messages read for one ticket.
@@ -92,6 +93,9 @@ impl ReadMessages {
 
 /// The write and sync of one batch, to be run on any thread; takes as long as the disk takes. Then the owner polls.
 pub type Commit = Box<dyn FnOnce() + Send>;
+
+/// Completes an image; takes as long as the disk takes.
+pub type OpenImage = Box<dyn FnOnce() -> Result<Image, OpenError> + Send>;
 
 /// Something the store finished on its own time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,6 +244,15 @@ pub trait Store: Records + Send {
 
     /// Begins a checkpoint as of now; false when none can be taken, and then nothing more is to be done.
     fn begin_checkpoint(&mut self) -> bool;
+
+    /// Plans an image of everything that is durable now, for a backup, and keeps the files that it needs until it is dropped or their
+    /// space is needed. What comes back reads the rest from the disk: to be run on a thread that may wait.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    fn image(&mut self) -> Result<OpenImage, String> {
+        Err("the store is in memory and gone with the process: there is nothing to back up".to_owned())
+    }
 
     /// Figures for monitoring.
     fn statistics(&self) -> Statistics;

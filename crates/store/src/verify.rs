@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use seaway_journal::disk::Disk;
+use seaway_journal::disk::{Disk, trial::TrialDisk};
 pub use seaway_journal::{Damage, LogId};
 use seaway_journal::{Encryption, Journal, OpenError, Options};
 use seaway_streaming::ChannelId;
@@ -72,8 +72,16 @@ const DAMAGES_LISTED_MAX: usize = 10_000;
 /// # Errors
 /// There is no store, a server uses it, the key is missing or wrong, or something cannot be read.
 pub fn verify(directory: &Path, encryption: Option<Encryption>) -> Result<Verification, FileStoreError> {
-    // Whatever is done to it from here on is not done to the directory.
-    let disk = disk_at_rest(directory)?;
+    verify_on(disk_at_rest(directory)?, encryption)
+}
+
+/// As [`verify`], of a store on any disk.
+///
+/// # Errors
+/// See [`verify`].
+pub fn verify_on(disk: Arc<dyn Disk>, encryption: Option<Encryption>) -> Result<Verification, FileStoreError> {
+    // Whatever is done to it from here on is not done to the disk.
+    let disk: Arc<dyn Disk> = Arc::new(TrialDisk::new(disk));
     let (mut damages, mut damages_not_listed) = (Vec::new(), 0);
     let verified = seaway_journal::verify(disk.as_ref(), encryption.as_ref(), &mut |damage| {
         if damages.len() < DAMAGES_LISTED_MAX {
@@ -98,6 +106,16 @@ pub fn verify(directory: &Path, encryption: Option<Encryption>) -> Result<Verifi
         refusal,
         warnings,
     })
+}
+
+/// The channels of a store that no server uses, as a start finds them.
+///
+/// # Errors
+/// See [`verify`]; the store does not open.
+pub fn channels(directory: &Path, encryption: Option<Encryption>) -> Result<ChannelsFound, FileStoreError> {
+    let mut channels = ChannelsFound::default();
+    start(&disk_at_rest(directory)?, encryption, &mut channels)?;
+    Ok(channels)
 }
 
 /// Starts on a disk on which nothing lasts; what the start would tell.

@@ -1,6 +1,7 @@
 //! The journal itself: its parts, and the two sides on which it is driven (jobs out, outcomes in). Each part decides what is its
 //! own; here and in the modules below they meet.
 
+mod imaging;
 mod reading;
 mod rewriting;
 mod upkeep;
@@ -11,6 +12,7 @@ use crate::completion::Completion;
 use crate::disk::Disk;
 use crate::error::Refusal;
 use crate::format::{Identity, encode_end, end_name, epoch_name};
+use crate::image::Kept;
 use crate::index::Index;
 use crate::job::{Job, JobKind, Outcome, OutcomeKind};
 use crate::names::{LogId, Need, Position};
@@ -46,6 +48,8 @@ pub struct Journal {
     claim: Option<Claim>,
     /// The file that opened the epoch: without it no start finds what was written in it, so commits look for it.
     needed: Arc<str>,
+    /// Files are kept for an image.
+    kept: Option<Kept>,
 }
 
 /// What a start found, of which a journal is made.
@@ -78,6 +82,7 @@ impl Journal {
             closing: false,
             claim: Some(parts.claim),
             needed,
+            kept: None,
         };
         journal.maintain();
         journal

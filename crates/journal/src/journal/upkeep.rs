@@ -64,6 +64,7 @@ impl Journal {
         if self.poisoned.is_some() {
             return;
         }
+        self.let_image_go();
         self.absorb_some();
         let appended = self.records.appended();
         let ended = self.checkpoints.step(&self.index, appended);
@@ -108,6 +109,7 @@ impl Journal {
             OutcomeKind::WriteCheckpoint { bytes, result } => {
                 let committed = self.statistics.committed_bytes;
                 if let Err(reason) = self.checkpoints.written(bytes, result, committed) {
+                    self.give_up_image();
                     self.completions.push(Completion::CheckpointAbandoned(reason));
                 }
             }
@@ -130,7 +132,9 @@ impl Journal {
 
     fn prepare_completed(&mut self, result: io::Result<Arc<dyn DiskFile>>) {
         match self.records.prepared(result, &mut self.segments) {
-            None | Some(Prepared::Smaller) => {}
+            None => {}
+            // Nobody was refused yet, and what is kept for an image is the first to go.
+            Some(Prepared::Smaller) => _ = self.give_up_image(),
             Some(Prepared::Ready { .. }) => {
                 self.upkeep.no_room_told = false;
                 if self.records.take_refused() {
@@ -138,6 +142,8 @@ impl Journal {
                 }
             }
             Some(Prepared::NoRoom) => {
+                // When that gave something back, it is tried again behind the removal.
+                self.give_up_image();
                 let reason = self.records.no_room().map(ToString::to_string).unwrap_or_default();
                 if !std::mem::replace(&mut self.upkeep.no_room_told, true) {
                     self.completions.push(Completion::SpaceLow(reason));
@@ -205,7 +211,7 @@ impl Journal {
         self.upkeep.sealing = false;
     }
 
-    fn checkpoint_published(&mut self, result: io::Result<Vec<String>>) {
+    fn checkpoint_published(&mut self, result: io::Result<()>) {
         let committed = self.statistics.committed_bytes;
         match self.checkpoints.published(result, committed) {
             None => {}

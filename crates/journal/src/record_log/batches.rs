@@ -3,7 +3,7 @@
 use super::RecordLog;
 use crate::claim::Deposed;
 use crate::disk::DiskFile;
-use crate::format::{BATCH_HEADER_BYTES, BatchHeader};
+use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Cut};
 use crate::job::JobKind;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::names::Position;
@@ -24,7 +24,8 @@ struct Batch {
     /// Zeros to be written behind it.
     zeros: u64,
     count: u32,
-    next_position: u64,
+    /// Where it ends.
+    end: Cut,
     /// Bytes of its records, without what encryption adds.
     record_bytes: u64,
 }
@@ -43,7 +44,8 @@ pub(super) struct Batches {
     closed: VecDeque<Batch>,
     in_flight: Option<Batch>,
     submit_wanted: bool,
-    durable: Position,
+    /// Everything before it is durable.
+    durable_end: Cut,
     /// Bytes of records that are not durable.
     backlog_bytes: u64,
     /// Of these, in the batch that fills.
@@ -53,13 +55,13 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    pub(super) fn new(options: &Options, durable: Position) -> Batches {
+    pub(super) fn new(options: &Options, durable_end: Cut) -> Batches {
         Batches {
             sync: options.sync,
             closed: VecDeque::new(),
             in_flight: None,
             submit_wanted: false,
-            durable,
+            durable_end,
             backlog_bytes: 0,
             filling_bytes: 0,
             usual_length: 0,
@@ -72,7 +74,11 @@ impl Batches {
     }
 
     pub(super) fn durable(&self) -> Position {
-        self.durable
+        self.durable_end.position
+    }
+
+    pub(super) fn durable_end(&self) -> Cut {
+        self.durable_end
     }
 
     pub(super) fn backlog_bytes(&self) -> u64 {
@@ -154,7 +160,12 @@ impl RecordLog {
             bytes,
             zeros,
             count: header.count,
-            next_position: self.next_position,
+            end: Cut {
+                segment,
+                offset: u64::from(end),
+                position: self.next_position,
+                checksum: header.checksum,
+            },
             record_bytes: std::mem::take(&mut self.batches.filling_bytes),
         });
         let usual = &mut self.batches.usual_length;
@@ -213,7 +224,7 @@ impl RecordLog {
         if self.stopped {
             return None;
         }
-        batches.durable = batch.next_position;
+        batches.durable_end = batch.end;
         batches.backlog_bytes -= batch.record_bytes;
         self.cache.shrink(batches.closed.len());
         Some(Ok(Committed {

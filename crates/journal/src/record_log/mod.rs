@@ -157,6 +157,11 @@ impl RecordLog {
     ) -> RecordLog {
         let FirstSegment { id, capacity, file } = first;
         segments.open(id, capacity, scope.is_encrypted());
+        let begin = Cut {
+            segment: id.number,
+            offset: u64::from(SEGMENT_HEADER_BYTES),
+            ..end
+        };
         let mut supply = Supply::new(scope.clone(), options.segment_bytes_max, id.number + 1);
         supply.plan(capacity, 0);
         let mut tail = Tail::default();
@@ -172,7 +177,7 @@ impl RecordLog {
             sealing: VecDeque::new(),
             fill: vec![0; BATCH_HEADER_BYTES],
             fill_count: 0,
-            batches: Batches::new(options, end.position),
+            batches: Batches::new(options, begin),
             urgent: false,
             checksum: end.checksum,
             next_position: end.position,
@@ -327,6 +332,11 @@ impl RecordLog {
     /// Everything up to and including this position is durable.
     pub(crate) fn durable(&self) -> Position {
         self.batches.durable()
+    }
+
+    /// Where everything that is durable ends.
+    pub(crate) fn durable_end(&self) -> Cut {
+        self.batches.durable_end()
     }
 
     /// The end of everything before the filling batch, which begins there.

@@ -450,7 +450,7 @@ fn read_epoch(disk: &dyn Disk, epoch: u64) -> Result<EpochFile, OpenError> {
 }
 
 /// The content of a file.
-fn read_all(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, OpenError> {
+pub(crate) fn read_all(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, OpenError> {
     let file = disk.open(name).map_err(io_error(format!("open {name}")))?;
     let length = file.length().map_err(io_error(format!("read {name}")))?;
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
