@@ -34,6 +34,9 @@ const MEMORY_MB: &str = "512";
 const TAKE_OVERS: &str = "100";
 const TAKE_OVERS_IN_OTHER_LANGUAGES: u32 = 300;
 
+/// Backups of a server under load in the long run.
+const BACKUPS: &str = "100";
+
 /// Kills of the long crash run.
 const LONG_KILLS: u32 = 400;
 
@@ -73,12 +76,13 @@ const STAGES: [Stage; 16] = [
 ];
 
 /// What `--long` adds.
-const LONG_STAGES: [Stage; 9] = [
+const LONG_STAGES: [Stage; 10] = [
     ("simulate-long", |_| simulate::run(LONG_SIMULATION_SECONDS)),
     ("recovery-long", |_| run_recovery()),
     ("memory-long", |_| run_backlog()),
     ("take-overs-long", run_take_overs_long),
     ("compat-external", run_compat_external),
+    ("backups-long", |_| run_backups()),
     ("crash-long", |_| run_crash(LONG_KILLS)),
     ("orders-long", |tally| run_orders(tally, true)),
     ("packages-long", run_packages_long),
@@ -343,6 +347,12 @@ fn run_take_overs_long(tally: &mut Tally) -> anyhow::Result<()> {
     command.args(["--nocapture", "many_take_overs"]);
     shell::run(command.env("SEAWAY_TAKE_OVERS", TAKE_OVERS))?;
     run_take_overs(tally, TAKE_OVERS_IN_OTHER_LANGUAGES)
+}
+
+fn run_backups() -> anyhow::Result<()> {
+    let mut command = server_test("backup");
+    command.args(["--nocapture", "backups_under_load"]);
+    shell::run(command.env("SEAWAY_BACKUPS", BACKUPS))
 }
 
 /// A test program of the server, built for speed; what follows is for the program.

@@ -33,17 +33,34 @@ impl Connection {
         format!("$SEAWAY.api.{}.{operation}", self.cluster)
     }
 
+    /// Asks for something that is no document.
+    pub(crate) async fn ask_for_bytes(&self, operation: &str, question: &Value) -> Outcome<bytes::Bytes> {
+        let answer = self.answer(operation, question).await?;
+        let is_refused = answer
+            .headers
+            .as_ref()
+            .is_some_and(|headers| headers.get(ERROR_CODE).is_some());
+        if is_refused {
+            let unknown = || Failure::failed("the server refused without a reason");
+            return Err(refusal(answer.headers.as_ref(), &read(&answer.payload)?).unwrap_or_else(unknown));
+        }
+        Ok(answer.payload)
+    }
+
     /// Asks one question.
     pub(crate) async fn ask(&self, operation: &str, question: &Value) -> Outcome<Value> {
+        let answer = self.answer(operation, question).await?;
+        let document = read(&answer.payload)?;
+        refusal(answer.headers.as_ref(), &document).map_or(Ok(document), Err)
+    }
+
+    async fn answer(&self, operation: &str, question: &Value) -> Outcome<async_nats::Message> {
         let request = async_nats::Request::new()
             .payload(question.to_string().into())
             .timeout(Some(self.timeout));
         let asking = self.nats.send_request(self.admin_subject(operation), request);
         match self.permitted(asking).await? {
-            Ok(answer) => {
-                let document = read(&answer.payload)?;
-                refusal(answer.headers.as_ref(), &document).map_or(Ok(document), Err)
-            }
+            Ok(answer) => Ok(answer),
             Err(error) if error.kind() == RequestErrorKind::NoResponders => Err(self.nobody_answers().await),
             Err(error) if error.kind() == RequestErrorKind::TimedOut => Err(self.no_answer()),
             Err(error) => Err(Failure::failed(format!("the request failed: {error}"))),

@@ -4,6 +4,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::adopt::AdoptArguments;
+use crate::backup::BackupArguments;
 use crate::connection_flags::ConnectionArguments;
 use crate::context::ContextCommand;
 use crate::export::ExportArguments;
@@ -15,6 +16,8 @@ use crate::look::{
 use crate::man_pages::ManPagesArguments;
 use crate::peek::PeekArguments;
 use crate::publish::PublishArguments;
+use crate::repair::RepairArguments;
+use crate::restore::RestoreArguments;
 use crate::subscribe::SubscribeArguments;
 use crate::verify::VerifyArguments;
 
@@ -77,11 +80,25 @@ pub(crate) enum Command {
     ///
     /// A server gives them new sequences and times; a store that is made (--dir) has the old ones.
     Import(ImportArguments),
-    /// Read a store from end to end, say what is damaged, and change nothing
+    /// Back up a running server, or the store of a stopped one
     ///
-    /// Of a store that no server uses, or a copy of one: checksums of everything, which messages are in what is damaged, and whether a
-    /// server would start on it.
+    /// A consistent image: every channel, client, durable and pending message as of one moment. Into a directory only what is new is copied;
+    /// what is encrypted stays so, and no key is needed.
+    Backup(BackupArguments),
+    /// Make a store of a backup again
+    ///
+    /// Everything is checked before it counts, nothing is overwritten, and what is restored ends where the backup ends.
+    Restore(RestoreArguments),
+    /// Read a store or backups from end to end, say what is damaged, and change nothing
+    ///
+    /// Of a store that no server uses, a copy of one, a directory of backups, or a file .tar.zst: checksums of everything, which messages
+    /// are in what is damaged, and whether a server would start on it.
     Verify(VerifyArguments),
+    /// Mend what is damaged in the store of a stopped server
+    ///
+    /// Says what it would do, and does it with --apply: directory files are made again from their segments, and what is damaged in a segment
+    /// is taken from a backup that has it.
+    Repair(RepairArguments),
     /// Print a completion script for a shell
     ///
     /// Bash: `source <(seaway completions bash)`. Zsh: put the output into a file `_seaway` in a directory of $fpath. Fish: put it

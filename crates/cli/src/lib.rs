@@ -5,6 +5,7 @@
 mod admin;
 mod adopt;
 mod arguments;
+mod backup;
 mod connection;
 mod connection_flags;
 mod context;
@@ -28,7 +29,9 @@ mod progress;
 mod publish;
 mod readable;
 mod reception;
+mod repair;
 mod resolve;
+mod restore;
 mod settings;
 mod subscribe;
 mod template;
@@ -124,6 +127,9 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
         Command::Adopt(arguments) => return adopt::run(&arguments, output),
         Command::Export(arguments) if !arguments.asks_server() => return export::of_store(&arguments, output),
         Command::Import(arguments) if !arguments.asks_server() => return import::into_store(&arguments, output),
+        Command::Backup(arguments) if !arguments.asks_server() => return backup::of_store(&arguments, output),
+        Command::Repair(arguments) => return repair::run(&arguments, output),
+        Command::Restore(arguments) => return restore::run(&arguments, output),
         Command::Verify(arguments) => return verify::run(&arguments, output),
         _ => {}
     }
@@ -136,6 +142,7 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
     let outcome = runtime.block_on(async {
         let connection = Connection::open(&connection).await?;
         match command {
+            Command::Backup(arguments) => backup::of_server(&arguments, &connection, output).await,
             Command::Export(arguments) => export::of_server(&arguments, &connection, output).await,
             Command::Import(arguments) => import::into_server(&arguments, &connection, output).await,
             Command::Pub(arguments) => publish::run(arguments, connection, output).await,
@@ -151,6 +158,8 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
             | Command::Context(_)
             | Command::InstallAsNatsStreamingServer(_)
             | Command::ManPages(_)
+            | Command::Repair(_)
+            | Command::Restore(_)
             | Command::Verify(_)
             | Command::Completions { .. } => Ok(()),
         }

@@ -15,6 +15,20 @@ const DRAWN_EVERY: Duration = Duration::from_millis(100);
 
 /// Works on a thread of its own, while this one draws how far it is.
 pub(crate) fn while_drawn<T: Send>(progress: &Progress, work: impl FnOnce() -> T + Send) -> Outcome<T> {
+    drawing(|bar| draw(bar, progress), work)
+}
+
+/// The same of something that is measured in bytes: all, and those that are done.
+pub(crate) fn while_drawn_of<T: Send>(bytes: impl Fn() -> (u64, u64), work: impl FnOnce() -> T + Send) -> Outcome<T> {
+    let draw = |bar: &ProgressBar| {
+        let (total, done) = bytes();
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    drawing(draw, work)
+}
+
+fn drawing<T: Send>(draw: impl Fn(&ProgressBar), work: impl FnOnce() -> T + Send) -> Outcome<T> {
     let bar = bar();
     let worked = std::thread::scope(|scope| {
         let (done, ended) = channel::<()>();
@@ -23,7 +37,7 @@ pub(crate) fn while_drawn<T: Send>(progress: &Progress, work: impl FnOnce() -> T
             work()
         });
         while ended.recv_timeout(DRAWN_EVERY) == Err(RecvTimeoutError::Timeout) {
-            draw(&bar, progress);
+            draw(&bar);
         }
         working.join()
     });

@@ -42,6 +42,27 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// Reads a number of bytes as the server's options are written: `4096`, `20M` (20 million), `20MB` or `20MiB` (times 1,048,576).
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no number of bytes: write it like 500000, 20MB or 1G");
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..split].parse().map_err(|_| wrong())?;
+    let unit = text[split..].to_ascii_lowercase();
+    let factor = match unit.chars().next() {
+        None => 1,
+        Some(letter) => {
+            let exponent = "kmgt".find(letter).ok_or_else(wrong)? as u32 + 1;
+            let base: u64 = match &unit[1..] {
+                "" => 1_000,
+                "b" | "ib" => 1_024,
+                _ => return Err(wrong()),
+            };
+            base.pow(exponent)
+        }
+    };
+    number.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(wrong)
+}
+
 /// A span of time in its two largest units: `2m5s`, `3d4h`, `250ms`.
 pub(crate) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -141,6 +162,22 @@ mod tests {
             (u64::MAX, "16.0 EiB"),
         ] {
             assert_eq!(size(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_the_server_reads_them() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("4096", 4_096),
+            ("20M", 20_000_000),
+            ("20mb", 20 << 20),
+            ("2GiB", 2 << 30),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "0", "0M", "M", "1.5G", "-1", "1x", "1kbb", "99999999999T", "1 M"] {
+            assert!(parse_size(text).is_err(), "{text}");
         }
     }
 

@@ -1,24 +1,25 @@
-//! `seaway verify`: reads a store that no server uses, and says what is damaged.
+//! `seaway verify`: reads a store that no server uses, or backups, and says what is damaged.
+
+mod backups;
+pub(crate) mod found;
 
 use std::path::PathBuf;
 
 use seaway_store::verify::{Damage, Verification, verify};
 use seaway_store::{Cipher, Encryption, FileStoreError, OpenError};
-use serde_json::{Value, json};
 
+use self::found::{document, show_channels, show_damages};
 use crate::failure::{Failure, Outcome};
 use crate::key;
 use crate::output::Output;
 use crate::readable::{counted, printable, size};
 
-/// Runs of messages named of one damage.
-const RUNS_LISTED_MAX: usize = 8;
-
 /// Which store.
 #[derive(clap::Args)]
 pub(crate) struct VerifyArguments {
-    /// Its data directory (the server's -dir), or a copy of it
-    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    /// A server's data directory (its -dir), or a copy of it; a directory of backups; a backup's file .tar.zst; or - for one from the
+    /// standard input
+    #[arg(value_name = "DIR|BACKUP", value_hint = clap::ValueHint::AnyPath)]
     directory: PathBuf,
     /// File with the server's encryption key [default: the variable NATS_STREAMING_ENCRYPTION_KEY]
     #[arg(long, value_name = "FILE")]
@@ -31,6 +32,9 @@ pub(crate) fn run(arguments: &VerifyArguments, output: &mut Output) -> Outcome {
     // The store's files say with what they are encrypted.
     let encryption = key.map(|key| Encryption::new(Cipher::Aes256Gcm, key)).transpose();
     let encryption = encryption.map_err(|error| Failure::failed(error.to_string()))?;
+    if backups::is_backup(&arguments.directory) {
+        return backups::run(&arguments.directory, encryption.as_ref(), output);
+    }
     let found = verify(&arguments.directory, encryption).map_err(|error| explain(arguments, &error))?;
     if output.is_json() {
         output.json(&document(&found))?;
@@ -109,32 +113,7 @@ fn explain(arguments: &VerifyArguments, error: &FileStoreError) -> Failure {
 }
 
 fn show(found: &Verification, output: &mut Output) -> Outcome {
-    for damage in &found.damages {
-        let place = match damage.length {
-            0 => String::new(),
-            length => format!(", {} from offset {}", counted(length, "byte"), damage.offset),
-        };
-        let remade = if damage.is_remade {
-            "; it will be made again"
-        } else {
-            ""
-        };
-        output.line(&format!("{}{place}: {}{remade}", damage.file, damage.reason))?;
-        for run in named(found, damage).take(RUNS_LISTED_MAX) {
-            output.line(&format!("  {run}"))?;
-        }
-        if damage.messages.len() > RUNS_LISTED_MAX {
-            let more = (damage.messages.len() - RUNS_LISTED_MAX) as u64;
-            output.line(&format!("  and {}", counted(more, "more run")))?;
-        }
-    }
-    if found.damages_not_listed > 0 {
-        output.line(&format!("and {}", counted(found.damages_not_listed, "more damage")))?;
-    }
-    if found.channels.lost > 0 {
-        let lost = counted(found.channels.lost, "message");
-        output.line(&format!("{lost} of its channels are in no file: they were given up"))?;
-    }
+    show_damages(found, output)?;
     for warning in &found.warnings {
         output.line(&format!("A start says: {warning}"))?;
     }
@@ -144,60 +123,5 @@ fn show(found: &Verification, output: &mut Output) -> Outcome {
         counted(found.records, "message record"),
         size(found.bytes),
     ))?;
-    if found.refusal.is_none() {
-        let live = found.channels.bounds.values();
-        let live: u64 = live.map(|(first, last)| (last + 1).saturating_sub(*first)).sum();
-        output.line(&format!(
-            "A start finds {} with {}.",
-            counted(found.channels.names.len() as u64, "channel"),
-            counted(live.saturating_sub(found.channels.lost), "message"),
-        ))?;
-    }
-    Ok(())
-}
-
-/// Its messages with their channels' names, those first that a start still has.
-fn named<'a>(found: &'a Verification, damage: &'a Damage) -> impl Iterator<Item = String> + 'a {
-    damage.messages.iter().map(|(channel, first, last)| {
-        let name = match found.channels.names.get(&channel.0) {
-            Some(name) => printable(name).into_owned(),
-            None => format!("a channel that is gone or not known (number {})", channel.0),
-        };
-        let range = if first == last {
-            format!("{first}")
-        } else {
-            format!("{first} to {last}")
-        };
-        match found.channels.bounds.get(&channel.0) {
-            Some((begin, _)) if last < begin => format!("{name}: {range}, which had been removed before"),
-            _ => format!("{name}: {range}"),
-        }
-    })
-}
-
-fn document(found: &Verification) -> Value {
-    let damages = found.damages.iter().map(|damage| {
-        let messages = damage.messages.iter().map(|(channel, first, last)| {
-            json!({ "channel": found.channels.names.get(&channel.0), "number": channel.0, "first": first, "last": last })
-        });
-        json!({
-            "file": damage.file,
-            "offset": damage.offset,
-            "length": damage.length,
-            "reason": damage.reason,
-            "is_remade": damage.is_remade,
-            "messages": messages.collect::<Vec<_>>(),
-        })
-    });
-    json!({
-        "segments": found.segments,
-        "records": found.records,
-        "bytes": found.bytes,
-        "channels": found.channels.names.len(),
-        "lost": found.channels.lost,
-        "refusal": found.refusal.as_ref().map(OpenError::to_string),
-        "warnings": found.warnings,
-        "damages": damages.collect::<Vec<_>>(),
-        "damages_not_listed": found.damages_not_listed,
-    })
+    show_channels(found, output)
 }

@@ -5,6 +5,8 @@
 //! a bounded mail box, a bounded number of them is worked on, and nobody gets more of that than others by not reading.
 
 mod answer;
+mod backup;
+mod backups;
 mod messages;
 mod request;
 
@@ -47,6 +49,7 @@ impl Administration {
             source,
             mail,
             looking: Mutex::default(),
+            backups: backups::Backups::default(),
             composing: tokio::sync::Mutex::default(),
             prefix,
         });
@@ -72,6 +75,8 @@ struct Service {
     looking: Mutex<Vec<Origin>>,
     /// Held while an answer is put together: many long ones at a time would take the threads that serve everybody.
     composing: tokio::sync::Mutex<()>,
+    /// What is kept for whoever copies the store.
+    backups: backups::Backups,
     /// What all subjects begin with.
     prefix: String,
 }
@@ -103,7 +108,7 @@ async fn serve(service: Arc<Service>, _attachment: Attachment) {
 }
 
 impl Service {
-    async fn answer(&self, request: Request) {
+    async fn answer(self: &Arc<Self>, request: Request) {
         // Where the question reaches all servers of the group, those that stand by leave the answer to the one that serves.
         if self.bus.external_snapshot().is_some() && self.source.stands_by() {
             return;
@@ -128,6 +133,7 @@ impl Service {
         match request.operation() {
             Err(failure) => self.refuse(&request.reply, &failure),
             Ok(Operation::Messages(wanted)) => self.messages(&request, &wanted).await,
+            Ok(Operation::Backup(backup)) => self.backup(&request, backup).await,
             Ok(Operation::Failover) => match self.source.hand_over() {
                 Ok(tenure) => {
                     tracing::info!(target: "stream", "A client asks this server to hand over");

@@ -166,6 +166,15 @@ const _: () = assert!(
     LOOK_SLICE_BYTES < 1 << 32 && LOOK_SLICE_MESSAGES < 1 << 32,
     "the store counts in 32 bits"
 );
+/// Bytes of a file that one answer of a backup has at most.
+pub const BACKUP_PIECE_BYTES_MAX: u64 = 256 * 1024;
+
+/// How long files are kept for a backup whose client asks for nothing.
+pub const BACKUP_IDLE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// How long a backup may take in all.
+pub const BACKUP_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
 /// Turns of tasks on one thread before it looks at its sockets again: a turn of a busy client takes a millisecond or two.
 pub(crate) const TURNS_PER_LOOK_AT_SOCKETS: u32 = 16;
 

@@ -13,6 +13,7 @@ use seaway_broker::{Broker, ConnectionFilter, SubscriptionDetail};
 use seaway_config::Options;
 use seaway_monitor as monitor;
 use seaway_monitor::{Answer, Detail, PageRequest, Source, StreamingIdentity, Unavailable};
+use seaway_store::OpenImage;
 use seaway_streaming::{LimitsTable, SurveySlice};
 use tokio::sync::oneshot;
 
@@ -132,6 +133,19 @@ impl Monitoring {
             Ok(Ok(looked)) => looked,
             Ok(Err(_)) => unavailable("the streaming engine has stopped"),
             Err(_) => unavailable("the store does not answer"),
+        }
+    }
+
+    /// Plans an image of the store; what comes back completes it, on a thread that may wait for the disk.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub(crate) async fn image(&self) -> Result<OpenImage, String> {
+        let planned = self.phase.engine()?.image();
+        match tokio::time::timeout(ENGINE_PATIENCE, planned).await {
+            Ok(Ok(image)) => image,
+            Ok(Err(_)) => Err("the streaming engine has stopped".to_owned()),
+            Err(_) => Err("the streaming engine does not answer".to_owned()),
         }
     }
 

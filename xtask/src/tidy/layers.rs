@@ -5,12 +5,13 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// The crates from the ground up. Each may use only those before it.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 17] = [
     "nats-protocol",
     "stan-protocol",
     "journal",
     "streaming",
     "store",
+    "backup",
     "tenure",
     "broker",
     "config",
@@ -25,7 +26,7 @@ const ORDER: [&str; 16] = [
 ];
 
 /// What a crate must not use although it stands above it, or although it is somebody else's.
-const FORBIDDEN: [(&str, &[&str]); 12] = [
+const FORBIDDEN: [(&str, &[&str]); 13] = [
     (
         "nats-protocol",
         &["tokio", "socket2", "rustix", "tracing", "seaway-stan-protocol"],
@@ -50,6 +51,7 @@ const FORBIDDEN: [(&str, &[&str]); 12] = [
         ],
     ),
     ("store", &["tokio", "socket2", "seaway-nats-protocol"]),
+    ("backup", &["tokio", "socket2", "seaway-streaming"]),
     (
         "tenure",
         &[

@@ -9,15 +9,15 @@ use serde::de::DeserializeOwned;
 use super::answer::Failure;
 use crate::bus::{Message, Origin};
 use crate::limits::{
-    ADMINISTRATION_LIST_MAX, ADMINISTRATION_REQUEST_BYTES_MAX, LOOK_BYTES_DEFAULT, LOOK_BYTES_MAX, LOOK_MESSAGES_MAX,
+    ADMINISTRATION_LIST_MAX, ADMINISTRATION_REQUEST_BYTES_MAX, BACKUP_PIECE_BYTES_MAX, LOOK_BYTES_DEFAULT,
+    LOOK_BYTES_MAX, LOOK_MESSAGES_MAX,
 };
 
 /// Messages of `read.messages` when the request does not say.
 const LOOK_MESSAGES_DEFAULT: u64 = 10;
 
 /// Every operation, for those who ask for another one.
-const OPERATIONS: &str =
-    "change.failover, read.channel, read.channels, read.clients, read.durables, read.messages, read.server, read.why";
+const OPERATIONS: &str = "change.backup.begin, change.backup.end, change.backup.files, change.backup.read, change.failover, read.channel, read.channels, read.clients, read.durables, read.messages, read.server, read.why";
 
 /// A request that wants an answer.
 pub(super) struct Request {
@@ -40,8 +40,28 @@ pub(super) enum Operation {
     Question(Question),
     /// Messages, with an answer each.
     Messages(Messages),
+    /// A step of a backup.
+    Backup(Backup),
     /// To hand over to another server of the group.
     Failover,
+}
+
+/// A step of a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Backup {
+    /// Keep an image of what is durable now.
+    Begin,
+    /// A part of its list of files.
+    Files { id: String, page: Page },
+    /// Bytes of a file.
+    Read {
+        id: String,
+        file: usize,
+        offset: u64,
+        length: u64,
+    },
+    /// Keep it no longer; whether it was kept until now.
+    End { id: String },
 }
 
 /// What has one answer.
@@ -121,6 +141,29 @@ struct MessagesFields {
     bytes_max: Option<u64>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackupFilesFields {
+    backup: String,
+    offset: Option<u64>,
+    limit: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackupReadFields {
+    backup: String,
+    file: u64,
+    offset: u64,
+    length: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackupEndFields {
+    backup: String,
+}
+
 impl Request {
     /// Takes over a message below `prefix`; `None` when nobody waits for an answer.
     pub(super) fn read(prefix: &str, origin: Origin, message: &Message<'_>) -> Option<Request> {
@@ -155,6 +198,11 @@ impl Request {
     /// # Errors
     /// There is no such operation, or the request is not understood.
     pub(super) fn operation(&self) -> Result<Operation, Failure> {
+        if let Some(step) = self.name().strip_prefix(b"change.backup.")
+            && let Some(backup) = self.backup(step)?
+        {
+            return Ok(Operation::Backup(backup));
+        }
         let question = match self.name() {
             b"read.messages" => return self.fields().and_then(messages).map(Operation::Messages),
             b"change.failover" => return self.fields().map(|NoFields {}| Operation::Failover),
@@ -173,6 +221,37 @@ impl Request {
             }
         };
         question.map(Operation::Question)
+    }
+
+    /// A step of a backup, of which the word behind `change.backup.` is given.
+    fn backup(&self, step: &[u8]) -> Result<Option<Backup>, Failure> {
+        Ok(Some(match step {
+            b"begin" => self.fields().map(|NoFields {}| Backup::Begin)?,
+            b"files" => {
+                let fields: BackupFilesFields = self.fields()?;
+                Backup::Files {
+                    id: fields.backup,
+                    page: page(fields.offset, fields.limit)?,
+                }
+            }
+            b"read" => {
+                let fields: BackupReadFields = self.fields()?;
+                if fields.length == 0 || fields.length > BACKUP_PIECE_BYTES_MAX {
+                    let text = format!("\"length\" must be from 1 to {BACKUP_PIECE_BYTES_MAX}");
+                    return Err(Failure::invalid(&text));
+                }
+                Backup::Read {
+                    id: fields.backup,
+                    file: usize::try_from(fields.file).unwrap_or(usize::MAX),
+                    offset: fields.offset,
+                    length: fields.length,
+                }
+            }
+            b"end" => Backup::End {
+                id: self.fields::<BackupEndFields>()?.backup,
+            },
+            _ => return Ok(None),
+        }))
     }
 
     /// The fields of the body; an empty body has none.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use seaway_stan_protocol::messages::{PubAck, PubMsg};
 use seaway_stan_protocol::{Message as _, errors};
-use seaway_store::{Commit, Store};
+use seaway_store::{Commit, OpenImage, Store};
 use seaway_streaming::{Engine, Now};
 use tokio::sync::oneshot;
 
@@ -52,6 +52,8 @@ pub(super) enum Item {
     Query(Query),
     /// A look at stored messages.
     Look(Look),
+    /// Plan an image of the store.
+    Image(oneshot::Sender<Result<OpenImage, String>>),
     /// Write a checkpoint, while everything goes on, so that whoever opens the store next reads little.
     Checkpoint(oneshot::Sender<()>),
     /// Finish: process what came before, make everything durable, end.
@@ -154,6 +156,13 @@ impl Inbox {
     /// Asks for stored messages. Nobody but the caller bounds how many looks wait.
     pub fn look(&self, look: Look) {
         self.push(Item::Look(look));
+    }
+
+    /// Asks for an image of the store, as of the moment when the engine comes to this.
+    pub fn image(&self) -> oneshot::Receiver<Result<OpenImage, String>> {
+        let (done, planned) = oneshot::channel();
+        self.push(Item::Image(done));
+        planned
     }
 
     /// Asks for a checkpoint; what waits for the receiver ends when it is there, or when there will be none.

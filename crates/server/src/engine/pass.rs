@@ -143,6 +143,8 @@ impl Pass {
                 }
                 Item::Query(query) => query(&self.glance()),
                 Item::Look(look) => self.looks.begin(look, &self.engine, &mut *self.world.store),
+                // One that nobody waits for any more is not kept.
+                Item::Image(done) => drop(done.send(self.world.store.image())),
                 Item::Checkpoint(done) => self.prepare_to_hand_over(done),
                 Item::Stop => stopping = true,
             }

@@ -1,0 +1,222 @@
+//! A backup as a stream: a tar of the store's files, and behind them the manifest, compressed with zstd. Any `tar` that knows zstd makes
+//! a directory of it that is a store. One whose manifest is missing was cut off, and is none.
+
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use seaway_journal::is_image_file;
+
+use crate::digest::Hasher;
+use crate::error::{Error, io_error};
+use crate::limits::{MANIFEST_BYTES_MAX, PIECE_BYTES};
+use crate::manifest::{Manifest, ManifestFile};
+use crate::pace::Pace;
+use crate::progress::Progress;
+use crate::source::Source;
+use crate::tar::{BLOCK_BYTES, Header, read_padding, write_end, write_padding};
+
+/// Name of the manifest, which is no file of a store.
+const MANIFEST: &str = "seaway-backup.manifest";
+/// What a file is called that is being written.
+const UNFINISHED: &str = ".writing";
+/// Fast, and about as good as the next ones.
+const LEVEL: i32 = 1;
+
+/// Whether a file of this name is to be an archive.
+pub fn is_archive(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    name.is_some_and(|name| name.ends_with(".tar.zst") || name.ends_with(".tzst"))
+}
+
+/// Writes a backup to a stream; what it is made of. The stream is flushed, and its owner makes it durable.
+///
+/// # Errors
+/// The source cannot be read, or the stream not written.
+pub fn write(
+    source: &mut dyn Source,
+    out: impl Write,
+    pace: &mut Pace,
+    progress: &Progress,
+) -> Result<Manifest, Error> {
+    let made = Timestamp::now();
+    let time = u64::try_from(made.as_second()).unwrap_or(0);
+    let failed = || io_error("write the archive");
+    let mut out = zstd::Encoder::new(out, LEVEL).map_err(failed())?;
+    // A damaged place shows when the archive is read, wherever it is.
+    out.include_checksum(true).map_err(failed())?;
+    progress.begin(source.files().iter().map(|file| file.length).sum());
+    let mut files = Vec::with_capacity(source.files().len());
+    let mut bytes = vec![0; pace.piece(PIECE_BYTES)];
+    for index in 0..source.files().len() {
+        let file = source.files()[index].clone();
+        let header = Header {
+            name: file.name.clone(),
+            length: file.length,
+            time,
+        };
+        out.write_all(&header.encode()).map_err(failed())?;
+        let (mut hasher, mut offset) = (Hasher::new(), 0);
+        while offset < file.length {
+            let piece = (file.length - offset).min(bytes.len() as u64) as usize;
+            let piece = &mut bytes[..piece];
+            pace.wait(piece.len());
+            source.read(index, offset, piece)?;
+            hasher.update(piece);
+            out.write_all(piece).map_err(failed())?;
+            offset += piece.len() as u64;
+            progress.add(piece.len() as u64);
+        }
+        write_padding(&mut out, file.length).map_err(failed())?;
+        files.push(ManifestFile {
+            name: file.name,
+            length: file.length,
+            sha256: hasher.finish(),
+            sample: None,
+        });
+    }
+    source.finish()?;
+    let manifest = Manifest::new(made, source.origin(), files);
+    let text = manifest.encode();
+    let header = Header {
+        name: MANIFEST.to_owned(),
+        length: text.len() as u64,
+        time,
+    };
+    let mut end = || {
+        out.write_all(&header.encode())?;
+        out.write_all(&text)?;
+        write_padding(&mut out, header.length)?;
+        write_end(&mut out)
+    };
+    end().map_err(failed())?;
+    out.finish().and_then(|mut out| out.flush()).map_err(failed())?;
+    Ok(manifest)
+}
+
+/// Writes a backup to a file, which gets its name when it is complete and durable. A file that is there is not overwritten.
+///
+/// # Errors
+/// See [`write`]; there is a file of that name.
+pub fn write_file(
+    source: &mut dyn Source,
+    path: &Path,
+    pace: &mut Pace,
+    progress: &Progress,
+) -> Result<Manifest, Error> {
+    let shown = path.display();
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(io_error(format!("look for {shown}"))(error)),
+        Ok(_) => {
+            return Err(Error::Refused(format!(
+                "{shown} is there already, and is not overwritten"
+            )));
+        }
+    }
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(UNFINISHED);
+    let unfinished = PathBuf::from(unfinished);
+    let written = (|| {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options
+            .open(&unfinished)
+            .map_err(io_error(format!("create {}", unfinished.display())))?;
+        let manifest = write(source, io::BufWriter::with_capacity(PIECE_BYTES, &file), pace, progress)?;
+        let place = || {
+            file.sync_all()?;
+            std::fs::rename(&unfinished, path)?;
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+        };
+        place().map_err(io_error(format!("write {shown}")))?;
+        Ok(manifest)
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    written
+}
+
+/// Where a manifest says that it ends too early.
+fn cut_off(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Error::Damaged("the archive was cut off: its end is missing".to_owned()),
+        io::ErrorKind::InvalidData | io::ErrorKind::Other => Error::Damaged(format!("the archive is damaged: {error}")),
+        _ => io_error("read the archive")(error),
+    }
+}
+
+/// The files of an archive that is read from its beginning to its end.
+pub(crate) struct Entries<R: Read> {
+    from: zstd::Decoder<'static, BufReader<R>>,
+    /// Bytes of the present file that were not read.
+    left: u64,
+    length: u64,
+    manifest: Option<Manifest>,
+}
+
+impl<R: Read> Entries<R> {
+    pub(crate) fn new(from: R) -> Result<Entries<R>, Error> {
+        Ok(Entries {
+            from: zstd::Decoder::new(from).map_err(cut_off)?,
+            left: 0,
+            length: 0,
+            manifest: None,
+        })
+    }
+
+    /// The next file of the store; none behind the last one.
+    pub(crate) fn next_file(&mut self) -> Result<Option<Header>, Error> {
+        debug_assert_eq!(self.left, 0, "a file is read to its end");
+        read_padding(&mut self.from, self.length).map_err(cut_off)?;
+        let mut block = [0; BLOCK_BYTES];
+        self.from.read_exact(&mut block).map_err(cut_off)?;
+        let damaged = |reason: String| Error::Damaged(format!("the archive is damaged: {reason}"));
+        let Some(header) = Header::decode(&block).map_err(damaged)? else {
+            return Err(Error::Damaged(
+                "the archive has no manifest: it is none of seaway backup's".to_owned(),
+            ));
+        };
+        (self.left, self.length) = (header.length, header.length);
+        if header.name == MANIFEST {
+            if header.length > MANIFEST_BYTES_MAX {
+                return Err(damaged("its manifest is too long".to_owned()));
+            }
+            let mut text = vec![0; header.length as usize];
+            self.read(&mut text)?;
+            self.manifest = Some(Manifest::decode(&text).map_err(|reason| damaged(format!("its manifest: {reason}")))?);
+            return Ok(None);
+        }
+        if !is_image_file(&header.name) {
+            let name = &header.name;
+            return Err(damaged(format!("{name:?} in it is no name of a store's file")));
+        }
+        Ok(Some(header))
+    }
+
+    /// Fills `buffer` with the next bytes of the file.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
+        self.from.read_exact(buffer).map_err(cut_off)?;
+        self.left = self.left.saturating_sub(buffer.len() as u64);
+        Ok(())
+    }
+
+    /// Reads what is behind the manifest, so that the checksum of the whole is checked.
+    pub(crate) fn finish(&mut self) -> Result<Manifest, Error> {
+        read_padding(&mut self.from, self.length).map_err(cut_off)?;
+        let mut end = [1; 2 * BLOCK_BYTES];
+        self.from.read_exact(&mut end).map_err(cut_off)?;
+        let mut more = [0];
+        let is_more = self.from.read(&mut more).map_err(cut_off)? > 0;
+        if is_more || end.iter().any(|byte| *byte != 0) {
+            return Err(Error::Damaged(
+                "the archive is damaged: something follows its end".to_owned(),
+            ));
+        }
+        let missing = || Error::Damaged("the archive has no manifest".to_owned());
+        self.manifest.take().ok_or_else(missing)
+    }
+}

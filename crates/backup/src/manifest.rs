@@ -1,0 +1,184 @@
+//! What a backup is made of, with a checksum for every file and one for the whole.
+
+use jiff::Timestamp;
+use seaway_journal::is_image_file;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::sha256;
+use crate::source::Origin;
+
+/// The version of the format that this program writes.
+const FORMAT: u32 = 1;
+/// What the first line begins with; the checksum of everything behind that line follows.
+const HEAD: &str = "seaway-backup 1 sha256:";
+const HEX_DIGITS: usize = 64;
+
+/// A file of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestFile {
+    /// Its name in the store's directory.
+    pub name: String,
+    /// Its length in bytes.
+    pub length: u64,
+    /// SHA-256 of its content, hexadecimal; its object has this name.
+    pub sha256: String,
+    /// SHA-256 of its first and its last bytes, by which the next backup knows it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<String>,
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the format.
+    format: u32,
+    /// When the backup was begun: everything durable by then is in it.
+    pub made: Timestamp,
+    /// The version of the program that made it.
+    pub seaway_version: String,
+    /// The random bytes that name the store, hexadecimal.
+    pub identity: String,
+    /// The store's newest epoch.
+    pub epoch: u64,
+    /// Position of the last record; none when the next start finds out.
+    pub position: Option<u64>,
+    /// Whether the store is encrypted.
+    pub encrypted: bool,
+    /// Its files; those that open epochs come last.
+    pub files: Vec<ManifestFile>,
+}
+
+impl Manifest {
+    pub(crate) fn new(made: Timestamp, origin: Origin, files: Vec<ManifestFile>) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            made,
+            seaway_version: env!("CARGO_PKG_VERSION").to_owned(),
+            identity: origin.identity,
+            epoch: origin.epoch,
+            position: origin.position,
+            encrypted: origin.is_encrypted,
+            files,
+        }
+    }
+
+    /// Bytes of all its files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.length).sum()
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut body = serde_json::to_vec(self).expect("texts and numbers can be written as JSON");
+        body.push(b'\n');
+        let mut bytes = format!("{HEAD}{}\n", sha256(&body)).into_bytes();
+        bytes.append(&mut body);
+        bytes
+    }
+
+    /// What was written; every name in it is one that a store's file may have, and none comes twice.
+    ///
+    /// # Errors
+    /// It is not what was written, or of a later version, in words.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, String> {
+        let line_end = bytes.iter().position(|byte| *byte == b'\n');
+        let line_end = line_end.ok_or("it has no first line")?;
+        let (head, body) = (&bytes[..line_end], &bytes[line_end + 1..]);
+        let Some(checksum) = head.strip_prefix(HEAD.as_bytes()) else {
+            let is_later = head.starts_with(b"seaway-backup ");
+            return Err(match is_later {
+                true => "it is of another version of the format than 1: use the program that wrote it".to_owned(),
+                false => "it does not begin as a manifest does".to_owned(),
+            });
+        };
+        if checksum != sha256(body).as_bytes() {
+            return Err("its checksum does not match".to_owned());
+        }
+        let manifest: Manifest = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let mut names: Vec<&str> = Vec::with_capacity(self.files.len());
+        for file in &self.files {
+            if !is_image_file(&file.name) {
+                return Err(format!("{:?} is no name of a store's file", file.name));
+            }
+            let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+            if file.sha256.len() != HEX_DIGITS || !file.sha256.bytes().all(is_digit) {
+                return Err(format!("the checksum of {} is none", file.name));
+            }
+            names.push(&file.name);
+        }
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(format!("{} is there twice", pair[0])),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> Option<&ManifestFile> {
+        self.files.iter().find(|file| file.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let origin = Origin {
+            identity: "00".repeat(16),
+            epoch: 3,
+            position: Some(7),
+            is_encrypted: false,
+        };
+        let file = ManifestFile {
+            name: "epoch-00000003.epoch".to_owned(),
+            length: 128,
+            sha256: "0f".repeat(32),
+            sample: None,
+        };
+        Manifest::new(Timestamp::UNIX_EPOCH, origin, vec![file])
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else() {
+        let manifest = manifest();
+        let bytes = manifest.encode();
+        assert_eq!(Manifest::decode(&bytes).as_ref(), Ok(&manifest));
+        for at in 0..bytes.len() {
+            let mut other = bytes.clone();
+            other[at] ^= 4;
+            assert!(Manifest::decode(&other).is_err(), "byte {at}");
+            assert!(Manifest::decode(&bytes[..at]).is_err(), "cut at {at}");
+        }
+        let later = [b"seaway-backup 2 ".as_slice(), &bytes[16..]].concat();
+        assert!(Manifest::decode(&later).unwrap_err().contains("another version"));
+    }
+
+    /// Whoever can write a manifest can write its checksum: no name leads out of the directory.
+    #[test]
+    fn names_are_those_of_a_stores_files() {
+        for name in [
+            "",
+            "../x",
+            "/etc/passwd",
+            "a/b",
+            ".restoring.x",
+            "journal.lock",
+            "epoch-00000001.claim",
+            "server.dat",
+        ] {
+            let mut manifest = manifest();
+            manifest.files[0].name = name.to_owned();
+            assert!(Manifest::decode(&manifest.encode()).is_err(), "{name}");
+        }
+        let mut twice = manifest();
+        twice.files.push(twice.files[0].clone());
+        assert!(Manifest::decode(&twice.encode()).unwrap_err().contains("twice"));
+        let mut other = manifest();
+        other.files[0].sha256 = "../../x".to_owned();
+        assert!(Manifest::decode(&other.encode()).is_err());
+    }
+}

@@ -1,0 +1,230 @@
+//! A directory of backups. Files are named by their content, so that those of many backups are there once, and the same name in two
+//! stores, or in one store before and after a restore, is no danger.
+//!
+//! ```text
+//! backups.lock                           locked while somebody writes here
+//! backup-20260131T091500.123Z.manifest   a backup, complete
+//! object-<SHA-256>                       the content of files of backups
+//! *.writing                              unfinished; removed by the next backup
+//! ```
+//!
+//! A manifest gets its name last, when everything in it is durable; it loses it first. What no manifest names is removed.
+
+mod making;
+mod objects;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use seaway_journal::disk::{Disk, DiskLock, LockError, real::RealDisk, real::holder_description};
+
+use crate::error::{Error, io_error};
+use crate::limits::MANIFEST_BYTES_MAX;
+use crate::manifest::{Manifest, ManifestFile};
+pub use making::{Made, Making};
+
+const LOCK: &str = "backups.lock";
+const PREFIX: &str = "backup-";
+const SUFFIX: &str = ".manifest";
+const UNFINISHED: &str = ".writing";
+const OBJECT: &str = "object-";
+
+/// A backup in a repository.
+#[derive(Debug)]
+pub struct Listed {
+    /// What it is called: the time at which it was begun.
+    pub name: String,
+    /// What it is made of, or why that cannot be read.
+    pub manifest: Result<Manifest, String>,
+}
+
+/// See the module.
+pub struct Repository {
+    disk: Arc<dyn Disk>,
+}
+
+/// A backup that is being read.
+pub struct Reading {
+    disk: Arc<dyn Disk>,
+    /// What it is called.
+    pub name: String,
+    /// What it is made of.
+    pub manifest: Manifest,
+}
+
+/// Whether a directory holds backups.
+///
+/// # Errors
+/// It cannot be listed.
+pub fn is_repository(directory: &Path) -> std::io::Result<bool> {
+    let names = RealDisk::existing(directory)?.file_names()?;
+    Ok(names.iter().any(|name| backup_name(name).is_some() || name == LOCK))
+}
+
+/// What the backup with a manifest of this file name is called.
+fn backup_name(file: &str) -> Option<&str> {
+    file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)
+}
+
+fn manifest_file(name: &str) -> String {
+    format!("{PREFIX}{name}{SUFFIX}")
+}
+
+fn object_file(sha256: &str) -> String {
+    format!("{OBJECT}{sha256}")
+}
+
+/// What a backup that is begun at this time is called.
+fn name_of(made: Timestamp) -> String {
+    made.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%S.%3fZ").to_string()
+}
+
+impl Repository {
+    /// The backups in a directory, which is made when it is not there.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn open(directory: &Path) -> Result<Repository, Error> {
+        let disk = RealDisk::new(directory).map_err(io_error(format!("use {}", directory.display())))?;
+        Ok(Repository::open_on(Arc::new(disk)))
+    }
+
+    /// The backups in a directory that is there.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn existing(directory: &Path) -> Result<Repository, Error> {
+        let disk = RealDisk::existing(directory).map_err(io_error(format!("read {}", directory.display())))?;
+        Ok(Repository::open_on(Arc::new(disk)))
+    }
+
+    /// The backups on any disk.
+    pub fn open_on(disk: Arc<dyn Disk>) -> Repository {
+        Repository { disk }
+    }
+
+    /// Every backup, the oldest first.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn list(&self) -> Result<Vec<Listed>, Error> {
+        let listed = self.names()?.into_iter().map(|name| Listed {
+            manifest: self.manifest(&name),
+            name,
+        });
+        Ok(listed.collect())
+    }
+
+    /// Names of backups, the oldest first.
+    fn names(&self) -> Result<Vec<String>, Error> {
+        let files = self.disk.file_names().map_err(io_error("list the backups"))?;
+        let mut names: Vec<String> = files
+            .iter()
+            .filter_map(|file| backup_name(file))
+            .map(str::to_owned)
+            .collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn manifest(&self, name: &str) -> Result<Manifest, String> {
+        let read = || {
+            let file = self.disk.open_to_read(&manifest_file(name))?;
+            let length = file.length()?;
+            if length > MANIFEST_BYTES_MAX {
+                return Ok(None);
+            }
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+            file.read_at(&mut bytes, 0).map(|()| Some(bytes))
+        };
+        match read() {
+            Ok(Some(bytes)) => Manifest::decode(&bytes),
+            Ok(None) => Err("it is too long".to_owned()),
+            Err(error) => Err(format!("it cannot be read: {error}")),
+        }
+    }
+
+    /// The newest backup, or the newest that was begun at a time or before.
+    ///
+    /// # Errors
+    /// There is none, or its manifest is damaged: an older one is not taken in its place.
+    pub fn read(&self, at: Option<Timestamp>) -> Result<Reading, Error> {
+        let names = self.names()?;
+        let until = at.map(name_of);
+        let meant = names
+            .iter()
+            .rev()
+            .find(|name| until.as_ref().is_none_or(|until| *name <= until));
+        let Some(name) = meant else {
+            return Err(Error::Refused(match names.first() {
+                None => "there is no backup in it".to_owned(),
+                Some(oldest) => format!("every backup in it is later: the oldest is {oldest}"),
+            }));
+        };
+        let manifest = self.manifest(name).map_err(|reason| {
+            let file = manifest_file(name);
+            Error::Damaged(format!(
+                "the backup {name} cannot be read: {file}: {reason}. To take an older one, name its time with --at"
+            ))
+        })?;
+        Ok(self.reading(name.clone(), manifest))
+    }
+
+    /// A backup that was listed.
+    pub(crate) fn reading(&self, name: String, manifest: Manifest) -> Reading {
+        Reading {
+            disk: Arc::clone(&self.disk),
+            name,
+            manifest,
+        }
+    }
+
+    fn lock(&self) -> Result<Box<dyn DiskLock>, Error> {
+        match self
+            .disk
+            .lock(LOCK, &format!("seaway backup, {}", holder_description()))
+        {
+            Ok(lock) => Ok(lock),
+            Err(LockError::Held(holder)) => Err(Error::Refused(format!(
+                "somebody else writes to these backups ({holder}): wait until that has ended"
+            ))),
+            Err(LockError::Io(error)) => Err(io_error(format!("lock {LOCK}"))(error)),
+        }
+    }
+}
+
+impl Reading {
+    /// Fills `buffer` with bytes of a file.
+    pub(crate) fn read(&self, file: &ManifestFile, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.disk
+            .open_to_read(&object_file(&file.sha256))?
+            .read_at(buffer, offset)
+    }
+
+    /// Length of a file as it is there.
+    pub(crate) fn length(&self, file: &ManifestFile) -> std::io::Result<u64> {
+        self.disk.open_to_read(&object_file(&file.sha256))?.length()
+    }
+
+    /// In which file of the repository the content of a file is.
+    pub(crate) fn object(file: &ManifestFile) -> String {
+        object_file(&file.sha256)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backups_are_named_by_their_time_and_sorted_by_it() {
+        let early: Timestamp = "2026-01-31T09:15:00.123456Z".parse().unwrap_or_default();
+        let late: Timestamp = "2026-01-31T09:15:01Z".parse().unwrap_or_default();
+        assert_eq!(name_of(early), "20260131T091500.123Z");
+        assert!(name_of(early) < name_of(late));
+        assert_eq!(backup_name(&manifest_file("x")), Some("x"));
+        assert_eq!(backup_name("backup-x.manifest.writing"), None);
+    }
+}

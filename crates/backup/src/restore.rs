@@ -1,0 +1,349 @@
+//! Making a store of a backup again. Its files are written under unfinished names, checked, and get their own when all of them are right;
+//! those that open epochs last, without which nobody takes the rest for a store. An interrupted restore is gone on with, or begun again.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use seaway_journal::LOCK_NAME;
+use seaway_journal::disk::{Disk, DiskFile, DiskLock, LockError, real::RealDisk, real::holder_description};
+
+use crate::archive::Entries;
+use crate::digest::{Hasher, sha256};
+use crate::error::{Error, io_error};
+use crate::limits::PIECE_BYTES;
+use crate::manifest::{Manifest, ManifestFile};
+use crate::pace::Pace;
+use crate::progress::Progress;
+use crate::repository::Reading;
+
+/// Before the name of a file that is not checked yet.
+const PREFIX: &str = ".restoring.";
+/// Says that all files are right, and of which backup they are.
+const COMPLETE: &str = ".restoring.complete";
+/// What a file system that was just made has.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// The directory of a store that is to be.
+struct Target {
+    disk: Arc<dyn Disk>,
+    _lock: Box<dyn DiskLock>,
+    /// The backup with this checksum of its manifest is there, and has only to be given its names.
+    complete: Option<String>,
+}
+
+/// Makes the store of a backup in a directory, which is made when it is not there and has to be empty otherwise.
+///
+/// # Errors
+/// There is something in the directory; the backup is damaged; something cannot be written.
+pub fn restore(backup: &Reading, directory: &Path, pace: &mut Pace, progress: &Progress) -> Result<(), Error> {
+    let disk = RealDisk::new(directory).map_err(io_error(format!("use {}", directory.display())))?;
+    restore_on(backup, Arc::new(disk), pace, progress)
+}
+
+/// As [`restore`], on any disk.
+///
+/// # Errors
+/// See [`restore`].
+pub fn restore_on(backup: &Reading, disk: Arc<dyn Disk>, pace: &mut Pace, progress: &Progress) -> Result<(), Error> {
+    let target = Target::open(disk)?;
+    let manifest = &backup.manifest;
+    if target.is_complete(manifest)? {
+        return target.put_in_place(manifest);
+    }
+    progress.begin(manifest.bytes());
+    target.check_space(manifest.bytes())?;
+    let written = manifest.files.iter().try_for_each(|file| {
+        let object = Reading::object(file);
+        let length = backup
+            .length(file)
+            .map_err(io_error(format!("read {object} of the backup")))?;
+        if length != file.length {
+            return Err(damaged(
+                file,
+                &format!("{object} has {length} bytes instead of {}", file.length),
+            ));
+        }
+        let mut writing = Writing::begin(&target, &file.name)?;
+        let mut bytes = vec![0; pace.piece(PIECE_BYTES)];
+        while writing.length < file.length {
+            let piece = (file.length - writing.length).min(bytes.len() as u64) as usize;
+            let piece = &mut bytes[..piece];
+            pace.wait(piece.len());
+            let read = backup.read(file, writing.length, piece);
+            read.map_err(io_error(format!("read {object} of the backup")))?;
+            writing.write(piece)?;
+            progress.add(piece.len() as u64);
+        }
+        match writing.finish()? {
+            found if found == file.sha256 => Ok(()),
+            found => Err(damaged(file, &format!("{object} has the checksum {found}"))),
+        }
+    });
+    match written {
+        Ok(()) => target.finish(manifest),
+        Err(error) => Err(target.give_up(error)),
+    }
+}
+
+/// As [`restore`], of an archive, which is read to its end; what it is made of.
+///
+/// # Errors
+/// See [`restore`].
+pub fn restore_archive(
+    archive: impl Read,
+    directory: &Path,
+    pace: &mut Pace,
+    progress: &Progress,
+) -> Result<Manifest, Error> {
+    let disk = RealDisk::new(directory).map_err(io_error(format!("use {}", directory.display())))?;
+    restore_archive_on(archive, Arc::new(disk), pace, progress)
+}
+
+/// As [`restore_archive`], on any disk.
+///
+/// # Errors
+/// See [`restore`].
+pub fn restore_archive_on(
+    archive: impl Read,
+    disk: Arc<dyn Disk>,
+    pace: &mut Pace,
+    progress: &Progress,
+) -> Result<Manifest, Error> {
+    let target = Target::open(disk)?;
+    if target.complete.is_some() {
+        return Err(Error::Refused(format!(
+            "a restore that was interrupted when it was nearly done is in the directory: finish it with the same backup, or remove the \
+             files whose names begin with {PREFIX} and those of the store"
+        )));
+    }
+    let mut entries = Entries::new(archive)?;
+    match write_entries(&target, &mut entries, pace, progress) {
+        Ok(manifest) => target.finish(&manifest).map(|()| manifest),
+        Err(error) => Err(target.give_up(error)),
+    }
+}
+
+/// Writes the files of an archive; its manifest comes last.
+fn write_entries<R: Read>(
+    target: &Target,
+    entries: &mut Entries<R>,
+    pace: &mut Pace,
+    progress: &Progress,
+) -> Result<Manifest, Error> {
+    let mut found: Vec<(String, u64, String)> = Vec::new();
+    let mut bytes = vec![0; pace.piece(PIECE_BYTES)];
+    while let Some(entry) = entries.next_file()? {
+        let mut writing = Writing::begin(target, &entry.name)?;
+        while writing.length < entry.length {
+            let piece = (entry.length - writing.length).min(bytes.len() as u64) as usize;
+            let piece = &mut bytes[..piece];
+            pace.wait(piece.len());
+            entries.read(piece)?;
+            writing.write(piece)?;
+            progress.add(piece.len() as u64);
+        }
+        let length = writing.length;
+        found.push((entry.name, length, writing.finish()?));
+    }
+    let manifest = entries.finish()?;
+    check_found(&manifest, &found)?;
+    Ok(manifest)
+}
+
+/// Whether the files that an archive had are those of its manifest.
+pub(crate) fn check_found(manifest: &Manifest, found: &[(String, u64, String)]) -> Result<(), Error> {
+    for (name, length, sha256) in found {
+        match manifest.file(name) {
+            None => {
+                return Err(Error::Damaged(format!(
+                    "the archive has a file {name} that its manifest does not name"
+                )));
+            }
+            Some(file) if file.length != *length || file.sha256 != *sha256 => {
+                return Err(damaged(
+                    file,
+                    &format!("{length} bytes with the checksum {sha256} were found"),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    let is_there = |file: &ManifestFile| found.iter().any(|(name, ..)| *name == file.name);
+    match manifest.files.iter().find(|file| !is_there(file)) {
+        Some(file) => Err(damaged(file, "it is not in the archive")),
+        None => Ok(()),
+    }
+}
+
+fn damaged(file: &ManifestFile, what: &str) -> Error {
+    Error::Damaged(format!(
+        "the backup is damaged: {} is not what was written: {what}. `seaway verify` says which messages that concerns",
+        file.name
+    ))
+}
+
+impl Target {
+    /// Takes the directory, when nothing is in the way, and removes what an interrupted restore left that had not come far.
+    fn open(disk: Arc<dyn Disk>) -> Result<Target, Error> {
+        let list = || disk.list("").map_err(io_error("list the directory"));
+        // Before the lock, whose file is one more.
+        let complete = read_complete(disk.as_ref()).map_err(io_error(format!("read {COMPLETE}")))?;
+        let is_expected = |name: &str| {
+            name == LOCK_NAME || name.starts_with(PREFIX) || complete.is_some() && seaway_journal::is_image_file(name)
+        };
+        for entry in list()? {
+            let is_in_the_way = match entry.is_folder {
+                true => entry.name != LOST_AND_FOUND,
+                false => !is_expected(&entry.name),
+            };
+            if is_in_the_way {
+                let name = entry.name;
+                return Err(Error::Refused(format!(
+                    "nothing is overwritten, and {name:?} is in the directory: restore to an empty or a new one"
+                )));
+            }
+        }
+        let holder = format!("seaway restore, {}", holder_description());
+        let lock = match disk.lock(LOCK_NAME, &holder) {
+            Ok(lock) => lock,
+            Err(LockError::Held(holder)) => {
+                return Err(Error::Refused(format!("somebody uses the directory ({holder})")));
+            }
+            Err(LockError::Io(error)) => return Err(io_error(format!("lock {LOCK_NAME}"))(error)),
+        };
+        let target = Target {
+            disk,
+            _lock: lock,
+            complete,
+        };
+        if target.complete.is_none() {
+            target.discard()?;
+        }
+        Ok(target)
+    }
+
+    fn check_space(&self, bytes: u64) -> Result<(), Error> {
+        let available = self
+            .disk
+            .space_available()
+            .map_err(io_error("ask for the disk's space"))?;
+        if available < bytes {
+            return Err(Error::Refused(format!(
+                "the backup has {bytes} bytes, and {available} are free where it is to be restored"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether everything of this backup is there already.
+    fn is_complete(&self, manifest: &Manifest) -> Result<bool, Error> {
+        match &self.complete {
+            None => Ok(false),
+            Some(of) if *of == sha256(&manifest.encode()) => Ok(true),
+            Some(_) => Err(Error::Refused(format!(
+                "the restore of another backup was interrupted in the directory when it was nearly done: finish it with that one, or \
+                 remove the files whose names begin with {PREFIX} and those of the store"
+            ))),
+        }
+    }
+
+    /// Removes unfinished files.
+    fn discard(&self) -> Result<(), Error> {
+        let names = self.disk.file_names().map_err(io_error("list the directory"))?;
+        for name in names.iter().filter(|name| name.starts_with(PREFIX)) {
+            self.disk.remove(name).map_err(io_error(format!("remove {name}")))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the space back; what cannot be removed counts for nobody, and goes with the next attempt.
+    fn give_up(&self, error: Error) -> Error {
+        let _ = self.discard();
+        error
+    }
+
+    /// All files are right.
+    fn finish(&self, manifest: &Manifest) -> Result<(), Error> {
+        let complete = || {
+            let unfinished = format!("{COMPLETE}.writing");
+            let file = self.disk.create(&unfinished)?;
+            file.write_at(sha256(&manifest.encode()).as_bytes(), 0)?;
+            file.sync_data()?;
+            self.disk.sync_directory()?;
+            self.disk.rename(&unfinished, COMPLETE)?;
+            self.disk.sync_directory()
+        };
+        complete().map_err(io_error(format!("write {COMPLETE}")))?;
+        self.put_in_place(manifest)
+    }
+
+    /// Gives the files their names, for good; some may have them.
+    fn put_in_place(&self, manifest: &Manifest) -> Result<(), Error> {
+        let disk = self.disk.as_ref();
+        let is_epoch = |file: &&ManifestFile| file.name.ends_with(".epoch");
+        let (epochs, others): (Vec<&ManifestFile>, Vec<&ManifestFile>) = manifest.files.iter().partition(is_epoch);
+        let rename = |file: &ManifestFile| match disk.rename(&format!("{PREFIX}{}", file.name), &file.name) {
+            // It has it, as an earlier attempt left it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && disk.exists(&file.name)? => Ok(()),
+            renamed => renamed,
+        };
+        let place = || {
+            others.iter().try_for_each(|file| rename(file))?;
+            disk.sync_directory()?;
+            for file in epochs {
+                rename(file)?;
+                disk.sync_directory()?;
+            }
+            disk.remove(COMPLETE)?;
+            disk.sync_directory()
+        };
+        place().map_err(io_error("give the restored files their names; run it again to go on"))
+    }
+}
+
+/// The checksum of the manifest of which everything is there.
+fn read_complete(disk: &dyn Disk) -> std::io::Result<Option<String>> {
+    let file = match disk.open_to_read(COMPLETE) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = vec![0; file.length()?.min(64) as usize];
+    file.read_at(&mut bytes, 0)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// A file that is being written.
+struct Writing {
+    file: Arc<dyn DiskFile>,
+    name: String,
+    length: u64,
+    hasher: Hasher,
+}
+
+impl Writing {
+    fn begin(target: &Target, name: &str) -> Result<Writing, Error> {
+        let name = format!("{PREFIX}{name}");
+        let file = target.disk.create(&name).map_err(io_error(format!("create {name}")))?;
+        Ok(Writing {
+            file,
+            name,
+            length: 0,
+            hasher: Hasher::new(),
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let written = self.file.write_at(bytes, self.length);
+        written.map_err(io_error(format!("write {}", self.name)))?;
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Makes it durable; its checksum.
+    fn finish(self) -> Result<String, Error> {
+        self.file.sync_data().map_err(io_error(format!("sync {}", self.name)))?;
+        Ok(self.hasher.finish())
+    }
+}

@@ -1,0 +1,121 @@
+//! Where an image comes from.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
+use seaway_journal::disk::{Disk, real::RealDisk, real::holder_description};
+use seaway_journal::{Image, is_journal_file};
+
+use crate::error::{Error, io_error};
+
+/// What an image says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The 16 random bytes that name the store, hexadecimal.
+    pub identity: String,
+    /// Its newest epoch.
+    pub epoch: u64,
+    /// Position of the last record; none when a process that served was killed, and the next start finds it.
+    pub position: Option<u64>,
+    /// Whether the store is encrypted.
+    pub is_encrypted: bool,
+}
+
+/// A file of an image: its name in the store's directory, and how many of its bytes belong to the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Its name.
+    pub name: String,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+/// An image whose files can be read.
+pub trait Source {
+    /// What it is of.
+    fn origin(&self) -> Origin;
+    /// Its files.
+    fn files(&self) -> &[SourceFile];
+    /// Fills `buffer` with bytes of a file, from an offset on.
+    ///
+    /// # Errors
+    /// They cannot be read; the image is not kept any more.
+    fn read(&mut self, file: usize, offset: u64, buffer: &mut [u8]) -> Result<(), Error>;
+    /// Asked when everything was read: whether it was of one image all the time.
+    ///
+    /// # Errors
+    /// It was not.
+    fn finish(&mut self) -> Result<(), Error>;
+}
+
+/// The store in a directory that no server uses. It is locked as long as this is there.
+pub struct Rest {
+    image: Image,
+    files: Vec<SourceFile>,
+}
+
+impl Rest {
+    /// Takes the lock of the store in a directory.
+    ///
+    /// # Errors
+    /// There is no store, or somebody uses it, or it cannot be read.
+    pub fn open(directory: &Path) -> Result<Rest, Error> {
+        let disk = RealDisk::existing(directory).map_err(io_error(format!("read {}", directory.display())))?;
+        Rest::open_on(Arc::new(disk))
+    }
+
+    /// As [`Rest::open`], on any disk.
+    ///
+    /// # Errors
+    /// See [`Rest::open`].
+    pub fn open_on(disk: Arc<dyn Disk>) -> Result<Rest, Error> {
+        let names = disk.file_names().map_err(io_error("list the store's directory"))?;
+        if !names.iter().any(|name| is_journal_file(name)) {
+            return Err(Error::Refused(
+                "there is no store of Seaway's in the directory".to_owned(),
+            ));
+        }
+        let holder = format!("seaway backup, {}", holder_description());
+        Ok(Rest::of(Image::at_rest(disk, &holder).map_err(Error::Store)?))
+    }
+
+    /// An image that was made somewhere else.
+    pub fn of(image: Image) -> Rest {
+        let file = |file: &seaway_journal::ImageFile| SourceFile {
+            name: file.name.clone(),
+            length: file.length,
+        };
+        let files = image.files().iter().map(file).collect();
+        Rest { image, files }
+    }
+
+    /// What the operator should know of the store: files of it that are damaged.
+    pub fn remarks(&self) -> &[String] {
+        &self.image.remarks
+    }
+}
+
+impl Source for Rest {
+    fn origin(&self) -> Origin {
+        Origin {
+            identity: HEXLOWER.encode(&self.image.identity),
+            epoch: self.image.epoch,
+            position: self.image.position,
+            is_encrypted: self.image.is_encrypted,
+        }
+    }
+
+    fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+
+    fn read(&mut self, file: usize, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let read = self.image.read(file, offset, buffer);
+        read.map_err(io_error(format!("read {} of the store", self.files[file].name)))
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        self.image.check().map_err(|error| Error::Source(error.to_string()))
+    }
+}

@@ -1,0 +1,199 @@
+//! `seaway restore`: a store of a backup again.
+
+use std::io::{Read, stdin};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use seaway_backup::archive::is_archive;
+use seaway_backup::{Error, Manifest, Pace, Progress, Repository, open_archive, restore, restore_archive};
+use seaway_store::verify::{ChannelsFound, channels};
+use seaway_store::{Cipher, Encryption};
+use serde_json::{Value, json};
+
+use crate::backup::{document, shown};
+use crate::failure::{Failure, Outcome};
+use crate::key;
+use crate::output::{Align, Output};
+use crate::progress::while_drawn_of;
+use crate::readable::{count, counted, parse_size, parse_time, printable, size};
+
+/// Channels that are named, with the sequences that are given out again.
+const CHANNELS_LISTED_MAX: usize = 100;
+
+/// Which backup, and where to.
+#[derive(clap::Args)]
+pub(crate) struct RestoreArguments {
+    /// A directory of backups, a file .tar.zst, or - for the standard input
+    #[arg(value_name = "BACKUP", value_hint = clap::ValueHint::AnyPath)]
+    backup: PathBuf,
+    /// The directory of the new store: it is made, or is empty
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath, required_unless_present = "list")]
+    to: Option<PathBuf>,
+    /// Take the newest backup that was begun then or before [default: the newest]
+    #[arg(long, value_name = "MOMENT", value_parser = parse_time)]
+    at: Option<SystemTime>,
+    /// List the backups of a directory, and restore nothing
+    #[arg(long, conflicts_with_all = ["to", "at", "rate"])]
+    list: bool,
+    /// Write at most so many bytes per second (20M, 1G: powers of 1024) [default: no bound]
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    rate: Option<u64>,
+    /// File with the server's encryption key, to name the channels [default: the variable NATS_STREAMING_ENCRYPTION_KEY]
+    #[arg(long, value_name = "FILE")]
+    encryption_key_file: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &RestoreArguments, output: &mut Output) -> Outcome {
+    if arguments.list {
+        return list(&arguments.backup, output);
+    }
+    let Some(to) = &arguments.to else {
+        return Err(Failure::usage("name the directory of the new store: --to DIR"));
+    };
+    let key = key::read(arguments.encryption_key_file.as_deref())?;
+    let manifest = restored(arguments, to)?;
+    // With its key an encrypted store can be looked into; another one needs none.
+    let key = key.filter(|_| manifest.encrypted);
+    let encryption = key.map(|key| Encryption::new(Cipher::Aes256Gcm, key)).transpose();
+    let encryption = encryption.map_err(|error| Failure::failed(error.to_string()))?;
+    let is_secret = manifest.encrypted && encryption.is_none();
+    let found = (!is_secret).then(|| channels(to, encryption)).transpose();
+    let found = found.map_err(|error| {
+        Failure::failed(format!(
+            "{} is what the backup holds, and no server would start on it: {error}",
+            to.display()
+        ))
+    })?;
+    tell(to, &manifest, found.as_ref(), output)
+}
+
+fn restored(arguments: &RestoreArguments, to: &Path) -> Outcome<Manifest> {
+    let progress = Progress::default();
+    let mut pace = Pace::new(arguments.rate);
+    let draw = || (progress.bytes_total(), progress.bytes_done());
+    let shown = to.display();
+    let failed = |error: Error| Failure::failed(format!("nothing was restored to {shown}: {error}"));
+    let of_archive = |archive: Box<dyn Read + Send>, mut pace: Pace| {
+        while_drawn_of(draw, || restore_archive(archive, to, &mut pace, &progress))?.map_err(failed)
+    };
+    let backup = arguments.backup.as_path();
+    let is_stream = backup == Path::new("-");
+    if (is_stream || is_archive(backup)) && arguments.at.is_some() {
+        return Err(Failure::usage("--at belongs to a directory of backups"));
+    }
+    if is_stream {
+        return of_archive(Box::new(stdin()), pace);
+    }
+    if is_archive(backup) {
+        return of_archive(Box::new(open_archive(backup).map_err(failed)?), pace);
+    }
+    let at = arguments.at.map(Timestamp::try_from).transpose();
+    let at = at.map_err(|error| Failure::usage(format!("--at: {error}")))?;
+    let reading = Repository::existing(backup).and_then(|repository| repository.read(at));
+    let reading = reading.map_err(|error| Failure::failed(format!("{}: {error}", backup.display())))?;
+    while_drawn_of(draw, || restore(&reading, to, &mut pace, &progress))?.map_err(failed)?;
+    Ok(reading.manifest)
+}
+
+/// Says what is there now, and which sequences come again.
+fn tell(to: &Path, manifest: &Manifest, found: Option<&ChannelsFound>, output: &mut Output) -> Outcome {
+    if output.is_json() {
+        let mut document = document(manifest);
+        document["restored_to"] = to.display().to_string().into();
+        document["channels"] = found.map_or(Value::Null, |found| {
+            let channels = found.names.iter().map(|(id, name)| {
+                let (first, last) = found.bounds.get(id).copied().unwrap_or((1, 0));
+                json!({ "name": name, "first": first, "last": last, "next": last + 1 })
+            });
+            channels.collect()
+        });
+        return output.json(&document);
+    }
+    output.line(&format!(
+        "Restored to {}: {}, as it was on {}.",
+        to.display(),
+        shown(manifest),
+        manifest.made
+    ))?;
+    let Some(found) = found else {
+        return output.line(
+            "Its server gives out again every sequence behind the last one in the backup. With the key (--encryption-key-file) \
+             this would say which.",
+        );
+    };
+    if found.names.is_empty() {
+        return output.line("It has no channels.");
+    }
+    output.line(&format!(
+        "It has {}. What was published after the backup is not there, and its sequences are given out again:",
+        counted(found.names.len() as u64, "channel")
+    ))?;
+    let row = |(id, name): (&u64, &String)| {
+        let (first, last) = found.bounds.get(id).copied().unwrap_or((1, 0));
+        let messages = (last + 1).saturating_sub(first);
+        vec![printable(name).into_owned(), count(messages), count(last + 1)]
+    };
+    let rows: Vec<Vec<String>> = found.names.iter().take(CHANNELS_LISTED_MAX).map(row).collect();
+    let columns = [
+        ("CHANNEL", Align::Left),
+        ("MESSAGES", Align::Right),
+        ("AGAIN FROM", Align::Right),
+    ];
+    output.table(&columns, &rows)?;
+    match found.names.len().saturating_sub(CHANNELS_LISTED_MAX) {
+        0 => Ok(()),
+        more => output.line(&format!("and {}; --json has all", counted(more as u64, "more channel"))),
+    }
+}
+
+fn list(backup: &Path, output: &mut Output) -> Outcome {
+    let failed = |error: Error| Failure::failed(format!("{}: {error}", backup.display()));
+    if is_archive(backup) || backup == Path::new("-") {
+        return Err(Failure::usage(
+            "an archive is one backup: --list belongs to a directory of backups",
+        ));
+    }
+    let listed = Repository::existing(backup)
+        .and_then(|repository| repository.list())
+        .map_err(failed)?;
+    if output.is_json() {
+        for one in &listed {
+            let mut document = match &one.manifest {
+                Ok(manifest) => document(manifest),
+                Err(reason) => json!({ "damaged": reason }),
+            };
+            document["name"] = one.name.clone().into();
+            output.json(&document)?;
+        }
+        return Ok(());
+    }
+    if listed.is_empty() {
+        return output.line("There is no backup in it.");
+    }
+    let row = |one: &seaway_backup::Listed| match &one.manifest {
+        Ok(manifest) => vec![
+            one.name.clone(),
+            size(manifest.bytes()),
+            manifest.position.map_or_else(|| "-".to_owned(), count),
+            manifest.identity.chars().take(8).collect(),
+            if manifest.encrypted { "encrypted" } else { "" }.to_owned(),
+        ],
+        Err(reason) => vec![
+            one.name.clone(),
+            "-".to_owned(),
+            "-".to_owned(),
+            String::new(),
+            format!("damaged: {reason}"),
+        ],
+    };
+    let rows: Vec<Vec<String>> = listed.iter().map(row).collect();
+    let columns = [
+        ("BACKUP", Align::Left),
+        ("SIZE", Align::Right),
+        ("POSITION", Align::Right),
+        ("STORE", Align::Left),
+        ("", Align::Left),
+    ];
+    output.table(&columns, &rows)
+}

@@ -1,0 +1,104 @@
+//! What was found of a store, as people and programs read it.
+
+use seaway_store::OpenError;
+use seaway_store::verify::{ChannelsFound, Damage, Verification};
+use serde_json::{Value, json};
+
+use crate::failure::Outcome;
+use crate::output::Output;
+use crate::readable::{counted, printable};
+
+/// Runs of messages named of one damage.
+const RUNS_LISTED_MAX: usize = 8;
+
+/// What is damaged, and the messages that lie there.
+pub(crate) fn show_damages(found: &Verification, output: &mut Output) -> Outcome {
+    for damage in &found.damages {
+        let place = match damage.length {
+            0 => String::new(),
+            length => format!(", {} from offset {}", counted(length, "byte"), damage.offset),
+        };
+        let remade = if damage.is_remade {
+            "; it will be made again"
+        } else {
+            ""
+        };
+        output.line(&format!("{}{place}: {}{remade}", damage.file, damage.reason))?;
+        for run in named(&found.channels, damage).take(RUNS_LISTED_MAX) {
+            output.line(&format!("  {run}"))?;
+        }
+        if damage.messages.len() > RUNS_LISTED_MAX {
+            let more = (damage.messages.len() - RUNS_LISTED_MAX) as u64;
+            output.line(&format!("  and {}", counted(more, "more run")))?;
+        }
+    }
+    if found.damages_not_listed > 0 {
+        output.line(&format!("and {}", counted(found.damages_not_listed, "more damage")))?;
+    }
+    if found.channels.lost > 0 {
+        let lost = counted(found.channels.lost, "message");
+        output.line(&format!("{lost} of its channels are in no file: they were given up"))?;
+    }
+    Ok(())
+}
+
+/// What a start has.
+pub(crate) fn show_channels(found: &Verification, output: &mut Output) -> Outcome {
+    if found.refusal.is_none() {
+        let live = found.channels.bounds.values();
+        let live: u64 = live.map(|(first, last)| (last + 1).saturating_sub(*first)).sum();
+        output.line(&format!(
+            "A start finds {} with {}.",
+            counted(found.channels.names.len() as u64, "channel"),
+            counted(live.saturating_sub(found.channels.lost), "message"),
+        ))?;
+    }
+    Ok(())
+}
+
+/// Its messages with their channels' names, those first that a start still has.
+pub(crate) fn named<'a>(channels: &'a ChannelsFound, damage: &'a Damage) -> impl Iterator<Item = String> + 'a {
+    damage.messages.iter().map(|(channel, first, last)| {
+        let name = match channels.names.get(&channel.0) {
+            Some(name) => printable(name).into_owned(),
+            None => format!("a channel that is gone or not known (number {})", channel.0),
+        };
+        let range = if first == last {
+            format!("{first}")
+        } else {
+            format!("{first} to {last}")
+        };
+        match channels.bounds.get(&channel.0) {
+            Some((begin, _)) if last < begin => format!("{name}: {range}, which had been removed before"),
+            _ => format!("{name}: {range}"),
+        }
+    })
+}
+
+/// As a document.
+pub(crate) fn document(found: &Verification) -> Value {
+    let damages = found.damages.iter().map(|damage| {
+        let messages = damage.messages.iter().map(|(channel, first, last)| {
+            json!({ "channel": found.channels.names.get(&channel.0), "number": channel.0, "first": first, "last": last })
+        });
+        json!({
+            "file": damage.file,
+            "offset": damage.offset,
+            "length": damage.length,
+            "reason": damage.reason,
+            "is_remade": damage.is_remade,
+            "messages": messages.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "segments": found.segments,
+        "records": found.records,
+        "bytes": found.bytes,
+        "channels": found.channels.names.len(),
+        "lost": found.channels.lost,
+        "refusal": found.refusal.as_ref().map(OpenError::to_string),
+        "warnings": found.warnings,
+        "damages": damages.collect::<Vec<_>>(),
+        "damages_not_listed": found.damages_not_listed,
+    })
+}
