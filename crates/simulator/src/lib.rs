@@ -10,6 +10,7 @@ mod heal;
 pub mod members;
 pub mod model;
 pub mod node;
+mod operator;
 pub mod run;
 mod settings;
 pub mod trace;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use seaway_journal::disk::simulated::SimulatedDisk;
 use seaway_store::{Completion, FileStore, MemoryStore, Recovering, Sizes, Store};
 use seaway_streaming::{
-    Admission, Bus, Carried, ChannelId, Delivery, Destination, Effects, Engine, Event, Events, Head, Input, Lookup,
-    Need, Now, Options, Position, ProbeId, ReadRequest, Records, Seek, Ticket, Urgency,
+    Admission, Bus, Carried, ChangeId, Changed, ChannelId, Delivery, Destination, Effects, Engine, Event, Events, Head,
+    Input, Lookup, Need, Now, Options, Position, ProbeId, ReadRequest, Records, Seek, Ticket, Unchanged, Urgency,
 };
 
 use crate::client::ToClient;
@@ -153,6 +153,13 @@ impl Records for Shelf {
         self.store().head_from(channel, from)
     }
 
+    fn live_bytes(&self, channel: ChannelId, messages: u64) -> u64 {
+        match &self.backing {
+            Backing::File(store) => store.live_bytes(channel, messages),
+            Backing::Memory(store) => store.live_bytes(channel, messages),
+        }
+    }
+
     fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek {
         let seek = self.store().seek(ticket, channel, timestamp);
         self.model().seek(ticket.0, channel.0, timestamp, seek == Seek::Reading);
@@ -241,6 +248,11 @@ impl Bus for Wire {
 
     fn unlisten(&mut self, subscription: u64) {
         self.listened.retain(|_, listening| *listening != subscription);
+    }
+
+    fn changed(&mut self, change: ChangeId, outcome: Result<Changed, Unchanged>) {
+        self.witness.line(format!("change {}: {outcome:?}", change.0));
+        self.witness.model().change_told(change, outcome);
     }
 }
 

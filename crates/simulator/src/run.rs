@@ -11,6 +11,7 @@ use seaway_streaming::{Input, Now, Options, ProbeId, Timestamp};
 use crate::client::{Client, ToServer};
 use crate::model::Model;
 use crate::node::{Node, StartFailure};
+use crate::operator::Operator;
 use crate::settings::{self, ChosenLimits, MILLISECOND, SECOND, Settings};
 use crate::trace::Trace;
 
@@ -94,6 +95,7 @@ pub(crate) struct Simulation {
     /// Some bytes of the disk are read otherwise than they were written.
     pub(crate) is_rotten: bool,
     pub(crate) steps: u32,
+    pub(crate) operator: Operator,
 }
 
 impl Simulation {
@@ -131,6 +133,7 @@ impl Simulation {
             tight: false,
             is_rotten: false,
             steps: 0,
+            operator: Operator::new(settings.seed),
             random,
         }
     }
@@ -164,6 +167,7 @@ impl Simulation {
             self.crash();
             return Ok(());
         }
+        self.operator_acts();
         match self.random.u32(..1000) {
             0..300 => self.client_acts(),
             300..500 => self.client_looks()?,

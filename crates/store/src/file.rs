@@ -405,6 +405,11 @@ impl Records for FileStore {
         head
     }
 
+    fn live_bytes(&self, channel: ChannelId, messages: u64) -> u64 {
+        let records = self.journal.log_state(LogId(channel.0)).map_or(0, |log| log.bytes);
+        records.saturating_sub(messages.saturating_mul(MESSAGE_OVERHEAD_BYTES as u64))
+    }
+
     fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek {
         self.journal.seek(ticket.0, LogId(channel.0), timestamp);
         self.drive();

@@ -73,6 +73,18 @@ impl Log {
         }
     }
 
+    /// Bytes of the bodies that were not trimmed.
+    fn live_bytes(&self) -> u64 {
+        let all: usize = self.blocks.iter().map(|block| block.bytes.len()).sum();
+        // Of the first block some may be trimmed, or all when there is no message.
+        let first = self.blocks.front().map_or(0, |block| {
+            let trimmed = usize::try_from(self.first.saturating_sub(block.first)).unwrap_or(usize::MAX);
+            let last = trimmed.min(block.entries.len()).checked_sub(1);
+            last.map_or(0, |last| block.entries[last].0)
+        });
+        (all - first) as u64
+    }
+
     /// The message's block and its index there.
     fn locate(&self, sequence: u64) -> Option<(&Block, usize)> {
         if sequence < self.first || sequence >= self.next {
@@ -171,6 +183,10 @@ impl Records for MemoryStore {
             size,
             timestamp: block.entries[index].1,
         }
+    }
+
+    fn live_bytes(&self, channel: ChannelId, _messages: u64) -> u64 {
+        self.logs.get(&channel).map_or(0, Log::live_bytes)
     }
 
     fn seek(&mut self, _ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek {

@@ -2,6 +2,7 @@
 //!
 //! The engine knows subjects, never connections: a client may sit on this server, or behind others.
 
+use crate::change::{ChangeId, Changed, Unchanged};
 use crate::ids::{ChannelId, ProbeId};
 
 /// Where the bus queues messages for one receiver; opaque.
@@ -73,6 +74,11 @@ pub trait Bus {
 
     /// The end of that; what was on its way may still come.
     fn unlisten(&mut self, subscription: u64);
+
+    /// Tells whoever asked for a change what came of it.
+    fn changed(&mut self, change: ChangeId, outcome: Result<Changed, Unchanged>) {
+        let _ = (change, outcome);
+    }
 }
 
 /// A bus with nobody on it, for an engine that is only looked at: everybody is still expected, and nothing is sent.

@@ -6,6 +6,7 @@
 use seaway_stan_protocol::{REDELIVERY_LEN_MAX, redelivery_fields};
 
 use crate::bus::{Bus, Carried, Delivery, Destination};
+use crate::change::{ChangeId, Changed, Unchanged};
 use crate::event::Event;
 use crate::input::ProbeId;
 use crate::records::{Lookup, Position, Records};
@@ -130,6 +131,12 @@ impl<'a> Effects<'a> {
     /// They are not any more.
     pub(crate) fn unlisten(&mut self, subscription: u64) {
         self.bus.unlisten(subscription);
+    }
+
+    /// Tells what came of a change, once that is durable.
+    pub(crate) fn changed(&mut self, depends_on: Position, change: ChangeId, outcome: Result<Changed, Unchanged>) {
+        self.assert_durable(depends_on);
+        self.bus.changed(change, outcome);
     }
 
     /// A line for the log.

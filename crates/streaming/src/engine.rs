@@ -4,6 +4,7 @@
 //! of other rooms: an organ sees their faces, and nothing below them.
 
 mod acks;
+mod change;
 mod checkpoint;
 mod clients;
 mod damage;
@@ -15,20 +16,27 @@ mod interest;
 mod join;
 mod leave;
 mod monitoring;
+mod moving;
 mod partition;
 mod pass;
 mod persist;
 mod publish;
+mod purge;
 mod recovery;
 mod redelivery;
+mod removal;
 mod retention;
+mod settling;
 mod subscribe;
 mod why;
+
+use std::collections::BTreeMap;
 
 use foldhash::fast::FixedState;
 use seaway_stan_protocol::Subjects;
 
 pub use self::recovery::{StartError, StartSummary};
+use crate::change::{ChangeId, Changed};
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::input::{Input, Service};
@@ -85,6 +93,8 @@ pub struct Engine {
     timers: Timers,
     replies: ReplyQueue,
     ledger: Ledger,
+    /// Changes that operators asked for and that are not durable yet: what is told then.
+    changes: BTreeMap<ChangeId, Changed>,
 
     work: WorkQueue,
     /// Subscriptions with something to write down.
@@ -123,6 +133,7 @@ impl Engine {
             timers: Timers::default(),
             replies: ReplyQueue::default(),
             ledger: Ledger::default(),
+            changes: BTreeMap::new(),
             work: WorkQueue::default(),
             dirty: DirtyList::default(),
             retention: RetentionQueue::default(),
@@ -199,6 +210,7 @@ impl Engine {
             Input::Gone(destination) => self.gone(now, destination, effects),
             Input::BusUp => self.bus_is_up(now, effects),
             Input::BusDown => self.way.fall(),
+            Input::Change(asked) => self.change(now, asked, effects),
             Input::Tick => self.tick(now, effects),
             Input::EndOfPass => self.end_pass(now, effects),
             Input::CheckpointStep => self.checkpoint_step(effects),

@@ -1,5 +1,6 @@
 //! Log lines as values (`streaming-protocol.md` §9.2): the shell prints them, the simulator counts them.
 
+mod change;
 #[cfg(test)]
 mod tests;
 mod utc;
@@ -7,6 +8,7 @@ mod utc;
 use std::fmt::{self, Display, Formatter};
 
 use self::utc::Utc;
+use crate::change::{Change, Changed};
 use crate::time::Timestamp;
 
 /// How loud a line is.
@@ -300,6 +302,15 @@ pub enum Event<'a> {
         /// 0 for the first time, else the redelivery count.
         redelivery_count: u32,
     },
+    /// An operator changed something.
+    Changed {
+        /// Who, in words.
+        by: &'a [u8],
+        /// What was asked for.
+        change: Change<'a>,
+        /// What came of it.
+        changed: Changed,
+    },
     /// A subscriber's ack.
     Ack {
         /// The subscription's number.
@@ -315,7 +326,10 @@ impl Event<'_> {
     /// How loud the line is.
     pub fn level(&self) -> Level {
         match self {
-            Event::ChannelCreated { .. } | Event::ChannelDeleted { .. } | Event::TimedOut { .. } => Level::Info,
+            Event::ChannelCreated { .. }
+            | Event::ChannelDeleted { .. }
+            | Event::TimedOut { .. }
+            | Event::Changed { .. } => Level::Info,
             Event::LimitsReached { .. }
             | Event::ChannelAhead { .. }
             | Event::Mended { .. }
@@ -507,6 +521,7 @@ impl Display for Event<'_> {
                     Text(channel)
                 )
             }
+            Event::Changed { by, change, changed } => write!(f, "{} {}", Text(by), change::Words { change, changed }),
             Event::Ack {
                 number,
                 channel,

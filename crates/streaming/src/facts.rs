@@ -24,6 +24,12 @@ pub(crate) const PROGRESS: u8 = 7;
 /// The same for members of one queue group: bodies of [`PROGRESS`], each behind its length, that count together.
 pub(crate) const GROUP_PROGRESS: u8 = 8;
 
+/// A durable or a queue group was moved: what was sent before is not pending, and the cursor is here, wherever it was. Earlier versions
+/// refuse a store that holds one.
+pub(crate) const MOVED: u8 = 9;
+/// A queue group is gone with all its members, shadow and departing ones included. Earlier versions refuse a store that holds one.
+pub(crate) const GROUP_REMOVED: u8 = 10;
+
 /// Body of [`SERVER`].
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ServerFact {
@@ -153,6 +159,39 @@ pub(crate) struct ProgressFact {
     /// Pairs: the subscription that held the message, its sequence.
     #[prost(uint64, repeated, tag = "5")]
     pub(crate) taken: Vec<u64>,
+}
+
+/// Body of [`MOVED`]. What it sets it sets for good: whatever a newer checkpoint said before is replayed behind it once more.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MovedFact {
+    /// The subscription; 0 for a group.
+    #[prost(uint64, tag = "1")]
+    pub(crate) number: u64,
+    /// The group's channel, and its name as of [`group_name`].
+    #[prost(uint64, tag = "2")]
+    pub(crate) channel: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) group: Bytes,
+    #[prost(uint64, tag = "4")]
+    pub(crate) last_sent: u64,
+}
+
+/// Body of [`GROUP_REMOVED`].
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct GroupRemovedFact {
+    #[prost(uint64, tag = "1")]
+    pub(crate) channel: u64,
+    /// As of [`group_name`].
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(crate) group: Bytes,
+}
+
+/// A durable group is addressed as `<durable>:<group>` (`streaming-protocol.md` §5.6, and §4 on group names with a colon).
+pub(crate) fn group_name(durable: &Bytes, queue: &Bytes) -> Bytes {
+    if durable.is_empty() {
+        return queue.clone();
+    }
+    Bytes::from([&durable[..], b":", &queue[..]].concat())
 }
 
 /// Runs of sequences, in the order of their arrival; neighbours grow together.

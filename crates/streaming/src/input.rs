@@ -1,6 +1,7 @@
 //! What can happen to the engine.
 
 use crate::bus::Destination;
+use crate::change::Asked;
 pub use crate::ids::{ChannelId, ProbeId, Ticket};
 use crate::records::{Position, Unreadable};
 
@@ -87,6 +88,8 @@ pub enum Input<'a> {
     BusUp,
     /// The bus is down: nothing can be delivered, and until it is back nobody is judged.
     BusDown,
+    /// An operator asks for a change.
+    Change(Asked<'a>),
     /// A deadline of [`Engine::next_deadline`](crate) has passed.
     Tick,
     /// The end of one pass over everything that waited: sent and acknowledged ranges are written down now, and bounded

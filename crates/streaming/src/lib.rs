@@ -4,6 +4,7 @@
 //! ([`Records`]), a bus ([`Bus`]) and a log. It knows no sockets, files, threads, clocks or randomness; the same inputs give the same effects, byte for byte.
 
 pub mod bus;
+pub mod change;
 pub mod effects;
 pub mod event;
 pub mod export;
@@ -30,6 +31,7 @@ mod tally;
 mod waiting;
 
 pub use bus::{Bus, Carried, Delivery, Destination};
+pub use change::{Asked, Change, ChangeId, Changed, Extent, Place, Reader, Settlement, Unchanged};
 pub use channel_limits::{ChannelLimits, Limits};
 pub use effects::{Effects, Events};
 pub use engine::{Engine, StartError, StartSummary};

@@ -115,3 +115,6 @@ pub(crate) const WHY_NAMES_COMPARED: usize = 500;
 
 /// Losses of one kind that a start names one by one.
 pub(crate) const LOSSES_TOLD_MAX: usize = 100;
+
+/// Members of a queue group that a change may touch, which it does at once: some milliseconds of work.
+pub(crate) const CHANGED_MEMBERS_MAX: usize = 10_000;

@@ -147,6 +147,10 @@ pub trait Records {
         }
     }
 
+    /// Bytes of the bodies of all live messages of a channel, of which there are so many; exact when [`Records::head`] knows the oldest
+    /// of them.
+    fn live_bytes(&self, channel: ChannelId, messages: u64) -> u64;
+
     /// The first sequence at or after a timestamp.
     fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek;
 

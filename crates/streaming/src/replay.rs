@@ -9,9 +9,9 @@ use seaway_nats_protocol::subject;
 use seaway_stan_protocol::{quote, validate};
 
 use crate::facts::{
-    CHANNEL, CLIENT, CLIENT_REMOVED, ChannelFact, ClientFact, ClientRemovedFact, GROUP_PROGRESS, PROGRESS,
-    ProgressFact, SERVER, SUBSCRIPTION, SUBSCRIPTION_REMOVED, ServerFact, SubscriptionFact, SubscriptionRemovedFact,
-    decode_runs,
+    CHANNEL, CLIENT, CLIENT_REMOVED, ChannelFact, ClientFact, ClientRemovedFact, GROUP_PROGRESS, GROUP_REMOVED,
+    GroupRemovedFact, MOVED, MovedFact, PROGRESS, ProgressFact, SERVER, SUBSCRIPTION, SUBSCRIPTION_REMOVED, ServerFact,
+    SubscriptionFact, SubscriptionRemovedFact, decode_runs, group_name,
 };
 use crate::position::lost::Lost;
 use crate::position::pending::Pending;
@@ -42,6 +42,8 @@ impl fmt::Display for RecoverError {
             SUBSCRIPTION_REMOVED => "subscription removal",
             PROGRESS => "delivery state",
             GROUP_PROGRESS => "delivery state of a group",
+            MOVED => "move",
+            GROUP_REMOVED => "removal of a group",
             _ => "unknown",
         };
         write!(
@@ -85,6 +87,13 @@ pub(crate) struct Log {
 pub(crate) struct Record {
     pub(crate) fact: SubscriptionFact,
     pub(crate) pending: Pending,
+}
+
+impl Record {
+    fn is_in_group(&self, channel: u64, name: &Bytes) -> bool {
+        let SubscriptionFact { durable, queue, .. } = &self.fact;
+        self.fact.channel == channel && !queue.is_empty() && group_name(durable, queue) == *name
+    }
 }
 
 impl Recovered {
@@ -138,6 +147,15 @@ impl Recovered {
                     )?;
                 }
             }
+            MOVED => {
+                let fact = decode(kind, body)?;
+                self.moved(&fact);
+            }
+            GROUP_REMOVED => {
+                let GroupRemovedFact { channel, group } = decode(kind, body)?;
+                self.subscriptions
+                    .retain(|_, record| !record.is_in_group(channel, &group));
+            }
             _ => {
                 return Err(RecoverError {
                     kind,
@@ -183,6 +201,21 @@ impl Recovered {
             }
         }
         Ok(())
+    }
+
+    /// The one fact that lets a cursor go back. A member that joined later than this was said, and is there because a newer checkpoint
+    /// knew it, becomes again what it is by its own facts, which follow.
+    fn moved(&mut self, fact: &MovedFact) {
+        let is_meant = |number: u64, record: &Record| match fact.number {
+            0 => record.is_in_group(fact.channel, &fact.group),
+            meant => number == meant,
+        };
+        for (number, record) in &mut self.subscriptions {
+            if is_meant(*number, record) {
+                record.fact.last_sent = fact.last_sent;
+                record.pending = Pending::default();
+            }
+        }
     }
 
     /// A subscription that is not there (any more) was removed after this fact was written.
@@ -247,4 +280,112 @@ fn decode<F: Message + Default>(kind: u8, body: &[u8]) -> Result<F, RecoverError
         kind,
         reason: error.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::push_run;
+
+    fn subscription(recovered: &mut Recovered, number: u64, (durable, queue): (&str, &str), last_sent: u64) {
+        let fact = SubscriptionFact {
+            number,
+            channel: 7,
+            durable: Bytes::copy_from_slice(durable.as_bytes()),
+            queue: Bytes::copy_from_slice(queue.as_bytes()),
+            last_sent,
+            ..SubscriptionFact::default()
+        };
+        let replayed = recovered.replay(SUBSCRIPTION, &fact.encode_to_vec());
+        replayed.expect("the fact is understood");
+    }
+
+    fn progress(recovered: &mut Recovered, number: u64, (first, last): (u64, u64), acked: Option<u64>) {
+        let mut fact = ProgressFact {
+            number,
+            last_sent: last,
+            ..ProgressFact::default()
+        };
+        push_run(&mut fact.sent, &mut 0, (first, last));
+        if let Some(acked) = acked {
+            push_run(&mut fact.acked, &mut 0, (acked, acked));
+        }
+        let replayed = recovered.replay(PROGRESS, &fact.encode_to_vec());
+        replayed.expect("the fact is understood");
+    }
+
+    fn change(recovered: &mut Recovered, kind: u8, fact: &impl Message) {
+        let replayed = recovered.replay(kind, &fact.encode_to_vec());
+        replayed.expect("the fact is understood");
+    }
+
+    fn state(recovered: &Recovered, number: u64) -> (u64, Vec<(u64, u64)>) {
+        let record = &recovered.subscriptions[&number];
+        (record.fact.last_sent, record.pending.runs_from(0).collect())
+    }
+
+    /// A checkpoint is written beside traffic: what it says may be of before a move that is replayed over it, or of after it.
+    #[test]
+    fn a_move_counts_over_older_and_newer_checkpoints() {
+        let moved = MovedFact {
+            number: 3,
+            last_sent: 10,
+            ..MovedFact::default()
+        };
+        for of_checkpoint in [(91, 100), (11, 12), (11, 14)] {
+            let mut recovered = Recovered::default();
+            subscription(&mut recovered, 3, ("dur", ""), of_checkpoint.1);
+            progress(&mut recovered, 3, of_checkpoint, None);
+            progress(&mut recovered, 3, (95, 104), Some(95));
+            change(&mut recovered, MOVED, &moved);
+            assert_eq!(state(&recovered, 3), (10, vec![]), "{of_checkpoint:?}");
+            progress(&mut recovered, 3, (11, 14), Some(12));
+            assert_eq!(
+                state(&recovered, 3),
+                (14, vec![(11, 11), (13, 14)]),
+                "{of_checkpoint:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_group_is_moved_and_removed_by_its_name() {
+        let mut recovered = Recovered::default();
+        let names = [("d", "g"), ("", "d:g"), ("", "g"), ("d", ""), ("d", "h")];
+        for (number, names) in (1..).zip(names) {
+            subscription(&mut recovered, number, names, 20);
+            progress(&mut recovered, number, (19, 20), None);
+        }
+        let group = Bytes::from_static(b"d:g");
+        let moved = |channel| MovedFact {
+            number: 0,
+            channel,
+            group: group.clone(),
+            last_sent: 4,
+        };
+        change(&mut recovered, MOVED, &moved(8));
+        change(&mut recovered, MOVED, &moved(7));
+        for (number, _) in (1..).zip(names) {
+            let expected = match number {
+                1 | 2 => (4, vec![]),
+                _ => (20, vec![(19, 20)]),
+            };
+            assert_eq!(state(&recovered, number), expected, "{number}");
+        }
+        let removed = GroupRemovedFact { channel: 7, group };
+        change(&mut recovered, GROUP_REMOVED, &removed);
+        assert_eq!(recovered.subscriptions.keys().copied().collect::<Vec<_>>(), [3, 4, 5]);
+        // One of that name that came later is there by its own fact.
+        subscription(&mut recovered, 6, ("d", "g"), 9);
+        assert_eq!(state(&recovered, 6), (9, vec![]));
+    }
+
+    #[test]
+    fn a_kind_of_a_later_version_is_refused() {
+        let refused = Recovered::default().replay(GROUP_REMOVED + 1, b"");
+        assert_eq!(
+            refused.expect_err("nobody knows it").reason,
+            "written by a later version"
+        );
+    }
 }

@@ -9,6 +9,7 @@ pub(crate) mod offers;
 pub(crate) mod questions;
 pub(crate) mod replies;
 pub(crate) mod retention;
+pub(crate) mod sweep;
 pub(crate) mod timers;
 pub(crate) mod touched;
 pub(crate) mod unregistered;

@@ -109,9 +109,11 @@ impl Model {
         self.count("stores poisoned");
         self.poisoned = true;
         // What is not deleted yet stays.
-        for channel in self.state.channels.values_mut() {
+        for (name, channel) in &mut self.state.channels {
             let channel = std::rc::Rc::make_mut(channel);
-            channel.deleted_at.take_if(|position| *position > self.told);
+            if channel.deleted_at.take_if(|position| *position > self.told).is_some() {
+                self.gone_logs.insert(name.clone());
+            }
         }
         // Whoever waits for a start time will not get a subscription.
         let now = self.now.monotonic;

@@ -43,7 +43,7 @@ impl Model {
             subscriptions: self.state.subscriptions.len(),
             channels: self.state.channels.len(),
             total_messages: messages as u64,
-            total_bytes: bytes,
+            total_bytes: self.counted(server.total_bytes, bytes),
             in_messages: self.totals.in_messages,
             in_bytes: self.totals.in_bytes,
             out_messages: self.totals.out_messages,
@@ -54,6 +54,12 @@ impl Model {
         }
         self.compare_clients(clients);
         self.compare_channels(channels);
+    }
+
+    /// Bytes as they should be shown: after a read that failed those of what was purged may count for a while.
+    fn counted(&self, shown: u64, bytes: u64) -> u64 {
+        let reading = self.read_failed_at.is_some_and(|at| at + GRACE_NS > self.now.monotonic);
+        if reading { shown.max(bytes) } else { bytes }
     }
 
     pub(crate) fn compare_clients(&mut self, clients: &[ClientSnapshot]) {
@@ -93,7 +99,7 @@ impl Model {
             );
             let should = (
                 known.messages.len() as u64,
-                known.bytes(overhead),
+                self.counted(shown.bytes, known.bytes(overhead)),
                 known.first,
                 known.last,
                 self.state.records(&shown.name),
@@ -105,6 +111,9 @@ impl Model {
                 ));
             }
             let pairs = self.pair(&shown.name, &shown.subscriptions);
+            if self.gone_logs.contains(&shown.name) {
+                continue;
+            }
             for (number, shown) in &pairs {
                 self.compare_subscription(*number, shown);
             }
@@ -245,6 +254,7 @@ impl Model {
             let text = format!("an answer does not come: {open:?}");
             self.object(text);
         }
+        self.changes_rest();
         let reading = self.read_failed_at.is_some_and(|at| at + GRACE_NS > self.now.monotonic);
         if !reading {
             self.limits_hold();

@@ -248,6 +248,7 @@ impl Model {
             let text = format!("{id} was closed and its subscription {number} was not");
             self.object(text);
         }
+        self.disconnected(&id);
         let poisoned = self.poisoned;
         if let Some(expected) = self.closes.remove(&id) {
             if poisoned {

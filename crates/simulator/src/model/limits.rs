@@ -160,6 +160,10 @@ impl Model {
         let Some(name) = self.state.channel_of_id(channel).map(str::to_owned) else {
             return self.object(format!("channel id {channel} was trimmed, which does not exist"));
         };
+        let purged_to = self.purged_to(&name);
+        if purged_to.is_some_and(|expected| expected != first) {
+            self.object(format!("{name} was purged to {first}, and asked for was {purged_to:?}"));
+        }
         let limits = self.limits_of(&name);
         let (wall, overhead, durable) = (self.now.wall.0, u64::from(self.options.message_overhead), self.durable);
         let state = self.state.channel(&name).expect("it was just seen");
@@ -168,7 +172,7 @@ impl Model {
             return self.object(text);
         }
         let mut objection = None;
-        let (mut over, mut aged) = (0, 0);
+        let (mut over, mut aged, mut purged) = (0, 0, 0);
         while state.first < first {
             let messages = state.messages.len() as u64;
             let Some(message) = state.messages.remove(&state.first) else {
@@ -182,6 +186,11 @@ impl Model {
             let too_old = limits.max_age_ns > 0 && age >= limits.max_age_ns;
             if message.position > durable {
                 objection = Some(format!("{name}:{} was trimmed before it was durable", state.first));
+            }
+            if purged_to.is_some() {
+                purged += 1;
+                state.first += 1;
+                continue;
             }
             if !too_many && !too_large && !too_old {
                 objection = Some(format!(
@@ -198,6 +207,7 @@ impl Model {
         }
         *self.seen.entry("messages trimmed").or_default() += over;
         *self.seen.entry("messages expired").or_default() += aged;
+        *self.seen.entry("messages purged").or_default() += purged;
     }
 
     /// The deletion of a channel was appended: from now on it takes nothing, and it goes once that is durable.
@@ -211,9 +221,13 @@ impl Model {
         let now = self.now.monotonic;
         let seeking = self.is_seeking(&name);
         let used = self.state.is_used(&name);
+        let asked_for = self.is_deleted_by_change(&name);
         let state = self.state.channel(&name).expect("it was just seen");
         let since = state.idle_since.max(state.last_activity);
         state.deleted_at = Some(position);
+        if asked_for {
+            return;
+        }
         if limit == 0 || since + limit > now {
             self.object(format!("channel {name} was deleted after {} ns", now - since));
         }
@@ -228,7 +242,7 @@ impl Model {
         self.read_failed_at = Some(now.monotonic);
     }
 
-    fn is_seeking(&self, channel: &str) -> bool {
+    pub(crate) fn is_seeking(&self, channel: &str) -> bool {
         self.seeking
             .values()
             .any(|seeking| seeking.request.subject == channel.as_bytes())

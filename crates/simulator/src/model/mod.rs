@@ -10,6 +10,7 @@
 //! acknowledged messages) is marked until it is known to be on record: a crash may take that back and nothing else.
 
 mod answers;
+mod changes;
 mod check;
 mod clients;
 mod damage;
@@ -32,6 +33,7 @@ use crate::settings::ChosenLimits;
 const BUS_SETTLE_NS: u64 = 2_000_000_000;
 
 use answers::Expected;
+use changes::Changes;
 use state::State;
 
 /// What a refusal says after the store has failed for good.
@@ -139,6 +141,9 @@ pub struct Model {
     sent: Option<Sent>,
     /// Clients whose expected close waits for its end, and the answer.
     closes: BTreeMap<String, u64>,
+    changes: Changes,
+    /// Channels whose deletion failed with the store, which has no message of them any more.
+    gone_logs: BTreeSet<String>,
     /// A connect request whose predecessor has just been closed.
     succession: Option<state::Contender>,
     /// What the store refused while the input at hand is handled.
@@ -187,6 +192,8 @@ impl Model {
             members_change: false,
             sent: None,
             closes: BTreeMap::new(),
+            changes: Changes::default(),
+            gone_logs: BTreeSet::new(),
             succession: None,
             refusal: None,
             reading: BTreeMap::new(),
@@ -247,7 +254,12 @@ impl Model {
             }
             Input::Poisoned => self.poison(),
             Input::Read { ticket, messages } => self.read_answered(ticket.0, messages),
-            Input::Sought { ticket, sequence } => self.sought(ticket.0, sequence.err()),
+            Input::Sought { ticket, sequence } => {
+                if !self.change_sought(ticket.0, sequence) {
+                    self.sought(ticket.0, sequence.err());
+                }
+            }
+            Input::Change(asked) => self.change_asked(asked),
             Input::Drained(destination) | Input::Gone(destination) => {
                 self.members_change = true;
                 self.paused.retain(|_, paused| *paused != destination.0);
@@ -275,6 +287,7 @@ impl Model {
             ));
         }
         self.succession = None;
+        self.finish_change();
         self.refusal = None;
         self.finish_request();
         self.answers_due();
@@ -418,6 +431,7 @@ impl Model {
             Event::ChannelCreated { channel } => self.channel_created(channel),
             Event::ChannelDeleted { channel } => self.channel_deleted(channel),
             Event::TimedOut { client } => self.timed_out(client),
+            Event::Changed { changed, .. } => self.change_made(changed),
             Event::Connected { client, inbox } => self.connected(client, inbox),
             Event::Replaced { client, .. } => self.replaced(client),
             Event::Closed { client, .. } => self.closed(client),

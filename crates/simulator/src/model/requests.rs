@@ -264,6 +264,9 @@ impl Model {
 
     /// The start of the subscription asked for has to be looked up.
     pub fn seek(&mut self, ticket: u64, channel: u64, timestamp: i64, awaited: bool) {
+        if self.change_seeks(ticket, channel, timestamp, awaited) {
+            return;
+        }
         let (name, wall) = (self.state.channel_of_id(channel).map(str::to_owned), self.now.wall.0);
         let Current::Subscribe { request, expected, .. } = &self.current else {
             return self.object("a start time is looked up for nobody");

@@ -51,6 +51,8 @@ impl Model {
         self.seeking.clear();
         self.paused.clear();
         self.closes.clear();
+        self.changes = super::changes::Changes::default();
+        self.gone_logs.clear();
         self.succession = None;
         self.sent = None;
         self.read_failed_at = None;

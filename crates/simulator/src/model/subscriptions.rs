@@ -220,10 +220,17 @@ impl Model {
     }
 
     fn left(&mut self, verb: SubscriptionVerb, number: u64) {
+        if self.is_removed_by_change(number) {
+            return;
+        }
         self.remember();
         let Some(known) = self.state.subscriptions.get(&number).cloned() else {
             return self.object(format!("subscription {number} ended, which does not exist"));
         };
+        let is_asked_for = matches!(self.current, Current::Leave { .. });
+        if !is_asked_for && self.goes_with_its_channel(number, &known) {
+            return;
+        }
         let closing = self
             .state
             .clients
@@ -261,6 +268,27 @@ impl Model {
         if matches!(self.current, Current::Leave { .. }) {
             self.current = Current::Nothing;
         }
+    }
+
+    /// The channel of a subscription was deleted, and the subscription is forgotten: whether that is so.
+    fn goes_with_its_channel(&mut self, number: u64, known: &Subscription) -> bool {
+        let channel = self.state.channels.get(&known.channel);
+        let is_deleted = channel
+            .and_then(|channel| channel.deleted_at)
+            .is_some_and(|at| at <= self.durable);
+        if is_deleted {
+            self.count("subscriptions that go with their channel");
+            self.state.subscriptions.remove(&number);
+            self.paused.remove(&number);
+            if let Some(group) = known
+                .group
+                .as_ref()
+                .and_then(|name| self.state.group(&known.channel, name))
+            {
+                group.members.retain(|member| *member != number);
+            }
+        }
+        is_deleted
     }
 
     /// Whether another subscription is on the same inbox, in the same group.

@@ -28,20 +28,24 @@ impl Engine {
                 sequence: ack.sequence,
             });
         }
-        let Some(holder) = self.holder(key, ack.sequence) else {
-            return;
-        };
+        if let Some(holder) = self.holder(key, ack.sequence) {
+            self.acknowledged(now, holder, ack.sequence, effects);
+        }
+    }
+
+    /// Whoever holds a message does so no longer, and can take another.
+    pub(super) fn acknowledged(&mut self, now: Now, holder: SubscriptionKey, sequence: u64, effects: &mut Effects<'_>) {
         let subscription = &mut self.subscriptions[holder];
         let was_stalled = subscription.is_stalled();
-        subscription.window.remove(ack.sequence);
+        subscription.window.remove(sequence);
         let freed = was_stalled && !subscription.is_stalled();
         let (group, phase) = (subscription.group(), subscription.phase());
         if let Some(group) = group {
-            self.groups[group].forget_holder(ack.sequence, holder);
+            self.groups[group].forget_holder(sequence, holder);
             self.update_standing(holder);
         }
         self.end_resend_if_idle(holder);
-        self.note_dirty(holder, effects, |dirty| dirty.acked.push(ack.sequence));
+        self.note_dirty(holder, effects, |dirty| dirty.acked.push(sequence));
         match group {
             _ if phase == Phase::Departing => self.queue_cursor(holder.into()),
             Some(group) if freed => self.advance(now, group.into(), None, effects),

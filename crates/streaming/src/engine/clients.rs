@@ -9,6 +9,8 @@ use seaway_stan_protocol::messages::{
 use seaway_stan_protocol::{errors, validate};
 
 use super::Engine;
+use super::change::{Made, quoted};
+use crate::change::{Asked, Changed, Unchanged};
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::facts::{CLIENT, CLIENT_REMOVED, ClientFact, ClientRemovedFact};
@@ -335,6 +337,28 @@ impl Engine {
         );
     }
 
+    /// An operator closes a client.
+    pub(super) fn disconnect(
+        &mut self,
+        now: Now,
+        asked: &Asked<'_>,
+        client: &[u8],
+        effects: &mut Effects<'_>,
+    ) -> Result<Made, Unchanged> {
+        let Some(key) = self.clients.find_open(client) else {
+            return Err(Unchanged::NotFound(format!("there is no client {}", quoted(client))));
+        };
+        let subscriptions = self.clients[key].subscriptions().len();
+        let changed = Changed::Disconnected { subscriptions };
+        if asked.is_rehearsal {
+            return Ok(Made::Nothing(changed));
+        }
+        self.admit_change(effects)?;
+        self.log_change(asked, changed, effects);
+        self.begin_close(now, key, Closing::ByOperator(asked.id, changed), effects);
+        Ok(Made::Later)
+    }
+
     /// From here on nothing is accepted from the client; its subscriptions are closed in slices.
     fn begin_close(&mut self, now: Now, key: ClientKey, closing: Closing, effects: &mut Effects<'_>) {
         self.clients.begin_close(key, closing);
@@ -368,20 +392,23 @@ impl Engine {
             effects,
         );
         if self.ledger.is_poisoned() {
-            if let Some(Closing::Requested(reply)) = client.closing {
-                self.answer(
-                    &reply,
-                    &CloseResponse {
-                        error: Bytes::from_static(POISONED.as_bytes()),
-                    },
-                    effects,
-                );
+            match client.closing {
+                Some(Closing::Requested(reply)) => {
+                    let error = Bytes::from_static(POISONED.as_bytes());
+                    self.answer(&reply, &CloseResponse { error }, effects);
+                }
+                Some(Closing::ByOperator(change, _)) => self.change_failed(change, effects),
+                Some(Closing::ByServer) | None => {}
             }
         } else {
             let position = self.ledger.fact(CLIENT_REMOVED, &fact, Urgency::Sync, effects);
-            if let Some(Closing::Requested(reply)) = client.closing {
-                self.replies
-                    .push(position, Outcome::Confirmed(Confirmation::Close), &reply, b"");
+            match client.closing {
+                Some(Closing::Requested(reply)) => {
+                    let outcome = Outcome::Confirmed(Confirmation::Close);
+                    self.replies.push(position, outcome, &reply, b"");
+                }
+                Some(Closing::ByOperator(change, changed)) => self.tell_when_durable(change, changed),
+                Some(Closing::ByServer) | None => {}
             }
         }
         if let Some(contender) = client.contender {

@@ -203,6 +203,8 @@ impl Engine {
                 }
                 // Another member may have room.
                 Attempt::Congested => {}
+                // With its channel: so does whoever waits for it.
+                Attempt::Missing if self.channels[self.channel_of(key)].is_being_deleted() => return,
                 Attempt::Missing => {
                     // What was given up is gone over at once.
                     let lost = self.channels[self.channel_of(key)].log().lost().next(next);

@@ -1,9 +1,11 @@
-//! The deletion of channels that nobody uses (`streaming-protocol.md` §6.4).
+//! The deletion of channels: of those that nobody uses (`streaming-protocol.md` §6.4), and of those that an operator deletes.
 //!
 //! A deletion takes two steps: its record becomes durable, then the channel is forgotten, a slice at a time. Until it is
 //! gone publishes and subscriptions are refused, so nothing can be told of a channel that a crash would bring back.
 
 use super::Engine;
+use super::change::{Made, quoted};
+use crate::change::{Asked, Changed, Unchanged};
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::input::ChannelId;
@@ -64,10 +66,48 @@ impl Engine {
         );
     }
 
+    /// An operator deletes a channel.
+    pub(super) fn delete_channel(
+        &mut self,
+        asked: &Asked<'_>,
+        name: &[u8],
+        force: bool,
+        effects: &mut Effects<'_>,
+    ) -> Result<Made, Unchanged> {
+        let key = self.channel_to_change(name)?;
+        let channel = &self.channels[key];
+        let active = channel.active();
+        if active > 0 && !force {
+            return Err(Unchanged::Conflict(format!(
+                "channel {} has {active} active subscriptions: force it, and they get nothing more without being told",
+                quoted(name)
+            )));
+        }
+        if channel.is_subscribed_to() {
+            let text = "somebody subscribes to channel {} at this moment: ask again".replace("{}", &quoted(name));
+            return Err(Unchanged::Conflict(text));
+        }
+        let changed = Changed::Deleted {
+            messages: channel.log().messages(),
+            bytes: self.counted_bytes(key),
+            subscriptions: channel.records(),
+            active,
+        };
+        if asked.is_rehearsal {
+            return Ok(Made::Nothing(changed));
+        }
+        self.admit_change(effects)?;
+        self.log_change(asked, changed, effects);
+        self.begin_deletion(key, effects);
+        Ok(Made::Written(changed))
+    }
+
     fn begin_deletion(&mut self, key: ChannelKey, effects: &mut Effects<'_>) {
         let channel = &mut self.channels[key];
         channel.begin_deletion();
         self.timers.set(&mut channel.age_timer, Timer::Age(key), None);
+        self.timers
+            .set(&mut channel.inactivity_timer, Timer::Inactivity(key), None);
         let id = channel.id();
         let position = self.ledger.delete_channel(id, effects);
         self.replies
@@ -88,17 +128,21 @@ impl Engine {
     pub(super) fn continue_deletion(&mut self, key: ChannelKey, id: ChannelId, effects: &mut Effects<'_>) {
         loop {
             let channel = &mut self.channels[key];
-            let group = channel.group_from(0);
-            if group.is_none() && channel.durables().next().is_none() {
+            let (active, group) = (channel.plain_from(0), channel.group_from(0));
+            if active.is_none() && group.is_none() && channel.durables().next().is_none() {
                 break;
             }
             if !self.budget.spend() {
                 self.work.push(Work::Delete(key, id));
                 return;
             }
+            if let Some((_, active)) = active {
+                self.forget_active(active, key, effects);
+                continue;
+            }
             match (channel.pop_durable(), group) {
                 (Some(durable), _) => self.forget_with_channel(durable, effects),
-                (None, Some((_, group))) => self.forget_of_group(group, effects),
+                (None, Some((_, group))) => self.forget_of_group(key, group, effects),
                 (None, None) => {}
             }
         }
@@ -109,9 +153,12 @@ impl Engine {
         });
     }
 
-    /// Forgets one record of an offline group, or the group when it has none left.
-    fn forget_of_group(&mut self, key: GroupKey, effects: &mut Effects<'_>) {
+    /// Forgets one record of a group, or the group when it has none left.
+    fn forget_of_group(&mut self, channel: ChannelKey, key: GroupKey, effects: &mut Effects<'_>) {
         let group = &mut self.groups[key];
+        if let Some(member) = group.members().first() {
+            return self.forget_active(member, channel, effects);
+        }
         if let Some(record) = group.pop_ownerless() {
             return self.forget_with_channel(record, effects);
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Engine;
-use crate::facts::SubscriptionFact;
+use crate::facts::{SubscriptionFact, group_name};
 use crate::registry::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
 use crate::registry::subscription::{Subscription, Terms};
 
@@ -70,12 +70,4 @@ impl Engine {
         subscription.begin_active(client, owner.heartbeat.failures(), member);
         self.update_standing(key);
     }
-}
-
-/// A durable group is addressed as `<durable>:<group>` (§5.6, and §4 on group names with a colon).
-pub(super) fn group_name(durable: &Bytes, queue: &Bytes) -> Bytes {
-    if durable.is_empty() {
-        return queue.clone();
-    }
-    Bytes::from([&durable[..], b":", &queue[..]].concat())
 }

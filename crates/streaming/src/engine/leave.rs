@@ -149,7 +149,7 @@ impl Engine {
     }
 
     /// Forgets a subscription that is in no list of members and not in `plain` any more.
-    fn remove_subscription(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) -> Position {
+    pub(super) fn remove_subscription(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) -> Position {
         let position = self.write_removed(self.subscriptions[key].number(), Urgency::Sync, effects);
         let subscription = self.subscriptions.remove(key);
         if subscription.phase() != Phase::Departing {
@@ -193,6 +193,16 @@ impl Engine {
             return self.suspend(now, key, effects);
         }
         self.log_subscription(SubscriptionVerb::Removed, key, StartLine::None, effects);
+        self.remove_with_group(key, group_key, effects)
+    }
+
+    /// The last record of a group that is not departing goes, and the group with it.
+    pub(super) fn remove_with_group(
+        &mut self,
+        key: SubscriptionKey,
+        group_key: GroupKey,
+        effects: &mut Effects<'_>,
+    ) -> Position {
         // Its removal is written first: if a crash loses those of the departing members, they belong to no group and are
         // dropped. The other way round the group would still exist and lack what they held.
         let position = self.remove_subscription(key, effects);

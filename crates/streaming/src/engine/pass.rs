@@ -56,6 +56,11 @@ impl Engine {
                         self.continue_deletion(key, id, effects);
                     }
                 }
+                Work::Sweep(key, id) => {
+                    if self.channels.is(key, id) {
+                        self.continue_sweep(key, id, effects);
+                    }
+                }
                 Work::Close(key, number) => {
                     if self.clients.is(key, number) {
                         self.continue_close(now, key, effects);

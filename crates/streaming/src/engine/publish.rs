@@ -241,6 +241,7 @@ impl Engine {
                 }
             }
             Outcome::Deleted { channel, id } => return self.deletion_recorded(channel, id, effects),
+            Outcome::Changed(change) => return self.change_recorded(position, change, effects),
             Outcome::Refused => effects.answer(position, subject, reply.payload),
             Outcome::Confirmed(_) => {
                 if !subject.is_empty() {
@@ -263,9 +264,16 @@ impl Engine {
             return;
         }
         while let Some((_, reply)) = self.replies.pop() {
-            if let Outcome::Deleted { channel, .. } = reply.outcome {
-                self.deletion_failed(channel);
-                continue;
+            match reply.outcome {
+                Outcome::Deleted { channel, .. } => {
+                    self.deletion_failed(channel);
+                    continue;
+                }
+                Outcome::Changed(change) => {
+                    self.change_failed(change, effects);
+                    continue;
+                }
+                _ => {}
             }
             if reply.subject.is_empty() {
                 continue;
@@ -273,7 +281,9 @@ impl Engine {
             self.scratch.clear();
             match reply.outcome {
                 Outcome::Stored { .. } => encode_pub_ack(&mut self.scratch, reply.payload, Some(POISONED)),
-                Outcome::Refused | Outcome::Deleted { .. } => self.scratch.extend_from_slice(reply.payload),
+                Outcome::Refused | Outcome::Deleted { .. } | Outcome::Changed(_) => {
+                    self.scratch.extend_from_slice(reply.payload)
+                }
                 Outcome::Confirmed(confirmation) => super::clients::encode_refusal(&mut self.scratch, confirmation),
             }
             effects.answer(Position(0), reply.subject, &self.scratch);

@@ -303,6 +303,10 @@ impl Engine {
     /// The message does not exist any more: treated as acknowledged (§5.5, §5.8).
     pub(super) fn drop_pending(&mut self, key: SubscriptionKey, sequence: u64, effects: &mut Effects<'_>) {
         let subscription = &mut self.subscriptions[key];
+        if self.channels[subscription.channel()].is_being_deleted() {
+            // With its channel, as this subscription will.
+            return;
+        }
         if subscription.window.remove(sequence) {
             if let Some(group) = subscription.group() {
                 self.groups[group].forget_holder(sequence, key);

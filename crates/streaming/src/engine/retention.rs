@@ -103,7 +103,13 @@ impl Engine {
 
     /// Trims one channel until it fits, and arms the timer for the age of what is then the oldest message.
     fn enforce_limits(&mut self, now: Now, key: ChannelKey, effects: &mut Effects<'_>) {
-        if self.ledger.is_poisoned() || self.channels[key].is_being_deleted() {
+        if self.channels[key].is_being_deleted() {
+            return;
+        }
+        if self.channels[key].recounting.is_set() && !self.recount(now, key, effects) {
+            return;
+        }
+        if self.ledger.is_poisoned() {
             return;
         }
         let id = self.channels[key].id();

@@ -7,10 +7,9 @@ use seaway_stan_protocol::messages::{SubscriptionRequest, SubscriptionResponse};
 use seaway_stan_protocol::{errors, validate};
 
 use super::Engine;
-use super::join::group_name;
 use crate::effects::Effects;
 use crate::event::{Event, StartLine, SubscriptionVerb};
-use crate::facts::SubscriptionFact;
+use crate::facts::{SubscriptionFact, group_name};
 use crate::input::Ticket;
 use crate::ledger::POISONED;
 use crate::position::cursor::Cursor;
@@ -18,7 +17,7 @@ use crate::records::{Need, Seek, Urgency};
 use crate::registry::keys::{ChannelKey, ClientKey, GroupKey, SubscriptionKey};
 use crate::registry::subscription::{Leave, Phase, Terms};
 use crate::time::{Now, Timestamp};
-use crate::waiting::questions::WaitingSubscribe;
+use crate::waiting::questions::{Seeker, WaitingSubscribe};
 use crate::waiting::replies::{Confirmation, Outcome};
 use crate::waiting::unregistered::Early;
 
@@ -125,16 +124,14 @@ impl Engine {
                 Started::Seeking { ticket, time } => {
                     let id = self.channels[channel].id();
                     let reply = Bytes::copy_from_slice(reply);
-                    self.questions.wait_for_seek(
-                        ticket,
-                        WaitingSubscribe {
-                            request,
-                            reply,
-                            channel,
-                            id,
-                            time,
-                        },
-                    );
+                    let waiting = WaitingSubscribe {
+                        request,
+                        reply,
+                        channel,
+                        id,
+                        time,
+                    };
+                    self.questions.wait_for_seek(ticket, Seeker::Subscribe(waiting));
                     self.channels[channel].begin_subscribing();
                     self.update_inactivity(now, channel);
                     Ok(())
@@ -246,15 +243,16 @@ impl Engine {
     }
 
     pub(super) fn sought(&mut self, now: Now, ticket: Ticket, sequence: Result<u64, &str>, effects: &mut Effects<'_>) {
-        let Some(WaitingSubscribe {
+        let WaitingSubscribe {
             request,
             reply,
             channel,
             id,
             time,
-        }) = self.questions.end_seek(ticket)
-        else {
-            return;
+        } = match self.questions.end_seek(ticket) {
+            Some(Seeker::Subscribe(waiting)) => waiting,
+            Some(Seeker::Change(waiting)) => return self.change_sought(now, &waiting, sequence, effects),
+            None => return,
         };
         // A channel with a waiting request is not deleted.
         assert_eq!(
@@ -275,7 +273,14 @@ impl Engine {
 
     /// The store failed: whoever waits for a start time will not get a subscription.
     pub(super) fn refuse_seeking(&mut self, effects: &mut Effects<'_>) {
-        for waiting in self.questions.end_all_seeks() {
+        for seeker in self.questions.end_all_seeks() {
+            let waiting = match seeker {
+                Seeker::Subscribe(waiting) => waiting,
+                Seeker::Change(waiting) => {
+                    self.change_failed(waiting.id, effects);
+                    continue;
+                }
+            };
             self.channels[waiting.channel].end_subscribing();
             self.refuse_subscribe(&waiting.reply, POISONED.to_owned(), effects);
         }

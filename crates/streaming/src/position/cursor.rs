@@ -60,6 +60,12 @@ impl Cursor {
         self.last_sent = self.last_sent.max(sequence);
     }
 
+    /// Goes on behind a sequence, wherever it was.
+    pub(crate) fn move_behind(&mut self, sequence: u64) {
+        self.last_sent = sequence;
+        self.has_caught_up();
+    }
+
     /// Whether it waits for a read, or to try one again: whatever ends that goes on.
     pub(crate) fn is_waiting(&self) -> bool {
         self.reading().is_some() || self.is_retrying()
@@ -164,9 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn it_never_goes_back() {
+    fn it_goes_back_only_when_it_is_moved() {
         let mut cursor = Cursor::behind(4);
         cursor.advance(3);
         assert_eq!((cursor.last_sent(), cursor.next(1), cursor.next(8)), (4, 5, 8));
+        cursor.falls_behind(1, 5);
+        cursor.move_behind(2);
+        assert_eq!((cursor.next(1), cursor.catching_up()), (3, None));
     }
 }

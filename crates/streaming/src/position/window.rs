@@ -161,6 +161,23 @@ impl Window {
         self.pending.remove(sequence)
     }
 
+    /// Messages below a sequence are held no longer; how many that were.
+    pub(crate) fn remove_below(&mut self, sequence: u64) -> usize {
+        let before = self.pending.len();
+        if let Some(last) = sequence.checked_sub(1) {
+            self.pending.remove_run(0, last);
+        }
+        before - self.pending.len()
+    }
+
+    /// Nothing is held any more.
+    pub(crate) fn remove_all(&mut self, key: SubscriptionKey, timers: &mut Timers) {
+        self.stop(key, timers);
+        self.pending = Pending::default();
+        self.deadlines.clear();
+        self.stalled_since = None;
+    }
+
     /// Everything is due at once.
     pub(crate) fn expire_all(&mut self, now: Now) {
         self.deadlines.expire_all(now.monotonic);
@@ -239,6 +256,25 @@ mod tests {
         assert_eq!(window.stalled_since(), Some(30));
         window.resize(3, 1_000);
         assert!(!window.is_full());
+    }
+
+    #[test]
+    fn what_is_gone_takes_no_room() {
+        let (mut window, mut timers, key) = (Window::new(3, 1_000), Timers::default(), SubscriptionKey::at(0));
+        for sequence in 4..=6 {
+            window.sent_first(at(10), key, sequence, &mut timers);
+        }
+        assert_eq!(
+            (window.remove_below(0), window.remove_below(4), window.remove_below(6)),
+            (0, 0, 2)
+        );
+        assert_eq!(
+            (window.room(), window.pending().first(), timers.next()),
+            (2, Some(6), Some(1_010))
+        );
+        window.remove_all(key, &mut timers);
+        assert_eq!((window.room(), timers.next(), window.stalled_since()), (3, None, None));
+        assert_eq!(window.take_due(u64::MAX), None);
     }
 
     #[test]

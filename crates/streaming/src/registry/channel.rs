@@ -1,6 +1,7 @@
 //! A channel: its log, and who listens to it.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use bytes::Bytes;
 
@@ -12,6 +13,7 @@ use crate::limits_table::LimitsKey;
 use crate::position::damage::Damage;
 use crate::waiting::mark::Mark;
 use crate::waiting::offers::Offers;
+use crate::waiting::sweep::Sweep;
 use crate::waiting::timers::TimerSlot;
 
 /// See the module. It is made and taken out by [`Channels`](super::channels::Channels), which also counts what is in it.
@@ -40,6 +42,10 @@ pub(crate) struct Channel {
     pub(crate) in_retention: Mark,
     /// In the list of channels that got new durable messages.
     pub(crate) touched: Mark,
+    /// Messages went whose bytes still count.
+    pub(crate) recounting: Mark,
+    /// Whose pending messages are looked at next, after some of the channel's were purged.
+    pub(crate) sweep: Option<Box<Sweep>>,
     /// It was told that a limit was reached.
     pub(crate) limits_reached_told: Mark,
     /// It was told that its times are ahead of the clock.
@@ -80,6 +86,8 @@ impl Channel {
             inactivity_timer: TimerSlot::default(),
             in_retention: Mark::default(),
             touched: Mark::default(),
+            recounting: Mark::default(),
+            sweep: None,
             limits_reached_told: Mark::default(),
             ahead_told: Mark::default(),
             offers: Offers::default(),
@@ -125,6 +133,16 @@ impl Channel {
     /// Whether nobody has a subscription, or is about to get one, for max_inactivity.
     pub(crate) fn is_idle(&self) -> bool {
         self.active == 0 && self.subscribing == 0
+    }
+
+    /// Subscriptions that have an owner.
+    pub(crate) fn active(&self) -> usize {
+        self.active
+    }
+
+    /// Whether a request waits for its start to be found.
+    pub(crate) fn is_subscribed_to(&self) -> bool {
+        self.subscribing > 0
     }
 
     /// A subscription became active; as a member of a group it is in no list here.
@@ -175,6 +193,12 @@ impl Channel {
     /// The durable of a client.
     pub(crate) fn durable(&self, client: &Bytes, durable: &Bytes) -> Option<SubscriptionKey> {
         self.durables.get(&(client.clone(), durable.clone())).copied()
+    }
+
+    /// The first durable of a client and name within a bound, with both.
+    pub(crate) fn durable_from(&self, start: Bound<&(Bytes, Bytes)>) -> Option<((Bytes, Bytes), SubscriptionKey)> {
+        let next = self.durables.range((start, Bound::Unbounded)).next();
+        next.map(|(name, key)| (name.clone(), *key))
     }
 
     pub(crate) fn add_durable(&mut self, client: Bytes, durable: Bytes, key: SubscriptionKey) {

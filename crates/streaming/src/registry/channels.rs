@@ -201,6 +201,23 @@ impl Channels {
         self.sums.bytes -= bytes;
     }
 
+    /// Its messages below a sequence go, all at once; how many that were.
+    pub(crate) fn purge(&mut self, key: ChannelKey, first: u64) -> u64 {
+        let channel = &mut self.channels[key.0];
+        let messages = channel.log.purge(first);
+        channel.recounting.set();
+        self.sums.messages -= messages;
+        messages
+    }
+
+    /// The store says how many bytes of messages it has.
+    pub(crate) fn recount(&mut self, key: ChannelKey, bytes: u64) {
+        let channel = &mut self.channels[key.0];
+        channel.recounting.clear();
+        self.sums.bytes -= channel.log.recount(bytes);
+        self.sums.bytes += bytes;
+    }
+
     /// A log without messages has no bytes, whatever the store said of those that went.
     pub(crate) fn drop_remainder(&mut self, key: ChannelKey) {
         self.sums.bytes -= self.channels[key.0].log.drop_remainder();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use seaway_stan_protocol::messages::ConnectRequest;
 
 use super::keys::{ClientKey, SubscriptionKey};
+use crate::change::{ChangeId, Changed};
 use crate::facts::ClientFact;
 use crate::ids::ProbeId;
 use crate::waiting::timers::{Timer, TimerSlot, Timers};
@@ -29,6 +30,8 @@ pub(crate) enum Closing {
     Requested(Bytes),
     /// By the server: heartbeats failed, or a new connection takes over.
     ByServer,
+    /// By an operator: which change that is, and what it says.
+    ByOperator(ChangeId, Changed),
 }
 
 /// What is left of a client that has gone.

@@ -91,6 +91,11 @@ impl Group {
         self.shadow = Some(key);
     }
 
+    /// Takes out the record of a durable group without members.
+    pub(crate) fn take_shadow(&mut self) -> Option<SubscriptionKey> {
+        self.shadow.take()
+    }
+
     /// Members that left and still hold messages.
     pub(crate) fn departing(&self) -> impl ExactSizeIterator<Item = SubscriptionKey> + '_ {
         self.departing.iter().copied()
@@ -142,6 +147,22 @@ impl Group {
     #[inline]
     pub(crate) fn holder(&self, sequence: u64) -> Option<SubscriptionKey> {
         self.holders.get(sequence)
+    }
+
+    /// The first message that one of them holds, and who does.
+    pub(crate) fn first_held(&self) -> Option<(u64, SubscriptionKey)> {
+        self.holders.first()
+    }
+
+    /// How many messages they hold.
+    pub(crate) fn held(&self) -> usize {
+        self.holders.len()
+    }
+
+    /// Nobody holds anything any more, and nobody has anything to pass on.
+    pub(crate) fn forget_holders(&mut self) {
+        self.holders = Holders::default();
+        self.givers.clear();
     }
 
     /// Something is to be written down about one of its members; told once until it was written.

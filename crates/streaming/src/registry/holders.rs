@@ -98,6 +98,21 @@ impl Holders {
         }
     }
 
+    /// The first message that somebody holds, and who does.
+    pub(crate) fn first(&self) -> Option<(u64, SubscriptionKey)> {
+        let block = self.blocks.front()?;
+        let at = block.held.trailing_zeros() as usize;
+        Some((
+            block.index * BLOCK + at as u64,
+            SubscriptionKey(block.holders[at] as usize),
+        ))
+    }
+
+    /// How many messages are held.
+    pub(crate) fn len(&self) -> usize {
+        self.blocks.iter().map(|block| block.held.count_ones() as usize).sum()
+    }
+
     fn drop_empty(&mut self) {
         while self.blocks.front().is_some_and(|block| block.held == 0) {
             self.blocks.pop_front();
@@ -145,8 +160,8 @@ mod tests {
             for (sequence, key) in &model {
                 prop_assert_eq!(holders.get(*sequence), Some(*key));
             }
-            let held: u32 = holders.blocks.iter().map(|block| block.held.count_ones()).sum();
-            prop_assert_eq!(held as usize, model.len());
+            prop_assert_eq!(holders.first(), model.first_key_value().map(|(sequence, key)| (*sequence, *key)));
+            prop_assert_eq!(holders.len(), model.len());
         }
     }
 

@@ -91,6 +91,14 @@ impl Log {
         }
     }
 
+    /// Those of them from a sequence on.
+    pub(crate) fn messages_from(&self, sequence: u64) -> u64 {
+        let sequence = sequence.max(self.first).max(1);
+        (self.last + 1)
+            .saturating_sub(sequence)
+            .saturating_sub(self.lost.messages_from(sequence))
+    }
+
     /// Bytes of their bodies.
     #[inline]
     pub(crate) fn bytes(&self) -> u64 {
@@ -147,6 +155,18 @@ impl Log {
         let bytes = u64::from(size).min(self.bytes);
         self.bytes -= bytes;
         (before - self.messages(), bytes)
+    }
+
+    /// Messages below a sequence go, all at once; gives back how many that were. Their bytes count until [`Log::recount`].
+    pub(super) fn purge(&mut self, first: u64) -> u64 {
+        let before = self.messages();
+        self.first = self.lost.trim(first.clamp(self.first, self.last.saturating_add(1)));
+        before - self.messages()
+    }
+
+    /// The store says how many bytes there are; how many were counted before.
+    pub(super) fn recount(&mut self, bytes: u64) -> u64 {
+        std::mem::replace(&mut self.bytes, bytes)
     }
 
     /// Gives back the bytes counted in a log without messages: none are.
@@ -218,6 +238,26 @@ mod tests {
         lost.push(1, 10);
         let log = Log::recovered(1, 10, 0, 0, lost);
         assert_eq!((log.first(), log.last(), log.messages()), (11, 10, 0));
+    }
+
+    #[test]
+    fn what_is_purged_is_gone_at_once_and_its_bytes_once_they_are_known() {
+        let mut lost = Lost::default();
+        lost.push(5, 6);
+        let mut log = Log::recovered(1, 9, 70, 0, lost);
+        assert_eq!(
+            (log.messages_from(0), log.messages_from(6), log.messages_from(10)),
+            (7, 3, 0)
+        );
+        assert_eq!((log.purge(5), log.first(), log.messages()), (4, 7, 3));
+        assert!(!log.holds(4) && log.holds(7));
+        assert_eq!((log.recount(30), log.bytes()), (70, 30));
+        assert_eq!((log.purge(2), log.first()), (0, 7), "nothing comes back");
+        assert_eq!(
+            (log.purge(u64::MAX), log.first(), log.last(), log.messages()),
+            (3, 10, 9, 0)
+        );
+        assert_eq!(Log::default().purge(1), 0);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use seaway_stan_protocol::messages::SubscriptionRequest;
 
+use crate::change::ChangeId;
 use crate::ids::{ChannelId, ProbeId, Ticket};
 use crate::limits::SEEKS_MAX;
 use crate::registry::keys::{ChannelKey, ClientKey, CursorKey};
@@ -29,6 +30,25 @@ pub(crate) struct WaitingSubscribe {
     pub(crate) time: Timestamp,
 }
 
+/// A change that waits for a time to be found.
+#[derive(Debug)]
+pub(crate) struct WaitingChange {
+    pub(crate) id: ChangeId,
+    pub(crate) by: Bytes,
+    pub(crate) is_rehearsal: bool,
+    pub(crate) channel: Bytes,
+    pub(crate) channel_id: ChannelId,
+    /// Client, durable and queue of what is to be moved; none for a purge.
+    pub(crate) reader: Option<(Bytes, Bytes, Bytes)>,
+}
+
+/// Who waits for a seek.
+#[derive(Debug)]
+pub(crate) enum Seeker {
+    Subscribe(WaitingSubscribe),
+    Change(WaitingChange),
+}
+
 /// See the module. A client has two probes at most, a cursor one read, a channel few looks; of seeks there are [`SEEKS_MAX`].
 #[derive(Debug, Default)]
 pub(crate) struct Questions {
@@ -37,7 +57,7 @@ pub(crate) struct Questions {
     reads: BTreeMap<Ticket, CursorKey>,
     /// With the sequence where each begins.
     looks: BTreeMap<Ticket, (ChannelKey, ChannelId, u64)>,
-    seeks: BTreeMap<Ticket, WaitingSubscribe>,
+    seeks: BTreeMap<Ticket, Seeker>,
 }
 
 impl Questions {
@@ -88,17 +108,17 @@ impl Questions {
     }
 
     /// The seek was not answered at once: a request waits for it.
-    pub(crate) fn wait_for_seek(&mut self, ticket: Ticket, waiting: WaitingSubscribe) {
-        self.seeks.insert(ticket, waiting);
+    pub(crate) fn wait_for_seek(&mut self, ticket: Ticket, seeker: Seeker) {
+        self.seeks.insert(ticket, seeker);
     }
 
-    /// A seek was answered.
-    pub(crate) fn end_seek(&mut self, ticket: Ticket) -> Option<WaitingSubscribe> {
+    /// A seek was answered; who waited for it.
+    pub(crate) fn end_seek(&mut self, ticket: Ticket) -> Option<Seeker> {
         self.seeks.remove(&ticket)
     }
 
     /// No seek will be answered any more: the requests that waited, in the order of their coming.
-    pub(crate) fn end_all_seeks(&mut self) -> impl Iterator<Item = WaitingSubscribe> + use<> {
+    pub(crate) fn end_all_seeks(&mut self) -> impl Iterator<Item = Seeker> + use<> {
         std::mem::take(&mut self.seeks).into_values()
     }
 }
@@ -133,7 +153,7 @@ mod tests {
                 id: ChannelId(1),
                 time: Timestamp(0),
             };
-            questions.wait_for_seek(ticket, waiting);
+            questions.wait_for_seek(ticket, Seeker::Subscribe(waiting));
         }
         assert_eq!(questions.seek(), None);
         assert_eq!(questions.end_all_seeks().count(), SEEKS_MAX);

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use crate::change::ChangeId;
 use crate::input::ChannelId;
 use crate::records::Position;
 use crate::registry::keys::{ChannelKey, SubscriptionKey};
@@ -20,6 +21,8 @@ pub(crate) enum Outcome {
     },
     /// The deletion of a channel was recorded: nobody waits for a reply.
     Deleted { channel: ChannelKey, id: ChannelId },
+    /// An operator's change: what came of it is told, and nothing sent.
+    Changed(ChangeId),
     /// A publish was refused: payload is the encoded PubAck.
     Refused,
     /// A state was changed: payload is the encoded response.

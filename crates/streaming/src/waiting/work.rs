@@ -20,6 +20,8 @@ pub(crate) enum Work {
     Absorb(GroupKey, u64),
     /// A deleted channel whose subscriptions are being forgotten.
     Delete(ChannelKey, ChannelId),
+    /// A channel of which messages were purged that some still hold.
+    Sweep(ChannelKey, ChannelId),
 }
 
 /// See the module.

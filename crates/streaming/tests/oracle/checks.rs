@@ -24,7 +24,7 @@ impl Play {
                     let inbox = String::from_utf8(inbox).expect("inboxes are text");
                     self.watch_message(&inbox, sequence, count);
                 }
-                Output::Probe { .. } | Output::Event { .. } => {}
+                Output::Probe { .. } | Output::Event { .. } | Output::Changed { .. } => {}
             }
         }
     }

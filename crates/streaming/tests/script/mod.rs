@@ -1,5 +1,6 @@
 //! Plays a script: what is said to the engine (`>`), and exactly what leaves it in answer (`<`).
 
+mod changes;
 mod outputs;
 mod requests;
 mod show;
@@ -48,6 +49,7 @@ struct Session {
     silent_reads: bool,
     show_payload: bool,
     guids: u64,
+    changes: u64,
     lines: Vec<String>,
 }
 
@@ -71,6 +73,7 @@ impl Session {
             silent_reads: false,
             show_payload: false,
             guids: 0,
+            changes: 0,
             lines: Vec::new(),
         }
     }
@@ -337,6 +340,7 @@ impl Session {
                     self.input(Input::CheckpointStep);
                 }
             }
+            "purge" | "move" | "remove" | "delete" | "disconnect" | "settle" => self.change(&words),
             "show" => self.show(&words),
             command => panic!("command {command}"),
         }

@@ -29,6 +29,10 @@ impl Session {
                     }
                     self.lines.push(format!("log {level}: {text}"));
                 }
+                Output::Changed { outcome, .. } => self.lines.push(match outcome {
+                    Ok(changed) => format!("changed: {changed:?}"),
+                    Err(unchanged) => format!("unchanged: {unchanged}"),
+                }),
                 Output::Reply { subject, payload } => self.reply_line(&subject, &payload),
                 Output::Message {
                     inbox,

@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use seaway_streaming::{
-    Admission, Bus, Carried, ChannelId, Delivery, Destination, Effects, Engine, Event, Head, Input, Level, Lookup,
-    Need, Now, Options, Position, ProbeId, ReadRequest, Records, Refusal, Seek, StartError, StartSummary,
-    StoredMessage, Ticket, Unreadable, Urgency,
+    Admission, Bus, Carried, ChangeId, Changed, ChannelId, Delivery, Destination, Effects, Engine, Event, Head, Input,
+    Level, Lookup, Need, Now, Options, Position, ProbeId, ReadRequest, Records, Refusal, Seek, StartError,
+    StartSummary, StoredMessage, Ticket, Unchanged, Unreadable, Urgency,
 };
 
 /// One record of the store; its position is its place in the list, counted from 1.
@@ -54,6 +54,10 @@ pub enum Output {
     Event {
         level: Level,
         text: String,
+    },
+    Changed {
+        id: ChangeId,
+        outcome: Result<Changed, Unchanged>,
     },
 }
 
@@ -465,6 +469,16 @@ impl Records for World {
         }
     }
 
+    fn live_bytes(&self, channel: ChannelId, messages: u64) -> u64 {
+        let log = self.logs.get(&channel).map(|log| &log.messages);
+        assert_eq!(
+            log.map_or(0, |log| log.len() as u64),
+            messages,
+            "the engine counts what there is"
+        );
+        log.map_or(0, |log| log.values().map(|(_, body)| body.len() as u64).sum())
+    }
+
     fn seek(&mut self, ticket: Ticket, channel: ChannelId, timestamp: i64) -> Seek {
         if self.slow_seeks {
             self.seeks.push_back((ticket, channel, timestamp));
@@ -571,5 +585,9 @@ impl Bus for Wire<'_> {
         let before = self.listened.len();
         self.listened.retain(|_, known| *known != subscription);
         assert_eq!(self.listened.len() + 1, before, "{subscription} listened");
+    }
+
+    fn changed(&mut self, id: ChangeId, outcome: Result<Changed, Unchanged>) {
+        self.outputs.borrow_mut().push(Output::Changed { id, outcome });
     }
 }

@@ -1,0 +1,110 @@
+//! What an operator has changed while clients go on: in half of the runs there is one.
+//!
+//! Chance is drawn from a stream of its own, so that a run without an operator is what it would be if there never was any.
+
+use seaway_streaming::{Asked, Change, ChangeId, Extent, Input, Place, Reader, Settlement, Timestamp};
+
+use crate::run::Simulation;
+use crate::settings::SECOND;
+
+const CHANNELS: [&str; 5] = ["alpha", "beta.one", "gamma", "delta", "nowhere"];
+
+/// In how many steps there is one change.
+const STEPS_PER_CHANGE: u16 = 80;
+
+/// See the module.
+pub(crate) struct Operator {
+    random: fastrand::Rng,
+    is_there: bool,
+    asked: u64,
+}
+
+impl Operator {
+    pub(crate) fn new(seed: u64) -> Operator {
+        let mut random = fastrand::Rng::with_seed(!seed);
+        Operator {
+            is_there: random.bool(),
+            random,
+            asked: 0,
+        }
+    }
+}
+
+impl Simulation {
+    /// The operator asks for something, now and then.
+    pub(crate) fn operator_acts(&mut self) {
+        let operator = &mut self.operator;
+        if !operator.is_there || self.node.is_none() || operator.random.u16(..STEPS_PER_CHANGE) > 0 {
+            return;
+        }
+        let random = &mut operator.random;
+        operator.asked += 1;
+        let id = ChangeId(operator.asked);
+        let readers = self.model.borrow().named_readers();
+        let any = |random: &mut fastrand::Rng| CHANNELS[random.usize(..CHANNELS.len())].to_owned();
+        let (mut channel, mut client, mut durable, mut queue) = (
+            any(random),
+            format!("client{}", random.u8(..5)),
+            "d0".to_owned(),
+            String::new(),
+        );
+        if !readers.is_empty() && random.u8(..10) > 0 {
+            (channel, client, durable, queue) = readers[random.usize(..readers.len())].clone();
+        }
+        let reader = Reader {
+            channel: channel.as_bytes(),
+            client: client.as_bytes(),
+            durable: durable.as_bytes(),
+            queue: queue.as_bytes(),
+        };
+        let other = any(random);
+        let ago = i64::try_from(random.u64(..20 * SECOND)).unwrap_or(0) - 1_000_000_000;
+        let time = Timestamp(self.now.wall.0.saturating_sub(ago));
+        let sequence = random.u64(..80);
+        let force = random.u8(..4) > 0;
+        let change = match random.u8(..100) {
+            0..35 => Change::Purge {
+                channel: other.as_bytes(),
+                extent: match random.u8(..4) {
+                    0 => Extent::All,
+                    1 => Extent::Before(time),
+                    _ => Extent::UpTo(sequence),
+                },
+            },
+            35..45 => Change::Settle {
+                reader,
+                sequence,
+                verdict: [Settlement::Acknowledge, Settlement::Redeliver][random.usize(..2)],
+            },
+            45..75 => Change::Move {
+                reader,
+                to: match random.u8(..8) {
+                    0 => Place::Start,
+                    1 => Place::End,
+                    2 => Place::Time(time),
+                    _ => Place::Sequence(sequence),
+                },
+            },
+            75..87 => Change::Remove { reader, force },
+            87..95 => Change::Delete {
+                channel: other.as_bytes(),
+                force,
+            },
+            _ => Change::Disconnect {
+                client: client.as_bytes(),
+            },
+        };
+        let asked = Asked {
+            id,
+            by: b"operator",
+            is_rehearsal: random.u8(..8) == 0,
+            change,
+        };
+        self.trace.add(format_args!("operator asks for {}: {change:?}", id.0));
+        self.with_node(|node, now| {
+            if node.is_open() {
+                node.input(now, Input::Change(asked));
+            }
+        });
+    }
+}
