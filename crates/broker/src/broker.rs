@@ -55,7 +55,7 @@ impl Broker {
     pub fn requester(&self, origin: ConnectionId) -> Option<Requester> {
         let connection = lock(&self.shared.registry).find(origin.0).cloned()?;
         let is_open = !self.shared.settings().access.is_configured();
-        Some(Requester::new(is_open, connection.admission.grant()))
+        Some(Requester::new(is_open, connection.admission.grant(), connection.peer))
     }
 
     /// Closes one connection (reason `Kicked`); false when there is none with this id.

@@ -1,5 +1,6 @@
 //! What somebody who asks an in-process service may do: services act in their own name, and have to know.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::access::Grant;
@@ -10,11 +11,24 @@ pub struct Requester {
     /// Everybody may do everything here.
     is_open: bool,
     grant: Option<Arc<Grant>>,
+    peer: SocketAddr,
 }
 
 impl Requester {
-    pub(crate) fn new(is_open: bool, grant: Option<Arc<Grant>>) -> Self {
-        Self { is_open, grant }
+    pub(crate) fn new(is_open: bool, grant: Option<Arc<Grant>>, peer: SocketAddr) -> Self {
+        Self { is_open, grant, peer }
+    }
+
+    /// Whom it authenticated itself as, as monitoring shows it; none where nobody has to.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.grant.as_deref().map(Grant::shown)
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
     }
 
     /// Whether it may subscribe to `subject`, without a queue group: answers belong nowhere else.

@@ -5,6 +5,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::adopt::AdoptArguments;
 use crate::backup::BackupArguments;
+use crate::change::{ClientCommand, DurableCommand};
 use crate::connection_flags::ConnectionArguments;
 use crate::context::ContextCommand;
 use crate::export::ExportArguments;
@@ -50,13 +51,19 @@ pub(crate) enum Command {
     Peek(PeekArguments),
     /// List channels
     Channels(ChannelsArguments),
-    /// One channel: its messages, limits and subscriptions
+    /// One channel: look at it, purge it, delete it
     #[command(subcommand)]
     Channel(ChannelCommand),
     /// List durable subscriptions and queue groups
     Durables(DurablesArguments),
+    /// One durable or queue group: move it, remove it
+    #[command(subcommand)]
+    Durable(DurableCommand),
     /// List clients, or show one with its subscriptions
     Clients(ClientsArguments),
+    /// One client: disconnect it
+    #[command(subcommand)]
+    Client(ClientCommand),
     /// Say why subscriptions of a channel do, or do not, receive messages
     Why(WhyArguments),
     /// The server: version, totals, limits

@@ -6,6 +6,7 @@ mod admin;
 mod adopt;
 mod arguments;
 mod backup;
+mod change;
 mod connection;
 mod connection_flags;
 mod context;
@@ -150,6 +151,8 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
             Command::Peek(arguments) => peek::run(arguments, &connection, output).await,
             Command::Channels(arguments) => look::channels(arguments, &connection, output).await,
             Command::Channel(command) => look::channel(command, &connection, output).await,
+            Command::Durable(command) => change::durable(command, &connection, output).await,
+            Command::Client(command) => change::client(command, &connection, output).await,
             Command::Durables(arguments) => look::durables(arguments, &connection, output).await,
             Command::Clients(arguments) => look::clients(arguments, &connection, output).await,
             Command::Why(arguments) => look::why(arguments, &connection, output).await,

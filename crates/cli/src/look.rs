@@ -1,5 +1,4 @@
-//! `channels`, `channel info`, `durables`, `clients`, `why`, `server info`: questions to the administration interface; and
-//! `server failover`, the one request there that changes something.
+//! `channels`, `channel info`, `durables`, `clients`, `why`, `server info`: questions to the administration interface.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::change::{self, DeleteArguments, PurgeArguments};
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Align, Output};
@@ -28,6 +28,10 @@ pub(crate) enum ChannelCommand {
         /// The channel
         name: String,
     },
+    /// Remove messages, oldest first; sequences go on behind the last one
+    Purge(PurgeArguments),
+    /// Delete it with its messages, durables and groups
+    Delete(DeleteArguments),
 }
 
 /// Whose durables.
@@ -271,7 +275,11 @@ pub(crate) async fn clients(arguments: ClientsArguments, connection: &Connection
 }
 
 pub(crate) async fn channel(command: ChannelCommand, connection: &Connection, output: &mut Output) -> Outcome {
-    let ChannelCommand::Info { name } = command;
+    let name = match command {
+        ChannelCommand::Info { name } => name,
+        ChannelCommand::Purge(arguments) => return change::purge(arguments, connection, output).await,
+        ChannelCommand::Delete(arguments) => return change::delete(arguments, connection, output).await,
+    };
     let answer = ask_for_channel(&name, connection).await?;
     if output.is_json() {
         return output.json(&answer);

@@ -7,6 +7,7 @@
 mod answer;
 mod backup;
 mod backups;
+mod change;
 mod messages;
 mod request;
 
@@ -134,13 +135,7 @@ impl Service {
             Err(failure) => self.refuse(&request.reply, &failure),
             Ok(Operation::Messages(wanted)) => self.messages(&request, &wanted).await,
             Ok(Operation::Backup(backup)) => self.backup(&request, backup).await,
-            Ok(Operation::Failover) => match self.source.hand_over() {
-                Ok(tenure) => {
-                    tracing::info!(target: "stream", "A client asks this server to hand over");
-                    self.send(&request.reply, b"", format!("{{\"tenure\":{tenure}}}").as_bytes());
-                }
-                Err(reason) => self.refuse(&request.reply, &Failure::conflict(&reason)),
-            },
+            Ok(Operation::Change(change)) => self.change(&request, &requester, change).await,
             Ok(Operation::Question(question)) => {
                 let _one_at_a_time = self.composing.lock().await;
                 match self.look_up(question).await {

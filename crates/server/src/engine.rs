@@ -6,6 +6,7 @@
 
 mod arrivals;
 mod bus;
+mod changes;
 mod checkpoints;
 mod deferred;
 mod health;
@@ -18,6 +19,7 @@ mod tokens;
 mod world;
 
 pub(crate) use bus::{EngineBus, Seat};
+pub use changes::{ChangeRequest, Named, Wanted};
 pub(crate) use deferred::Tag;
 pub use health::Health;
 pub use inbox::{Glance, Inbox, Query};

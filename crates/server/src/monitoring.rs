@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use seaway_broker::{Broker, ConnectionFilter, SubscriptionDetail};
+use seaway_broker::{Broker, ConnectionFilter, ConnectionId, SubscriptionDetail};
 use seaway_config::Options;
 use seaway_monitor as monitor;
 use seaway_monitor::{Answer, Detail, PageRequest, Source, StreamingIdentity, Unavailable};
 use seaway_store::OpenImage;
-use seaway_streaming::{LimitsTable, SurveySlice};
+use seaway_streaming::{Changed, LimitsTable, SurveySlice, Unchanged};
 use tokio::sync::oneshot;
 
 use crate::bus::Bus;
-use crate::engine::{Glance, Look, LookError, LookStart, Looked};
+use crate::engine::{ChangeRequest, Glance, Look, LookError, LookStart, Looked, Wanted};
 use crate::limits::{MONITORING_QUESTIONS_MAX, MONITORING_SLICE, SURVEY_VISITS};
 use crate::phase::{Phase, Stage};
 
@@ -146,6 +146,35 @@ impl Monitoring {
             Ok(Ok(image)) => image,
             Ok(Err(_)) => Err("the streaming engine has stopped".to_owned()),
             Err(_) => Err("the streaming engine does not answer".to_owned()),
+        }
+    }
+
+    /// Has something changed, or only said what would be; `by` says who asks, in words.
+    ///
+    /// # Errors
+    /// See [`Unchanged`].
+    pub(crate) async fn change(&self, by: String, is_rehearsal: bool, wanted: Wanted) -> Result<Changed, Unchanged> {
+        let unavailable = |reason: &str| Err(Unchanged::Unavailable(reason.to_owned()));
+        let inbox = self.phase.engine().map_err(Unchanged::Unavailable)?;
+        let (answer, answered) = oneshot::channel();
+        inbox.change(ChangeRequest {
+            by,
+            is_rehearsal,
+            wanted,
+            answer,
+        });
+        match tokio::time::timeout(ENGINE_PATIENCE, answered).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => unavailable("the streaming engine has stopped: whether the change was made is not known."),
+            Err(_) => unavailable("the change is not durable yet, and may still become so: look whether it was made."),
+        }
+    }
+
+    /// Ends a connection of a client of NATS; false when there is none with this id.
+    pub(crate) fn end_connection(&self, id: u64, is_rehearsal: bool) -> bool {
+        match is_rehearsal {
+            true => self.broker.requester(ConnectionId(id)).is_some(),
+            false => self.broker.kick(id),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use seaway_monitor::Refusal;
+use seaway_streaming::Unchanged;
 
 /// Characters of an error's message; names in it come from requests.
 const MESSAGE_CHARS_MAX: usize = 1024;
@@ -74,6 +75,15 @@ impl Failure {
             return Failure::new(503, reason);
         }
         Failure::new(503, &format!("{reason}; ask again later"))
+    }
+
+    /// Why nothing was changed.
+    pub(super) fn unchanged(unchanged: &Unchanged) -> Failure {
+        match unchanged {
+            Unchanged::NotFound(words) => Failure::not_found(words),
+            Unchanged::Conflict(words) => Failure::conflict(words),
+            Unchanged::Unavailable(reason) => Failure::unavailable(reason),
+        }
     }
 
     /// What an answer of at most `len_max` bytes was refused for.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::answer::Failure;
+use super::change::Change;
 use crate::bus::{Message, Origin};
 use crate::limits::{
     ADMINISTRATION_LIST_MAX, ADMINISTRATION_REQUEST_BYTES_MAX, BACKUP_PIECE_BYTES_MAX, LOOK_BYTES_DEFAULT,
@@ -17,7 +18,10 @@ use crate::limits::{
 const LOOK_MESSAGES_DEFAULT: u64 = 10;
 
 /// Every operation, for those who ask for another one.
-const OPERATIONS: &str = "change.backup.begin, change.backup.end, change.backup.files, change.backup.read, change.failover, read.channel, read.channels, read.clients, read.durables, read.messages, read.server, read.why";
+const OPERATIONS: &str = "change.ack, change.backup.begin, change.backup.end, change.backup.files, change.backup.read, \
+                          change.delete, change.disconnect, change.failover, change.move, change.purge, \
+                          change.redeliver, change.remove, read.channel, read.channels, read.clients, read.durables, \
+                          read.messages, read.server, read.why";
 
 /// A request that wants an answer.
 pub(super) struct Request {
@@ -42,8 +46,8 @@ pub(super) enum Operation {
     Messages(Messages),
     /// A step of a backup.
     Backup(Backup),
-    /// To hand over to another server of the group.
-    Failover,
+    /// To change something.
+    Change(Change),
 }
 
 /// A step of a backup.
@@ -179,7 +183,7 @@ impl Request {
     }
 
     /// Class and operation.
-    fn name(&self) -> &[u8] {
+    pub(super) fn name(&self) -> &[u8] {
         self.subject.get(self.prefix_len..).unwrap_or_default()
     }
 
@@ -203,9 +207,11 @@ impl Request {
         {
             return Ok(Operation::Backup(backup));
         }
+        if let Some(change) = self.change() {
+            return change.map(Operation::Change);
+        }
         let question = match self.name() {
             b"read.messages" => return self.fields().and_then(messages).map(Operation::Messages),
-            b"change.failover" => return self.fields().map(|NoFields {}| Operation::Failover),
             b"read.server" => self.fields().map(|NoFields {}| Question::Server),
             b"read.channels" => self.fields().and_then(channels),
             b"read.channel" => self.fields().and_then(channel),
@@ -255,7 +261,7 @@ impl Request {
     }
 
     /// The fields of the body; an empty body has none.
-    fn fields<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+    pub(super) fn fields<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         let Some(body) = &self.body else {
             return Err(Failure::invalid(&format!(
                 "the request is too long: at most {ADMINISTRATION_REQUEST_BYTES_MAX} bytes"
@@ -337,7 +343,7 @@ fn messages(fields: MessagesFields) -> Result<Messages, Failure> {
     })
 }
 
-fn required_channel(channel: Option<String>) -> Result<String, Failure> {
+pub(super) fn required_channel(channel: Option<String>) -> Result<String, Failure> {
     channel
         .filter(|channel| !channel.is_empty())
         .ok_or_else(|| Failure::invalid("\"channel\" is required: {\"channel\":\"NAME\"}"))

@@ -376,6 +376,14 @@ impl Requester {
         matches!(self, Requester::Unknown)
     }
 
+    /// Who it is, in words; what it asks for came from this origin.
+    pub fn words(&self, origin: Origin) -> String {
+        match self {
+            Requester::Local(requester) => requester.words(origin),
+            Requester::Unknown => "somebody".to_owned(),
+        }
+    }
+
     /// Whether it may subscribe to `subject`: answers belong nowhere else.
     pub fn may_receive(&self, subject: &[u8]) -> bool {
         match self {

@@ -211,6 +211,15 @@ fn sent(published: seaway_broker::Published) -> Sent {
 pub struct Requester(seaway_broker::Requester);
 
 impl Requester {
+    /// Who it is, in words; its connection has this id.
+    pub fn words(&self, origin: Origin) -> String {
+        let peer = self.0.peer();
+        match self.0.user() {
+            Some(user) => format!("User {user:?} (cid:{}, {peer})", origin.0),
+            None => format!("cid:{} ({peer})", origin.0),
+        }
+    }
+
     /// Whether it may subscribe to `subject`: answers belong nowhere else.
     pub fn may_receive(&self, subject: &[u8]) -> bool {
         self.0.may_receive(subject)

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use seaway_streaming::{Bus, Carried, Delivery, Destination, ProbeId};
+use seaway_streaming::{Bus, Carried, ChangeId, Changed, Delivery, Destination, ProbeId, Unchanged};
 
+use super::changes::Changes;
 use super::deferred::Tag;
 use super::tokens::{ProbeTokens, TOKEN_LEN};
 use crate::bus::{Attachment, Hindrance, Message, Sender, is_no_responders};
@@ -27,6 +28,8 @@ pub(crate) struct EngineBus {
     kept_back: bool,
     /// Probes that nobody listens for; told to the engine after the call that sent them.
     unheard: Vec<ProbeId>,
+    /// Who waits for changes.
+    pub(super) changes: Changes,
     confirmation: Confirmation,
 }
 
@@ -75,6 +78,7 @@ impl EngineBus {
             awaiting: false,
             kept_back: false,
             unheard: Vec::new(),
+            changes: Changes::default(),
             confirmation: Confirmation { confirm, found: None },
         }
     }
@@ -236,5 +240,16 @@ impl Bus for EngineBus {
 
     fn unlisten(&mut self, subscription: u64) {
         self.attachment.unsubscribe(Tag::Ack(subscription).number());
+    }
+
+    fn changed(&mut self, change: ChangeId, outcome: Result<Changed, Unchanged>) {
+        // A server that was replaced knows nothing of what there is.
+        let outcome = match outcome {
+            Err(_) if !self.confirmation.stands() => {
+                Err(Unchanged::Unavailable("another server of the group serves".to_owned()))
+            }
+            outcome => outcome,
+        };
+        self.changes.end(change, outcome);
     }
 }

@@ -16,6 +16,7 @@ use seaway_store::{Commit, OpenImage, Store};
 use seaway_streaming::{Engine, Now};
 use tokio::sync::oneshot;
 
+use super::changes::ChangeRequest;
 use super::deferred::batch_bytes;
 use super::look::Look;
 use crate::bus::{Batch, Destination, Gate, Listener, Message};
@@ -54,6 +55,8 @@ pub(super) enum Item {
     Look(Look),
     /// Plan an image of the store.
     Image(oneshot::Sender<Result<OpenImage, String>>),
+    /// A change that an operator asks for.
+    Change(Box<ChangeRequest>),
     /// Write a checkpoint, while everything goes on, so that whoever opens the store next reads little.
     Checkpoint(oneshot::Sender<()>),
     /// Finish: process what came before, make everything durable, end.
@@ -163,6 +166,11 @@ impl Inbox {
         let (done, planned) = oneshot::channel();
         self.push(Item::Image(done));
         planned
+    }
+
+    /// Asks for a change. Nobody but the caller bounds how many wait.
+    pub fn change(&self, request: ChangeRequest) {
+        self.push(Item::Change(Box::new(request)));
     }
 
     /// Asks for a checkpoint; what waits for the receiver ends when it is there, or when there will be none.

@@ -10,6 +10,7 @@ use seaway_streaming::{Engine, Input, Now, Position, Timestamp};
 use tokio::sync::oneshot;
 
 use super::arrivals::Arrivals;
+use super::changes::{self, ChangeRequest};
 use super::checkpoints::Checkpoints;
 use super::deferred::{Deferred, Part, batch_bytes, deferred_from, entry, is_repeated};
 use super::health::{Health, Stall};
@@ -145,6 +146,7 @@ impl Pass {
                 Item::Look(look) => self.looks.begin(look, &self.engine, &mut *self.world.store),
                 // One that nobody waits for any more is not kept.
                 Item::Image(done) => drop(done.send(self.world.store.image())),
+                Item::Change(request) => self.change(*request),
                 Item::Checkpoint(done) => self.prepare_to_hand_over(done),
                 Item::Stop => stopping = true,
             }
@@ -259,6 +261,17 @@ impl Pass {
         let now = self.clock.now();
         self.engine.handle(now, input, &mut self.world.effects());
         self.unheard(now);
+    }
+
+    /// Asks the engine for a change; what comes of it is told through the bus.
+    fn change(&mut self, request: ChangeRequest) {
+        // Whoever asked may have gone, and would not hear of it.
+        if request.answer.is_closed() {
+            return;
+        }
+        let id = self.world.bus.changes.begin(request.answer);
+        let asked = changes::asked(id, &request.by, request.is_rehearsal, &request.wanted);
+        self.input(Input::Change(asked));
     }
 
     /// Tells the engine of probes that found nobody.

@@ -1,0 +1,325 @@
+//! The class `change`: from a request to what is to be changed, and from what came of it to the answer.
+
+use seaway_streaming::{Changed, Extent, Place, Settlement, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Service;
+use super::answer::Failure;
+use super::request::{Request, required_channel};
+use crate::bus::Requester;
+use crate::engine::{Named, Wanted};
+
+/// What changes something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// This server hands over to another one of its group.
+    Failover,
+    /// The engine changes something.
+    Engine { wanted: Wanted, is_rehearsal: bool },
+    /// The connection of a client of NATS ends.
+    Connection { cid: u64, is_rehearsal: bool },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoFields {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PurgeFields {
+    channel: Option<String>,
+    up_to: Option<u64>,
+    before: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeleteFields {
+    channel: Option<String>,
+    #[serde(default)]
+    force: bool,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReaderFields {
+    channel: Option<String>,
+    client: Option<String>,
+    durable: Option<String>,
+    queue: Option<String>,
+    to: Option<Value>,
+    force: Option<bool>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettleFields {
+    channel: Option<String>,
+    client: Option<String>,
+    durable: Option<String>,
+    queue: Option<String>,
+    sequence: Option<u64>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DisconnectFields {
+    client: Option<String>,
+    cid: Option<u64>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+impl Request {
+    /// What a request of the class asks for; none when there is no such operation.
+    pub(super) fn change(&self) -> Option<Result<Change, Failure>> {
+        Some(match self.name() {
+            b"change.failover" => self.fields().map(|NoFields {}| Change::Failover),
+            b"change.purge" => self.fields().and_then(purge),
+            b"change.delete" => self.fields().and_then(delete),
+            b"change.remove" => self.fields().and_then(remove),
+            b"change.move" => self.fields().and_then(relocate),
+            b"change.ack" => self.settlement(Settlement::Acknowledge),
+            b"change.redeliver" => self.settlement(Settlement::Redeliver),
+            b"change.disconnect" => self.fields().and_then(disconnect),
+            _ => return None,
+        })
+    }
+}
+
+impl Request {
+    fn settlement(&self, verdict: Settlement) -> Result<Change, Failure> {
+        let fields: SettleFields = self.fields()?;
+        let Some(sequence) = fields.sequence else {
+            return Err(Failure::invalid(
+                "\"sequence\" is required: that of the pending message",
+            ));
+        };
+        let is_rehearsal = fields.dry_run;
+        let reader = named(fields.channel, fields.client, fields.durable, fields.queue)?;
+        Ok(Change::Engine {
+            wanted: Wanted::Settle {
+                reader,
+                sequence,
+                verdict,
+            },
+            is_rehearsal,
+        })
+    }
+}
+
+fn purge(fields: PurgeFields) -> Result<Change, Failure> {
+    let extent = match (fields.up_to, fields.before) {
+        (None, None) => Extent::All,
+        (Some(sequence), None) => Extent::UpTo(sequence),
+        (None, Some(time)) => Extent::Before(moment("before", &time)?),
+        (Some(_), Some(_)) => {
+            return Err(Failure::invalid(
+                "\"up_to\" or \"before\", and not both; neither purges everything",
+            ));
+        }
+    };
+    let wanted = Wanted::Purge {
+        channel: required_channel(fields.channel)?,
+        extent,
+    };
+    Ok(Change::Engine {
+        wanted,
+        is_rehearsal: fields.dry_run,
+    })
+}
+
+fn delete(fields: DeleteFields) -> Result<Change, Failure> {
+    let wanted = Wanted::Delete {
+        channel: required_channel(fields.channel)?,
+        force: fields.force,
+    };
+    Ok(Change::Engine {
+        wanted,
+        is_rehearsal: fields.dry_run,
+    })
+}
+
+fn remove(fields: ReaderFields) -> Result<Change, Failure> {
+    if fields.to.is_some() {
+        return Err(Failure::invalid("\"to\" belongs to \"change.move\""));
+    }
+    let (force, is_rehearsal) = (fields.force.unwrap_or(false), fields.dry_run);
+    let reader = reader(fields)?;
+    Ok(Change::Engine {
+        wanted: Wanted::Remove { reader, force },
+        is_rehearsal,
+    })
+}
+
+fn relocate(fields: ReaderFields) -> Result<Change, Failure> {
+    if fields.force.is_some() {
+        return Err(Failure::invalid("\"force\" belongs to \"change.remove\""));
+    }
+    let to = place(fields.to.as_ref())?;
+    let is_rehearsal = fields.dry_run;
+    let reader = reader(fields)?;
+    Ok(Change::Engine {
+        wanted: Wanted::Move { reader, to },
+        is_rehearsal,
+    })
+}
+
+fn reader(fields: ReaderFields) -> Result<Named, Failure> {
+    named(fields.channel, fields.client, fields.durable, fields.queue)
+}
+
+/// Which durable or group is meant.
+fn named(
+    channel: Option<String>,
+    client: Option<String>,
+    durable: Option<String>,
+    queue: Option<String>,
+) -> Result<Named, Failure> {
+    let reader = Named {
+        channel: required_channel(channel)?,
+        client: client.unwrap_or_default(),
+        durable: durable.unwrap_or_default(),
+        queue: queue.unwrap_or_default(),
+    };
+    match (
+        reader.queue.is_empty(),
+        reader.durable.is_empty(),
+        reader.client.is_empty(),
+    ) {
+        (true, true, _) => Err(Failure::invalid("\"durable\" or \"queue\" is required, or both")),
+        (true, false, true) => Err(Failure::invalid(
+            "\"client\" is required for a durable without a queue group: the client ID that owns it",
+        )),
+        (false, _, false) => Err(Failure::invalid(
+            "leave out \"client\": a queue group belongs to no client",
+        )),
+        _ => Ok(reader),
+    }
+}
+
+fn place(to: Option<&Value>) -> Result<Place, Failure> {
+    match to {
+        Some(Value::String(word)) if word == "start" => Ok(Place::Start),
+        Some(Value::String(word)) if word == "end" => Ok(Place::End),
+        Some(Value::String(time)) => moment("to", time).map(Place::Time),
+        Some(Value::Number(number)) if number.is_u64() => Ok(Place::Sequence(number.as_u64().unwrap_or(0))),
+        _ => Err(Failure::invalid(
+            "\"to\" is required: a sequence, a time such as \"2026-01-31T18:30:00Z\", \"start\" or \"end\"",
+        )),
+    }
+}
+
+fn moment(name: &str, text: &str) -> Result<Timestamp, Failure> {
+    let time: jiff::Timestamp = text.parse().map_err(|error| {
+        Failure::invalid(&format!(
+            "\"{name}\": {error}; a time is written like \"2026-01-31T18:30:00Z\""
+        ))
+    })?;
+    i64::try_from(time.as_nanosecond())
+        .map(Timestamp)
+        .map_err(|_| Failure::invalid(&format!("\"{name}\" must be between the years 1678 and 2262")))
+}
+
+fn disconnect(fields: DisconnectFields) -> Result<Change, Failure> {
+    let is_rehearsal = fields.dry_run;
+    match (fields.client.filter(|client| !client.is_empty()), fields.cid) {
+        (Some(client), None) => Ok(Change::Engine {
+            wanted: Wanted::Disconnect { client },
+            is_rehearsal,
+        }),
+        (None, Some(cid)) => Ok(Change::Connection { cid, is_rehearsal }),
+        _ => Err(Failure::invalid(
+            "\"client\", the ID of a streaming client, or \"cid\", the number of a connection: one of them is required",
+        )),
+    }
+}
+
+impl Service {
+    /// Makes a change that its asker may make, and answers.
+    pub(super) async fn change(&self, request: &Request, requester: &Requester, change: Change) {
+        let by = requester.words(request.origin);
+        let outcome = match change {
+            Change::Failover => self.failover(&by),
+            Change::Connection { cid, is_rehearsal } => self.end_connection(&by, cid, is_rehearsal),
+            Change::Engine { wanted, is_rehearsal } => {
+                let changed = self.source.change(by, is_rehearsal, wanted.clone()).await;
+                changed
+                    .map(|changed| answer(&wanted, changed, is_rehearsal))
+                    .map_err(|unchanged| Failure::unchanged(&unchanged))
+            }
+        };
+        match outcome {
+            Ok(answer) => self.send(&request.reply, b"", answer.to_string().as_bytes()),
+            Err(failure) => self.refuse(&request.reply, &failure),
+        }
+    }
+
+    fn failover(&self, by: &str) -> Result<Value, Failure> {
+        let tenure = self.source.hand_over().map_err(|reason| Failure::conflict(&reason))?;
+        tracing::info!(target: "stream", "{by} asks this server to hand over");
+        Ok(json!({ "tenure": tenure }))
+    }
+
+    fn end_connection(&self, by: &str, cid: u64, is_rehearsal: bool) -> Result<Value, Failure> {
+        if !self.source.end_connection(cid, is_rehearsal) {
+            return Err(Failure::not_found(&format!(
+                "there is no connection with the cid {cid}"
+            )));
+        }
+        if !is_rehearsal {
+            tracing::info!(target: "stream", "{by} ended the connection with the cid {cid}");
+        }
+        Ok(json!({ "cid": cid, "dry_run": is_rehearsal }))
+    }
+}
+
+/// What was asked for, and what came of it.
+fn answer(wanted: &Wanted, changed: Changed, is_rehearsal: bool) -> Value {
+    let mut answer = match wanted {
+        Wanted::Purge { channel, .. } | Wanted::Delete { channel, .. } => json!({ "channel": channel }),
+        Wanted::Remove { reader, .. } | Wanted::Move { reader, .. } => json!({
+            "channel": reader.channel,
+            "client": reader.client,
+            "durable": reader.durable,
+            "queue": reader.queue,
+        }),
+        Wanted::Disconnect { client } => json!({ "client": client }),
+        Wanted::Settle { reader, sequence, .. } => json!({
+            "channel": reader.channel,
+            "client": reader.client,
+            "durable": reader.durable,
+            "queue": reader.queue,
+            "sequence": sequence,
+        }),
+    };
+    let numbers = match changed {
+        Changed::Purged { messages, first, last } => {
+            json!({ "msgs": messages, "first_seq": first, "last_seq": last })
+        }
+        Changed::Removed { members, pending } => json!({ "members": members, "pending_count": pending }),
+        Changed::Moved { from, to, pending } => json!({ "from_seq": from, "to_seq": to, "pending_count": pending }),
+        Changed::Deleted {
+            messages,
+            bytes,
+            subscriptions,
+            active,
+        } => json!({ "msgs": messages, "bytes": bytes, "subs_count": subscriptions, "active_count": active }),
+        Changed::Disconnected { subscriptions } => json!({ "subs_count": subscriptions }),
+        Changed::Settled { pending } => json!({ "pending_count": pending }),
+    };
+    if let (Value::Object(answer), Value::Object(numbers)) = (&mut answer, numbers) {
+        answer.extend(numbers);
+        answer.insert("dry_run".to_owned(), is_rehearsal.into());
+    }
+    answer
+}
