@@ -1,7 +1,7 @@
 //! Commands that change something on a server: each says what would happen, and asks, before it does it.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
@@ -169,7 +169,7 @@ pub(crate) struct DisconnectArguments {
 pub(crate) async fn purge(arguments: PurgeArguments, connection: &Connection, output: &mut Output) -> Outcome {
     let mut question = Map::from_iter([("channel".to_owned(), arguments.name.into())]);
     let extent = arguments.extent;
-    let before = extent.before.or(extent.older_than.and_then(ago));
+    let before = extent.before.or(extent.older_than.map(ago).transpose()?);
     question.extend(extent.up_to.map(|sequence| ("up_to".to_owned(), sequence.into())));
     question.extend(before.map(|time| ("before".to_owned(), utc_time(time).into())));
     let words = |answer: &Value, verb: Verb| {
@@ -259,7 +259,7 @@ async fn remove(arguments: RemoveArguments, connection: &Connection, output: &mu
 async fn relocate(arguments: MoveArguments, connection: &Connection, output: &mut Output) -> Outcome {
     let mut question = arguments.reader.question(connection).await?;
     let place = arguments.place;
-    let moment = place.at.or(place.since.and_then(ago));
+    let moment = place.at.or(place.since.map(ago).transpose()?);
     let to = match (moment, place.from) {
         (Some(moment), _) => utc_time(moment).into(),
         (None, Some(sequence)) => sequence.into(),
@@ -372,8 +372,12 @@ async fn owner(connection: &Connection, channel: &str, name: &str) -> Outcome<St
     }
 }
 
-fn ago(time: Duration) -> Option<SystemTime> {
-    SystemTime::now().checked_sub(time)
+/// The moment so long ago. What lies before all times is refused: it would mean everything.
+fn ago(time: Duration) -> Outcome<SystemTime> {
+    let moment = SystemTime::now()
+        .checked_sub(time)
+        .filter(|moment| *moment >= UNIX_EPOCH);
+    moment.ok_or_else(|| Failure::usage(format!("{} seconds ago was before 1970", time.as_secs())))
 }
 
 fn text(answer: &Value, key: &str) -> String {
@@ -474,6 +478,11 @@ async fn change(
         }
         ask(&would)?;
         question.remove("dry_run");
+        if operation == "change.purge" && !question.contains_key("before") {
+            // What was shown goes, and not what is published while the question stands.
+            let last = rehearsed.get("last_seq").cloned().unwrap_or_default();
+            question.entry("up_to").or_insert(last);
+        }
     }
     let done = connection.ask(operation, &Value::Object(question)).await?;
     output.done(&words(&done, Verb::Did), &done)

@@ -250,7 +250,7 @@ impl Bus for Wire {
         self.listened.retain(|_, listening| *listening != subscription);
     }
 
-    fn changed(&mut self, change: ChangeId, outcome: Result<Changed, Unchanged>) {
+    fn changed(&mut self, change: ChangeId, outcome: Result<Changed, Unchanged>, _is_recorded: bool) {
         self.witness.line(format!("change {}: {outcome:?}", change.0));
         self.witness.model().change_told(change, outcome);
     }

@@ -75,9 +75,10 @@ pub trait Bus {
     /// The end of that; what was on its way may still come.
     fn unlisten(&mut self, subscription: u64);
 
-    /// Tells whoever asked for a change what came of it.
-    fn changed(&mut self, change: ChangeId, outcome: Result<Changed, Unchanged>) {
-        let _ = (change, outcome);
+    /// Tells whoever asked for a change what came of it, and whether that is recorded. What is not may be what only a server thinks
+    /// that was replaced.
+    fn changed(&mut self, change: ChangeId, outcome: Result<Changed, Unchanged>, is_recorded: bool) {
+        let _ = (change, outcome, is_recorded);
     }
 }
 

@@ -136,7 +136,8 @@ impl<'a> Effects<'a> {
     /// Tells what came of a change, once that is durable.
     pub(crate) fn changed(&mut self, depends_on: Position, change: ChangeId, outcome: Result<Changed, Unchanged>) {
         self.assert_durable(depends_on);
-        self.bus.changed(change, outcome);
+        let is_recorded = depends_on > Position(0);
+        self.bus.changed(change, outcome, is_recorded);
     }
 
     /// A line for the log.

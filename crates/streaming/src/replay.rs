@@ -206,15 +206,15 @@ impl Recovered {
     /// The one fact that lets a cursor go back. A member that joined later than this was said, and is there because a newer checkpoint
     /// knew it, becomes again what it is by its own facts, which follow.
     fn moved(&mut self, fact: &MovedFact) {
-        let is_meant = |number: u64, record: &Record| match fact.number {
-            0 => record.is_in_group(fact.channel, &fact.group),
-            meant => number == meant,
+        let begin_anew = |record: &mut Record| {
+            record.fact.last_sent = fact.last_sent;
+            record.pending = Pending::default();
         };
-        for (number, record) in &mut self.subscriptions {
-            if is_meant(*number, record) {
-                record.fact.last_sent = fact.last_sent;
-                record.pending = Pending::default();
-            }
+        match fact.number {
+            0 => { self.subscriptions.values_mut() }
+                .filter(|record| record.is_in_group(fact.channel, &fact.group))
+                .for_each(begin_anew),
+            number => { self.subscriptions.get_mut(&number) }.into_iter().for_each(begin_anew),
         }
     }
 

@@ -242,13 +242,12 @@ impl Bus for EngineBus {
         self.attachment.unsubscribe(Tag::Ack(subscription).number());
     }
 
-    fn changed(&mut self, change: ChangeId, outcome: Result<Changed, Unchanged>) {
+    fn changed(&mut self, change: ChangeId, outcome: Result<Changed, Unchanged>, is_recorded: bool) {
         // A server that was replaced knows nothing of what there is.
-        let outcome = match outcome {
-            Err(_) if !self.confirmation.stands() => {
-                Err(Unchanged::Unavailable("another server of the group serves".to_owned()))
-            }
-            outcome => outcome,
+        let outcome = if is_recorded || self.confirmation.stands() {
+            outcome
+        } else {
+            Err(Unchanged::Unavailable("another server of the group serves".to_owned()))
         };
         self.changes.end(change, outcome);
     }

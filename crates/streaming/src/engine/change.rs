@@ -50,7 +50,8 @@ impl Engine {
         };
         match made {
             Ok(Made::Written(changed)) => self.tell_when_durable(asked.id, changed),
-            Ok(Made::Nothing(changed)) => effects.changed(Position(0), asked.id, Ok(changed)),
+            Ok(Made::Nothing(changed)) if asked.is_rehearsal => effects.changed(Position(0), asked.id, Ok(changed)),
+            Ok(Made::Nothing(changed)) => self.tell_of_what_is(asked.id, changed, effects),
             Ok(Made::Later) => {}
             Err(unchanged) => effects.changed(Position(0), asked.id, Err(unchanged)),
         }
@@ -61,6 +62,15 @@ impl Engine {
         self.changes.insert(id, changed);
         let position = self.ledger.appended();
         self.replies.push(position, Outcome::Changed(id), b"", b"");
+    }
+
+    /// Nothing had to be changed. That may be because of a change before it, which a crash must not take back then.
+    fn tell_of_what_is(&mut self, id: ChangeId, changed: Changed, effects: &mut Effects<'_>) {
+        if self.ledger.is_poisoned() || self.ledger.appended() <= self.ledger.durable() {
+            effects.changed(Position(0), id, Ok(changed));
+        } else {
+            self.tell_when_durable(id, changed);
+        }
     }
 
     /// A change is durable.

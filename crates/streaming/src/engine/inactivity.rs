@@ -156,6 +156,8 @@ impl Engine {
     /// Forgets one record of a group, or the group when it has none left.
     fn forget_of_group(&mut self, channel: ChannelKey, key: GroupKey, effects: &mut Effects<'_>) {
         let group = &mut self.groups[key];
+        // Its records go one by one, and an ack may come in between: nobody is asked any more who holds what.
+        group.forget_holders();
         if let Some(member) = group.members().first() {
             return self.forget_active(member, channel, effects);
         }

@@ -85,6 +85,10 @@ impl Engine {
     /// Goes on with forgetting what subscriptions of a channel hold below its first message, as far as this call may.
     pub(super) fn continue_sweep(&mut self, key: ChannelKey, id: ChannelId, effects: &mut Effects<'_>) {
         while let Some(sweep) = self.channels[key].sweep.take() {
+            if self.channels[key].is_being_deleted() {
+                // All that its subscriptions hold goes with them.
+                return;
+            }
             if self.budget.is_spent() {
                 self.channels[key].sweep = Some(sweep);
                 return self.work.push(Work::Sweep(key, id));

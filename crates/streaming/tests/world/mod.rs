@@ -587,7 +587,7 @@ impl Bus for Wire<'_> {
         assert_eq!(self.listened.len() + 1, before, "{subscription} listened");
     }
 
-    fn changed(&mut self, id: ChangeId, outcome: Result<Changed, Unchanged>) {
+    fn changed(&mut self, id: ChangeId, outcome: Result<Changed, Unchanged>, _is_recorded: bool) {
         self.outputs.borrow_mut().push(Output::Changed { id, outcome });
     }
 }
