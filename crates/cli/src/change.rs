@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
-use crate::look;
 use crate::output::Output;
+use crate::owners::owners;
 use crate::readable::{count, counted, parse_duration, parse_time, printable, size, utc_time};
 
 /// Whether to ask before something is changed.
@@ -360,7 +360,7 @@ impl ReaderArguments {
 
 /// The one client ID that owns a durable of this name.
 async fn owner(connection: &Connection, channel: &str, name: &str) -> Outcome<String> {
-    let mut owners = look::owners(connection, channel, name, None).await?;
+    let mut owners = owners(connection, channel, name, None).await?;
     match owners.len() {
         // The server says what there is not.
         0 => Ok("?".to_owned()),

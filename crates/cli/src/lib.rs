@@ -24,6 +24,7 @@ mod look;
 mod man_pages;
 mod message;
 mod output;
+mod owners;
 mod payload;
 mod peek;
 mod progress;

@@ -456,28 +456,6 @@ fn role(answer: &Value) -> String {
     printable(&format!("{part}; group {group}, for {since}: {reason}")).into_owned()
 }
 
-/// The client IDs that own durables of this name and group on a channel.
-pub(crate) async fn owners(
-    connection: &Connection,
-    channel: &str,
-    durable: &str,
-    queue: Option<&str>,
-) -> Outcome<Vec<String>> {
-    let question = Map::from_iter([("channel".to_owned(), channel.into())]);
-    let mut owners = Vec::new();
-    let asking = connection.ask_for_list("read.durables", question, "durables", |page| {
-        for entry in page {
-            let entry: Durable = read(entry)?;
-            if entry.name == durable && entry.queue == queue.unwrap_or_default() {
-                owners.push(entry.client_id);
-            }
-        }
-        Ok(())
-    });
-    asking.await?;
-    Ok(owners)
-}
-
 /// Prints a list: for people page by page as tables, for programs an object per line.
 #[expect(clippy::too_many_arguments, reason = "the parts in which lists differ")]
 async fn list<Entry: for<'de> Deserialize<'de>>(

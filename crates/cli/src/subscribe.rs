@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::connection::Connection;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::look;
 use crate::message::Style;
 use crate::output::{Output, note};
+use crate::owners::owners;
 use crate::publish::random_letters;
 use crate::readable::{parse_duration, parse_time};
 use crate::reception::{Acks, Reception};
@@ -199,7 +199,7 @@ async fn receive(
 async fn forget(arguments: &SubscribeArguments, connection: &Connection, output: &mut Output) -> Outcome {
     let durable = arguments.durable.as_deref().unwrap_or_default();
     let id = arguments.client_id();
-    let owners = look::owners(connection, &arguments.channel, durable, arguments.queue.as_deref()).await;
+    let owners = owners(connection, &arguments.channel, durable, arguments.queue.as_deref()).await;
     match owners {
         Ok(owners) if arguments.queue.is_none() && !owners.contains(&id) => {
             let channel = &arguments.channel;

@@ -8,6 +8,8 @@ mod answer;
 mod backup;
 mod backups;
 mod change;
+mod changing;
+mod intent;
 mod messages;
 mod request;
 

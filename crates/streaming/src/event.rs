@@ -3,10 +3,12 @@
 mod change;
 #[cfg(test)]
 mod tests;
+mod text;
 mod utc;
 
 use std::fmt::{self, Display, Formatter};
 
+use self::text::Text;
 use self::utc::Utc;
 use crate::change::{Change, Changed};
 use crate::time::Timestamp;
@@ -356,28 +358,6 @@ impl Event<'_> {
             | Event::Unheard { .. }
             | Event::Ack { .. } => Level::Trace,
         }
-    }
-}
-
-/// Bytes of the protocol as text.
-struct Text<'a>(&'a [u8]);
-
-impl Display for Text<'_> {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            // A name may hold anything; a log line is one line.
-            for character in chunk.valid().chars() {
-                if character.is_control() {
-                    write!(formatter, "{}", character.escape_default())?;
-                } else {
-                    write!(formatter, "{character}")?;
-                }
-            }
-            for byte in chunk.invalid() {
-                write!(formatter, "\\x{byte:02x}")?;
-            }
-        }
-        Ok(())
     }
 }
 

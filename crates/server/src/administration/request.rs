@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::answer::Failure;
-use super::change::Change;
+use super::intent::Change;
 use crate::bus::{Message, Origin};
 use crate::limits::{
     ADMINISTRATION_LIST_MAX, ADMINISTRATION_REQUEST_BYTES_MAX, BACKUP_PIECE_BYTES_MAX, LOOK_BYTES_DEFAULT,

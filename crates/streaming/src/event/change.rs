@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::Text;
+use super::text::Text;
 use crate::change::{Change, Changed, Reader, Settlement};
 
 /// What was asked for, and what came of it.
