@@ -1,7 +1,9 @@
 //! A backup as a stream: a tar of the store's files, and behind them the manifest, compressed with zstd. Any `tar` that knows zstd makes
 //! a directory of it that is a store. One whose manifest is missing was cut off, and is none.
 
+use std::fs::{File, TryLockError};
 use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -9,11 +11,11 @@ use seaway_journal::is_image_file;
 
 use crate::digest::Hasher;
 use crate::error::{Error, io_error};
-use crate::limits::{MANIFEST_BYTES_MAX, PIECE_BYTES};
+use crate::limits::{FILES_MAX, MANIFEST_BYTES_MAX, PIECE_BYTES};
 use crate::manifest::{Manifest, ManifestFile};
 use crate::pace::Pace;
 use crate::progress::Progress;
-use crate::source::Source;
+use crate::source::{Source, check};
 use crate::tar::{BLOCK_BYTES, Header, read_padding, write_end, write_padding};
 
 /// Name of the manifest, which is no file of a store.
@@ -39,13 +41,14 @@ pub fn write(
     pace: &mut Pace,
     progress: &Progress,
 ) -> Result<Manifest, Error> {
+    let bytes_total = check(source)?;
     let made = Timestamp::now();
     let time = u64::try_from(made.as_second()).unwrap_or(0);
     let failed = || io_error("write the archive");
     let mut out = zstd::Encoder::new(out, LEVEL).map_err(failed())?;
     // A damaged place shows when the archive is read, wherever it is.
     out.include_checksum(true).map_err(failed())?;
-    progress.begin(source.files().iter().map(|file| file.length).sum());
+    progress.begin(bytes_total);
     let mut files = Vec::with_capacity(source.files().len());
     let mut bytes = vec![0; pace.piece(PIECE_BYTES)];
     for index in 0..source.files().len() {
@@ -117,27 +120,69 @@ pub fn write_file(
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(UNFINISHED);
     let unfinished = PathBuf::from(unfinished);
-    let written = (|| {
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options
-            .open(&unfinished)
-            .map_err(io_error(format!("create {}", unfinished.display())))?;
-        let manifest = write(source, io::BufWriter::with_capacity(PIECE_BYTES, &file), pace, progress)?;
-        let place = || {
-            file.sync_all()?;
-            std::fs::rename(&unfinished, path)?;
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-        };
+    let file = begin_file(&unfinished)?;
+    let written = write(source, io::BufWriter::with_capacity(PIECE_BYTES, &file), pace, progress);
+    let place = || {
+        file.sync_all()?;
+        place_file(&file, &unfinished, path)?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    };
+    let written = written.and_then(|manifest| {
         place().map_err(io_error(format!("write {shown}")))?;
         Ok(manifest)
-    })();
-    if written.is_err() {
+    });
+    if written.is_err() && is_in_place(&file, &unfinished).unwrap_or(false) {
         let _ = std::fs::remove_file(&unfinished);
     }
     written
+}
+
+/// A new file in place of what an interrupted attempt left. Whoever writes has it locked.
+fn begin_file(unfinished: &Path) -> Result<File, Error> {
+    let shown = unfinished.display();
+    let failed = || io_error(format!("create {shown}"));
+    let another = || Error::Refused(format!("somebody else writes {shown}: wait until that has ended"));
+    match unfinished.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed()(error)),
+        Ok(metadata) => {
+            if metadata.is_file() {
+                let left = File::open(unfinished).map_err(failed())?;
+                if let Err(TryLockError::WouldBlock) = left.try_lock() {
+                    return Err(another());
+                }
+            }
+            std::fs::remove_file(unfinished).map_err(failed())?;
+        }
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let file = options.open(unfinished).map_err(failed())?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(another()),
+        // Where there are no locks nobody is kept out.
+        _ => Ok(file),
+    }
+}
+
+/// Whether a file is still the one under its unfinished name.
+fn is_in_place(file: &File, unfinished: &Path) -> io::Result<bool> {
+    let (there, own) = (unfinished.symlink_metadata()?, file.metadata()?);
+    Ok((there.dev(), there.ino()) == (own.dev(), own.ino()))
+}
+
+/// Gives a file its name, and replaces none that came meanwhile.
+fn place_file(file: &File, unfinished: &Path, path: &Path) -> io::Result<()> {
+    if !is_in_place(file, unfinished)? {
+        return Err(io::Error::other("somebody else has replaced the unfinished file"));
+    }
+    match std::fs::hard_link(unfinished, path) {
+        Ok(()) => std::fs::remove_file(unfinished),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // A file system without hard links.
+        Err(_) => std::fs::rename(unfinished, path),
+    }
 }
 
 /// Where a manifest says that it ends too early.
@@ -155,6 +200,8 @@ pub(crate) struct Entries<R: Read> {
     /// Bytes of the present file that were not read.
     left: u64,
     length: u64,
+    /// Files so far.
+    count: usize,
     manifest: Option<Manifest>,
 }
 
@@ -164,6 +211,7 @@ impl<R: Read> Entries<R> {
             from: zstd::Decoder::new(from).map_err(cut_off)?,
             left: 0,
             length: 0,
+            count: 0,
             manifest: None,
         })
     }
@@ -193,6 +241,10 @@ impl<R: Read> Entries<R> {
         if !is_image_file(&header.name) {
             let name = &header.name;
             return Err(damaged(format!("{name:?} in it is no name of a store's file")));
+        }
+        self.count += 1;
+        if self.count > FILES_MAX {
+            return Err(damaged(format!("it has more than {FILES_MAX} files")));
         }
         Ok(Some(header))
     }

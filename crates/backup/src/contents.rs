@@ -1,6 +1,7 @@
 //! A backup as a directory that is only read: what it holds under the names that its files had in the store. What is missing of them reads
 //! as zeros, which is damage to whoever looks for it, and tells what was there.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -10,11 +11,21 @@ use crate::manifest::ManifestFile;
 use crate::repository::Reading;
 
 /// See the module.
-pub(crate) struct Contents(pub(crate) Arc<Reading>);
+pub(crate) struct Contents {
+    backup: Arc<Reading>,
+    /// Where in the manifest each file is.
+    places: HashMap<String, usize>,
+}
 
 impl Contents {
+    pub(crate) fn new(backup: Arc<Reading>) -> Contents {
+        let files = backup.manifest.files.iter().enumerate();
+        let places = files.map(|(place, file)| (file.name.clone(), place)).collect();
+        Contents { backup, places }
+    }
+
     fn find(&self, name: &str) -> Option<&ManifestFile> {
-        self.0.manifest.file(name)
+        self.places.get(name).map(|place| &self.backup.manifest.files[*place])
     }
 }
 
@@ -32,7 +43,7 @@ impl Disk for Contents {
             length: file.length,
             is_folder: false,
         };
-        Ok(self.0.manifest.files.iter().map(entry).collect())
+        Ok(self.backup.manifest.files.iter().map(entry).collect())
     }
 
     fn create(&self, _: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -41,9 +52,9 @@ impl Disk for Contents {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.find(name).ok_or(ErrorKind::NotFound)?.clone();
-        let there = self.0.length(&file).unwrap_or(0);
+        let there = self.backup.length(&file).unwrap_or(0);
         Ok(Arc::new(Content {
-            backup: Arc::clone(&self.0),
+            backup: Arc::clone(&self.backup),
             file,
             there,
         }))

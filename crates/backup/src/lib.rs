@@ -20,10 +20,11 @@ mod tar;
 mod verify;
 
 pub use error::Error;
+pub use limits::FILES_MAX;
 pub use manifest::{Manifest, ManifestFile};
 pub use pace::Pace;
 pub use progress::Progress;
-pub use repair::{Remedy, Repaired, Repairing, repair, repair_on};
+pub use repair::{Remedy, Repaired, Repairing, identity_of, repair, repair_on};
 pub use repository::{Listed, Made, Making, Reading, Repository, is_repository};
 pub use restore::{restore, restore_archive, restore_archive_on, restore_on};
 pub use source::{Origin, Rest, Source, SourceFile};

@@ -6,5 +6,13 @@ pub(crate) const PIECE_BYTES: usize = 1 << 20;
 pub(crate) const SAMPLE_BYTES: u64 = 64 << 10;
 /// Manifests that are looked at for files that need not be copied again.
 pub(crate) const MANIFESTS_REMEMBERED: usize = 4;
+/// Files of a backup: two million, in a manifest of some 200 bytes each.
+pub const FILES_MAX: usize = 2_000_000;
+/// Bytes of a file's name: what an archive has room for.
+pub(crate) const NAME_BYTES_MAX: usize = 99;
+/// Larger segments are not read into memory to compare two copies of them.
+pub(crate) const SEGMENT_COMPARED_BYTES_MAX: u64 = 1 << 30;
+/// Stores that are named when it is not clear which one is meant.
+pub(crate) const STORES_NAMED_MAX: usize = 8;
 /// Bytes of a manifest: about two million files.
 pub(crate) const MANIFEST_BYTES_MAX: u64 = 512 << 20;

@@ -1,11 +1,12 @@
 //! What a backup is made of, with a checksum for every file and one for the whole.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
-use seaway_journal::is_image_file;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::sha256;
-use crate::source::Origin;
+use crate::source::{Origin, check_files, check_identity};
 
 /// The version of the format that this program writes.
 const FORMAT: u32 = 1;
@@ -64,7 +65,9 @@ impl Manifest {
 
     /// Bytes of all its files.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.length).sum()
+        self.files
+            .iter()
+            .fold(0, |bytes, file| bytes.saturating_add(file.length))
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -99,26 +102,19 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<(), String> {
-        let mut names: Vec<&str> = Vec::with_capacity(self.files.len());
-        for file in &self.files {
-            if !is_image_file(&file.name) {
-                return Err(format!("{:?} is no name of a store's file", file.name));
-            }
-            let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-            if file.sha256.len() != HEX_DIGITS || !file.sha256.bytes().all(is_digit) {
-                return Err(format!("the checksum of {} is none", file.name));
-            }
-            names.push(&file.name);
-        }
-        names.sort_unstable();
-        match names.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(format!("{} is there twice", pair[0])),
+        check_identity(&self.identity)?;
+        check_files(self.files.iter().map(|file| (file.name.as_str(), file.length)))?;
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let is_checksum = |text: &str| text.len() == HEX_DIGITS && text.bytes().all(is_digit);
+        match self.files.iter().find(|file| !is_checksum(&file.sha256)) {
+            Some(file) => Err(format!("the checksum of {} is none", file.name)),
             None => Ok(()),
         }
     }
 
-    pub(crate) fn file(&self, name: &str) -> Option<&ManifestFile> {
-        self.files.iter().find(|file| file.name == name)
+    /// Its files by their names.
+    pub(crate) fn by_name(&self) -> HashMap<&str, &ManifestFile> {
+        self.files.iter().map(|file| (file.name.as_str(), file)).collect()
     }
 }
 
@@ -177,6 +173,20 @@ mod tests {
         let mut twice = manifest();
         twice.files.push(twice.files[0].clone());
         assert!(Manifest::decode(&twice.encode()).unwrap_err().contains("twice"));
+        let mut long = manifest();
+        long.files[0].name = format!("epoch-{:0>100}.epoch", 1);
+        assert!(Manifest::decode(&long.encode()).unwrap_err().contains("no name"));
+        let mut stranger = manifest();
+        stranger.identity = "\u{1b}[2J".to_owned();
+        assert!(Manifest::decode(&stranger.encode()).is_err());
+        let mut endless = manifest();
+        endless.files.push(ManifestFile {
+            name: "epoch-00000004.epoch".to_owned(),
+            length: u64::MAX,
+            ..endless.files[0].clone()
+        });
+        assert!(Manifest::decode(&endless.encode()).unwrap_err().contains("bytes"));
+        assert_eq!(endless.bytes(), u64::MAX);
         let mut other = manifest();
         other.files[0].sha256 = "../../x".to_owned();
         assert!(Manifest::decode(&other.encode()).is_err());

@@ -13,6 +13,7 @@
 mod making;
 mod objects;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use jiff::tz::TimeZone;
 use seaway_journal::disk::{Disk, DiskLock, LockError, real::RealDisk, real::holder_description};
 
 use crate::error::{Error, io_error};
-use crate::limits::MANIFEST_BYTES_MAX;
+use crate::limits::{MANIFEST_BYTES_MAX, STORES_NAMED_MAX};
 use crate::manifest::{Manifest, ManifestFile};
 pub use making::{Made, Making};
 
@@ -79,6 +80,28 @@ fn object_file(sha256: &str) -> String {
 /// What a backup that is begun at this time is called.
 fn name_of(made: Timestamp) -> String {
     made.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%S.%3fZ").to_string()
+}
+
+/// When the backup of a name was begun; `None` for a name that we do not give.
+fn made_of(name: &str) -> Option<Timestamp> {
+    let made: Timestamp = name.parse().ok()?;
+    (name_of(made) == name).then_some(made)
+}
+
+/// Says which stores there are, each with its newest backup.
+fn several(stores: &BTreeMap<String, String>) -> Error {
+    let named = stores.iter().take(STORES_NAMED_MAX);
+    let mut named: Vec<String> = named
+        .map(|(identity, newest)| format!("{identity} (its newest: {newest})"))
+        .collect();
+    if stores.len() > named.len() {
+        named.push(format!("{} more", stores.len() - named.len()));
+    }
+    Error::Refused(format!(
+        "backups of {} stores are in it: name one with --store and the beginning of its identity: {}",
+        stores.len(),
+        named.join(", ")
+    ))
 }
 
 impl Repository {
@@ -146,30 +169,48 @@ impl Repository {
         }
     }
 
-    /// The newest backup, or the newest that was begun at a time or before.
+    /// The newest backup of a store, or the newest that was begun at a time or before. `store` is the beginning of the store's identity;
+    /// it is needed where backups of more than one store are.
     ///
     /// # Errors
-    /// There is none, or its manifest is damaged: an older one is not taken in its place.
-    pub fn read(&self, at: Option<Timestamp>) -> Result<Reading, Error> {
-        let names = self.names()?;
+    /// There is none, or its manifest is damaged: an older one is not taken in its place. It is not clear of which store.
+    pub fn read(&self, store: Option<&str>, at: Option<Timestamp>) -> Result<Reading, Error> {
+        let store = store.unwrap_or_default().to_ascii_lowercase();
         let until = at.map(name_of);
-        let meant = names
-            .iter()
-            .rev()
-            .find(|name| until.as_ref().is_none_or(|until| *name <= until));
-        let Some(name) = meant else {
-            return Err(Error::Refused(match names.first() {
-                None => "there is no backup in it".to_owned(),
+        // The newest backup of each store that may be meant.
+        let mut stores: BTreeMap<String, String> = BTreeMap::new();
+        let (mut meant, mut oldest) = (None, None);
+        for name in self.names()?.into_iter().rev() {
+            // Of which store one is that cannot be read nobody knows.
+            let manifest = self.manifest(&name);
+            if let Ok(manifest) = &manifest {
+                if !manifest.identity.starts_with(&store) {
+                    continue;
+                }
+                stores.entry(manifest.identity.clone()).or_insert_with(|| name.clone());
+            }
+            oldest = Some(name.clone());
+            if meant.is_none() && until.as_ref().is_none_or(|until| name <= *until) {
+                meant = Some((name, manifest));
+            }
+        }
+        if stores.len() > 1 {
+            return Err(several(&stores));
+        }
+        let Some((name, manifest)) = meant else {
+            return Err(Error::Refused(match oldest {
                 Some(oldest) => format!("every backup in it is later: the oldest is {oldest}"),
+                None if store.is_empty() => "there is no backup in it".to_owned(),
+                None => format!("no backup in it is of the store {store}"),
             }));
         };
-        let manifest = self.manifest(name).map_err(|reason| {
-            let file = manifest_file(name);
+        let manifest = manifest.map_err(|reason| {
+            let file = manifest_file(&name);
             Error::Damaged(format!(
                 "the backup {name} cannot be read: {file}: {reason}. To take an older one, name its time with --at"
             ))
         })?;
-        Ok(self.reading(name.clone(), manifest))
+        Ok(self.reading(name, manifest))
     }
 
     /// A backup that was listed.
@@ -224,6 +265,8 @@ mod tests {
         let late: Timestamp = "2026-01-31T09:15:01Z".parse().unwrap_or_default();
         assert_eq!(name_of(early), "20260131T091500.123Z");
         assert!(name_of(early) < name_of(late));
+        assert_eq!(made_of(&name_of(early)).map(name_of), Some(name_of(early)));
+        assert_eq!(made_of("x"), None);
         assert_eq!(backup_name(&manifest_file("x")), Some("x"));
         assert_eq!(backup_name("backup-x.manifest.writing"), None);
     }

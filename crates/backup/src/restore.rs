@@ -1,6 +1,7 @@
 //! Making a store of a backup again. Its files are written under unfinished names, checked, and get their own when all of them are right;
 //! those that open epochs last, without which nobody takes the rest for a store. An interrupted restore is gone on with, or begun again.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +38,8 @@ struct Target {
 /// # Errors
 /// There is something in the directory; the backup is damaged; something cannot be written.
 pub fn restore(backup: &Reading, directory: &Path, pace: &mut Pace, progress: &Progress) -> Result<(), Error> {
-    let disk = RealDisk::new(directory).map_err(io_error(format!("use {}", directory.display())))?;
+    let disk = RealDisk::new(directory).and_then(RealDisk::for_owner);
+    let disk = disk.map_err(io_error(format!("use {}", directory.display())))?;
     restore_on(backup, Arc::new(disk), pace, progress)
 }
 
@@ -96,7 +98,8 @@ pub fn restore_archive(
     pace: &mut Pace,
     progress: &Progress,
 ) -> Result<Manifest, Error> {
-    let disk = RealDisk::new(directory).map_err(io_error(format!("use {}", directory.display())))?;
+    let disk = RealDisk::new(directory).and_then(RealDisk::for_owner);
+    let disk = disk.map_err(io_error(format!("use {}", directory.display())))?;
     restore_archive_on(archive, Arc::new(disk), pace, progress)
 }
 
@@ -113,8 +116,9 @@ pub fn restore_archive_on(
     let target = Target::open(disk)?;
     if target.complete.is_some() {
         return Err(Error::Refused(format!(
-            "a restore that was interrupted when it was nearly done is in the directory: finish it with the same backup, or remove the \
-             files whose names begin with {PREFIX} and those of the store"
+            "a restore that was interrupted when it was nearly done is in the directory: one of a directory of backups is finished with \
+             the same backup; one of an archive cannot be: remove all files in the directory, which are the store's or begin with \
+             {PREFIX}, and run it again"
         )));
     }
     let mut entries = Entries::new(archive)?;
@@ -153,8 +157,10 @@ fn write_entries<R: Read>(
 
 /// Whether the files that an archive had are those of its manifest.
 pub(crate) fn check_found(manifest: &Manifest, found: &[(String, u64, String)]) -> Result<(), Error> {
+    let (by_name, mut there) = (manifest.by_name(), HashSet::with_capacity(found.len()));
     for (name, length, sha256) in found {
-        match manifest.file(name) {
+        there.insert(name.as_str());
+        match by_name.get(name.as_str()) {
             None => {
                 return Err(Error::Damaged(format!(
                     "the archive has a file {name} that its manifest does not name"
@@ -169,8 +175,7 @@ pub(crate) fn check_found(manifest: &Manifest, found: &[(String, u64, String)]) 
             Some(_) => {}
         }
     }
-    let is_there = |file: &ManifestFile| found.iter().any(|(name, ..)| *name == file.name);
-    match manifest.files.iter().find(|file| !is_there(file)) {
+    match manifest.files.iter().find(|file| !there.contains(file.name.as_str())) {
         Some(file) => Err(damaged(file, "it is not in the archive")),
         None => Ok(()),
     }

@@ -1,13 +1,15 @@
 //! Where an image comes from.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use seaway_journal::disk::{Disk, real::RealDisk, real::holder_description};
-use seaway_journal::{Image, is_journal_file};
+use seaway_journal::{Identity, Image, is_image_file, is_journal_file};
 
 use crate::error::{Error, io_error};
+use crate::limits::{FILES_MAX, NAME_BYTES_MAX};
 
 /// What an image says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,45 @@ pub trait Source {
     /// # Errors
     /// It was not.
     fn finish(&mut self) -> Result<(), Error>;
+}
+
+/// Whether files can be those of a backup, whoever says so: each name is one of a store's files, and there once. Bytes of all of them.
+pub(crate) fn check_files<'a>(files: impl ExactSizeIterator<Item = (&'a str, u64)>) -> Result<u64, String> {
+    if files.len() > FILES_MAX {
+        return Err(format!("it has more than {FILES_MAX} files"));
+    }
+    let mut names = HashSet::with_capacity(files.len());
+    let mut bytes = 0_u64;
+    for (name, length) in files {
+        if !is_image_file(name) || name.len() > NAME_BYTES_MAX {
+            return Err(format!("{name:?} is no name of a store's file"));
+        }
+        if !names.insert(name) {
+            return Err(format!("{name} is there twice"));
+        }
+        bytes = bytes
+            .checked_add(length)
+            .ok_or("its files have more bytes than there can be")?;
+    }
+    Ok(bytes)
+}
+
+/// Whether a text can name a store.
+pub(crate) fn check_identity(identity: &str) -> Result<(), String> {
+    match HEXLOWER.decode(identity.as_bytes()) {
+        Ok(bytes) if bytes.len() == size_of::<Identity>() => Ok(()),
+        _ => Err("the name of its store is none".to_owned()),
+    }
+}
+
+/// Whether a source is what a backup can be made of; bytes of its files.
+///
+/// # Errors
+/// It is not.
+pub(crate) fn check(source: &dyn Source) -> Result<u64, Error> {
+    let files = source.files().iter().map(|file| (file.name.as_str(), file.length));
+    let checked = check_identity(&source.origin().identity).and_then(|()| check_files(files));
+    checked.map_err(|reason| Error::Refused(format!("the image is none of a store: {reason}")))
 }
 
 /// The store in a directory that no server uses. It is locked as long as this is there.

@@ -38,7 +38,7 @@ pub struct BackupVerified {
     pub manifest: Result<Manifest, String>,
     /// Files of it that are damaged.
     pub damaged: Vec<DamagedFile>,
-    /// Of the newest backup, and of each that is damaged: what the store in it holds, and which messages the damage concerns. Not of one
+    /// Of the newest backup of each store, and of each that is damaged: what the store in it holds, and which messages the damage concerns. Not of one
     /// whose key is not there.
     pub store: Option<Result<Verification, FileStoreError>>,
 }
@@ -57,9 +57,14 @@ pub fn verify(
     let named = listed.iter().filter_map(|listed| listed.manifest.as_ref().ok());
     let named = named.flat_map(|manifest| &manifest.files);
     let objects: HashMap<&str, u64> = named.map(|file| (file.sha256.as_str(), file.length)).collect();
-    progress.begin(objects.values().sum());
+    progress.begin(objects.values().fold(0, |bytes, length| bytes.saturating_add(*length)));
     let mut reasons: HashMap<(String, u64), Option<String>> = HashMap::new();
-    let newest = listed.iter().rposition(|listed| listed.manifest.is_ok());
+    let mut newest: HashMap<String, usize> = HashMap::new();
+    for (index, listed) in listed.iter().enumerate() {
+        if let Ok(manifest) = &listed.manifest {
+            newest.insert(manifest.identity.clone(), index);
+        }
+    }
     let mut found = Vec::new();
     for (index, listed) in listed.into_iter().enumerate() {
         let manifest = match listed.manifest {
@@ -88,10 +93,10 @@ pub fn verify(
                 reason,
             }));
         }
-        let is_looked_into = Some(index) == newest || !damaged.is_empty();
+        let is_looked_into = newest.get(&backup.manifest.identity) == Some(&index) || !damaged.is_empty();
         let is_readable = !backup.manifest.encrypted || encryption.is_some();
         let store = (is_looked_into && is_readable)
-            .then(|| verify_on(Arc::new(Contents(Arc::clone(&backup))), encryption.cloned()));
+            .then(|| verify_on(Arc::new(Contents::new(Arc::clone(&backup))), encryption.cloned()));
         found.push(BackupVerified {
             name: backup.name.clone(),
             manifest: Ok(backup.manifest.clone()),

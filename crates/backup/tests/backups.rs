@@ -27,7 +27,7 @@ fn restore(from: &SimulatedDisk, name: &str) -> Result<SimulatedDisk, Error> {
     let repository = repository(from);
     let listed = repository.list().unwrap();
     let one = listed.into_iter().find(|one| one.name == name).unwrap();
-    let backup = repository.read(Some(one.manifest.unwrap().made)).unwrap();
+    let backup = repository.read(None, Some(one.manifest.unwrap().made)).unwrap();
     let target = SimulatedDisk::new(8);
     restore_on(
         &backup,
@@ -203,7 +203,7 @@ fn nothing_is_removed_while_a_manifest_cannot_be_read() {
     damaged[200] ^= 1;
     backups.unplant(&manifest);
     backups.plant(&manifest, &damaged);
-    let error = repository(&backups).read(None).err().unwrap().to_string();
+    let error = repository(&backups).read(None, None).err().unwrap().to_string();
     assert!(error.contains("cannot be read") && error.contains("--at"), "{error}");
     let mut store = Store::open(&disk);
     store.publish(300);
@@ -313,7 +313,7 @@ fn what_is_in_the_way_of_a_restore_is_named() {
     store.stop();
     disk.restart_process();
     make(&disk, &backups, Making::default());
-    let backup = repository(&backups).read(None).unwrap();
+    let backup = repository(&backups).read(None, None).unwrap();
     for name in [
         "notes.txt",
         "epoch-00000009.epoch",

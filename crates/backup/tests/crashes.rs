@@ -23,7 +23,7 @@ fn back_up(source: &SimulatedDisk, to: &SimulatedDisk, making: Making) -> Result
 }
 
 fn restore(from: &Repository, to: &SimulatedDisk) -> Result<(), Error> {
-    let backup = from.read(None)?;
+    let backup = from.read(None, None)?;
     restore_on(
         &backup,
         Arc::new(to.clone()),
@@ -59,7 +59,7 @@ fn check(disk: &SimulatedDisk, states: &[&State], is_tidy: bool) -> usize {
         named.insert(format!("backup-{}.manifest", one.name));
         named.extend(manifest.files.iter().map(|file| format!("object-{}", file.sha256)));
         let target = SimulatedDisk::new(8);
-        let backup = repository.read(Some(manifest.made)).unwrap();
+        let backup = repository.read(None, Some(manifest.made)).unwrap();
         restore_on(
             &backup,
             Arc::new(target.clone()),
@@ -101,7 +101,7 @@ fn crash_backups(mode: SyncMode) {
             assert!(listed >= 1, "crash at {operation}: the backup of before is gone");
             if let Ok(made) = made {
                 // A crash in what comes after it: an older one may be there still.
-                let newest = repository(&disk).read(None).unwrap();
+                let newest = repository(&disk).read(None, None).unwrap();
                 assert_eq!(newest.name, made.name);
             }
             disk.set_sync_mode(SyncMode::Honest);

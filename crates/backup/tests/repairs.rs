@@ -30,7 +30,7 @@ fn back_up(disk: &SimulatedDisk, backups: &SimulatedDisk) {
 }
 
 fn newest(backups: &SimulatedDisk) -> Option<Reading> {
-    Some(Repository::open_on(Arc::new(backups.clone())).read(None).unwrap())
+    Some(Repository::open_on(Arc::new(backups.clone())).read(None, None).unwrap())
 }
 
 fn repair(disk: &SimulatedDisk, backups: Option<&SimulatedDisk>, repairing: Repairing) -> Vec<Remedy> {

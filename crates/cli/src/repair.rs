@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use seaway_backup::archive::is_archive;
-use seaway_backup::{Error, Remedy, Repaired, Repairing, Repository, repair};
+use seaway_backup::{Error, Reading, Remedy, Repaired, Repairing, Repository, identity_of, repair};
 use seaway_store::verify::Damage;
 use seaway_store::{Cipher, Encryption};
 use serde_json::{Value, json};
@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &RepairArguments, output: &mut Output) -> Outcome {
     })
 }
 
-fn backup(arguments: &RepairArguments) -> Outcome<Option<seaway_backup::Reading>> {
+fn backup(arguments: &RepairArguments) -> Outcome<Option<Reading>> {
     let Some(from) = &arguments.from else { return Ok(None) };
     if is_archive(from) {
         let text = "an archive cannot be looked into: restore it to a directory, back that up with --dir to a directory of backups, and \
@@ -93,7 +93,10 @@ fn backup(arguments: &RepairArguments) -> Outcome<Option<seaway_backup::Reading>
     }
     let at = arguments.at.map(Timestamp::try_from).transpose();
     let at = at.map_err(|error| Failure::usage(format!("--at: {error}")))?;
-    let reading = Repository::existing(from).and_then(|repository| repository.read(at));
+    // Backups of other stores may be there as well.
+    let identity = identity_of(&arguments.directory);
+    let identity = identity.map_err(|error| Failure::failed(format!("{}: {error}", arguments.directory.display())))?;
+    let reading = Repository::existing(from).and_then(|repository| repository.read(identity.as_deref(), at));
     let reading = reading.map_err(|error| Failure::failed(format!("{}: {error}", from.display())))?;
     Ok(Some(reading))
 }

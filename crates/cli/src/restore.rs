@@ -33,8 +33,11 @@ pub(crate) struct RestoreArguments {
     /// Take the newest backup that was begun then or before [default: the newest]
     #[arg(long, value_name = "MOMENT", value_parser = parse_time)]
     at: Option<SystemTime>,
+    /// Take one of the store whose identity begins so; needed where backups of several stores are (--list shows whose each is)
+    #[arg(long, value_name = "PREFIX")]
+    store: Option<String>,
     /// List the backups of a directory, and restore nothing
-    #[arg(long, conflicts_with_all = ["to", "at", "rate"])]
+    #[arg(long, conflicts_with_all = ["to", "at", "store", "rate"])]
     list: bool,
     /// Write at most so many bytes per second (20M, 1G: powers of 1024) [default: no bound]
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
@@ -79,8 +82,11 @@ fn restored(arguments: &RestoreArguments, to: &Path) -> Outcome<Manifest> {
     };
     let backup = arguments.backup.as_path();
     let is_stream = backup == Path::new("-");
-    if (is_stream || is_archive(backup)) && arguments.at.is_some() {
-        return Err(Failure::usage("--at belongs to a directory of backups"));
+    if is_stream || is_archive(backup) {
+        let of_directory = [("--at", arguments.at.is_some()), ("--store", arguments.store.is_some())];
+        if let Some((flag, _)) = of_directory.iter().find(|(_, is_given)| *is_given) {
+            return Err(Failure::usage(format!("{flag} belongs to a directory of backups")));
+        }
     }
     if is_stream {
         return of_archive(Box::new(stdin()), pace);
@@ -90,7 +96,7 @@ fn restored(arguments: &RestoreArguments, to: &Path) -> Outcome<Manifest> {
     }
     let at = arguments.at.map(Timestamp::try_from).transpose();
     let at = at.map_err(|error| Failure::usage(format!("--at: {error}")))?;
-    let reading = Repository::existing(backup).and_then(|repository| repository.read(at));
+    let reading = Repository::existing(backup).and_then(|repository| repository.read(arguments.store.as_deref(), at));
     let reading = reading.map_err(|error| Failure::failed(format!("{}: {error}", backup.display())))?;
     while_drawn_of(draw, || restore(&reading, to, &mut pace, &progress))?.map_err(failed)?;
     Ok(reading.manifest)

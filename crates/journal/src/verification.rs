@@ -6,7 +6,7 @@ use crate::directory_file::Walked;
 use crate::disk::Disk;
 use crate::encryption::Encryption;
 use crate::error::{OpenError, is_damage};
-use crate::format::{BatchHeader, Identity, SegmentHeader, SegmentId};
+use crate::format::{BatchHeader, FileName, Identity, SegmentHeader, SegmentId};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::names::LogId;
 use crate::options::Options;
@@ -81,6 +81,19 @@ pub fn verify(
         }
     }
     Ok(verified)
+}
+
+/// Whether these bytes are a whole segment of a journal: its header, and batches without a gap up to the end.
+pub fn is_whole_segment(name: &str, identity: Identity, bytes: &[u8]) -> bool {
+    let FileName::Segment(id) = FileName::parse(name) else {
+        return false;
+    };
+    let Ok(header) = SegmentHeader::decode(bytes) else {
+        return false;
+    };
+    let (mut walked, mut details) = (Walked::begin(), Vec::new());
+    let read = walked.go_on(id.seed(&identity), header.encryption.is_some(), bytes, &mut details);
+    header.id == id && header.identity == identity && read.is_ok() && walked.end == bytes.len()
 }
 
 /// A segment in memory.

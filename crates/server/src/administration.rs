@@ -136,7 +136,7 @@ impl Service {
         match request.operation() {
             Err(failure) => self.refuse(&request.reply, &failure),
             Ok(Operation::Messages(wanted)) => self.messages(&request, &wanted).await,
-            Ok(Operation::Backup(backup)) => self.backup(&request, backup).await,
+            Ok(Operation::Backup(backup)) => self.backup(&request, &requester, backup).await,
             Ok(Operation::Change(change)) => self.change(&request, &requester, change).await,
             Ok(Operation::Question(question)) => {
                 let _one_at_a_time = self.composing.lock().await;

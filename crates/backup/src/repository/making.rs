@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 
+use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp};
+use seaway_journal::Identity;
+use seaway_journal::disk::DiskFile;
 
 use super::objects::remove_if_there;
-use super::{Repository, UNFINISHED, manifest_file, name_of, object_file};
+use super::{Repository, UNFINISHED, made_of, manifest_file, name_of, object_file};
 use crate::digest::{Hasher, sample};
 use crate::error::{Error, io_error};
 use crate::limits::{MANIFESTS_REMEMBERED, PIECE_BYTES};
 use crate::manifest::{Manifest, ManifestFile};
 use crate::pace::Pace;
 use crate::progress::Progress;
-use crate::source::Source;
+use crate::source::{Source, SourceFile, check};
 
 /// What became of a backup.
 #[derive(Debug)]
@@ -38,6 +41,9 @@ pub struct Making {
     pub is_full: bool,
 }
 
+/// A backup that is named later than it was begun by no more than this was made right after another, and no clock was set back.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
+
 /// Files of earlier backups: their checksums, by name, length and sample.
 type Known = HashMap<(String, u64, String), String>;
 
@@ -52,6 +58,8 @@ struct Attempt<'a> {
     copied: (u64, u64),
     /// Objects that were not there before.
     new: Vec<String>,
+    /// What the operator should know.
+    remarks: Vec<String>,
 }
 
 impl Repository {
@@ -66,6 +74,8 @@ impl Repository {
         pace: &mut Pace,
         progress: &Progress,
     ) -> Result<Made, Error> {
+        let bytes = check(source)?;
+        progress.begin(bytes);
         let _lock = self.lock()?;
         let all_read = self.remove_unnamed()?;
         let mut attempt = Attempt {
@@ -77,6 +87,7 @@ impl Repository {
             progress,
             copied: (0, 0),
             new: Vec::new(),
+            remarks: Vec::new(),
         };
         let manifest = match attempt.copy() {
             Ok(manifest) => manifest,
@@ -85,16 +96,21 @@ impl Repository {
                 return Err(error);
             }
         };
-        let copied = attempt.copied;
+        let (copied, mut remarks) = (attempt.copied, attempt.remarks);
+        let begun = manifest.made;
         // When that fails nobody knows whether it is there: its objects stay, until the next backup knows.
         let (name, manifest) = self.publish(manifest)?;
-        let mut remarks = Vec::new();
+        if manifest.made.duration_since(begun) > CLOCK_TOLERANCE {
+            remarks.push(format!(
+                "The clock says {begun}, and there is a backup of a later time: this one is named as the next after it, {name}"
+            ));
+        }
         if !all_read {
             let text = "The manifest of an older backup cannot be read: nothing that it may need is removed. See seaway verify";
             remarks.push(text.to_owned());
         }
         // From here on the backup is there, whatever else fails.
-        let removed = match making.keep.map(|keep| self.prune(&manifest.identity, keep)) {
+        let removed = match making.keep.map(|keep| self.prune(&manifest.identity, keep, &name)) {
             None => Vec::new(),
             Some(Ok(removed)) => removed,
             Some(Err(error)) => {
@@ -116,14 +132,15 @@ impl Repository {
     /// Gives a backup whose files are there its name.
     fn publish(&self, mut manifest: Manifest) -> Result<(String, Manifest), Error> {
         let disk = self.disk.as_ref();
-        let (name, file) = loop {
-            let name = name_of(manifest.made);
-            let file = manifest_file(&name);
-            if !disk.exists(&file).map_err(io_error(format!("look for {file}")))? {
-                break (name, file);
-            }
-            manifest.made += SignedDuration::from_millis(1);
-        };
+        // Later than every other, whatever the clock says: the newest name is the newest backup.
+        if let Some(newest) = self.names()?.iter().filter_map(|name| made_of(name)).max() {
+            let next = newest.checked_add(SignedDuration::from_millis(1));
+            let next =
+                next.map_err(|_| Error::Refused("no later time than that of the newest backup is left".to_owned()))?;
+            manifest.made = manifest.made.max(next);
+        }
+        let name = name_of(manifest.made);
+        let file = manifest_file(&name);
         let publish = || {
             let unfinished = format!("{file}{UNFINISHED}");
             let writing = disk.create(&unfinished)?;
@@ -150,8 +167,8 @@ impl Repository {
         Ok(known)
     }
 
-    /// Removes the oldest backups of a store but `keep`. Manifests go first.
-    fn prune(&self, identity: &str, keep: usize) -> Result<Vec<String>, Error> {
+    /// Removes the oldest backups of a store but `keep`, of which `made` is one in any case. Manifests go first.
+    fn prune(&self, identity: &str, keep: usize, made: &str) -> Result<Vec<String>, Error> {
         let listed = self.list()?;
         let is_own =
             |manifest: &Result<Manifest, String>| manifest.as_ref().is_ok_and(|manifest| manifest.identity == identity);
@@ -159,10 +176,10 @@ impl Repository {
         own.extend(
             listed
                 .into_iter()
-                .filter(|listed| is_own(&listed.manifest))
+                .filter(|listed| listed.name != made && is_own(&listed.manifest))
                 .map(|listed| listed.name),
         );
-        own.truncate(own.len().saturating_sub(keep.max(1)));
+        own.truncate(own.len().saturating_sub(keep.saturating_sub(1)));
         for name in &own {
             let file = manifest_file(name);
             self.disk.remove(&file).map_err(io_error(format!("remove {file}")))?;
@@ -178,8 +195,6 @@ impl Repository {
 impl Attempt<'_> {
     fn copy(&mut self) -> Result<Manifest, Error> {
         let made = Timestamp::now();
-        self.progress
-            .begin(self.source.files().iter().map(|file| file.length).sum());
         let mut files = Vec::with_capacity(self.source.files().len());
         for index in 0..self.source.files().len() {
             files.push(self.file(index)?);
@@ -196,21 +211,22 @@ impl Attempt<'_> {
         let file = self.source.files()[index].clone();
         let source = &mut *self.source;
         let sample = sample(file.length, |offset, bytes| source.read(index, offset, bytes))?;
-        if let Some(sample) = sample.as_ref().filter(|_| !self.making.is_full) {
+        let known = sample.as_ref().and_then(|sample| {
             let known = self.known.get(&(file.name.clone(), file.length, sample.clone()));
-            if let Some(sha256) = known.cloned()
-                && self.repository.has_object(&sha256, file.length)?
-            {
-                self.progress.add(file.length);
-                return Ok(ManifestFile {
-                    name: file.name,
-                    length: file.length,
-                    sha256,
-                    sample: Some(sample.clone()),
-                });
-            }
+            known.cloned()
+        });
+        if let Some(sha256) = known.as_ref().filter(|_| !self.making.is_full)
+            && self.repository.has_object(sha256, file.length)?
+        {
+            self.progress.add(file.length);
+            return Ok(ManifestFile {
+                name: file.name,
+                length: file.length,
+                sha256: sha256.clone(),
+                sample,
+            });
         }
-        let sha256 = self.object(index, file.length)?;
+        let sha256 = self.object(index, &file, known.as_deref())?;
         Ok(ManifestFile {
             name: file.name,
             length: file.length,
@@ -219,8 +235,9 @@ impl Attempt<'_> {
         })
     }
 
-    /// Copies the content of a file; its checksum.
-    fn object(&mut self, index: usize, length: u64) -> Result<String, Error> {
+    /// Copies the content of a file; its checksum. `known` is that of an earlier copy: it stays when the file is damaged now.
+    fn object(&mut self, index: usize, file: &SourceFile, known: Option<&str>) -> Result<String, Error> {
+        let length = file.length;
         let writing = self.repository.begin_object()?;
         let mut hasher = Hasher::new();
         let mut bytes = vec![0; self.pace.piece(PIECE_BYTES).min(length.max(1) as usize)];
@@ -236,6 +253,17 @@ impl Attempt<'_> {
             self.progress.add(piece.len() as u64);
         }
         let sha256 = hasher.finish();
+        if let Some(known) = known.filter(|known| *known != sha256)
+            && self.is_better(known, writing.as_ref(), file)
+        {
+            self.repository.drop_object()?;
+            self.remarks.push(format!(
+                "{} of the store is damaged: the whole copy of it that was there is kept, and part of this backup. `seaway verify` of the \
+                 store says what is damaged, and `seaway repair --from` these backups mends it",
+                file.name
+            ));
+            return Ok(known.to_owned());
+        }
         let is_there = self.repository.has_object(&sha256, length)?;
         if is_there && (!self.making.is_full || self.repository.is_whole(&sha256, length)) {
             self.repository.drop_object()?;
@@ -255,6 +283,16 @@ impl Attempt<'_> {
         self.copied.0 += 1;
         self.copied.1 += length;
         Ok(sha256)
+    }
+
+    /// Whether an earlier copy of a segment is whole, and what was read of it now is not.
+    fn is_better(&self, known: &str, writing: &dyn DiskFile, file: &SourceFile) -> bool {
+        let identity = HEXLOWER.decode(self.source.origin().identity.as_bytes());
+        let identity = identity.ok().and_then(|identity| Identity::try_from(identity).ok());
+        identity.is_some_and(|identity| {
+            self.repository
+                .is_better(known, writing, &file.name, identity, file.length)
+        })
     }
 
     /// Gives the space back. What cannot be removed the next backup removes.

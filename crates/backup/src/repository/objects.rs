@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use seaway_journal::disk::{Disk, DiskFile};
+use seaway_journal::{Identity, is_whole_segment};
 
 use super::{OBJECT, Repository, UNFINISHED, object_file};
-use crate::digest::Hasher;
+use crate::digest::{self, Hasher};
 use crate::error::{Error, io_error};
-use crate::limits::PIECE_BYTES;
+use crate::limits::{PIECE_BYTES, SEGMENT_COMPARED_BYTES_MAX};
 
 /// The one that is being written.
 const WRITING: &str = "object.writing";
@@ -31,6 +32,29 @@ impl Repository {
             hash(file.as_ref(), length)
         };
         read().is_ok_and(|found| found == sha256)
+    }
+
+    /// Whether an object holds this segment of a store whole, and `other`, a copy of the same length, does not: segments do not change.
+    pub(super) fn is_better(
+        &self,
+        sha256: &str,
+        other: &dyn DiskFile,
+        name: &str,
+        identity: Identity,
+        length: u64,
+    ) -> bool {
+        if length > SEGMENT_COMPARED_BYTES_MAX {
+            return false;
+        }
+        let read = |file: &dyn DiskFile| {
+            let mut bytes = vec![0; length as usize];
+            file.read_at(&mut bytes, 0).map(|()| bytes)
+        };
+        let known = self.disk.open_to_read(&object_file(sha256));
+        let is_known_whole = known
+            .and_then(|file| read(file.as_ref()))
+            .is_ok_and(|bytes| digest::sha256(&bytes) == sha256 && is_whole_segment(name, identity, &bytes));
+        is_known_whole && read(other).is_ok_and(|bytes| !is_whole_segment(name, identity, &bytes))
     }
 
     /// A file for the content of the next object.

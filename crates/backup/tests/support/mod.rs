@@ -28,8 +28,8 @@ impl Replay for Bounds {
     }
 }
 
-fn options() -> Options {
-    let mut options = Options::new([5; 16]);
+fn options(identity: u8) -> Options {
+    let mut options = Options::new([identity; 16]);
     options.segment_bytes_max = 256 << 10;
     options.checkpoint_bytes = 300 << 10;
     options.holder = "test".to_owned();
@@ -48,9 +48,18 @@ impl Store {
         Store::open_on(Arc::new(disk.clone()))
     }
 
+    /// Of a store with another identity.
+    pub fn open_another(disk: &SimulatedDisk) -> Store {
+        Store::open_as(Arc::new(disk.clone()), 6)
+    }
+
     pub fn open_on(disk: Arc<dyn Disk>) -> Store {
+        Store::open_as(disk, 5)
+    }
+
+    fn open_as(disk: Arc<dyn Disk>, identity: u8) -> Store {
         let mut bounds = Bounds::default();
-        let (journal, _) = Journal::open(&disk, options(), &mut bounds).unwrap();
+        let (journal, _) = Journal::open(&disk, options(identity), &mut bounds).unwrap();
         let mut store = Store {
             disk,
             journal,

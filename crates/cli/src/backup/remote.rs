@@ -3,7 +3,7 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
-use seaway_backup::{Error, Origin, Source, SourceFile};
+use seaway_backup::{Error, FILES_MAX, Origin, Source, SourceFile};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -81,6 +81,9 @@ impl<'a> Remote<'a> {
                     name: text(file, "name")?,
                     length: number(file, "length")?,
                 });
+            }
+            if self.files.len() > FILES_MAX {
+                return Err(Failure::failed(format!("the server tells more than {FILES_MAX} files")));
             }
             if self.files.len() as u64 >= number(&answer, "total")? {
                 return Ok(());

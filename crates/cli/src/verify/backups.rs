@@ -53,7 +53,7 @@ pub(super) fn run(path: &Path, encryption: Option<&Encryption>, output: &mut Out
         )),
         (all, damaged) => Err(Failure::failed(format!(
             "{damaged} of {} in {path} cannot be restored as they were made. `seaway backup --full` replaces what is damaged as far as the \
-             store still has it",
+             store still has it whole",
             counted(all, "backup")
         ))),
     }

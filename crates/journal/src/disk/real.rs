@@ -23,6 +23,8 @@ pub struct RealDisk {
     path: PathBuf,
     directory: File,
     file_mode: u32,
+    /// Whose files are made, when they are not this process's.
+    owner: Option<(u32, u32)>,
 }
 
 impl RealDisk {
@@ -46,7 +48,27 @@ impl RealDisk {
             path,
             directory,
             file_mode: if is_shared { SHARED_FILE_MODE } else { FILE_MODE },
+            owner: None,
         })
+    }
+
+    /// Called as root: gives every new file to the owner and the group of the directory, as whose the server runs that is to read it.
+    ///
+    /// # Errors
+    /// The operating system does not tell whose the directory is.
+    pub fn for_owner(mut self) -> io::Result<RealDisk> {
+        let metadata = self.directory.metadata()?;
+        let is_anothers = rustix::process::geteuid().is_root() && metadata.uid() != 0;
+        self.owner = is_anothers.then(|| (metadata.uid(), metadata.gid()));
+        Ok(self)
+    }
+
+    /// See [`RealDisk::for_owner`].
+    fn give(&self, file: &File) -> io::Result<()> {
+        match self.owner {
+            Some((user, group)) => std::os::unix::fs::fchown(file, Some(user), Some(group)),
+            None => Ok(()),
+        }
     }
 
     /// In a directory for a group: what this process's umask took from the group is given to it, as far as the file is this user's.
@@ -231,6 +253,7 @@ impl Disk for RealDisk {
             .create_new(true)
             .mode(self.file_mode)
             .open(self.path.join(name))?;
+        self.give(&file)?;
         self.share(&file);
         Ok(Arc::new(RealFile(file)))
     }
@@ -291,6 +314,7 @@ impl Disk for RealDisk {
             }
             Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
+        self.give(&file).map_err(LockError::Io)?;
         self.share(&file);
         let write = |file: &mut File| {
             file.set_len(0)?;
@@ -329,6 +353,24 @@ impl Disk for RealDisk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Only root can give files away: for anybody else this is about files that stay its own.
+    #[test]
+    fn root_makes_files_for_the_owner_of_the_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            std::os::unix::fs::chown(directory.path(), Some(4_711), Some(4_712)).unwrap();
+        }
+        let disk = RealDisk::existing(directory.path()).unwrap().for_owner().unwrap();
+        disk.create("new").unwrap();
+        let _lock = disk.lock("lock", "a test").unwrap();
+        let expected = std::fs::metadata(directory.path()).unwrap();
+        for name in ["new", "lock"] {
+            let found = std::fs::metadata(directory.path().join(name)).unwrap();
+            assert_eq!((found.uid(), found.gid()), (expected.uid(), expected.gid()), "{name}");
+        }
+    }
 
     fn mode(path: &Path) -> u32 {
         std::fs::metadata(path).map_or(0, |metadata| metadata.mode() & 0o7777)

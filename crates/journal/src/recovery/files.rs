@@ -124,6 +124,14 @@ pub(crate) fn peek_newest_epoch(disk: &dyn Disk) -> Result<Option<EpochFile>, Op
     }
 }
 
+/// Which journal a directory holds, as the file says that opens its newest epoch; `None` without one, or with one that is damaged.
+///
+/// # Errors
+/// The directory or the file cannot be read.
+pub fn newest_identity(disk: &dyn Disk) -> Result<Option<Identity>, OpenError> {
+    Ok(peek_newest_epoch(disk)?.map(|epoch| epoch.identity))
+}
+
 /// Whether the journal's directory holds a file that opens an epoch: without one there is no journal. Reads names only.
 ///
 /// # Errors

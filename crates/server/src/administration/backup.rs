@@ -12,7 +12,7 @@ use super::Service;
 use super::answer::Failure;
 use super::backups::Running;
 use super::request::{Backup, Page, Request};
-use crate::bus::Origin;
+use crate::bus::{Origin, Requester};
 use crate::limits::{BACKUP_IDLE_MAX, BACKUP_PIECE_BYTES_MAX, BACKUP_TIME_MAX};
 use crate::token::secret;
 
@@ -47,9 +47,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 impl Service {
     /// Answers a request of the class.
-    pub(super) async fn backup(self: &Arc<Self>, request: &Request, backup: Backup) {
+    pub(super) async fn backup(self: &Arc<Self>, request: &Request, requester: &Requester, backup: Backup) {
         let answer = match backup {
-            Backup::Begin => self.begin_backup(request.origin).await,
+            Backup::Begin => {
+                self.begin_backup(request.origin, &requester.words(request.origin))
+                    .await
+            }
             Backup::Files { id, page } => self.backup_files(&id, page),
             Backup::Read {
                 id,
@@ -65,7 +68,7 @@ impl Service {
         }
     }
 
-    async fn begin_backup(self: &Arc<Self>, origin: Origin) -> Result<Vec<u8>, Failure> {
+    async fn begin_backup(self: &Arc<Self>, origin: Origin, by: &str) -> Result<Vec<u8>, Failure> {
         let another = || Failure::conflict("another backup is being made: wait until it has ended");
         if let Some((id, origin)) = self.backups.running() {
             // Whose client was killed is in nobody's way.
@@ -92,7 +95,7 @@ impl Service {
             }
             *place = Some(Arc::clone(&running));
         }
-        tracing::info!(target: "stream", "A client begins a backup: {bytes} bytes in {} files", running.image.files().len());
+        tracing::info!(target: "stream", "{by} begins a backup: {bytes} bytes in {} files", running.image.files().len());
         tokio::spawn(watch(Arc::downgrade(self), Arc::downgrade(&running)));
         let answer = json!({
             "backup": running.id,

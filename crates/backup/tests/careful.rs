@@ -1,0 +1,273 @@
+//! What is damaged replaces nothing that is whole, a clock set back removes nothing, and stores are not mixed up (docs/backup.md).
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::sync::Arc;
+
+use seaway_backup::{
+    Error, Made, Making, Origin, Pace, Progress, Reading, Repairing, Repository, Rest, Source, SourceFile, archive,
+    identity_of, repair, repair_on, restore_on, verify,
+};
+use seaway_journal::disk::Disk as _;
+use seaway_journal::disk::simulated::SimulatedDisk;
+use support::{State, Store, state_of};
+
+const FULL: Making = Making {
+    keep: None,
+    is_full: true,
+};
+
+fn stopped(disk: &SimulatedDisk, messages: u64) -> State {
+    let mut store = Store::open(disk);
+    store.publish(messages);
+    let state = store.stop();
+    disk.restart_process();
+    state
+}
+
+fn repository(disk: &SimulatedDisk) -> Repository {
+    Repository::open_on(Arc::new(disk.clone()))
+}
+
+fn make(source: &SimulatedDisk, to: &SimulatedDisk, making: Making) -> Made {
+    let mut rest = Rest::open_on(Arc::new(source.fork(3))).unwrap();
+    let made = repository(to).make(&mut rest, making, &mut Pace::new(None), &Progress::default());
+    made.unwrap()
+}
+
+fn restored(backup: &Reading) -> SimulatedDisk {
+    let target = SimulatedDisk::new(8);
+    let to = Arc::new(target.clone());
+    restore_on(backup, to, &mut Pace::new(None), &Progress::default()).unwrap();
+    target
+}
+
+/// A sealed segment whose middle is in no sample, and its content.
+fn segment(disk: &SimulatedDisk) -> (String, Vec<u8>) {
+    let names = disk.names();
+    let is_sealed = |name: &&String| name.ends_with(".log") && names.contains(&name.replace(".log", ".directory"));
+    let sealed = names.iter().filter(is_sealed);
+    let (name, content) = sealed
+        .map(|name| (name.clone(), disk.content(name).unwrap()))
+        .max_by_key(|(_, content)| content.len())
+        .unwrap();
+    assert!(content.len() > 180_000, "{}", content.len());
+    (name, content)
+}
+
+fn damage(disk: &SimulatedDisk, name: &str, content: &[u8]) {
+    let mut other = content.to_vec();
+    other[100_000] ^= 1;
+    disk.unplant(name);
+    disk.plant(name, &other);
+}
+
+#[test]
+fn a_full_backup_of_a_damaged_store_keeps_the_whole_copy() {
+    let (disk, backups) = (SimulatedDisk::new(1), SimulatedDisk::new(2));
+    let state = stopped(&disk, 4_000);
+    let first = make(&disk, &backups, Making::default());
+    let (name, content) = segment(&disk);
+    damage(&disk, &name, &content);
+    let second = make(&disk, &backups, Making { keep: Some(1), ..FULL });
+    assert_eq!(second.manifest.files, first.manifest.files);
+    assert!(
+        second
+            .remarks
+            .iter()
+            .any(|remark| remark.contains(&name) && remark.contains("seaway verify")),
+        "{:?}",
+        second.remarks
+    );
+    assert_eq!(second.removed, [first.name]);
+    assert_eq!(
+        state_of(&restored(&repository(&backups).read(None, None).unwrap())),
+        state
+    );
+}
+
+/// The other way round: what was backed up while it was damaged is replaced when the store was mended.
+#[test]
+fn a_full_backup_of_a_mended_store_replaces_the_damaged_copy() {
+    let (disk, backups) = (SimulatedDisk::new(1), SimulatedDisk::new(2));
+    let state = stopped(&disk, 4_000);
+    let (name, content) = segment(&disk);
+    damage(&disk, &name, &content);
+    make(&disk, &backups, Making::default());
+    disk.unplant(&name);
+    disk.plant(&name, &content);
+    let second = make(&disk, &backups, FULL);
+    assert_eq!((second.copied.0, second.remarks.len()), (1, 0), "{:?}", second.remarks);
+    assert_eq!(
+        state_of(&restored(&repository(&backups).read(None, None).unwrap())),
+        state
+    );
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_no_backup_older_than_another() {
+    let (disk, backups) = (SimulatedDisk::new(1), SimulatedDisk::new(2));
+    stopped(&disk, 300);
+    let first = make(&disk, &backups, Making::default());
+    // As if it had been made when the clock was a few decades ahead.
+    let file = format!("backup-{}.manifest", first.name);
+    backups.rename(&file, "backup-20990131T091500.123Z.manifest").unwrap();
+    backups.sync_directory().unwrap();
+    let state = stopped(&disk, 300);
+    for (keep, removed) in [(2, 0), (2, 1), (1, 2)] {
+        let making = Making {
+            keep: Some(keep),
+            is_full: false,
+        };
+        let made = make(&disk, &backups, making);
+        assert!(made.name.as_str() > "20990131T091500.123Z", "{}", made.name);
+        assert!(made.remarks[0].contains("clock"), "{:?}", made.remarks);
+        assert_eq!(made.removed.len(), removed, "{:?}", made.removed);
+        let newest = repository(&backups).read(None, None).unwrap();
+        assert_eq!(newest.name, made.name);
+        assert_eq!(state_of(&restored(&newest)), state);
+    }
+}
+
+#[test]
+fn backups_of_several_stores_are_told_apart() {
+    let (disk, other, backups) = (SimulatedDisk::new(1), SimulatedDisk::new(4), SimulatedDisk::new(2));
+    let state = stopped(&disk, 4_000);
+    let first = make(&disk, &backups, Making::default());
+    let mut store = Store::open_another(&other);
+    store.publish(900);
+    let other_state = store.stop();
+    other.restart_process();
+    let keep = Making {
+        keep: Some(1),
+        is_full: false,
+    };
+    let second = make(&other, &backups, keep);
+    let [own, others] = [&first, &second].map(|made| made.manifest.identity.clone());
+    assert_ne!(own, others);
+    assert!(
+        second.removed.is_empty(),
+        "another store's backup is none of the kept ones"
+    );
+    let repository = repository(&backups);
+    for at in [None, Some(second.manifest.made)] {
+        let error = repository.read(None, at).err().unwrap().to_string();
+        for word in [&own, &others, &first.name, &second.name, &"--store".to_owned()] {
+            assert!(error.contains(word), "{error}");
+        }
+    }
+    let read = |store: &str| repository.read(Some(store), None);
+    assert_eq!(state_of(&restored(&read(&own[..8]).unwrap())), state);
+    let of_another = restored(&read(&others.to_uppercase()).unwrap());
+    assert_eq!(Store::open_another(&of_another).state, other_state);
+    let error = read("feed").err().unwrap().to_string();
+    assert!(error.contains("feed"), "{error}");
+    // The newest of each store is looked into.
+    let found = verify(&repository, None, &mut Pace::new(None), &Progress::default()).unwrap();
+    assert!(found.len() == 2 && found.iter().all(|one| one.store.is_some()));
+}
+
+#[test]
+fn what_is_no_store_is_not_repaired_and_stays_as_it_is() {
+    let empty = SimulatedDisk::new(1);
+    let foreign = SimulatedDisk::new(2);
+    foreign.plant("server.dat", b"of somebody else");
+    for disk in [empty, foreign] {
+        let before = disk.names();
+        let error = repair_on(&disk, None, None, Repairing::Reality).unwrap_err();
+        assert!(error.to_string().contains("no store of Seaway's"), "{error}");
+        assert_eq!(disk.names(), before);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    assert!(repair(directory.path(), None, None, Repairing::Reality).is_err());
+    assert!(matches!(identity_of(directory.path()), Err(Error::Refused(_))));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+/// A server that tells whatever it likes.
+struct Hostile(Origin, Vec<SourceFile>);
+
+impl Source for Hostile {
+    fn origin(&self) -> Origin {
+        self.0.clone()
+    }
+
+    fn files(&self) -> &[SourceFile] {
+        &self.1
+    }
+
+    fn read(&mut self, _: usize, _: u64, _: &mut [u8]) -> Result<(), Error> {
+        panic!("nothing is asked for")
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_image_that_is_none_of_a_store_is_not_backed_up() {
+    let long = format!("epoch-{:0>100}.epoch", 1);
+    let (first, second) = ("epoch-00000001.epoch", "epoch-00000002.epoch");
+    let identity = "05".repeat(16);
+    for (identity, files) in [
+        (identity.as_str(), vec![("../x", 1)]),
+        (&identity, vec![(&long, 1)]),
+        (&identity, vec![(first, 1), (first, 1)]),
+        (&identity, vec![(first, u64::MAX), (second, 1)]),
+        ("\u{1b}[2J", vec![(first, 1)]),
+    ] {
+        let files = files.iter().map(|(name, length)| SourceFile {
+            name: (*name).to_owned(),
+            length: *length,
+        });
+        let origin = Origin {
+            identity: identity.to_owned(),
+            epoch: 1,
+            position: None,
+            is_encrypted: false,
+        };
+        let mut source = Hostile(origin, files.collect());
+        let backups = SimulatedDisk::new(2);
+        let (mut pace, progress) = (Pace::new(None), Progress::default());
+        let made = repository(&backups).make(&mut source, Making::default(), &mut pace, &progress);
+        assert!(matches!(made, Err(Error::Refused(_))), "{made:?}");
+        assert_eq!(backups.names(), Vec::<String>::new());
+        let mut bytes = Vec::new();
+        let written = archive::write(&mut source, &mut bytes, &mut pace, &progress);
+        assert!(written.is_err() && bytes.is_empty());
+    }
+}
+
+/// Nothing is written through a link, or in place of a file that is there, and of two attempts one is refused.
+#[test]
+fn an_archive_replaces_nothing_but_what_was_left_unfinished() {
+    let disk = SimulatedDisk::new(1);
+    stopped(&disk, 50);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.tar.zst");
+    let (unfinished, mine) = (
+        directory.path().join("a.tar.zst.writing"),
+        directory.path().join("mine"),
+    );
+    let write = || {
+        let mut rest = Rest::open_on(Arc::new(disk.fork(3))).unwrap();
+        archive::write_file(&mut rest, &path, &mut Pace::new(None), &Progress::default())
+    };
+    let held = std::fs::File::create(&unfinished).unwrap();
+    held.lock().unwrap();
+    let error = write().unwrap_err().to_string();
+    assert!(error.contains("somebody else"), "{error}");
+    assert!(unfinished.exists());
+    drop(held);
+    write().unwrap();
+    assert!(path.exists() && !unfinished.exists());
+    assert!(write().unwrap_err().to_string().contains("not overwritten"));
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&mine, "mine").unwrap();
+    std::os::unix::fs::symlink(&mine, &unfinished).unwrap();
+    write().unwrap();
+    assert_eq!(std::fs::read_to_string(&mine).unwrap(), "mine");
+}
