@@ -401,8 +401,8 @@ impl Model {
                 .filter(|(found, _)| **found <= last);
             let fits = before.is_none_or(|(_, message)| message.timestamp < time.0)
                 && behind.is_none_or(|(_, message)| message.timestamp >= time.0);
-            // Of a channel that is being deleted the store knows no times.
-            if !fits && known.deleted_at.is_none() {
+            // Of a channel that is being deleted the store knows no times, and one that failed changes nothing by what it says.
+            if !fits && known.deleted_at.is_none() && !self.poisoned {
                 self.object(format!(
                     "{sequence} is not the first message of {channel} since {time:?}"
                 ));
@@ -592,9 +592,13 @@ impl Model {
         let Some(operation) = self.changes.current.take() else {
             return;
         };
-        let expected = match operation.expected.filter(|_| operation.is_made) {
-            Some(Verdict::Unclear) => Some(Changed::Settled { pending: 0 }),
-            Some(Verdict::Done(changed)) => Some(changed),
+        let expected = match operation.expected {
+            // A crash must not bring back what is said to be gone already, by a change before this one that is not durable yet.
+            Some(Verdict::Done(nothing @ Changed::Purged { messages: 0, .. })) if !operation.is_rehearsal => {
+                Some(nothing)
+            }
+            Some(Verdict::Unclear) if operation.is_made => Some(Changed::Settled { pending: 0 }),
+            Some(Verdict::Done(changed)) if operation.is_made => Some(changed),
             _ => None,
         };
         let Some(changed) = expected else {
