@@ -174,6 +174,10 @@ pub(crate) struct MovedFact {
     pub(crate) group: Bytes,
     #[prost(uint64, tag = "4")]
     pub(crate) last_sent: u64,
+    /// Of a group: the highest number of a subscription then. Members that came later are not meant, also where a newer checkpoint
+    /// knows them already: the group may have been made anew.
+    #[prost(uint64, tag = "5")]
+    pub(crate) members_to: u64,
 }
 
 /// Body of [`GROUP_REMOVED`].

@@ -203,17 +203,16 @@ impl Recovered {
         Ok(())
     }
 
-    /// The one fact that lets a cursor go back. A member that joined later than this was said, and is there because a newer checkpoint
-    /// knew it, becomes again what it is by its own facts, which follow.
+    /// The one fact that lets a cursor go back.
     fn moved(&mut self, fact: &MovedFact) {
         let begin_anew = |record: &mut Record| {
             record.fact.last_sent = fact.last_sent;
             record.pending = Pending::default();
         };
         match fact.number {
-            0 => { self.subscriptions.values_mut() }
-                .filter(|record| record.is_in_group(fact.channel, &fact.group))
-                .for_each(begin_anew),
+            0 => { self.subscriptions.iter_mut() }
+                .filter(|(number, record)| **number <= fact.members_to && record.is_in_group(fact.channel, &fact.group))
+                .for_each(|(_, record)| begin_anew(record)),
             number => { self.subscriptions.get_mut(&number) }.into_iter().for_each(begin_anew),
         }
     }
@@ -362,9 +361,14 @@ mod tests {
             channel,
             group: group.clone(),
             last_sent: 4,
+            members_to: 5,
         };
+        // One of that name that came later, which a newer checkpoint knows.
+        subscription(&mut recovered, 6, ("d", "g"), 3);
+        progress(&mut recovered, 6, (2, 3), None);
         change(&mut recovered, MOVED, &moved(8));
         change(&mut recovered, MOVED, &moved(7));
+        assert_eq!(state(&recovered, 6), (3, vec![(2, 3)]));
         for (number, _) in (1..).zip(names) {
             let expected = match number {
                 1 | 2 => (4, vec![]),

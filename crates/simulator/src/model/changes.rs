@@ -318,6 +318,8 @@ impl Model {
             } else if let Some(pending) = known.pending.get_mut(&sequence) {
                 let (Due::Between(_, latest) | Due::ByTimestamp(latest)) = pending.due;
                 pending.due = Due::Between(now, latest);
+                // It comes by its time, and no longer in its turn among those that a restart sends again.
+                known.hold.remove(&sequence);
             }
         }
         let group = reader

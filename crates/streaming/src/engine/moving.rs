@@ -100,6 +100,7 @@ impl Engine {
             channel: self.channels[channel].id().0,
             group: self.groups[key].name().clone(),
             last_sent,
+            members_to: self.subscriptions.last_number(),
             ..MovedFact::default()
         };
         self.ledger.fact(MOVED, &fact, Urgency::Sync, effects);
