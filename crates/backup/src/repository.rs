@@ -20,6 +20,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use seaway_journal::disk::{Disk, DiskLock, LockError, real::RealDisk, real::holder_description};
+use seaway_journal::has_epoch;
 
 use crate::error::{Error, io_error};
 use crate::limits::{MANIFEST_BYTES_MAX, STORES_NAMED_MAX};
@@ -111,6 +112,13 @@ impl Repository {
     /// What the operating system says.
     pub fn open(directory: &Path) -> Result<Repository, Error> {
         let disk = RealDisk::new(directory).map_err(io_error(format!("use {}", directory.display())))?;
+        if has_epoch(&disk).map_err(io_error(format!("list {}", directory.display())))? {
+            let text = format!(
+                "{} is a store: backups need a directory of their own",
+                directory.display()
+            );
+            return Err(Error::Refused(text));
+        }
         Ok(Repository::open_on(Arc::new(disk)))
     }
 

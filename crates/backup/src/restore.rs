@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use seaway_journal::LOCK_NAME;
 use seaway_journal::disk::{Disk, DiskFile, DiskLock, LockError, real::RealDisk, real::holder_description};
+use seaway_journal::{LOCK_NAME, RESTORING_PREFIX};
 
 use crate::archive::Entries;
 use crate::digest::{Hasher, sha256};
@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::repository::Reading;
 
 /// Before the name of a file that is not checked yet.
-const PREFIX: &str = ".restoring.";
+const PREFIX: &str = RESTORING_PREFIX;
 /// Says that all files are right, and of which backup they are.
 const COMPLETE: &str = ".restoring.complete";
 /// What a file system that was just made has.

@@ -271,3 +271,26 @@ fn an_archive_replaces_nothing_but_what_was_left_unfinished() {
     write().unwrap();
     assert_eq!(std::fs::read_to_string(&mine).unwrap(), "mine");
 }
+
+#[test]
+fn no_server_starts_where_a_restore_was_interrupted() {
+    let disk = SimulatedDisk::new(1);
+    disk.create(".restoring.complete").unwrap();
+    let refusal = seaway_journal::check_fit(&disk, None).unwrap_err().to_string();
+    assert!(refusal.contains("run the same `seaway restore` again"), "{refusal}");
+}
+
+#[test]
+fn backups_are_not_made_among_the_files_of_a_store() {
+    let directory = tempfile::tempdir().unwrap();
+    Repository::open(directory.path()).unwrap();
+    std::fs::write(directory.path().join("epoch-00000001.epoch"), "").unwrap();
+    let refusal = Repository::open(directory.path())
+        .err()
+        .expect("it is a store")
+        .to_string();
+    assert!(
+        refusal.contains("is a store: backups need a directory of their own"),
+        "{refusal}"
+    );
+}

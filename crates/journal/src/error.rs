@@ -15,6 +15,15 @@ pub enum OpenError {
         /// What the holder wrote about itself.
         holder: String,
     },
+    /// A restore into the directory was interrupted.
+    #[error(
+        "{found} is left of a restore that was interrupted, and the store is not whole: run the same `seaway restore` again, or remove \
+         the files whose names begin with .restoring."
+    )]
+    UnfinishedRestore {
+        /// One of its files.
+        found: String,
+    },
     /// The directory holds the files of the original NATS Streaming server.
     #[error("the directory holds the data of the original NATS Streaming server ({found}); it is left untouched")]
     ForeignStore {

@@ -69,7 +69,7 @@ pub use messages::{LogBounds, Messages, Ticket};
 pub use names::{LogId, Need, Position};
 pub use options::{DamagePolicy, Options};
 pub use record::MESSAGE_OVERHEAD_BYTES;
-pub use recovery::{CutReport, Opened, RecoveredLog, Replay, check_fit, has_epoch, newest_identity};
+pub use recovery::{CutReport, Opened, RESTORING_PREFIX, RecoveredLog, Replay, check_fit, has_epoch, newest_identity};
 pub use repair::{Remedy, Repairing, repair};
 pub use statistics::{Histogram, Statistics};
 pub use verification::{Damage, Verified, is_whole_segment, verify};

@@ -55,9 +55,16 @@ pub(crate) struct Files {
     newest: u64,
 }
 
-/// Refuses a directory that holds the original server's store, or one whose taking over is not complete. Reads only.
+/// What the names of files begin with that a restore writes, until all are there and get their own.
+pub const RESTORING_PREFIX: &str = ".restoring.";
+
+/// Refuses a directory that holds the original server's store, or one whose taking over or restore is not complete. Reads only.
 pub(crate) fn refuse_foreign(disk: &dyn Disk) -> Result<(), OpenError> {
     let entries = disk.list("").map_err(io_error("list the journal's directory"))?;
+    if let Some(entry) = entries.iter().find(|entry| entry.name.starts_with(RESTORING_PREFIX)) {
+        let found = entry.name.clone();
+        return Err(OpenError::UnfinishedRestore { found });
+    }
     let found = |found: String| Err(OpenError::ForeignStore { found });
     let has_epoch = entries
         .iter()

@@ -32,7 +32,7 @@ use crate::scope::Scope;
 use crate::segments::SegmentSet;
 use crate::whole_file::remove_if_there;
 use files::Files;
-pub use files::{has_epoch, newest_identity};
+pub use files::{RESTORING_PREFIX, has_epoch, newest_identity};
 use losses::GivenUp;
 use std::cell::Cell;
 use std::collections::BTreeMap;
