@@ -89,17 +89,19 @@ impl Repository {
             new: Vec::new(),
             remarks: Vec::new(),
         };
-        let manifest = match attempt.copy() {
-            Ok(manifest) => manifest,
+        let prepared = attempt
+            .copy()
+            .and_then(|manifest| Ok((manifest.made, self.prepare(manifest)?)));
+        let (begun, (name, manifest)) = match prepared {
+            Ok(prepared) => prepared,
             Err(error) => {
                 attempt.take_back();
                 return Err(error);
             }
         };
         let (copied, mut remarks) = (attempt.copied, attempt.remarks);
-        let begun = manifest.made;
         // When that fails nobody knows whether it is there: its objects stay, until the next backup knows.
-        let (name, manifest) = self.publish(manifest)?;
+        self.publish(&name)?;
         if manifest.made.duration_since(begun) > CLOCK_TOLERANCE {
             remarks.push(format!(
                 "The clock says {begun}, and there is a backup of a later time: this one is named as the next after it, {name}"
@@ -129,8 +131,8 @@ impl Repository {
         })
     }
 
-    /// Gives a backup whose files are there its name.
-    fn publish(&self, mut manifest: Manifest) -> Result<(String, Manifest), Error> {
+    /// Writes what a backup consists of, whose files are there, and says what it will be called. When that fails nothing of it stays.
+    fn prepare(&self, mut manifest: Manifest) -> Result<(String, Manifest), Error> {
         let disk = self.disk.as_ref();
         // Later than every other, whatever the clock says: the newest name is the newest backup.
         if let Some(newest) = self.names()?.iter().filter_map(|name| made_of(name)).max() {
@@ -140,17 +142,28 @@ impl Repository {
             manifest.made = manifest.made.max(next);
         }
         let name = name_of(manifest.made);
-        let file = manifest_file(&name);
-        let publish = || {
-            let unfinished = format!("{file}{UNFINISHED}");
+        let unfinished = format!("{}{UNFINISHED}", manifest_file(&name));
+        let write = || {
             let writing = disk.create(&unfinished)?;
             writing.write_at(&manifest.encode(), 0)?;
-            writing.sync_data()?;
-            disk.rename(&unfinished, &file)?;
+            writing.sync_data()
+        };
+        write().map_err(|error| {
+            // The next backup removes it otherwise.
+            let _ = disk.remove(&unfinished);
+            io_error(format!("write {unfinished}"))(error)
+        })?;
+        Ok((name, manifest))
+    }
+
+    /// From here on it is there.
+    fn publish(&self, name: &str) -> Result<(), Error> {
+        let (disk, file) = (self.disk.as_ref(), manifest_file(name));
+        let publish = || {
+            disk.rename(&format!("{file}{UNFINISHED}"), &file)?;
             disk.sync_directory()
         };
-        publish().map_err(io_error(format!("write {file}")))?;
-        Ok((name, manifest))
+        publish().map_err(io_error(format!("write {file}")))
     }
 
     /// Files of the newest backups, to know them again.
