@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use crate::shell;
 
 /// Seconds of fresh seeds in the test command.
-pub(crate) const DEFAULT_SECONDS: u64 = 80;
+pub(crate) const DEFAULT_SECONDS: u64 = 60;
 
 /// Seeds that every run repeats.
 const REPEATED: u64 = 1_000;
