@@ -542,8 +542,10 @@ impl<P: Party> Session<P> {
             }
         }
         connection.outbound.release_socket();
-        while connection.outbound.free_unsent() {
+        let mut is_more = connection.outbound.free_unsent();
+        while is_more {
             let _turn = shared.turns.acquire().await;
+            is_more = connection.outbound.free_unsent();
             tokio::task::yield_now().await;
         }
     }
