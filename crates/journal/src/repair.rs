@@ -9,10 +9,8 @@ use crate::error::OpenError;
 use crate::format::{BatchHeader, Identity, SegmentId};
 use crate::image::lock;
 use crate::limits::{PIECE_BYTES, SEGMENT_HEADER_BYTES};
-use crate::options::Options;
-use crate::recovery::files::{Files, peek_newest_epoch};
-use crate::recovery::{io_error, unlock};
-use crate::verification::{ABOVE_ALL, Damage, Segment, Told};
+use crate::recovery::io_error;
+use crate::verification::{Damage, Segment, Told, unlocked_files};
 use crate::whole_file::{remove_if_there, write_piece};
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -52,13 +50,7 @@ pub fn repair(
     told: &mut dyn FnMut(Damage, Remedy),
 ) -> Result<(), OpenError> {
     let _lock = lock(disk, "seaway repair")?;
-    let newest = peek_newest_epoch(disk)?;
-    let options = Options {
-        encryption: encryption.cloned(),
-        ..Options::new([0; 16])
-    };
-    unlock(newest.as_ref(), &options)?;
-    let files = Files::list(disk, ABOVE_ALL)?;
+    let files = unlocked_files(disk, encryption)?;
     let Some(newest) = files.newest_epoch() else {
         return Ok(());
     };

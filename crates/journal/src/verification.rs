@@ -15,7 +15,7 @@ use crate::recovery::{io_error, unlock};
 use std::ops::Range;
 
 /// Number of a start above all: everything there is was before it.
-pub(crate) const ABOVE_ALL: u64 = u64::MAX;
+const ABOVE_ALL: u64 = u64::MAX;
 
 /// Something that is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,17 @@ pub struct Verified {
     pub bytes: u64,
 }
 
+/// The files of a journal whose key fits.
+pub(crate) fn unlocked_files(disk: &dyn Disk, encryption: Option<&Encryption>) -> Result<Files, OpenError> {
+    let newest = peek_newest_epoch(disk)?;
+    let options = Options {
+        encryption: encryption.cloned(),
+        ..Options::new([0; 16])
+    };
+    unlock(newest.as_ref(), &options)?;
+    Files::list(disk, ABOVE_ALL)
+}
+
 /// Reads all segments that count and their directories; `told` hears of each damage. One segment at a time is in memory.
 ///
 /// # Errors
@@ -54,13 +65,7 @@ pub fn verify(
     encryption: Option<&Encryption>,
     told: &mut dyn FnMut(Damage),
 ) -> Result<Verified, OpenError> {
-    let newest = peek_newest_epoch(disk)?;
-    let options = Options {
-        encryption: encryption.cloned(),
-        ..Options::new([0; 16])
-    };
-    unlock(newest.as_ref(), &options)?;
-    let files = Files::list(disk, ABOVE_ALL)?;
+    let files = unlocked_files(disk, encryption)?;
     let Some(newest) = files.newest_epoch() else {
         return Ok(Verified::default());
     };
