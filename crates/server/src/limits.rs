@@ -39,6 +39,13 @@ pub const DEADLINE_LATE_NS: u64 = 25_000_000;
 /// How many nanoseconds deadlines wait after a pause, so that what arrived during it is read first.
 pub const PAUSE_GRACE_NS: u64 = 50_000_000;
 
+/// How many nanoseconds deadlines wait after a NATS server of somebody else stood still: what it had for clients goes to them first, and
+/// their answers come back through it.
+pub(crate) const STOOD_STILL_GRACE_NS: u64 = 250_000_000;
+
+/// How many nanoseconds a deadline is put off at most because a NATS server stands still again and again, without being lost.
+pub(crate) const STOOD_STILL_PUTS_OFF_NS_MAX: u64 = 5_000_000_000;
+
 /// How often a pass looks at what the store has finished before it serves others again.
 pub const COMPLETION_ROUNDS: usize = 4;
 
@@ -231,6 +238,9 @@ pub(crate) const EXTERNAL_ASKED_EVERY: std::time::Duration = std::time::Duration
 
 /// How long it may take to answer.
 pub(crate) const EXTERNAL_ANSWER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// A NATS server that takes so much longer for an answer than for its quickest one stood still.
+pub(crate) const EXTERNAL_STANDS_STILL: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// The wait before the first round over all NATS servers after a connection was lost; it doubles with each round.
 pub(crate) const EXTERNAL_BACK_OFF_MIN: std::time::Duration = std::time::Duration::from_millis(50);

@@ -231,6 +231,22 @@ impl Attachment {
             Attachment::External(attachment) => attachment.has_heard_until(moment),
         }
     }
+
+    /// Looks, about now, whether what carries messages moves; see [`Attachment::stood_still_until`].
+    pub fn watch(&self) {
+        if let Attachment::External(attachment) = self {
+            attachment.watch();
+        }
+    }
+
+    /// Until when what carries messages last stood still, as far as that was seen. Others' answers may have been behind it for as
+    /// long, and come some time after this.
+    pub fn stood_still_until(&self) -> Option<Instant> {
+        match self {
+            Attachment::Local(_) => None,
+            Attachment::External(attachment) => attachment.stood_still_until(),
+        }
+    }
 }
 
 /// Holds back whoever publishes to holdable subscriptions of one attachment; where nobody can be held, what they publish is refused.

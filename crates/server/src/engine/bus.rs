@@ -163,6 +163,11 @@ impl EngineBus {
         self.attachment.has_heard_until(moment)
     }
 
+    /// Until when what carries messages last stood still.
+    pub(super) fn stood_still_until(&self) -> Option<Instant> {
+        self.attachment.stood_still_until()
+    }
+
     /// Whether there is more to hand to receivers.
     pub(super) fn has_waiting(&self) -> bool {
         self.sender.has_waiting()
@@ -226,6 +231,8 @@ impl Bus for EngineBus {
     fn probe(&mut self, inbox: &[u8], probe: ProbeId) {
         let mut reply = self.probe_prefix.clone().into_bytes();
         reply.extend_from_slice(&self.probe_tokens.token(probe));
+        // Who does not answer is judged by it, unless nobody could.
+        self.attachment.watch();
         if self.sender.send(inbox, Some(&reply), &[]).receivers == 0 {
             self.unheard.push(probe);
         }

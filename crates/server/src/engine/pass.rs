@@ -22,6 +22,7 @@ use crate::bus::Batch;
 use crate::limits::{
     BACKLOG_BYTES_HIGH, CHECKPOINT_SLICES_PER_PASS, COMMIT_KEPT_BYTES, COMPLETION_ROUNDS, DEADLINE_LATE_NS,
     DEFERRED_PER_PASS, HAND_OVER_TAIL_BYTES, LAZY_WAIT, PAUSE_GRACE_NS, READS_PER_LOOK, RECORD_BYTES,
+    STOOD_STILL_GRACE_NS, STOOD_STILL_PUTS_OFF_NS_MAX,
 };
 
 /// Both clocks; the monotonic one starts at zero with the thread.
@@ -50,7 +51,11 @@ impl Clock {
     }
 
     fn monotonic(self) -> u64 {
-        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        self.nanoseconds(Instant::now())
+    }
+
+    fn nanoseconds(self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.0).as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -222,7 +227,7 @@ impl Pass {
             .engine
             .next_deadline()
             .filter(|_| !self.waits_for_bus)
-            .map(|deadline| deadline.max(self.grace_until.unwrap_or(0)))
+            .map(|deadline| self.judged_at(deadline))
             .map(|deadline| Duration::from_nanos(deadline.saturating_sub(self.clock.monotonic())));
         let lazy = self.lazy_since.map(|since| LAZY_WAIT.saturating_sub(since.elapsed()));
         let patience = match (deadline, lazy) {
@@ -392,7 +397,7 @@ impl Pass {
             self.grace_until = None;
             return;
         };
-        let judged = deadline.max(self.grace_until.unwrap_or(0));
+        let judged = self.judged_at(deadline);
         if judged > now {
             return;
         }
@@ -406,6 +411,18 @@ impl Pass {
             return;
         }
         self.input(Input::Tick);
+    }
+
+    /// When a deadline is judged: not while what was sent in time may still be behind a pause.
+    fn judged_at(&self, deadline: u64) -> u64 {
+        let stood_still_until = self.world.bus.stood_still_until().map_or(0, |until| {
+            let latest = deadline.saturating_add(STOOD_STILL_PUTS_OFF_NS_MAX);
+            self.clock
+                .nanoseconds(until)
+                .saturating_add(STOOD_STILL_GRACE_NS)
+                .min(latest)
+        });
+        deadline.max(self.grace_until.unwrap_or(0)).max(stood_still_until)
     }
 
     /// Handles what the store has finished and what follows from that; what is too much for now is left for the next pass.

@@ -54,6 +54,14 @@ impl Attachment {
     pub(in crate::bus) fn has_heard_until(&self, moment: Instant) -> bool {
         self.link.has_heard_until(&self.party, moment)
     }
+
+    pub(in crate::bus) fn watch(&self) {
+        self.link.watch();
+    }
+
+    pub(in crate::bus) fn stood_still_until(&self) -> Option<Instant> {
+        self.link.stood_still_until()
+    }
 }
 
 impl Drop for Attachment {

@@ -432,6 +432,15 @@ impl Link {
         self.outbound(Outbound::ask)
     }
 
+    /// Sees from now on when the server stands still.
+    pub(super) fn watch(&self) {
+        self.outbound(Outbound::watch);
+    }
+
+    pub(super) fn stood_still_until(&self) -> Option<Instant> {
+        lock(&self.outbound).stood_still_until()
+    }
+
     pub(super) fn unanswered_for(&self) -> Option<Duration> {
         lock(&self.outbound).unanswered_for()
     }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use seaway_nats_protocol::write::PING;
 
 use super::party::Party;
-use crate::limits::{EXTERNAL_OUTBOUND_BYTES_HIGH, EXTERNAL_OUTBOUND_BYTES_LOW, EXTERNAL_OUTBOUND_BYTES_MAX};
+use crate::limits::{
+    EXTERNAL_OUTBOUND_BYTES_HIGH, EXTERNAL_OUTBOUND_BYTES_LOW, EXTERNAL_OUTBOUND_BYTES_MAX, EXTERNAL_STANDS_STILL,
+};
 
 /// Refusals of the server that are kept for whoever asks.
 const REFUSALS_KEPT: usize = 8;
@@ -36,6 +38,10 @@ pub(super) struct Outbound {
     last_asked: u64,
     /// When the last question was put that has its answer.
     heard_until: Option<Instant>,
+    /// The quickest answer of this connection.
+    quickest: Option<Duration>,
+    /// When an answer came last that took much longer than that: neither the server nor what it carries for others moved before.
+    stood_still_until: Option<Instant>,
     /// What the server refused, in its words.
     refusals: Vec<String>,
 }
@@ -50,6 +56,8 @@ impl Outbound {
             asked: VecDeque::new(),
             last_asked: 0,
             heard_until: None,
+            quickest: None,
+            stood_still_until: None,
             refusals: Vec::new(),
         }
     }
@@ -65,6 +73,8 @@ impl Outbound {
         self.unwritten = 0;
         self.asked.clear();
         self.heard_until = None;
+        self.quickest = None;
+        self.stood_still_until = None;
         self.stage = Stage::Joining;
     }
 
@@ -140,7 +150,29 @@ impl Outbound {
     pub(super) fn answered(&mut self) -> Option<u64> {
         let (number, asked) = self.asked.pop_front()?;
         self.heard_until = Some(asked);
+        self.took(asked.elapsed());
         Some(number)
+    }
+
+    /// An answer took so long.
+    fn took(&mut self, answer: Duration) {
+        let quickest = self.quickest.map_or(answer, |quickest| quickest.min(answer));
+        self.quickest = Some(quickest);
+        if answer >= quickest + EXTERNAL_STANDS_STILL {
+            self.stood_still_until = Some(Instant::now());
+        }
+    }
+
+    /// Puts a question unless one waits for its answer, so that it is seen when the server stands still.
+    pub(super) fn watch(&mut self) {
+        if self.asked.is_empty() {
+            self.ask();
+        }
+    }
+
+    /// When it was seen last that the server moves again after it stood still.
+    pub(super) fn stood_still_until(&self) -> Option<Instant> {
+        self.stood_still_until
     }
 
     /// Since when the oldest question waits for its answer.
@@ -247,5 +279,22 @@ mod tests {
         assert!(!outbound.has_heard_until(moment), "an earlier connection heard it");
         assert_eq!(outbound.answered(), Some(3));
         assert_eq!(outbound.answered(), None, "an answer without a question");
+    }
+
+    #[test]
+    fn an_answer_that_takes_much_longer_than_others_tells_of_a_server_that_stood_still() {
+        let mut outbound = up();
+        outbound.watch();
+        outbound.watch();
+        assert_eq!(outbound.asked.len(), 1, "one question is enough");
+        outbound.took(Duration::from_millis(300));
+        assert_eq!(outbound.stood_still_until(), None, "it is far away");
+        outbound.took(Duration::from_millis(300) + EXTERNAL_STANDS_STILL / 2);
+        assert_eq!(outbound.stood_still_until(), None);
+        outbound.took(Duration::from_millis(300) + EXTERNAL_STANDS_STILL);
+        assert!(outbound.stood_still_until().is_some());
+        outbound.end();
+        outbound.begin();
+        assert_eq!(outbound.stood_still_until(), None, "another connection");
     }
 }
