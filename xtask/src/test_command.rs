@@ -116,7 +116,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let names: Vec<&str> = chosen.iter().map(|(name, _)| *name).collect();
     setup::prepare(&names, options.sets_up);
     let mut tally = Tally::default();
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut failed) = (Vec::new(), Vec::new());
     for (name, stage) in chosen {
         println!("\n=== {name}");
         let start = Instant::now();
@@ -125,15 +125,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             println!("=== {name} FAILED: {error:#}");
         }
         outcomes.push((*name, start.elapsed(), outcome.is_ok()));
+        failed.extend(outcome.err().map(|error| format!("{name}: {error:#}")));
     }
     report(&tally, &outcomes);
-    let failed: Vec<&str> = outcomes
-        .iter()
-        .filter(|(_, _, ok)| !ok)
-        .map(|(name, _, _)| *name)
-        .collect();
     if !failed.is_empty() {
-        bail!("failed: {}", failed.join(", "));
+        // Last, and whole: often the end of a log is all that is at hand.
+        bail!("failed:\n{}", failed.join("\n"));
     }
     Ok(())
 }
@@ -205,6 +202,7 @@ fn cargo_test(tally: &mut Tally) -> anyhow::Result<()> {
         .stdout(Stdio::piped());
     let mut child = command.spawn().context("start cargo test")?;
     let output = child.stdout.take().expect("stdout was asked for");
+    let mut failures = Vec::new();
     for line in BufReader::new(output).lines() {
         let line = line.context("read cargo test's output")?;
         println!("{line}");
@@ -214,11 +212,13 @@ fn cargo_test(tally: &mut Tally) -> anyhow::Result<()> {
             if passed + failed > 0 {
                 tally.cargo_results.push(line);
             }
+        } else if line.starts_with("test ") && line.ends_with(" ... FAILED") {
+            failures.push(line);
         }
     }
     let status = child.wait()?;
     if !status.success() {
-        bail!("cargo test failed with {status}");
+        bail!("cargo test failed with {status}: {}", failures.join(", "));
     }
     if tally.passed == 0 {
         bail!("cargo test ran no test");
