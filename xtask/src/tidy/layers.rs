@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// The crates from the ground up. Each may use only those before it.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "nats-protocol",
     "stan-protocol",
     "journal",
@@ -16,6 +16,7 @@ const ORDER: [&str; 17] = [
     "broker",
     "config",
     "monitor",
+    "sql",
     "original",
     "adoption",
     "client",
