@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use seaway_original::{Kind, Report, Stopped, Verdict};
+use seaway_original::{Kind, Report, Source, Stopped, StoreLock, TablesOptions, Verdict};
 use seaway_store::{Encryption, FileOptions, beside};
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::in_place::{self, Fingerprint, State};
 use crate::lock::RootLock;
 use crate::progress::Progress;
-use crate::transfer::{Tally, Terms, Transfer, free_bytes};
+use crate::transfer::{Tally, Terms, Transfer, free_bytes, token};
 use crate::verify;
 
 /// How a directory is taken over.
@@ -90,7 +90,48 @@ fn adopt_elsewhere(directory: &Path, place: &Path, options: &Options, progress: 
     if in_place::finish(place)? {
         return Ok(Outcome::Finished);
     }
-    prepare_elsewhere(directory, place)?;
+    check_outside(directory, place)?;
+    adopt_to(place, || make(directory, place, options, progress))
+}
+
+/// Takes over the tables that a stopped server has in a database, which are left as they are; the server's lease of them is held
+/// meanwhile (`stores-and-clustering.md` §4.4, §4.5). The store is made in `place`, whatever `options` say of one. Interrupted, it leaves
+/// nothing that counts, and begins anew when it is called again.
+///
+/// # Errors
+/// See [`Error`].
+pub fn adopt_tables(
+    source: &Source,
+    tables: &TablesOptions,
+    place: &Path,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Outcome, Error> {
+    if in_place::finish(place)? {
+        return Ok(Outcome::Finished);
+    }
+    adopt_to(place, || {
+        let lock = StoreLock::take(source, &token())?;
+        let bytes = seaway_original::tables_bytes(source)?;
+        progress.expect(bytes);
+        check_room(place, bytes, true)?;
+        let tables = TablesOptions {
+            lock_session: lock.as_ref().map(StoreLock::session),
+            free_bytes: Some(free_bytes(place)?),
+            ..tables.clone()
+        };
+        let made = write(place, options, progress, |transfer| {
+            seaway_original::read_tables(source, &tables, transfer, |_| {})
+        });
+        let is_held = || lock.as_ref().map_or(Ok(()), StoreLock::check).map_err(Error::from);
+        let made = made.and_then(|made| is_held().map(|()| made));
+        made.inspect_err(|_| discard(place))
+    })
+}
+
+/// Makes a store in a directory that is empty, or holds an attempt that was interrupted.
+fn adopt_to(place: &Path, make: impl FnOnce() -> Result<Made, Error>) -> Result<Outcome, Error> {
+    prepare_vacant(place)?;
     let _lock = RootLock::take(place)?;
     // Another process may have been at it until now.
     if in_place::state(place)? == State::Unfinished {
@@ -98,7 +139,7 @@ fn adopt_elsewhere(directory: &Path, place: &Path, options: &Options, progress: 
         return Ok(Outcome::Finished);
     }
     check_vacant(place)?;
-    let made = make(directory, place, options, progress)?;
+    let made = make()?;
     let completed = beside::complete(place).map_err(Error::io("complete the store in", place));
     completed.inspect_err(|_| discard(place))?;
     in_place::finish_locked(place)?;
@@ -148,45 +189,15 @@ impl Made {
 fn make(directory: &Path, place: &Path, options: &Options, progress: &Progress) -> Result<Made, Error> {
     let files = Fingerprint::of(directory)?;
     progress.expect(files.bytes());
-    check_room(place, &files, options.to.is_some())?;
-    write(directory, place, options, progress, &files).inspect_err(|_| discard(place))
-}
-
-/// What is left of an attempt is cleared by the next one at the latest. Once a directory is guarded, and as long as nobody knows, the store
-/// is what counts.
-fn discard(place: &Path) {
-    if matches!(in_place::is_guarded(place), Ok(false)) {
-        let _ = beside::discard(place);
-    }
-}
-
-/// Makes the store beside whatever is in `place`, and opens it once.
-fn write(
-    directory: &Path,
-    place: &Path,
-    options: &Options,
-    progress: &Progress,
-    files: &Fingerprint,
-) -> Result<Made, Error> {
-    let file = FileOptions {
-        encryption: options.encryption.clone(),
-        ..FileOptions::default()
-    };
-    let mut transfer = Transfer::new(Terms {
-        place,
-        cluster_id: options.cluster_id.as_deref(),
-        file: file.clone(),
-        accepts_losses: options.accepts_losses,
-        progress,
+    check_room(place, files.bytes(), options.to.is_some())?;
+    let made = write(place, options, progress, |transfer| {
+        seaway_original::read(directory, &options.original, transfer, |_| {})
     });
-    let read = seaway_original::read(directory, &options.original, &mut transfer, |_| {});
-    let report = read.map_err(|stopped| match stopped {
-        Stopped::Unreadable(error) => Error::Original(error),
-        Stopped::NotTaken(error) => error,
-    })?;
-    judge(&report, options)?;
-    let tally = transfer.finish()?;
-    verify::open_once(place, file, &tally.cluster_id, &tally.bounds)?;
+    let made = made.and_then(|made| check_unchanged(directory, &files).map(|()| made));
+    made.inspect_err(|_| discard(place))
+}
+
+fn check_unchanged(directory: &Path, files: &Fingerprint) -> Result<(), Error> {
     if Fingerprint::of(directory)? != *files {
         return Err(Error::Refused(format!(
             "the files in {} changed while they were read: stop the server that writes them, and try again",
@@ -199,6 +210,42 @@ fn write(
             directory.display()
         )));
     }
+    Ok(())
+}
+
+/// What is left of an attempt is cleared by the next one at the latest. Once a directory is guarded, and as long as nobody knows, the store
+/// is what counts.
+fn discard(place: &Path) {
+    if matches!(in_place::is_guarded(place), Ok(false)) {
+        let _ = beside::discard(place);
+    }
+}
+
+/// Makes the store of what `read` gives, beside whatever is in `place`, and opens it once.
+fn write<'a>(
+    place: &'a Path,
+    options: &'a Options,
+    progress: &'a Progress,
+    read: impl FnOnce(&mut Transfer<'a>) -> Result<Report, Stopped<Error>>,
+) -> Result<Made, Error> {
+    let file = FileOptions {
+        encryption: options.encryption.clone(),
+        ..FileOptions::default()
+    };
+    let mut transfer = Transfer::new(Terms {
+        place,
+        cluster_id: options.cluster_id.as_deref(),
+        file: file.clone(),
+        accepts_losses: options.accepts_losses,
+        progress,
+    });
+    let report = read(&mut transfer).map_err(|stopped| match stopped {
+        Stopped::Unreadable(error) => Error::Original(error),
+        Stopped::NotTaken(error) => error,
+    })?;
+    judge(&report, options)?;
+    let tally = transfer.finish()?;
+    verify::open_once(place, file, &tally.cluster_id, &tally.bounds)?;
     Ok(Made { report, tally })
 }
 
@@ -223,8 +270,8 @@ fn judge(report: &Report, options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_room(place: &Path, files: &Fingerprint, is_elsewhere: bool) -> Result<(), Error> {
-    let needed = seaway_original::needed_bytes(files.bytes());
+fn check_room(place: &Path, bytes: u64, is_elsewhere: bool) -> Result<(), Error> {
+    let needed = seaway_original::needed_bytes(bytes);
     let free = free_bytes(place)?.saturating_add(beside::bytes(place).map_err(Error::io("list", place))?);
     if free >= needed {
         return Ok(());
@@ -239,8 +286,8 @@ fn check_room(place: &Path, files: &Fingerprint, is_elsewhere: bool) -> Result<(
     )))
 }
 
-/// Makes the directory of a store that is made elsewhere; one that is refused is not made.
-fn prepare_elsewhere(directory: &Path, place: &Path) -> Result<(), Error> {
+/// A store that is made elsewhere does not lie in the directory that is taken over.
+fn check_outside(directory: &Path, place: &Path) -> Result<(), Error> {
     let canonical = |path: &Path| std::fs::canonicalize(path).map_err(Error::io("find", path));
     let from = canonical(directory)?;
     let absolute = std::path::absolute(place).map_err(Error::io("find", place))?;
@@ -254,7 +301,7 @@ fn prepare_elsewhere(directory: &Path, place: &Path) -> Result<(), Error> {
             place.display()
         )));
     }
-    prepare_vacant(place)
+    Ok(())
 }
 
 /// Makes the directory of a store that is made from scratch, or sees that it may be made in one that is there.

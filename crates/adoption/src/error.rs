@@ -17,10 +17,10 @@ pub enum Error {
     #[error("{0}")]
     Refused(String),
     /// Something was found that has to be settled first; the report says what.
-    #[error("{directory} cannot be taken over before what the report says is settled", directory = .0.directory)]
+    #[error("{place} cannot be taken over before what the report says is settled", place = .0.place)]
     Findings(Box<Report>),
     /// Something is damaged and would be left out; the report says what.
-    #[error("some of what {directory} held is damaged, and would be left out", directory = .0.directory)]
+    #[error("some of what {place} held is damaged, and would be left out", place = .0.place)]
     Losses(Box<Report>),
     /// The operating system refused something.
     #[error("cannot {action} {}: {source}", path.display())]

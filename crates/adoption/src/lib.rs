@@ -3,6 +3,7 @@
 //!
 //! - [`adopt`] reads a directory once and writes a store beside its files; nothing of the original's is touched until all of it is
 //!   durable and was opened once. Then [`in_place`] puts it in place, in steps that can be interrupted anywhere.
+//! - [`adopt_tables`] does the same with what a server has in a database, which is only read, while its lease is held.
 //! - [`in_place::finish`] goes on after an interruption: at the next adoption, or at the start of a server.
 //! - [`undo`] puts the original's files back; [`export()`] makes new ones of what a store holds now.
 //! - [`rest`] reads a store that no server uses, and [`Importer`] makes one of messages alone.
@@ -25,7 +26,7 @@ mod transfer;
 pub mod undo;
 mod verify;
 
-pub use adopt::{Adopted, Options, Outcome, adopt};
+pub use adopt::{Adopted, Options, Outcome, adopt, adopt_tables};
 pub use error::Error;
 pub use export::{ExportOptions, Exported, export};
 pub use import::{Imported, Importer, KeptMessage};

@@ -172,13 +172,7 @@ impl Taker for Transfer<'_> {
     }
 
     fn message(&mut self, message: &Message<'_>, payload: &[u8]) -> Result<(), Error> {
-        if message.sequence > SEQUENCE_MAX {
-            let channel = quote(self.import.channel_name());
-            return Err(Error::Refused(format!(
-                "channel {channel} has a message with the sequence {}, which cannot be",
-                message.sequence
-            )));
-        }
+        check_sequence(self.import.channel_name(), message.sequence)?;
         self.fill(message)?;
         self.append(&ImportedMessage {
             sequence: message.sequence,
@@ -230,6 +224,12 @@ impl Taker for Transfer<'_> {
         self.append_facts()
     }
 
+    fn drained(&mut self, last: u64) -> Result<(), Error> {
+        check_sequence(self.import.channel_name(), last)?;
+        self.import.drained(last);
+        Ok(())
+    }
+
     fn end_channel(&mut self) -> Result<(), Error> {
         for group in self.groups.values() {
             // The group is as far as its record, also when members are not (§1.3).
@@ -253,6 +253,16 @@ impl Taker for Transfer<'_> {
             _ => true,
         }
     }
+}
+
+fn check_sequence(channel: &[u8], sequence: u64) -> Result<(), Error> {
+    if sequence <= SEQUENCE_MAX {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "channel {} has a message with the sequence {sequence}, which cannot be",
+        quote(channel)
+    )))
 }
 
 /// Refuses when there is no room for the empty messages between two.

@@ -35,6 +35,7 @@ mod repair;
 mod resolve;
 mod restore;
 mod settings;
+mod sql_source;
 mod subscribe;
 mod template;
 mod verify;
@@ -48,10 +49,11 @@ use arguments::{Command, CommandLine};
 use connection::Connection;
 use failure::{Failure, Outcome};
 use output::{Format, Output, note};
+pub use sql_source::Surroundings;
 
 /// Understands a command line (without the program's name) and performs the command. Errors are told on the standard error;
 /// exit codes are those of `docs/command-line.md`.
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn main(arguments: impl IntoIterator<Item = OsString>, surroundings: &Surroundings) -> ExitCode {
     let mut arguments = arguments.into_iter().peekable();
     if arguments.next_if(|word| word == arguments::BENCH).is_some() {
         return bench(arguments);
@@ -72,7 +74,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         false => Format::People,
     };
     let mut output = Output::new(format);
-    let outcome = perform(line, &mut output);
+    let outcome = perform(line, surroundings, &mut output);
     match outcome.and_then(|()| output.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -113,7 +115,7 @@ pub fn command_line() -> clap::Command {
     arguments::command_line()
 }
 
-fn perform(line: CommandLine, output: &mut Output) -> Outcome {
+fn perform(line: CommandLine, surroundings: &Surroundings, output: &mut Output) -> Outcome {
     let CommandLine {
         connection, command, ..
     } = line;
@@ -126,7 +128,7 @@ fn perform(line: CommandLine, output: &mut Output) -> Outcome {
         Command::InstallAsNatsStreamingServer(arguments) => return install::run(&arguments, output),
         Command::Completions { shell } => return completions(shell, output),
         Command::ManPages(arguments) => return man_pages::run(&arguments, command_line(), output),
-        Command::Adopt(arguments) => return adopt::run(&arguments, output),
+        Command::Adopt(arguments) => return adopt::run(&arguments, surroundings, output),
         Command::Export(arguments) if !arguments.asks_server() => return export::of_store(&arguments, output),
         Command::Import(arguments) if !arguments.asks_server() => return import::into_store(&arguments, output),
         Command::Backup(arguments) if !arguments.asks_server() => return backup::of_store(&arguments, output),

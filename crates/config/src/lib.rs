@@ -19,6 +19,7 @@ pub mod limits;
 mod nearest;
 mod options;
 mod resolve;
+mod sql;
 mod surroundings;
 mod table;
 mod url;
@@ -34,6 +35,7 @@ pub use options::{
     LogOptions, Login, NatsUrl, Options, OwnCredentials, Permissions, Personality, ResponsePermission, RouteUrl,
     Secret, StoreKind, StreamingOptions, SubjectRules, TlsOptions, TlsVersion, User,
 };
+pub use sql::{SqlStore, sql_store};
 pub use surroundings::{Surroundings, System};
 pub use usage::{usage, usage_with_commands};
 

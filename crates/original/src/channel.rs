@@ -184,6 +184,11 @@ impl<'a> Channel<'a> {
         &self.subscriptions
     }
 
+    /// The same, when it is needed no more.
+    pub(crate) fn into_subscriptions(self) -> Subscriptions {
+        self.subscriptions
+    }
+
     /// Its messages, from the first; what is odd about them goes to `findings`.
     #[must_use]
     pub fn messages<'m>(&'m self, findings: &'m mut Findings) -> Messages<'m> {

@@ -122,6 +122,11 @@ impl Directory {
         Ok(None)
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What the server said of itself.
     #[must_use]
     pub fn server(&self) -> Option<&ServerInfo> {
@@ -212,7 +217,7 @@ fn stray_file(name: &[u8]) -> Option<(Severity, Kind)> {
 }
 
 /// Whether a channel may have this name (specification §2.2).
-fn is_channel_name(name: &[u8]) -> bool {
+pub(crate) fn is_channel_name(name: &[u8]) -> bool {
     name.split(|byte| *byte == b'.')
         .all(|token| !token.is_empty() && token != b"*" && token != b">")
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[error("{}{}: {problem}; {advice}", path.display(), at(*offset))]
 pub struct Error {
-    /// The file or directory.
+    /// The file or directory; of tables, the database.
     pub path: PathBuf,
     /// Where in the file, in bytes from its start.
     pub offset: Option<u64>,
@@ -29,6 +29,11 @@ impl Error {
             problem: problem.into(),
             advice: advice.into(),
         }
+    }
+
+    /// Of a database.
+    pub(crate) fn at(place: &str, problem: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::new(Path::new(place), problem, advice)
     }
 
     /// The operating system refused to open or list something.

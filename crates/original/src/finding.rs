@@ -65,6 +65,10 @@ pub enum Kind {
     RaftEntryUnreadable,
     MessagesOnlyInRaftLog,
     MessagesMissing,
+    MessagesEndBefore,
+    ChannelTwice,
+    StoreLocked,
+    SessionsOpen,
 }
 
 impl Kind {
@@ -187,6 +191,22 @@ impl Kind {
             Kind::MessagesMissing => (
                 "the cluster had messages that this member has neither stored nor in its log",
                 "lost here: rather adopt another member's directory",
+            ),
+            Kind::MessagesEndBefore => (
+                "the channel gave out sequences beyond its last message, whose messages are gone",
+                "empty messages take their place: sequences go on behind them",
+            ),
+            Kind::ChannelTwice => (
+                "two channels that are not deleted have this name",
+                "refused: one of the two rows of Channels must go",
+            ),
+            Kind::SessionsOpen => (
+                "somebody else is connected to the database: a server that still runs, perhaps",
+                "stop the server; when all of them are something else, say --sessions-are-harmless",
+            ),
+            Kind::StoreLocked => (
+                "a running server of a fault-tolerance group holds the StoreLock",
+                "stop the servers of the group first",
             ),
         }
     }

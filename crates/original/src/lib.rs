@@ -1,9 +1,10 @@
-//! Reads and writes the data directory of NATS Streaming 0.10 to 0.25; knows nothing of Seaway's own store.
+//! Reads and writes the data directory of NATS Streaming 0.10 to 0.25, and its tables in a database; knows nothing of Seaway's own store.
 //!
 //! - [`Directory`] opens a directory: who wrote it, its clients, its channels;
 //! - [`Channel`] has the subscriptions of a channel, and [`Messages`] its messages in order, over all slices;
 //! - [`check`] reads everything and reports what there is, and everything odd ([`Finding`]);
 //! - [`read`] gives it all to a [`Taker`] on the way;
+//! - [`check_tables`] and [`read_tables`] do the same with a database (`-store SQL`), while a [`StoreLock`] is held;
 //! - [`Writer`] makes a new directory.
 //!
 //! Reading changes nothing, and no bytes on a disk make it panic or take memory without bound: what a file says is checked before it
@@ -12,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 mod bolt;
 mod channel;
 mod check;
@@ -35,7 +37,9 @@ mod record_file;
 mod records;
 mod report;
 mod slice;
+mod summary;
 mod syncing;
+mod tables;
 mod window;
 mod writer;
 
@@ -53,6 +57,9 @@ pub use occupation::has_open_files;
 pub use pending::Pending;
 pub use records::{ClientInfo, Message, ServerInfo, SubState};
 pub use report::{
-    ChannelReport, Client, Disk, Raft, Report, Server, Status, SubscriptionKind, SubscriptionReport, Totals, Verdict,
+    ChannelReport, Client, Disk, Place, Raft, Report, Server, Status, SubscriptionKind, SubscriptionReport, Totals,
+    Verdict,
 };
+pub use seaway_sql::{Driver, Source};
+pub use tables::{StoreLock, TablesOptions, check_tables, read_tables, tables_bytes};
 pub use writer::{ChannelWriter, NewMessage, Writer, unstorable};

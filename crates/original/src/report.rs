@@ -10,8 +10,9 @@ use crate::records::{ClientInfo, ServerInfo};
 /// The whole of it. Names that are no UTF-8 are shown with replacement characters.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// The directory.
-    pub directory: String,
+    /// What was read.
+    #[serde(flatten)]
+    pub place: Place,
     /// Whether it can be adopted.
     pub verdict: Verdict,
     /// Versions of the file format that were met: only one is known.
@@ -34,6 +35,23 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// How many findings more there are than are listed.
     pub findings_not_listed: u64,
+}
+
+/// Where a server kept what it left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// In this directory.
+    Directory(String),
+    /// In this database: what it is and where, without the password.
+    Database(String),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Place::Directory(text) | Place::Database(text)) = self;
+        formatter.write_str(text)
+    }
 }
 
 /// Whether a directory can be adopted.
@@ -104,8 +122,8 @@ pub struct Disk {
     pub files_bytes: u64,
     /// What a store of Seaway's with the same content takes, roughly. It comes on top: the original's files stay.
     pub needed_bytes: u64,
-    /// What is free on the directory's file system.
-    pub free_bytes: u64,
+    /// What is free on the file system where the store would be; none when nobody has said where.
+    pub free_bytes: Option<u64>,
 }
 
 /// See [`ClientInfo`].

@@ -45,7 +45,7 @@ pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     if personality == Personality::Seaway {
         match Purpose::of(&arguments) {
-            Purpose::Command => return seaway_cli::main(arguments),
+            Purpose::Command => return seaway_cli::main(arguments, &SURROUNDINGS),
             Purpose::Help => {
                 let text = seaway_config::usage_with_commands(personality, &seaway_cli::overview());
                 return match std::io::stdout().write_all(text.as_bytes()) {
@@ -98,6 +98,11 @@ fn personality_of(program: Option<&OsStr>) -> Personality {
         false => Personality::Seaway,
     }
 }
+
+/// What the commands need to know of configuration files.
+const SURROUNDINGS: seaway_cli::Surroundings = seaway_cli::Surroundings {
+    sql_of_configuration: |path| seaway_config::sql_store(path).map(|found| (found.driver, found.source)),
+};
 
 /// A hint for a command that stands behind its flags, where the server's flags stand.
 fn misplaced_command() -> String {

@@ -169,6 +169,17 @@ impl Import {
         );
     }
 
+    /// The channel has no message any more, and the last that it had was of this sequence: the next is one above.
+    ///
+    /// # Panics
+    /// When no channel was begun, or one of its messages was appended.
+    pub fn drained(&mut self, last: u64) {
+        let current = self.current.as_mut().expect("a channel was begun");
+        assert!(current.last == 0, "messages up to {} are there", current.last);
+        current.last = last;
+        current.latest = 0;
+    }
+
     /// Writes a subscription of the channel down, and what it has not acknowledged (first and last sequence of each range, ascending).
     /// What is beyond the channel's last message was never stored, and is left out.
     ///
@@ -248,7 +259,7 @@ impl Import {
 
     /// Ends the channel; its fact as a checkpoint has it.
     ///
-    /// Gives back its id, and its first and last sequence; 0 when it has no message.
+    /// Gives back its id, and its first and last sequence; a first of 0 when it has no message.
     ///
     /// # Panics
     /// When no channel was begun.
@@ -319,7 +330,10 @@ impl Current {
         ChannelFact {
             id: self.id.0,
             name: self.name.clone(),
-            first: self.first,
+            first: match self.first {
+                0 if self.last > 0 => self.last + 1,
+                first => first,
+            },
             last: self.last,
             last_timestamp: if self.last == 0 { 0 } else { self.latest },
         }

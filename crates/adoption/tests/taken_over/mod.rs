@@ -161,6 +161,12 @@ impl TakenOver {
         found
     }
 
+    /// First and last sequence of a channel.
+    pub fn bounds(&self, channel: &str) -> (u64, u64) {
+        let stored = self.engine.stored(channel.as_bytes()).unwrap();
+        (stored.first, stored.last)
+    }
+
     /// The sequence at which a start by time begins.
     pub fn seek(&mut self, channel: &str, time: i64) -> u64 {
         let stored = self.engine.stored(channel.as_bytes()).unwrap();

@@ -1,6 +1,6 @@
 //! What was found in a data directory of NATS Streaming, for people.
 
-use seaway_original::{ChannelReport, Finding, Report, SubscriptionReport};
+use seaway_original::{ChannelReport, Finding, Place, Report, SubscriptionReport};
 
 use crate::failure::Outcome;
 use crate::output::{Align, Output};
@@ -45,7 +45,11 @@ pub(super) fn show(report: &Report, output: &mut Output) -> Outcome {
 }
 
 fn facts(report: &Report) -> Vec<(&'static str, String)> {
-    let mut facts = vec![("directory", report.directory.clone())];
+    let place = match &report.place {
+        Place::Directory(_) => "directory",
+        Place::Database(_) => "database",
+    };
+    let mut facts = vec![(place, report.place.to_string())];
     match &report.server {
         Some(server) => {
             facts.push(("cluster ID", printable(&server.cluster_id).into_owned()));
@@ -95,13 +99,15 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ),
     ));
     let disk = &report.disk;
+    let free = disk
+        .free_bytes
+        .map_or_else(String::new, |bytes| format!(", {} are free", size(bytes)));
     facts.push((
         "disk",
         format!(
-            "{} now; taking it over needs about {} more, {} are free",
+            "{} now; taking it over needs about {} more{free}",
             size(disk.files_bytes),
             size(disk.needed_bytes),
-            size(disk.free_bytes),
         ),
     ));
     facts
