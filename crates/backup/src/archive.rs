@@ -6,10 +6,9 @@ use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use seaway_journal::is_image_file;
 
-use crate::digest::Hasher;
+use crate::copying::Copier;
 use crate::error::{Error, io_error};
 use crate::limits::{FILES_MAX, MANIFEST_BYTES_MAX, PIECE_BYTES};
 use crate::manifest::{Manifest, ManifestFile};
@@ -42,15 +41,14 @@ pub fn write(
     progress: &Progress,
 ) -> Result<Manifest, Error> {
     let bytes_total = check(source)?;
-    let made = Timestamp::now();
-    let time = u64::try_from(made.as_second()).unwrap_or(0);
+    let time = u64::try_from(source.origin().begun.as_second()).unwrap_or(0);
     let failed = || io_error("write the archive");
     let mut out = zstd::Encoder::new(out, LEVEL).map_err(failed())?;
     // A damaged place shows when the archive is read, wherever it is.
     out.include_checksum(true).map_err(failed())?;
     progress.begin(bytes_total);
     let mut files = Vec::with_capacity(source.files().len());
-    let mut bytes = vec![0; pace.piece(PIECE_BYTES)];
+    let mut copier = Copier::new(source, pace, progress);
     for index in 0..source.files().len() {
         let file = source.files()[index].clone();
         let header = Header {
@@ -59,27 +57,18 @@ pub fn write(
             time,
         };
         out.write_all(&header.encode()).map_err(failed())?;
-        let (mut hasher, mut offset) = (Hasher::new(), 0);
-        while offset < file.length {
-            let piece = (file.length - offset).min(bytes.len() as u64) as usize;
-            let piece = &mut bytes[..piece];
-            pace.wait(piece.len());
-            source.read(index, offset, piece)?;
-            hasher.update(piece);
-            out.write_all(piece).map_err(failed())?;
-            offset += piece.len() as u64;
-            progress.add(piece.len() as u64);
-        }
+        let copied = copier.copy(source, index, &mut |piece, _| out.write_all(piece).map_err(failed()))?;
         write_padding(&mut out, file.length).map_err(failed())?;
         files.push(ManifestFile {
             name: file.name,
             length: file.length,
-            sha256: hasher.finish(),
+            sha256: copied.sha256,
             sample: None,
+            damaged: copied.damaged,
         });
     }
     source.finish()?;
-    let manifest = Manifest::new(made, source.origin(), files);
+    let manifest = Manifest::new(source.origin(), files);
     let text = manifest.encode();
     let header = Header {
         name: MANIFEST.to_owned(),

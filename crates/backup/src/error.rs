@@ -17,6 +17,9 @@ pub enum Error {
     /// What is copied cannot be read any more, in words why.
     #[error("{0}")]
     Source(String),
+    /// Bytes of what is copied are not given back by their medium, in words why. Others may be.
+    #[error("{0}")]
+    Unreadable(String),
     /// The operating system refused an operation.
     #[error("cannot {action}: {source}")]
     Io {

@@ -6,6 +6,7 @@
 
 pub mod archive;
 mod contents;
+mod copying;
 mod digest;
 mod error;
 mod limits;

@@ -2,6 +2,10 @@
 
 /// Bytes that are read, checked and written at once.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
+/// Bytes that are tried on their own where a piece cannot be read.
+pub(crate) const UNIT_BYTES: usize = 4_096;
+/// Backups that are looked into for what a store lacks.
+pub(crate) const DONORS_MAX: usize = 16;
 /// Of a file of more bytes than two of these, its first and its last so many tell it from an earlier one of its name.
 pub(crate) const SAMPLE_BYTES: u64 = 64 << 10;
 /// Manifests that are looked at for files that need not be copied again.
@@ -10,8 +14,6 @@ pub(crate) const MANIFESTS_REMEMBERED: usize = 4;
 pub const FILES_MAX: usize = 2_000_000;
 /// Bytes of a file's name: what an archive has room for.
 pub(crate) const NAME_BYTES_MAX: usize = 99;
-/// Larger segments are not read into memory to compare two copies of them.
-pub(crate) const SEGMENT_COMPARED_BYTES_MAX: u64 = 1 << 30;
 /// Stores that are named when it is not clear which one is meant.
 pub(crate) const STORES_NAMED_MAX: usize = 8;
 /// Bytes of a manifest: about two million files.

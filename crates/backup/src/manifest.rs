@@ -26,6 +26,9 @@ pub struct ManifestFile {
     /// SHA-256 of its first and its last bytes, by which the next backup knows it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<String>,
+    /// What was wrong with it when it was copied: it is in the backup as it was in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
 }
 
 /// See the module.
@@ -45,20 +48,32 @@ pub struct Manifest {
     pub position: Option<u64>,
     /// Whether the store is encrypted.
     pub encrypted: bool,
+    /// Which life of the store it is of, hexadecimal; none of one that was never restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life: Option<String>,
+    /// Every file was checked when it was copied, as far as that can be done without a key.
+    #[serde(default)]
+    pub checked: bool,
+    /// Why no server would start on it. It is tried when a backup is made to a directory, and needs no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
     /// Its files; those that open epochs come last.
     pub files: Vec<ManifestFile>,
 }
 
 impl Manifest {
-    pub(crate) fn new(made: Timestamp, origin: Origin, files: Vec<ManifestFile>) -> Manifest {
+    pub(crate) fn new(origin: Origin, files: Vec<ManifestFile>) -> Manifest {
         Manifest {
             format: FORMAT,
-            made,
+            made: origin.begun,
             seaway_version: env!("CARGO_PKG_VERSION").to_owned(),
             identity: origin.identity,
             epoch: origin.epoch,
             position: origin.position,
             encrypted: origin.is_encrypted,
+            life: origin.life,
+            checked: true,
+            refusal: None,
             files,
         }
     }
@@ -68,6 +83,37 @@ impl Manifest {
         self.files
             .iter()
             .fold(0, |bytes, file| bytes.saturating_add(file.length))
+    }
+
+    /// Files that were damaged when they were copied, and how.
+    pub fn damages(&self) -> impl Iterator<Item = (&str, &str)> {
+        let damaged = |file: &ManifestFile| file.damaged.is_some();
+        let files = self.files.iter().filter(move |file| damaged(file));
+        files.map(|file| (file.name.as_str(), file.damaged.as_deref().unwrap_or_default()))
+    }
+
+    /// Whether nothing in it was damaged when it was made, as far as somebody looked. False as well when nobody did.
+    pub fn is_known_whole(&self) -> bool {
+        self.checked && !self.is_known_damaged()
+    }
+
+    /// Whether something in it was damaged when it was made.
+    pub fn is_known_damaged(&self) -> bool {
+        self.refusal.is_some() || self.damages().next().is_some()
+    }
+
+    /// What tells the store from others, and the lives of one from each other.
+    pub(crate) fn lineage(&self) -> String {
+        match &self.life {
+            Some(life) => format!("{}/{life}", self.identity),
+            None => self.identity.clone(),
+        }
+    }
+
+    /// Whether a text is the beginning of the name of its store, or of its life.
+    pub(crate) fn is_of(&self, prefix: &str) -> bool {
+        let is_life = |life: &String| !prefix.is_empty() && life.starts_with(prefix);
+        self.lineage().starts_with(prefix) || self.life.as_ref().is_some_and(is_life)
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -103,6 +149,7 @@ impl Manifest {
 
     fn check(&self) -> Result<(), String> {
         check_identity(&self.identity)?;
+        self.life.as_deref().map_or(Ok(()), check_identity)?;
         check_files(self.files.iter().map(|file| (file.name.as_str(), file.length)))?;
         let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         let is_checksum = |text: &str| text.len() == HEX_DIGITS && text.bytes().all(is_digit);
@@ -128,14 +175,17 @@ mod tests {
             epoch: 3,
             position: Some(7),
             is_encrypted: false,
+            life: Some("0a".repeat(16)),
+            begun: Timestamp::UNIX_EPOCH,
         };
         let file = ManifestFile {
             name: "epoch-00000003.epoch".to_owned(),
             length: 128,
             sha256: "0f".repeat(32),
             sample: None,
+            damaged: None,
         };
-        Manifest::new(Timestamp::UNIX_EPOCH, origin, vec![file])
+        Manifest::new(origin, vec![file])
     }
 
     #[test]

@@ -20,14 +20,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use seaway_journal::disk::{Disk, DiskLock, LockError, real::RealDisk, real::holder_description};
-use seaway_journal::has_epoch;
+use seaway_journal::{BACKUPS_LOCK_NAME as LOCK, has_epoch};
 
 use crate::error::{Error, io_error};
-use crate::limits::{MANIFEST_BYTES_MAX, STORES_NAMED_MAX};
+use crate::limits::{DONORS_MAX, MANIFEST_BYTES_MAX, STORES_NAMED_MAX};
 use crate::manifest::{Manifest, ManifestFile};
 pub use making::{Made, Making};
+pub(crate) use objects::remove_if_there;
 
-const LOCK: &str = "backups.lock";
 const PREFIX: &str = "backup-";
 const SUFFIX: &str = ".manifest";
 const UNFINISHED: &str = ".writing";
@@ -92,14 +92,16 @@ fn made_of(name: &str) -> Option<Timestamp> {
 /// Says which stores there are, each with its newest backup.
 fn several(stores: &BTreeMap<String, String>) -> Error {
     let named = stores.iter().take(STORES_NAMED_MAX);
-    let mut named: Vec<String> = named
-        .map(|(identity, newest)| format!("{identity} (its newest: {newest})"))
-        .collect();
+    let name = |(lineage, newest): (&String, &String)| match lineage.split_once('/') {
+        Some((identity, life)) => format!("{life} (restored of {identity}; its newest: {newest})"),
+        None => format!("{lineage} (its newest: {newest})"),
+    };
+    let mut named: Vec<String> = named.map(name).collect();
     if stores.len() > named.len() {
         named.push(format!("{} more", stores.len() - named.len()));
     }
     Error::Refused(format!(
-        "backups of {} stores are in it: name one with --store and the beginning of its identity: {}",
+        "backups of {} stores, or lives of one, are in it: name one with --store and the beginning of its name: {}",
         stores.len(),
         named.join(", ")
     ))
@@ -177,8 +179,9 @@ impl Repository {
         }
     }
 
-    /// The newest backup of a store, or the newest that was begun at a time or before. `store` is the beginning of the store's identity;
-    /// it is needed where backups of more than one store are.
+    /// The newest backup of a store, or the newest that was begun at a time or before. `store` is the beginning of the store's identity, or
+    /// of the name of its life; it is needed where backups of more than one are. A whole identity names the life that was never restored,
+    /// when backups of it are there.
     ///
     /// # Errors
     /// There is none, or its manifest is damaged: an older one is not taken in its place. It is not clear of which store.
@@ -192,10 +195,10 @@ impl Repository {
             // Of which store one is that cannot be read nobody knows.
             let manifest = self.manifest(&name);
             if let Ok(manifest) = &manifest {
-                if !manifest.identity.starts_with(&store) {
+                if !manifest.is_of(&store) {
                     continue;
                 }
-                stores.entry(manifest.identity.clone()).or_insert_with(|| name.clone());
+                stores.entry(manifest.lineage()).or_insert_with(|| name.clone());
             }
             oldest = Some(name.clone());
             if meant.is_none() && until.as_ref().is_none_or(|until| name <= *until) {
@@ -203,6 +206,10 @@ impl Repository {
             }
         }
         if stores.len() > 1 {
+            // The identity alone is the whole name of the first life.
+            if stores.contains_key(&store) {
+                return self.read_lineage(&store, until.as_deref());
+            }
             return Err(several(&stores));
         }
         let Some((name, manifest)) = meant else {
@@ -219,6 +226,48 @@ impl Repository {
             ))
         })?;
         Ok(self.reading(name, manifest))
+    }
+
+    /// The same of one life.
+    fn read_lineage(&self, lineage: &str, until: Option<&str>) -> Result<Reading, Error> {
+        let own = self
+            .newest_first()?
+            .find(|(name, manifest)| manifest.lineage() == lineage && until.is_none_or(|until| name.as_str() <= until));
+        let (name, manifest) = own.ok_or_else(|| Error::Refused(format!("every backup of {lineage} is later")))?;
+        Ok(self.reading(name, manifest))
+    }
+
+    /// Backups whose manifests can be read, the newest first.
+    fn newest_first(&self) -> Result<impl Iterator<Item = (String, Manifest)> + '_, Error> {
+        let names = self.names()?.into_iter().rev();
+        Ok(names.filter_map(|name| {
+            let manifest = self.manifest(&name).ok()?;
+            Some((name, manifest))
+        }))
+    }
+
+    /// What may have whole what a store has damaged: backups of it that were begun at a time or before, those of its own life first, each
+    /// the newest first, and whether they are of that life.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn donors(
+        &self,
+        identity: &str,
+        life: Option<&str>,
+        at: Option<Timestamp>,
+    ) -> Result<Vec<(Reading, bool)>, Error> {
+        let until = at.map(name_of);
+        let of_store = self.newest_first()?.filter(|(name, manifest)| {
+            manifest.identity == identity && until.as_ref().is_none_or(|until| name <= until)
+        });
+        let (own, others): (Vec<_>, Vec<_>) = of_store.partition(|(_, manifest)| manifest.life.as_deref() == life);
+        let own = own.into_iter().map(|one| (one, true));
+        let all = own.chain(others.into_iter().map(|one| (one, false)));
+        let all = all.take(DONORS_MAX);
+        Ok(all
+            .map(|((name, manifest), is_own)| (self.reading(name, manifest), is_own))
+            .collect())
     }
 
     /// A backup that was listed.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use seaway_journal::disk::{Disk, DiskFile, DiskLock, LockError, real::RealDisk, real::holder_description};
-use seaway_journal::{LOCK_NAME, RESTORING_PREFIX};
+use seaway_journal::{LIFE_NAME, LOCK_NAME, Life, RESTORING_PREFIX, encode_life};
 
 use crate::archive::Entries;
 use crate::digest::{Hasher, sha256};
@@ -16,7 +16,8 @@ use crate::limits::PIECE_BYTES;
 use crate::manifest::{Manifest, ManifestFile};
 use crate::pace::Pace;
 use crate::progress::Progress;
-use crate::repository::Reading;
+use crate::repository::{Reading, remove_if_there};
+use crate::source::identity_named;
 
 /// Before the name of a file that is not checked yet.
 const PREFIX: &str = RESTORING_PREFIX;
@@ -31,6 +32,8 @@ struct Target {
     _lock: Box<dyn DiskLock>,
     /// The backup with this checksum of its manifest is there, and has only to be given its names.
     complete: Option<String>,
+    /// The lock's file was there before.
+    had_lock: bool,
 }
 
 /// Makes the store of a backup in a directory, which is made when it is not there and has to be empty otherwise.
@@ -54,7 +57,9 @@ pub fn restore_on(backup: &Reading, disk: Arc<dyn Disk>, pace: &mut Pace, progre
         return target.put_in_place(manifest);
     }
     progress.begin(manifest.bytes());
-    target.check_space(manifest.bytes())?;
+    if let Err(error) = target.check_space(manifest.bytes()) {
+        return Err(target.give_up(error));
+    }
     let written = manifest.files.iter().try_for_each(|file| {
         let object = Reading::object(file);
         let length = backup
@@ -121,8 +126,8 @@ pub fn restore_archive_on(
              {PREFIX}, and run it again"
         )));
     }
-    let mut entries = Entries::new(archive)?;
-    match write_entries(&target, &mut entries, pace, progress) {
+    let written = Entries::new(archive).and_then(|mut entries| write_entries(&target, &mut entries, pace, progress));
+    match written {
         Ok(manifest) => target.finish(&manifest).map(|()| manifest),
         Err(error) => Err(target.give_up(error)),
     }
@@ -197,7 +202,9 @@ impl Target {
         let is_expected = |name: &str| {
             name == LOCK_NAME || name.starts_with(PREFIX) || complete.is_some() && seaway_journal::is_image_file(name)
         };
+        let mut had_lock = false;
         for entry in list()? {
+            had_lock |= entry.name == LOCK_NAME;
             let is_in_the_way = match entry.is_folder {
                 true => entry.name != LOST_AND_FOUND,
                 false => !is_expected(&entry.name),
@@ -221,11 +228,19 @@ impl Target {
             disk,
             _lock: lock,
             complete,
+            had_lock,
         };
         if target.complete.is_none() {
             target.discard()?;
         }
         Ok(target)
+    }
+
+    /// Leaves the directory as it was found: nothing was written to it.
+    fn leave(&self) {
+        if !self.had_lock && self.complete.is_none() {
+            let _ = remove_if_there(self.disk.as_ref(), LOCK_NAME);
+        }
     }
 
     fn check_space(&self, bytes: u64) -> Result<(), Error> {
@@ -264,12 +279,22 @@ impl Target {
 
     /// Gives the space back; what cannot be removed counts for nobody, and goes with the next attempt.
     fn give_up(&self, error: Error) -> Error {
-        let _ = self.discard();
+        if self.discard().is_ok() {
+            self.leave();
+        }
         error
     }
 
-    /// All files are right.
+    /// All files are right. Whoever goes on from them is another than who goes on from what was backed up, and has a name for it.
     fn finish(&self, manifest: &Manifest) -> Result<(), Error> {
+        let life = || {
+            let name = format!("{PREFIX}{LIFE_NAME}");
+            remove_if_there(self.disk.as_ref(), &name)?;
+            let file = self.disk.create(&name)?;
+            file.write_at(&encode_life(&identity_named(&manifest.identity), &new_life()?), 0)?;
+            file.sync_data()
+        };
+        life().map_err(io_error(format!("write {LIFE_NAME}")))?;
         let complete = || {
             let unfinished = format!("{COMPLETE}.writing");
             let file = self.disk.create(&unfinished)?;
@@ -288,16 +313,18 @@ impl Target {
         let disk = self.disk.as_ref();
         let is_epoch = |file: &&ManifestFile| file.name.ends_with(".epoch");
         let (epochs, others): (Vec<&ManifestFile>, Vec<&ManifestFile>) = manifest.files.iter().partition(is_epoch);
-        let rename = |file: &ManifestFile| match disk.rename(&format!("{PREFIX}{}", file.name), &file.name) {
+        let rename = |name: &str| match disk.rename(&format!("{PREFIX}{name}"), name) {
             // It has it, as an earlier attempt left it.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && disk.exists(&file.name)? => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && disk.exists(name)? => Ok(()),
             renamed => renamed,
         };
         let place = || {
-            others.iter().try_for_each(|file| rename(file))?;
+            let others = others.iter().map(|file| file.name.as_str());
+            let others = others.filter(|name| *name != LIFE_NAME).chain([LIFE_NAME]);
+            others.into_iter().try_for_each(rename)?;
             disk.sync_directory()?;
             for file in epochs {
-                rename(file)?;
+                rename(&file.name)?;
                 disk.sync_directory()?;
             }
             disk.remove(COMPLETE)?;
@@ -305,6 +332,13 @@ impl Target {
         };
         place().map_err(io_error("give the restored files their names; run it again to go on"))
     }
+}
+
+/// 16 random bytes.
+fn new_life() -> std::io::Result<Life> {
+    let mut life = Life::default();
+    aws_lc_rs::rand::fill(&mut life).map_err(|_| std::io::Error::other("no randomness"))?;
+    Ok(life)
 }
 
 /// The checksum of the manifest of which everything is there.

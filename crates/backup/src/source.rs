@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 use seaway_journal::disk::{Disk, real::RealDisk, real::holder_description};
 use seaway_journal::{Identity, Image, is_image_file, is_journal_file};
 
@@ -22,6 +23,10 @@ pub struct Origin {
     pub position: Option<u64>,
     /// Whether the store is encrypted.
     pub is_encrypted: bool,
+    /// Which life of the store it is, hexadecimal; none of one that was never restored.
+    pub life: Option<String>,
+    /// Everything durable by then is in it.
+    pub begun: Timestamp,
 }
 
 /// A file of an image: its name in the store's directory, and how many of its bytes belong to the image.
@@ -42,7 +47,7 @@ pub trait Source {
     /// Fills `buffer` with bytes of a file, from an offset on.
     ///
     /// # Errors
-    /// They cannot be read; the image is not kept any more.
+    /// [`Error::Unreadable`]: the medium does not give these back. Others: the image is not kept any more.
     fn read(&mut self, file: usize, offset: u64, buffer: &mut [u8]) -> Result<(), Error>;
     /// Asked when everything was read: whether it was of one image all the time.
     ///
@@ -86,13 +91,31 @@ pub(crate) fn check_identity(identity: &str) -> Result<(), String> {
 /// It is not.
 pub(crate) fn check(source: &dyn Source) -> Result<u64, Error> {
     let files = source.files().iter().map(|file| (file.name.as_str(), file.length));
-    let checked = check_identity(&source.origin().identity).and_then(|()| check_files(files));
+    let origin = source.origin();
+    let lives = [Some(origin.identity), origin.life];
+    let checked = lives.iter().flatten().try_for_each(|text| check_identity(text));
+    let checked = checked.and_then(|()| check_files(files));
     checked.map_err(|reason| Error::Refused(format!("the image is none of a store: {reason}")))
+}
+
+/// The identity that an origin names.
+pub(crate) fn identity_of(origin: &Origin) -> Identity {
+    identity_named(&origin.identity)
+}
+
+/// The identity that is written so.
+pub(crate) fn identity_named(text: &str) -> Identity {
+    let decoded = HEXLOWER.decode(text.as_bytes());
+    decoded
+        .ok()
+        .and_then(|bytes| Identity::try_from(bytes).ok())
+        .unwrap_or_default()
 }
 
 /// The store in a directory that no server uses. It is locked as long as this is there.
 pub struct Rest {
     image: Image,
+    begun: Timestamp,
     files: Vec<SourceFile>,
 }
 
@@ -117,23 +140,14 @@ impl Rest {
                 "there is no store of Seaway's in the directory".to_owned(),
             ));
         }
-        let holder = format!("seaway backup, {}", holder_description());
-        Ok(Rest::of(Image::at_rest(disk, &holder).map_err(Error::Store)?))
-    }
-
-    /// An image that was made somewhere else.
-    pub fn of(image: Image) -> Rest {
+        let (begun, holder) = (Timestamp::now(), format!("seaway backup, {}", holder_description()));
+        let image = Image::at_rest(disk, &holder).map_err(Error::Store)?;
         let file = |file: &seaway_journal::ImageFile| SourceFile {
             name: file.name.clone(),
             length: file.length,
         };
         let files = image.files().iter().map(file).collect();
-        Rest { image, files }
-    }
-
-    /// What the operator should know of the store: files of it that are damaged.
-    pub fn remarks(&self) -> &[String] {
-        &self.image.remarks
+        Ok(Rest { image, begun, files })
     }
 }
 
@@ -144,6 +158,8 @@ impl Source for Rest {
             epoch: self.image.epoch,
             position: self.image.position,
             is_encrypted: self.image.is_encrypted,
+            life: self.image.life.map(|life| HEXLOWER.encode(&life)),
+            begun: self.begun,
         }
     }
 
@@ -152,8 +168,12 @@ impl Source for Rest {
     }
 
     fn read(&mut self, file: usize, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
-        let read = self.image.read(file, offset, buffer);
-        read.map_err(io_error(format!("read {} of the store", self.files[file].name)))
+        self.image.read(file, offset, buffer).map_err(|error| {
+            if self.image.is_unreadable(&error) {
+                return Error::Unreadable(error.to_string());
+            }
+            io_error(format!("read {} of the store", self.files[file].name))(error)
+        })
     }
 
     fn finish(&mut self) -> Result<(), Error> {

@@ -62,7 +62,7 @@ pub fn verify(
     let mut newest: HashMap<String, usize> = HashMap::new();
     for (index, listed) in listed.iter().enumerate() {
         if let Ok(manifest) = &listed.manifest {
-            newest.insert(manifest.identity.clone(), index);
+            newest.insert(manifest.lineage(), index);
         }
     }
     let mut found = Vec::new();
@@ -93,7 +93,8 @@ pub fn verify(
                 reason,
             }));
         }
-        let is_looked_into = newest.get(&backup.manifest.identity) == Some(&index) || !damaged.is_empty();
+        let is_newest = newest.get(&backup.manifest.lineage()) == Some(&index);
+        let is_looked_into = is_newest || !damaged.is_empty() || backup.manifest.is_known_damaged();
         let is_readable = !backup.manifest.encrypted || encryption.is_some();
         let store = (is_looked_into && is_readable)
             .then(|| verify_on(Arc::new(Contents::new(Arc::clone(&backup))), encryption.cloned()));

@@ -7,35 +7,18 @@ mod support;
 use std::sync::Arc;
 
 use seaway_backup::{
-    Error, Made, Making, Pace, Progress, Repository, Rest, archive, restore_archive_on, restore_on, verify,
-    verify_archive,
+    Error, Making, Pace, Progress, Rest, archive, restore_archive_on, restore_on, verify, verify_archive,
 };
 use seaway_journal::disk::simulated::SimulatedDisk;
-use support::{Store, state_of};
-
-fn repository(disk: &SimulatedDisk) -> Repository {
-    Repository::open_on(Arc::new(disk.clone()))
-}
-
-fn make(source: &SimulatedDisk, to: &SimulatedDisk, making: Making) -> Made {
-    let mut rest = Rest::open_on(Arc::new(source.fork(3))).unwrap();
-    let made = repository(to).make(&mut rest, making, &mut Pace::new(None), &Progress::default());
-    made.unwrap()
-}
+use support::{Store, make, repository, state_of, try_restored};
 
 fn restore(from: &SimulatedDisk, name: &str) -> Result<SimulatedDisk, Error> {
     let repository = repository(from);
     let listed = repository.list().unwrap();
     let one = listed.into_iter().find(|one| one.name == name).unwrap();
-    let backup = repository.read(None, Some(one.manifest.unwrap().made)).unwrap();
-    let target = SimulatedDisk::new(8);
-    restore_on(
-        &backup,
-        Arc::new(target.clone()),
-        &mut Pace::new(None),
-        &Progress::default(),
-    )?;
-    Ok(target)
+    let manifest = one.manifest.unwrap();
+    let store = manifest.life.as_ref().unwrap_or(&manifest.identity);
+    try_restored(&repository.read(Some(store), Some(manifest.made)).unwrap())
 }
 
 fn archived(source: &SimulatedDisk) -> Vec<u8> {

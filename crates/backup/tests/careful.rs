@@ -6,43 +6,20 @@ mod support;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use seaway_backup::{
-    Error, Made, Making, Origin, Pace, Progress, Reading, Repairing, Repository, Rest, Source, SourceFile, archive,
-    identity_of, repair, repair_on, restore_on, verify,
+    Error, Making, Origin, Pace, Progress, Repairing, Repository, Rest, Source, SourceFile, archive, identity_of,
+    repair, repair_on, verify,
 };
 use seaway_journal::disk::Disk as _;
 use seaway_journal::disk::simulated::SimulatedDisk;
-use support::{State, Store, state_of};
+use seaway_store::verify::verify_on;
+use support::{Store, change, make, repository, restored, state_of, stopped};
 
 const FULL: Making = Making {
     keep: None,
     is_full: true,
 };
-
-fn stopped(disk: &SimulatedDisk, messages: u64) -> State {
-    let mut store = Store::open(disk);
-    store.publish(messages);
-    let state = store.stop();
-    disk.restart_process();
-    state
-}
-
-fn repository(disk: &SimulatedDisk) -> Repository {
-    Repository::open_on(Arc::new(disk.clone()))
-}
-
-fn make(source: &SimulatedDisk, to: &SimulatedDisk, making: Making) -> Made {
-    let mut rest = Rest::open_on(Arc::new(source.fork(3))).unwrap();
-    let made = repository(to).make(&mut rest, making, &mut Pace::new(None), &Progress::default());
-    made.unwrap()
-}
-
-fn restored(backup: &Reading) -> SimulatedDisk {
-    let target = SimulatedDisk::new(8);
-    let to = Arc::new(target.clone());
-    restore_on(backup, to, &mut Pace::new(None), &Progress::default()).unwrap();
-    target
-}
 
 /// A sealed segment whose middle is in no sample, and its content.
 fn segment(disk: &SimulatedDisk) -> (String, Vec<u8>) {
@@ -57,11 +34,9 @@ fn segment(disk: &SimulatedDisk) -> (String, Vec<u8>) {
     (name, content)
 }
 
-fn damage(disk: &SimulatedDisk, name: &str, content: &[u8]) {
-    let mut other = content.to_vec();
-    other[100_000] ^= 1;
-    disk.unplant(name);
-    disk.plant(name, &other);
+/// Damages what is in no sample.
+fn damage(disk: &SimulatedDisk, name: &str) {
+    change(disk, name, |content| content[100_000] ^= 1);
 }
 
 #[test]
@@ -69,8 +44,8 @@ fn a_full_backup_of_a_damaged_store_keeps_the_whole_copy() {
     let (disk, backups) = (SimulatedDisk::new(1), SimulatedDisk::new(2));
     let state = stopped(&disk, 4_000);
     let first = make(&disk, &backups, Making::default());
-    let (name, content) = segment(&disk);
-    damage(&disk, &name, &content);
+    let (name, _) = segment(&disk);
+    damage(&disk, &name);
     let second = make(&disk, &backups, Making { keep: Some(1), ..FULL });
     assert_eq!(second.manifest.files, first.manifest.files);
     assert!(
@@ -88,13 +63,101 @@ fn a_full_backup_of_a_damaged_store_keeps_the_whole_copy() {
     );
 }
 
+/// A backup of a damaged store says so, and the last one that is known to be whole stays beside those that are kept.
+#[test]
+fn what_is_damaged_is_told_and_removes_no_whole_backup() {
+    let (disk, backups) = (SimulatedDisk::new(1), SimulatedDisk::new(2));
+    let keep = Making {
+        keep: Some(1),
+        is_full: false,
+    };
+    let state = stopped(&disk, 4_000);
+    let whole = make(&disk, &backups, keep);
+    assert!(whole.manifest.is_known_whole(), "{:?}", whole.manifest);
+    let (name, content) = segment(&disk);
+    // Where the sample shows it, so that the segment is read again.
+    change(&disk, &name, |content| content[5_000] ^= 1);
+    for round in 0..3 {
+        let made = make(&disk, &backups, keep);
+        let damages: Vec<(&str, &str)> = made.manifest.damages().collect();
+        assert_eq!(damages.len(), 1, "{damages:?}");
+        assert!(
+            damages[0].0 == name && damages[0].1.contains("offset 4096"),
+            "{damages:?}"
+        );
+        assert!(!made.manifest.is_known_whole() && made.manifest.is_known_damaged());
+        assert_eq!(made.removed.len(), round.min(1), "{:?}", made.removed);
+        assert!(
+            made.remarks.iter().any(|remark| remark.contains(&whole.name)),
+            "{:?}",
+            made.remarks
+        );
+    }
+    let read = repository(&backups).read(None, Some(whole.manifest.made)).unwrap();
+    assert_eq!(state_of(&restored(&read)), state);
+    let found = verify(&repository(&backups), None, &mut Pace::new(None), &Progress::default()).unwrap();
+    assert_eq!(found.len(), 2);
+    disk.unplant(&name);
+    disk.plant(&name, &content);
+    let mended = make(&disk, &backups, keep);
+    assert!(mended.manifest.is_known_whole());
+    assert_eq!(mended.removed.len(), 2);
+    // A file that is missing shows when somebody tries to start.
+    disk.unplant(&name);
+    let made = make(&disk, &backups, keep);
+    assert!(made.manifest.refusal.is_some() && made.removed.is_empty(), "{made:?}");
+}
+
+/// The original goes on, and a store that was restored of its backup does, and both keep one backup in the same directory.
+#[test]
+fn lives_of_a_store_remove_no_backup_of_each_other() {
+    let (disk, backups) = (SimulatedDisk::new(1), SimulatedDisk::new(2));
+    let keep = Making {
+        keep: Some(1),
+        is_full: false,
+    };
+    stopped(&disk, 600);
+    let first = make(&disk, &backups, keep);
+    let other = restored(&repository(&backups).read(None, None).unwrap());
+    let third = restored(&repository(&backups).read(None, None).unwrap());
+    let mut states = Vec::new();
+    for (disk, messages) in [(&disk, 90), (&other, 60), (&third, 30)] {
+        let state = stopped(disk, messages);
+        let made = make(disk, &backups, keep);
+        states.push((made.manifest.life.clone().unwrap_or(made.manifest.identity), state));
+        let removed: &[String] = if states.len() == 1 {
+            std::slice::from_ref(&first.name)
+        } else {
+            &[]
+        };
+        assert_eq!(made.removed, removed);
+    }
+    assert_ne!(states[1].0, states[2].0);
+    let repository = repository(&backups);
+    let error = repository.read(None, None).err().unwrap().to_string();
+    assert!(
+        error.contains("lives of one") && error.contains(&states[1].0),
+        "{error}"
+    );
+    for (name, state) in &states {
+        assert_eq!(state_of(&restored(&repository.read(Some(name), None).unwrap())), *state);
+    }
+    // A restart is no new life.
+    let state = stopped(&other, 12);
+    assert_eq!(make(&other, &backups, keep).removed.len(), 1);
+    assert_eq!(
+        state_of(&restored(&repository.read(Some(&states[1].0[..9]), None).unwrap())),
+        state
+    );
+}
+
 /// The other way round: what was backed up while it was damaged is replaced when the store was mended.
 #[test]
 fn a_full_backup_of_a_mended_store_replaces_the_damaged_copy() {
     let (disk, backups) = (SimulatedDisk::new(1), SimulatedDisk::new(2));
     let state = stopped(&disk, 4_000);
     let (name, content) = segment(&disk);
-    damage(&disk, &name, &content);
+    damage(&disk, &name);
     make(&disk, &backups, Making::default());
     disk.unplant(&name);
     disk.plant(&name, &content);
@@ -176,12 +239,12 @@ fn what_is_no_store_is_not_repaired_and_stays_as_it_is() {
     foreign.plant("server.dat", b"of somebody else");
     for disk in [empty, foreign] {
         let before = disk.names();
-        let error = repair_on(&disk, None, None, Repairing::Reality).unwrap_err();
+        let error = repair_on(Arc::new(disk.clone()), None, Vec::new(), Repairing::Reality).unwrap_err();
         assert!(error.to_string().contains("no store of Seaway's"), "{error}");
         assert_eq!(disk.names(), before);
     }
     let directory = tempfile::tempdir().unwrap();
-    assert!(repair(directory.path(), None, None, Repairing::Reality).is_err());
+    assert!(repair(directory.path(), None, Vec::new(), Repairing::Reality).is_err());
     assert!(matches!(identity_of(directory.path()), Err(Error::Refused(_))));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
@@ -228,6 +291,8 @@ fn an_image_that_is_none_of_a_store_is_not_backed_up() {
             epoch: 1,
             position: None,
             is_encrypted: false,
+            life: None,
+            begun: Timestamp::UNIX_EPOCH,
         };
         let mut source = Hostile(origin, files.collect());
         let backups = SimulatedDisk::new(2);
@@ -278,6 +343,18 @@ fn no_server_starts_where_a_restore_was_interrupted() {
     disk.create(".restoring.complete").unwrap();
     let refusal = seaway_journal::check_fit(&disk, None).unwrap_err().to_string();
     assert!(refusal.contains("run the same `seaway restore` again"), "{refusal}");
+}
+
+/// Nor on backups, also when the lock's file is all there is of them.
+#[test]
+fn no_server_starts_among_backups() {
+    for name in ["backups.lock", "backup-20260131T091500.123Z.manifest"] {
+        let disk = SimulatedDisk::new(1);
+        disk.create(name).unwrap();
+        let refusal = seaway_journal::check_fit(&disk, None).unwrap_err().to_string();
+        assert!(refusal.contains(name) && refusal.contains("no store"), "{refusal}");
+        assert!(verify_on(Arc::new(disk), None).is_err());
+    }
 }
 
 #[test]

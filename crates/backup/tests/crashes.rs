@@ -8,18 +8,14 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use seaway_backup::{Error, Making, Pace, Progress, Repository, Rest, restore_on};
+use seaway_backup::{Error, Made, Making, Pace, Progress, Repository, restore_on};
 use seaway_journal::disk::simulated::{Operation, SimulatedDisk, SyncMode};
-use support::{State, Store, state_of};
+use support::{State, Store, repository, state_of, try_make};
 
-fn repository(disk: &SimulatedDisk) -> Repository {
-    Repository::open_on(Arc::new(disk.clone()))
-}
-
-fn back_up(source: &SimulatedDisk, to: &SimulatedDisk, making: Making) -> Result<seaway_backup::Made, Error> {
-    let mut rest = Rest::open_on(Arc::new(source.fork(3)))?;
-    assert!(rest.remarks().is_empty(), "{:?}", rest.remarks());
-    repository(to).make(&mut rest, making, &mut Pace::new(None), &Progress::default())
+fn back_up(source: &SimulatedDisk, to: &SimulatedDisk, making: Making) -> Result<Made, Error> {
+    let made = try_make(source, to, making)?;
+    assert!(made.manifest.is_known_whole(), "{:?}", made.manifest);
+    Ok(made)
 }
 
 fn restore(from: &Repository, to: &SimulatedDisk) -> Result<(), Error> {
@@ -177,8 +173,10 @@ fn a_restore_is_there_as_a_whole_or_begins_again() {
     };
     assert!(operations > 20, "{operations}");
     let (mut done, mut gone_on, mut begun_again) = (0, 0, 0);
-    for operation in 1..=operations {
-        let target = SimulatedDisk::new(operation);
+    for (operation, luck) in
+        (1..=operations).flat_map(|operation| [(operation, 0), (operation, 1_000), (operation, 2_000)])
+    {
+        let target = SimulatedDisk::new(operation + luck);
         target.crash_at(operation);
         restore(&from, &target).unwrap_err();
         target.restart();

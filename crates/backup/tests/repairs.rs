@@ -6,56 +6,36 @@ mod support;
 
 use std::sync::Arc;
 
-use seaway_backup::{Making, Pace, Progress, Reading, Remedy, Repairing, Repository, Rest, repair_on};
+use seaway_backup::{Making, Pace, Progress, Reading, Remedy, Repaired, Repairing, Rest, repair_on};
 use seaway_journal::disk::simulated::SimulatedDisk;
-use support::{State, Store, state_of};
+use seaway_store::verify::{Damage, verify_on};
+use support::{State, Store, change, make, repository, segments, state_of, stopped};
 
 /// A store with several segments, a backup of it, and what is in it.
-fn stopped(messages: u64) -> (SimulatedDisk, SimulatedDisk, State) {
+fn backed_up(messages: u64) -> (SimulatedDisk, SimulatedDisk, State) {
     let (disk, backups) = (SimulatedDisk::new(1), SimulatedDisk::new(2));
-    let mut store = Store::open(&disk);
-    store.publish(messages);
-    let state = store.stop();
-    disk.restart_process();
-    back_up(&disk, &backups);
+    let state = stopped(&disk, messages);
+    make(&disk, &backups, Making::default());
     (disk, backups, state)
 }
 
-fn back_up(disk: &SimulatedDisk, backups: &SimulatedDisk) {
-    let mut rest = Rest::open_on(Arc::new(disk.fork(3))).unwrap();
-    let repository = Repository::open_on(Arc::new(backups.clone()));
-    repository
-        .make(&mut rest, Making::default(), &mut Pace::new(None), &Progress::default())
-        .unwrap();
+fn donors(backups: &SimulatedDisk) -> Vec<(Reading, bool)> {
+    repository(backups).donors(&"05".repeat(16), None, None).unwrap()
 }
 
-fn newest(backups: &SimulatedDisk) -> Option<Reading> {
-    Some(Repository::open_on(Arc::new(backups.clone())).read(None, None).unwrap())
+fn repaired(disk: &SimulatedDisk, backups: Option<&SimulatedDisk>, repairing: Repairing) -> Repaired {
+    let from = backups.map(donors).unwrap_or_default();
+    repair_on(Arc::new(disk.clone()), None, from, repairing).unwrap()
 }
 
 fn repair(disk: &SimulatedDisk, backups: Option<&SimulatedDisk>, repairing: Repairing) -> Vec<Remedy> {
-    let damages = repair_on(disk, None, backups.and_then(newest), repairing).unwrap();
+    let damages = repaired(disk, backups, repairing).damages;
     damages.into_iter().map(|(_, remedy)| remedy).collect()
-}
-
-fn damage(disk: &SimulatedDisk, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut content = disk.content(name).unwrap();
-    change(&mut content);
-    disk.unplant(name);
-    disk.plant(name, &content);
-}
-
-/// Names of the segments that have a directory, the oldest first.
-fn segments(disk: &SimulatedDisk) -> Vec<String> {
-    let names = disk.names();
-    let logs = names.iter().filter(|name| name.ends_with(".log"));
-    let with_directory = logs.filter(|name| names.contains(&name.replace(".log", ".directory")));
-    with_directory.cloned().collect()
 }
 
 #[test]
 fn what_is_damaged_is_taken_from_a_backup_and_only_with_leave() {
-    let (disk, backups, state) = stopped(4_000);
+    let (disk, backups, state) = backed_up(4_000);
     let names = segments(&disk);
     assert!(names.len() > 4, "{names:?}");
     assert_eq!(repair(&disk, None, Repairing::Reality), []);
@@ -68,7 +48,7 @@ fn what_is_damaged_is_taken_from_a_backup_and_only_with_leave() {
         ("all of it", 0, end),
     ] {
         let disk = disk.fork(4);
-        damage(&disk, &names[2], |content| {
+        change(&disk, &names[2], |content| {
             content[from..to].iter_mut().for_each(|byte| *byte ^= 0x55)
         });
         let damaged = disk.content(&names[2]).unwrap();
@@ -91,17 +71,17 @@ fn what_is_damaged_is_taken_from_a_backup_and_only_with_leave() {
 
 #[test]
 fn a_directory_file_is_made_again_from_its_segment() {
-    let (disk, backups, state) = stopped(4_000);
+    let (disk, backups, state) = backed_up(4_000);
     let names = segments(&disk);
     let directory = names[1].replace(".log", ".directory");
     let original = disk.content(&directory).unwrap();
-    damage(&disk, &directory, |content| content[5_000] ^= 1);
+    change(&disk, &directory, |content| content[5_000] ^= 1);
     assert_eq!(repair(&disk, None, Repairing::Rehearsal), [Remedy::Made]);
     assert_eq!(repair(&disk, None, Repairing::Reality), [Remedy::Made]);
     assert_eq!(disk.content(&directory).unwrap(), original);
     // With its segment damaged as well both come from the backup.
-    damage(&disk, &directory, |content| content[40] ^= 1);
-    damage(&disk, &names[1], |content| content[70_000] ^= 1);
+    change(&disk, &directory, |content| content[40] ^= 1);
+    change(&disk, &names[1], |content| content[70_000] ^= 1);
     assert!(
         repair(&disk, None, Repairing::Reality)
             .iter()
@@ -115,7 +95,7 @@ fn a_directory_file_is_made_again_from_its_segment() {
 /// Numbers come again in another life of a store: what a segment of it holds is not mixed into this one.
 #[test]
 fn another_life_of_the_store_mends_nothing() {
-    let (disk, _, _) = stopped(600);
+    let (disk, _, _) = backed_up(600);
     let (other, backups) = (disk.fork(6), SimulatedDisk::new(7));
     let mut store = Store::open(&disk);
     store.publish(3_000);
@@ -127,11 +107,11 @@ fn another_life_of_the_store_mends_nothing() {
     store.publish(3_000);
     store.stop();
     other.restart_process();
-    back_up(&other, &backups);
+    make(&other, &backups, Making::default());
     let mut refused = 0;
     for name in segments(&disk) {
         let whole = disk.content(&name).unwrap();
-        damage(&disk, &name, |content| content[50_000] ^= 1);
+        change(&disk, &name, |content| content[50_000] ^= 1);
         let remedies = repair(&disk, Some(&backups), Repairing::Reality);
         assert_eq!(remedies.len(), 1, "{name}");
         match &remedies[0] {
@@ -155,10 +135,10 @@ fn another_life_of_the_store_mends_nothing() {
 
 #[test]
 fn power_is_lost_at_every_operation_of_a_repair() {
-    let (disk, backups, state) = stopped(3_000);
+    let (disk, backups, state) = backed_up(3_000);
     let names = segments(&disk);
-    damage(&disk, &names[1], |content| content[30_000..90_000].fill(7));
-    damage(&disk, &names[2].replace(".log", ".directory"), |content| {
+    change(&disk, &names[1], |content| content[30_000..90_000].fill(7));
+    change(&disk, &names[2].replace(".log", ".directory"), |content| {
         content[40] ^= 1
     });
     let operations = {
@@ -171,7 +151,7 @@ fn power_is_lost_at_every_operation_of_a_repair() {
         let disk = disk.fork(operation);
         disk.crash_at(operation);
         assert!(
-            repair_on(&disk, None, newest(&backups), Repairing::Reality).is_err(),
+            repair_on(Arc::new(disk.clone()), None, donors(&backups), Repairing::Reality).is_err(),
             "{operation}"
         );
         disk.restart();
@@ -182,5 +162,154 @@ fn power_is_lost_at_every_operation_of_a_repair() {
         );
         assert_eq!(repair(&disk, None, Repairing::Reality), [], "{operation}");
         assert_eq!(state_of(&disk), state, "{operation}");
+    }
+}
+
+fn is_helpless(remedies: &[Remedy]) -> bool {
+    !remedies.is_empty() && remedies.iter().all(|remedy| matches!(remedy, Remedy::None(_)))
+}
+
+/// What `verify` says of a store.
+fn damages(disk: &SimulatedDisk) -> (Vec<Damage>, bool) {
+    let found = verify_on(Arc::new(disk.clone()), None).unwrap();
+    (found.damages, found.refusal.is_none())
+}
+
+#[test]
+fn a_segment_that_was_cut_off_is_damaged_and_taken_from_a_backup() {
+    let (disk, backups, state) = backed_up(4_000);
+    assert_eq!(damages(&disk), (Vec::new(), true));
+    let names = segments(&disk);
+    for name in [&names[1], names.last().unwrap()] {
+        let content = disk.content(name).unwrap();
+        let end = content.iter().rposition(|byte| *byte != 0).unwrap();
+        for length in [0, 100, 4_096, 8_192, end / 2, end] {
+            let disk = disk.fork(4);
+            change(&disk, name, |content| content.truncate(length));
+            let (found, _) = damages(&disk);
+            assert_eq!(found.len(), 1, "{length}: {found:?}");
+            assert!(
+                found[0].reason.contains("cut off") && found[0].reason.contains(&format!("has {length} bytes")),
+                "{found:?}"
+            );
+            assert!(!found[0].messages.is_empty(), "{length}");
+            assert!(is_helpless(&repair(&disk, None, Repairing::Reality)), "{length}");
+            assert_eq!(repair(&disk, Some(&backups), Repairing::Rehearsal), [Remedy::Copied]);
+            assert_eq!(disk.content(name).unwrap().len(), length, "nothing is changed");
+            assert_eq!(repair(&disk, Some(&backups), Repairing::Reality), [Remedy::Copied]);
+            assert_eq!(damages(&disk), (Vec::new(), true), "{length}");
+            assert!(content.starts_with(&disk.content(name).unwrap()), "{length}");
+            assert_eq!(state_of(&disk), state);
+        }
+    }
+}
+
+/// Files that are not there, one after the other and several at once.
+#[test]
+fn what_is_missing_is_noticed_and_taken_from_a_backup() {
+    let (disk, backups, state) = backed_up(4_000);
+    let names = segments(&disk);
+    let checkpoints = disk.names().into_iter().filter(|name| name.ends_with(".checkpoint"));
+    let newest = checkpoints.max().unwrap();
+    let with_directory = |name: &String| vec![name.clone(), name.replace(".log", ".directory")];
+    let is_used = |name: &&String| name.ends_with(".log") && disk.content(name).unwrap()[4_096..].starts_with(b"SWBT");
+    let newest_log = disk.names().iter().filter(is_used).max().unwrap().clone();
+    let cases: [(&str, Vec<String>, bool); 6] = [
+        ("a segment", vec![names[1].clone()], true),
+        ("a segment and its directory", with_directory(&names[1]), true),
+        (
+            "several",
+            [&names[0], &names[2], &names[3]]
+                .into_iter()
+                .flat_map(with_directory)
+                .collect(),
+            true,
+        ),
+        ("the newest segment", vec![newest_log], true),
+        ("what opens the epoch", vec!["epoch-00000001.epoch".to_owned()], true),
+        ("a directory", vec![names[1].replace(".log", ".directory")], false),
+    ];
+    for (what, gone, is_damage) in cases {
+        let disk = disk.fork(4);
+        gone.iter().for_each(|name| disk.unplant(name));
+        let noticed = verify_on(Arc::new(disk.clone()), None)
+            .map_or(true, |found| !found.damages.is_empty() || found.refusal.is_some());
+        assert_eq!(noticed, is_damage, "{what}");
+        if what == "what opens the epoch" {
+            // Its store is none any more to whoever looks for names.
+            assert!(repair_on(Arc::new(disk.clone()), None, donors(&backups), Repairing::Reality).is_err());
+            continue;
+        }
+        if is_damage {
+            let helpless = repaired(&disk, None, Repairing::Reality);
+            assert!(
+                helpless.after.refusal.is_some()
+                    || helpless.damages.iter().any(|(_, one)| matches!(one, Remedy::None(_))),
+                "{what}: {helpless:?}"
+            );
+        }
+        let rehearsed = repaired(&disk, Some(&backups), Repairing::Rehearsal);
+        assert!(rehearsed.after.refusal.is_none(), "{what}: {rehearsed:?}");
+        let done = repaired(&disk, Some(&backups), Repairing::Reality);
+        assert!(done.after.refusal.is_none(), "{what}: {done:?}");
+        assert!(
+            done.damages.iter().all(|(_, one)| *one == Remedy::Copied),
+            "{what}: {done:?}"
+        );
+        assert_eq!(done.damages.len(), rehearsed.damages.len(), "{what}");
+        assert_eq!(damages(&disk), (Vec::new(), true), "{what}");
+        assert_eq!(state_of(&disk), state, "{what}");
+    }
+    for at in [10, 2_000] {
+        let disk = disk.fork(4);
+        change(&disk, &newest, |content| {
+            let at = at.min(content.len() - 9);
+            content[at] ^= 1;
+        });
+        assert!(!damages(&disk).1, "a start refuses");
+        assert!(is_helpless(&repair(&disk, None, Repairing::Reality)));
+        assert_eq!(repair(&disk, Some(&backups), Repairing::Reality), [Remedy::Copied]);
+        assert_eq!(damages(&disk), (Vec::new(), true));
+        assert_eq!(state_of(&disk), state);
+    }
+}
+
+/// What a medium does not give back is damaged, and nothing else stops for it.
+#[test]
+fn places_that_cannot_be_read_are_damaged_and_mended() {
+    let (disk, backups, state) = backed_up(4_000);
+    let names = segments(&disk);
+    let directory = names[2].replace(".log", ".directory");
+    for (what, name, range) in [
+        ("a sector", &names[1], 100_352..100_864),
+        ("the header", &names[1], 0..512),
+        ("a page of the directory", &directory, 4_096..4_100),
+        ("the directory's header", &directory, 0..10),
+    ] {
+        let disk = disk.fork(4);
+        disk.spoil(name, range);
+        let (found, _) = damages(&disk);
+        assert_eq!(found.len(), 1, "{what}: {found:?}");
+        assert!(
+            found[0].reason.contains("cannot be read") || found[0].reason.contains("medium"),
+            "{what}: {found:?}"
+        );
+        let is_directory = name.ends_with(".directory");
+        let backup_of_it = SimulatedDisk::new(9);
+        let mut rest = Rest::open_on(Arc::new(disk.clone())).unwrap();
+        let (mut pace, progress) = (Pace::new(None), Progress::default());
+        let made = repository(&backup_of_it)
+            .make(&mut rest, Making::default(), &mut pace, &progress)
+            .unwrap();
+        drop(rest);
+        assert_eq!(
+            made.manifest.is_known_whole(),
+            is_directory && what == "the directory's header",
+            "{what}"
+        );
+        let remedy = if is_directory { Remedy::Made } else { Remedy::Copied };
+        assert_eq!(repair(&disk, Some(&backups), Repairing::Reality), [remedy], "{what}");
+        assert_eq!(damages(&disk), (Vec::new(), true), "{what}");
+        assert_eq!(state_of(&disk), state, "{what}");
     }
 }

@@ -155,6 +155,9 @@ fn refusal(headers: Option<&HeaderMap>, document: &Value) -> Option<Failure> {
         .get("message")
         .and_then(Value::as_str)
         .unwrap_or("the server refused without a reason");
+    if code == 410 {
+        return Some(Failure::Unreadable(message.to_owned()));
+    }
     let kind = match code {
         404 => Kind::NotFound,
         401 | 403 => Kind::NotAuthorized,

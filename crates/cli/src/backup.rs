@@ -53,12 +53,12 @@ impl BackupArguments {
         let place = match self.to.as_path() {
             path if path == Path::new("-") => Place::Stream,
             path if is_archive(path) => Place::File(path),
-            path if path
-                .extension()
-                .is_some_and(|extension| extension == "tar" || extension == "gz") =>
-            {
+            path if looks_like_archive(path) => {
                 let shown = path.display();
-                return Err(Failure::usage(format!("{shown}: an archive's name ends with .tar.zst")));
+                return Err(Failure::usage(format!(
+                    "{shown}: an archive's name ends with .tar.zst; any other is taken for a directory of backups, and is to have no such \
+                     ending"
+                )));
             }
             path => Place::Repository(path),
         };
@@ -93,9 +93,6 @@ pub(crate) fn of_store(arguments: &BackupArguments, output: &mut Output) -> Outc
             _ => text,
         })
     })?;
-    for remark in rest.remarks() {
-        note(remark);
-    }
     make(arguments, &place, &mut rest, output)
 }
 
@@ -152,21 +149,59 @@ fn make(
             document["copied_files"] = files.into();
             document["copied_bytes"] = bytes.into();
             document["removed"] = made.removed.into();
-            output.done(&text, &document)
+            output.done(&text, &document)?;
+            judge(&made.manifest)
         }
         Place::File(path) => {
             let manifest = while_drawn_of(draw, || write_file(source, path, &mut pace, &progress))?;
             let manifest = manifest.map_err(failed)?;
             let text = format!("Backup in {}: {}.", path.display(), shown(&manifest));
-            output.done(&text, &document(&manifest))
+            output.done(&text, &document(&manifest))?;
+            judge(&manifest)
         }
         Place::Stream => {
             let manifest = while_drawn_of(draw, || write(source, stdout().lock(), &mut pace, &progress))?;
             let manifest = manifest.map_err(failed)?;
             note(&format!("Backup: {}.", shown(&manifest)));
-            Ok(())
+            judge(&manifest)
         }
     }
+}
+
+/// Endings of archives and compressed files that are none of ours.
+const OTHER_ENDINGS: [&str; 8] = ["tar", "gz", "tgz", "zst", "bz2", "xz", "zip", "7z"];
+
+/// Whether somebody who names such a place means a file.
+fn looks_like_archive(path: &Path) -> bool {
+    let ending = path
+        .extension()
+        .map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    ending.is_some_and(|ending| OTHER_ENDINGS.contains(&ending.as_str())) && !path.is_dir()
+}
+
+/// Files that are named of a damaged store.
+const DAMAGES_LISTED_MAX: usize = 20;
+
+/// A backup of a damaged store is one, and nobody is to take it for a whole one.
+fn judge(manifest: &Manifest) -> Outcome {
+    if !manifest.is_known_damaged() {
+        return Ok(());
+    }
+    let damages: Vec<(&str, &str)> = manifest.damages().collect();
+    for (name, reason) in damages.iter().take(DAMAGES_LISTED_MAX) {
+        note(&format!("{name} is damaged, and in the backup as it is: {reason}"));
+    }
+    if damages.len() > DAMAGES_LISTED_MAX {
+        let more = (damages.len() - DAMAGES_LISTED_MAX) as u64;
+        note(&format!("and {}; --json has all", counted(more, "more damaged file")));
+    }
+    if let Some(refusal) = &manifest.refusal {
+        note(&format!("No server would start on what is in the backup: {refusal}"));
+    }
+    Err(Failure::failed(
+        "the backup was made, and THE STORE IS DAMAGED: `seaway verify` says which messages that concerns, of the stopped server's directory \
+         or of the backup, and `seaway repair DIR --from BACKUPS` mends it from older backups; keep those",
+    ))
 }
 
 /// What a backup holds, in words.
@@ -190,5 +225,9 @@ pub(crate) fn document(manifest: &Manifest) -> Value {
         "encrypted": manifest.encrypted,
         "files": manifest.files.len(),
         "bytes": manifest.bytes(),
+        "life": manifest.life,
+        "whole": manifest.is_known_whole(),
+        "damaged_when_made": manifest.damages().map(|(file, reason)| json!({ "file": file, "reason": reason })).collect::<Vec<_>>(),
+        "refusal": manifest.refusal,
     })
 }

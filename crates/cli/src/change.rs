@@ -268,13 +268,16 @@ async fn relocate(arguments: MoveArguments, connection: &Connection, output: &mu
     question.insert("to".to_owned(), to);
     let words = |answer: &Value, verb: Verb| {
         let number = |key: &str| answer.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let instead = match number("from_seq") {
+            from if from == number("to_seq") => " as before".to_owned(),
+            from => format!(", and not {}", count(from)),
+        };
         format!(
-            "{} {}: the next message {} {}, and not {}; {} {} pending any more.",
+            "{} {}: the next message {} {}{instead}; {} {} pending any more.",
             verb.of("Move"),
             named(answer),
             verb.be(),
             count(number("to_seq")),
-            count(number("from_seq")),
             counted(number("pending_count"), "message"),
             verb.be_not(),
         )

@@ -23,6 +23,8 @@ pub(crate) enum Kind {
 pub(crate) enum Failure {
     /// To be told to the user.
     Told(Kind, String),
+    /// Stored bytes that the server's medium does not give back. Who asks may go on without them.
+    Unreadable(String),
     /// Whoever read the output has gone: nobody is left to be told.
     ReaderGone,
 }
@@ -47,6 +49,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Told(kind, _) => ExitCode::from(*kind as u8),
+            Self::Unreadable(_) => ExitCode::from(Kind::Failed as u8),
             Self::ReaderGone => ExitCode::SUCCESS,
         }
     }

@@ -80,7 +80,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, surroundings: &Surrou
         Err(failure) => {
             // What was printed before belongs before.
             let _ = output.flush();
-            if let Failure::Told(_, message) = &failure {
+            if let Failure::Told(_, message) | Failure::Unreadable(message) = &failure {
                 note(&format!("seaway: {message}"));
             }
             failure.exit_code()

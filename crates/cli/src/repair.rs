@@ -14,7 +14,7 @@ use crate::failure::{Failure, Outcome};
 use crate::key;
 use crate::output::Output;
 use crate::readable::{counted, parse_time};
-use crate::verify::found::named;
+use crate::verify::found::{named, runs, show_lost};
 
 /// Runs of messages named of one damage.
 const RUNS_LISTED_MAX: usize = 8;
@@ -31,7 +31,7 @@ pub(crate) struct RepairArguments {
     /// Take what is damaged from a directory of backups
     #[arg(long, value_name = "BACKUPS", value_hint = clap::ValueHint::DirPath)]
     from: Option<PathBuf>,
-    /// Of these take the newest that was begun then or before [default: the newest]
+    /// Of these take none that was begun later [default: all, the newest first]
     #[arg(long, value_name = "MOMENT", value_parser = parse_time, requires = "from")]
     at: Option<SystemTime>,
     /// File with the server's encryption key [default: the variable NATS_STREAMING_ENCRYPTION_KEY]
@@ -49,7 +49,13 @@ pub(crate) fn run(arguments: &RepairArguments, output: &mut Output) -> Outcome {
         false => Repairing::Rehearsal,
     };
     let failed = |error: Error| Failure::failed(format!("{directory}: {error}"));
-    let repaired = repair(&arguments.directory, encryption.as_ref(), backup(arguments)?, repairing).map_err(failed)?;
+    let repaired = repair(
+        &arguments.directory,
+        encryption.as_ref(),
+        backups(arguments)?,
+        repairing,
+    )
+    .map_err(failed)?;
     let left = repaired
         .damages
         .iter()
@@ -61,12 +67,8 @@ pub(crate) fn run(arguments: &RepairArguments, output: &mut Output) -> Outcome {
         show(&repaired, arguments.apply, output)?;
     }
     let mended = repaired.damages.len() as u64 - left;
-    if left > 0 {
-        return Err(Failure::failed(format!(
-            "{} in {directory} cannot be mended. A server passes over damaged messages and delivers the others; one that refuses to start \
-             gives up what is damaged with -file_truncate_bad_eof",
-            counted(left, "place")
-        )));
+    if left > 0 || repaired.after.refusal.is_some() {
+        return Err(Failure::failed(verdict(&repaired, left, &directory.to_string())));
     }
     if output.is_json() {
         return Ok(());
@@ -84,8 +86,29 @@ pub(crate) fn run(arguments: &RepairArguments, output: &mut Output) -> Outcome {
     })
 }
 
-fn backup(arguments: &RepairArguments) -> Outcome<Option<Reading>> {
-    let Some(from) = &arguments.from else { return Ok(None) };
+/// What cannot be mended, and what to do then.
+fn verdict(repaired: &Repaired, left: u64, directory: &str) -> String {
+    let left = match left {
+        0 => String::new(),
+        left => format!("{} in {directory} cannot be mended. ", counted(left, "place")),
+    };
+    match (&repaired.after.refusal, repaired.after.may_give_up) {
+        (None, _) => format!("{left}A server starts, passes over damaged messages, and delivers the others"),
+        (Some(refusal), true) => format!(
+            "{left}No server starts on it: {refusal}. One that is started once with -file_truncate_bad_eof gives up what is damaged, as listed \
+             above, and keeps copies"
+        ),
+        (Some(refusal), false) => {
+            format!("{left}No server starts on it: {refusal}. Restore a backup to another directory: `seaway restore`")
+        }
+    }
+}
+
+/// Backups of the store, those of its own life first.
+fn backups(arguments: &RepairArguments) -> Outcome<Vec<(Reading, bool)>> {
+    let Some(from) = &arguments.from else {
+        return Ok(Vec::new());
+    };
     if is_archive(from) {
         let text = "an archive cannot be looked into: restore it to a directory, back that up with --dir to a directory of backups, and \
                     name this one";
@@ -94,11 +117,22 @@ fn backup(arguments: &RepairArguments) -> Outcome<Option<Reading>> {
     let at = arguments.at.map(Timestamp::try_from).transpose();
     let at = at.map_err(|error| Failure::usage(format!("--at: {error}")))?;
     // Backups of other stores may be there as well.
-    let identity = identity_of(&arguments.directory);
-    let identity = identity.map_err(|error| Failure::failed(format!("{}: {error}", arguments.directory.display())))?;
-    let reading = Repository::existing(from).and_then(|repository| repository.read(identity.as_deref(), at));
-    let reading = reading.map_err(|error| Failure::failed(format!("{}: {error}", from.display())))?;
-    Ok(Some(reading))
+    let store = identity_of(&arguments.directory);
+    let store = store.map_err(|error| Failure::failed(format!("{}: {error}", arguments.directory.display())))?;
+    let failed = |error: Error| Failure::failed(format!("{}: {error}", from.display()));
+    let repository = Repository::existing(from).map_err(failed)?;
+    let Some((identity, life)) = store else {
+        // The file that says whose it is is damaged: it can only be of the one store that is there.
+        let reading = repository.read(None, at).map_err(failed)?;
+        return Ok(vec![(reading, true)]);
+    };
+    let found = repository.donors(&identity, life.as_deref(), at).map_err(failed)?;
+    match found.is_empty() {
+        true => Err(failed(Error::Refused(format!(
+            "no backup in it is of the store {identity}"
+        )))),
+        false => Ok(found),
+    }
 }
 
 /// What is done, in words.
@@ -114,6 +148,7 @@ fn done(remedy: &Remedy, applied: bool) -> String {
 fn show(repaired: &Repaired, applied: bool, output: &mut Output) -> Outcome {
     for (damage, remedy) in &repaired.damages {
         let place = match damage.length {
+            _ if damage.is_missing => String::new(),
             0 => String::new(),
             length => format!(", {} from offset {}", counted(length, "byte"), damage.offset),
         };
@@ -123,7 +158,7 @@ fn show(repaired: &Repaired, applied: bool, output: &mut Output) -> Outcome {
             damage.reason,
             done(remedy, applied)
         ))?;
-        for run in named(&repaired.channels, damage).take(RUNS_LISTED_MAX) {
+        for run in named(&repaired.after.channels, damage).take(RUNS_LISTED_MAX) {
             output.line(&format!("  {run}"))?;
         }
         if damage.messages.len() > RUNS_LISTED_MAX {
@@ -131,14 +166,15 @@ fn show(repaired: &Repaired, applied: bool, output: &mut Output) -> Outcome {
             output.line(&format!("  and {}", counted(more, "more run")))?;
         }
     }
-    Ok(())
+    let why = match repaired.after.may_give_up {
+        true => "a start that gives up what is damaged goes on without them",
+        false => "they were given up",
+    };
+    show_lost(&repaired.after.channels, why, output)
 }
 
 fn document(repaired: &Repaired, applied: bool) -> Value {
     let damages = repaired.damages.iter().map(|(damage, remedy): &(Damage, Remedy)| {
-        let messages = damage.messages.iter().map(|(channel, first, last)| {
-            json!({ "channel": repaired.channels.names.get(&channel.0), "number": channel.0, "first": first, "last": last })
-        });
         let (remedy, reason) = match remedy {
             Remedy::Made => ("made", None),
             Remedy::Copied => ("copied", None),
@@ -151,8 +187,16 @@ fn document(repaired: &Repaired, applied: bool) -> Value {
             "reason": damage.reason,
             "remedy": remedy,
             "why_not": reason,
-            "messages": messages.collect::<Vec<_>>(),
+            "messages": runs(&repaired.after.channels, &damage.messages),
         })
     });
-    json!({ "applied": applied, "damages": damages.collect::<Vec<_>>() })
+    let after = &repaired.after;
+    json!({
+        "applied": applied,
+        "damages": damages.collect::<Vec<_>>(),
+        "refusal": after.refusal.as_ref().map(ToString::to_string),
+        "may_give_up": after.may_give_up,
+        "lost": after.channels.lost,
+        "lost_messages": runs(&after.channels, &after.channels.lost_runs),
+    })
 }

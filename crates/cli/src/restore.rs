@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::backup::{document, shown};
 use crate::failure::{Failure, Outcome};
 use crate::key;
-use crate::output::{Align, Output};
+use crate::output::{Align, Output, note};
 use crate::progress::while_drawn_of;
 use crate::readable::{count, counted, parse_size, parse_time, printable, size};
 
@@ -33,7 +33,7 @@ pub(crate) struct RestoreArguments {
     /// Take the newest backup that was begun then or before [default: the newest]
     #[arg(long, value_name = "MOMENT", value_parser = parse_time)]
     at: Option<SystemTime>,
-    /// Take one of the store whose identity begins so; needed where backups of several stores are (--list shows whose each is)
+    /// Take one of the store, or of the life of it, whose name begins so; needed where backups of several are (--list shows whose each is)
     #[arg(long, value_name = "PREFIX")]
     store: Option<String>,
     /// List the backups of a directory, and restore nothing
@@ -116,6 +116,11 @@ fn tell(to: &Path, manifest: &Manifest, found: Option<&ChannelsFound>, output: &
         });
         return output.json(&document);
     }
+    if manifest.is_known_damaged() {
+        note(
+            "The store was damaged when the backup was made, and is again: `seaway verify` says which messages that concerns.",
+        );
+    }
     output.line(&format!(
         "Restored to {}: {}, as it was on {}.",
         to.display(),
@@ -153,6 +158,15 @@ fn tell(to: &Path, manifest: &Manifest, found: Option<&ChannelsFound>, output: &
     }
 }
 
+/// The beginnings of the names of a backup's store, and of its life when it was restored.
+fn store_of(manifest: &Manifest) -> String {
+    let begin = |text: &str| text.chars().take(8).collect::<String>();
+    match &manifest.life {
+        Some(life) => format!("{}/{}", begin(&manifest.identity), begin(life)),
+        None => begin(&manifest.identity),
+    }
+}
+
 fn list(backup: &Path, output: &mut Output) -> Outcome {
     let failed = |error: Error| Failure::failed(format!("{}: {error}", backup.display()));
     if is_archive(backup) || backup == Path::new("-") {
@@ -182,8 +196,13 @@ fn list(backup: &Path, output: &mut Output) -> Outcome {
             one.name.clone(),
             size(manifest.bytes()),
             manifest.position.map_or_else(|| "-".to_owned(), count),
-            manifest.identity.chars().take(8).collect(),
-            if manifest.encrypted { "encrypted" } else { "" }.to_owned(),
+            store_of(manifest),
+            match (manifest.is_known_damaged(), manifest.encrypted) {
+                (true, _) => "OF A DAMAGED STORE",
+                (false, true) => "encrypted",
+                (false, false) => "",
+            }
+            .to_owned(),
         ],
         Err(reason) => vec![
             one.name.clone(),

@@ -3,7 +3,7 @@
 mod backups;
 pub(crate) mod found;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use seaway_store::verify::{Damage, Verification, verify};
 use seaway_store::{Cipher, Encryption, FileStoreError, OpenError};
@@ -27,14 +27,31 @@ pub(crate) struct VerifyArguments {
 }
 
 pub(crate) fn run(arguments: &VerifyArguments, output: &mut Output) -> Outcome {
-    let directory = arguments.directory.display();
     let key = key::read(arguments.encryption_key_file.as_deref())?;
     // The store's files say with what they are encrypted.
     let encryption = key.map(|key| Encryption::new(Cipher::Aes256Gcm, key)).transpose();
     let encryption = encryption.map_err(|error| Failure::failed(error.to_string()))?;
     if backups::is_backup(&arguments.directory) {
-        return backups::run(&arguments.directory, encryption.as_ref(), output);
+        let backups = backups::run(&arguments.directory, encryption.as_ref(), output);
+        if !holds_store(&arguments.directory) {
+            return backups;
+        }
+        // A store and backups in one directory: both are read, whatever became of the first.
+        let store = of_store(arguments, encryption, output);
+        return backups.and(store);
     }
+    of_store(arguments, encryption, output)
+}
+
+/// Whether a directory of backups is also one of a store.
+fn holds_store(path: &Path) -> bool {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.any(|name| name.starts_with("epoch-") && name.ends_with(".epoch"))
+}
+
+fn of_store(arguments: &VerifyArguments, encryption: Option<Encryption>, output: &mut Output) -> Outcome {
+    let directory = arguments.directory.display();
     let found = verify(&arguments.directory, encryption).map_err(|error| explain(arguments, &error))?;
     if output.is_json() {
         output.json(&document(&found))?;
@@ -63,7 +80,8 @@ fn verdict(found: &Verification, directory: &str) -> String {
         lines => format!("{} above say", counted(lines, "line")),
     };
     format!(
-        "a server starts on {directory}, and cannot deliver what {lines}; to have it again, restore the files from a copy"
+        "a server starts on {directory}, and cannot deliver what {lines}; `seaway repair` mends what it can, with --from BACKUPS also \
+         from backups"
     )
 }
 
@@ -71,8 +89,8 @@ fn verdict(found: &Verification, directory: &str) -> String {
 fn advice(refusal: &OpenError) -> String {
     match refusal {
         OpenError::Damaged { .. } => {
-            ". Restore the file from a copy; or start once with -file_truncate_bad_eof, which gives up what is \
-                                      damaged, says what that is, and keeps copies"
+            ". `seaway repair` mends what it can, with --from BACKUPS also from backups; or start once with \
+             -file_truncate_bad_eof, which gives up what is damaged, says what that is, and keeps copies"
                 .to_owned()
         }
         OpenError::Indispensable { remedy, .. } => format!(". {remedy}"),
@@ -93,7 +111,7 @@ fn is_missed(found: &Verification, damage: &Damage) -> bool {
 fn explain(arguments: &VerifyArguments, error: &FileStoreError) -> Failure {
     let directory = arguments.directory.display();
     Failure::failed(match error {
-        FileStoreError::NoStore => format!("{directory} holds no store of Seaway's"),
+        FileStoreError::NoStore => format!("{directory} is no store of Seaway's and no directory of backups"),
         FileStoreError::Journal(OpenError::Locked { holder }) => {
             let holder = if holder.is_empty() {
                 ""

@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 const RUN_BYTES: usize = 56;
-const PAGE_BYTES: usize = 4_096;
+pub(crate) const PAGE_BYTES: usize = 4_096;
 const ENTRY_BYTES: usize = 24;
 const ENTRIES_PER_PAGE: usize = 170;
 const PAGE_CONTENT_BYTES: usize = ENTRY_BYTES * ENTRIES_PER_PAGE;
@@ -253,14 +253,14 @@ pub(crate) fn read_summary(disk: &dyn Disk, identity: &Identity, id: SegmentId) 
         Err(reason) => return Ok(Err(reason)),
     };
     let entries = u32_at(&header, 80) as usize;
-    let expected = pages_start(runs) + (entries.div_ceil(ENTRIES_PER_PAGE) * PAGE_BYTES) as u64;
+    let (_, expected) = pages_in(&header, runs);
     if length != expected {
         return Ok(Err(format!("the directory has {length} bytes instead of {expected}")));
     }
     let mut table = vec![0; runs * RUN_BYTES];
     file.read_at(&mut table, FILE_HEADER_BYTES as u64)?;
-    if crc32c::crc32c_append(id.directory_seed(identity), &table) != u32_at(&header, 88) {
-        return Ok(Err("the checksum of the run table does not match".to_owned()));
+    if let Err(reason) = check_table(&table, runs, u32_at(&header, 88), id.directory_seed(identity)) {
+        return Ok(Err(reason));
     }
     let extent = Extent {
         end: u64_at(&header, 48),
@@ -286,7 +286,29 @@ pub(crate) fn read_summary(disk: &dyn Disk, identity: &Identity, id: SegmentId) 
     }))
 }
 
-fn check_summary_header(header: &[u8], identity: &Identity, id: SegmentId) -> Result<usize, String> {
+/// How many bytes lie between a directory's header and its first page, and how many the file has in all.
+pub(crate) fn pages_in(header: &[u8], runs: usize) -> (usize, u64) {
+    let (begin, entries) = (pages_start(runs), u32_at(header, 80) as usize);
+    let pages = (entries.div_ceil(ENTRIES_PER_PAGE) * PAGE_BYTES) as u64;
+    (begin as usize - FILE_HEADER_BYTES, begin + pages)
+}
+
+/// Checks the table of so many runs, which more bytes may follow.
+pub(crate) fn check_table(bytes: &[u8], runs: usize, checksum: u32, seed: u32) -> Result<(), String> {
+    let table = bytes.get(..runs * RUN_BYTES);
+    match table.is_some_and(|table| crc32c::crc32c_append(seed, table) == checksum) {
+        true => Ok(()),
+        false => Err("the checksum of the run table does not match".to_owned()),
+    }
+}
+
+/// Whether a page of entries is what was written.
+pub(crate) fn check_page(page: &[u8], seed: u32) -> bool {
+    crc32c::crc32c_append(seed, &page[..PAGE_CONTENT_BYTES]) == u32_at(page, PAGE_CONTENT_BYTES)
+}
+
+/// Checks the header of a directory's file; how many runs it has.
+pub(crate) fn check_summary_header(header: &[u8], identity: &Identity, id: SegmentId) -> Result<usize, String> {
     check_header(header, id.directory_seed(identity), "directory")?;
     check_preamble(header, b"SEAWAYDI", 0)?;
     if identity_at(header, 16) != *identity || u64_at(header, 32) != id.epoch || u64_at(header, 40) != id.number {
@@ -393,7 +415,7 @@ fn read_entries(
     file.read_at(&mut pages, pages_start(runs) + (first_page * PAGE_BYTES) as u64)?;
     let mut entries = Vec::with_capacity(range.len());
     for (index, page) in pages.chunks_exact(PAGE_BYTES).enumerate() {
-        if crc32c::crc32c_append(seed, &page[..PAGE_CONTENT_BYTES]) != u32_at(page, PAGE_CONTENT_BYTES) {
+        if !check_page(page, seed) {
             return Err(damaged(
                 id,
                 &format!("the checksum of page {} does not match", first_page + index),

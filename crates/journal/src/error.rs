@@ -24,6 +24,14 @@ pub enum OpenError {
         /// One of its files.
         found: String,
     },
+    /// The directory holds backups.
+    #[error(
+        "the directory holds backups ({found}), and no store: a server needs a directory of its own, as `seaway restore` makes one"
+    )]
+    Backups {
+        /// A file by which they were recognised.
+        found: String,
+    },
     /// The directory holds the files of the original NATS Streaming server.
     #[error("the directory holds the data of the original NATS Streaming server ({found}); it is left untouched")]
     ForeignStore {
@@ -162,7 +170,7 @@ const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
 
 /// Whether the operating system had no means to read: that says nothing of what is there.
-fn is_refusal(error: &io::Error) -> bool {
+pub(crate) fn is_refusal(error: &io::Error) -> bool {
     let kinds = [
         io::ErrorKind::ResourceBusy,
         io::ErrorKind::OutOfMemory,

@@ -25,6 +25,8 @@ pub const TAKEN_OVER_FOLDER: &str = "before-seaway";
 pub const LOCK_NAME: &str = "journal.lock";
 /// The file that says that the last start gave something up.
 pub(crate) const GIVEN_UP_NAME: &str = "journal.givenup";
+/// The file that tells the lives of a journal apart that were restored of one.
+pub const LIFE_NAME: &str = "journal.life";
 /// Flags of epoch files, besides the one for encryption.
 const UNSYNCED_FLAG: u32 = 1;
 const GAP_FLAG: u32 = 4;
@@ -104,6 +106,7 @@ pub fn is_image_file(name: &str) -> bool {
         | FileName::End(_)
         | FileName::Lost(_)
         | FileName::GivenUp
+        | FileName::Life
         | FileName::Segment(_)
         | FileName::Directory(_)
         | FileName::Checkpoint { .. } => true,
@@ -126,6 +129,8 @@ pub fn is_claim(name: &str) -> bool {
 pub(crate) enum FileName {
     Lock,
     GivenUp,
+    /// Which life of the journal this is.
+    Life,
     Epoch(u64),
     /// Somebody claimed to open an epoch.
     Claim(u64),
@@ -160,6 +165,9 @@ impl FileName {
         }
         if name == GIVEN_UP_NAME {
             return FileName::GivenUp;
+        }
+        if name == LIFE_NAME {
+            return FileName::Life;
         }
         if name == GUARD_NAME || name == TAKEN_OVER_LOCK_NAME {
             return FileName::TakenOver;
@@ -201,7 +209,12 @@ impl FileName {
             | FileName::Lost(epoch)
             | FileName::Checkpoint { epoch, .. }
             | FileName::Unfinished { writer: epoch, .. } => *epoch,
-            FileName::Lock | FileName::GivenUp | FileName::Cut | FileName::TakenOver | FileName::Unknown => 0,
+            FileName::Lock
+            | FileName::GivenUp
+            | FileName::Life
+            | FileName::Cut
+            | FileName::TakenOver
+            | FileName::Unknown => 0,
         }
     }
 
@@ -462,6 +475,27 @@ pub(crate) fn decode_witness(bytes: &[u8], identity: &Identity) -> Result<u64, S
         return Err("the file belongs to another journal".to_owned());
     }
     Ok(u64_at(bytes, 32))
+}
+
+/// 16 random bytes that name a life of a journal: who goes on from a restore is another than who goes on from what was backed up.
+pub type Life = [u8; 16];
+
+/// Content of the file that names a life (§1): the layout of an epoch file with the life in place of the cut.
+pub fn encode_life(identity: &Identity, life: &Life) -> Vec<u8> {
+    let mut bytes = vec![0; FILE_HEADER_BYTES];
+    write_preamble(&mut bytes, b"SEAWAYLI", 0, identity);
+    bytes[40..56].copy_from_slice(life);
+    seal_header(&mut bytes, 0);
+    bytes
+}
+
+pub(crate) fn decode_life(bytes: &[u8], identity: &Identity) -> Result<Life, String> {
+    check_header(bytes, 0, "file of the store's life")?;
+    check_preamble(bytes, b"SEAWAYLI", 0)?;
+    if identity_at(bytes, 16) != *identity {
+        return Err("the file belongs to another journal".to_owned());
+    }
+    Ok(identity_at(bytes, 40))
 }
 
 /// A place that a journal may have.

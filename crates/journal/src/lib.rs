@@ -12,6 +12,7 @@
 //! `segments` (which files there are, which may go), `index` (where the messages of each log are), `checkpoints`, `reads`.
 //! They meet in `journal` alone, and `recovery` makes them at a start.
 
+mod check;
 mod checkpoint_file;
 mod checkpoints;
 mod claim;
@@ -49,6 +50,7 @@ mod verdict;
 mod verification;
 mod whole_file;
 
+pub use check::FileCheck;
 pub use checkpoints::CheckpointError;
 pub use claim::{
     Claim, ClaimError, Holding, SeenClaim, Standing, Standpoint, newest_epoch, standing, standing_after,
@@ -59,8 +61,8 @@ pub use driver::{Commit, Driver};
 pub use encryption::{Cipher, Encryption};
 pub use error::{OpenError, ReadError, Refusal};
 pub use format::{
-    GUARD, GUARD_NAME, Identity, LOCK_NAME, TAKEN_OVER_FOLDER, TAKEN_OVER_LOCK_NAME, is_claim, is_image_file,
-    is_journal_file,
+    GUARD, GUARD_NAME, Identity, LIFE_NAME, LOCK_NAME, Life, TAKEN_OVER_FOLDER, TAKEN_OVER_LOCK_NAME, encode_life,
+    is_claim, is_image_file, is_journal_file,
 };
 pub use image::{Image, ImageFile, ImagePlan};
 pub use job::{Job, Lane, Outcome};
@@ -69,7 +71,10 @@ pub use messages::{LogBounds, Messages, Ticket};
 pub use names::{LogId, Need, Position};
 pub use options::{DamagePolicy, Options};
 pub use record::MESSAGE_OVERHEAD_BYTES;
-pub use recovery::{CutReport, Opened, RESTORING_PREFIX, RecoveredLog, Replay, check_fit, has_epoch, newest_identity};
-pub use repair::{Remedy, Repairing, repair};
+pub use recovery::{
+    BACKUPS_LOCK_NAME, CutReport, Opened, RESTORING_PREFIX, RecoveredLog, Replay, check_fit, has_epoch, life_of,
+    newest_identity,
+};
+pub use repair::{Donor, Remedy, Repair, Repairing, Runs, repair};
 pub use statistics::{Histogram, Statistics};
-pub use verification::{Damage, Verified, is_whole_segment, verify};
+pub use verification::{Damage, Verified, verify};

@@ -176,6 +176,9 @@ const _: () = assert!(
 /// Bytes of a file that one answer of a backup has at most.
 pub const BACKUP_PIECE_BYTES_MAX: u64 = 256 * 1024;
 
+/// How often it is looked whether the store still keeps the files of a backup.
+pub const BACKUP_LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// How long files are kept for a backup whose client asks for nothing.
 pub const BACKUP_IDLE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 

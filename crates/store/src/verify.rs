@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use seaway_journal::disk::{Disk, trial::TrialDisk};
 pub use seaway_journal::{Damage, LogId};
-use seaway_journal::{Encryption, Journal, OpenError, Options};
+use seaway_journal::{DamagePolicy, Encryption, Journal, OpenError, Options};
 use seaway_streaming::ChannelId;
 use seaway_streaming::import::channel_of_fact;
 
@@ -24,6 +24,19 @@ pub struct ChannelsFound {
     pub bounds: BTreeMap<u64, (u64, u64)>,
     /// Messages that an earlier start gave up, or that are in no file.
     pub lost: u64,
+    /// Which those are: channel, first and last sequence. The first ten thousand runs.
+    pub lost_runs: Vec<(LogId, u64, u64)>,
+}
+
+impl ChannelsFound {
+    /// Whether any of these messages, in runs, was not removed.
+    pub fn has_any(&self, runs: &[(LogId, u64, u64)]) -> bool {
+        let is_there = |(channel, _, last): &(LogId, u64, u64)| {
+            let bounds = self.bounds.get(&channel.0);
+            bounds.is_some_and(|(first, _)| last >= first)
+        };
+        runs.iter().any(is_there)
+    }
 }
 
 impl Recovery for ChannelsFound {
@@ -35,8 +48,11 @@ impl Recovery for ChannelsFound {
     fn channel_deleted(&mut self, channel: ChannelId) {
         self.names.remove(&channel.0);
     }
-    fn lost(&mut self, _: ChannelId, from: u64, to: u64) {
+    fn lost(&mut self, channel: ChannelId, from: u64, to: u64) {
         self.lost += (to + 1).saturating_sub(from);
+        if self.lost_runs.len() < DAMAGES_LISTED_MAX {
+            self.lost_runs.push((LogId(channel.0), from, to));
+        }
     }
     fn channel(&mut self, channel: ChannelId, first: u64, last: u64, _: u64, _: i64) {
         self.bounds.insert(channel.0, (first, last));
@@ -56,10 +72,12 @@ pub struct Verification {
     pub damages: Vec<Damage>,
     /// Damages beyond those in the list.
     pub damages_not_listed: u64,
-    /// As far as a start came.
+    /// What a start has; when it refuses, what one has that gives up what is damaged.
     pub channels: ChannelsFound,
     /// Why the store does not open.
     pub refusal: Option<OpenError>,
+    /// It opens when what is damaged is given up: then `channels` says what is lost.
+    pub may_give_up: bool,
     /// What a start would tell: an interrupted write that it cuts, files that are none of the store's.
     pub warnings: Vec<String>,
 }
@@ -80,8 +98,6 @@ pub fn verify(directory: &Path, encryption: Option<Encryption>) -> Result<Verifi
 /// # Errors
 /// See [`verify`].
 pub fn verify_on(disk: Arc<dyn Disk>, encryption: Option<Encryption>) -> Result<Verification, FileStoreError> {
-    // Whatever is done to it from here on is not done to the disk.
-    let disk: Arc<dyn Disk> = Arc::new(TrialDisk::new(disk));
     let (mut damages, mut damages_not_listed) = (Vec::new(), 0);
     let verified = seaway_journal::verify(disk.as_ref(), encryption.as_ref(), &mut |damage| {
         if damages.len() < DAMAGES_LISTED_MAX {
@@ -90,20 +106,72 @@ pub fn verify_on(disk: Arc<dyn Disk>, encryption: Option<Encryption>) -> Result<
             damages_not_listed += 1;
         }
     })?;
-    let mut channels = ChannelsFound::default();
-    let (refusal, warnings) = match start(&disk, encryption, &mut channels) {
-        Ok(warnings) => (None, warnings),
-        Err(error @ OpenError::Locked { .. }) => return Err(FileStoreError::Journal(error)),
-        Err(error) => (Some(error), Vec::new()),
-    };
+    let started = start_on(&disk, encryption)?;
+    let is_known = started.refusal.is_none() || started.may_give_up;
+    // A file that is not there is not missed when all its messages were removed before.
+    damages.retain(|damage| {
+        !damage.is_missing || damage.messages.is_empty() || !is_known || started.channels.has_any(&damage.messages)
+    });
     Ok(Verification {
         segments: verified.segments,
         records: verified.records,
         bytes: verified.bytes,
         damages,
         damages_not_listed,
+        channels: started.channels,
+        refusal: started.refusal,
+        may_give_up: started.may_give_up,
+        warnings: started.warnings,
+    })
+}
+
+/// What a start finds, tried without one.
+#[derive(Debug)]
+pub struct Started {
+    /// As in [`Verification`].
+    pub channels: ChannelsFound,
+    /// As in [`Verification`].
+    pub refusal: Option<OpenError>,
+    /// As in [`Verification`].
+    pub may_give_up: bool,
+    /// What it would tell.
+    pub warnings: Vec<String>,
+}
+
+/// Tries to start on a disk, which stays as it is; when that is refused, also to give up what is damaged.
+///
+/// # Errors
+/// Somebody uses the store.
+pub fn start_on(disk: &Arc<dyn Disk>, encryption: Option<Encryption>) -> Result<Started, FileStoreError> {
+    let attempt = |damage: DamagePolicy| {
+        // Whatever is done to it from here on is not done to the disk.
+        let trial: Arc<dyn Disk> = Arc::new(TrialDisk::new(Arc::clone(disk)));
+        let mut channels = ChannelsFound::default();
+        let started = start(&trial, encryption.clone(), damage, &mut channels);
+        started.map(|warnings| (channels, warnings))
+    };
+    let refusal = match attempt(DamagePolicy::Stop) {
+        Ok((channels, warnings)) => {
+            return Ok(Started {
+                channels,
+                refusal: None,
+                may_give_up: false,
+                warnings,
+            });
+        }
+        Err(error @ OpenError::Locked { .. }) => return Err(FileStoreError::Journal(error)),
+        Err(error) => error,
+    };
+    let given_up = match refusal {
+        OpenError::Damaged { .. } => attempt(DamagePolicy::CutThere).ok(),
+        _ => None,
+    };
+    let may_give_up = given_up.is_some();
+    let (channels, warnings) = given_up.unwrap_or_default();
+    Ok(Started {
         channels,
-        refusal,
+        refusal: Some(refusal),
+        may_give_up,
         warnings,
     })
 }
@@ -114,7 +182,7 @@ pub fn verify_on(disk: Arc<dyn Disk>, encryption: Option<Encryption>) -> Result<
 /// See [`verify`]; the store does not open.
 pub fn channels(directory: &Path, encryption: Option<Encryption>) -> Result<ChannelsFound, FileStoreError> {
     let mut channels = ChannelsFound::default();
-    start(&disk_at_rest(directory)?, encryption, &mut channels)?;
+    start(&disk_at_rest(directory)?, encryption, DamagePolicy::Stop, &mut channels)?;
     Ok(channels)
 }
 
@@ -122,10 +190,12 @@ pub fn channels(directory: &Path, encryption: Option<Encryption>) -> Result<Chan
 fn start(
     trial: &Arc<dyn Disk>,
     encryption: Option<Encryption>,
+    damage: DamagePolicy,
     channels: &mut ChannelsFound,
 ) -> Result<Vec<String>, OpenError> {
     let options = Options {
         encryption,
+        damage,
         ..Options::new([0; 16])
     };
     let mut replaying = Replaying {

@@ -1,21 +1,23 @@
 //! Making a backup in a repository: objects, then the manifest, then what goes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use data_encoding::HEXLOWER;
-use jiff::{SignedDuration, Timestamp};
-use seaway_journal::Identity;
-use seaway_journal::disk::DiskFile;
+use jiff::SignedDuration;
+use seaway_journal::disk::Disk;
+use seaway_store::verify::start_on;
 
 use super::objects::remove_if_there;
 use super::{Repository, UNFINISHED, made_of, manifest_file, name_of, object_file};
-use crate::digest::{Hasher, sample};
+use crate::contents::Contents;
+use crate::copying::{Copied, Copier};
+use crate::digest::sample;
 use crate::error::{Error, io_error};
-use crate::limits::{MANIFESTS_REMEMBERED, PIECE_BYTES};
+use crate::limits::MANIFESTS_REMEMBERED;
 use crate::manifest::{Manifest, ManifestFile};
 use crate::pace::Pace;
 use crate::progress::Progress;
-use crate::source::{Source, SourceFile, check};
+use crate::source::{Source, SourceFile, check, identity_of};
 
 /// What became of a backup.
 #[derive(Debug)]
@@ -35,7 +37,8 @@ pub struct Made {
 /// How a backup is made.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Making {
-    /// How many backups of the same store stay, this one included; at least 1. None: all.
+    /// How many backups of the same life of the same store stay, this one included; at least 1. None: all. Besides them stays the last
+    /// one that is known to be whole, when this one is not.
     pub keep: Option<usize>,
     /// Reads everything again, and replaces what is damaged in the repository.
     pub is_full: bool,
@@ -44,7 +47,7 @@ pub struct Making {
 /// A backup that is named later than it was begun by no more than this was made right after another, and no clock was set back.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 
-/// Files of earlier backups: their checksums, by name, length and sample.
+/// Files of earlier backups that were whole when they were copied: their checksums, by name, length and sample.
 type Known = HashMap<(String, u64, String), String>;
 
 /// A backup under way.
@@ -53,8 +56,7 @@ struct Attempt<'a> {
     source: &'a mut dyn Source,
     making: Making,
     known: Known,
-    pace: &'a mut Pace,
-    progress: &'a Progress,
+    copier: Copier<'a>,
     copied: (u64, u64),
     /// Objects that were not there before.
     new: Vec<String>,
@@ -81,17 +83,17 @@ impl Repository {
         let mut attempt = Attempt {
             repository: self,
             known: self.known()?,
+            copier: Copier::new(source, pace, progress),
             source,
             making,
-            pace,
-            progress,
             copied: (0, 0),
             new: Vec::new(),
             remarks: Vec::new(),
         };
-        let prepared = attempt
-            .copy()
-            .and_then(|manifest| Ok((manifest.made, self.prepare(manifest)?)));
+        let prepared = attempt.copy().and_then(|mut manifest| {
+            manifest.refusal = self.refusal(&manifest);
+            Ok((manifest.made, self.prepare(manifest)?))
+        });
         let (begun, (name, manifest)) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -112,9 +114,14 @@ impl Repository {
             remarks.push(text.to_owned());
         }
         // From here on the backup is there, whatever else fails.
-        let removed = match making.keep.map(|keep| self.prune(&manifest.identity, keep, &name)) {
+        let removed = match making.keep.map(|keep| self.prune(&manifest, keep, &name)) {
             None => Vec::new(),
-            Some(Ok(removed)) => removed,
+            Some(Ok(pruned)) => {
+                remarks.extend(pruned.kept.map(|kept| {
+                    format!("{kept} is the last backup that is not known to be damaged, and is kept besides those that --keep counts")
+                }));
+                pruned.removed
+            }
             Some(Err(error)) => {
                 remarks.push(format!(
                     "The backup is complete, but older ones could not all be removed: {error}"
@@ -171,7 +178,10 @@ impl Repository {
         let mut known = Known::new();
         for name in self.names()?.iter().rev().take(MANIFESTS_REMEMBERED) {
             let Ok(manifest) = self.manifest(name) else { continue };
-            for file in manifest.files {
+            if !manifest.checked {
+                continue;
+            }
+            for file in manifest.files.into_iter().filter(|file| file.damaged.is_none()) {
                 if let Some(sample) = file.sample {
                     known.entry((file.name, file.length, sample)).or_insert(file.sha256);
                 }
@@ -180,34 +190,54 @@ impl Repository {
         Ok(known)
     }
 
-    /// Removes the oldest backups of a store but `keep`, of which `made` is one in any case. Manifests go first.
-    fn prune(&self, identity: &str, keep: usize, made: &str) -> Result<Vec<String>, Error> {
-        let listed = self.list()?;
-        let is_own =
-            |manifest: &Result<Manifest, String>| manifest.as_ref().is_ok_and(|manifest| manifest.identity == identity);
-        let mut own: Vec<String> = Vec::new();
-        own.extend(
-            listed
-                .into_iter()
-                .filter(|listed| listed.name != made && is_own(&listed.manifest))
-                .map(|listed| listed.name),
-        );
-        own.truncate(own.len().saturating_sub(keep.saturating_sub(1)));
-        for name in &own {
+    /// Why no server would start on what a backup holds whose files are there. Nobody knows of one that is encrypted.
+    fn refusal(&self, manifest: &Manifest) -> Option<String> {
+        if manifest.encrypted {
+            return None;
+        }
+        let reading = self.reading(String::new(), manifest.clone());
+        let disk: Arc<dyn Disk> = Arc::new(Contents::new(Arc::new(reading)));
+        match start_on(&disk, None) {
+            Ok(started) => started.refusal.map(|refusal| refusal.to_string()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    /// Removes the oldest backups of a life of a store but `keep`, of which `made` is one in any case. Manifests go first.
+    fn prune(&self, manifest: &Manifest, keep: usize, made: &str) -> Result<Pruned, Error> {
+        let lineage = manifest.lineage();
+        let own = self.list()?.into_iter().filter(|listed| listed.name != made);
+        let own = own.filter_map(|listed| Some((listed.name, listed.manifest.ok()?)));
+        let mut own: Vec<(String, Manifest)> = own.filter(|(_, manifest)| manifest.lineage() == lineage).collect();
+        let stay = own.split_off(own.len().saturating_sub(keep.saturating_sub(1)));
+        let mut kept = None;
+        if !manifest.is_known_whole() && !stay.iter().any(|(_, manifest)| manifest.is_known_whole()) {
+            let whole = own.iter().rposition(|(_, manifest)| manifest.is_known_whole());
+            let perhaps = || own.iter().rposition(|(_, manifest)| !manifest.is_known_damaged());
+            kept = whole.or_else(perhaps).map(|index| own.remove(index).0);
+        }
+        let removed: Vec<String> = own.into_iter().map(|(name, _)| name).collect();
+        for name in &removed {
             let file = manifest_file(name);
             self.disk.remove(&file).map_err(io_error(format!("remove {file}")))?;
         }
-        if !own.is_empty() {
+        if !removed.is_empty() {
             self.disk.sync_directory().map_err(io_error("sync the directory"))?;
             self.remove_unnamed()?;
         }
-        Ok(own)
+        Ok(Pruned { removed, kept })
     }
+}
+
+/// What became of older backups.
+struct Pruned {
+    removed: Vec<String>,
+    /// One that stays although it was not to be kept.
+    kept: Option<String>,
 }
 
 impl Attempt<'_> {
     fn copy(&mut self) -> Result<Manifest, Error> {
-        let made = Timestamp::now();
         let mut files = Vec::with_capacity(self.source.files().len());
         for index in 0..self.source.files().len() {
             files.push(self.file(index)?);
@@ -216,73 +246,67 @@ impl Attempt<'_> {
         let disk = self.repository.disk.as_ref();
         // Their names are durable before anything says that they are there.
         disk.sync_directory().map_err(io_error("sync the directory"))?;
-        Ok(Manifest::new(made, self.source.origin(), files))
+        Ok(Manifest::new(self.source.origin(), files))
     }
 
     /// One file of the image: found again, or copied.
     fn file(&mut self, index: usize) -> Result<ManifestFile, Error> {
         let file = self.source.files()[index].clone();
         let source = &mut *self.source;
-        let sample = sample(file.length, |offset, bytes| source.read(index, offset, bytes))?;
+        let sample = match sample(file.length, |offset, bytes| source.read(index, offset, bytes)) {
+            Err(Error::Unreadable(_)) => None,
+            sample => sample?,
+        };
         let known = sample.as_ref().and_then(|sample| {
             let known = self.known.get(&(file.name.clone(), file.length, sample.clone()));
             known.cloned()
         });
-        if let Some(sha256) = known.as_ref().filter(|_| !self.making.is_full)
-            && self.repository.has_object(sha256, file.length)?
-        {
-            self.progress.add(file.length);
-            return Ok(ManifestFile {
-                name: file.name,
-                length: file.length,
-                sha256: sha256.clone(),
-                sample,
-            });
-        }
-        let sha256 = self.object(index, &file, known.as_deref())?;
-        Ok(ManifestFile {
-            name: file.name,
+        let described = |sha256: String, damaged: Option<String>| ManifestFile {
+            name: file.name.clone(),
             length: file.length,
             sha256,
             sample,
-        })
+            damaged,
+        };
+        if let Some(sha256) = known.as_ref().filter(|_| !self.making.is_full)
+            && self.repository.has_object(sha256, file.length)?
+        {
+            self.copier.passed(file.length);
+            return Ok(described(sha256.clone(), None));
+        }
+        let copied = self.object(index, &file, known.as_deref())?;
+        Ok(described(copied.sha256, copied.damaged))
     }
 
-    /// Copies the content of a file; its checksum. `known` is that of an earlier copy: it stays when the file is damaged now.
-    fn object(&mut self, index: usize, file: &SourceFile, known: Option<&str>) -> Result<String, Error> {
+    /// Copies the content of a file. `known` is the checksum of an earlier copy: it stays when the file is damaged now.
+    fn object(&mut self, index: usize, file: &SourceFile, known: Option<&str>) -> Result<Copied, Error> {
         let length = file.length;
         let writing = self.repository.begin_object()?;
-        let mut hasher = Hasher::new();
-        let mut bytes = vec![0; self.pace.piece(PIECE_BYTES).min(length.max(1) as usize)];
-        let mut offset = 0;
-        while offset < length {
-            let piece = (length - offset).min(bytes.len() as u64) as usize;
-            let piece = &mut bytes[..piece];
-            self.pace.wait(piece.len());
-            self.source.read(index, offset, piece)?;
-            hasher.update(piece);
-            writing.write_at(piece, offset).map_err(io_error("write an object"))?;
-            offset += piece.len() as u64;
-            self.progress.add(piece.len() as u64);
+        let copied = self.copier.copy(self.source, index, &mut |piece, offset| {
+            writing.write_at(piece, offset).map_err(io_error("write an object"))
+        })?;
+        if let Some(known) = known.filter(|known| copied.damaged.is_some() && **known != copied.sha256) {
+            let identity = identity_of(&self.source.origin());
+            if self.repository.is_whole_file(known, &file.name, identity, length) {
+                self.repository.drop_object()?;
+                self.remarks.push(format!(
+                    "{} of the store is damaged: the whole copy of it that was there is kept, and part of this backup. `seaway verify` of \
+                     the store says what is damaged, and `seaway repair --from` these backups mends it",
+                    file.name
+                ));
+                return Ok(Copied {
+                    sha256: known.to_owned(),
+                    damaged: None,
+                });
+            }
         }
-        let sha256 = hasher.finish();
-        if let Some(known) = known.filter(|known| *known != sha256)
-            && self.is_better(known, writing.as_ref(), file)
-        {
+        let sha256 = &copied.sha256;
+        let is_there = self.repository.has_object(sha256, length)?;
+        if is_there && (!self.making.is_full || self.repository.is_whole(sha256, length)) {
             self.repository.drop_object()?;
-            self.remarks.push(format!(
-                "{} of the store is damaged: the whole copy of it that was there is kept, and part of this backup. `seaway verify` of the \
-                 store says what is damaged, and `seaway repair --from` these backups mends it",
-                file.name
-            ));
-            return Ok(known.to_owned());
+            return Ok(copied);
         }
-        let is_there = self.repository.has_object(&sha256, length)?;
-        if is_there && (!self.making.is_full || self.repository.is_whole(&sha256, length)) {
-            self.repository.drop_object()?;
-            return Ok(sha256);
-        }
-        let name = object_file(&sha256);
+        let name = object_file(sha256);
         // One that is damaged is replaced: others may need it.
         if !self
             .repository
@@ -292,20 +316,10 @@ impl Attempt<'_> {
         {
             self.new.push(name);
         }
-        self.repository.name_object(writing.as_ref(), &sha256)?;
+        self.repository.name_object(writing.as_ref(), sha256)?;
         self.copied.0 += 1;
         self.copied.1 += length;
-        Ok(sha256)
-    }
-
-    /// Whether an earlier copy of a segment is whole, and what was read of it now is not.
-    fn is_better(&self, known: &str, writing: &dyn DiskFile, file: &SourceFile) -> bool {
-        let identity = HEXLOWER.decode(self.source.origin().identity.as_bytes());
-        let identity = identity.ok().and_then(|identity| Identity::try_from(identity).ok());
-        identity.is_some_and(|identity| {
-            self.repository
-                .is_better(known, writing, &file.name, identity, file.length)
-        })
+        Ok(copied)
     }
 
     /// Gives the space back. What cannot be removed the next backup removes.

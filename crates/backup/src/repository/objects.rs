@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use seaway_journal::disk::{Disk, DiskFile};
-use seaway_journal::{Identity, is_whole_segment};
+use seaway_journal::{FileCheck, Identity};
 
 use super::{OBJECT, Repository, UNFINISHED, object_file};
-use crate::digest::{self, Hasher};
+use crate::digest::Hasher;
 use crate::error::{Error, io_error};
-use crate::limits::{PIECE_BYTES, SEGMENT_COMPARED_BYTES_MAX};
+use crate::limits::PIECE_BYTES;
 
 /// The one that is being written.
 const WRITING: &str = "object.writing";
@@ -34,27 +34,15 @@ impl Repository {
         read().is_ok_and(|found| found == sha256)
     }
 
-    /// Whether an object holds this segment of a store whole, and `other`, a copy of the same length, does not: segments do not change.
-    pub(super) fn is_better(
-        &self,
-        sha256: &str,
-        other: &dyn DiskFile,
-        name: &str,
-        identity: Identity,
-        length: u64,
-    ) -> bool {
-        if length > SEGMENT_COMPARED_BYTES_MAX {
-            return false;
-        }
-        let read = |file: &dyn DiskFile| {
-            let mut bytes = vec![0; length as usize];
-            file.read_at(&mut bytes, 0).map(|()| bytes)
+    /// Whether an object is what its name says, and a whole file of a store under this name.
+    pub(super) fn is_whole_file(&self, sha256: &str, name: &str, identity: Identity, length: u64) -> bool {
+        let read = || {
+            let file = self.disk.open_to_read(&object_file(sha256))?;
+            let mut check = FileCheck::begin(name, identity, length);
+            let found = read_pieces(file.as_ref(), length, &mut |piece| check.add(piece))?;
+            std::io::Result::Ok(found == sha256 && check.finish().is_ok())
         };
-        let known = self.disk.open_to_read(&object_file(sha256));
-        let is_known_whole = known
-            .and_then(|file| read(file.as_ref()))
-            .is_ok_and(|bytes| digest::sha256(&bytes) == sha256 && is_whole_segment(name, identity, &bytes));
-        is_known_whole && read(other).is_ok_and(|bytes| !is_whole_segment(name, identity, &bytes))
+        read().unwrap_or(false)
     }
 
     /// A file for the content of the next object.
@@ -112,7 +100,12 @@ fn is_unfinished(name: &str) -> bool {
 }
 
 /// SHA-256 of the first bytes of a file, which has at least and at most so many.
-pub(super) fn hash(file: &dyn DiskFile, length: u64) -> std::io::Result<String> {
+fn hash(file: &dyn DiskFile, length: u64) -> std::io::Result<String> {
+    read_pieces(file, length, &mut |_| {})
+}
+
+/// The same of what is handed over piece by piece.
+fn read_pieces(file: &dyn DiskFile, length: u64, out: &mut dyn FnMut(&[u8])) -> std::io::Result<String> {
     if file.length()? != length {
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
@@ -123,12 +116,13 @@ pub(super) fn hash(file: &dyn DiskFile, length: u64) -> std::io::Result<String> 
         let piece = &mut bytes[..(length - offset).min(PIECE_BYTES as u64) as usize];
         file.read_at(piece, offset)?;
         hasher.update(piece);
+        out(piece);
         offset += piece.len() as u64;
     }
     Ok(hasher.finish())
 }
 
-pub(super) fn remove_if_there(disk: &dyn Disk, name: &str) -> std::io::Result<()> {
+pub(crate) fn remove_if_there(disk: &dyn Disk, name: &str) -> std::io::Result<()> {
     match disk.remove(name) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

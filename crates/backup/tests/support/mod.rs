@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use seaway_backup::{Error, Made, Making, Pace, Progress, Reading, Repository, Rest, restore_on};
 use seaway_journal::disk::Disk;
 use seaway_journal::disk::simulated::SimulatedDisk;
 use seaway_journal::{Completion, Journal, LogId, Options, RecoveredLog, Replay};
@@ -152,4 +153,56 @@ impl Store {
 /// What a store at rest holds; the disk stays as it is.
 pub fn state_of(disk: &SimulatedDisk) -> State {
     Store::open(&disk.fork(9)).state
+}
+
+/// A store that some messages more were published to, and that was stopped; what it holds.
+pub fn stopped(disk: &SimulatedDisk, messages: u64) -> State {
+    let mut store = Store::open(disk);
+    store.publish(messages);
+    let state = store.stop();
+    disk.restart_process();
+    state
+}
+
+pub fn repository(disk: &SimulatedDisk) -> Repository {
+    Repository::open_on(Arc::new(disk.clone()))
+}
+
+/// A backup of a store at rest.
+pub fn try_make(source: &SimulatedDisk, to: &SimulatedDisk, making: Making) -> Result<Made, Error> {
+    let mut rest = Rest::open_on(Arc::new(source.fork(3)))?;
+    repository(to).make(&mut rest, making, &mut Pace::new(None), &Progress::default())
+}
+
+/// The same where nothing is in the way.
+pub fn make(source: &SimulatedDisk, to: &SimulatedDisk, making: Making) -> Made {
+    try_make(source, to, making).unwrap()
+}
+
+pub fn try_restored(backup: &Reading) -> Result<SimulatedDisk, Error> {
+    let target = SimulatedDisk::new(8);
+    let to = Arc::new(target.clone());
+    restore_on(backup, to, &mut Pace::new(None), &Progress::default())?;
+    Ok(target)
+}
+
+/// The store of a backup.
+pub fn restored(backup: &Reading) -> SimulatedDisk {
+    try_restored(backup).unwrap()
+}
+
+/// Puts a file there that is another than the one that was.
+pub fn change(disk: &SimulatedDisk, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut content = disk.content(name).unwrap();
+    change(&mut content);
+    disk.unplant(name);
+    disk.plant(name, &content);
+}
+
+/// Names of the segments that have a directory, the oldest first.
+pub fn segments(disk: &SimulatedDisk) -> Vec<String> {
+    let names = disk.names();
+    let logs = names.iter().filter(|name| name.ends_with(".log"));
+    let with_directory = logs.filter(|name| names.contains(&name.replace(".log", ".directory")));
+    with_directory.cloned().collect()
 }

@@ -3,6 +3,7 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
+use jiff::Timestamp;
 use seaway_backup::{Error, FILES_MAX, Origin, Source, SourceFile};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -42,6 +43,7 @@ fn text(answer: &Value, name: &str) -> Outcome<String> {
 impl<'a> Remote<'a> {
     /// Has the server keep an image of what is durable now.
     pub(super) async fn begin(connection: &'a Connection, runtime: Handle) -> Outcome<Remote<'a>> {
+        let begun = Timestamp::now();
         let answer = connection.ask("change.backup.begin", &json!({})).await?;
         let mut remote = Remote {
             connection,
@@ -52,6 +54,8 @@ impl<'a> Remote<'a> {
                 epoch: number(&answer, "epoch")?,
                 position: answer.get("position").and_then(Value::as_u64),
                 is_encrypted: answer.get("encrypted").and_then(Value::as_bool).unwrap_or(false),
+                life: answer.get("life").and_then(Value::as_str).map(str::to_owned),
+                begun,
             },
             files: Vec::new(),
             piece_bytes: usize::try_from(number(&answer, "piece_bytes_max")?)
@@ -105,6 +109,7 @@ impl<'a> Remote<'a> {
     fn failed(failure: Failure) -> Error {
         match failure {
             Failure::Told(_, words) => Error::Source(words),
+            Failure::Unreadable(words) => Error::Unreadable(words),
             Failure::ReaderGone => Error::Source("the connection was closed".to_owned()),
         }
     }

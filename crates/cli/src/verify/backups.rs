@@ -8,7 +8,7 @@ use seaway_backup::{
     BackupVerified, Error, Manifest, Pace, Progress, Repository, is_repository, open_archive, verify, verify_archive,
 };
 use seaway_store::verify::Verification;
-use seaway_store::{Encryption, FileStoreError};
+use seaway_store::{Encryption, FileStoreError, OpenError};
 use serde_json::{Value, json};
 
 use super::found::{document, show_channels, show_damages};
@@ -44,8 +44,14 @@ pub(super) fn run(path: &Path, encryption: Option<&Encryption>, output: &mut Out
         }
     }
     let path = path.display();
+    let locked = found.iter().filter(|one| has_other_key(one)).count() as u64;
     match (found.len() as u64, damaged) {
         (0, _) => Err(Failure::failed(format!("{path} holds no backup"))),
+        (all, 0) if locked > 0 => Err(Failure::failed(format!(
+            "the encryption key is not the one of {locked} of {} in {path}: every file there has the right checksum, and nobody looked into \
+             the stores",
+            counted(all, "backup")
+        ))),
         (_, 0) if output.is_json() => Ok(()),
         (all, 0) => output.line(&format!(
             "\n{path} is whole, with {}. Nothing was changed.",
@@ -81,6 +87,16 @@ fn of_archive(path: &Path, is_stream: bool, output: &mut Output) -> Outcome {
     })?;
     let mut document = crate::backup::document(&manifest);
     document["damaged"] = json!([]);
+    if manifest.is_known_damaged() {
+        if output.is_json() {
+            output.json(&document)?;
+        }
+        show_when_made(&manifest, output)?;
+        return Err(Failure::failed(format!(
+            "{} is what was written, of a store that was damaged then",
+            path.display()
+        )));
+    }
     let text = format!(
         "{} is whole: {}. Nothing was changed.",
         path.display(),
@@ -89,13 +105,36 @@ fn of_archive(path: &Path, is_stream: bool, output: &mut Output) -> Outcome {
     output.done(&text, &document)
 }
 
+/// Whether the key that was given is not the backup's.
+fn has_other_key(one: &BackupVerified) -> bool {
+    matches!(&one.store, Some(Err(FileStoreError::Journal(OpenError::WrongKey))))
+}
+
 fn is_damaged(one: &BackupVerified) -> bool {
     let is_bad = |store: &Result<Verification, FileStoreError>| {
         store
             .as_ref()
             .map_or(true, |found| !found.damages.is_empty() || found.refusal.is_some())
     };
-    one.manifest.is_err() || !one.damaged.is_empty() || one.store.as_ref().is_some_and(is_bad)
+    let is_store_bad = !has_other_key(one) && one.store.as_ref().is_some_and(is_bad);
+    let was_bad = one.manifest.as_ref().map_or(true, Manifest::is_known_damaged);
+    was_bad || !one.damaged.is_empty() || is_store_bad
+}
+
+/// What was wrong when a backup was made.
+fn show_when_made(manifest: &Manifest, output: &mut Output) -> Outcome {
+    if output.is_json() {
+        return Ok(());
+    }
+    for (name, reason) in manifest.damages() {
+        output.line(&format!("{name} was damaged when the backup was made: {reason}"))?;
+    }
+    match &manifest.refusal {
+        Some(refusal) => output.line(&format!(
+            "No server would have started on it when it was made: {refusal}"
+        )),
+        None => Ok(()),
+    }
 }
 
 fn show(one: &BackupVerified, output: &mut Output) -> Outcome {
@@ -105,6 +144,7 @@ fn show(one: &BackupVerified, output: &mut Output) -> Outcome {
     };
     let is_whole = if is_damaged(one) { "DAMAGED" } else { "whole" };
     output.line(&format!("{}: {is_whole}, {}", one.name, shown(manifest)))?;
+    show_when_made(manifest, output)?;
     for file in &one.damaged {
         output.line(&format!("{}, in {}: {}", file.name, file.object, file.reason))?;
     }
@@ -114,6 +154,9 @@ fn show(one: &BackupVerified, output: &mut Output) -> Outcome {
             Ok(())
         }
         None => Ok(()),
+        Some(Err(FileStoreError::Journal(OpenError::WrongKey))) => {
+            output.line("The encryption key is another: the store in it was not looked into")
+        }
         Some(Err(error)) => output.line(&format!("The store in it cannot be read: {error}")),
         Some(Ok(found)) => {
             show_damages(found, output)?;

@@ -59,6 +59,8 @@ struct Inode {
     pending: Vec<Pending>,
     /// Offsets of bytes that are read with these bits turned over.
     rotten: Vec<(usize, u8)>,
+    /// Ranges that cannot be read.
+    spoiled: Vec<(usize, usize)>,
 }
 
 enum NameChange {
@@ -215,6 +217,7 @@ impl SimulatedDisk {
             durable: content.to_vec(),
             pending: Vec::new(),
             rotten: Vec::new(),
+            spoiled: Vec::new(),
         };
         state.inodes.insert(number, inode);
         state.live_names.insert(name.to_owned(), number);
@@ -249,9 +252,19 @@ impl SimulatedDisk {
         true
     }
 
+    /// From now on what touches this range of a file cannot be read, until all of it is written again or the disk is mended.
+    pub fn spoil(&self, name: &str, range: std::ops::Range<usize>) {
+        let mut state = self.state();
+        let number = state.live_names.get(name).copied();
+        if let Some(inode) = number.and_then(|number| state.inodes.get_mut(&number)) {
+            inode.spoiled.push((range.start, range.end));
+        }
+    }
+
     /// Every byte is read as it was written again.
     pub fn mend(&self) {
         for inode in self.state().inodes.values_mut() {
+            inode.spoiled.clear();
             inode.rotten.clear();
         }
     }
@@ -450,8 +463,14 @@ impl DiskFile for SimulatedFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.with(|state, number| {
             state.fault(Operation::Read)?;
-            let Inode { live, rotten, .. } = inode(state, number)?;
+            let Inode {
+                live, rotten, spoiled, ..
+            } = inode(state, number)?;
             let start = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
+            let is_in_it = |(from, to): &(usize, usize)| *from < start + buffer.len() && start < *to;
+            if spoiled.iter().any(is_in_it) {
+                return Err(io::Error::other("the medium does not give these bytes back"));
+            }
             let bytes = live.get(start..start + buffer.len()).ok_or(ErrorKind::UnexpectedEof)?;
             buffer.copy_from_slice(bytes);
             for &(offset, bits) in rotten.iter() {
@@ -477,6 +496,7 @@ impl DiskFile for SimulatedFile {
             inode.live.resize(inode.live.len().max(stop), 0);
             inode.live[start..stop].copy_from_slice(bytes);
             inode.rotten.retain(|(offset, _)| !(start..stop).contains(offset));
+            inode.spoiled.retain(|(from, to)| *from < start || stop < *to);
             inode.pending.push(Pending::Write {
                 offset: start,
                 bytes: bytes.to_vec(),

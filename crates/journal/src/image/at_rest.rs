@@ -4,17 +4,13 @@ use super::lock::lock;
 use super::{Hold, Image, checkpoint_names, small_names};
 use crate::claim::newest_epoch;
 use crate::directory::read_summary;
-use crate::directory_file::walk;
 use crate::disk::Disk;
 use crate::error::OpenError;
-use crate::format::{Identity, SegmentHeader, SegmentId, end_name};
-use crate::limits::SEGMENT_HEADER_BYTES;
-use crate::recovery::files::{Files, first_batch, read_all, refuse_foreign};
+use crate::format::{LIFE_NAME, end_name};
+use crate::recovery::files::{ABOVE_ALL, Files, has_epoch, life_of, refuse_foreign};
 use crate::recovery::io_error;
+use crate::verification::{Known, Segment, is_unreadable, no_epoch};
 use std::sync::Arc;
-
-/// Number of a start above all: everything there is was before it.
-const ABOVE_ALL: u64 = u64::MAX;
 
 impl Image {
     /// The image of the journal in a directory that nobody serves from, which is locked as long as the image is there. `holder` is what
@@ -24,14 +20,14 @@ impl Image {
     /// There is no journal, somebody uses it, what opens its epochs is damaged, or something cannot be read.
     pub fn at_rest(disk: Arc<dyn Disk>, holder: &str) -> Result<Image, OpenError> {
         refuse_foreign(disk.as_ref())?;
+        // Nothing is made in a directory that is none of a journal, the lock's file included.
+        if !has_epoch(disk.as_ref()).map_err(io_error("list the journal's directory"))? {
+            return Err(no_epoch());
+        }
         let lock = lock(disk.as_ref(), holder)?;
         let seen = newest_epoch(disk.as_ref()).map_err(io_error("list the journal's directory"))?;
         let files = Files::list(disk.as_ref(), ABOVE_ALL)?;
-        let Some(newest) = files.newest_epoch() else {
-            return Err(OpenError::Refused(
-                "no file opens an epoch: the directory holds no store, or one that lost these files".to_owned(),
-            ));
-        };
+        let newest = files.newest_epoch().ok_or_else(no_epoch)?;
         let (identity, epoch) = (newest.identity, newest.epoch);
         let is_encrypted = newest.encryption.is_some();
         let mut image = Image::empty(
@@ -47,6 +43,10 @@ impl Image {
         for name in small_names(&epochs, &lost, files.has_witness) {
             image.add_whole(name)?;
         }
+        image.life = life_of(disk.as_ref(), &identity)?;
+        if image.life.is_some() {
+            image.add_whole(LIFE_NAME.to_owned())?;
+        }
         if files.end.is_some() {
             image.add_whole(end_name(epoch))?;
         }
@@ -54,55 +54,36 @@ impl Image {
             let length = disk.open_to_read(&name).and_then(|file| file.length());
             image.add(name.clone(), length.map_err(io_error(format!("read {name}")))?);
         }
-        for (id, length) in &files.segments {
-            let limit = files.cut_of(*id).map_or(*length, |cut| cut.unwrap_or(0).min(*length));
+        for id in files.segments.keys() {
             let directory = files.directories.get(id).copied();
-            let (end, directory) = image.extent(*id, limit, directory)?;
+            let (end, directory) = image.extent(files.known(*id, identity), directory)?;
             image.add_segment(*id, end, directory);
         }
         image.sort();
         Ok(image)
     }
 
-    /// How much of a segment counts, of which nothing counts behind `limit`, and how long its directory's file is when it may be used.
-    fn extent(&mut self, id: SegmentId, limit: u64, directory: Option<u64>) -> Result<(u64, u64), OpenError> {
+    /// How much of a segment belongs to the image, also when some of that is not there any more, and how long its directory's file is when
+    /// it may be used.
+    fn extent(&mut self, known: Known, directory: Option<u64>) -> Result<(u64, u64), OpenError> {
         let disk = Arc::clone(&self.disk);
         if let Some(length) = directory {
-            let name = id.directory_name();
-            match read_summary(disk.as_ref(), &self.identity, id).map_err(io_error(format!("read {name}")))? {
-                Ok(summary) if summary.extent.end <= limit => return Ok((summary.extent.end, length)),
+            let name = known.id.directory_name();
+            match read_summary(disk.as_ref(), &self.identity, known.id) {
+                Ok(Ok(summary)) if summary.extent.end <= known.limit => return Ok((summary.extent.end, length)),
                 // It speaks of what was cut: a start makes it anew, and does with one that is damaged as well.
-                _ => {}
+                Ok(_) => {}
+                Err(error) if is_unreadable(&error) => {}
+                Err(error) => return Err(io_error(format!("read {name}"))(error)),
             }
         }
-        let name = id.file_name();
-        let mut bytes = read_all(disk.as_ref(), &name)?;
-        bytes.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        match end_of(&bytes, id, &self.identity) {
-            Ok(end) => Ok((end, 0)),
-            Err((offset, reason)) => {
-                self.remarks.push(format!(
-                    "{name} is damaged at offset {offset} and is copied as it is: {reason}"
-                ));
-                Ok((bytes.len() as u64, 0))
-            }
-        }
-    }
-}
-
-/// Where the batches of a segment end; or where something is wrong before that, and what.
-fn end_of(bytes: &[u8], id: SegmentId, identity: &Identity) -> Result<u64, (u64, String)> {
-    let header = SegmentHeader::decode(bytes).map_err(|reason| (0, reason))?;
-    let seed = id.seed(identity);
-    let walked = walk(seed, header.encryption.is_some(), bytes, &mut Vec::new())?;
-    let rest = bytes.get(walked.end..).unwrap_or_default();
-    match first_batch(rest, seed) {
-        Some(_) => Err((
-            walked.end as u64,
-            "a batch is missing or damaged, and valid ones follow it".to_owned(),
-        )),
-        None => Ok((walked.end as u64)
-            .min(bytes.len() as u64)
-            .max(u64::from(SEGMENT_HEADER_BYTES))),
+        let segment = Segment::read(disk.as_ref(), known)?;
+        let read = segment.walk();
+        // What is damaged is copied as it is, up to its end.
+        let end = match segment.holes(&read, None).last() {
+            None => read.end as u64,
+            Some(_) => known.least.max(segment.bytes.len() as u64).min(known.limit),
+        };
+        Ok((end, 0))
     }
 }

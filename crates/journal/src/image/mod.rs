@@ -11,11 +11,12 @@ use crate::claim::newest_epoch;
 use crate::disk::{Disk, DiskFile, DiskLock};
 use crate::error::OpenError;
 use crate::format::{
-    FileName, GIVEN_UP_NAME, Identity, SegmentId, checkpoint_name, encode_end, end_name, epoch_name, lost_name,
+    FileName, GIVEN_UP_NAME, Identity, Life, SegmentId, checkpoint_name, encode_end, end_name, epoch_name, lost_name,
 };
 use crate::names::Position;
-use crate::recovery::files::read_all;
+use crate::recovery::files::{life_of, read_all};
 use crate::recovery::io_error;
+use crate::verification::is_unreadable;
 pub(crate) use lock::lock;
 pub(crate) use pin::{Grip, Kept, Pin};
 pub use plan::ImagePlan;
@@ -39,10 +40,10 @@ pub struct Image {
     pub epoch: u64,
     /// Position of the last record in the image; none when nobody noted where it is: a process that served was killed.
     pub position: Option<Position>,
+    /// Which life of it: none of one that was never restored.
+    pub life: Option<Life>,
     /// Whether the journal is encrypted.
     pub is_encrypted: bool,
-    /// What the operator should know: files that are damaged are copied as they are.
-    pub remarks: Vec<String>,
     files: Vec<ImageFile>,
     /// Contents that are not read from the disk.
     made: Vec<Option<Vec<u8>>>,
@@ -82,10 +83,11 @@ impl Image {
             // A later epoch is somebody else's, who took over meanwhile.
             match FileName::parse(&name) {
                 FileName::Epoch(epoch) | FileName::Lost(epoch) if epoch <= plan.epoch => image.add_whole(name)?,
-                FileName::GivenUp => image.add_whole(name)?,
+                FileName::GivenUp | FileName::Life => image.add_whole(name)?,
                 _ => {}
             }
         }
+        image.life = life_of(image.disk.as_ref(), &image.identity)?;
         // Whoever starts on the image expects the records up to here.
         image.add_made(end_name(plan.epoch), encode_end(&plan.identity, plan.epoch, plan.end));
         if let Some((name, length)) = plan.checkpoint {
@@ -103,8 +105,8 @@ impl Image {
             identity,
             epoch,
             position: None,
+            life: None,
             is_encrypted,
-            remarks: Vec::new(),
             files: Vec::new(),
             made: Vec::new(),
             disk,
@@ -172,9 +174,30 @@ impl Image {
             return Ok(());
         }
         let read = self.file(file).and_then(|opened| opened.read_at(buffer, offset));
-        // A file that is given up may have become another's while it was read.
-        self.check()?;
+        // A file that is given up may have become another's while it was read. Who has the directory's lock is asked once, at the end.
+        self.check_kept().inspect_err(|_| self.close_file())?;
         read
+    }
+
+    /// As [`Image::check`], without a look at the disk: of an image whose directory is locked nothing is known.
+    ///
+    /// # Errors
+    /// See [`Image::check`].
+    pub fn check_kept(&self) -> io::Result<()> {
+        match &self.hold {
+            Hold::Pin(grip) => grip.0.check(),
+            Hold::Lock { .. } => Ok(()),
+        }
+    }
+
+    /// Whether an error of [`Image::read`] says that the medium does not give these bytes back: others of the image may be read.
+    pub fn is_unreadable(&self, error: &io::Error) -> bool {
+        is_unreadable(error) && self.check().is_ok()
+    }
+
+    /// Keeps no file open: its space goes with its name.
+    pub fn close_file(&self) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn file(&self, index: usize) -> io::Result<Arc<dyn DiskFile>> {

@@ -5,13 +5,18 @@ use super::{indispensable, io_error};
 use crate::disk::{DirectoryEntry, Disk};
 use crate::error::OpenError;
 use crate::format::{
-    BatchHeader, Cut, EpochFile, FileName, GIVEN_UP_NAME, GUARD, GUARD_NAME, Identity, SegmentHeader, SegmentId,
-    TAKEN_OVER_FOLDER, checkpoint_name, decode_end, decode_witness, end_name, epoch_name, lost_name,
+    BatchHeader, Cut, EpochFile, FileName, GIVEN_UP_NAME, GUARD, GUARD_NAME, Identity, LIFE_NAME, Life, SegmentHeader,
+    SegmentId, TAKEN_OVER_FOLDER, checkpoint_name, decode_end, decode_life, decode_witness, end_name, epoch_name,
+    lost_name,
 };
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::planted::{Fault, is_planted};
-use std::collections::BTreeMap;
+use crate::verification::Known;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+
+/// Number of a start above all: everything there is was before it.
+pub(crate) const ABOVE_ALL: u64 = u64::MAX;
 
 /// How often files may vanish while the directory is looked at.
 pub(super) const LISTINGS_MAX: u32 = 10;
@@ -58,7 +63,15 @@ pub(crate) struct Files {
 /// What the names of files begin with that a restore writes, until all are there and get their own.
 pub const RESTORING_PREFIX: &str = ".restoring.";
 
-/// Refuses a directory that holds the original server's store, or one whose taking over or restore is not complete. Reads only.
+/// The file that whoever writes to a directory of backups has locked.
+pub const BACKUPS_LOCK_NAME: &str = "backups.lock";
+
+/// Whether a file of this name is a directory of backups' and no journal's.
+fn is_backups_file(name: &str) -> bool {
+    name == BACKUPS_LOCK_NAME || name.starts_with("backup-") && name.ends_with(".manifest")
+}
+
+/// Refuses a directory that holds the original server's store, backups, or one whose taking over or restore is not complete. Reads only.
 pub(crate) fn refuse_foreign(disk: &dyn Disk) -> Result<(), OpenError> {
     let entries = disk.list("").map_err(io_error("list the journal's directory"))?;
     if let Some(entry) = entries.iter().find(|entry| entry.name.starts_with(RESTORING_PREFIX)) {
@@ -81,6 +94,10 @@ pub(crate) fn refuse_foreign(disk: &dyn Disk) -> Result<(), OpenError> {
     }
     if has_epoch {
         return Ok(());
+    }
+    if let Some(entry) = entries.iter().find(|entry| is_backups_file(&entry.name)) {
+        let found = entry.name.clone();
+        return Err(OpenError::Backups { found });
     }
     for folder in entries.iter().filter(|entry| entry.is_folder) {
         let inside = disk
@@ -139,6 +156,17 @@ pub fn newest_identity(disk: &dyn Disk) -> Result<Option<Identity>, OpenError> {
     Ok(peek_newest_epoch(disk)?.map(|epoch| epoch.identity))
 }
 
+/// Which life of a journal a directory holds; `None` of one that was never restored, or whose file is damaged.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn life_of(disk: &dyn Disk, identity: &Identity) -> Result<Option<Life>, OpenError> {
+    match read_small(disk, LIFE_NAME) {
+        Err(error) if has_vanished(&error) => Ok(None),
+        bytes => Ok(decode_life(&bytes?, identity).ok()),
+    }
+}
+
 /// Whether the journal's directory holds a file that opens an epoch: without one there is no journal. Reads names only.
 ///
 /// # Errors
@@ -187,7 +215,7 @@ impl Files {
             match parsed {
                 _ if entry.is_folder && name == TAKEN_OVER_FOLDER => {}
                 _ if entry.is_folder => files.remarks.push(format!("{name} is not part of the journal")),
-                FileName::Lock | FileName::TakenOver => {}
+                FileName::Lock | FileName::TakenOver | FileName::Life => {}
                 FileName::GivenUp => files.has_witness = true,
                 FileName::End(_) => files.ends.push(name),
                 FileName::Lost(epoch) => losses.push(epoch),
@@ -303,6 +331,32 @@ impl Files {
             self.numbers_seen = self.numbers_seen.max(id.number);
         }
         beyond
+    }
+
+    /// Segments that count, and those of which only the directory is there, by number.
+    pub(crate) fn segments_and_orphans(&self) -> Vec<SegmentId> {
+        let orphans = self.directories.keys().filter(|id| self.may_hold(**id));
+        let ids: BTreeSet<SegmentId> = self.segments.keys().chain(orphans).copied().collect();
+        ids.into_iter().filter(|id| !self.uncounted.contains(id)).collect()
+    }
+
+    /// Whether a segment of this name would count.
+    pub(crate) fn may_hold(&self, id: SegmentId) -> bool {
+        self.counts(id.epoch) && self.cut_of(id) != Some(None)
+    }
+
+    /// What the other files say of a segment that counts: where it is cut, and how far its batches reach at least.
+    pub(crate) fn known(&self, id: SegmentId, identity: Identity) -> Known {
+        let cut = self.cut_of(id).map(|cut| cut.unwrap_or(u64::MAX));
+        let end = self.end.filter(|end| end.segment == id.number);
+        let is_newest = self.newest_epoch().is_some_and(|newest| newest.epoch == id.epoch);
+        let ended = end.filter(|_| is_newest).map_or(0, |end| end.offset);
+        Known {
+            identity,
+            id,
+            limit: cut.unwrap_or(u64::MAX),
+            least: cut.filter(|cut| *cut != u64::MAX).unwrap_or(0).max(ended),
+        }
     }
 
     pub(crate) fn newest_epoch(&self) -> Option<&EpochFile> {

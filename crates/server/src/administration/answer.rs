@@ -69,6 +69,11 @@ impl Failure {
         Failure::new(409, reason)
     }
 
+    /// What was written is not there any more: asking again does not help.
+    pub(super) fn gone(reason: &str) -> Failure {
+        Failure::new(410, reason)
+    }
+
     /// The server cannot answer at present. A reason that is a whole sentence says itself what to do.
     pub(super) fn unavailable(reason: &str) -> Failure {
         if reason.ends_with('.') {

@@ -13,29 +13,32 @@ use super::answer::Failure;
 use super::backups::Running;
 use super::request::{Backup, Page, Request};
 use crate::bus::{Origin, Requester};
-use crate::limits::{BACKUP_IDLE_MAX, BACKUP_PIECE_BYTES_MAX, BACKUP_TIME_MAX};
+use crate::limits::{BACKUP_IDLE_MAX, BACKUP_LOOK_INTERVAL, BACKUP_PIECE_BYTES_MAX, BACKUP_TIME_MAX};
 use crate::token::secret;
 
-/// Ends a backup when nobody asks for it any more.
+/// Ends a backup when nobody asks for it any more, and when the store has given its files up: what of them is open takes space.
 async fn watch(service: Weak<Service>, running: Weak<Running>) {
     loop {
         let Some(expires) = running.upgrade().map(|running| running.expires()) else {
             return;
         };
-        sleep_until(expires).await;
+        sleep_until(expires.min(Instant::now() + BACKUP_LOOK_INTERVAL)).await;
         let (Some(service), Some(running)) = (service.upgrade(), running.upgrade()) else {
             return;
         };
-        if running.expires() <= Instant::now() {
-            service.backups.end(&running.id);
-            tracing::warn!(
-                target: "stream",
-                "A backup was given up: its client asked for nothing for {} s, or it took longer than {} h",
-                BACKUP_IDLE_MAX.as_secs(),
-                BACKUP_TIME_MAX.as_secs() / 3_600
-            );
-            return;
+        let reason = if let Err(error) = running.image.check_kept() {
+            error.to_string()
+        } else if running.expires() <= Instant::now() {
+            let (idle, hours) = (BACKUP_IDLE_MAX.as_secs(), BACKUP_TIME_MAX.as_secs() / 3_600);
+            format!("its client asked for nothing for {idle} s, or it took longer than {hours} h")
+        } else {
+            continue;
+        };
+        running.image.close_file();
+        if service.backups.end(&running.id) {
+            tracing::warn!(target: "stream", "A backup was given up: {reason}");
         }
+        return;
     }
 }
 
@@ -103,6 +106,7 @@ impl Service {
             "epoch": running.image.epoch,
             "position": running.image.position,
             "encrypted": running.image.is_encrypted,
+            "life": running.image.life.map(|life| HEXLOWER.encode(&life)),
             "files": running.image.files().len(),
             "bytes": bytes,
             "piece_bytes_max": self.piece_bytes_max(),
@@ -161,10 +165,19 @@ impl Service {
         read.await?.map_err(|error| {
             // What is not kept any more never is again.
             if running.image.check().is_err() {
-                self.backups.end(id);
+                if self.backups.end(id) {
+                    tracing::warn!(target: "stream", "A backup was given up: {error}");
+                }
                 return Failure::conflict(&format!("the backup was given up: {error}"));
             }
-            Failure::unavailable(&format!("{} cannot be read: {error}", running.image.files()[file].name))
+            let reason = format!(
+                "{} cannot be read at offset {offset}: {error}",
+                running.image.files()[file].name
+            );
+            match running.image.is_unreadable(&error) {
+                true => Failure::gone(&reason),
+                false => Failure::unavailable(&reason),
+            }
         })
     }
 

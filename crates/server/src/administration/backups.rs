@@ -63,8 +63,8 @@ impl Backups {
         place.as_ref().map(|running| (running.id.clone(), running.origin))
     }
 
-    /// Ends the one with this name, if it is there.
-    pub(super) fn end(&self, id: &str) {
-        self.lock().take_if(|running| running.id == id);
+    /// Ends the one with this name. Whether it was there.
+    pub(super) fn end(&self, id: &str) -> bool {
+        self.lock().take_if(|running| running.id == id).is_some()
     }
 }

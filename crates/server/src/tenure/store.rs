@@ -135,9 +135,9 @@ fn explain(directory: &Path, error: &FileStoreError, gives_up: bool) -> anyhow::
     };
     let text = format!("the store in {}: {error}{advice}", directory.display());
     match error {
-        FileStoreError::Journal(OpenError::ForeignStore { .. } | OpenError::KeyRequired | OpenError::WrongKey) => {
-            Unfit(text).into()
-        }
+        FileStoreError::Journal(
+            OpenError::ForeignStore { .. } | OpenError::Backups { .. } | OpenError::KeyRequired | OpenError::WrongKey,
+        ) => Unfit(text).into(),
         _ => anyhow!(text),
     }
 }
