@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::access::{Access, Grant, Responses, Rules};
+use crate::limits::GLOBAL_ACCOUNT;
 use crate::lock::lock;
 
 /// What is known of the client.
@@ -99,6 +100,12 @@ impl Admission {
             Standing::Unknown => None,
             Standing::Known(grant) => grant.clone(),
         }
+    }
+
+    /// Name of the client's account.
+    pub(crate) fn account(&self) -> String {
+        let grant = self.grant();
+        grant.as_deref().map_or(GLOBAL_ACCOUNT, Grant::account).to_owned()
     }
 
     /// Whether a message on `subject` is kept from the client's subscriptions in `queue`.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use seaway_nats_protocol::route::{write_interest, write_no_interest};
 
-use crate::limits::{GLOBAL_ACCOUNT, INTEREST_PER_SLICE, KEPT_CAPACITY_BYTES, SYNC_PER_SLICE};
+use crate::limits::{INTEREST_PER_SLICE, KEPT_CAPACITY_BYTES, SYNC_PER_SLICE};
 use crate::lock::lock;
 use crate::outbound::Outbound;
 use crate::routing::{Announced, InterestProgress, LocalInterest};
@@ -104,10 +104,10 @@ impl Announcer {
 }
 
 fn write(lines: &mut Vec<u8>, announced: &Announced) {
-    let (subject, queue) = (announced.subject(), announced.queue());
+    let (account, subject, queue) = (announced.account(), announced.subject(), announced.queue());
     match announced.count {
-        0 => write_no_interest(lines, GLOBAL_ACCOUNT, subject, queue),
-        count => write_interest(lines, GLOBAL_ACCOUNT, subject, queue.map(|queue| (queue, count))),
+        0 => write_no_interest(lines, account, subject, queue),
+        count => write_interest(lines, account, subject, queue.map(|queue| (queue, count))),
     }
 }
 
@@ -130,13 +130,13 @@ mod tests {
         let address = ([127, 0, 0, 1], 6222).into();
         let outbound = Outbound::new(1, address, Bounds::new(&options, Kind::Peer), &counters, None);
         let gone = Announcer::new(&interest).unwrap();
-        interest.add(b"foo", None);
+        interest.add(b"A", b"foo", None);
         gone.leave();
         let mut forgotten = InterestProgress::default();
         while !gone.forget(&mut forgotten) {}
         let next = Announcer::new(&interest).unwrap();
         assert_eq!(next.listener, gone.listener);
-        interest.add(b"bar", None);
+        interest.add(b"A", b"bar", None);
         gone.send(&outbound, &mut b"late".to_vec(), (1, 4), false);
         gone.tell_all(&outbound, &mut InterestProgress::default());
         let mut told = Vec::new();

@@ -8,6 +8,7 @@ use seaway_nats_protocol::subject;
 
 use crate::broker::Broker;
 use crate::gate::Gate;
+use crate::limits::GLOBAL_ACCOUNT;
 use crate::lock::lock;
 use crate::owner::{AttachmentShared, Owner, Subscription};
 use crate::publisher::Publisher;
@@ -63,7 +64,7 @@ impl Attachment {
         if self.shared.detached.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.broker.routing.insert(&subscription);
+        self.shared.account.routing.insert(&subscription);
         subscriptions.entry(tag).or_default().push(subscription);
         drop(subscriptions);
         self.broker.tell_news_soon();
@@ -75,7 +76,7 @@ impl Attachment {
     pub fn unsubscribe(&self, tag: u64) {
         let removed = lock(&self.shared.subscriptions).remove(&tag).unwrap_or_default();
         for subscription in removed {
-            self.broker.routing.remove(&subscription);
+            subscription.remove();
         }
         self.broker.tell_news_soon();
     }
@@ -122,7 +123,8 @@ impl Attachment {
                 pattern: pattern.to_owned(),
             });
         }
-        self.broker
+        self.shared
+            .account
             .routing
             .watch(pattern.as_bytes(), self.shared.id, Arc::clone(&self.shared.sink));
         Ok(())
@@ -138,7 +140,8 @@ impl Attachment {
                 pattern: pattern.to_owned(),
             });
         }
-        self.broker
+        self.shared
+            .account
             .routing
             .watch_new(pattern.as_bytes(), self.shared.id, Arc::clone(&self.shared.sink));
         Ok(())
@@ -149,14 +152,14 @@ impl Attachment {
     /// Does what dropping it does, whoever else still has it: nothing is delivered to it from now on, and what it subscribes to is
     /// nothing.
     pub fn detach(&self) {
-        self.broker.routing.unwatch(self.shared.id);
+        self.shared.account.routing.unwatch(self.shared.id);
         let all = {
             let mut subscriptions = lock(&self.shared.subscriptions);
             self.shared.detached.store(true, Ordering::Release);
             std::mem::take(&mut *subscriptions)
         };
         for subscription in all.into_values().flatten() {
-            self.broker.routing.remove(&subscription);
+            subscription.remove();
         }
         self.broker.tell_news_soon();
         self.shared.gate.open();
@@ -170,10 +173,17 @@ impl Drop for Attachment {
 }
 
 impl Broker {
-    /// Attaches an in-process party under a name for people.
+    /// Attaches an in-process party to the global account, under a name for people.
     #[must_use]
     pub fn attach(&self, name: &str, sink: Arc<dyn Sink>) -> Attachment {
-        let shared = Arc::new(AttachmentShared::new(self.shared.next_id(), name, sink));
+        self.attach_to(GLOBAL_ACCOUNT, name, sink)
+    }
+
+    /// Attaches an in-process party to an account, under a name for people. Subjects are those of that account.
+    #[must_use]
+    pub fn attach_to(&self, account: &str, name: &str, sink: Arc<dyn Sink>) -> Attachment {
+        let account = self.shared.accounts.get_or_add(account);
+        let shared = Arc::new(AttachmentShared::new(self.shared.next_id(), name, account, sink));
         Attachment {
             broker: Arc::clone(&self.shared),
             shared,

@@ -54,7 +54,7 @@ impl Broker {
     #[must_use]
     pub fn requester(&self, origin: ConnectionId) -> Option<Requester> {
         let connection = lock(&self.shared.registry).find(origin.0).cloned()?;
-        let is_open = !self.shared.settings().access.is_configured();
+        let is_open = matches!(self.shared.settings().access.anonymous(), Some(None));
         Some(Requester::new(is_open, connection.admission.grant(), connection.peer))
     }
 

@@ -6,7 +6,7 @@ use seaway_nats_protocol::write::{
 };
 
 use crate::connection::Connection;
-use crate::limits::{BYTES_PER_WORK, GLOBAL_ACCOUNT};
+use crate::limits::BYTES_PER_WORK;
 use crate::owner::Subscription;
 
 /// What is delivered.
@@ -63,17 +63,19 @@ impl Message<'_> {
         self.size
     }
 
-    /// Appends the frame for another server, which gives it to its own plain subscribers and to one member of each of `queues` (§4.5).
+    /// Appends the frame for another server, which gives it to its own plain subscribers of `account` and to one member of each of
+    /// `queues` (§4.5).
     /// Returns the bytes of headers and payload in it.
     pub(crate) fn append_crossing<'q>(
         &self,
         buffer: &mut Vec<u8>,
+        account: &[u8],
         queues: impl Iterator<Item = &'q [u8]>,
         takes_headers: bool,
     ) -> usize {
         let mut queues = queues.peekable();
         let with_headers = self.header_size > 0 && takes_headers;
-        write_route_message_prefix(buffer, GLOBAL_ACCOUNT, self.subject, with_headers);
+        write_route_message_prefix(buffer, account, self.subject, with_headers);
         let is_whole = with_headers || self.header_size == 0;
         if let (Some(tail), true, None) = (self.tail, is_whole, queues.peek()) {
             buffer.extend_from_slice(tail);

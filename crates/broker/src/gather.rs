@@ -228,7 +228,7 @@ impl Gatherer {
                     return self.go_on(routing, unfinished, message, origin);
                 }
                 self.outlets.work += work;
-                Delivered::To(self.deliver_known(routing, index, matched, message, origin))
+                Delivered::To(self.deliver_known(index, matched, message, origin))
             }
             Found::Many(search) => Delivered::InPart(Unfinished::new(matched, Some(search), Route::default())),
         }
@@ -245,7 +245,7 @@ impl Gatherer {
         let Self { cache, outlets, .. } = self;
         match cache.find(routing, matched, origin.skipped(), &mut outlets.expired) {
             Found::Known(index) if self.are_few(index, message) => {
-                Delivered::To(self.deliver_known(routing, index, matched, message, origin))
+                Delivered::To(self.deliver_known(index, matched, message, origin))
             }
             Found::Known(index) => Delivered::InPart(self.unfinished(index, matched, origin)),
             Found::Many(search) => Delivered::InPart(Unfinished::new(matched, Some(search), Route::default())),
@@ -264,7 +264,7 @@ impl Gatherer {
         match cache.find(routing, matched, origin.skipped(), &mut outlets.expired) {
             Found::Known(index) if self.are_few(index, message) => match self.full(index) {
                 Some((connection, unflushed)) => IfRoom::Full(connection, unflushed),
-                None => IfRoom::Delivered(self.deliver_known(routing, index, matched, message, origin)),
+                None => IfRoom::Delivered(self.deliver_known(index, matched, message, origin)),
             },
             Found::Known(index) => IfRoom::Many(self.unfinished(index, matched, origin)),
             Found::Many(search) => IfRoom::Many(Unfinished::new(matched, Some(search), Route::default())),
@@ -295,14 +295,7 @@ impl Gatherer {
     }
 
     #[inline]
-    fn deliver_known(
-        &mut self,
-        routing: &Routing,
-        index: usize,
-        matched: &[u8],
-        message: &Message<'_>,
-        origin: Origin,
-    ) -> u32 {
+    fn deliver_known(&mut self, index: usize, matched: &[u8], message: &Message<'_>, origin: Origin) -> u32 {
         let Self { cache, outlets, .. } = self;
         let entry = cache.entry(index);
         let plain = entry.route.plain.as_slice();
@@ -322,7 +315,7 @@ impl Gatherer {
         if !plain.is_empty() {
             cache.count(index);
         }
-        outlets.end_expired(routing);
+        outlets.end_expired();
         receivers
     }
 
@@ -331,7 +324,7 @@ impl Gatherer {
         let route = &self.cache.entry(index).route;
         let plain = route.plain.iter().chain(&route.remote);
         { plain }.find_map(|target| match &target.subscription.owner {
-            Owner::Connection(connection) | Owner::Peer { connection, .. } => {
+            Owner::Connection { connection, .. } | Owner::Peer { connection, .. } => {
                 let unflushed = self.outlets.unflushed(connection);
                 let outbound = &connection.outbound;
                 (unflushed + outbound.pending() > outbound.service_room()).then(|| (Arc::clone(connection), unflushed))
@@ -404,7 +397,7 @@ impl Gatherer {
             unfinished.serve_remote(outlets, message, origin);
         }
         std::mem::swap(&mut outlets.crossings, &mut unfinished.crossings);
-        outlets.end_expired(routing);
+        outlets.end_expired();
         is_done
     }
 
@@ -445,13 +438,13 @@ impl Gatherer {
         outlet.buffer.extend_from_slice(LINE_END);
         outlet.messages += 1;
         outlet.bytes += size as u64;
-        outlets.end_expired(routing);
+        outlets.end_expired();
     }
 
     /// Brings the counts of subscriptions up to date; needed before a limit is compared with them.
-    pub(crate) fn settle(&mut self, routing: &Routing, origin: Origin) {
+    pub(crate) fn settle(&mut self, origin: Origin) {
         self.outlets.work += self.cache.settle(origin.skipped(), &mut self.outlets.expired);
-        self.outlets.end_expired(routing);
+        self.outlets.end_expired();
     }
 
     /// Whether deliveries look for congested destinations.
@@ -466,8 +459,8 @@ impl Gatherer {
 
     /// Ends the batch: sinks first, then destinations in the order in which they were first touched, the one
     /// opened by [`Gatherer::own`] last.
-    pub(crate) fn finish(&mut self, routing: &Routing, counters: &Counters, origin: Origin) -> Aftermath {
-        self.settle(routing, origin);
+    pub(crate) fn finish(&mut self, counters: &Counters, origin: Origin) -> Aftermath {
+        self.settle(origin);
         let (lookups, misses) = self.cache.take_counts();
         counters.looked_up(lookups, misses);
         let outlets = &mut self.outlets;

@@ -13,9 +13,11 @@
 //! `announcer`, in order with the messages.
 //!
 //! Who may connect and what he may do is decided in `access`, applied in `session` (CONNECT, PUB, SUB) and `routing`
-//! (deliveries). Accounts have their place there too; they are not built yet.
+//! (deliveries). What belongs to different accounts never meets: each
+//! has its own table (`account`).
 
 mod access;
+mod account;
 mod admission;
 mod announcer;
 mod attachment;
@@ -61,17 +63,17 @@ pub use access::{
 pub use attachment::{Attachment, InvalidPattern};
 pub use broker::Broker;
 pub use gate::Gate;
-pub use limits::{HASH_COST_MAX, ROUTES_MAX, SESSIONS_ENDING_MAX};
+pub use limits::{GLOBAL_ACCOUNT, HASH_COST_MAX, ROUTES_MAX, SESSIONS_ENDING_MAX, SYSTEM_ACCOUNT};
 pub use listener::{Listener, bind_host};
 pub use mesh::{ClusterOptions, RouteAddress, host_and_port};
-pub use options::BrokerOptions;
+pub use options::{AccountOptions, BrokerOptions};
 pub use publisher::{Published, Publisher};
 pub use reason::CloseReason;
 pub use reloading::Reloaded;
 pub use requester::Requester;
 pub use sink::{Batch, BatchMessage, ConnectionId, Destination, Interest, Sink};
 pub use snapshot::{
-    BrokerSnapshot, ClusterSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, RouteSnapshot,
-    SubscriptionDetail, SubscriptionSnapshot, TlsSnapshot,
+    AccountSnapshot, BrokerSnapshot, ClusterSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState,
+    RouteSnapshot, SubscriptionDetail, SubscriptionSnapshot, TlsSnapshot,
 };
 pub use tls::{HandshakeFirst, Tls, TlsDetails, TlsError, TlsOptions};

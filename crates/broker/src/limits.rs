@@ -172,8 +172,12 @@ pub(crate) const AUTHENTICATION_AFTER_TLS: Duration = Duration::from_secs(1);
 pub(crate) const TLS_READ_BYTES: usize = 16 * 1024;
 /// Decrypted bytes that TLS may hold before they are read; it refuses to take more behind 16 KiB.
 pub(crate) const TLS_PLAINTEXT_BYTES: usize = 12 * 1024;
-/// Account of every client as long as there are no others (core specification §4.5).
-pub(crate) const GLOBAL_ACCOUNT: &[u8] = b"$G";
+/// Account of every client that belongs to no other (core specification §2.6).
+pub const GLOBAL_ACCOUNT: &str = "$G";
+/// Account of the services and events about servers, unless another one is chosen (core specification §2.6).
+pub const SYSTEM_ACCOUNT: &str = "$SYS";
+/// Accounts from which on no other is made because another server speaks of it. Each takes some tens of kilobytes.
+pub(crate) const ACCOUNTS_HEARD_OF_MAX: usize = 2048;
 /// Other servers in one cluster. The table of what is wanted here has a bit for each.
 pub(crate) const PEERS_MAX: usize = 64;
 /// Shards of the table of what this server's own subscribers want. A power of two.

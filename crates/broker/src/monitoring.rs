@@ -1,8 +1,10 @@
 //! Pictures of the whole broker and of many connections, for monitoring.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::account::{Account, Traffic};
 use crate::broker::Broker;
 use crate::connection::Connection;
 use crate::limits::SUBSCRIPTIONS_PER_TURN;
@@ -10,8 +12,8 @@ use crate::lock::lock;
 use crate::mesh::Peer;
 use crate::owner::Subscription;
 use crate::snapshot::{
-    BrokerSnapshot, ClusterSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState, RouteSnapshot,
-    SubscriptionDetail, SubscriptionSnapshot, TlsSnapshot,
+    AccountSnapshot, BrokerSnapshot, ClusterSnapshot, ConnectionFilter, ConnectionSnapshot, ConnectionState,
+    RouteSnapshot, SubscriptionDetail, SubscriptionSnapshot, TlsSnapshot,
 };
 
 impl Broker {
@@ -20,7 +22,7 @@ impl Broker {
     pub fn snapshot(&self) -> BrokerSnapshot {
         let shared = &self.shared;
         let counters = &shared.counters;
-        let routing = shared.routing.counters();
+        let routing = shared.accounts.counters();
         let settings = shared.settings();
         BrokerSnapshot {
             server_id: shared.server_id.clone(),
@@ -65,6 +67,35 @@ impl Broker {
                 connect_urls: shared.connect_urls(),
             }),
         }
+    }
+
+    /// All accounts, by name.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<AccountSnapshot> {
+        let mut traffic: HashMap<String, Traffic> = HashMap::new();
+        let live: Vec<Arc<Connection>> = lock(&self.shared.registry).live().cloned().collect();
+        for connection in live {
+            let of_account = traffic.entry(connection.admission.account()).or_default();
+            of_account.add(Traffic::of(&connection));
+        }
+        let show = |account: Arc<Account>| {
+            let mut sum = account.past();
+            sum.add(traffic.get(account.name()).copied().unwrap_or_default());
+            AccountSnapshot {
+                name: account.name().to_owned(),
+                is_system: account.name() == self.shared.options.system_account,
+                connections: account.connections(),
+                total_connections: account.total_connections(),
+                subscriptions: account.subscriptions(),
+                in_messages: sum.in_messages,
+                in_bytes: sum.in_bytes,
+                out_messages: sum.out_messages,
+                out_bytes: sum.out_bytes,
+            }
+        };
+        let mut accounts: Vec<AccountSnapshot> = self.shared.accounts.all().into_iter().map(show).collect();
+        accounts.sort_by(|one, other| one.name.cmp(&other.name));
+        accounts
     }
 
     /// Connections to other servers by ascending id, without their subscriptions; for those see [`Broker::subscriptions_of`].

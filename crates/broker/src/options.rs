@@ -3,8 +3,22 @@
 use std::time::Duration;
 
 use crate::access::Access;
+use crate::limits::SYSTEM_ACCOUNT;
 use crate::mesh::ClusterOptions;
 use crate::tls::Tls;
+
+/// What an operator wrote about one account (core specification §3.6).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountOptions {
+    /// Its name, without blanks.
+    pub name: String,
+    /// Client connections at once; `None` is no bound.
+    pub max_connections: Option<usize>,
+    /// Subscriptions of its clients here, together; `None` is no bound.
+    pub max_subscriptions: Option<usize>,
+    /// Largest publication in bytes, headers included; `None` is that of the broker.
+    pub max_payload: Option<usize>,
+}
 
 /// Options of a broker. The default is a plain server without authentication.
 #[derive(Debug, Clone)]
@@ -23,6 +37,10 @@ pub struct BrokerOptions {
     pub git_commit: String,
     /// Who may connect, and what they may do.
     pub access: Access,
+    /// Accounts, besides the global and the system account.
+    pub accounts: Vec<AccountOptions>,
+    /// The account of the services and events about this server.
+    pub system_account: String,
     /// TLS for clients, if any.
     pub tls: Option<Tls>,
     /// Client connections served at once; 0 refuses all.
@@ -65,6 +83,8 @@ impl Default for BrokerOptions {
             version: "2.12.1".into(),
             git_commit: String::new(),
             access: Access::default(),
+            accounts: Vec::new(),
+            system_account: SYSTEM_ACCOUNT.to_owned(),
             tls: None,
             max_connections: 65_536,
             max_payload: seaway_nats_protocol::limits::MAX_PAYLOAD_DEFAULT,

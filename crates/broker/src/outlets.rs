@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
+use crate::account::Account;
 use crate::connection::Connection;
 use crate::frame::{Message, trace_frame};
 use crate::kind::Kind;
@@ -13,7 +14,7 @@ use crate::limits::{
     SINK_BATCH_BYTES, SPARE_BYTES, STALLED_MAX, WORK_PER_INLINE_WRITE, WORK_PER_OUTLET,
 };
 use crate::outbound::{Bounds, drop_threshold, full_threshold};
-use crate::owner::{AttachmentShared, Group, Owner, Routing, Subscription, Target};
+use crate::owner::{AttachmentShared, Group, Owner, Subscription, Target};
 use crate::sink::Batch;
 
 const SPARE_BUFFERS: usize = 64;
@@ -238,7 +239,7 @@ impl Outlets {
     ) -> bool {
         let subscription = &target.subscription;
         match &subscription.owner {
-            Owner::Connection(connection) => {
+            Owner::Connection { connection, .. } => {
                 if (origin.skip_self && connection.id == origin.id) || connection.outbound.is_closed() {
                     return false;
                 }
@@ -291,7 +292,7 @@ impl Outlets {
 
     fn offer_from(&mut self, start: usize, members: &[Target], message: &Message<'_>, origin: Origin) -> bool {
         for target in members[start..].iter().chain(&members[..start]) {
-            if let Owner::Connection(connection) = &target.subscription.owner
+            if let Owner::Connection { connection, .. } = &target.subscription.owner
                 && connection.outbound.is_closed()
             {
                 self.work += 1;
@@ -355,21 +356,25 @@ impl Outlets {
         crossings.sort_unstable_by_key(|chosen| chosen.owner_id());
         let mut receivers = 0;
         for target in remote {
-            if let Owner::Peer { connection, .. } = &target.subscription.owner
+            if let Owner::Peer {
+                connection, account, ..
+            } = &target.subscription.owner
                 && !connection.outbound.is_closed()
             {
                 let first = crossings.partition_point(|chosen| chosen.owner_id() < connection.id);
                 let length = crossings[first..].partition_point(|chosen| chosen.owner_id() == connection.id);
-                self.append_crossing(connection, &crossings[first..first + length], message);
+                self.append_crossing(connection, account, &crossings[first..first + length], message);
                 receivers += 1;
             }
         }
         for chosen in crossings.chunk_by(|one, other| one.owner_id() == other.owner_id()) {
             let server = chosen[0].owner_id();
-            if let Owner::Peer { connection, .. } = &chosen[0].owner
+            if let Owner::Peer {
+                connection, account, ..
+            } = &chosen[0].owner
                 && !remote.iter().any(|target| target.subscription.owner_id() == server)
             {
-                self.append_crossing(connection, chosen, message);
+                self.append_crossing(connection, account, chosen, message);
             }
         }
         crossings.clear();
@@ -377,13 +382,19 @@ impl Outlets {
         receivers
     }
 
-    fn append_crossing(&mut self, connection: &Arc<Connection>, chosen: &[Arc<Subscription>], message: &Message<'_>) {
+    fn append_crossing(
+        &mut self,
+        connection: &Arc<Connection>,
+        account: &Account,
+        chosen: &[Arc<Subscription>],
+        message: &Message<'_>,
+    ) {
         let index = self.index(connection);
         let outlet = &mut self.open[index];
         let before = outlet.buffer.len();
         let takes_headers = connection.headers.load(Ordering::Relaxed);
         let queues = chosen.iter().filter_map(|chosen| chosen.queue());
-        let size = message.append_crossing(&mut outlet.buffer, queues, takes_headers);
+        let size = message.append_crossing(&mut outlet.buffer, account.name().as_bytes(), queues, takes_headers);
         outlet.messages += 1;
         outlet.bytes += size as u64;
         self.work += message.work();
@@ -542,12 +553,12 @@ impl Outlets {
     }
 
     #[inline]
-    pub(crate) fn end_expired(&mut self, routing: &Routing) {
+    pub(crate) fn end_expired(&mut self) {
         if self.expired.is_empty() {
             return;
         }
         for subscription in self.expired.drain(..) {
-            routing.end(&subscription);
+            subscription.end();
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use smallvec::SmallVec;
 
+use crate::account::Account;
 use crate::connection::Connection;
 use crate::gate::Gate;
 use crate::lock::lock;
@@ -20,8 +21,11 @@ pub(crate) type Group = crate::routing::Group<Owner>;
 
 /// Who receives.
 pub(crate) enum Owner {
-    /// A client on a socket.
-    Connection(Arc<Connection>),
+    /// A client on a socket, in its account.
+    Connection {
+        connection: Arc<Connection>,
+        account: Arc<Account>,
+    },
     /// An in-process sink; it gets the tag with every message.
     Attachment {
         shared: Arc<AttachmentShared>,
@@ -34,6 +38,7 @@ pub(crate) enum Owner {
     /// Somebody behind another server, over the connection to it.
     Peer {
         connection: Arc<Connection>,
+        account: Arc<Account>,
         /// How many there are: members of a queue group, or 1.
         weight: u32,
     },
@@ -44,26 +49,34 @@ impl Owner {
     pub(crate) fn weight(&self) -> u32 {
         self.remote().unwrap_or(1)
     }
+
+    /// Where it subscribed.
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        match self {
+            Owner::Connection { account, .. } | Owner::Peer { account, .. } => account,
+            Owner::Attachment { shared, .. } => &shared.account,
+        }
+    }
 }
 
 impl Handle for Owner {
     fn id(&self) -> u64 {
         match self {
-            Owner::Connection(connection) | Owner::Peer { connection, .. } => connection.id,
+            Owner::Connection { connection, .. } | Owner::Peer { connection, .. } => connection.id,
             Owner::Attachment { shared, .. } => shared.id,
         }
     }
 
     fn withholds(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
         match self {
-            Owner::Connection(connection) => connection.admission.withholds(subject, queue),
+            Owner::Connection { connection, .. } => connection.admission.withholds(subject, queue),
             Owner::Attachment { .. } | Owner::Peer { .. } => false,
         }
     }
 
     fn answers(&self) -> bool {
         match self {
-            Owner::Connection(connection) => connection.admission.answers(),
+            Owner::Connection { connection, .. } => connection.admission.answers(),
             Owner::Attachment { .. } | Owner::Peer { .. } => false,
         }
     }
@@ -71,27 +84,43 @@ impl Handle for Owner {
     fn remote(&self) -> Option<u32> {
         match self {
             Owner::Peer { weight, .. } => Some(*weight),
-            Owner::Connection(_) | Owner::Attachment { .. } => None,
+            Owner::Connection { .. } | Owner::Attachment { .. } => None,
         }
     }
 
     fn is_announced(&self) -> bool {
         match self {
-            Owner::Connection(_) => true,
+            Owner::Connection { .. } => true,
             Owner::Attachment { announced, .. } => *announced,
             Owner::Peer { .. } => false,
         }
     }
 }
 
-impl RoutingTable<Owner> {
-    /// Removes a subscription from the table and from its owner.
-    pub(crate) fn end(&self, subscription: &Arc<Subscription>) {
-        if !self.remove(subscription) {
+impl Subscription {
+    /// Takes it out of the table of its account. Returns false when somebody else already did.
+    pub(crate) fn remove(self: &Arc<Self>) -> bool {
+        let account = self.owner.account();
+        let has_left = account.routing.remove(self);
+        if has_left && matches!(self.owner, Owner::Connection { .. }) {
+            account.unsubscribed();
+        }
+        has_left
+    }
+
+    /// Who gets what it matches may have changed.
+    pub(crate) fn raise(&self) {
+        self.owner.account().routing.raise(self.subject());
+    }
+
+    /// Removes it from the table and from its owner.
+    pub(crate) fn end(self: &Arc<Self>) {
+        if !self.remove() {
             return;
         }
+        let subscription = self;
         match &subscription.owner {
-            Owner::Connection(connection) | Owner::Peer { connection, .. } => {
+            Owner::Connection { connection, .. } | Owner::Peer { connection, .. } => {
                 let mut subscriptions = lock(&connection.subscriptions);
                 let same = subscriptions
                     .get(subscription.sid())
@@ -109,6 +138,7 @@ impl RoutingTable<Owner> {
 pub(crate) struct AttachmentShared {
     pub(crate) id: u64,
     pub(crate) name: String,
+    pub(crate) account: Arc<Account>,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) pool: Arc<BatchPool>,
@@ -119,10 +149,11 @@ pub(crate) struct AttachmentShared {
 }
 
 impl AttachmentShared {
-    pub(crate) fn new(id: u64, name: &str, sink: Arc<dyn Sink>) -> Self {
+    pub(crate) fn new(id: u64, name: &str, account: Arc<Account>, sink: Arc<dyn Sink>) -> Self {
         Self {
             id,
             name: name.to_owned(),
+            account,
             sink,
             gate: Arc::new(Gate::default()),
             pool: Arc::default(),

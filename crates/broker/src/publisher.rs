@@ -146,7 +146,7 @@ impl Publisher {
     }
 
     fn deliver_if_room(&mut self, subject: &[u8], message: &Message<'_>, origin: Origin) -> Result<u32, Destination> {
-        let routing = &self.broker.routing;
+        let routing = &self.attachment.account.routing;
         match self.gatherer.deliver_if_room(routing, subject, message, origin) {
             IfRoom::Delivered(receivers) => Ok(receivers),
             IfRoom::Full(connection, unflushed) => {
@@ -184,7 +184,7 @@ impl Publisher {
     /// As there.
     pub fn has_receiver_with_room(&mut self, subject: &[u8]) -> Result<bool, Destination> {
         let origin = self.origin();
-        match self.gatherer.look(&self.broker.routing, subject, origin) {
+        match self.gatherer.look(&self.attachment.account.routing, subject, origin) {
             Ok(is_anybody) => Ok(is_anybody),
             Err((connection, unflushed)) => {
                 let outbound = &connection.outbound;
@@ -245,7 +245,7 @@ impl Publisher {
             audience,
             ..self.origin()
         };
-        let routing = &self.broker.routing;
+        let routing = &self.attachment.account.routing;
         let delivered = if !self.waiting.messages.is_empty() && self.waiting.has(matched) {
             self.gatherer.put_off(matched)
         } else {
@@ -268,8 +268,7 @@ impl Publisher {
         if !self.waiting.messages.is_empty() {
             self.serve_waiting(origin);
         }
-        self.gatherer
-            .finish(&self.broker.routing, &self.broker.counters, origin);
+        self.gatherer.finish(&self.broker.counters, origin);
         self.broker.tell_news();
         let is_done = self.waiting.messages.is_empty();
         if is_done && std::mem::take(&mut self.waiting.watched) {
@@ -304,7 +303,7 @@ impl Publisher {
                 audience: waiting.audience,
                 ..origin
             };
-            let (routing, unfinished) = (&self.broker.routing, &mut waiting.unfinished);
+            let (routing, unfinished) = (&self.attachment.account.routing, &mut waiting.unfinished);
             if !self.gatherer.serve(routing, unfinished, &message, origin, bound) {
                 break;
             }

@@ -29,6 +29,8 @@ pub enum CloseReason {
     AuthenticationFailure,
     /// `max_connections` reached.
     MaximumConnectionsExceeded,
+    /// `max_connections` of its account reached.
+    MaximumAccountConnectionsExceeded,
     /// Declared payload too large.
     MaximumPayloadExceeded,
     /// Control line too long.
@@ -71,6 +73,7 @@ impl CloseReason {
             Self::AuthenticationTimeout => "Authentication Timeout",
             Self::AuthenticationFailure => "Authentication Failure",
             Self::MaximumConnectionsExceeded => "Maximum Connections Exceeded",
+            Self::MaximumAccountConnectionsExceeded => "Maximum Account Connections Exceeded",
             Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
             Self::ServerShutdown => "Server Shutdown",
@@ -95,6 +98,7 @@ impl CloseReason {
             | Self::AuthenticationTimeout
             | Self::AuthenticationFailure
             | Self::MaximumConnectionsExceeded
+            | Self::MaximumAccountConnectionsExceeded
             | Self::MaximumPayloadExceeded
             | Self::MaximumControlLineExceeded
             | Self::NoRespondersRequiresHeaders

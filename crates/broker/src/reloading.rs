@@ -25,10 +25,11 @@ pub struct Reloaded {
 }
 
 impl Broker {
-    /// Applies new options: `access` and `max_connections` to all connections, `tls`, `max_payload` and `max_control_line`
-    /// to new ones. Everything else stays as it was when the broker was made. Clients whose credentials are not good any more
-    /// are closed with `Authorization Violation`, surplus ones with `maximum connections exceeded`.
+    /// Applies new options: `accounts`, `access` and `max_connections` to all connections, `tls`, `max_payload` and `max_control_line`
+    /// to new ones. Everything else stays as it was when the broker was made. Clients whose credentials are not good any more, or
+    /// belong to another account, are closed with `Authorization Violation`, surplus ones with `maximum connections exceeded`.
     pub fn reload(&self, options: &BrokerOptions) -> Reloaded {
+        self.shared.accounts.configure(options);
         let settings = Arc::new(Settings::new(options));
         *write(&self.shared.settings) = Arc::clone(&settings);
         let mut live: Vec<Arc<Connection>> = lock(&self.shared.registry).live().cloned().collect();

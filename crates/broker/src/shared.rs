@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 use seaway_nats_protocol::ServerInfo;
 use tokio::sync::{Semaphore, watch};
 
+use crate::account::Accounts;
 use crate::connection::Connection;
 use crate::counters::{Clock, Counters};
 use crate::identity::server_id;
@@ -16,7 +17,6 @@ use crate::limits::VERIFICATIONS_MAX;
 use crate::lock::{lock, read};
 use crate::mesh::{Mesh, host_and_port};
 use crate::options::BrokerOptions;
-use crate::owner::Routing;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::snapshot::ConnectionSnapshot;
@@ -67,7 +67,7 @@ pub(crate) struct Shared {
     pub(crate) turns: Arc<Semaphore>,
     pub(crate) server_id: String,
     pub(crate) clock: Clock,
-    pub(crate) routing: Routing,
+    pub(crate) accounts: Accounts,
     pub(crate) counters: Arc<Counters>,
     pub(crate) workspaces: WorkspacePool,
     pub(crate) registry: Mutex<Registry>,
@@ -93,11 +93,11 @@ impl Shared {
             settings: RwLock::new(Arc::new(Settings::new(&options))),
             verifications: Arc::new(Semaphore::new(processors.clamp(2, VERIFICATIONS_MAX))),
             turns: Arc::new(Semaphore::new(processors)),
-            options,
             server_id: server_id(),
             clock: Clock::new(),
-            routing: Routing::with_interest(mesh.as_ref().map(|mesh| Arc::clone(&mesh.interest))),
+            accounts: Accounts::new(&options, mesh.as_ref().map(|mesh| Arc::clone(&mesh.interest))),
             mesh,
+            options,
             workspaces,
             registry: Mutex::default(),
             connections: AtomicUsize::new(0),

@@ -8,6 +8,7 @@ use crate::connection::Connection;
 use crate::limits::CLOSED_SUBSCRIPTIONS_KEPT;
 use crate::lock::lock;
 use crate::owner::Subscription;
+use crate::routing::Handle;
 use crate::reason::CloseReason;
 use crate::tls::TlsDetails;
 
@@ -109,6 +110,29 @@ pub struct RouteSnapshot {
     pub connection: ConnectionSnapshot,
 }
 
+/// One account (core specification §6.4). Figures are those of clients of this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Whether it is the system account.
+    pub is_system: bool,
+    /// Clients that are in it.
+    pub connections: usize,
+    /// Clients that ever were.
+    pub total_connections: u64,
+    /// Subscriptions of its clients.
+    pub subscriptions: usize,
+    /// Messages from its clients.
+    pub in_messages: u64,
+    /// Their bytes.
+    pub in_bytes: u64,
+    /// Messages to its clients.
+    pub out_messages: u64,
+    /// Their bytes.
+    pub out_bytes: u64,
+}
+
 /// How TLS is used for clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TlsSnapshot {
@@ -156,6 +180,8 @@ pub struct ConnectionFilter {
 /// One subscription of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionSnapshot {
+    /// The account that it is in.
+    pub account: String,
     /// Subject; bytes that are not UTF-8 are replaced.
     pub subject: String,
     /// Queue group, if any.
@@ -207,6 +233,8 @@ pub struct ConnectionSnapshot {
     pub tls: Option<TlsDetails>,
     /// Whom it authenticated itself as: a user's name, a public key, or `[REDACTED]` for a token.
     pub authorized_user: Option<String>,
+    /// The account that it is in.
+    pub account: String,
     /// Name from CONNECT.
     pub name: String,
     /// Language from CONNECT.
@@ -218,10 +246,17 @@ pub struct ConnectionSnapshot {
 impl SubscriptionSnapshot {
     pub(crate) fn of(subscription: &Subscription) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let account = subscription.owner.account().name();
+        // What another server wants is found by a name that begins with the account.
+        let sid = match subscription.owner.remote() {
+            Some(_) => &subscription.sid()[account.len() + 1..],
+            None => subscription.sid(),
+        };
         Self {
+            account: account.to_owned(),
             subject: text(subscription.subject()),
             queue: subscription.queue().map(text),
-            sid: text(subscription.sid()),
+            sid: text(sid),
             messages: subscription.delivered.load(Ordering::Relaxed),
             max: subscription.limit.load(Ordering::Relaxed),
         }
@@ -268,6 +303,7 @@ impl Connection {
             subscription_list,
             tls: self.tls.as_deref().cloned(),
             authorized_user: self.admission.grant().map(|grant| grant.shown().to_owned()),
+            account: self.admission.account(),
             name: details.name,
             lang: details.lang,
             version: details.version,

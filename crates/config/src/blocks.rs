@@ -2,6 +2,7 @@
 //!
 //! Decides what their keys mean and whether they make sense; does not know where in a file a block stands.
 
+pub(crate) mod accounts;
 pub(crate) mod authorization;
 pub(crate) mod channels;
 pub(crate) mod cluster;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use seaway_nats_protocol::limits::{ROUTE_CLIENT_LINE_MAX, ROUTE_PAYLOAD_MAX};
 
 use crate::options::{
-    Cipher, ClusterOptions, Credentials, EncryptionOptions, ExternalNats, FaultToleranceOptions, HandshakeFirst,
-    Options, OwnCredentials, Personality, RouteUrl, Secret, StoreKind, TlsOptions, TlsVersion,
+    Account, Cipher, ClusterOptions, Credentials, EncryptionOptions, ExternalNats, FaultToleranceOptions,
+    GLOBAL_ACCOUNT, HandshakeFirst, Options, OwnCredentials, Personality, RouteUrl, SYSTEM_ACCOUNT, Secret, StoreKind,
+    TlsOptions, TlsVersion,
 };
 use crate::surroundings::Surroundings;
 
@@ -119,6 +120,7 @@ impl Draft {
         check(self.finish_fault_tolerance());
         check(self.finish_encryption(surroundings));
         check(self.finish_login());
+        check(self.finish_accounts());
         check(self.finish_tls());
         check(self.finish_external());
         check(self.finish_cluster());
@@ -216,8 +218,16 @@ impl Draft {
     /// Flags win over the single user or token of the file, each for itself.
     fn finish_login(&mut self) -> Result<(), String> {
         let mut flags = std::mem::take(&mut self.login);
+        let accounts = std::mem::take(&mut self.options.broker.accounts);
+        let finished = self.finish_users(&mut flags, &accounts);
+        self.options.broker.accounts = accounts;
+        finished
+    }
+
+    fn finish_users(&mut self, flags: &mut LoginFlags, accounts: &[Account]) -> Result<(), String> {
         let authorization = &mut self.options.broker.authorization;
-        if !authorization.users.is_empty() {
+        let has_users = accounts.iter().any(|account| !account.users.is_empty());
+        if !authorization.users.is_empty() || has_users {
             // Beside a list of users the flags say what the streaming server presents to the broker (§7.5).
             let own = &mut self.options.streaming.own_credentials;
             own.user = flags.user.take().or(own.user.take());
@@ -225,9 +235,9 @@ impl Draft {
             own.token = flags.token.take().or(own.token.take());
         }
         if flags.token.is_some() {
-            authorization.token = flags.token;
+            authorization.token = flags.token.take();
         }
-        match (flags.user, flags.password, &mut authorization.single) {
+        match (flags.user.take(), flags.password.take(), &mut authorization.single) {
             (None, None, _) => {}
             (None, Some(password), Some(single)) => single.password = password,
             (None, Some(_), None) => return Err("a password needs a user: -user names it".to_owned()),
@@ -245,24 +255,43 @@ impl Draft {
         if authorization.single.is_some() && authorization.token.is_some() {
             return Err("Cannot have a user/pass and token".to_owned());
         }
-        authorization.check_costs()?;
-        if self.password_alone.take().is_some() && !authorization.is_required() {
+        authorization.check_beside(accounts)?;
+        authorization.check_costs(accounts)?;
+        if self.password_alone.take().is_some() && !authorization.is_required() && !has_users {
             let notice = "authorization lets everybody in: a password without a user protects nothing";
             self.options.notices.push(notice.to_owned());
         }
-        for user in authorization.without_password() {
+        for user in authorization.without_password(accounts) {
             let notice = format!("authorization: user {user:?} has no password: whoever gives this name is let in");
             self.options.notices.push(notice);
         }
         let Some(wanted) = &self.options.broker.no_auth_user else {
             return Ok(());
         };
-        if self.options.broker.authorization.find_user(wanted).is_none() {
+        if self.options.broker.authorization.find_user(accounts, wanted).is_none() {
             return Err(format!(
                 "no_auth_user: {wanted:?} not present as user or nkey in authorization block or accounts"
             ));
         }
         Ok(())
+    }
+
+    /// The system account is one that there is, and not everybody's.
+    fn finish_accounts(&mut self) -> Result<(), String> {
+        let broker = &self.options.broker;
+        let name = &broker.system_account;
+        if name == GLOBAL_ACCOUNT {
+            return Err(format!(
+                "system_account: {GLOBAL_ACCOUNT:?} is the account of all other clients: name one of the accounts block"
+            ));
+        }
+        let is_known = name == SYSTEM_ACCOUNT || broker.accounts.iter().any(|account| account.name == *name);
+        match is_known {
+            true => Ok(()),
+            false => Err(format!(
+                "system_account: {name:?} is not among the accounts of the accounts block"
+            )),
+        }
     }
 
     /// Servers of somebody else in the place of the own broker, whose credentials win over those of the streaming block (§7.5).

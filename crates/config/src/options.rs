@@ -1,5 +1,6 @@
 //! The typed result of a command line, the configuration files and the environment.
 
+mod accounts;
 mod cluster;
 mod external;
 mod secret;
@@ -8,6 +9,7 @@ mod security;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use accounts::{Account, AccountLimits, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 pub use cluster::{ClusterOptions, RouteUrl};
 pub use external::{ExternalNats, ExternalTls, NatsUrl, OwnCredentials};
 pub use secret::Secret;
@@ -225,7 +227,13 @@ pub struct BrokerOptions {
     pub server_tags: Vec<String>,
     /// Who may connect; the default lets everyone in.
     pub authorization: Authorization,
-    /// Name or key of the entry of [`Authorization::users`] that clients without credentials are.
+    /// Accounts besides the global and the system account; the latter is here when it has users.
+    pub accounts: Vec<Account>,
+    /// Name of the account of the services and events about this server.
+    pub system_account: String,
+    /// Whether those services and events are off.
+    pub no_system_account: bool,
+    /// Name or key of the entry of `users`, in the authorization block or an account, that clients without credentials are.
     pub no_auth_user: Option<String>,
     /// The cluster of servers that this one belongs to, if any.
     pub cluster: Option<ClusterOptions>,
@@ -362,6 +370,9 @@ impl Options {
                 client_advertise: None,
                 server_tags: Vec::new(),
                 authorization: Authorization::default(),
+                accounts: Vec::new(),
+                system_account: SYSTEM_ACCOUNT.to_owned(),
+                no_system_account: false,
                 no_auth_user: None,
                 cluster: None,
                 tls: None,

@@ -164,8 +164,6 @@ fn features_that_are_not_built_are_refused_with_key_and_place() {
         "websocket { port: 1 }",
         "ws { port: 1 }",
         "mqtt { port: 1 }",
-        "accounts { A {} }",
-        "system_account: SYS",
         "operator: x",
         "roots: [x]",
         "resolver: MEM",
@@ -288,7 +286,7 @@ fn users_and_permissions() {
         key.connection_types.as_deref(),
         Some([ConnectionType::Standard, ConnectionType::WebSocket].as_slice())
     );
-    assert_eq!(authorization.find_user("bob"), Some(bob));
+    assert_eq!(authorization.find_user(&[], "bob"), Some(bob));
 }
 
 /// The texts of §3.2 and §3.3, with their places.

@@ -105,8 +105,6 @@ fn timeouts_of_zero_mean_the_default() {
 #[test]
 fn empty_blocks_start_with_a_warning() {
     for (key, what) in [
-        ("accounts {}", "accounts"),
-        ("accounts: []", "accounts"),
         ("leafnodes {}", "leaf nodes"),
         ("gateway {}", "gateways"),
         ("mqtt {}", "MQTT"),

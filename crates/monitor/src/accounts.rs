@@ -1,7 +1,4 @@
-//! The accounts that a server without accounts has.
+//! Accounts that every server has.
 
-/// The only account there is.
+/// Account of clients that belong to no other.
 pub const GLOBAL_ACCOUNT: &str = "$G";
-
-/// Name of the account that servers talk in; nobody is in it here.
-pub(crate) const SYSTEM_ACCOUNT: &str = "$SYS";

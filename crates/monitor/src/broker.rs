@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::accounts::SYSTEM_ACCOUNT;
 use crate::json::{Nothing, is_false, plain_number, span, utc};
 use crate::moment::Moment;
 use crate::process::{self, ProcessUse};
@@ -113,7 +112,8 @@ struct Varz<'a> {
     config_load_time: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
-    system_account: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    system_account: String,
     slow_consumer_stats: SlowConsumers,
 }
 
@@ -220,7 +220,7 @@ pub(crate) fn varz(broker: Broker, moment: &Moment, used: ProcessUse, requests: 
         http_req_stats: requests,
         config_load_time: utc(broker.config_load_ns),
         tags: broker.tags,
-        system_account: SYSTEM_ACCOUNT,
+        system_account: broker.system_account,
         slow_consumer_stats: broker.slow_consumers,
     })
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::accounts::GLOBAL_ACCOUNT;
 use crate::json::{is_false, plain_number, span, utc};
 use crate::limits::{CONNECTION_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_TURN};
 use crate::moment::Moment;
@@ -232,6 +231,8 @@ struct ConnzEntry {
 
 #[derive(Serialize)]
 struct SubscriptionEntry {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    account: String,
     subject: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     qgroup: Option<String>,
@@ -299,6 +300,7 @@ pub(crate) fn round_trip(rtt: Duration) -> String {
 impl SubscriptionEntry {
     fn new(subscription: ConnectionSubscription, cid: u64) -> Self {
         SubscriptionEntry {
+            account: subscription.account,
             subject: subscription.subject,
             qgroup: subscription.queue,
             sid: subscription.sid,
@@ -425,14 +427,14 @@ pub(crate) async fn subsz(
         Ok(parameters) => parameters,
         Err(text) => return Ok(Reply::bad_request(text)),
     };
-    let wanted = query.text("acc").is_none_or(|account| account == GLOBAL_ACCOUNT);
     let mut list = SubscriptionPage {
         test,
+        account: query.text("acc"),
         offset,
         limit,
         ..SubscriptionPage::default()
     };
-    if listed && wanted {
+    if listed {
         let clients = source.connections(ConnectionState::Open).await?;
         let mut ids: Vec<u64> = clients.into_iter().map(|connection| connection.cid).collect();
         ids.sort_unstable();
@@ -470,6 +472,8 @@ pub(crate) async fn subsz(
 struct SubscriptionPage {
     /// Only those that match this subject.
     test: Option<String>,
+    /// Only those of this account.
+    account: Option<String>,
     offset: usize,
     limit: usize,
     total: usize,
@@ -481,7 +485,8 @@ impl SubscriptionPage {
     /// Others are served while a long list is made.
     async fn add(&mut self, cid: u64, subscriptions: Vec<ConnectionSubscription>) {
         for one in subscriptions {
-            if self.test.as_ref().is_none_or(|subject| overlap(&one.subject, subject)) {
+            let is_of_account = self.account.as_ref().is_none_or(|account| one.account == *account);
+            if is_of_account && self.test.as_ref().is_none_or(|subject| overlap(&one.subject, subject)) {
                 if self.total >= self.offset && self.entries.len() < self.limit {
                     self.entries.push(SubscriptionEntry::new(one, cid));
                 }

@@ -1,5 +1,4 @@
-//! Endpoints of features that are off or absent: gateways, leaf nodes, accounts beyond the one, JetStream. Their
-//! keys are those of a server that has the feature and does not use it (core specification §6.4).
+//! Endpoints of accounts, and of features that are off or absent: gateways, leaf nodes, JetStream. Their keys are those of a server that has the feature and does not use it (core specification §6.4).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,12 +6,11 @@ use std::fs;
 
 use serde::Serialize;
 
-use crate::accounts::{GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use crate::json::{Nothing, is_false, utc};
 use crate::moment::Moment;
 use crate::query::Query;
 use crate::reply::Reply;
-use crate::snapshot::{Broker, SlowConsumers};
+use crate::snapshot::{Account, Broker};
 
 #[derive(Serialize)]
 struct Gatewayz {
@@ -54,16 +52,17 @@ pub(crate) fn leafz(broker: Broker, moment: &Moment) -> Reply {
 struct Accountz {
     server_id: String,
     now: String,
-    system_account: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    system_account: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    accounts: Vec<&'static str>,
+    accounts: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account_detail: Option<AccountDetail>,
 }
 
 #[derive(Serialize)]
 struct AccountDetail {
-    account_name: &'static str,
+    account_name: String,
     update_time: String,
     #[serde(skip_serializing_if = "is_false")]
     is_system: bool,
@@ -76,32 +75,29 @@ struct AccountDetail {
 }
 
 /// `/accountz`
-pub(crate) fn accountz(broker: Broker, moment: &Moment, query: &Query) -> Reply {
-    let detail = |account_name: &'static str, client_connections, subscriptions| AccountDetail {
-        account_name,
+pub(crate) fn accountz(broker: Broker, accounts: Vec<Account>, moment: &Moment, query: &Query) -> Reply {
+    let detail = |account: &Account| AccountDetail {
+        account_name: account.name.clone(),
         update_time: utc(broker.config_load_ns),
-        is_system: account_name == SYSTEM_ACCOUNT,
+        is_system: account.is_system,
         expired: false,
         complete: true,
         jetstream_enabled: false,
         leafnode_connections: 0,
-        client_connections,
-        subscriptions,
+        client_connections: account.connections,
+        subscriptions: account.subscriptions,
     };
-    let (accounts, account_detail) = match query.text("acc").as_deref() {
-        None => (vec![GLOBAL_ACCOUNT, SYSTEM_ACCOUNT], None),
-        Some(GLOBAL_ACCOUNT) => (
-            Vec::new(),
-            Some(detail(GLOBAL_ACCOUNT, broker.connections, broker.subscriptions)),
-        ),
-        // Nobody is in it.
-        Some(SYSTEM_ACCOUNT) => (Vec::new(), Some(detail(SYSTEM_ACCOUNT, 0, 0))),
-        Some(_) => return Reply::bad_request("account missing".to_owned()),
+    let (accounts, account_detail) = match query.text("acc") {
+        None => (accounts.into_iter().map(|account| account.name).collect(), None),
+        Some(wanted) => match accounts.iter().find(|account| account.name == wanted) {
+            Some(account) => (Vec::new(), Some(detail(account))),
+            None => return Reply::bad_request("account missing".to_owned()),
+        },
     };
     Reply::json(&Accountz {
         server_id: broker.server_id,
         now: utc(moment.now_ns()),
-        system_account: SYSTEM_ACCOUNT,
+        system_account: broker.system_account,
         accounts,
         account_detail,
     })
@@ -116,8 +112,8 @@ struct Accstatz {
 
 #[derive(Serialize)]
 struct AccountStatistics {
-    acc: &'static str,
-    name: &'static str,
+    acc: String,
+    name: String,
     conns: u64,
     leafnodes: u64,
     total_conns: u64,
@@ -134,33 +130,37 @@ struct Traffic {
 }
 
 /// `/accstatz`; an account without connections is shown when unused ones are asked for.
-pub(crate) fn accstatz(broker: Broker, moment: &Moment, query: &Query) -> Reply {
+pub(crate) fn accstatz(broker: Broker, accounts: Vec<Account>, moment: &Moment, query: &Query) -> Reply {
     let unused = match query.broker_bool("unused") {
         Ok(unused) => unused,
         Err(text) => return Reply::bad_request(text),
     };
-    let statistics = AccountStatistics {
-        acc: GLOBAL_ACCOUNT,
-        name: GLOBAL_ACCOUNT,
-        conns: broker.connections,
+    let wanted = query.text("acc");
+    let is_shown = |account: &Account| match &wanted {
+        Some(wanted) => account.name == *wanted,
+        None => unused || account.connections > 0,
+    };
+    let statistics = |account: Account| AccountStatistics {
+        acc: account.name.clone(),
+        name: account.name,
+        conns: account.connections,
         leafnodes: 0,
-        total_conns: broker.connections,
-        num_subscriptions: broker.subscriptions,
+        total_conns: account.connections,
+        num_subscriptions: account.subscriptions,
         sent: Traffic {
-            msgs: broker.out_msgs,
-            bytes: broker.out_bytes,
+            msgs: account.out_msgs,
+            bytes: account.out_bytes,
         },
         received: Traffic {
-            msgs: broker.in_msgs,
-            bytes: broker.in_bytes,
+            msgs: account.in_msgs,
+            bytes: account.in_bytes,
         },
-        slow_consumers: SlowConsumers::total(&broker.slow_consumers),
+        slow_consumers: 0,
     };
-    let shown = unused || broker.connections > 0;
     Reply::json(&Accstatz {
         server_id: broker.server_id,
         now: utc(moment.now_ns()),
-        account_statz: Some(statistics).filter(|_| shown).into_iter().collect(),
+        account_statz: accounts.into_iter().filter(is_shown).map(statistics).collect(),
     })
 }
 

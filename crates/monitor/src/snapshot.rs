@@ -11,7 +11,7 @@ mod broker;
 mod figures;
 mod why;
 
-pub use broker::{Broker, Cluster, Connection, ConnectionState, ConnectionSubscription, Route, SlowConsumers};
+pub use broker::{Account, Broker, Cluster, Connection, ConnectionState, ConnectionSubscription, Route, SlowConsumers};
 pub use figures::{
     ChannelFilter, EngineFigures, Figures, Histogram, JournalFigures, Survey, SurveyRequest, SurveyedChannel,
     SurveyedSubscription,
@@ -44,6 +44,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// The broker (`/varz`).
     fn broker(&self) -> Answer<'_, Broker>;
+
+    /// All accounts by name (`/accountz`, `/accstatz`).
+    fn accounts(&self) -> Answer<'_, Vec<Account>>;
 
     /// All connections in a state, in any order and without their subscriptions (`/connz`).
     fn connections(&self, state: ConnectionState) -> Answer<'_, Vec<Connection>>;

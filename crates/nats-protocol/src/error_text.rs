@@ -13,6 +13,8 @@ pub enum ErrorText<'a> {
     AuthenticationTimeout,
     /// `max_connections` reached.
     MaximumConnectionsExceeded,
+    /// `max_connections` of the client's account reached.
+    MaximumAccountConnectionsExceeded,
     /// Per-connection subscription limit reached.
     MaximumSubscriptionsExceeded,
     /// Control line too long.
@@ -60,6 +62,7 @@ impl ErrorText<'_> {
             Self::AuthorizationViolation => "Authorization Violation".into(),
             Self::AuthenticationTimeout => "Authentication Timeout".into(),
             Self::MaximumConnectionsExceeded => "maximum connections exceeded".into(),
+            Self::MaximumAccountConnectionsExceeded => "maximum account active connections exceeded".into(),
             Self::MaximumSubscriptionsExceeded => "maximum subscriptions exceeded".into(),
             Self::MaximumControlLineExceeded => "maximum control line exceeded".into(),
             Self::MaximumPayloadViolation => "Maximum Payload Violation".into(),
@@ -123,6 +126,7 @@ impl ErrorText<'_> {
             | Self::AuthorizationViolation
             | Self::AuthenticationTimeout
             | Self::MaximumConnectionsExceeded
+            | Self::MaximumAccountConnectionsExceeded
             | Self::MaximumControlLineExceeded
             | Self::MaximumPayloadViolation
             | Self::InvalidClientProtocol
@@ -157,6 +161,11 @@ mod tests {
             (
                 ErrorText::MaximumConnectionsExceeded,
                 "maximum connections exceeded",
+                true,
+            ),
+            (
+                ErrorText::MaximumAccountConnectionsExceeded,
+                "maximum account active connections exceeded",
                 true,
             ),
             (

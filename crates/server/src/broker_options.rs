@@ -4,8 +4,8 @@ use anyhow::{Context, Result, bail};
 use seaway_broker as broker;
 use seaway_broker::{Access, Tls};
 use seaway_config::{
-    Authorization, ClusterOptions, ConnectionType, Credentials, HandshakeFirst, Login, Options, Permissions, Secret,
-    SubjectRules, TlsOptions, TlsVersion, User,
+    Account, AccountLimits, Authorization, ClusterOptions, ConnectionType, Credentials, HandshakeFirst, Login, Options,
+    Permissions, Secret, SubjectRules, TlsOptions, TlsVersion, User,
 };
 
 use crate::descriptors::Shares;
@@ -30,6 +30,8 @@ pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions>
         client_advertise: wanted.client_advertise.clone(),
         version: seaway_config::BROKER_VERSION.to_owned(),
         access: access(options)?,
+        accounts: wanted.accounts.iter().map(account).collect(),
+        system_account: wanted.system_account.clone(),
         tls,
         max_connections: wanted.max_connections.min(shares.clients),
         max_payload: wanted.max_payload,
@@ -101,14 +103,19 @@ fn access(options: &Options) -> Result<Access> {
         default_permissions,
         timeout,
     } = &options.broker.authorization;
+    let of_accounts = options.broker.accounts.iter().flat_map(|account| {
+        let name = Some(account.name.as_str());
+        account.users.iter().map(move |one| user(one, name))
+    });
     Access::new(&broker::Authorization {
         single: single
             .as_ref()
             .map(|single| (single.user.clone(), secret(&single.password))),
         token: token.as_ref().map(secret),
-        users: users.iter().map(user).collect(),
+        users: users.iter().map(|one| user(one, None)).chain(of_accounts).collect(),
         default_permissions: default_permissions.as_ref().map(permissions),
         no_auth_user: options.broker.no_auth_user.clone(),
+        system_account: Some(options.broker.system_account.clone()),
         timeout: *timeout,
     })
     .context("authorization")
@@ -147,8 +154,23 @@ fn secret(secret: &Secret) -> broker::Secret {
     broker::Secret::new(secret.expose())
 }
 
-fn user(user: &User) -> broker::User {
+fn account(account: &Account) -> broker::AccountOptions {
+    let AccountLimits {
+        max_connections,
+        max_subscriptions,
+        max_payload,
+    } = account.limits;
+    broker::AccountOptions {
+        name: account.name.clone(),
+        max_connections,
+        max_subscriptions,
+        max_payload,
+    }
+}
+
+fn user(user: &User, account: Option<&str>) -> broker::User {
     broker::User {
+        account: account.map(str::to_owned),
         login: match &user.login {
             Login::Password(credentials) => broker::Login::Password {
                 name: credentials.user.clone(),

@@ -250,6 +250,11 @@ impl Source for Monitoring {
         Box::pin(async move { Ok(broker) })
     }
 
+    fn accounts(&self) -> Answer<'_, Vec<monitor::Account>> {
+        let accounts = self.broker.accounts().into_iter().map(show::account).collect();
+        Box::pin(async move { Ok(accounts) })
+    }
+
     fn connections(&self, state: monitor::ConnectionState) -> Answer<'_, Vec<monitor::Connection>> {
         let filter = ConnectionFilter {
             state: match state {

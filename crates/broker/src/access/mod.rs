@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use seaway_nats_protocol::ConnectOptions;
 
-use crate::limits::HASH_COST_MAX;
+use crate::limits::{GLOBAL_ACCOUNT, HASH_COST_MAX};
 pub(crate) use permissions::Rules;
 pub use permissions::{InvalidRule, Permissions, ResponseRules, SubjectRules};
 pub(crate) use responses::Responses;
@@ -38,6 +38,9 @@ pub struct Authorization {
     pub default_permissions: Option<Permissions>,
     /// Name or public key of the user that clients without credentials are.
     pub no_auth_user: Option<String>,
+    /// The system account: where all users are in it, clients without credentials are let in all the same, to the global
+    /// account (§3.1).
+    pub system_account: Option<String>,
     /// Time in which a client must authenticate itself; `None` is 2 s, with TLS one second more than its handshake may
     /// take.
     pub timeout: Option<Duration>,
@@ -48,6 +51,8 @@ pub struct Authorization {
 pub struct User {
     /// How the user proves who it is.
     pub login: Login,
+    /// The account that it belongs to; `None` is the global one.
+    pub account: Option<String>,
     /// What it may do; `None` means the default permissions.
     pub permissions: Option<Permissions>,
     /// Whether it may come over an ordinary connection: false when it is restricted to kinds that are not served here.
@@ -141,6 +146,8 @@ struct Inner {
     users: HashMap<String, Entry>,
     nkeys: HashMap<[u8; nkey::KEY_BYTES], Entry>,
     no_auth: Option<Arc<Grant>>,
+    /// Whoever presents nothing is let in as nobody.
+    is_open_beside: bool,
     timeout: Option<Duration>,
     warnings: Vec<&'static str>,
 }
@@ -155,6 +162,7 @@ struct Entry {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
     holder: Holder,
+    account: Box<str>,
     pub(crate) rules: Option<Rules>,
 }
 
@@ -180,6 +188,19 @@ pub(crate) enum Decision {
 }
 
 impl Grant {
+    fn unrestricted(holder: Holder) -> Self {
+        Self {
+            holder,
+            account: GLOBAL_ACCOUNT.into(),
+            rules: None,
+        }
+    }
+
+    /// The account that it lets in to.
+    pub(crate) fn account(&self) -> &str {
+        &self.account
+    }
+
     /// The name that monitoring shows.
     pub(crate) fn shown(&self) -> &str {
         match &self.holder {
@@ -215,11 +236,11 @@ impl Access {
                 name: name.clone(),
                 password: password.clone(),
             };
-            Arc::new(Grant { holder, rules: None })
+            Arc::new(Grant::unrestricted(holder))
         });
         inner.token = token.as_ref().map(|token| {
             let holder = Holder::Token(token.clone());
-            Arc::new(Grant { holder, rules: None })
+            Arc::new(Grant::unrestricted(holder))
         });
         for user in users {
             inner.add(user, authorization.default_permissions.as_ref())?;
@@ -232,6 +253,11 @@ impl Access {
             let entry = known.ok_or_else(|| InvalidAuthorization::UnknownNoAuthUser(name.clone()))?;
             inner.no_auth = entry.standard_connections.then(|| Arc::clone(&entry.grant));
         }
+        let system = authorization.system_account.as_deref();
+        inner.is_open_beside = system.is_some()
+            && !users.is_empty()
+            && inner.no_auth.is_none()
+            && users.iter().all(|user| user.account.as_deref() == system);
         inner.warnings = inner.find_warnings(authorization);
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -258,7 +284,7 @@ impl Access {
     /// Whether clients without credentials are refused.
     #[must_use]
     pub fn is_required(&self) -> bool {
-        self.is_configured() && self.inner.no_auth.is_none()
+        self.anonymous().is_none()
     }
 
     /// Whether INFO has to carry a nonce.
@@ -277,7 +303,7 @@ impl Access {
 
     /// What a client without any credentials is; `None` when it is refused.
     pub(crate) fn anonymous(&self) -> Option<Option<Arc<Grant>>> {
-        if self.is_configured() {
+        if self.is_configured() && !self.inner.is_open_beside {
             self.inner.no_auth.clone().map(Some)
         } else {
             Some(None)
@@ -357,8 +383,14 @@ impl Access {
         }
     }
 
-    /// What a connection with `grant` is under this access; `None` when it has to go.
+    /// What a connection with `grant` is under this access; `None` when it has to go, be it to another account.
     pub(crate) fn renew(&self, grant: Option<&Arc<Grant>>) -> Option<Option<Arc<Grant>>> {
+        let account = |grant: Option<&Arc<Grant>>| grant.map_or(GLOBAL_ACCOUNT, |grant| grant.account()).to_owned();
+        let renewed = self.renew_anywhere(grant)?;
+        (account(grant) == account(renewed.as_ref())).then_some(renewed)
+    }
+
+    fn renew_anywhere(&self, grant: Option<&Arc<Grant>>) -> Option<Option<Arc<Grant>>> {
         let Some(grant) = grant else { return self.anonymous() };
         if !self.is_configured() {
             return Some(None);
@@ -410,7 +442,11 @@ impl Inner {
             rule,
         })?;
         let entry = |holder| Entry {
-            grant: Arc::new(Grant { holder, rules }),
+            grant: Arc::new(Grant {
+                holder,
+                account: user.account.as_deref().unwrap_or(GLOBAL_ACCOUNT).into(),
+                rules,
+            }),
             standard_connections: user.standard_connections,
         };
         let known = match &user.login {

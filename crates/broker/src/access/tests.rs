@@ -8,6 +8,7 @@ fn user(name: &str, password: &str) -> User {
             name: name.into(),
             password: Secret::new(password),
         },
+        account: None,
         permissions: None,
         standard_connections: true,
     }

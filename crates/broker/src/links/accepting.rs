@@ -92,7 +92,7 @@ async fn serve(
     };
     let connection = serving::connection(&shared, (id, seen), &incoming, outgoing, tls).await;
     stranger.is(&connection);
-    let party = PeerParty::stranger(&mesh, stranger);
+    let party = PeerParty::stranger(&shared, &mesh, stranger);
     let (interval, time) = (mesh.options.ping_interval, mesh.authentication_time());
     serving::serve(&shared, connection, incoming, party, interval, Some(time), Vec::new()).await;
 }

@@ -188,7 +188,7 @@ async fn dial(shared: &Arc<Shared>, mesh: &Arc<Mesh>, route: &RouteAddress, tell
     if is_configured {
         mesh.was_tried(&route.shown());
     }
-    let party = PeerParty::joined(mesh, Arc::clone(&peer));
+    let party = PeerParty::joined(shared, mesh, Arc::clone(&peer));
     serving::serve(
         shared,
         connection,

@@ -13,12 +13,13 @@ use smallvec::SmallVec;
 use super::gossip;
 use super::greeting::{GREETING_LIMITS, read_info};
 use super::joining::join;
+use crate::account::Account;
 use crate::connection::Connection;
 use crate::frame::Message;
 use crate::gather::{Delivered, Gatherer, Unfinished};
 use crate::limits::{
-    GLOBAL_ACCOUNT, PEER_INTEREST_MAX, PEER_LINE_BYTES, PEER_PAYLOAD_BYTES, PROOF_PATIENCE, SYNC_ROOM_BYTES,
-    WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION,
+    PEER_INTEREST_MAX, PEER_LINE_BYTES, PEER_PAYLOAD_BYTES, PROOF_PATIENCE, SYNC_ROOM_BYTES, WORK_PER_CONNECT,
+    WORK_PER_SUBSCRIPTION,
 };
 use crate::lock::lock;
 use crate::mesh::{Mesh, Peer, Refusal, Stranger};
@@ -49,6 +50,8 @@ enum Stage {
 pub(super) struct PeerParty {
     mesh: Arc<Mesh>,
     stage: Stage,
+    /// The account of which it spoke last.
+    account: Arc<Account>,
     /// Its place among those whom nobody knows.
     stranger: Option<Stranger>,
     /// How far it was told what is wanted here; `None` when it was told everything.
@@ -93,20 +96,21 @@ impl Turn<'_> {
 
 impl PeerParty {
     /// One that has dialled.
-    pub(super) fn stranger(mesh: &Arc<Mesh>, stranger: Stranger) -> Self {
-        Self::new(mesh, Stage::Connecting, Some(stranger))
+    pub(super) fn stranger(shared: &Shared, mesh: &Arc<Mesh>, stranger: Stranger) -> Self {
+        Self::new(shared, mesh, Stage::Connecting, Some(stranger))
     }
 
     /// One that was dialled, and let in.
-    pub(super) fn joined(mesh: &Arc<Mesh>, peer: Arc<Peer>) -> Self {
-        Self::new(mesh, Stage::Joined(peer), None)
+    pub(super) fn joined(shared: &Shared, mesh: &Arc<Mesh>, peer: Arc<Peer>) -> Self {
+        Self::new(shared, mesh, Stage::Joined(peer), None)
     }
 
-    fn new(mesh: &Arc<Mesh>, stage: Stage, stranger: Option<Stranger>) -> Self {
+    fn new(shared: &Shared, mesh: &Arc<Mesh>, stage: Stage, stranger: Option<Stranger>) -> Self {
         Self {
             mesh: Arc::clone(mesh),
             telling: matches!(stage, Stage::Joined(_)).then(InterestProgress::default),
             stage,
+            account: Arc::clone(&shared.accounts.global),
             stranger,
             pong_due: false,
             chores: Chores::default(),
@@ -235,9 +239,7 @@ impl PeerParty {
                 queue,
             } => {
                 turn.gatherer.charge(WORK_PER_SUBSCRIPTION);
-                if *account == GLOBAL_ACCOUNT {
-                    return Self::subscribe(turn, subject, *queue);
-                }
+                return self.subscribe(turn, account, subject, *queue);
             }
             RouteOperation::NoInterest {
                 account,
@@ -245,9 +247,7 @@ impl PeerParty {
                 queue,
             } => {
                 turn.gatherer.charge(WORK_PER_SUBSCRIPTION);
-                if *account == GLOBAL_ACCOUNT {
-                    Self::unsubscribe(turn, subject, *queue);
-                }
+                Self::unsubscribe(turn, account, subject, *queue);
             }
             RouteOperation::Ping => match &self.telling {
                 None => turn.own().extend_from_slice(PONG),
@@ -306,7 +306,30 @@ impl PeerParty {
         CloseReason::ClientClosed
     }
 
-    fn subscribe(turn: &mut Turn<'_>, text: &[u8], queue: Option<(&[u8], u32)>) -> Result<(), CloseReason> {
+    /// The account of which it speaks; `None` when there cannot be one of that name here.
+    fn account(&mut self, turn: &Turn<'_>, name: &[u8]) -> Option<Arc<Account>> {
+        if self.account.name().as_bytes() != name {
+            let Some(account) = turn.shared.accounts.heard_of(name) else {
+                tracing::debug!(
+                    "{} - rid:{} - another server speaks of account {}, which is not here",
+                    turn.connection.peer,
+                    turn.connection.id,
+                    quote(name)
+                );
+                return None;
+            };
+            self.account = account;
+        }
+        Some(Arc::clone(&self.account))
+    }
+
+    fn subscribe(
+        &mut self,
+        turn: &mut Turn<'_>,
+        account: &[u8],
+        text: &[u8],
+        queue: Option<(&[u8], u32)>,
+    ) -> Result<(), CloseReason> {
         if !subject::is_pattern(text) {
             turn.gatherer.charge(1);
             tracing::debug!(
@@ -319,7 +342,10 @@ impl PeerParty {
         }
         let weight = queue.map_or(1, |(_, weight)| weight);
         let queue = queue.map(|(queue, _)| queue);
-        let name = interest_name(text, queue);
+        let Some(account) = self.account(turn, account) else {
+            return Ok(());
+        };
+        let name = interest_name(account.name().as_bytes(), text, queue);
         let mut subscriptions = lock(&turn.connection.subscriptions);
         if let Some(known) = subscriptions.get(&name[..])
             && known.0.owner.weight() == weight
@@ -335,33 +361,34 @@ impl PeerParty {
         }
         let owner = Owner::Peer {
             connection: Arc::clone(turn.connection),
+            account: Arc::clone(&account),
             weight,
         };
         let subscription = Subscription::new(text, queue, &name, owner);
         let old = subscriptions.replace(BySid(Arc::clone(&subscription)));
         drop(subscriptions);
         // The new one first, so that a group never has nobody there in between.
-        turn.shared.routing.insert(&subscription);
+        account.routing.insert(&subscription);
         if let Some(old) = old {
-            turn.shared.routing.remove(&old.0);
+            old.0.remove();
         }
         Ok(())
     }
 
-    fn unsubscribe(turn: &mut Turn<'_>, text: &[u8], queue: Option<&[u8]>) {
-        let name = interest_name(text, queue);
+    fn unsubscribe(turn: &mut Turn<'_>, account: &[u8], text: &[u8], queue: Option<&[u8]>) {
+        let name = interest_name(account, text, queue);
         let known = lock(&turn.connection.subscriptions).take(&name[..]);
         if let Some(known) = known {
-            turn.shared.routing.remove(&known.0);
+            known.0.remove();
         }
     }
 
     fn deliver(&mut self, turn: &mut Turn<'_>, received: &RouteMessage<'_>) {
         turn.messages += 1;
         turn.bytes += received.body.len() as u64;
-        if received.account != GLOBAL_ACCOUNT {
+        let Some(account) = self.account(turn, received.account) else {
             return;
-        }
+        };
         let max_payload = turn.max_payload;
         if received.body.len() > max_payload {
             if !std::mem::replace(&mut self.warned, true) {
@@ -376,7 +403,7 @@ impl PeerParty {
             return;
         }
         let delivered = with_message(received, |message| {
-            let (routing, origin) = (&turn.shared.routing, Self::origin(turn.connection));
+            let (routing, origin) = (&account.routing, Self::origin(turn.connection));
             turn.gatherer.deliver(routing, received.subject, message, origin)
         });
         self.delivered(delivered);
@@ -384,8 +411,11 @@ impl PeerParty {
 
     /// Goes on with a message that some have had.
     fn go_on(&mut self, turn: &mut Turn<'_>, received: &RouteMessage<'_>, unfinished: Box<Unfinished>) {
+        let Some(account) = self.account(turn, received.account) else {
+            return;
+        };
         let delivered = with_message(received, |message| {
-            let (routing, origin) = (&turn.shared.routing, Self::origin(turn.connection));
+            let (routing, origin) = (&account.routing, Self::origin(turn.connection));
             turn.gatherer.go_on(routing, unfinished, message, origin)
         });
         self.delivered(delivered);
@@ -480,9 +510,9 @@ impl Party for PeerParty {
         }
     }
 
-    fn work(&mut self, shared: &Shared, connection: &Connection) {
+    fn work(&mut self, _shared: &Shared, connection: &Connection) {
         if !self.chores.are_done() {
-            return self.chores.go_on(&shared.routing, connection);
+            return self.chores.go_on(connection);
         }
         let Some(announcer) = connection.announcer.get() else {
             self.forgetting = None;

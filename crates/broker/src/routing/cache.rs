@@ -177,6 +177,7 @@ impl<H: Handle> RouteCache<H> {
                 let all = table.generations().all();
                 if entry.all != all && entry.stamp != table.generations().stamp(entry.keys) {
                     self.misses += 1;
+                    entry.keys = table.keys(subject, hash);
                     return self.ask(table, index, skip, expired);
                 }
                 entry.all = all;

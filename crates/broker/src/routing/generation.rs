@@ -28,6 +28,11 @@ pub(crate) struct Keys {
     one_token: u16,
 }
 
+/// Tables that were made. Caches serve all of them, so no counter of one ever stands where one of another did.
+static TABLES: AtomicU64 = AtomicU64::new(0);
+/// Changes of one table that are told apart from those of the next.
+const CHANGES_BITS: u32 = 44;
+
 fn counters() -> Box<[AtomicU64]> {
     (0..GENERATIONS).map(|_| AtomicU64::new(0)).collect()
 }
@@ -52,9 +57,10 @@ fn memchr_dot(text: &[u8]) -> Option<usize> {
 
 impl Generations {
     pub(super) fn new() -> Self {
+        let first = TABLES.fetch_add(1, Ordering::Relaxed) << CHANGES_BITS;
         Self {
-            all: AtomicU64::new(0),
-            leading_wildcard: AtomicU64::new(0),
+            all: AtomicU64::new(first),
+            leading_wildcard: AtomicU64::new(first),
             literal: counters(),
             two_tokens: counters(),
             one_token: counters(),

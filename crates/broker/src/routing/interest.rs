@@ -1,4 +1,4 @@
-//! What this server's own subscribers want, as other servers are told: each subject once, each queue group with the number of its
+//! What this server's own subscribers want, as other servers are told: each subject of an account once, each queue group with the number of its
 //! members (core specification §4.5).
 //!
 //! Several listen, one for each other server. A change is put on the list of every listener, each text once until it was taken from
@@ -25,10 +25,11 @@ struct Place {
     slot: u32,
 }
 
-/// One subject, or subject and queue group.
+/// One subject of an account, or subject and queue group.
 struct Entry {
-    /// The subject, with a blank and the group behind it if there is one.
+    /// The account, a blank and the subject, with a blank and the group behind it if there is one.
     text: Arc<[u8]>,
+    account_end: usize,
     subject_end: usize,
     /// Subscribers.
     count: u32,
@@ -62,14 +63,19 @@ pub(crate) struct LocalInterest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Announced {
     text: Arc<[u8]>,
+    account_end: usize,
     subject_end: usize,
     /// How many want it; 0 for nobody any more.
     pub(crate) count: u32,
 }
 
 impl Announced {
+    pub(crate) fn account(&self) -> &[u8] {
+        &self.text[..self.account_end]
+    }
+
     pub(crate) fn subject(&self) -> &[u8] {
-        &self.text[..self.subject_end]
+        &self.text[self.account_end + 1..self.subject_end]
     }
 
     pub(crate) fn queue(&self) -> Option<&[u8]> {
@@ -97,13 +103,13 @@ impl LocalInterest {
     }
 
     /// One more subscriber.
-    pub(crate) fn add(&self, subject: &[u8], queue: Option<&[u8]>) {
-        let text = interest_name(subject, queue);
+    pub(crate) fn add(&self, account: &[u8], subject: &[u8], queue: Option<&[u8]>) {
+        let text = interest_name(account, subject, queue);
         let shard_index = self.shard_of(&text);
         let mut shard = lock(&self.shards[shard_index]);
         let slot = match shard.places.get(&text[..]) {
             Some(slot) => *slot,
-            None => shard.insert(Arc::from(&text[..]), subject.len()),
+            None => shard.insert(Arc::from(&text[..]), account.len(), account.len() + 1 + subject.len()),
         };
         if let Some(entry) = shard.entry(slot) {
             entry.count = entry.count.saturating_add(1);
@@ -114,8 +120,8 @@ impl LocalInterest {
     }
 
     /// One subscriber less.
-    pub(crate) fn remove(&self, subject: &[u8], queue: Option<&[u8]>) {
-        let text = interest_name(subject, queue);
+    pub(crate) fn remove(&self, account: &[u8], subject: &[u8], queue: Option<&[u8]>) {
+        let text = interest_name(account, subject, queue);
         let shard_index = self.shard_of(&text);
         let mut shard = lock(&self.shards[shard_index]);
         let Some(&slot) = shard.places.get(&text[..]) else {
@@ -309,6 +315,7 @@ impl Entry {
         }
         is_due.then(|| Announced {
             text: Arc::clone(&self.text),
+            account_end: self.account_end,
             subject_end: self.subject_end,
             count: self.count,
         })
@@ -320,9 +327,10 @@ impl Shard {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
-    fn insert(&mut self, text: Arc<[u8]>, subject_end: usize) -> u32 {
+    fn insert(&mut self, text: Arc<[u8]>, account_end: usize, subject_end: usize) -> u32 {
         let entry = Entry {
             text: Arc::clone(&text),
+            account_end,
             subject_end,
             count: 0,
             listed: 0,
@@ -361,8 +369,10 @@ impl Shard {
 }
 
 /// The name of something that is wanted: the bytes that it has in `RS+` and `RS-` (§4.5).
-pub(crate) fn interest_name(subject: &[u8], queue: Option<&[u8]>) -> SmallVec<[u8; 128]> {
-    let mut name = SmallVec::from_slice(subject);
+pub(crate) fn interest_name(account: &[u8], subject: &[u8], queue: Option<&[u8]>) -> SmallVec<[u8; 128]> {
+    let mut name = SmallVec::from_slice(account);
+    name.push(b' ');
+    name.extend_from_slice(subject);
     if let Some(queue) = queue {
         name.push(b' ');
         name.extend_from_slice(queue);
@@ -384,7 +394,7 @@ mod tests {
 
     impl Told {
         fn hear(&mut self, announced: &Announced) {
-            let text = String::from_utf8_lossy(&announced.text).into_owned();
+            let text = String::from_utf8_lossy(&announced.text[announced.account_end + 1..]).into_owned();
             if announced.count == 0 {
                 assert!(self.0.remove(&text).is_some(), "{text} was never wanted");
             } else {
@@ -436,14 +446,14 @@ mod tests {
                 match step {
                     Step::Add(text, grouped) => {
                         let (subject, queue) = (format!("s.{text}"), grouped.then_some(&b"q"[..]));
-                        interest.add(subject.as_bytes(), queue);
+                        interest.add(b"$G", subject.as_bytes(), queue);
                         *wanted.entry(if grouped { format!("{subject} q") } else { subject }).or_default() += 1;
                     }
                     Step::Remove(text, grouped) => {
                         let subject = format!("s.{text}");
                         let name = if grouped { format!("{subject} q") } else { subject.clone() };
                         if let Some(count) = wanted.get_mut(&name) {
-                            interest.remove(subject.as_bytes(), grouped.then_some(&b"q"[..]));
+                            interest.remove(b"$G", subject.as_bytes(), grouped.then_some(&b"q"[..]));
                             *count -= 1;
                             if *count == 0 {
                                 wanted.remove(&name);
@@ -506,10 +516,10 @@ mod tests {
         let interest = LocalInterest::new();
         let listener = interest.listen().unwrap();
         let mut told = Vec::new();
-        interest.add(b"kept", None);
+        interest.add(b"A", b"kept", None);
         for _ in 0..1000 {
-            interest.add(b"brief", None);
-            interest.remove(b"brief", None);
+            interest.add(b"A", b"brief", None);
+            interest.remove(b"A", b"brief", None);
         }
         assert_eq!(interest.listed(listener), 2, "each text once");
         while interest.take(listener, 10, &mut |announced| told.push(announced)) {}
@@ -526,7 +536,7 @@ mod tests {
             assert_eq!(interest.listen(), Some(number));
         }
         assert_eq!(interest.listen(), None);
-        interest.add(b"foo", None);
+        interest.add(b"A", b"foo", None);
         interest.leave(5);
         let mut progress = Progress::default();
         while !interest.forget(5, &mut progress, 1000) {}

@@ -57,8 +57,8 @@ pub(crate) struct RoutingTable<H> {
     watches: RwLock<Vec<Watch>>,
     /// Whether `watches` holds anything; spares a lock per change.
     watched: AtomicBool,
-    /// What other servers are told, where there are others.
-    local: Option<Arc<LocalInterest>>,
+    /// What other servers are told, where there are others, and whose subjects these are.
+    local: Option<(Arc<LocalInterest>, Box<[u8]>)>,
     count: AtomicUsize,
     inserts: AtomicU64,
     removes: AtomicU64,
@@ -72,14 +72,22 @@ pub(crate) struct RoutingCounters {
     pub(crate) removes: u64,
 }
 
+impl RoutingCounters {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.subscriptions += other.subscriptions;
+        self.inserts += other.inserts;
+        self.removes += other.removes;
+    }
+}
+
 impl<H: Handle> RoutingTable<H> {
     #[cfg(test)]
     pub(crate) fn new() -> Self {
-        Self::with_interest(None)
+        Self::of_account(b"A", None)
     }
 
-    /// A table that keeps account of what this server's own subscribers want.
-    pub(crate) fn with_interest(local: Option<Arc<LocalInterest>>) -> Self {
+    /// The table of an account, which keeps a record of what this server's own subscribers want where there are other servers.
+    pub(crate) fn of_account(name: &[u8], interest: Option<Arc<LocalInterest>>) -> Self {
         Self {
             hasher: RandomState::default(),
             literals: (0..LITERAL_SHARDS).map(|_| RwLock::default()).collect(),
@@ -87,7 +95,7 @@ impl<H: Handle> RoutingTable<H> {
             generations: Generations::new(),
             watches: RwLock::default(),
             watched: AtomicBool::new(false),
-            local,
+            local: interest.map(|interest| (interest, name.into())),
             count: AtomicUsize::new(0),
             inserts: AtomicU64::new(0),
             removes: AtomicU64::new(0),
@@ -110,8 +118,8 @@ impl<H: Handle> RoutingTable<H> {
     pub(crate) fn insert(&self, subscription: &Arc<Subscription<H>>) {
         let text = subscription.subject();
         // Before anybody can take it out again.
-        if let Some(local) = self.local_for(subscription) {
-            local.add(text, subscription.queue());
+        if let Some((local, account)) = self.local_for(subscription) {
+            local.add(account, text, subscription.queue());
         }
         if subject::has_wildcard(text) {
             let mut trie = write(&self.patterns[self.pattern_shard(text)]);
@@ -162,8 +170,8 @@ impl<H: Handle> RoutingTable<H> {
                 shard.insert(BySubject(other), leaf);
             }
         }
-        if let Some(local) = self.local_for(subscription) {
-            local.remove(text, subscription.queue());
+        if let Some((local, account)) = self.local_for(subscription) {
+            local.remove(account, text, subscription.queue());
         }
         self.count.fetch_sub(1, Ordering::Relaxed);
         self.removes.fetch_add(1, Ordering::Relaxed);
@@ -171,8 +179,8 @@ impl<H: Handle> RoutingTable<H> {
         true
     }
 
-    fn local_for(&self, subscription: &Subscription<H>) -> Option<&LocalInterest> {
-        let local = self.local.as_deref()?;
+    fn local_for(&self, subscription: &Subscription<H>) -> Option<&(Arc<LocalInterest>, Box<[u8]>)> {
+        let local = self.local.as_ref()?;
         subscription.owner.is_announced().then_some(local)
     }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use seaway_nats_protocol::subject;
 
 use super::*;
+use crate::account::Account;
 use crate::owner::{AttachmentShared, Owner, Subscription, Target};
 use crate::sink::{Batch, Destination, Sink};
 
@@ -24,7 +25,7 @@ impl Sink for Listener {
 }
 
 fn attachment(sink: Arc<Listener>) -> Arc<AttachmentShared> {
-    Arc::new(AttachmentShared::new(1, "test", sink))
+    Arc::new(AttachmentShared::new(1, "test", Account::alone("A"), sink))
 }
 
 fn subscription(shared: &Arc<AttachmentShared>, pattern: &str, queue: Option<&str>, tag: u64) -> Arc<Subscription> {
@@ -48,7 +49,7 @@ type Answer = (Vec<u64>, Vec<Vec<u64>>);
 fn tag(subscription: &Subscription) -> u64 {
     match &subscription.owner {
         Owner::Attachment { tag, .. } => *tag,
-        Owner::Connection(_) | Owner::Peer { .. } => unreachable!("only attachments subscribe here"),
+        Owner::Connection { .. } | Owner::Peer { .. } => unreachable!("only attachments subscribe here"),
     }
 }
 

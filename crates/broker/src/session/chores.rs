@@ -10,7 +10,7 @@ use seaway_nats_protocol::write::write_error;
 use crate::connection::Connection;
 use crate::limits::SUBSCRIPTIONS_PER_TURN;
 use crate::lock::lock;
-use crate::owner::{Owner, Routing, Subscription};
+use crate::owner::{Owner, Subscription};
 use crate::routing::BySid;
 
 /// See the module.
@@ -43,10 +43,10 @@ impl Chores {
     }
 
     /// Does a slice of the work.
-    pub(crate) fn go_on(&mut self, routing: &Routing, connection: &Connection) {
+    pub(crate) fn go_on(&mut self, connection: &Connection) {
         if let Some(ending) = self.ending.last_mut() {
             for known in ending.by_ref().take(SUBSCRIPTIONS_PER_TURN) {
-                routing.remove(&known.0);
+                known.0.remove();
             }
             if ending.len() == 0 {
                 self.ending.pop();
@@ -56,7 +56,7 @@ impl Chores {
         let first = self.reviewed.len().saturating_sub(SUBSCRIPTIONS_PER_TURN);
         let mut refusals = Vec::new();
         for subscription in self.reviewed.drain(first..) {
-            review(routing, connection, &subscription, &mut refusals);
+            review(connection, &subscription, &mut refusals);
         }
         if self.reviewed.is_empty() {
             self.reviewed = Vec::new();
@@ -66,14 +66,14 @@ impl Chores {
 }
 
 /// Ends a subscription that is not permitted any more.
-fn review(routing: &Routing, connection: &Connection, subscription: &Arc<Subscription>, refusals: &mut Vec<u8>) {
+fn review(connection: &Connection, subscription: &Arc<Subscription>, refusals: &mut Vec<u8>) {
     let grant = connection.admission.grant();
     let rules = grant.as_ref().and_then(|grant| grant.rules.as_ref());
     if rules.is_none_or(|rules| rules.may_subscribe(subscription.subject(), subscription.queue())) {
         // Who gets what may have changed all the same.
-        routing.raise(subscription.subject());
+        subscription.raise();
     } else if !subscription.removed.load(Ordering::Acquire) {
-        routing.end(subscription);
+        subscription.end();
         let error = ErrorText::SubscriptionRevoked(subscription.subject(), subscription.sid());
         write_error(refusals, &error);
     }

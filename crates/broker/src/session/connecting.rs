@@ -10,15 +10,14 @@ use seaway_nats_protocol::{ConnectOptions, ErrorText};
 
 use super::operations::{Client, Turn};
 use super::party::Halt;
-use super::timers::Timers;
 use super::verification::{Verification, Verified};
 use crate::access::{Decision, Grant, Verdicts};
+use crate::account::Membership;
 use crate::connection::Connection;
 use crate::limits::{CLIENT_TEXT_BYTES, TURN_WORK};
 use crate::lock::lock;
 use crate::reason::CloseReason;
 use crate::settings::Settings;
-use crate::shared::Shared;
 
 impl Client {
     /// The first bytes of a client that has to authenticate itself. Anything but CONNECT is answered with a refusal,
@@ -26,10 +25,7 @@ impl Client {
     pub(super) fn enter_without_connect(&mut self, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
         let settings = turn.shared.settings();
         match settings.access.anonymous() {
-            Some(grant) => {
-                self.admit(turn.shared, turn.connection, turn.timers, grant, &settings);
-                Ok(())
-            }
+            Some(grant) => self.admit(turn, grant, &settings),
             None => {
                 turn.error(&ErrorText::AuthorizationViolation);
                 Err(CloseReason::AuthenticationFailure)
@@ -38,7 +34,7 @@ impl Client {
     }
 
     pub(super) fn connect(&mut self, turn: &mut Turn<'_>, json: &[u8]) -> Result<(), Halt> {
-        turn.gatherer.settle(&turn.shared.routing, self.origin(turn.connection));
+        turn.gatherer.settle(self.origin(turn.connection));
         let connect = ConnectOptions::parse(json).map_err(|error| {
             tracing::error!("{} - cid:{} - {error}", turn.connection.peer, turn.connection.id);
             CloseReason::ParseError
@@ -118,7 +114,7 @@ impl Client {
         details.lang = shorten(connect.lang);
         details.version = shorten(connect.version);
         drop(details);
-        self.admit(turn.shared, turn.connection, turn.timers, grant, settings);
+        self.admit(turn, grant, settings)?;
         self.acknowledge(turn);
         Ok(())
     }
@@ -126,32 +122,40 @@ impl Client {
     /// From now on the client is this one.
     fn admit(
         &mut self,
-        shared: &Shared,
-        connection: &Connection,
-        timers: &mut Timers,
+        turn: &mut Turn<'_>,
         grant: Option<Arc<Grant>>,
         settings: &Arc<Settings>,
-    ) {
+    ) -> Result<(), CloseReason> {
+        let (shared, connection) = (turn.shared, turn.connection);
+        let account = shared.accounts.of(grant.as_deref());
+        if !self.membership.is_member() || !Arc::ptr_eq(self.membership.account(), &account) {
+            self.membership = Membership::enter(&account).ok_or_else(|| {
+                turn.error(&ErrorText::MaximumAccountConnectionsExceeded);
+                CloseReason::MaximumAccountConnectionsExceeded
+            })?;
+        }
+        self.limits.max_payload = account.max_payload(settings.max_payload);
         self.verdicts = Verdicts::new(grant.as_ref());
         connection.admission.admit(grant);
         self.gated = false;
-        timers.authenticated();
+        turn.timers.authenticated();
         // A reload in between did not find the client among those it had to ask about.
         let current = shared.settings();
         if !current.access.is_same(&settings.access) {
             connection.renew(&current.access);
         }
+        Ok(())
     }
 
     /// Takes over what a reload decided: other rules for publications, and an end to subscriptions they do not allow.
-    pub(super) fn adopt(&mut self, shared: &Shared, connection: &Connection) {
+    pub(super) fn adopt(&mut self, connection: &Connection) {
         let Some(grant) = connection.admission.take_change() else {
             return;
         };
         self.verdicts = Verdicts::new(grant.as_ref());
         self.chores.review_all(connection);
         // The first of them at once: with few that is all.
-        self.chores.go_on(&shared.routing, connection);
+        self.chores.go_on(connection);
     }
 }
 

@@ -32,6 +32,7 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use crate::access::nkey;
+use crate::account::Membership;
 use crate::connection::Connection;
 use crate::gather::{Aftermath, Gatherer};
 use crate::kind::Kind;
@@ -130,16 +131,22 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     } = opened;
     let make = |slot| Connection::new(shared.clock, id, slot, peer, outbound(Some(outgoing)), tls);
     let connection = shared.register(make);
-    if !settings.access.is_configured() {
-        connection.admission.admit(None);
-    }
+    let global = &shared.accounts.global;
+    let membership = match settings.access.is_configured() {
+        true => None,
+        false => {
+            connection.admission.admit(None);
+            Membership::enter(global)
+        }
+    };
+    let membership = membership.unwrap_or_else(|| Membership::outside(global));
     // The socket's readiness is known to the runtime only after it has been polled once.
     if !info_sent && reader.socket().writable().await.is_ok() {
         connection.outbound.send(&mut first, 0, 0);
     }
     let required = settings.access.is_required();
     let authentication = required.then(|| settings.authentication_time());
-    let client = Client::new(&settings, nonce, names, admitted);
+    let client = Client::new(&settings, membership, nonce, names, admitted);
     let timers = Timers::new(&shared, connection.started, authentication);
     let session = Session::new(&shared, connection, reader, client, timers, Vec::new());
     if !admitted {

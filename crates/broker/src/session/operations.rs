@@ -13,10 +13,11 @@ use super::party::{Batch, Halt, Party, end_turn};
 use super::timers::Timers;
 use super::verification::Verified;
 use crate::access::Verdicts;
+use crate::account::{Membership, Traffic};
 use crate::connection::Connection;
 use crate::frame::Message;
 use crate::gather::{Delivered, Gatherer, Unfinished};
-use crate::limits::{GLOBAL_ACCOUNT, RECEIVED_SHOWN_BYTES, WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION};
+use crate::limits::{RECEIVED_SHOWN_BYTES, WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION};
 use crate::lock::lock;
 use crate::outlets::{Audience, Origin};
 use crate::owner::{Owner, Subscription};
@@ -48,6 +49,8 @@ pub(super) struct Client {
     pub(super) nonce: String,
     /// Names of its certificate if they say who it is.
     pub(super) names: Option<Vec<String>>,
+    /// The account that it is in.
+    pub(super) membership: Membership,
     /// What it may publish, if that is not everything.
     pub(super) verdicts: Option<Box<Verdicts>>,
     /// The first operation of what is still to be handled is a publication that some have had.
@@ -145,7 +148,13 @@ impl Turn<'_> {
 
 impl Client {
     /// The state before CONNECT: everything strict, no headers (§1.5).
-    pub(super) fn new(settings: &Settings, nonce: String, names: Option<Vec<String>>, admitted: bool) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        membership: Membership,
+        nonce: String,
+        names: Option<Vec<String>>,
+        admitted: bool,
+    ) -> Self {
         Self {
             limits: ParseLimits {
                 max_control_line: settings.max_control_line,
@@ -161,6 +170,7 @@ impl Client {
             gated: settings.access.is_configured(),
             nonce,
             names,
+            membership,
             verdicts: None,
             unfinished: None,
             chores: Chores::default(),
@@ -241,7 +251,8 @@ impl Client {
                 .shared
                 .info(turn.connection.id, turn.connection.peer.ip().to_string());
             info.connect_info = true;
-            info.remote_account = String::from_utf8_lossy(GLOBAL_ACCOUNT).into_owned();
+            info.max_payload = self.limits.max_payload;
+            info.remote_account = self.membership.account().name().to_owned();
             write_info(turn.own(), &info);
         }
     }
@@ -273,7 +284,7 @@ impl Client {
         }
         self.acknowledge(turn);
         let origin = self.origin(turn.connection);
-        let routing = &turn.shared.routing;
+        let routing = &self.membership.account().routing;
         let delivered = turn
             .gatherer
             .deliver(routing, publish.subject, &message(publish), origin);
@@ -283,7 +294,7 @@ impl Client {
     /// Goes on with a publication that was let through, and that some have had.
     fn go_on(&mut self, turn: &mut Turn<'_>, publish: &Publish<'_>, unfinished: Box<Unfinished>) {
         let origin = self.origin(turn.connection);
-        let routing = &turn.shared.routing;
+        let routing = &self.membership.account().routing;
         let delivered = turn.gatherer.go_on(routing, unfinished, &message(publish), origin);
         self.delivered(turn, publish, delivered);
     }
@@ -295,7 +306,7 @@ impl Client {
             Delivered::To(0) if self.no_responders => {
                 if let Some(reply) = publish.reply {
                     let origin = self.origin(turn.connection);
-                    let routing = &turn.shared.routing;
+                    let routing = &self.membership.account().routing;
                     turn.gatherer
                         .no_responders(routing, turn.connection, reply, publish.subject, origin);
                 }
@@ -321,7 +332,8 @@ impl Client {
             return;
         }
         let mut subscriptions = lock(&turn.connection.subscriptions);
-        if options.max_subscriptions > 0 && subscriptions.len() >= options.max_subscriptions {
+        let has_all = options.max_subscriptions > 0 && subscriptions.len() >= options.max_subscriptions;
+        if has_all || self.membership.account().is_full_of_subscriptions() {
             drop(subscriptions);
             turn.error(&ErrorText::MaximumSubscriptionsExceeded);
             return;
@@ -332,11 +344,14 @@ impl Client {
             return;
         }
         if !subscriptions.contains(sid) {
-            let owner = Owner::Connection(Arc::clone(turn.connection));
+            let owner = Owner::Connection {
+                connection: Arc::clone(turn.connection),
+                account: Arc::clone(self.membership.account()),
+            };
             let subscription = Subscription::new(text, queue, sid, owner);
             subscriptions.insert(BySid(Arc::clone(&subscription)));
             drop(subscriptions);
-            turn.shared.routing.insert(&subscription);
+            self.membership.account().subscribe(&subscription);
         } else {
             drop(subscriptions);
         }
@@ -351,7 +366,7 @@ impl Client {
 
     fn unsubscribe(&mut self, turn: &mut Turn<'_>, sid: &[u8], max: Option<u64>) {
         // What this batch delivered so far counts.
-        turn.gatherer.settle(&turn.shared.routing, self.origin(turn.connection));
+        turn.gatherer.settle(self.origin(turn.connection));
         let known = lock(&turn.connection.subscriptions)
             .get(sid)
             .map(|known| Arc::clone(&known.0));
@@ -360,9 +375,9 @@ impl Client {
                 Some(max) if max > subscription.delivered.load(Ordering::Acquire) => {
                     subscription.limit.store(max, Ordering::Release);
                     // From now on each delivery has to be counted at once.
-                    turn.shared.routing.raise(subscription.subject());
+                    subscription.raise();
                 }
-                Some(_) | None => turn.shared.routing.end(&subscription),
+                Some(_) | None => subscription.end(),
             }
         }
         self.acknowledge(turn);
@@ -379,7 +394,7 @@ impl Party for Client {
         data: &[u8],
         verified: Option<Verified>,
     ) -> Batch {
-        self.adopt(shared, connection);
+        self.adopt(connection);
         let trace = tracing::enabled!(tracing::Level::TRACE);
         let mut turn = Turn {
             connection,
@@ -439,16 +454,16 @@ impl Party for Client {
     }
 
     /// Takes over what a reload decided.
-    fn woken(&mut self, shared: &Shared, connection: &Connection, _timers: &mut Timers) {
-        self.adopt(shared, connection);
+    fn woken(&mut self, _shared: &Shared, connection: &Connection, _timers: &mut Timers) {
+        self.adopt(connection);
     }
 
     fn has_work(&mut self, _connection: &Connection) -> bool {
         !self.chores.are_done()
     }
 
-    fn work(&mut self, shared: &Shared, connection: &Connection) {
-        self.chores.go_on(&shared.routing, connection);
+    fn work(&mut self, _shared: &Shared, connection: &Connection) {
+        self.chores.go_on(connection);
     }
 
     fn leave(&mut self, _shared: &Shared, connection: &Connection, reason: CloseReason) {
@@ -457,6 +472,9 @@ impl Party for Client {
     }
 
     fn left(&mut self, shared: &Shared, connection: &Arc<Connection>, reason: CloseReason) {
+        if self.membership.is_member() {
+            self.membership.account().remember(Traffic::of(connection));
+        }
         shared.unregister(connection, self.ended.take());
         if self.admitted {
             shared.connections.fetch_sub(1, Ordering::AcqRel);

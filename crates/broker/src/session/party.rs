@@ -50,7 +50,7 @@ pub(crate) fn end_turn(
         shared.counters.in_messages.fetch_add(messages, Ordering::Relaxed);
         shared.counters.in_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
-    let aftermath = gatherer.finish(&shared.routing, &shared.counters, origin);
+    let aftermath = gatherer.finish(&shared.counters, origin);
     shared.counters.turned(aftermath.work);
     shared.tell_news();
     aftermath

@@ -319,6 +319,7 @@ fn line_89_nkey() {
     let text = public_text(pair.public_key().as_ref());
     let nkey_user = User {
         login: Login::Nkey(text.clone()),
+        account: None,
         permissions: None,
         standard_connections: true,
     };

@@ -1,8 +1,9 @@
 //! The broker through real sockets. Tests name the lines of the core specification's conformance table (§9) that
-//! they cover; lines about accounts and WebSocket wait for those features.
+//! they cover; lines about WebSocket wait for that.
 
 #![allow(clippy::unwrap_used, unreachable_pub, missing_docs, reason = "helpers of tests")]
 
+mod accounts;
 mod answering;
 mod attachment;
 mod authentication;

@@ -11,7 +11,7 @@ use seaway_broker::{ClusterOptions, RouteAddress, Secret};
 use crate::routes::Member;
 use crate::support::{Client, PATIENCE};
 
-fn to(member: &Member) -> RouteAddress {
+pub fn to(member: &Member) -> RouteAddress {
     RouteAddress {
         host: "127.0.0.1".into(),
         port: member.routes.port(),
@@ -35,7 +35,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 
 /// Every server has a route to every other.
 #[track_caller]
-fn wait_for_mesh(members: &[&Member]) {
+pub fn wait_for_mesh(members: &[&Member]) {
     wait_until("all know each other", || {
         let all_but_one = members.len() - 1;
         members
@@ -59,7 +59,12 @@ fn wanted(member: &Member) -> Vec<String> {
     let mut all = Vec::new();
     for route in broker.routes() {
         let listed = broker.subscriptions_of(route.connection.id, usize::MAX, |subscription| subscription.sid);
-        all.extend(member.server.runtime.block_on(listed));
+        let named = member.server.runtime.block_on(listed);
+        all.extend(
+            named
+                .iter()
+                .map(|name| name.strip_prefix("$G ").unwrap_or(name).to_owned()),
+        );
     }
     all.sort();
     all

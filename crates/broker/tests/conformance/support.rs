@@ -69,6 +69,14 @@ impl Server {
         self.client(r#"{"verbose":false,"pedantic":false}"#)
     }
 
+    /// A quiet client of a user whose password is its name.
+    #[track_caller]
+    pub fn user(&self, name: &str) -> Client {
+        self.client(&format!(
+            r#"{{"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"user":"{name}","pass":"{name}"}}"#
+        ))
+    }
+
     pub fn wait_until(&self, what: &str, condition: impl Fn(&Broker) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !condition(&self.broker) {
@@ -231,6 +239,14 @@ pub fn access(change: impl FnOnce(&mut Authorization)) -> Access {
     Access::new(&authorization).unwrap()
 }
 
+/// The same in an account.
+pub fn user_of(account: &str, name: &str) -> User {
+    User {
+        account: Some(account.into()),
+        ..user(name, name)
+    }
+}
+
 /// A user with a password and without permissions of its own.
 pub fn user(name: &str, password: &str) -> User {
     User {
@@ -238,6 +254,7 @@ pub fn user(name: &str, password: &str) -> User {
             name: name.into(),
             password: Secret::new(password),
         },
+        account: None,
         permissions: None,
         standard_connections: true,
     }

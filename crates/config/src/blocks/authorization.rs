@@ -14,7 +14,7 @@ pub(super) const PASSWORD: &[&str] = &["pass", "password"];
 pub(super) const TOKEN: &[&str] = &["token"];
 pub(super) const TIMEOUT: &[&str] = &["timeout"];
 pub(super) const USERS: &[&str] = &["users"];
-const DEFAULT_PERMISSIONS: &[&str] = &["permissions", "default_permissions", "default_permission"];
+pub(super) const DEFAULT_PERMISSIONS: &[&str] = &["permissions", "default_permissions", "default_permission"];
 const CALLOUT: &[&str] = &["auth_callout", "auth_hook"];
 const PROXY: &[&str] = &["proxy_required"];
 const NKEY: &[&str] = &["nkey"];
@@ -54,7 +54,6 @@ fn authorization(
     }
     block.refuse(CALLOUT, "authentication by another service")?;
     block.refuse(PROXY, "trusted proxies")?;
-    let users = block.filled_list(USERS)?.unwrap_or_default();
     let (name, password) = (block.secret(USER)?, block.secret(PASSWORD)?);
     if name.is_none() {
         *password_alone = password.map(Secret::new);
@@ -62,7 +61,7 @@ fn authorization(
     let authorization = Authorization {
         single: name.map(|name| credentials(name, password)),
         token: block.secret(TOKEN)?.map(Secret::new),
-        users: users.iter().map(user).collect::<Result<_, _>>()?,
+        users: users(block)?,
         default_permissions: block
             .find(DEFAULT_PERMISSIONS)
             .map(|pair| permissions::read(&pair.node))
@@ -88,9 +87,17 @@ fn authorization(
     if let Some(conflict) = conflict {
         return Err(at(&node.position, conflict));
     }
+    Ok(authorization)
+}
+
+/// The users of a block, whose names and keys are unique in it.
+pub(super) fn users(block: Block<'_>) -> Result<Vec<User>, String> {
+    let nodes = block.filled_list(USERS)?.unwrap_or_default();
+    let mut users: Vec<User> = Vec::with_capacity(nodes.len());
     let mut names = HashSet::new();
-    for (user, node) in authorization.users.iter().zip(users) {
-        if !names.insert(user.name()) {
+    for node in nodes {
+        let user = user(node)?;
+        if !names.insert(user.name().to_owned()) {
             let what = match user.login {
                 Login::Password(_) => "user",
                 Login::Nkey(_) => "nkey",
@@ -100,8 +107,9 @@ fn authorization(
                 format!("Duplicate {what} {:?} detected", user.name()),
             ));
         }
+        users.push(user);
     }
-    Ok(authorization)
+    Ok(users)
 }
 
 /// A user needs no password.

@@ -2,15 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::entry::Effect::{NotBuilt, Nothing, Overrides, Sets};
+use super::entry::Effect::{NotBuilt, Overrides, Sets};
 use super::entry::{Entry, Group, Section};
-use crate::blocks::{authorization, tls as tls_block};
+use crate::blocks::{accounts, authorization, tls as tls_block};
 use crate::draft::Draft;
-use crate::options::Secret;
+use crate::options::{SYSTEM_ACCOUNT, Secret};
 use crate::value::Kind::{Block, Bool, Text};
 use crate::value::Value;
 
-const ACCOUNTS: &str = "accounts";
 const OPERATOR: &str = "operators and user tokens (JWT)";
 
 /// See the module.
@@ -109,24 +108,29 @@ pub(super) static ENTRIES: &[Entry] = &[
         &[],
         Bool,
         "false",
-        "Do without a system account",
-        Nothing("there are no accounts"),
+        "Do without the services and events of the system account",
+        Sets(no_system_account),
     )
     .keys(Section::Broker, &["no_system_account", "no_system", "no_sys_acc"])
     .without_variable(),
-    Entry::new(Group::Security, &[], Block, "", "Accounts", NotBuilt(ACCOUNTS))
-        .keys(Section::Broker, &["accounts"])
-        .without_variable(),
     Entry::new(
         Group::Security,
         &[],
         Block,
         "",
-        "Name of the system account",
-        NotBuilt(ACCOUNTS),
+        "Accounts and their users, see below",
+        Sets(accounts::set),
     )
-    .keys(Section::Broker, &["system_account", "system"])
-    .without_variable(),
+    .keys(Section::Broker, &["accounts"]),
+    Entry::new(
+        Group::Security,
+        &[],
+        Text,
+        "$SYS",
+        "Account of the services and events about servers",
+        Sets(system_account),
+    )
+    .keys(Section::Broker, &["system_account", "system"]),
     Entry::new(Group::Security, &[], Block, "", "Operators", NotBuilt(OPERATOR))
         .keys(Section::Broker, &["operator", "operators", "root", "roots"])
         .without_variable(),
@@ -298,6 +302,16 @@ fn token(options: &mut Draft, value: &Value) -> Result<(), String> {
 
 fn no_auth_user(options: &mut Draft, value: &Value) -> Result<(), String> {
     options.broker.no_auth_user = value.present();
+    Ok(())
+}
+
+fn system_account(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.broker.system_account = value.present().unwrap_or_else(|| SYSTEM_ACCOUNT.to_owned());
+    Ok(())
+}
+
+fn no_system_account(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.broker.no_system_account = value.is_true();
     Ok(())
 }
 

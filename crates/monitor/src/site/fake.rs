@@ -204,8 +204,30 @@ impl Source for Fake {
                 clients: 1,
                 ..SlowConsumers::default()
             },
+            system_account: "$SYS".into(),
             ..Broker::default()
         })
+    }
+
+    fn accounts(&self) -> Answer<'_, Vec<Account>> {
+        self.answer(vec![
+            Account {
+                name: "$G".into(),
+                connections: 1,
+                total_connections: 2,
+                subscriptions: 7,
+                in_msgs: 3,
+                in_bytes: 4,
+                out_msgs: 5,
+                out_bytes: 6,
+                ..Account::default()
+            },
+            Account {
+                name: "$SYS".into(),
+                is_system: true,
+                ..Account::default()
+            },
+        ])
     }
 
     fn connections(&self, state: ConnectionState) -> Answer<'_, Vec<Connection>> {

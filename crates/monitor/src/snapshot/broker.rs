@@ -97,6 +97,8 @@ pub struct Broker {
     pub route_lookups: u64,
     /// Lookups that a cache could not answer.
     pub route_misses: u64,
+    /// Name of the system account; empty where its services are off.
+    pub system_account: String,
 }
 
 /// The cluster as `/varz` shows it (core specification §6.2).
@@ -151,6 +153,29 @@ impl SlowConsumers {
     pub fn total(&self) -> u64 {
         self.clients + self.routes + self.gateways + self.leafs
     }
+}
+
+/// An account as `/accountz` and `/accstatz` show it (core specification §6.4).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// Whether it is the system account.
+    pub is_system: bool,
+    /// Clients that are in it.
+    pub connections: u64,
+    /// Clients that ever were.
+    pub total_connections: u64,
+    /// Subscriptions of its clients.
+    pub subscriptions: u64,
+    /// Messages received from its clients.
+    pub in_msgs: u64,
+    /// Their bytes.
+    pub in_bytes: u64,
+    /// Messages sent to its clients.
+    pub out_msgs: u64,
+    /// Their bytes.
+    pub out_bytes: u64,
 }
 
 /// Which connections are wanted.
@@ -218,6 +243,8 @@ pub struct Connection {
 /// A core subscription.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnectionSubscription {
+    /// Its account; empty where that is not known.
+    pub account: String,
     /// Subject, possibly with wildcards.
     pub subject: String,
     /// Queue group.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use seaway_broker::{Broker, ClusterSnapshot, ConnectionSnapshot, RouteAddress, RouteSnapshot, Tls};
+use seaway_broker::{AccountSnapshot, Broker, ClusterSnapshot, ConnectionSnapshot, RouteAddress, RouteSnapshot, Tls};
 use seaway_config::Options;
 use seaway_monitor as monitor;
 use seaway_store::Statistics;
@@ -88,6 +88,21 @@ pub(super) fn broker(broker: &Broker, configured: &Options, ports: MonitoredPort
         routing_removes: snapshot.routing_removes,
         route_lookups: snapshot.route_lookups,
         route_misses: snapshot.route_misses,
+        system_account: configured.broker.system_account.clone(),
+    }
+}
+
+pub(super) fn account(account: AccountSnapshot) -> monitor::Account {
+    monitor::Account {
+        name: account.name,
+        is_system: account.is_system,
+        connections: account.connections as u64,
+        total_connections: account.total_connections,
+        subscriptions: account.subscriptions as u64,
+        in_msgs: account.in_messages,
+        in_bytes: account.in_bytes,
+        out_msgs: account.out_messages,
+        out_bytes: account.out_bytes,
     }
 }
 
@@ -141,12 +156,13 @@ pub(super) fn connection(connection: ConnectionSnapshot) -> monitor::Connection 
         tls_first: connection.tls.as_ref().is_some_and(|tls| tls.first),
         tls_cipher_suite: connection.tls.map(|tls| tls.cipher_suite),
         authorized_user: connection.authorized_user,
-        account: Some(monitor::GLOBAL_ACCOUNT.to_owned()),
+        account: Some(connection.account),
     }
 }
 
 pub(super) fn connection_subscription(known: seaway_broker::SubscriptionSnapshot) -> monitor::ConnectionSubscription {
     monitor::ConnectionSubscription {
+        account: known.account,
         subject: known.subject,
         queue: known.queue,
         sid: known.sid,

@@ -1,0 +1,271 @@
+//! Accounts: spaces of subjects that know nothing of one another (core specification §3.6).
+//!
+//! Each has a routing table of its own, so that routing is one piece of code which never asks whose subject it is: whoever
+//! publishes or subscribes does it in the table of his account. On connections to other servers the name of the account
+//! stands in front of the subject.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use crate::access::Grant;
+use crate::connection::Connection;
+use crate::limits::{ACCOUNTS_HEARD_OF_MAX, GLOBAL_ACCOUNT};
+use crate::lock::{lock, read, write};
+use crate::options::{AccountOptions, BrokerOptions};
+use crate::owner::{Routing, Subscription};
+use crate::routing::{LocalInterest, RoutingCounters};
+
+/// One account.
+pub(crate) struct Account {
+    name: Box<str>,
+    pub(crate) routing: Routing,
+    /// Clients that are in it.
+    connections: AtomicUsize,
+    /// Subscriptions of clients here.
+    subscriptions: AtomicUsize,
+    /// Clients that ever were.
+    total_connections: AtomicU64,
+    /// Bounds that a reload may change; `usize::MAX` is none.
+    max_connections: AtomicUsize,
+    max_subscriptions: AtomicUsize,
+    max_payload: AtomicUsize,
+    /// What clients that are gone sent and were sent.
+    past: Mutex<Traffic>,
+}
+
+/// Messages and bytes of clients, from their side of view.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) in_messages: u64,
+    pub(crate) in_bytes: u64,
+    pub(crate) out_messages: u64,
+    pub(crate) out_bytes: u64,
+}
+
+impl Traffic {
+    pub(crate) fn of(connection: &Connection) -> Self {
+        let (out_messages, out_bytes) = connection.outbound.totals();
+        Self {
+            in_messages: connection.in_messages.load(Ordering::Relaxed),
+            in_bytes: connection.in_bytes.load(Ordering::Relaxed),
+            out_messages,
+            out_bytes,
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.in_messages += other.in_messages;
+        self.in_bytes += other.in_bytes;
+        self.out_messages += other.out_messages;
+        self.out_bytes += other.out_bytes;
+    }
+}
+
+impl Account {
+    fn new(name: &str, interest: Option<&Arc<LocalInterest>>) -> Arc<Self> {
+        let no_bound = || AtomicUsize::new(usize::MAX);
+        Arc::new(Self {
+            name: name.into(),
+            routing: Routing::of_account(name.as_bytes(), interest.map(Arc::clone)),
+            connections: AtomicUsize::new(0),
+            subscriptions: AtomicUsize::new(0),
+            total_connections: AtomicU64::new(0),
+            max_connections: no_bound(),
+            max_subscriptions: no_bound(),
+            max_payload: no_bound(),
+            past: Mutex::default(),
+        })
+    }
+
+    fn bound(&self, options: &AccountOptions) {
+        let set =
+            |bound: &AtomicUsize, wanted: Option<usize>| bound.store(wanted.unwrap_or(usize::MAX), Ordering::Release);
+        set(&self.max_connections, options.max_connections);
+        set(&self.max_subscriptions, options.max_subscriptions);
+        set(&self.max_payload, options.max_payload);
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn total_connections(&self) -> u64 {
+        self.total_connections.load(Ordering::Relaxed)
+    }
+
+    /// Largest publication of its clients in bytes, where that of the broker is `max`.
+    pub(crate) fn max_payload(&self, max: usize) -> usize {
+        self.max_payload.load(Ordering::Acquire).min(max)
+    }
+
+    /// Whether its clients have as many subscriptions as they may.
+    pub(crate) fn is_full_of_subscriptions(&self) -> bool {
+        self.subscriptions() >= self.max_subscriptions.load(Ordering::Acquire)
+    }
+
+    /// Subscriptions of clients here.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.subscriptions.load(Ordering::Acquire)
+    }
+
+    /// Adds a client's subscription; see [`crate::owner::Subscription::remove`].
+    pub(crate) fn subscribe(&self, subscription: &Arc<Subscription>) {
+        self.subscriptions.fetch_add(1, Ordering::AcqRel);
+        self.routing.insert(subscription);
+    }
+
+    /// A client's subscription has left the table.
+    pub(crate) fn unsubscribed(&self) {
+        self.subscriptions.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// What clients that are gone sent and were sent.
+    pub(crate) fn past(&self) -> Traffic {
+        *lock(&self.past)
+    }
+
+    /// A client has gone.
+    pub(crate) fn remember(&self, traffic: Traffic) {
+        lock(&self.past).add(traffic);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn alone(name: &str) -> Arc<Self> {
+        Self::new(name, None)
+    }
+}
+
+/// A client's place in an account, for as long as it is in it.
+pub(crate) struct Membership {
+    account: Arc<Account>,
+    /// It is one of those that are counted.
+    is_member: bool,
+}
+
+impl Membership {
+    /// Of somebody who is not let in yet, and does nothing in the account.
+    pub(crate) fn outside(account: &Arc<Account>) -> Self {
+        Self {
+            account: Arc::clone(account),
+            is_member: false,
+        }
+    }
+
+    /// `None` when there are as many as there may be.
+    pub(crate) fn enter(account: &Arc<Account>) -> Option<Self> {
+        let max = account.max_connections.load(Ordering::Acquire);
+        let entered = account
+            .connections
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+                (count < max).then_some(count + 1)
+            });
+        entered.ok()?;
+        account.total_connections.fetch_add(1, Ordering::Relaxed);
+        Some(Self {
+            account: Arc::clone(account),
+            is_member: true,
+        })
+    }
+
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    pub(crate) fn is_member(&self) -> bool {
+        self.is_member
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        if self.is_member {
+            self.account.connections.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// All accounts there are.
+pub(crate) struct Accounts {
+    /// Of every client that belongs to no other.
+    pub(crate) global: Arc<Account>,
+    by_name: RwLock<HashMap<Box<str>, Arc<Account>>>,
+    /// What other servers are told, where there are others.
+    interest: Option<Arc<LocalInterest>>,
+}
+
+impl Accounts {
+    /// Those of the configuration; the global one is always there.
+    pub(crate) fn new(options: &BrokerOptions, interest: Option<Arc<LocalInterest>>) -> Self {
+        let global = Account::new(GLOBAL_ACCOUNT, interest.as_ref());
+        let accounts = Self {
+            by_name: RwLock::new(HashMap::from([(GLOBAL_ACCOUNT.into(), Arc::clone(&global))])),
+            global,
+            interest,
+        };
+        accounts.configure(options);
+        accounts
+    }
+
+    /// Takes over what was configured anew. An account that is left out stays, for what is still in it.
+    pub(crate) fn configure(&self, options: &BrokerOptions) {
+        self.get_or_add(&options.system_account);
+        for wanted in &options.accounts {
+            self.get_or_add(&wanted.name).bound(wanted);
+        }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Account>> {
+        read(&self.by_name).get(name).cloned()
+    }
+
+    /// Sizes and counters of all tables together.
+    pub(crate) fn counters(&self) -> RoutingCounters {
+        let mut sum = RoutingCounters::default();
+        for account in read(&self.by_name).values() {
+            sum.add(account.routing.counters());
+        }
+        sum
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Account>> {
+        read(&self.by_name).values().cloned().collect()
+    }
+
+    /// The account of this name, made if there is none.
+    pub(crate) fn get_or_add(&self, name: &str) -> Arc<Account> {
+        if let Some(known) = self.find(name) {
+            return known;
+        }
+        let mut by_name = write(&self.by_name);
+        let account = by_name
+            .entry(name.into())
+            .or_insert_with(|| Account::new(name, self.interest.as_ref()));
+        Arc::clone(account)
+    }
+
+    /// The account of which another server speaks. One that is not configured here may be soon, and what is wanted in it over
+    /// there is told only once. `None` when there are too many of those, or when it is no name.
+    pub(crate) fn heard_of(&self, name: &[u8]) -> Option<Arc<Account>> {
+        let name = std::str::from_utf8(name).ok()?;
+        if let Some(known) = self.find(name) {
+            return Some(known);
+        }
+        if read(&self.by_name).len() >= ACCOUNTS_HEARD_OF_MAX {
+            return None;
+        }
+        Some(self.get_or_add(name))
+    }
+
+    /// The account of somebody who was let in.
+    pub(crate) fn of(&self, grant: Option<&Grant>) -> Arc<Account> {
+        match grant {
+            Some(grant) if grant.account() != GLOBAL_ACCOUNT => self.get_or_add(grant.account()),
+            Some(_) | None => Arc::clone(&self.global),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Accounts: spaces of subjects that know nothing of one another (core specification §3.6).
+
+use seaway_broker::{AccountOptions, Authorization, BrokerOptions, Reloaded};
+
+use crate::meshes::{to, wait_for_mesh};
+use crate::routes::{Member, connect, introduction, until_pinged};
+use crate::support::{Client, Server, access, user, user_of};
+
+fn account(name: &str) -> AccountOptions {
+    AccountOptions {
+        name: name.into(),
+        ..AccountOptions::default()
+    }
+}
+
+/// Users `a` and `a2` in account A, `b` in B, `g` in none, whose passwords are their names.
+fn users(authorization: &mut Authorization) {
+    authorization.users = vec![user_of("A", "a"), user_of("A", "a2"), user_of("B", "b"), user("g", "g")];
+}
+
+fn two_accounts(options: &mut BrokerOptions) {
+    options.accounts = vec![account("A"), account("B")];
+    options.access = access(users);
+}
+
+const GONE: &str = "HMSG in 9 35 35\r\nNATS/1.0 503\r\nNats-Subject: foo\r\n\r\n\r\n";
+
+#[test]
+fn line_101_the_same_subject_in_two_accounts() {
+    let server = Server::with(two_accounts);
+    let [mut a, mut a2, mut b, mut g] = ["a", "a2", "b", "g"].map(|name| server.user(name));
+    for client in [&mut a, &mut b, &mut g] {
+        client.flush("SUB foo 1\r\nSUB > 2\r\nSUB *.* q 3\r\n");
+    }
+    a2.flush("PUB foo 1\r\nx\r\nPUB foo.bar 1\r\ny\r\n");
+    let mut got = [a.message(), a.message(), a.message(), a.message()].map(|(subject, sid, ..)| (subject, sid));
+    got.sort();
+    let got: Vec<(&str, &str)> = got.iter().map(|(subject, sid)| (&subject[..], &sid[..])).collect();
+    assert_eq!(got, [("foo", "1"), ("foo", "2"), ("foo.bar", "2"), ("foo.bar", "3")]);
+    for client in [&mut a, &mut b, &mut g] {
+        client.expect_nothing_more();
+    }
+    b.send("PUB foo 1\r\nz\r\n");
+    assert_eq!((b.message().3, b.message().3), (b"z".to_vec(), b"z".to_vec()));
+    a.expect_nothing_more();
+    g.expect_nothing_more();
+}
+
+/// A cached answer is the answer of one account, though one work space serves all of them.
+#[test]
+fn answers_of_one_account_are_not_used_in_another() {
+    let server = Server::with(two_accounts);
+    let [mut a, mut b] = ["a", "b"].map(|name| server.user(name));
+    b.flush("SUB foo 1\r\n");
+    for _ in 0..200 {
+        b.send("PUB foo 1\r\nb\r\n");
+        b.expect("MSG foo 1 1\r\nb\r\n");
+        a.flush("SUB in 9\r\n");
+        a.send("PUB foo in 1\r\na\r\n");
+        a.expect(GONE);
+    }
+    b.expect_nothing_more();
+}
+
+#[test]
+fn nobody_is_there_when_only_another_account_listens() {
+    let server = Server::with(two_accounts);
+    let [mut a, mut b] = ["a", "b"].map(|name| server.user(name));
+    b.flush("SUB foo 1\r\n");
+    a.send("SUB in 9\r\nPUB foo in 0\r\n\r\n");
+    a.expect(GONE);
+    b.expect_nothing_more();
+}
+
+#[test]
+fn clients_are_told_their_account() {
+    let server = Server::with(two_accounts);
+    for (name, account) in [("a", "A"), ("g", "$G")] {
+        let mut client = server.connect();
+        client.send(format!(
+            "CONNECT {{\"verbose\":false,\"protocol\":1,\"user\":\"{name}\",\"pass\":\"{name}\"}}\r\nPING\r\n"
+        ));
+        client.expect("PONG\r\n");
+        let info = client.line();
+        assert!(info.contains(&format!("\"remote_account\":\"{account}\"")), "{info}");
+    }
+}
+
+/// A second CONNECT takes a client to the account of its new user, and nothing of the old one with it.
+#[test]
+fn a_client_that_becomes_somebody_else_leaves_its_subscriptions_behind() {
+    let server = Server::with(two_accounts);
+    let [mut a, mut b, mut moving] = ["a", "b", "a2"].map(|name| server.user(name));
+    moving.flush("SUB foo 1\r\n");
+    moving.login(r#"{"verbose":false,"user":"b","pass":"b"}"#);
+    moving.flush("SUB bar 2\r\n");
+    a.flush("PUB foo 1\r\na\r\nPUB bar 1\r\na\r\n");
+    b.flush("PUB foo 1\r\nb\r\nPUB bar 1\r\nb\r\n");
+    moving.expect("MSG bar 2 1\r\nb\r\n");
+    moving.expect_nothing_more();
+    let count = |server: &Server, name: &str| {
+        let accounts = server.broker.accounts();
+        let found = accounts.into_iter().find(|known| known.name == name).unwrap();
+        (found.connections, found.subscriptions, found.total_connections)
+    };
+    assert_eq!((count(&server, "A"), count(&server, "B")), ((1, 0, 2), (2, 1, 2)));
+}
+
+#[test]
+fn who_presents_nothing_is_no_auth_user_with_its_account() {
+    let server = Server::with(|options| {
+        options.accounts = vec![account("A"), account("B")];
+        options.access = access(|it| {
+            users(it);
+            it.no_auth_user = Some("b".into());
+        });
+    });
+    let mut b = server.user("b");
+    b.flush("SUB foo 1\r\n");
+    server.quiet().flush("PUB foo 1\r\nx\r\n");
+    b.expect("MSG foo 1 1\r\nx\r\n");
+}
+
+/// §3.1: users of the system account alone do not close the server to everybody else.
+#[test]
+fn system_users_alone_leave_the_global_account_open() {
+    let server = Server::with(|options| {
+        options.access = access(|it| {
+            it.system_account = Some("$SYS".into());
+            it.users = vec![user_of("$SYS", "admin")];
+        });
+    });
+    let mut anonymous = server.quiet();
+    assert!(anonymous.info.get("auth_required").is_none());
+    anonymous.flush("SUB foo 1\r\n");
+    let mut admin = server.user("admin");
+    admin.flush("PUB foo 1\r\nx\r\n");
+    anonymous.expect_nothing_more();
+    server
+        .connect()
+        .expect_refusal("CONNECT {\"user\":\"admin\",\"pass\":\"wrong\"}\r\n");
+}
+
+/// §5.8: clients whose account moved are closed, as are those of users that are gone.
+#[test]
+fn a_reload_closes_whoever_belongs_to_another_account() {
+    let server = Server::with(two_accounts);
+    let [mut stays, mut moved, mut gone] = ["a", "a2", "b"].map(|name| server.user(name));
+    let options = BrokerOptions {
+        accounts: vec![account("A"), account("C")],
+        access: access(|it| it.users = vec![user_of("A", "a"), user_of("C", "a2")]),
+        ..server.broker.options().clone()
+    };
+    let expected = Reloaded {
+        refused: 2,
+        ..Reloaded::default()
+    };
+    assert_eq!(server.broker.reload(&options), expected);
+    for client in [&mut moved, &mut gone] {
+        client.expect("-ERR 'Authorization Violation'\r\n");
+        client.expect_closed();
+    }
+    stays.flush("SUB foo 1\r\n");
+    server.user("a2").flush("PUB foo 1\r\nx\r\n");
+    stays.expect_nothing_more();
+}
+
+#[test]
+fn limits_of_an_account_hold_for_its_clients_alone() {
+    let server = Server::with(|options| {
+        two_accounts(options);
+        options.accounts[0] = AccountOptions {
+            max_connections: Some(1),
+            max_subscriptions: Some(2),
+            max_payload: Some(4),
+            ..account("A")
+        };
+    });
+    let mut a = server.user("a");
+    let mut second = server.connect();
+    second.send("CONNECT {\"verbose\":false,\"user\":\"a2\",\"pass\":\"a2\"}\r\n");
+    second.expect("-ERR 'maximum account active connections exceeded'\r\n");
+    second.expect_closed();
+    a.send("SUB a 1\r\nSUB b 2\r\nSUB c 3\r\n");
+    a.expect("-ERR 'maximum subscriptions exceeded'\r\n");
+    a.flush("UNSUB 1\r\nSUB c 3\r\n");
+    let mut b = server.user("b");
+    b.flush("SUB a 1\r\nSUB b 2\r\nSUB c 3\r\nPUB x 5\r\n12345\r\n");
+    a.send("PUB x 4\r\n1234\r\nPUB x 5\r\n12345\r\n");
+    a.expect("-ERR 'Maximum Payload Violation'\r\n");
+    a.expect_closed();
+    server.wait_until("the place is free", |broker| broker.accounts()[2].connections == 0);
+    server.user("a2");
+}
+
+/// §4.5: on a route the account stands in front of the subject.
+#[test]
+fn routes_carry_the_account() {
+    let member = Member::with(|_| {}, two_accounts);
+    let [mut a, mut b] = ["a", "b"].map(|name| member.server.user(name));
+    a.flush("SUB foo 1\r\nSUB foo q 2\r\n");
+    b.flush("SUB foo 1\r\n");
+    let mut peer = member.stranger();
+    peer.send(connect(r#","headers":true"#));
+    peer.send(introduction("NA", r#","headers":true"#));
+    let mut told = until_pinged(&mut peer);
+    told.sort();
+    assert_eq!(told, ["RS+ A foo", "RS+ A foo q 1", "RS+ B foo"]);
+    // Messages reach the account that they name, whatever its group is called elsewhere.
+    peer.flush("RMSG A foo 1\r\nx\r\nRMSG B foo | q 1\r\ny\r\nRMSG C foo 1\r\nz\r\nRMSG $G foo 1\r\nz\r\n");
+    a.expect("MSG foo 1 1\r\nx\r\n");
+    b.expect("MSG foo 1 1\r\ny\r\n");
+    a.expect_nothing_more();
+    b.expect_nothing_more();
+    // What is wanted there is wanted by clients of the same account.
+    peer.flush("RS+ A bar\r\nRS+ B baz q 3\r\n");
+    a.flush("PUB baz 1\r\nn\r\nPUB bar 1\r\n1\r\n");
+    peer.expect("RMSG A bar 1\r\n1\r\n");
+    b.flush("PUB bar 1\r\nn\r\nPUB baz re 1\r\n2\r\n");
+    peer.expect("RMSG B baz + re q 1\r\n2\r\n");
+    peer.flush("RS- A bar\r\nRS- A baz q\r\n");
+    a.flush("PUB bar 1\r\nn\r\n");
+    b.flush("PUB baz 1\r\n3\r\n");
+    peer.expect("RMSG B baz | q 1\r\n3\r\n");
+    peer.expect_nothing_more();
+}
+
+/// What another server's clients want is known though this server hears of the account only later, by a reload.
+#[test]
+fn interest_in_an_account_that_comes_later_is_known() {
+    let member = Member::with(
+        |_| {},
+        |options| options.access = access(|it| it.users = vec![user("g", "g")]),
+    );
+    let mut peer = member.peer("NA");
+    peer.flush("RS+ A foo\r\n");
+    let options = BrokerOptions {
+        accounts: vec![account("A")],
+        access: access(users),
+        ..member.server.broker.options().clone()
+    };
+    member.server.broker.reload(&options);
+    member.server.user("a").flush("PUB foo 1\r\nx\r\n");
+    member.server.user("b").flush("PUB foo 1\r\ny\r\n");
+    peer.expect("RMSG A foo 1\r\nx\r\n");
+    peer.expect_nothing_more();
+}
+
+#[test]
+fn accounts_span_a_mesh() {
+    let first = Member::with(|_| {}, two_accounts);
+    let route = to(&first);
+    let second = Member::with(|cluster| cluster.routes = vec![route], two_accounts);
+    wait_for_mesh(&[&first, &second]);
+    let [mut a, mut b] = ["a", "b"].map(|name| first.server.user(name));
+    a.flush("SUB foo 1\r\n");
+    b.flush("SUB foo 1\r\nSUB done 2\r\n");
+    let mut there: Client = second.server.user("b");
+    until_heard(&mut there, &mut b);
+    second.server.user("a").flush("PUB foo 1\r\na\r\n");
+    there.flush("PUB foo 1\r\nb\r\n");
+    b.expect("MSG foo 1 1\r\nb\r\n");
+    a.expect("MSG foo 1 1\r\na\r\n");
+    a.expect_nothing_more();
+    b.expect_nothing_more();
+}
+
+/// Publishes until it is heard over there: then everything is known that was wanted before.
+fn until_heard(here: &mut Client, there: &mut Client) {
+    here.flush("SUB in 7\r\n");
+    loop {
+        here.send("PUB done in 0\r\n\r\nPING\r\n");
+        // Either the answer that nobody is there comes first, or the PONG.
+        if here.line() == "PONG" {
+            break;
+        }
+        while here.line() != "PONG" {}
+    }
+    assert_eq!(there.message().0, "done");
+}
