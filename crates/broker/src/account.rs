@@ -6,14 +6,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use crate::access::Grant;
 use crate::connection::Connection;
+use crate::imports::{ServiceImport, StreamImport};
 use crate::limits::{ACCOUNTS_HEARD_OF_MAX, GLOBAL_ACCOUNT};
 use crate::lock::{lock, read, write};
-use crate::options::{AccountOptions, BrokerOptions};
-use crate::owner::{Routing, Subscription};
+use crate::options::{AccountOptions, BrokerOptions, ImportKind};
+use crate::owner::{Owner, Routing, Subscription};
 use crate::routing::{LocalInterest, RoutingCounters};
 
 /// One account.
@@ -32,6 +33,8 @@ pub(crate) struct Account {
     max_payload: AtomicUsize,
     /// What clients that are gone sent and were sent.
     past: Mutex<Traffic>,
+    /// Streams of other accounts, once that is known.
+    streams: OnceLock<Vec<StreamImport>>,
 }
 
 /// Messages and bytes of clients, from their side of view.
@@ -75,6 +78,7 @@ impl Account {
             max_subscriptions: no_bound(),
             max_payload: no_bound(),
             past: Mutex::default(),
+            streams: OnceLock::new(),
         })
     }
 
@@ -117,6 +121,9 @@ impl Account {
     pub(crate) fn subscribe(&self, subscription: &Arc<Subscription>) {
         self.subscriptions.fetch_add(1, Ordering::AcqRel);
         self.routing.insert(subscription);
+        if let Some(streams) = self.streams.get() {
+            cast_shadows(streams, subscription);
+        }
     }
 
     /// A client's subscription has left the table.
@@ -137,6 +144,30 @@ impl Account {
     #[cfg(test)]
     pub(crate) fn alone(name: &str) -> Arc<Self> {
         Self::new(name, None)
+    }
+}
+
+/// Subscribes in the accounts whose streams a client's subscription overlaps.
+fn cast_shadows(streams: &[StreamImport], subscription: &Arc<Subscription>) {
+    let Owner::Connection { connection, .. } = &subscription.owner else {
+        return;
+    };
+    let mut shadows = Vec::new();
+    for StreamImport { exporter, mapping } in streams {
+        if let Some(pattern) = mapping.export_pattern(subscription.subject()) {
+            let owner = Owner::Connection {
+                connection: Arc::clone(connection),
+                account: Arc::clone(exporter),
+            };
+            shadows.push(Subscription::shadow(subscription, mapping, &pattern, owner));
+        }
+    }
+    if shadows.is_empty() {
+        return;
+    }
+    connection.keep_shadows(subscription.sid(), shadows.clone());
+    for shadow in shadows {
+        shadow.owner.account().routing.insert(&shadow);
     }
 }
 
@@ -209,6 +240,42 @@ impl Accounts {
         };
         accounts.configure(options);
         accounts
+    }
+
+    /// Connects accounts by what they import. `next_id` numbers the services.
+    pub(crate) fn connect(&self, options: &BrokerOptions, next_id: impl Fn() -> u64) {
+        for wanted in &options.accounts {
+            let importer = self.get_or_add(&wanted.name);
+            let mut streams = Vec::new();
+            for import in &wanted.imports {
+                let exporter = self.get_or_add(&import.account);
+                match import.kind {
+                    ImportKind::Stream => streams.push(StreamImport {
+                        exporter,
+                        mapping: Arc::new(import.mapping.clone()),
+                    }),
+                    ImportKind::Service { is_single, threshold } => {
+                        let waiting = (is_single, threshold);
+                        let service = Arc::new(ServiceImport::new(
+                            next_id(),
+                            &importer,
+                            &exporter,
+                            &import.mapping,
+                            waiting,
+                        ));
+                        let asked =
+                            Subscription::new(&service.requests(), None, b"", Owner::Service(Arc::clone(&service)));
+                        let answered = Subscription::new(&service.answers(), None, b"", Owner::Answers(service));
+                        importer.routing.insert(&asked);
+                        exporter.routing.insert(&answered);
+                    }
+                }
+            }
+            if !streams.is_empty() {
+                // Nobody else sets it: this is done once.
+                let _ = importer.streams.set(streams);
+            }
+        }
     }
 
     /// Takes over what was configured anew. An account that is left out stays, for what is still in it.

@@ -1,10 +1,10 @@
 //! What others may know of a connection: its identity, its way out, its counters. The reading side belongs to the
 //! connection's task (see `session`).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use foldhash::fast::RandomState;
@@ -16,8 +16,9 @@ use crate::admission::{Admission, Renewal};
 use crate::announcer::Announcer;
 use crate::counters::Clock;
 use crate::kind::Kind;
+use crate::lock::lock;
 use crate::outbound::Outbound;
-use crate::owner::Owner;
+use crate::owner::{Owner, Subscription};
 use crate::reason::CloseReason;
 use crate::routing::BySid;
 use crate::tls::TlsDetails;
@@ -29,6 +30,9 @@ pub(crate) struct ClientDetails {
     pub(crate) lang: String,
     pub(crate) version: String,
 }
+
+/// By the sid of the subscription for which they stand.
+type Shadows = HashMap<Box<[u8]>, Vec<Arc<Subscription>>, RandomState>;
 
 /// One connection of a client, or to another server.
 pub(crate) struct Connection {
@@ -61,6 +65,10 @@ pub(crate) struct Connection {
     pub(crate) details: Mutex<ClientDetails>,
     /// Locked by its own task for SUB and UNSUB, by deliveries that end a subscription, and by monitoring.
     pub(crate) subscriptions: Mutex<HashSet<BySid<Owner>, RandomState>>,
+    /// What stands for some of them in other accounts, by sid.
+    shadows: Mutex<Shadows>,
+    /// Whether there ever were any; spares a lock.
+    has_shadows: AtomicBool,
 }
 
 impl Connection {
@@ -95,11 +103,35 @@ impl Connection {
             stalls: AtomicU64::new(0),
             details: Mutex::default(),
             subscriptions: Mutex::default(),
+            shadows: Mutex::default(),
+            has_shadows: AtomicBool::new(false),
         }
     }
 }
 
 impl Connection {
+    /// From now on these stand in other accounts for the subscription with this sid.
+    pub(crate) fn keep_shadows(&self, sid: &[u8], shadows: Vec<Arc<Subscription>>) {
+        self.has_shadows.store(true, Ordering::Release);
+        lock(&self.shadows).insert(sid.into(), shadows);
+    }
+
+    /// What stands in other accounts for the subscription with this sid.
+    pub(crate) fn shadows_of(&self, sid: &[u8]) -> Vec<Arc<Subscription>> {
+        if !self.has_shadows.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        lock(&self.shadows).get(sid).cloned().unwrap_or_default()
+    }
+
+    /// The same, and nothing does any more.
+    pub(crate) fn take_shadows(&self, sid: &[u8]) -> Vec<Arc<Subscription>> {
+        if !self.has_shadows.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        lock(&self.shadows).remove(sid).unwrap_or_default()
+    }
+
     /// Asks whether the client is still who it was, and acts on it.
     pub(crate) fn renew(&self, access: &Access) -> Renewal {
         let renewal = self.admission.renew(access);

@@ -28,6 +28,22 @@ pub(crate) struct Message<'a> {
 }
 
 impl Message<'_> {
+    /// The same under another subject.
+    pub(crate) fn renamed<'a>(&'a self, subject: &'a [u8]) -> Message<'a> {
+        Message { subject, ..*self }
+    }
+
+    /// The same in another account, where it is for everybody whom nobody else has chosen.
+    pub(crate) fn moved<'a>(&'a self, subject: &'a [u8], reply: Option<&'a [u8]>) -> Message<'a> {
+        Message {
+            subject,
+            reply,
+            tail: None,
+            queues: None,
+            ..*self
+        }
+    }
+
     /// Work of giving it to one receiver.
     pub(crate) fn work(&self) -> u64 {
         1 + (self.size / BYTES_PER_WORK) as u64

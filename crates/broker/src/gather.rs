@@ -5,6 +5,7 @@
 //! nanoseconds. A producer looks at the count after each operation and ends its turn; a message that reaches very many is
 //! found and delivered in several turns ([`Unfinished`]).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,10 +15,12 @@ use smallvec::SmallVec;
 use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::frame::Message;
+use crate::imports::Moved;
 use crate::limits::{
     FIRST_TURN_WORK, MESSAGE_WORK, PUBLICATION_RECEIVERS, PUBLICATION_WORK, SUBSCRIPTIONS_PER_PIECE, TURN_WORK,
 };
-use crate::outlets::{Crossings, Origin, Outlets};
+use crate::origin::Origin;
+use crate::outlets::{Crossings, Outlets};
 use crate::owner::{AttachmentShared, Owner, Routing};
 use crate::routing::{Found, Route, RouteCache, Search};
 
@@ -58,6 +61,8 @@ pub(crate) struct Unfinished {
     search: Option<Box<Search<Owner>>>,
     /// Who has not had it. Of the last group somebody may have.
     route: Route<Owner>,
+    /// Where it goes in other accounts, and how far that is.
+    moved: VecDeque<(Moved, Option<Box<Unfinished>>)>,
     /// Chosen members of groups behind other servers.
     crossings: Crossings,
     group_served: bool,
@@ -70,6 +75,7 @@ impl Unfinished {
             matched: matched.into(),
             search,
             route,
+            moved: VecDeque::new(),
             crossings: Crossings::default(),
             group_served: false,
             receivers: 0,
@@ -228,9 +234,32 @@ impl Gatherer {
                     return self.go_on(routing, unfinished, message, origin);
                 }
                 self.outlets.work += work;
-                Delivered::To(self.deliver_known(index, matched, message, origin))
+                let receivers = self.deliver_known(index, matched, message, origin);
+                self.delivered(receivers, matched, message)
             }
             Found::Many(search) => Delivered::InPart(Unfinished::new(matched, Some(search), Route::default())),
+        }
+    }
+
+    /// What has been delivered in its account, and may go on to others.
+    #[inline]
+    fn delivered(&mut self, receivers: u32, matched: &[u8], message: &Message<'_>) -> Delivered {
+        if self.outlets.moved.is_empty() {
+            return Delivered::To(receivers);
+        }
+        self.move_on(receivers, matched, message)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn move_on(&mut self, receivers: u32, matched: &[u8], message: &Message<'_>) -> Delivered {
+        let mut unfinished = Unfinished::new(matched, None, Route::default());
+        unfinished.receivers = receivers;
+        unfinished.moved = self.outlets.moved.drain(..).map(|moved| (moved, None)).collect();
+        if self.serve_moved(&mut unfinished, message, self.allowance.message) {
+            Delivered::To(unfinished.receivers)
+        } else {
+            Delivered::InPart(unfinished)
         }
     }
 
@@ -245,7 +274,8 @@ impl Gatherer {
         let Self { cache, outlets, .. } = self;
         match cache.find(routing, matched, origin.skipped(), &mut outlets.expired) {
             Found::Known(index) if self.are_few(index, message) => {
-                Delivered::To(self.deliver_known(index, matched, message, origin))
+                let receivers = self.deliver_known(index, matched, message, origin);
+                self.delivered(receivers, matched, message)
             }
             Found::Known(index) => Delivered::InPart(self.unfinished(index, matched, origin)),
             Found::Many(search) => Delivered::InPart(Unfinished::new(matched, Some(search), Route::default())),
@@ -264,7 +294,17 @@ impl Gatherer {
         match cache.find(routing, matched, origin.skipped(), &mut outlets.expired) {
             Found::Known(index) if self.are_few(index, message) => match self.full(index) {
                 Some((connection, unflushed)) => IfRoom::Full(connection, unflushed),
-                None => IfRoom::Delivered(self.deliver_known(index, matched, message, origin)),
+                None => {
+                    let receivers = self.deliver_known(index, matched, message, origin);
+                    match self.delivered(receivers, matched, message) {
+                        Delivered::To(receivers) => IfRoom::Delivered(receivers),
+                        // Some have had it, so that it is not offered again.
+                        Delivered::InPart(mut unfinished) => {
+                            self.serve(routing, &mut unfinished, message, origin, u64::MAX);
+                            IfRoom::Delivered(unfinished.receivers)
+                        }
+                    }
+                }
             },
             Found::Known(index) => IfRoom::Many(self.unfinished(index, matched, origin)),
             Found::Many(search) => IfRoom::Many(Unfinished::new(matched, Some(search), Route::default())),
@@ -329,7 +369,7 @@ impl Gatherer {
                 let outbound = &connection.outbound;
                 (unflushed + outbound.pending() > outbound.service_room()).then(|| (Arc::clone(connection), unflushed))
             }
-            Owner::Attachment { .. } => None,
+            Owner::Attachment { .. } | Owner::Service(_) | Owner::Answers(_) => None,
         })
     }
 
@@ -398,7 +438,26 @@ impl Gatherer {
         }
         std::mem::swap(&mut outlets.crossings, &mut unfinished.crossings);
         outlets.end_expired();
-        is_done
+        unfinished
+            .moved
+            .extend(outlets.moved.drain(..).map(|moved| (moved, None)));
+        is_done && self.serve_moved(unfinished, message, bound)
+    }
+
+    /// Goes on with a message in the accounts that it goes to, until the work of this batch is `bound`. Returns whether everybody there
+    /// has had it.
+    fn serve_moved(&mut self, unfinished: &mut Unfinished, message: &Message<'_>, bound: u64) -> bool {
+        while let Some((moved, begun)) = unfinished.moved.front_mut() {
+            let there = message.moved(&moved.subject, moved.reply.as_deref());
+            let rest =
+                begun.get_or_insert_with(|| Unfinished::new(&moved.subject, Some(Box::default()), Route::default()));
+            if !self.serve(&moved.account.routing, rest, &there, moved.origin, bound) {
+                return false;
+            }
+            unfinished.receivers += rest.receivers;
+            unfinished.moved.pop_front();
+        }
+        true
     }
 
     /// A non-group subscription of `connection` that matches `reply` gets the 503 of §2.5.

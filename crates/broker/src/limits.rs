@@ -178,6 +178,10 @@ pub const GLOBAL_ACCOUNT: &str = "$G";
 pub const SYSTEM_ACCOUNT: &str = "$SYS";
 /// Accounts from which on no other is made because another server speaks of it. Each takes some tens of kilobytes.
 pub(crate) const ACCOUNTS_HEARD_OF_MAX: usize = 2048;
+/// Answers of one imported service that are waited for at a time; with more the oldest is given up.
+pub(crate) const SERVICE_REPLIES_MAX: usize = 16 * 1024;
+/// Accounts that one message goes through, by imports of services.
+pub(crate) const SERVICE_HOPS_MAX: u8 = 8;
 /// Other servers in one cluster. The table of what is wanted here has a bit for each.
 pub(crate) const PEERS_MAX: usize = 64;
 /// Shards of the table of what this server's own subscribers want. A power of two.

@@ -69,6 +69,15 @@ impl Broker {
         }
     }
 
+    /// The names of all accounts, in their order.
+    #[must_use]
+    pub fn account_names(&self) -> Vec<String> {
+        let accounts = self.shared.accounts.all();
+        let mut names: Vec<String> = accounts.iter().map(|account| account.name().to_owned()).collect();
+        names.sort();
+        names
+    }
+
     /// All accounts, by name.
     #[must_use]
     pub fn accounts(&self) -> Vec<AccountSnapshot> {

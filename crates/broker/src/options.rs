@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use seaway_nats_protocol::SubjectMapping;
+
 use crate::access::Access;
 use crate::limits::SYSTEM_ACCOUNT;
 use crate::mesh::ClusterOptions;
@@ -18,6 +20,33 @@ pub struct AccountOptions {
     pub max_subscriptions: Option<usize>,
     /// Largest publication in bytes, headers included; `None` is that of the broker.
     pub max_payload: Option<usize>,
+    /// What it imports from other accounts. Those that it had when the broker was made stay.
+    pub imports: Vec<ImportOptions>,
+}
+
+/// An import as an operator wrote it; that the exporter allows it has been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// The account that it comes from.
+    pub account: String,
+    /// The subjects there and here.
+    pub mapping: SubjectMapping,
+    /// What it is.
+    pub kind: ImportKind,
+}
+
+/// What is imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportKind {
+    /// Messages.
+    Stream,
+    /// Somebody who answers.
+    Service {
+        /// Whether one answer is all there is.
+        is_single: bool,
+        /// Time for which answers are waited for.
+        threshold: Duration,
+    },
 }
 
 /// Options of a broker. The default is a plain server without authentication.

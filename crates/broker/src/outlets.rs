@@ -8,43 +8,18 @@ use smallvec::SmallVec;
 use crate::account::Account;
 use crate::connection::Connection;
 use crate::frame::{Message, trace_frame};
+use crate::imports::Moved;
 use crate::kind::Kind;
 use crate::limits::{
     CROSSING_QUEUE_BYTES, GATHER_BYTES, GATHER_BYTES_ALL, GATHER_SHARE_OF_PENDING, INLINE_WRITES, KEPT_CAPACITY_BYTES,
     SINK_BATCH_BYTES, SPARE_BYTES, STALLED_MAX, WORK_PER_INLINE_WRITE, WORK_PER_OUTLET,
 };
+use crate::origin::{Audience, Origin};
 use crate::outbound::{Bounds, drop_threshold, full_threshold};
 use crate::owner::{AttachmentShared, Group, Owner, Subscription, Target};
 use crate::sink::Batch;
 
 const SPARE_BUFFERS: usize = 64;
-
-/// Who publishes, as far as delivery cares.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Origin {
-    pub(crate) id: u64,
-    /// Does not get its own messages.
-    pub(crate) skip_self: bool,
-    /// Who may get them.
-    pub(crate) audience: Audience,
-}
-
-/// Whom a message may reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Audience {
-    /// Everybody.
-    All,
-    /// Clients of this server, not in-process parties.
-    Clients,
-    /// Everybody on this server: it came from another one, which gives it to all others itself (core specification §4.5).
-    Here,
-}
-
-impl Origin {
-    pub(crate) fn skipped(self) -> Option<u64> {
-        self.skip_self.then_some(self.id)
-    }
-}
 
 /// Bytes for one destination.
 pub(crate) struct Outlet {
@@ -104,6 +79,8 @@ pub(crate) struct Outlets {
     pub(crate) sinks: SmallVec<[SinkOutlet; 2]>,
     pub(crate) message_number: u64,
     pub(crate) expired: Vec<Arc<Subscription>>,
+    /// The message being delivered, on its way to other accounts.
+    pub(crate) moved: Vec<Moved>,
     /// Of the message being delivered.
     pub(crate) crossings: Crossings,
     pub(crate) stalled: SmallVec<[Arc<Connection>; 2]>,
@@ -135,6 +112,7 @@ impl Outlets {
             sinks: SmallVec::new(),
             message_number: 0,
             expired: Vec::new(),
+            moved: Vec::new(),
             crossings: Crossings::default(),
             stalled: SmallVec::new(),
             held: None,
@@ -222,10 +200,11 @@ impl Outlets {
         if target.limited || origin.skipped() == Some(subscription.owner_id()) {
             return;
         }
-        let delivered = subscription.delivered.fetch_add(1, Ordering::AcqRel) + 1;
-        let limit = subscription.limit.load(Ordering::Acquire);
+        let counted = subscription.counted();
+        let delivered = counted.delivered.fetch_add(1, Ordering::AcqRel) + 1;
+        let limit = counted.limit.load(Ordering::Acquire);
         if limit != 0 && delivered >= limit {
-            self.expired.push(Arc::clone(subscription));
+            self.expired.push(Arc::clone(counted));
         }
     }
 
@@ -260,6 +239,17 @@ impl Outlets {
                     return false;
                 }
                 self.append_to_sink(shared, *tag, *holdable, message, origin);
+            }
+            // Whoever gets it there is counted when it has got there.
+            Owner::Service(import) => {
+                self.moved
+                    .extend(import.request((message.subject, message.reply), origin));
+                return false;
+            }
+            Owner::Answers(import) => {
+                self.moved
+                    .extend(import.answer((message.subject, message.reply), origin));
+                return false;
             }
             // What goes there crosses once, for all of them together.
             Owner::Peer { .. } => return false,
@@ -300,7 +290,7 @@ impl Outlets {
             }
             if self.offer(target, None, message, origin) {
                 if !target.limited {
-                    target.subscription.delivered.fetch_add(1, Ordering::AcqRel);
+                    target.subscription.counted().delivered.fetch_add(1, Ordering::AcqRel);
                 }
                 return true;
             }
@@ -403,9 +393,10 @@ impl Outlets {
     }
 
     pub(crate) fn take_limited(&mut self, subscription: &Arc<Subscription>) -> bool {
-        let (accepted, last) = subscription.take_limited();
+        let counted = subscription.counted();
+        let (accepted, last) = counted.take_limited();
         if last {
-            self.expired.push(Arc::clone(subscription));
+            self.expired.push(Arc::clone(counted));
         }
         accepted
     }
@@ -421,7 +412,13 @@ impl Outlets {
         let outlet = &mut self.open[index];
         let takes_headers = || connection.headers.load(Ordering::Relaxed);
         let before = outlet.buffer.len();
-        let size = message.append(&mut outlet.buffer, subscription.sid(), prefix, takes_headers);
+        let size = if subscription.is_shadow() && (prefix.is_none() || message.header_size > 0) {
+            let shown = subscription.shown(message.subject);
+            let renamed = message.renamed(&shown);
+            renamed.append(&mut outlet.buffer, subscription.sid(), None, takes_headers)
+        } else {
+            message.append(&mut outlet.buffer, subscription.sid(), prefix, takes_headers)
+        };
         outlet.messages += 1;
         outlet.bytes += size as u64;
         if self.trace {

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::account::Account;
 use crate::connection::Connection;
 use crate::gate::Gate;
+use crate::imports::ServiceImport;
 use crate::lock::lock;
 use crate::routing::{Handle, RoutingTable};
 use crate::sink::{BatchPool, Sink};
@@ -35,6 +36,10 @@ pub(crate) enum Owner {
         /// Other servers are told, so that their clients reach it too.
         announced: bool,
     },
+    /// A service of another account, for whoever asks in this one.
+    Service(Arc<ServiceImport>),
+    /// Whoever waits in another account for answers of a service in this one.
+    Answers(Arc<ServiceImport>),
     /// Somebody behind another server, over the connection to it.
     Peer {
         connection: Arc<Connection>,
@@ -55,6 +60,8 @@ impl Owner {
         match self {
             Owner::Connection { account, .. } | Owner::Peer { account, .. } => account,
             Owner::Attachment { shared, .. } => &shared.account,
+            Owner::Service(import) => import.importer(),
+            Owner::Answers(import) => import.exporter(),
         }
     }
 }
@@ -64,35 +71,37 @@ impl Handle for Owner {
         match self {
             Owner::Connection { connection, .. } | Owner::Peer { connection, .. } => connection.id,
             Owner::Attachment { shared, .. } => shared.id,
+            Owner::Service(import) | Owner::Answers(import) => import.id,
         }
     }
 
     fn withholds(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
         match self {
             Owner::Connection { connection, .. } => connection.admission.withholds(subject, queue),
-            Owner::Attachment { .. } | Owner::Peer { .. } => false,
+            Owner::Attachment { .. } | Owner::Service(_) | Owner::Answers(_) | Owner::Peer { .. } => false,
         }
     }
 
     fn answers(&self) -> bool {
         match self {
             Owner::Connection { connection, .. } => connection.admission.answers(),
-            Owner::Attachment { .. } | Owner::Peer { .. } => false,
+            Owner::Attachment { .. } | Owner::Service(_) | Owner::Answers(_) | Owner::Peer { .. } => false,
         }
     }
 
     fn remote(&self) -> Option<u32> {
         match self {
             Owner::Peer { weight, .. } => Some(*weight),
-            Owner::Connection { .. } | Owner::Attachment { .. } => None,
+            Owner::Connection { .. } | Owner::Attachment { .. } | Owner::Service(_) | Owner::Answers(_) => None,
         }
     }
 
     fn is_announced(&self) -> bool {
         match self {
-            Owner::Connection { .. } => true,
+            Owner::Connection { .. } | Owner::Answers(_) => true,
             Owner::Attachment { announced, .. } => *announced,
-            Owner::Peer { .. } => false,
+            // Every server asks for its own clients.
+            Owner::Service(_) | Owner::Peer { .. } => false,
         }
     }
 }
@@ -102,8 +111,14 @@ impl Subscription {
     pub(crate) fn remove(self: &Arc<Self>) -> bool {
         let account = self.owner.account();
         let has_left = account.routing.remove(self);
-        if has_left && matches!(self.owner, Owner::Connection { .. }) {
+        if has_left
+            && !self.is_shadow()
+            && let Owner::Connection { connection, .. } = &self.owner
+        {
             account.unsubscribed();
+            for shadow in connection.take_shadows(self.sid()) {
+                shadow.remove();
+            }
         }
         has_left
     }
@@ -111,6 +126,11 @@ impl Subscription {
     /// Who gets what it matches may have changed.
     pub(crate) fn raise(&self) {
         self.owner.account().routing.raise(self.subject());
+        if let Owner::Connection { connection, .. } = &self.owner {
+            for shadow in connection.shadows_of(self.sid()) {
+                shadow.owner.account().routing.raise(shadow.subject());
+            }
+        }
     }
 
     /// Removes it from the table and from its owner.
@@ -130,6 +150,7 @@ impl Subscription {
                 }
             }
             Owner::Attachment { shared, tag, .. } => shared.forget(*tag, subscription),
+            Owner::Service(_) | Owner::Answers(_) => {}
         }
     }
 }

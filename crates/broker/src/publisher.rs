@@ -8,7 +8,7 @@ use seaway_nats_protocol::subject;
 use crate::frame::Message;
 use crate::gather::{Delivered, Gatherer, IfRoom, Unfinished};
 use crate::limits::{KEPT_CAPACITY_BYTES, PUBLICATIONS_WAITING_BYTES, PUBLICATIONS_WAITING_MAX, TURN_WORK};
-use crate::outlets::{Audience, Origin};
+use crate::origin::{Audience, Origin};
 use crate::owner::AttachmentShared;
 use crate::shared::Shared;
 use crate::sink::Destination;
@@ -318,6 +318,8 @@ impl Publisher {
             id: self.attachment.id,
             skip_self: true,
             audience: Audience::All,
+            is_answer: false,
+            hops: 0,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::access::Grant;
+use crate::access::{Grant, Permissions};
 
 /// Who sent a request, with the permissions of this moment.
 #[derive(Clone)]
@@ -23,6 +23,12 @@ impl Requester {
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.grant.as_deref().map(Grant::shown)
+    }
+
+    /// What it may do, as an operator wrote it; none where that is everything.
+    #[must_use]
+    pub fn permissions(&self) -> Option<&Permissions> {
+        self.grant.as_deref().and_then(Grant::permissions)
     }
 
     /// Its address.

@@ -88,7 +88,7 @@ impl Shared {
         let workspaces = WorkspacePool::new(options.max_pending);
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let mesh = options.cluster.clone().map(|cluster| Arc::new(Mesh::new(cluster)));
-        Self {
+        let shared = Self {
             counters: Arc::new(Counters::new(options.outbound_bytes_max)),
             settings: RwLock::new(Arc::new(Settings::new(&options))),
             verifications: Arc::new(Semaphore::new(processors.clamp(2, VERIFICATIONS_MAX))),
@@ -106,7 +106,9 @@ impl Shared {
             leaving: watch::Sender::new(false),
             bound_port: AtomicU16::new(0),
             next_id: AtomicU64::new(1),
-        }
+        };
+        shared.accounts.connect(&shared.options, || shared.next_id());
+        shared
     }
 
     /// What counts at this moment.

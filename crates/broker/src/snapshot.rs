@@ -8,8 +8,8 @@ use crate::connection::Connection;
 use crate::limits::CLOSED_SUBSCRIPTIONS_KEPT;
 use crate::lock::lock;
 use crate::owner::Subscription;
-use crate::routing::Handle;
 use crate::reason::CloseReason;
+use crate::routing::Handle;
 use crate::tls::TlsDetails;
 
 /// Numbers of the whole broker. Counters are current when a client has been answered.

@@ -6,6 +6,7 @@ pub(crate) mod accounts;
 pub(crate) mod authorization;
 pub(crate) mod channels;
 pub(crate) mod cluster;
+mod crossing;
 mod fields;
 mod permissions;
 pub(crate) mod tls;

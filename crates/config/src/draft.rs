@@ -285,6 +285,24 @@ impl Draft {
                 "system_account: {GLOBAL_ACCOUNT:?} is the account of all other clients: name one of the accounts block"
             ));
         }
+        let streaming = &self.options.streaming;
+        let served = &streaming.account;
+        if served != GLOBAL_ACCOUNT {
+            let fault = match broker.accounts.iter().any(|account| account.name == *served) {
+                false => "is not among the accounts of the accounts block",
+                true if served == name => "is the system account, which serves nobody but operators",
+                true => "",
+            };
+            if !fault.is_empty() {
+                return Err(format!("accounts of the streaming block: {served:?} {fault}"));
+            }
+            if !self.external.urls.is_empty() {
+                return Err(format!(
+                    "accounts of the streaming block: {served:?} cannot be chosen at NATS servers of somebody else, where the user that is \
+                     presented decides"
+                ));
+            }
+        }
         let is_known = name == SYSTEM_ACCOUNT || broker.accounts.iter().any(|account| account.name == *name);
         match is_known {
             true => Ok(()),

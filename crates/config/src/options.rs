@@ -9,7 +9,7 @@ mod security;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use accounts::{Account, AccountLimits, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+pub use accounts::{Account, AccountLimits, GLOBAL_ACCOUNT, Import, ImportKind, SYSTEM_ACCOUNT};
 pub use cluster::{ClusterOptions, RouteUrl};
 pub use external::{ExternalNats, ExternalTls, NatsUrl, OwnCredentials};
 pub use secret::Secret;
@@ -166,6 +166,8 @@ pub struct FaultToleranceOptions {
 pub struct StreamingOptions {
     /// Cluster ID, made of valid subject tokens.
     pub cluster_id: String,
+    /// The account whose clients are served; only a file or the environment sets it.
+    pub account: String,
     /// Prefix of the subject on which clients connect (specification §2.5); only a file or the environment sets it.
     pub discover_prefix: String,
     /// Kind of store.
@@ -328,6 +330,7 @@ impl Options {
         Options {
             personality,
             streaming: StreamingOptions {
+                account: GLOBAL_ACCOUNT.to_owned(),
                 cluster_id: String::new(),
                 discover_prefix: "_STAN.discover".to_owned(),
                 store: StoreKind::Memory,

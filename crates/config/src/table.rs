@@ -173,7 +173,7 @@ mod tests {
         for (section, keys) in [
             (
                 Section::Streaming,
-                "id cid cluster_id discover_prefix store st store_type storetype dir datastore sd stan_debug sv \
+                "id cid cluster_id accounts discover_prefix store st store_type storetype dir datastore sd stan_debug sv \
                  stan_trace ns nats_server nats_server_url credentials username user password pass token \
                  nkey_seed_file secure hbi hb_interval server_to_client_hb_interval hbt hb_timeout \
                  server_to_client_hb_timeout hbf hb_fail_count server_to_client_hb_fail_count ft_group \

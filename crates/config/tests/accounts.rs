@@ -2,7 +2,10 @@
 
 mod support;
 
-use seaway_config::{AccountLimits, Personality};
+use std::time::Duration;
+
+use seaway_config::{AccountLimits, Import, ImportKind, Personality};
+use seaway_nats_protocol::SubjectMapping;
 use support::{Fake, complaint_about, options_of};
 
 #[test]
@@ -35,6 +38,49 @@ fn an_account_has_users_limits_and_permissions_of_its_own() {
     assert_eq!(published(&a.users[1]), Some(vec!["a".to_owned()]));
     assert_eq!(published(&b.users[0]), None);
     assert_eq!(options.broker.system_account, "$SYS");
+}
+
+#[test]
+fn imports_say_where_subjects_are_in_both_accounts() {
+    let options = options_of(
+        r#"accounts {
+            A {
+                imports: [
+                    { stream: { account: B, subject: "foo.>" }, prefix: p }
+                    { stream: { account: B, subject: "bar.*" }, to: "x.$1" }
+                    { service: { account: B, subject: svc }, to: ask }
+                    { service: { account: B, subject: many } }
+                ]
+            }
+            B {
+                exports: [
+                    { stream: ">", accounts: [A] }
+                    { service: svc }
+                    { service: many, response_type: stream, threshold: "5s" }
+                ]
+            }
+        }"#,
+    );
+    let [a, b] = options.broker.accounts.as_slice() else {
+        panic!("{:?}", options.broker.accounts);
+    };
+    let import = |exported: &str, imported: &str, kind| Import {
+        account: "B".into(),
+        mapping: SubjectMapping::new(exported, imported).unwrap(),
+        kind,
+    };
+    let service = |is_single, seconds| ImportKind::Service {
+        is_single,
+        threshold: Duration::from_secs(seconds),
+    };
+    let expected = [
+        import("foo.>", "p.foo.>", ImportKind::Stream),
+        import("bar.*", "x.$1", ImportKind::Stream),
+        import("svc", "ask", service(true, 120)),
+        import("many", "many", service(false, 5)),
+    ];
+    assert_eq!(a.imports, expected);
+    assert_eq!(b.imports, []);
 }
 
 #[test]
@@ -73,12 +119,53 @@ fn what_is_wrong_with_accounts_is_said_with_its_place() {
         ("accounts { A { users: [] } }", "users is empty"),
         ("accounts { A { limits { max_con: 1 } } }", "did you mean \"max_conn\"?"),
         (
-            "accounts { A { exports: [{ stream: foo }] } }",
-            "f:1:16: account exports: this build does not have exports between accounts yet",
+            "accounts { A { imports: [{ stream: { account: B, subject: foo } }] } }",
+            "f:1:26: Error adding stream import \"foo\": there is no account \"B\" in the accounts block",
         ),
         (
-            "accounts { A { imports: [{ stream: { account: B, subject: foo } }] } }",
-            "account imports: this build does not have imports between accounts yet",
+            "accounts { A { imports: [{ service: { account: B, subject: foo } }] }, B { exports: [{ stream: foo }] } }",
+            "Error adding service import \"foo\": service import not authorized: account \"B\" does not export it to \"A\"",
+        ),
+        (
+            "accounts { A { imports: [{ stream: { account: B, subject: foo } }] }, B { exports: [{ stream: foo, accounts: [C] }] } }",
+            "stream import not authorized",
+        ),
+        (
+            "accounts { A { imports: [{ stream: { account: B, subject: \"foo.>\" } }] }, B { exports: [{ stream: \"foo.*\" }] } }",
+            "stream import not authorized",
+        ),
+        (
+            "accounts { A { imports: [{ stream: { account: A, subject: foo } }] } }",
+            "it comes from account \"A\" itself",
+        ),
+        (
+            "accounts { A { exports: [{ service: x }], imports: [{ service: { account: B, subject: x } }] }\n\
+             B { exports: [{ service: x }], imports: [{ service: { account: A, subject: x } }] } }",
+            "f:1:53: import of \"x\" from account \"B\": import forms a cycle",
+        ),
+        (
+            "accounts { A { imports: [{ stream: { account: B, subject: \"foo.*\" }, to: bar }] }, B { exports: [{ stream: \">\" }] } }",
+            "\"bar\" has to use every wildcard of \"foo.*\" once",
+        ),
+        (
+            "accounts { A { exports: [{ stream: foo, service: foo }] } }",
+            "an export is a stream or a service",
+        ),
+        (
+            "accounts { A { exports: [{ service: foo, response: many }] } }",
+            "is none of single, stream and chunk",
+        ),
+        (
+            "accounts { A { exports: [{ stream: foo..bar }] } }",
+            "subject \"foo..bar\" is not a valid subject",
+        ),
+        (
+            "accounts { A { exports: [{ service: foo, latency: x }] } }",
+            "does not have measuring of services yet",
+        ),
+        (
+            "accounts { A { imports: [{ stream: { account: B } }] } }",
+            "an import names an account and a subject",
         ),
         (
             "accounts { A { jetstream: enabled } }",
@@ -107,6 +194,14 @@ fn what_is_wrong_with_accounts_is_said_with_its_place() {
         (
             "accounts: [A]\nno_auth_user: a",
             "no_auth_user: \"a\" not present as user or nkey",
+        ),
+        (
+            "streaming { accounts: [A] }",
+            "accounts of the streaming block: \"A\" is not among the accounts",
+        ),
+        (
+            "accounts: [A, B]\nstreaming { accounts: [A, B] }",
+            "this build serves the clients of one account: name one",
         ),
         (
             "system_account: OPS",

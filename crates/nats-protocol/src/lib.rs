@@ -14,6 +14,7 @@ pub mod quote;
 pub mod route;
 pub mod route_handshake;
 pub mod subject;
+pub mod subject_mapping;
 pub mod write;
 
 pub use connect::{ClientConnect, ConnectOptions, InvalidConnect, ServerInfo};
@@ -22,3 +23,4 @@ pub use error_text::ErrorText;
 pub use parse::{Operation, ParseError, ParseLimits, Parsed, Publish, parse_operation};
 pub use route::{RouteMessage, RouteOperation, parse_route_operation};
 pub use route_handshake::{RouteConnect, RouteInfo};
+pub use subject_mapping::{InvalidMapping, SubjectMapping};

@@ -4,8 +4,8 @@ use anyhow::{Context, Result, bail};
 use seaway_broker as broker;
 use seaway_broker::{Access, Tls};
 use seaway_config::{
-    Account, AccountLimits, Authorization, ClusterOptions, ConnectionType, Credentials, HandshakeFirst, Login, Options,
-    Permissions, Secret, SubjectRules, TlsOptions, TlsVersion, User,
+    Account, AccountLimits, Authorization, ClusterOptions, ConnectionType, Credentials, HandshakeFirst, Import,
+    ImportKind, Login, Options, Permissions, Secret, SubjectRules, TlsOptions, TlsVersion, User,
 };
 
 use crate::descriptors::Shares;
@@ -165,6 +165,18 @@ fn account(account: &Account) -> broker::AccountOptions {
         max_connections,
         max_subscriptions,
         max_payload,
+        imports: account.imports.iter().map(import).collect(),
+    }
+}
+
+fn import(import: &Import) -> broker::ImportOptions {
+    broker::ImportOptions {
+        account: import.account.clone(),
+        mapping: import.mapping.clone(),
+        kind: match import.kind {
+            ImportKind::Stream => broker::ImportKind::Stream,
+            ImportKind::Service { is_single, threshold } => broker::ImportKind::Service { is_single, threshold },
+        },
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use seaway_broker::Broker;
-use seaway_config::Options;
+use seaway_config::{Import, Options};
 
 use crate::files::{Ports, PortsFile, write_pid_file};
 use crate::logging::{LogHandle, LoggingOptions, Verbosity};
@@ -89,6 +89,7 @@ const KEYS: &[Key] = &[
     key!("remote_syslog", Log, o => o.log.remote_syslog, url => optional(url.as_ref())),
     key!("authorization", Broker, o => o.broker.authorization),
     key!("accounts", Broker, o => o.broker.accounts),
+    key!("imports of accounts", Refused, o => imports(o), imports => format!("{} of them", imports.len())),
     key!("system_account", Refused, o => o.broker.system_account, name => name.clone()),
     key!("no_system_account", Refused, o => o.broker.no_system_account, on => on.to_string()),
     key!("no_auth_user", Broker, o => o.broker.no_auth_user, user => optional(user.as_ref())),
@@ -112,6 +113,18 @@ const KEYS: &[Key] = &[
     key!("trace_verbose", NextStart, o => o.broker.trace_verbose, on => on.to_string()),
     key!("max_traced_msg_len", NextStart, o => o.broker.max_traced_msg_len, bytes => bytes.to_string()),
 ];
+
+/// What each account imports; subscriptions that exist would not follow a change.
+fn imports(options: &Options) -> Vec<(String, Import)> {
+    let accounts = options.broker.accounts.iter();
+    let all = accounts.flat_map(|account| {
+        account
+            .imports
+            .iter()
+            .map(|import| (account.name.clone(), import.clone()))
+    });
+    all.collect()
+}
 
 fn optional(value: Option<&impl Display>) -> String {
     value.map_or_else(|| "none".to_owned(), ToString::to_string)

@@ -163,6 +163,8 @@ struct Entry {
 pub(crate) struct Grant {
     holder: Holder,
     account: Box<str>,
+    /// What the rules were made of.
+    permissions: Option<Permissions>,
     pub(crate) rules: Option<Rules>,
 }
 
@@ -192,8 +194,14 @@ impl Grant {
         Self {
             holder,
             account: GLOBAL_ACCOUNT.into(),
+            permissions: None,
             rules: None,
         }
+    }
+
+    /// What it may do, as an operator wrote it; `None` is everything.
+    pub(crate) fn permissions(&self) -> Option<&Permissions> {
+        self.permissions.as_ref()
     }
 
     /// The account that it lets in to.
@@ -436,8 +444,9 @@ impl Inner {
             Login::Password { name, .. } => name,
             Login::Nkey(text) => text,
         };
-        let rules = user.permissions.as_ref().or(default).map(Rules::new);
-        let rules = rules.transpose().map_err(|rule| InvalidAuthorization::InvalidRule {
+        let permissions = user.permissions.as_ref().or(default);
+        let rules = permissions.map(Rules::new).transpose();
+        let rules = rules.map_err(|rule| InvalidAuthorization::InvalidRule {
             user: name.clone(),
             rule,
         })?;
@@ -445,6 +454,7 @@ impl Inner {
             grant: Arc::new(Grant {
                 holder,
                 account: user.account.as_deref().unwrap_or(GLOBAL_ACCOUNT).into(),
+                permissions: permissions.cloned(),
                 rules,
             }),
             standard_connections: user.standard_connections,

@@ -23,7 +23,7 @@ use crate::limits::{
 };
 use crate::lock::lock;
 use crate::mesh::{Mesh, Peer, Refusal, Stranger};
-use crate::outlets::{Audience, Origin};
+use crate::origin::{Audience, Origin};
 use crate::owner::{Owner, Subscription};
 use crate::reason::CloseReason;
 use crate::routing::{BySid, InterestProgress, interest_name};
@@ -125,6 +125,8 @@ impl PeerParty {
             id: connection.id,
             skip_self: true,
             audience: Audience::Here,
+            is_answer: false,
+            hops: 0,
         }
     }
 

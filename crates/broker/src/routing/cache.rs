@@ -66,10 +66,11 @@ impl<H: Handle> CachedRoute<H> {
         self.prefix_bounds.push(0);
         for target in &self.route.plain {
             let sid = target.subscription.sid();
-            if self.prefixes.len() + self.subject.len() + sid.len() > PREPARED_PREFIX_BYTES {
+            let shown = target.subscription.shown(&self.subject);
+            if self.prefixes.len() + shown.len() + sid.len() > PREPARED_PREFIX_BYTES {
                 break;
             }
-            write_message_prefix(&mut self.prefixes, &self.subject, sid);
+            write_message_prefix(&mut self.prefixes, &shown, sid);
             self.prefix_bounds.push(self.prefixes.len() as u32);
         }
     }
@@ -85,10 +86,11 @@ impl<H: Handle> CachedRoute<H> {
             if target.limited || skip == Some(subscription.owner_id()) {
                 continue;
             }
-            let delivered = subscription.delivered.fetch_add(hits, Ordering::AcqRel) + hits;
-            let limit = subscription.limit.load(Ordering::Acquire);
+            let counted = subscription.counted();
+            let delivered = counted.delivered.fetch_add(hits, Ordering::AcqRel) + hits;
+            let limit = counted.limit.load(Ordering::Acquire);
             if limit != 0 && delivered >= limit {
-                expired.push(Arc::clone(subscription));
+                expired.push(Arc::clone(counted));
             }
         }
         self.route.plain.len() as u64

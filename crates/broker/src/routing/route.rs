@@ -22,12 +22,13 @@ pub(crate) struct Target<H> {
 impl<H: Handle> Target<H> {
     /// `None` when the owner may not see messages on `subject` (§3.3).
     pub(super) fn new(subscription: &Arc<Subscription<H>>, subject: &[u8]) -> Option<Self> {
-        if subscription.owner.withholds(subject, subscription.queue()) {
+        let shown = subscription.shown(subject);
+        if subscription.owner.withholds(&shown, subscription.queue()) {
             return None;
         }
         Some(Self {
             subscription: Arc::clone(subscription),
-            limited: subscription.limit.load(Ordering::Acquire) != 0,
+            limited: subscription.counted().limit.load(Ordering::Acquire) != 0,
             answers: subscription.owner.answers(),
             weight: subscription.owner.remote().unwrap_or(1),
         })

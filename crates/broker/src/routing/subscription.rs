@@ -1,9 +1,11 @@
 //! One subscription: who wants which subject, and how often it was served.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use seaway_nats_protocol::SubjectMapping;
 
 /// What the table has to know of whoever subscribes.
 pub(crate) trait Handle {
@@ -31,6 +33,8 @@ pub(crate) struct Subscription<H> {
     queue_end: u32,
     grouped: bool,
     pub(crate) owner: H,
+    /// It stands in another account for one of this owner's.
+    imported: Option<Box<Imported<H>>>,
     /// Messages delivered since SUB. Plain deliveries are added once per batch, limited ones at once.
     pub(crate) delivered: AtomicU64,
     /// Ends after this many messages since SUB; 0 means never. Only the owner's UNSUB sets it.
@@ -41,8 +45,59 @@ pub(crate) struct Subscription<H> {
     pub(crate) position: AtomicU32,
 }
 
+/// What a shadow stands for.
+struct Imported<H> {
+    /// The owner's subscription, which counts what both are delivered.
+    base: Arc<Subscription<H>>,
+    /// From the subjects of the table that the shadow is in to those that the owner sees.
+    mapping: Arc<SubjectMapping>,
+}
+
 impl<H: Handle> Subscription<H> {
     pub(crate) fn new(subject: &[u8], queue: Option<&[u8]>, sid: &[u8], owner: H) -> Arc<Self> {
+        Self::build(subject, queue, sid, owner, None)
+    }
+
+    /// A shadow of `base` in another account, whose `subject` is one of that account's.
+    pub(crate) fn shadow(base: &Arc<Self>, mapping: &Arc<SubjectMapping>, subject: &[u8], owner: H) -> Arc<Self> {
+        let imported = Imported {
+            base: Arc::clone(base),
+            mapping: Arc::clone(mapping),
+        };
+        Self::build(subject, base.queue(), base.sid(), owner, Some(Box::new(imported)))
+    }
+
+    /// What counts the deliveries: another subscription where this is a shadow.
+    pub(crate) fn counted(self: &Arc<Self>) -> &Arc<Self> {
+        match &self.imported {
+            None => self,
+            Some(imported) => &imported.base,
+        }
+    }
+
+    /// Whether it is a shadow.
+    pub(crate) fn is_shadow(&self) -> bool {
+        self.imported.is_some()
+    }
+
+    /// The subject under which the owner sees a message on `subject`.
+    pub(crate) fn shown<'s>(&self, subject: &'s [u8]) -> Cow<'s, [u8]> {
+        match &self.imported {
+            None => Cow::Borrowed(subject),
+            Some(imported) => imported
+                .mapping
+                .import(subject)
+                .map_or(Cow::Borrowed(subject), Cow::Owned),
+        }
+    }
+
+    fn build(
+        subject: &[u8],
+        queue: Option<&[u8]>,
+        sid: &[u8],
+        owner: H,
+        imported: Option<Box<Imported<H>>>,
+    ) -> Arc<Self> {
         let queue_text = queue.unwrap_or_default();
         let text = [subject, queue_text, sid].concat().into_boxed_slice();
         let end = |length: usize| u32::try_from(length).expect("control lines are far below 4 GiB");
@@ -52,6 +107,7 @@ impl<H: Handle> Subscription<H> {
             queue_end: end(subject.len() + queue_text.len()),
             grouped: queue.is_some(),
             owner,
+            imported,
             delivered: AtomicU64::new(0),
             limit: AtomicU64::new(0),
             removed: AtomicBool::new(false),

@@ -49,7 +49,9 @@ type Answer = (Vec<u64>, Vec<Vec<u64>>);
 fn tag(subscription: &Subscription) -> u64 {
     match &subscription.owner {
         Owner::Attachment { tag, .. } => *tag,
-        Owner::Connection { .. } | Owner::Peer { .. } => unreachable!("only attachments subscribe here"),
+        Owner::Connection { .. } | Owner::Service(_) | Owner::Answers(_) | Owner::Peer { .. } => {
+            unreachable!("only attachments subscribe here")
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::frame::Message;
 use crate::gather::{Delivered, Gatherer, Unfinished};
 use crate::limits::{RECEIVED_SHOWN_BYTES, WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION};
 use crate::lock::lock;
-use crate::outlets::{Audience, Origin};
+use crate::origin::{Audience, Origin};
 use crate::owner::{Owner, Subscription};
 use crate::reason::CloseReason;
 use crate::routing::BySid;
@@ -184,6 +184,8 @@ impl Client {
             id: connection.id,
             skip_self: !self.echo,
             audience: Audience::All,
+            is_answer: false,
+            hops: 0,
         }
     }
 

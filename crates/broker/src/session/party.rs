@@ -7,7 +7,7 @@ use super::timers::Timers;
 use super::verification::{Verification, Verified};
 use crate::connection::Connection;
 use crate::gather::{Aftermath, Gatherer};
-use crate::outlets::Origin;
+use crate::origin::Origin;
 use crate::reason::CloseReason;
 use crate::shared::Shared;
 

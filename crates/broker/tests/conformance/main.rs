@@ -10,6 +10,7 @@ mod authentication;
 mod connecting;
 mod dialling;
 mod headers;
+mod imports;
 mod lame_duck;
 mod limits;
 mod meshes;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::authorization::{DEFAULT_PERMISSIONS, USERS, users};
+use super::crossing::{self, Border};
 use super::fields::{Block, at, wrong_type};
 use super::permissions;
 use crate::conf::{Data, Node, Position};
@@ -32,6 +33,7 @@ pub(crate) fn set(options: &mut Draft, value: &Value) -> Result<(), String> {
 
 fn read(node: &Node) -> Result<Vec<Account>, String> {
     let mut accounts = Vec::new();
+    let mut borders = Vec::new();
     let mut known = HashMap::new();
     let mut add = |position: &Position, account: Account| {
         if account.name == GLOBAL_ACCOUNT {
@@ -66,7 +68,9 @@ fn read(node: &Node) -> Result<Vec<Account>, String> {
         }
         Data::Map(map) => {
             for pair in map.iter().filter(|pair| !pair.is_used) {
-                add(&pair.position, account(&pair.key, &pair.node)?)?;
+                let (account, border) = account(&pair.key, &pair.node)?;
+                add(&pair.position, account)?;
+                borders.push(border);
             }
         }
         data => {
@@ -75,10 +79,13 @@ fn read(node: &Node) -> Result<Vec<Account>, String> {
         }
     }
     check_users(&accounts, &node.position)?;
+    for (account, imports) in accounts.iter_mut().zip(crossing::fit(&borders)?) {
+        account.imports = imports;
+    }
     Ok(accounts)
 }
 
-fn account(name: &str, node: &Node) -> Result<Account, String> {
+fn account(name: &str, node: &Node) -> Result<(Account, Border), String> {
     let known = [
         NKEY,
         USERS,
@@ -92,8 +99,6 @@ fn account(name: &str, node: &Node) -> Result<Account, String> {
     ]
     .concat();
     let block = Block::of(node, "account", &known)?;
-    block.refuse(EXPORTS, "exports between accounts")?;
-    block.refuse(IMPORTS, "imports between accounts")?;
     block.refuse(MAPPINGS, "subject mapping")?;
     block.refuse(JETSTREAM, "JetStream")?;
     block.refuse(TRACE, "message tracing")?;
@@ -105,11 +110,20 @@ fn account(name: &str, node: &Node) -> Result<Account, String> {
     for user in &mut users {
         user.permissions = user.permissions.take().or_else(|| default.clone());
     }
-    Ok(Account {
+    let exports = block.list(EXPORTS)?.unwrap_or_default();
+    let imports = block.list(IMPORTS)?.unwrap_or_default();
+    let border = Border {
+        account: name.to_owned(),
+        exports: exports.iter().map(crossing::export).collect::<Result<_, _>>()?,
+        imports: imports.iter().map(crossing::import).collect::<Result<_, _>>()?,
+    };
+    let account = Account {
         name: name.to_owned(),
         users,
         limits: limits(block)?,
-    })
+        imports: Vec::new(),
+    };
+    Ok((account, border))
 }
 
 fn limits(block: Block<'_>) -> Result<AccountLimits, String> {

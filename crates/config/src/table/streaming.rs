@@ -9,8 +9,8 @@ use super::entry::{Entry, Group, Section};
 use crate::blocks::channels;
 use crate::draft::Draft;
 use crate::go::format_duration_nanos;
-use crate::options::StoreKind;
-use crate::value::Kind::{Block, Bool, Duration as Time, Int, Size, Text};
+use crate::options::{GLOBAL_ACCOUNT, StoreKind};
+use crate::value::Kind::{Block, Bool, Duration as Time, Int, List, Size, Text};
 use crate::value::Value;
 
 const BATCHES: &str = "batches form by themselves from what waits";
@@ -26,6 +26,15 @@ pub(super) static ENTRIES: &[Entry] = &[
         Sets(cluster_id),
     )
     .keys(Section::Streaming, &["id", "cid", "cluster_id"]),
+    Entry::new(
+        Group::Streaming,
+        &[],
+        List,
+        GLOBAL_ACCOUNT,
+        "Account whose clients are served; one at present",
+        Sets(account),
+    )
+    .keys(Section::Streaming, &["accounts"]),
     Entry::new(
         Group::Streaming,
         &["st", "store"],
@@ -283,6 +292,16 @@ pub(super) fn is_literal_subject(text: &str) -> bool {
 }
 
 /// A cluster ID becomes part of subjects: tokens without blanks that are no wildcards.
+fn account(options: &mut Draft, value: &Value) -> Result<(), String> {
+    let Value::List(names) = value else { return Ok(()) };
+    options.streaming.account = match names.as_slice() {
+        [] => GLOBAL_ACCOUNT.to_owned(),
+        [one] => one.clone(),
+        [..] => return Err("this build serves the clients of one account: name one".to_owned()),
+    };
+    Ok(())
+}
+
 fn cluster_id(options: &mut Draft, value: &Value) -> Result<(), String> {
     let id = value.text();
     if !is_literal_subject(id) {
