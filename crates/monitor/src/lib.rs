@@ -4,7 +4,7 @@
 //! This crate decides paths, parameters, key order and texts of the answers. It knows nothing of the insides of a server:
 //! it asks a [`Source`] for snapshots, which can neither block nor change what they show.
 //!
-//! [`serve`] answers requests on a listener, [`Answers`] those that come another way. Requests are hostile until proven otherwise: connections, queries, waiting
+//! [`serve`] answers requests on a listener, [`Answers`] and [`SystemAnswers`] those that come another way. Requests are hostile until proven otherwise: connections, queries, waiting
 //! times and list sizes are bounded, see [`limits`].
 
 pub mod limits;
@@ -27,6 +27,7 @@ mod serve;
 mod site;
 mod snapshot;
 mod streaming;
+mod system;
 mod why;
 
 pub use accounts::GLOBAL_ACCOUNT;
@@ -39,3 +40,4 @@ pub use snapshot::{
     StreamingServer, StreamingState, StreamingStore, Subscription, Survey, SurveyRequest, SurveyedChannel,
     SurveyedSubscription, Unavailable, Why, WhyQuestion, WhySubscription,
 };
+pub use system::SystemAnswers;

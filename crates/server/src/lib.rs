@@ -22,6 +22,7 @@ pub mod signal_command;
 mod signals;
 mod standalone;
 pub mod start;
+mod system_services;
 pub mod tenure;
 mod token;
 

@@ -120,6 +120,12 @@ pub const MONITORING_SLICE: usize = 256;
 /// Channels and subscriptions that one question of a survey looks at.
 pub const SURVEY_VISITS: usize = 2048;
 
+/// Requests to the services of the system account that wait for an answer; further ones are dropped.
+pub const SYSTEM_REQUESTS_MAX: usize = 256;
+
+/// Bytes of such a request.
+pub const SYSTEM_REQUEST_BYTES_MAX: usize = 16 * 1024;
+
 /// Bytes of administration requests that wait to be read; beyond it whoever sends them is held back.
 pub const ADMINISTRATION_MAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
 

@@ -25,6 +25,7 @@ use crate::monitoring::{MonitoredPorts, Monitoring};
 use crate::phase::{Phase, Stage};
 use crate::reload::{Reloading, Reread};
 use crate::signals::{Ended, Signals};
+use crate::system_services::SystemServices;
 use crate::tenure::{Alone, Failure, Itself, Lives, Mode, SharedDirectory, Surroundings};
 use crate::token::token;
 
@@ -85,6 +86,7 @@ fn fatal(error: &anyhow::Error) -> ExitCode {
 struct Introduced {
     monitoring: Vec<MonitoringTask>,
     administration: Administration,
+    system_services: Option<SystemServices>,
     ports: Ports,
     ports_file: Option<PortsFile>,
 }
@@ -157,6 +159,9 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     phase.enter(Stage::Stopping);
     door.close();
     introduced.administration.stop().await;
+    if let Some(services) = introduced.system_services {
+        services.stop().await;
+    }
     let stopping = stop(lives, bus, broker.clone(), introduced.monitoring);
     until_stopped(stopping, &mut signals, ended).await
 }
@@ -200,7 +205,7 @@ async fn join_cluster(broker: &Broker, sockets: &mut Sockets) -> Result<()> {
 async fn bus(options: &Options, broker: &Broker) -> Result<Bus> {
     let streaming = &options.streaming;
     let Some(external) = &streaming.external else {
-        return Ok(Bus::new(broker));
+        return Ok(Bus::of_account(broker, &streaming.account));
     };
     let external = External::connect(external, &format!("_NSS-{}-general", streaming.cluster_id)).await?;
     let (server, ours) = (external.snapshot(), options.broker.max_payload);
@@ -435,7 +440,11 @@ fn introduce(
     }
     let (source, tasks) =
         start_monitoring(options, broker, sockets, monitoring, &mut ports).context("serve the monitoring")?;
-    let administration = Administration::start(bus, &options.streaming.cluster_id, source)?;
+    let administration = Administration::start(bus, &options.streaming.cluster_id, Arc::clone(&source))?;
+    let system_services = match options.broker.no_system_account || clients.is_none() {
+        true => None,
+        false => Some(SystemServices::start(broker, source)?),
+    };
     if let Some(clients) = clients {
         let host = options.broker.host.as_str();
         tracing::info!(
@@ -463,6 +472,7 @@ fn introduce(
     Ok(Introduced {
         monitoring: tasks,
         administration,
+        system_services,
         ports,
         ports_file,
     })

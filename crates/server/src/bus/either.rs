@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use seaway_broker::Broker;
+use seaway_broker::{Broker, GLOBAL_ACCOUNT};
 use tokio::sync::watch;
 
 use super::external::{self, External, ExternalSnapshot};
@@ -21,9 +21,14 @@ enum Carrier {
 }
 
 impl Bus {
-    /// The bus that a broker in this process is.
+    /// The bus that the global account of a broker in this process is.
     pub fn new(broker: &Broker) -> Bus {
-        Bus(Carrier::Local(local::Bus::new(broker)))
+        Self::of_account(broker, GLOBAL_ACCOUNT)
+    }
+
+    /// The bus that an account of a broker in this process is.
+    pub fn of_account(broker: &Broker, account: &str) -> Bus {
+        Bus(Carrier::Local(local::Bus::new(broker, account)))
     }
 
     /// The bus that NATS servers of somebody else are.

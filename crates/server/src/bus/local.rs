@@ -10,42 +10,50 @@ use super::words::{Batch, Destination, Hindrance, InvalidSubject, Listener, Orig
 
 /// A way to attach; clones lead to the same bus.
 #[derive(Clone)]
-pub(super) struct Bus(Broker);
+pub(super) struct Bus {
+    broker: Broker,
+    /// Whose subjects these are.
+    account: Arc<str>,
+}
 
 impl Bus {
-    /// The bus that a broker in this process is.
-    pub(super) fn new(broker: &Broker) -> Bus {
-        Bus(broker.clone())
+    /// The bus that an account of a broker in this process is.
+    pub(super) fn new(broker: &Broker, account: &str) -> Bus {
+        Bus {
+            broker: broker.clone(),
+            account: account.into(),
+        }
     }
 
     /// Attaches a party under a name for people.
     pub(super) fn attach<L: Listener>(&self, name: &str, listener: Arc<L>) -> Attachment {
-        Attachment(self.0.attach(name, Arc::new(Forward(listener)) as Arc<dyn Sink>))
+        let sink = Arc::new(Forward(listener)) as Arc<dyn Sink>;
+        Attachment(self.broker.attach_to(&self.account, name, sink))
     }
 
     /// What whoever sent a request may do; `None` when that connection has gone, or is none of a client.
     pub(super) fn requester(&self, origin: Origin) -> Option<Requester> {
-        self.0.requester(ConnectionId(origin.0)).map(Requester)
+        self.broker.requester(ConnectionId(origin.0)).map(Requester)
     }
 
     /// Counts brokers that come into reach or leave it; `None` where there are no others.
     pub(super) fn cluster_changes(&self) -> Option<watch::Receiver<u64>> {
-        self.0.cluster_changes()
+        self.broker.cluster_changes()
     }
 
     /// Bytes of one message at most.
     pub(super) fn max_payload(&self) -> usize {
-        self.0.options().max_payload
+        self.broker.options().max_payload
     }
 
     /// Bytes that may wait for one receiver; with more it is a slow consumer and is cut off.
     pub(super) fn max_pending(&self) -> usize {
-        self.0.options().max_pending
+        self.broker.options().max_pending
     }
 
     /// Bytes of one answer at most: what clients take now, and half of what makes one a slow consumer.
     pub(super) fn max_answer(&self) -> usize {
-        self.0.snapshot().max_payload.min(self.max_pending() / 2)
+        self.broker.snapshot().max_payload.min(self.max_pending() / 2)
     }
 }
 
