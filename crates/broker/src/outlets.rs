@@ -241,20 +241,27 @@ impl Outlets {
                 self.append_to_sink(shared, *tag, *holdable, message, origin);
             }
             // Whoever gets it there is counted when it has got there.
-            Owner::Service(import) => {
-                self.moved
-                    .extend(import.request((message.subject, message.reply), origin));
-                return false;
-            }
-            Owner::Answers(import) => {
-                self.moved
-                    .extend(import.answer((message.subject, message.reply), origin));
+            owner @ (Owner::Service(_) | Owner::Answers(_)) => {
+                self.move_on(owner, message, origin);
                 return false;
             }
             // What goes there crosses once, for all of them together.
             Owner::Peer { .. } => return false,
         }
         true
+    }
+
+    /// Notes that the message goes to another account.
+    #[cold]
+    #[inline(never)]
+    fn move_on(&mut self, owner: &Owner, message: &Message<'_>, origin: Origin) {
+        let named = (message.subject, message.reply);
+        let moved = match owner {
+            Owner::Service(import) => import.request(named, origin),
+            Owner::Answers(import) => import.answer(named, origin),
+            Owner::Connection { .. } | Owner::Attachment { .. } | Owner::Peer { .. } => None,
+        };
+        self.moved.extend(moved);
     }
 
     /// Gives the message to one member of a group; returns whether there was one who took it (§2.3).
@@ -412,10 +419,8 @@ impl Outlets {
         let outlet = &mut self.open[index];
         let takes_headers = || connection.headers.load(Ordering::Relaxed);
         let before = outlet.buffer.len();
-        let size = if subscription.is_shadow() && (prefix.is_none() || message.header_size > 0) {
-            let shown = subscription.shown(message.subject);
-            let renamed = message.renamed(&shown);
-            renamed.append(&mut outlet.buffer, subscription.sid(), None, takes_headers)
+        let size = if subscription.is_shadow() {
+            append_shadow(outlet, subscription, prefix, message)
         } else {
             message.append(&mut outlet.buffer, subscription.sid(), prefix, takes_headers)
         };
@@ -558,4 +563,22 @@ impl Outlets {
             subscription.end();
         }
     }
+}
+
+/// Appends the frame for a subscription in another account; a prefix that was prepared has its subject already.
+#[cold]
+#[inline(never)]
+fn append_shadow(
+    outlet: &mut Outlet,
+    subscription: &Subscription,
+    prefix: Option<&[u8]>,
+    message: &Message<'_>,
+) -> usize {
+    let takes_headers = outlet.connection.headers.load(Ordering::Relaxed);
+    if message.header_size == 0 && prefix.is_some() {
+        return message.append(&mut outlet.buffer, subscription.sid(), prefix, || takes_headers);
+    }
+    let shown = subscription.shown(message.subject);
+    let renamed = message.renamed(&shown);
+    renamed.append(&mut outlet.buffer, subscription.sid(), None, || takes_headers)
 }
