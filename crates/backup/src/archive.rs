@@ -10,7 +10,7 @@ use seaway_journal::is_image_file;
 
 use crate::copying::Copier;
 use crate::error::{Error, io_error};
-use crate::limits::{FILES_MAX, MANIFEST_BYTES_MAX, PIECE_BYTES};
+use crate::limits::{COPIED_BYTES, FILES_MAX, MANIFEST_BYTES_MAX};
 use crate::manifest::{Manifest, ManifestFile};
 use crate::pace::Pace;
 use crate::progress::Progress;
@@ -110,7 +110,8 @@ pub fn write_file(
     unfinished.push(UNFINISHED);
     let unfinished = PathBuf::from(unfinished);
     let file = begin_file(&unfinished)?;
-    let written = write(source, io::BufWriter::with_capacity(PIECE_BYTES, &file), pace, progress);
+    let out = io::BufWriter::with_capacity(COPIED_BYTES, Synced(&file));
+    let written = write(source, out, pace, progress);
     let place = || {
         file.sync_all()?;
         place_file(&file, &unfinished, path)?;
@@ -125,6 +126,21 @@ pub fn write_file(
         let _ = std::fs::remove_file(&unfinished);
     }
     written
+}
+
+/// A file of which each piece is made durable as it is written: a sync of the whole would hold up a server on the same disk.
+struct Synced<'a>(&'a File);
+
+impl Write for Synced<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.0.write(bytes)?;
+        self.0.sync_data()?;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// A new file in place of what an interrupted attempt left. Whoever writes has it locked.

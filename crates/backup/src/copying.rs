@@ -4,7 +4,7 @@ use seaway_journal::{FileCheck, Identity};
 
 use crate::digest::Hasher;
 use crate::error::Error;
-use crate::limits::{PIECE_BYTES, UNIT_BYTES};
+use crate::limits::{COPIED_BYTES, UNIT_BYTES};
 use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::source::{Source, identity_of};
@@ -32,7 +32,7 @@ impl<'a> Copier<'a> {
     pub(crate) fn new(source: &dyn Source, pace: &'a mut Pace, progress: &'a Progress) -> Copier<'a> {
         Copier {
             identity: identity_of(&source.origin()),
-            bytes: vec![0; pace.piece(PIECE_BYTES)],
+            bytes: vec![0; pace.piece(COPIED_BYTES)],
             pace,
             progress,
         }

@@ -2,6 +2,8 @@
 
 /// Bytes that are read, checked and written at once.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
+/// Bytes that are asked for, written and synced at once by whoever makes a backup: a server that writes to the same disk waits for no more.
+pub(crate) const COPIED_BYTES: usize = 512 << 10;
 /// Bytes that are tried on their own where a piece cannot be read.
 pub(crate) const UNIT_BYTES: usize = 4_096;
 /// Backups that are looked into for what a store lacks.

@@ -28,13 +28,25 @@ pub(crate) struct BackupArguments {
     /// Keep so many backups of this store in the directory, this one included, and remove older ones [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     keep: Option<u64>,
-    /// Copy at most so many bytes per second (20M, 1G: powers of 1024) [default: no bound]
-    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    /// Copy at most so many bytes per second (20M, 1G: powers of 1024; 0: no bound) [default: 16M of a running server, no bound with
+    /// --dir]
+    #[arg(long, value_name = "BYTES", value_parser = parse_rate)]
     rate: Option<u64>,
     /// Read everything again, also what the directory has, and replace what is damaged there
     #[arg(long)]
     full: bool,
 }
+
+/// A size, or 0.
+fn parse_rate(text: &str) -> Result<u64, String> {
+    match text {
+        "0" => Ok(0),
+        text => parse_size(text),
+    }
+}
+
+/// Bytes per second of a backup of a running server, whose publishers are to notice little of it.
+const SERVED_RATE: u64 = 16 << 20;
 
 /// Where a backup goes.
 enum Place<'a> {
@@ -113,7 +125,8 @@ fn make(
     output: &mut Output,
 ) -> Outcome {
     let progress = Progress::default();
-    let mut pace = Pace::new(arguments.rate);
+    let usual = arguments.asks_server().then_some(SERVED_RATE);
+    let mut pace = Pace::new(arguments.rate.or(usual).filter(|rate| *rate > 0));
     let draw = || (progress.bytes_total(), progress.bytes_done());
     let failed = |error: seaway_backup::Error| Failure::failed(format!("no backup was made: {error}"));
     match place {

@@ -283,7 +283,9 @@ impl Attempt<'_> {
         let length = file.length;
         let writing = self.repository.begin_object()?;
         let copied = self.copier.copy(self.source, index, &mut |piece, offset| {
-            writing.write_at(piece, offset).map_err(io_error("write an object"))
+            // A sync of the whole would hold up a server whose store is on the same disk.
+            let written = writing.write_at(piece, offset).and_then(|()| writing.sync_data());
+            written.map_err(io_error("write an object"))
         })?;
         if let Some(known) = known.filter(|known| copied.damaged.is_some() && **known != copied.sha256) {
             let identity = identity_of(&self.source.origin());
