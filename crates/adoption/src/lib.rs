@@ -6,6 +6,7 @@
 //! - [`adopt_tables`] does the same with what a server has in a database, which is only read, while its lease is held.
 //! - [`in_place::finish`] goes on after an interruption: at the next adoption, or at the start of a server.
 //! - [`undo`] puts the original's files back; [`export()`] makes new ones of what a store holds now.
+//! - [`refit`] makes a store that is being restored one with fewer channels, or of another cluster.
 //! - [`rest`] reads a store that no server uses, and [`Importer`] makes one of messages alone.
 //!
 //! Reading is for `original` to know, facts for `streaming`, files for `store`; here they meet.
@@ -21,6 +22,7 @@ mod import;
 pub mod in_place;
 mod lock;
 mod progress;
+pub mod refit;
 pub mod rest;
 mod transfer;
 pub mod undo;

@@ -27,6 +27,6 @@ pub use pace::Pace;
 pub use progress::Progress;
 pub use repair::{Remedy, Repaired, Repairing, identity_of, repair, repair_on};
 pub use repository::{Listed, Made, Making, Reading, Repository, is_repository};
-pub use restore::{restore, restore_archive, restore_archive_on, restore_on};
+pub use restore::{Change, restore, restore_archive, restore_archive_on, restore_on};
 pub use source::{Origin, Rest, Source, SourceFile};
 pub use verify::{BackupVerified, DamagedFile, open_archive, verify, verify_archive};

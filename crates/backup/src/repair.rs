@@ -97,7 +97,7 @@ pub fn repair_on(
         error => Error::Refused(error.to_string()),
     };
     let before = start_on(&disk, encryption.cloned()).map_err(failed)?;
-    let is_known = before.refusal.is_none() || before.may_give_up;
+    let is_known = before.refusal.is_none();
     let how = Repair {
         encryption,
         copies: &donors,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use seaway_journal::disk::{Disk, DiskFile, DiskLock, LockError, real::RealDisk, real::holder_description};
-use seaway_journal::{LIFE_NAME, LOCK_NAME, Life, RESTORING_PREFIX, encode_life};
+use seaway_journal::{LIFE_NAME, LOCK_NAME, Life, RESTORING_PREFIX, encode_life, is_image_file};
 
 use crate::archive::Entries;
 use crate::digest::{Hasher, sha256};
@@ -26,6 +26,14 @@ const COMPLETE: &str = ".restoring.complete";
 /// What a file system that was just made has.
 const LOST_AND_FOUND: &str = "lost+found";
 
+/// What is done to a store before its files get their names.
+pub struct Change<'a> {
+    /// What tells it from others: an interrupted restore is gone on with by the same.
+    pub words: String,
+    /// Does it, to the files whose names begin with [`RESTORING_PREFIX`]; or why that is not possible.
+    pub make: &'a mut (dyn FnMut() -> Result<(), String> + Send),
+}
+
 /// The directory of a store that is to be.
 struct Target {
     disk: Arc<dyn Disk>,
@@ -40,10 +48,16 @@ struct Target {
 ///
 /// # Errors
 /// There is something in the directory; the backup is damaged; something cannot be written.
-pub fn restore(backup: &Reading, directory: &Path, pace: &mut Pace, progress: &Progress) -> Result<(), Error> {
+pub fn restore(
+    backup: &Reading,
+    directory: &Path,
+    change: Option<Change<'_>>,
+    pace: &mut Pace,
+    progress: &Progress,
+) -> Result<(), Error> {
     let disk = RealDisk::new(directory).and_then(RealDisk::for_owner);
     let disk = disk.map_err(io_error(format!("use {}", directory.display())))?;
-    restore_on(backup, Arc::new(disk), pace, progress)
+    restore_changed(backup, Arc::new(disk), change, pace, progress)
 }
 
 /// As [`restore`], on any disk.
@@ -51,10 +65,20 @@ pub fn restore(backup: &Reading, directory: &Path, pace: &mut Pace, progress: &P
 /// # Errors
 /// See [`restore`].
 pub fn restore_on(backup: &Reading, disk: Arc<dyn Disk>, pace: &mut Pace, progress: &Progress) -> Result<(), Error> {
+    restore_changed(backup, disk, None, pace, progress)
+}
+
+fn restore_changed(
+    backup: &Reading,
+    disk: Arc<dyn Disk>,
+    change: Option<Change<'_>>,
+    pace: &mut Pace,
+    progress: &Progress,
+) -> Result<(), Error> {
     let target = Target::open(disk)?;
     let manifest = &backup.manifest;
-    if target.is_complete(manifest)? {
-        return target.put_in_place(manifest);
+    if target.is_complete(&mark(manifest, change.as_ref()))? {
+        return target.put_in_place();
     }
     progress.begin(manifest.bytes());
     if let Err(error) = target.check_space(manifest.bytes()) {
@@ -88,9 +112,15 @@ pub fn restore_on(backup: &Reading, disk: Arc<dyn Disk>, pace: &mut Pace, progre
         }
     });
     match written {
-        Ok(()) => target.finish(manifest),
+        Ok(()) => target.finish(manifest, change),
         Err(error) => Err(target.give_up(error)),
     }
+}
+
+/// What tells one restore from another: the checksum of the manifest, and what is changed.
+fn mark(manifest: &Manifest, change: Option<&Change<'_>>) -> String {
+    let words = change.map_or("", |change| change.words.as_str());
+    sha256(&[&manifest.encode(), words.as_bytes()].concat())
 }
 
 /// As [`restore`], of an archive, which is read to its end; what it is made of.
@@ -100,12 +130,13 @@ pub fn restore_on(backup: &Reading, disk: Arc<dyn Disk>, pace: &mut Pace, progre
 pub fn restore_archive(
     archive: impl Read,
     directory: &Path,
+    change: Option<Change<'_>>,
     pace: &mut Pace,
     progress: &Progress,
 ) -> Result<Manifest, Error> {
     let disk = RealDisk::new(directory).and_then(RealDisk::for_owner);
     let disk = disk.map_err(io_error(format!("use {}", directory.display())))?;
-    restore_archive_on(archive, Arc::new(disk), pace, progress)
+    restore_archive_changed(archive, Arc::new(disk), change, pace, progress)
 }
 
 /// As [`restore_archive`], on any disk.
@@ -115,6 +146,16 @@ pub fn restore_archive(
 pub fn restore_archive_on(
     archive: impl Read,
     disk: Arc<dyn Disk>,
+    pace: &mut Pace,
+    progress: &Progress,
+) -> Result<Manifest, Error> {
+    restore_archive_changed(archive, disk, None, pace, progress)
+}
+
+fn restore_archive_changed(
+    archive: impl Read,
+    disk: Arc<dyn Disk>,
+    change: Option<Change<'_>>,
     pace: &mut Pace,
     progress: &Progress,
 ) -> Result<Manifest, Error> {
@@ -128,7 +169,7 @@ pub fn restore_archive_on(
     }
     let written = Entries::new(archive).and_then(|mut entries| write_entries(&target, &mut entries, pace, progress));
     match written {
-        Ok(manifest) => target.finish(&manifest).map(|()| manifest),
+        Ok(manifest) => target.finish(&manifest, change).map(|()| manifest),
         Err(error) => Err(target.give_up(error)),
     }
 }
@@ -199,9 +240,8 @@ impl Target {
         let list = || disk.list("").map_err(io_error("list the directory"));
         // Before the lock, whose file is one more.
         let complete = read_complete(disk.as_ref()).map_err(io_error(format!("read {COMPLETE}")))?;
-        let is_expected = |name: &str| {
-            name == LOCK_NAME || name.starts_with(PREFIX) || complete.is_some() && seaway_journal::is_image_file(name)
-        };
+        let is_expected =
+            |name: &str| name == LOCK_NAME || name.starts_with(PREFIX) || complete.is_some() && is_image_file(name);
         let mut had_lock = false;
         for entry in list()? {
             had_lock |= entry.name == LOCK_NAME;
@@ -257,10 +297,10 @@ impl Target {
     }
 
     /// Whether everything of this backup is there already.
-    fn is_complete(&self, manifest: &Manifest) -> Result<bool, Error> {
+    fn is_complete(&self, mark: &str) -> Result<bool, Error> {
         match &self.complete {
             None => Ok(false),
-            Some(of) if *of == sha256(&manifest.encode()) => Ok(true),
+            Some(of) if *of == mark => Ok(true),
             Some(_) => Err(Error::Refused(format!(
                 "the restore of another backup was interrupted in the directory when it was nearly done: finish it with that one, or \
                  remove the files whose names begin with {PREFIX} and those of the store"
@@ -286,7 +326,13 @@ impl Target {
     }
 
     /// All files are right. Whoever goes on from them is another than who goes on from what was backed up, and has a name for it.
-    fn finish(&self, manifest: &Manifest) -> Result<(), Error> {
+    fn finish(&self, manifest: &Manifest, change: Option<Change<'_>>) -> Result<(), Error> {
+        let mark = mark(manifest, change.as_ref());
+        if let Some(change) = change
+            && let Err(reason) = (change.make)()
+        {
+            return Err(self.give_up(Error::Refused(reason)));
+        }
         let life = || {
             let name = format!("{PREFIX}{LIFE_NAME}");
             remove_if_there(self.disk.as_ref(), &name)?;
@@ -298,33 +344,34 @@ impl Target {
         let complete = || {
             let unfinished = format!("{COMPLETE}.writing");
             let file = self.disk.create(&unfinished)?;
-            file.write_at(sha256(&manifest.encode()).as_bytes(), 0)?;
+            file.write_at(mark.as_bytes(), 0)?;
             file.sync_data()?;
             self.disk.sync_directory()?;
             self.disk.rename(&unfinished, COMPLETE)?;
             self.disk.sync_directory()
         };
         complete().map_err(io_error(format!("write {COMPLETE}")))?;
-        self.put_in_place(manifest)
+        self.put_in_place()
     }
 
-    /// Gives the files their names, for good; some may have them.
-    fn put_in_place(&self, manifest: &Manifest) -> Result<(), Error> {
+    /// Gives the files their names, for good; some may have them. What else a change has left goes.
+    fn put_in_place(&self) -> Result<(), Error> {
         let disk = self.disk.as_ref();
-        let is_epoch = |file: &&ManifestFile| file.name.ends_with(".epoch");
-        let (epochs, others): (Vec<&ManifestFile>, Vec<&ManifestFile>) = manifest.files.iter().partition(is_epoch);
-        let rename = |name: &str| match disk.rename(&format!("{PREFIX}{name}"), name) {
-            // It has it, as an earlier attempt left it.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && disk.exists(name)? => Ok(()),
-            renamed => renamed,
-        };
+        let names = disk.file_names().map_err(io_error("list the directory"))?;
+        let unfinished = names.iter().filter_map(|name| name.strip_prefix(PREFIX));
+        let unfinished = unfinished.filter(|name| format!("{PREFIX}{name}") != COMPLETE);
+        let (mut places, left): (Vec<&str>, Vec<&str>) = unfinished.partition(|name| is_image_file(name));
+        places.sort_unstable();
+        let is_epoch = |name: &&str| name.ends_with(".epoch");
+        let (epochs, others): (Vec<&str>, Vec<&str>) = places.into_iter().partition(is_epoch);
+        let rename = |name: &str| disk.rename(&format!("{PREFIX}{name}"), name);
         let place = || {
-            let others = others.iter().map(|file| file.name.as_str());
-            let others = others.filter(|name| *name != LIFE_NAME).chain([LIFE_NAME]);
+            left.into_iter()
+                .try_for_each(|name| disk.remove(&format!("{PREFIX}{name}")))?;
             others.into_iter().try_for_each(rename)?;
             disk.sync_directory()?;
-            for file in epochs {
-                rename(&file.name)?;
+            for name in epochs {
+                rename(name)?;
                 disk.sync_directory()?;
             }
             disk.remove(COMPLETE)?;

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use seaway_adoption::refit::{Refit, Refitted, refit};
 use seaway_backup::archive::is_archive;
-use seaway_backup::{Error, Manifest, Pace, Progress, Repository, open_archive, restore, restore_archive};
+use seaway_backup::{Change, Error, Manifest, Pace, Progress, Repository, open_archive, restore, restore_archive};
+use seaway_nats_protocol::subject::{is_literal, is_pattern, matches};
 use seaway_store::verify::{ChannelsFound, channels};
 use seaway_store::{Cipher, Encryption};
 use serde_json::{Value, json};
@@ -20,6 +22,9 @@ use crate::readable::{count, counted, parse_size, parse_time, printable, size};
 
 /// Channels that are named, with the sequences that are given out again.
 const CHANNELS_LISTED_MAX: usize = 100;
+
+/// Channels that are named that were left out.
+const LEFT_OUT_LISTED_MAX: usize = 20;
 
 /// Which backup, and where to.
 #[derive(clap::Args)]
@@ -36,8 +41,14 @@ pub(crate) struct RestoreArguments {
     /// Take one of the store, or of the life of it, whose name begins so; needed where backups of several are (--list shows whose each is)
     #[arg(long, value_name = "PREFIX")]
     store: Option<String>,
+    /// Restore only channels that match (orders.>, several times), with their durables and what is unacknowledged [default: all]
+    #[arg(long, value_name = "PATTERN")]
+    channel: Vec<String>,
+    /// The cluster ID of the new store; its clients are closed, and their durables stay [default: that of the backup]
+    #[arg(long, value_name = "ID")]
+    cluster_id: Option<String>,
     /// List the backups of a directory, and restore nothing
-    #[arg(long, conflicts_with_all = ["to", "at", "store", "rate"])]
+    #[arg(long, conflicts_with_all = ["to", "at", "store", "rate", "channel", "cluster_id"])]
     list: bool,
     /// Write at most so many bytes per second (20M, 1G: powers of 1024) [default: no bound]
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
@@ -55,11 +66,13 @@ pub(crate) fn run(arguments: &RestoreArguments, output: &mut Output) -> Outcome 
         return Err(Failure::usage("name the directory of the new store: --to DIR"));
     };
     let key = key::read(arguments.encryption_key_file.as_deref())?;
-    let manifest = restored(arguments, to)?;
-    // With its key an encrypted store can be looked into; another one needs none.
-    let key = key.filter(|_| manifest.encrypted);
+    check(arguments)?;
     let encryption = key.map(|key| Encryption::new(Cipher::Aes256Gcm, key)).transpose();
     let encryption = encryption.map_err(|error| Failure::failed(error.to_string()))?;
+    let mut refitted = None;
+    let manifest = restored(arguments, to, encryption.as_ref(), &mut refitted)?;
+    // With its key an encrypted store can be looked into; another one needs none.
+    let encryption = encryption.filter(|_| manifest.encrypted);
     let is_secret = manifest.encrypted && encryption.is_none();
     let found = (!is_secret).then(|| channels(to, encryption)).transpose();
     let found = found.map_err(|error| {
@@ -68,17 +81,71 @@ pub(crate) fn run(arguments: &RestoreArguments, output: &mut Output) -> Outcome 
             to.display()
         ))
     })?;
-    tell(to, &manifest, found.as_ref(), output)
+    tell(to, &manifest, found.as_ref(), refitted.as_ref(), output)
 }
 
-fn restored(arguments: &RestoreArguments, to: &Path) -> Outcome<Manifest> {
+/// Patterns and a cluster ID that can be.
+fn check(arguments: &RestoreArguments) -> Outcome {
+    for pattern in &arguments.channel {
+        if !is_pattern(pattern.as_bytes()) {
+            return Err(Failure::usage(format!(
+                "--channel {pattern:?} is no name of a channel and no pattern"
+            )));
+        }
+    }
+    let id = arguments.cluster_id.as_deref();
+    match id.filter(|id| !is_literal(id.as_bytes())) {
+        None => Ok(()),
+        Some(id) => Err(Failure::usage(format!(
+            "--cluster-id {id:?} is no cluster ID: it is part of subjects"
+        ))),
+    }
+}
+
+/// Makes of the store that is restored the one that is wanted.
+fn refit_to(
+    arguments: &RestoreArguments,
+    to: &Path,
+    encryption: Option<&Encryption>,
+    refitted: &mut Option<Refitted>,
+) -> Result<(), String> {
+    let patterns = &arguments.channel;
+    let keeps = |name: &[u8]| patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern.as_bytes(), name));
+    let is_encrypted = |error: &seaway_adoption::Error| error.to_string().contains("no encryption key was given");
+    let wanted = Refit {
+        keeps: &keeps,
+        cluster_id: arguments.cluster_id.as_deref(),
+    };
+    let found = refit(to, encryption.cloned(), wanted).map_err(|error| match is_encrypted(&error) {
+        true => format!("{error}: name the file with its key (--encryption-key-file)"),
+        false => error.to_string(),
+    })?;
+    if found.kept == 0 && !patterns.is_empty() {
+        return Err(format!("no channel in the backup matches {}", patterns.join(" or ")));
+    }
+    *refitted = Some(found);
+    Ok(())
+}
+
+fn restored(
+    arguments: &RestoreArguments,
+    to: &Path,
+    encryption: Option<&Encryption>,
+    refitted: &mut Option<Refitted>,
+) -> Outcome<Manifest> {
+    let mut make = || refit_to(arguments, to, encryption, refitted);
+    let is_other = !arguments.channel.is_empty() || arguments.cluster_id.is_some();
+    let change = is_other.then(|| Change {
+        words: format!("{:?} {:?}", arguments.channel, arguments.cluster_id),
+        make: &mut make,
+    });
     let progress = Progress::default();
     let mut pace = Pace::new(arguments.rate);
     let draw = || (progress.bytes_total(), progress.bytes_done());
     let shown = to.display();
     let failed = |error: Error| Failure::failed(format!("nothing was restored to {shown}: {error}"));
-    let of_archive = |archive: Box<dyn Read + Send>, mut pace: Pace| {
-        while_drawn_of(draw, || restore_archive(archive, to, &mut pace, &progress))?.map_err(failed)
+    let of_archive = |archive: Box<dyn Read + Send>, change: Option<Change<'_>>, mut pace: Pace| {
+        while_drawn_of(draw, || restore_archive(archive, to, change, &mut pace, &progress))?.map_err(failed)
     };
     let backup = arguments.backup.as_path();
     let is_stream = backup == Path::new("-");
@@ -89,24 +156,61 @@ fn restored(arguments: &RestoreArguments, to: &Path) -> Outcome<Manifest> {
         }
     }
     if is_stream {
-        return of_archive(Box::new(stdin()), pace);
+        return of_archive(Box::new(stdin()), change, pace);
     }
     if is_archive(backup) {
-        return of_archive(Box::new(open_archive(backup).map_err(failed)?), pace);
+        return of_archive(Box::new(open_archive(backup).map_err(failed)?), change, pace);
     }
     let at = arguments.at.map(Timestamp::try_from).transpose();
     let at = at.map_err(|error| Failure::usage(format!("--at: {error}")))?;
     let reading = Repository::existing(backup).and_then(|repository| repository.read(arguments.store.as_deref(), at));
     let reading = reading.map_err(|error| Failure::failed(format!("{}: {error}", backup.display())))?;
-    while_drawn_of(draw, || restore(&reading, to, &mut pace, &progress))?.map_err(failed)?;
+    while_drawn_of(draw, || restore(&reading, to, change, &mut pace, &progress))?.map_err(failed)?;
     Ok(reading.manifest)
 }
 
+/// Says what of the backup is not there.
+fn show_refitted(refitted: &Refitted, output: &mut Output) -> Outcome {
+    let left_out = &refitted.left_out;
+    if !left_out.is_empty() {
+        let mut named: Vec<String> = left_out
+            .iter()
+            .take(LEFT_OUT_LISTED_MAX)
+            .map(|name| printable(name).into_owned())
+            .collect();
+        if left_out.len() > named.len() {
+            named.push(format!("{} more", count((left_out.len() - named.len()) as u64)));
+        }
+        let channels = counted(left_out.len() as u64, "channel");
+        output.line(&format!(
+            "Left out with their subscriptions, {channels}: {}.",
+            named.join(", ")
+        ))?;
+    }
+    match refitted.clients {
+        0 => Ok(()),
+        clients => output.line(&format!(
+            "Closed, as they belong to the other cluster, {}: their durables are there for who connects with the same client ID.",
+            counted(clients as u64, "client")
+        )),
+    }
+}
+
 /// Says what is there now, and which sequences come again.
-fn tell(to: &Path, manifest: &Manifest, found: Option<&ChannelsFound>, output: &mut Output) -> Outcome {
+fn tell(
+    to: &Path,
+    manifest: &Manifest,
+    found: Option<&ChannelsFound>,
+    refitted: Option<&Refitted>,
+    output: &mut Output,
+) -> Outcome {
     if output.is_json() {
         let mut document = document(manifest);
         document["restored_to"] = to.display().to_string().into();
+        if let Some(refitted) = refitted {
+            document["left_out"] = refitted.left_out.clone().into();
+            document["clients_closed"] = refitted.clients.into();
+        }
         document["channels"] = found.map_or(Value::Null, |found| {
             let channels = found.names.iter().map(|(id, name)| {
                 let (first, last) = found.bounds.get(id).copied().unwrap_or((1, 0));
@@ -127,6 +231,9 @@ fn tell(to: &Path, manifest: &Manifest, found: Option<&ChannelsFound>, output: &
         shown(manifest),
         manifest.made
     ))?;
+    if let Some(refitted) = refitted {
+        show_refitted(refitted, output)?;
+    }
     let Some(found) = found else {
         return output.line(
             "Its server gives out again every sequence behind the last one in the backup. With the key (--encryption-key-file) \

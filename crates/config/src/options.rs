@@ -190,6 +190,8 @@ pub struct StreamingOptions {
     pub file_sync: bool,
     /// Whether a start gives up what is damaged instead of refusing (`-file_truncate_bad_eof`).
     pub give_up_damage: bool,
+    /// Whether a message that turns out to be damaged takes the store out of service (`-file_stop_at_damage`).
+    pub stop_at_damage: bool,
     /// Whether a directory of NATS Streaming is taken over (`-adopt`).
     pub adopt: bool,
     /// The fault-tolerance group that this server belongs to, if any.
@@ -354,6 +356,7 @@ impl Options {
                 replace_durable: false,
                 file_sync: false,
                 give_up_damage: false,
+                stop_at_damage: false,
                 adopt: false,
                 fault_tolerance: None,
                 external: None,

@@ -159,7 +159,7 @@ mod tests {
         for name in names.split_whitespace() {
             assert!(find(name).is_some(), "-{name}");
         }
-        let own = ["adopt", "ft_lease"];
+        let own = ["adopt", "file_stop_at_damage", "ft_lease"];
         assert!(own.iter().all(|name| find(name).is_some()));
         assert_eq!(
             names.split_whitespace().count() + own.len(),

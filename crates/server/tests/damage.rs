@@ -58,6 +58,28 @@ fn flip(path: &Path, at: usize) {
     file.write_all_at(&[byte[0] ^ 1], at as u64).unwrap();
 }
 
+/// `docs/operations.md`: with `-file_stop_at_damage` nothing is passed over.
+#[test]
+fn a_server_that_stops_at_damage_passes_over_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    fill(directory.path());
+    let (segment, at) = find(directory.path(), 4);
+    flip(&segment, at + 7);
+    let server = Server::with_files(directory.path(), &["-file_stop_at_damage"]);
+    let mut session = server.session("me");
+    session.publish("foo", b"before").unwrap();
+    session.subscribe(all("foo")).unwrap();
+    wait_for(&server, "/healthz", "file_stop_at_damage");
+    let refused = session.publish("foo", b"after").unwrap_err().to_string();
+    assert!(!refused.is_empty());
+    let mut received = Vec::new();
+    while let Ok(message) = session.next_message(std::time::Duration::from_millis(500)) {
+        received.push(message.sequence);
+    }
+    assert!(received.iter().all(|sequence| *sequence < 4), "{received:?}");
+    server.kill();
+}
+
 /// `docs/command-line.md`: what is damaged is told while nobody serves, with the messages it concerns, and nothing is changed.
 #[test]
 fn a_store_is_verified_at_rest() {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use seaway_journal::disk::{Disk, prefixed::PrefixedDisk, real::RealDisk};
 use seaway_journal::{
     Claim, Completion as Finished, DamagePolicy, Driver, Encryption, Identity, Image, Journal, LogId,
-    MESSAGE_OVERHEAD_BYTES, OpenError, Opened, Options, RecoveredLog, Replay,
+    MESSAGE_OVERHEAD_BYTES, OpenError, Opened, Options, RESTORING_PREFIX, ReadError, RecoveredLog, Replay,
 };
 use seaway_streaming::{
     Admission, ChannelId, Head, Lookup, Need, Position, ReadRequest, Records, Refusal, Seek, Ticket, Unreadable,
@@ -32,6 +32,9 @@ pub struct FileStore {
     finished: Vec<Finished>,
     /// The operator was told that the disk is full, and not yet that it no longer is.
     full: bool,
+    stops_at_damage: bool,
+    /// It stopped.
+    is_told: bool,
     opening_warnings: Vec<String>,
     /// When the newest checkpoint of this process became durable; for monitoring only.
     checkpoint_at: Option<Instant>,
@@ -53,6 +56,8 @@ pub struct FileOptions {
     pub synced: bool,
     /// Whether what is damaged is given up instead of refused (`-file_truncate_bad_eof`).
     pub give_up_damage: bool,
+    /// Whether a message that turns out to be damaged takes the store out of service (`-file_stop_at_damage`); otherwise it is passed over.
+    pub stop_at_damage: bool,
     /// How what is written is encrypted; needed for a store that is encrypted.
     pub encryption: Option<Encryption>,
     /// Filled while the store recovers.
@@ -67,6 +72,7 @@ impl Default for FileOptions {
         FileOptions {
             synced: true,
             give_up_damage: false,
+            stop_at_damage: false,
             encryption: None,
             progress: Arc::default(),
             claim: None,
@@ -137,6 +143,22 @@ impl FileStore {
         FileStore::open_on(Arc::new(disk), options, waker, recovery)
     }
 
+    /// Opens the store that a restore has put into `directory` and not given its names yet; otherwise as [`FileStore::open`].
+    ///
+    /// # Errors
+    /// See [`FileStoreError`].
+    pub fn open_restored(
+        directory: &Path,
+        options: FileOptions,
+        waker: impl Fn() + Send + Sync + 'static,
+        recovery: &mut dyn Recovery,
+    ) -> Result<FileStore, FileStoreError> {
+        let disk = real_disk(directory)?.for_owner();
+        let disk = disk.map_err(|source| unusable(directory, source))?;
+        let disk = PrefixedDisk::new(disk, RESTORING_PREFIX);
+        FileStore::open_on(Arc::new(disk), options, waker, recovery)
+    }
+
     /// Opens the store on a disk of the caller's; otherwise as [`FileStore::open`].
     ///
     /// # Errors
@@ -147,7 +169,7 @@ impl FileStore {
         waker: impl Fn() + Send + Sync + 'static,
         recovery: &mut dyn Recovery,
     ) -> Result<FileStore, FileStoreError> {
-        let progress = options.progress;
+        let (progress, stops_at_damage) = (options.progress, options.stop_at_damage);
         let options = Options {
             sync: options.synced,
             damage: if options.give_up_damage {
@@ -160,7 +182,9 @@ impl FileStore {
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             ..Options::new(fresh_identity())
         };
-        FileStore::open_with(disk, options, progress, waker, recovery)
+        let mut store = FileStore::open_with(disk, options, progress, waker, recovery)?;
+        store.stops_at_damage = stops_at_damage;
+        Ok(store)
     }
 
     pub(crate) fn open_with(
@@ -177,6 +201,8 @@ impl FileStore {
             journal,
             finished: Vec::new(),
             full: false,
+            stops_at_damage: false,
+            is_told: false,
             opening_warnings: opening_warnings(&opened),
             checkpoint_at: None,
         };
@@ -216,6 +242,8 @@ impl FileStore {
             journal,
             finished: Vec::new(),
             full: false,
+            stops_at_damage: false,
+            is_told: false,
             opening_warnings,
             checkpoint_at: None,
         })
@@ -490,6 +518,10 @@ impl Store for FileStore {
             if matches!(finished, Finished::CheckpointDone(_)) {
                 self.checkpoint_at = Some(Instant::now());
             }
+            let finished = match self.stops_at_damage {
+                true => stop_at(finished, &mut self.is_told, completions),
+                false => finished,
+            };
             completions.extend(completion(finished, &mut self.full));
         }
     }
@@ -564,6 +596,28 @@ fn histogram(histogram: &seaway_journal::Histogram) -> Histogram {
         cumulative: histogram.cumulative().collect(),
         count: histogram.count(),
         sum: histogram.sum(),
+    }
+}
+
+/// Takes the store out of service when a read found damage, once. To who asked it is as if it may pass: nobody passes over it.
+fn stop_at(finished: Finished, is_told: &mut bool, completions: &mut Vec<Completion>) -> Finished {
+    match finished {
+        Finished::Read {
+            ticket,
+            log,
+            messages: Err(error),
+        } if error.damaged => {
+            if !std::mem::replace(is_told, true) {
+                completions.push(Completion::Poisoned(format!("{error} (-file_stop_at_damage)")));
+            }
+            let damaged = false;
+            Finished::Read {
+                ticket,
+                log,
+                messages: Err(ReadError { damaged, ..error }),
+            }
+        }
+        other => other,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::port::Recovery;
 pub struct ChannelsFound {
     /// Names, as text; one that is deleted has none.
     pub names: BTreeMap<u64, String>,
-    /// First and last sequence of those that ever had a message.
+    /// First and last sequence of those that ever had a message; of none when a start refuses.
     pub bounds: BTreeMap<u64, (u64, u64)>,
     /// Messages that an earlier start gave up, or that are in no file.
     pub lost: u64,
@@ -107,7 +107,7 @@ pub fn verify_on(disk: Arc<dyn Disk>, encryption: Option<Encryption>) -> Result<
         }
     })?;
     let started = start_on(&disk, encryption)?;
-    let is_known = started.refusal.is_none() || started.may_give_up;
+    let is_known = started.refusal.is_none();
     // A file that is not there is not missed when all its messages were removed before.
     damages.retain(|damage| {
         !damage.is_missing || damage.messages.is_empty() || !is_known || started.channels.has_any(&damage.messages)
@@ -167,7 +167,9 @@ pub fn start_on(disk: &Arc<dyn Disk>, encryption: Option<Encryption>) -> Result<
         _ => None,
     };
     let may_give_up = given_up.is_some();
-    let (channels, warnings) = given_up.unwrap_or_default();
+    let (mut channels, warnings) = given_up.unwrap_or_default();
+    // Where channels begin and end then says nothing of what was removed before.
+    channels.bounds.clear();
     Ok(Started {
         channels,
         refusal: Some(refusal),

@@ -194,6 +194,14 @@ pub(super) static ENTRIES: &[Entry] = &[
     ),
     Entry::new(
         Group::FileStore,
+        &["file_stop_at_damage"],
+        Bool,
+        "false",
+        "Take the store out of service when a stored message turns out to be damaged, instead of passing over it",
+        Sets(file_stop_at_damage),
+    ),
+    Entry::new(
+        Group::FileStore,
         &["adopt"],
         Bool,
         "false",
@@ -224,6 +232,11 @@ fn file_sync(options: &mut Draft, value: &Value) -> Result<(), String> {
 
 fn file_truncate_bad_eof(options: &mut Draft, value: &Value) -> Result<(), String> {
     options.streaming.give_up_damage = value.is_true();
+    Ok(())
+}
+
+fn file_stop_at_damage(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.streaming.stop_at_damage = value.is_true();
     Ok(())
 }
 

@@ -51,6 +51,7 @@ pub(super) fn open(
     let file = FileOptions {
         synced: streaming.file_sync,
         give_up_damage: streaming.give_up_damage,
+        stop_at_damage: streaming.stop_at_damage,
         encryption,
         progress,
         claim,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
-use seaway_stan_protocol::{quote, validate};
+use seaway_stan_protocol::{Subjects, quote, validate};
 
 use super::Engine;
 use crate::effects::Effects;
@@ -221,6 +221,14 @@ impl Engine {
         self.subjects.close = text(&server.close);
         self.ack_inboxes.recover_numbered(server.numbered_inboxes);
         Ok(())
+    }
+
+    /// Becomes the server of another cluster, with subjects of that name. For a store of which no client is left: each knows the old ones.
+    pub fn change_cluster(&mut self, cluster_id: &str, effects: &mut Effects<'_>) {
+        cluster_id.clone_into(&mut self.options.cluster_id);
+        self.subjects = Subjects::new(cluster_id, &self.options.discover_prefix);
+        let fact = self.server_fact();
+        self.ledger.fact(SERVER, &fact, Urgency::Sync, effects);
     }
 
     /// The server as of now.
