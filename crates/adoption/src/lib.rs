@@ -5,7 +5,8 @@
 //!   durable and was opened once. Then [`in_place`] puts it in place, in steps that can be interrupted anywhere.
 //! - [`adopt_tables`] does the same with what a server has in a database, which is only read, while its lease is held.
 //! - [`in_place::finish`] goes on after an interruption: at the next adoption, or at the start of a server.
-//! - [`undo`] puts the original's files back; [`export()`] makes new ones of what a store holds now.
+//! - [`undo`] puts the original's files back; [`export()`] makes new ones of what a store holds now, and
+//!   [`export_tables`](export::export_tables) fills tables with it.
 //! - [`refit`] makes a store that is being restored one with fewer channels, or of another cluster.
 //! - [`rest`] reads a store that no server uses, and [`Importer`] makes one of messages alone.
 //!

@@ -11,18 +11,21 @@ mod generator;
 mod taken_over;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use database_server::{DatabaseServer, Kind, PASSWORD};
 use generator::seeds;
+use seaway_adoption::export::{ExportOptions, export_tables};
 use seaway_adoption::{Error, Options, Outcome, Progress, adopt_tables};
-use seaway_original::{Key, Severity, StoreLock, TablesOptions, Verdict, check_tables};
+use seaway_original::{Key, SealCipher, Severity, StoreLock, TablesOptions, Verdict, check_tables};
 use serde_json::Value;
 use taken_over::{Message, TakenOver};
 
-const SEEDS: u64 = 30;
+const SEEDS: u64 = 20;
 
 #[test]
 fn generated_postgres_databases_are_taken_over_field_by_field() {
@@ -61,6 +64,7 @@ fn field_by_field(kind: Kind) {
             "ghosts",
             "closed",
             "clients",
+            "sealed",
         ] {
             assert!(counts.contains_key(what), "no database has {what}: {counts:?}");
         }
@@ -96,9 +100,59 @@ fn one(server: &DatabaseServer, seed: u64, folder: &Path) -> Vec<&'static str> {
         "seed {seed}: the tables are not as they were"
     );
     let mut taken = TakenOver::open(&place, &adopted.cluster_id, None);
-    let had = compare(seed, &mut taken, &expected);
+    let mut had = compare(seed, &mut taken, &expected);
     taken.close();
+    had.extend(and_back(server, seed, &place, &expected));
     had
+}
+
+/// The way back: the tables are filled from the store, and what is taken over from them is the same again.
+fn and_back(server: &DatabaseServer, seed: u64, store: &Path, expected: &Value) -> Option<&'static str> {
+    server.make_tables();
+    let seal =
+        [None, Some(SealCipher::Aes256Gcm), Some(SealCipher::ChaCha20Poly1305)][usize::try_from(seed % 3).unwrap()];
+    let options = ExportOptions {
+        seal: seal.map(|cipher| (Key::new(b"another"), cipher)),
+        ..ExportOptions::default()
+    };
+    let form = TablesOptions {
+        no_caching: seed.is_multiple_of(2),
+        ..TablesOptions::default()
+    };
+    let exported = export_tables(store, &server.source(), &form, &options, &Progress::default(), |_| {}).unwrap();
+    assert_eq!(
+        (exported.directory, exported.notes.len()),
+        (None, 0),
+        "seed {seed}: {:?}",
+        exported.notes
+    );
+    assert_eq!(exported.database, Some(server.source().to_string()));
+    let tables = TablesOptions {
+        key: options.seal.map(|(key, _)| key),
+        ..TablesOptions::default()
+    };
+    let place = store.with_file_name("again");
+    let outcome = adopt_tables(
+        &server.source(),
+        &tables,
+        &place,
+        &Options::default(),
+        &Progress::default(),
+    );
+    let Ok(Outcome::Adopted(adopted)) = outcome else {
+        panic!("seed {seed}: {outcome:?}")
+    };
+    assert_eq!(
+        (adopted.filled, adopted.left_out),
+        (0, 0),
+        "seed {seed}: the store had no gaps"
+    );
+    let mut taken = TakenOver::open(&place, &adopted.cluster_id, None);
+    compare(seed, &mut taken, expected);
+    taken.close();
+    // Last: it sends what is due, and writes that down.
+    original_starts(server, seed, tables.key.is_some(), seal, expected);
+    seal.map(|_| "sealed")
 }
 
 /// What `--check` says of channels and subscriptions.
@@ -161,6 +215,118 @@ fn compare(seed: u64, taken: &mut TakenOver, expected: &Value) -> Vec<&'static s
         had.extend(written.iter().any(|one| one["is_closed"] == true).then_some("closed"));
     }
     had
+}
+
+/// A real server starts on the tables and has what it should, when one is named (`NATS_STREAMING_SERVER`).
+fn original_starts(server: &DatabaseServer, seed: u64, has_key: bool, seal: Option<SealCipher>, expected: &Value) {
+    let Some(program) = std::env::var_os("NATS_STREAMING_SERVER") else {
+        return;
+    };
+    let free = || {
+        TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
+            .to_string()
+    };
+    let (port, monitoring) = (free(), free());
+    let mut command = Command::new(program);
+    let cluster = expected["report"]["server"]["cluster_id"].as_str().unwrap();
+    command.args([
+        "-p",
+        &port,
+        "-m",
+        &monitoring,
+        "-cid",
+        cluster,
+        "-mc",
+        "0",
+        "-mm",
+        "0",
+        "-mb",
+        "0",
+        "-msu",
+        "0",
+    ]);
+    command.args([
+        "-store",
+        "sql",
+        "-sql_driver",
+        server.kind.dialect(),
+        "-sql_source",
+        &server.source_text(),
+    ]);
+    // Clients that are gone are given up late, so that everything is as it was.
+    command.args(["-hbi", "1h", "-hbt", "1h"]);
+    command.args(seed.is_multiple_of(2).then_some("-sql_no_caching"));
+    if has_key {
+        let cipher = if seal == Some(SealCipher::Aes256Gcm) {
+            "AES"
+        } else {
+            "CHACHA"
+        };
+        command.args(["-encrypt", "-encryption_cipher", cipher]);
+        command.env("NATS_STREAMING_ENCRYPTION_KEY", "another");
+    }
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let log: Vec<String> = { lines.by_ref() }
+        .map(Result::unwrap)
+        .take_while(|line| !line.contains("Streaming Server is ready"))
+        .collect();
+    // Read on, so that it can write.
+    let reading = std::thread::spawn(move || lines.count());
+    let ask = |path: &str| -> Option<Value> {
+        let mut stream = TcpStream::connect(format!("127.0.0.1:{monitoring}")).ok()?;
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    };
+    let found = ask("/streaming/channelsz?subs=1&limit=1000").unwrap_or_else(|| panic!("seed {seed}: {log:#?}"));
+    let channels = expected["report"]["channels"].as_array().unwrap();
+    // Who is online is sent more at once.
+    let comparable = |(inbox, is_offline, last_sent, pending)| match is_offline {
+        true => (inbox, true, last_sent, pending),
+        false => (inbox, false, 0, 0),
+    };
+    let found: BTreeMap<&str, &Value> = { found["channels"].as_array().into_iter().flatten() }
+        .map(|channel| (channel["name"].as_str().unwrap(), channel))
+        .collect();
+    assert_eq!(found.len(), channels.len(), "seed {seed}");
+    for channel in channels {
+        let name = channel["name"].as_str().unwrap();
+        let found = found[name];
+        let wanted = filled(&expected["messages"][name]).len();
+        assert_eq!(found["msgs"], wanted, "seed {seed}: {name}");
+        assert_eq!(found["last_seq"], channel["last_sequence"], "seed {seed}: {name}");
+        let last = channel["last_sequence"].as_u64().unwrap();
+        let wanted = taken_over::expected(channel["subscriptions"].as_array().unwrap(), last);
+        let mut wanted: Vec<_> = { wanted.iter() }
+            .map(|one| (one.inbox.clone(), one.is_offline, one.last_sent, one.pending as u64))
+            .map(comparable)
+            .collect();
+        let mut found: Vec<_> = { found["subscriptions"].as_array().into_iter().flatten() }
+            .map(|one| {
+                let inbox = one["inbox"].as_str().unwrap().to_owned();
+                let number = |key: &str| one[key].as_u64().unwrap_or(0);
+                (
+                    inbox,
+                    one["is_offline"] == true,
+                    number("last_sent"),
+                    number("pending_count"),
+                )
+            })
+            .map(comparable)
+            .collect();
+        wanted.sort();
+        found.sort();
+        assert_eq!(found, wanted, "seed {seed}: {name}");
+    }
+    let _ = Command::new("kill").arg("-INT").arg(process.id().to_string()).status();
+    process.wait().unwrap();
+    reading.join().unwrap();
 }
 
 /// Empty messages take the place of missing ones, with the time of the one behind them.
@@ -357,4 +523,105 @@ fn adopt_as_told(kind: Kind, words: &str) {
         &Progress::default(),
     )
     .unwrap();
+}
+
+#[test]
+fn an_export_to_postgres_that_is_killed_is_done_by_the_next() {
+    killed_export(
+        Kind::Postgres,
+        "an_export_to_postgres_that_is_killed_is_done_by_the_next",
+    );
+}
+
+#[test]
+fn an_export_to_mariadb_that_is_killed_is_done_by_the_next() {
+    killed_export(Kind::MariaDb, "an_export_to_mariadb_that_is_killed_is_done_by_the_next");
+}
+
+/// Tables that are not complete are none that NATS Streaming starts on (§4.4, 1: their version is not 1), and the next attempt makes them anew.
+fn killed_export(kind: Kind, test: &str) {
+    let export = |source: &seaway_original::Source, store: &Path| {
+        export_tables(
+            store,
+            source,
+            &TablesOptions::default(),
+            &ExportOptions::default(),
+            &Progress::default(),
+            |_| {},
+        )
+    };
+    if let Ok(words) = std::env::var(CHILD) {
+        let (source, store) = words.split_once('\n').unwrap();
+        let driver = seaway_original::Driver::named(kind.dialect()).unwrap();
+        export(
+            &seaway_original::Source::parse(driver, source).unwrap(),
+            Path::new(store),
+        )
+        .unwrap();
+        return;
+    }
+    let Some(server) = DatabaseServer::start(kind) else {
+        return;
+    };
+    const ROWS: u64 = 60_000;
+    with_many(&server, ROWS, 100);
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("new");
+    let tables = TablesOptions::default();
+    adopt_tables(
+        &server.source(),
+        &tables,
+        &store,
+        &Options::default(),
+        &Progress::default(),
+    )
+    .unwrap();
+    let told = export(&server.source(), &store).unwrap_err().to_string();
+    assert!(
+        told.contains("the table Messages is not empty") && !told.contains(PASSWORD),
+        "{told}"
+    );
+    server.drop_tables();
+    for round in 1..=3 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([test, "--exact"])
+            .env(CHILD, format!("{}\n{}", server.source_text(), store.display()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // The first makes the tables; each is let a transaction farther. What an earlier one has left may be what is counted.
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let found = if round == 1 { server.has_table() } else { true };
+            if found
+                && server
+                    .ask("SELECT COUNT(*) FROM Messages;")
+                    .trim()
+                    .parse::<u64>()
+                    .unwrap()
+                    >= round * 8_192
+            {
+                break;
+            }
+            assert!(
+                Instant::now() < until && child.try_wait().unwrap().is_none(),
+                "it ended too soon"
+            );
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let checked = check_tables(&server.source(), &tables, |_| {}).unwrap();
+        assert_eq!(
+            checked.verdict,
+            Verdict::Refused,
+            "round {round}: {:?}",
+            checked.findings
+        );
+    }
+    let exported = export(&server.source(), &store).unwrap();
+    assert_eq!((exported.messages, exported.channels), (ROWS, 1));
+    let checked = check_tables(&server.source(), &tables, |_| {}).unwrap();
+    assert_eq!((checked.verdict, checked.totals.messages), (Verdict::Ready, ROWS));
+    assert_eq!(checked.server.unwrap().cluster_id, "test-cluster");
 }

@@ -24,8 +24,8 @@ use crate::sql_source::Surroundings;
 const CHANNELS_LISTED_MAX: usize = 20;
 
 pub(crate) fn run(arguments: &AdoptArguments, surroundings: &Surroundings, output: &mut Output) -> Outcome {
-    if let Some(source) = arguments.sql.source(surroundings)? {
-        return tables::run(arguments, &source, output);
+    if let Some(database) = arguments.sql.database(surroundings)? {
+        return tables::run(arguments, &database.source, output);
     }
     let Some(directory) = &arguments.directory else {
         return Err(Failure::usage(

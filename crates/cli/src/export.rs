@@ -11,11 +11,12 @@ use self::arguments::ExportFormat;
 use crate::connection::Connection;
 use crate::failure::Outcome;
 use crate::output::Output;
+use crate::sql_source::Surroundings;
 
 /// From a store.
-pub(crate) fn of_store(arguments: &ExportArguments, output: &mut Output) -> Outcome {
+pub(crate) fn of_store(arguments: &ExportArguments, surroundings: &Surroundings, output: &mut Output) -> Outcome {
     match arguments.format {
-        ExportFormat::NatsStreaming => original::run(arguments, output),
+        ExportFormat::NatsStreaming => original::run(arguments, surroundings, output),
         ExportFormat::Jsonl => at_rest::run(arguments, output),
     }
 }

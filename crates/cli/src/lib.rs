@@ -49,7 +49,7 @@ use arguments::{Command, CommandLine};
 use connection::Connection;
 use failure::{Failure, Outcome};
 use output::{Format, Output, note};
-pub use sql_source::Surroundings;
+pub use sql_source::{SqlSection, Surroundings};
 
 /// Understands a command line (without the program's name) and performs the command. Errors are told on the standard error;
 /// exit codes are those of `docs/command-line.md`.
@@ -129,7 +129,9 @@ fn perform(line: CommandLine, surroundings: &Surroundings, output: &mut Output) 
         Command::Completions { shell } => return completions(shell, output),
         Command::ManPages(arguments) => return man_pages::run(&arguments, command_line(), output),
         Command::Adopt(arguments) => return adopt::run(&arguments, surroundings, output),
-        Command::Export(arguments) if !arguments.asks_server() => return export::of_store(&arguments, output),
+        Command::Export(arguments) if !arguments.asks_server() => {
+            return export::of_store(&arguments, surroundings, output);
+        }
         Command::Import(arguments) if !arguments.asks_server() => return import::into_store(&arguments, output),
         Command::Backup(arguments) if !arguments.asks_server() => return backup::of_store(&arguments, output),
         Command::Repair(arguments) => return repair::run(&arguments, output),

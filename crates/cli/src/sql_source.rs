@@ -9,8 +9,24 @@ use crate::failure::{Failure, Outcome};
 /// What the commands ask of whoever runs them and knows the server's configuration.
 #[derive(Clone, Copy)]
 pub struct Surroundings {
-    /// Driver and data source that a configuration file names.
-    pub sql_of_configuration: fn(&Path) -> Result<(String, String), String>,
+    /// What the `sql` section of a configuration file says.
+    pub sql_of_configuration: fn(&Path) -> Result<SqlSection, String>,
+}
+
+/// See [`Surroundings`].
+pub struct SqlSection {
+    /// `postgres` or `mysql`.
+    pub driver: String,
+    /// The data source.
+    pub source: String,
+    /// Whether the server has no caches.
+    pub no_caching: bool,
+}
+
+/// A database, and how its server works.
+pub(crate) struct Database {
+    pub(crate) source: Source,
+    pub(crate) no_caching: bool,
 }
 
 /// See the module.
@@ -28,14 +44,27 @@ pub(crate) struct SqlArguments {
 }
 
 impl SqlArguments {
+    /// Whether a database is meant.
+    pub(crate) fn is_given(&self) -> bool {
+        self.sql_source.is_some() || self.config.is_some()
+    }
+
     /// The database; none when none is meant.
-    pub(crate) fn source(&self, surroundings: &Surroundings) -> Outcome<Option<Source>> {
-        let (driver, source) = match (&self.sql_driver, &self.sql_source, &self.config) {
-            (Some(driver), Some(source), _) => (driver.clone(), source.clone()),
+    pub(crate) fn database(&self, surroundings: &Surroundings) -> Outcome<Option<Database>> {
+        let section = match (&self.sql_driver, &self.sql_source, &self.config) {
+            (Some(driver), Some(source), _) => SqlSection {
+                driver: driver.clone(),
+                source: source.clone(),
+                no_caching: false,
+            },
             (_, _, Some(path)) => (surroundings.sql_of_configuration)(path).map_err(Failure::failed)?,
             _ => return Ok(None),
         };
-        let driver = Driver::named(&driver).map_err(Failure::usage)?;
-        Source::parse(driver, &source).map(Some).map_err(Failure::usage)
+        let driver = Driver::named(&section.driver).map_err(Failure::usage)?;
+        let source = Source::parse(driver, &section.source).map_err(Failure::usage)?;
+        Ok(Some(Database {
+            source,
+            no_caching: section.no_caching,
+        }))
     }
 }

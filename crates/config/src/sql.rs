@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::file::{Reading, Scope};
 use crate::surroundings::System;
 use crate::table;
+use crate::value::Value;
 
 /// `sql { driver, source }` of a configuration file.
 #[derive(Clone, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct SqlStore {
     pub driver: String,
     /// The data source name, which may hold a password.
     pub source: String,
+    /// Whether it has no caches, which shows in its tables.
+    pub no_caching: bool,
 }
 
 impl fmt::Debug for SqlStore {
@@ -29,13 +32,19 @@ impl fmt::Debug for SqlStore {
 pub fn sql_store(path: &Path) -> Result<SqlStore, String> {
     let mut reading = Reading::default();
     reading.read(path, Scope::Both, &System);
-    let text = |flag: &str| {
+    let value = |flag: &str| {
         let (place, _) = table::find(flag)?;
         let value = reading.values.iter().rfind(|value| value.place == place)?;
-        Some(value.value.text().to_owned())
+        Some(&value.value)
     };
+    let text = |flag: &str| value(flag).map(|value| value.text().to_owned());
+    let no_caching = value("sql_no_caching") == Some(&Value::Bool(true));
     match (text("sql_driver"), text("sql_source")) {
-        (Some(driver), Some(source)) => Ok(SqlStore { driver, source }),
+        (Some(driver), Some(source)) => Ok(SqlStore {
+            driver,
+            source,
+            no_caching,
+        }),
         _ => match reading.problems.first() {
             Some(problem) => Err(problem.clone()),
             None => Err(format!("{}: no sql section with driver and source", path.display())),
@@ -62,6 +71,7 @@ mod tests {
                 (&found.driver[..], &found.source[..]),
                 ("postgres", "dbname=stan password=geheim")
             );
+            assert_eq!(found.no_caching, text.contains("no_caching"));
             assert!(!format!("{found:?}").contains("geheim"));
         }
         for (text, problem) in [

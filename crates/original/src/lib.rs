@@ -5,7 +5,7 @@
 //! - [`check`] reads everything and reports what there is, and everything odd ([`Finding`]);
 //! - [`read`] gives it all to a [`Taker`] on the way;
 //! - [`check_tables`] and [`read_tables`] do the same with a database (`-store SQL`), while a [`StoreLock`] is held;
-//! - [`Writer`] makes a new directory.
+//! - [`Writer`] makes a new directory, and [`TablesWriter`] fills empty tables.
 //!
 //! Reading changes nothing, and no bytes on a disk make it panic or take memory without bound: what a file says is checked before it
 //! is believed. An index is used when it proves good, and otherwise replaced by a look through the data, in memory. Memory is
@@ -61,5 +61,8 @@ pub use report::{
     Verdict,
 };
 pub use seaway_sql::{Driver, Source};
-pub use tables::{StoreLock, TablesOptions, check_tables, read_tables, tables_bytes};
+pub use tables::{
+    StoreLock, TablesChannel, TablesOptions, TablesWriter, Unsealed, check_tables, make_tables, read_tables,
+    tables_bytes, unstorable_in_tables,
+};
 pub use writer::{ChannelWriter, NewMessage, Writer, unstorable};

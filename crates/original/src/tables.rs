@@ -10,12 +10,14 @@ mod pending;
 mod reader;
 mod schema;
 mod sessions;
+mod writer;
 
 use seaway_sql::{Connection, Source};
 
 pub use self::lock::StoreLock;
 pub use self::options::TablesOptions;
 use self::reader::Tables;
+pub use self::writer::{TablesChannel, TablesWriter, Unsealed, make_tables, unstorable_in_tables};
 use crate::account;
 use crate::check::{Nobody, Stopped, Taker};
 use crate::error::Error;

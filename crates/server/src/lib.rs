@@ -102,7 +102,13 @@ fn personality_of(program: Option<&OsStr>) -> Personality {
 
 /// What the commands need to know of configuration files.
 const SURROUNDINGS: seaway_cli::Surroundings = seaway_cli::Surroundings {
-    sql_of_configuration: |path| seaway_config::sql_store(path).map(|found| (found.driver, found.source)),
+    sql_of_configuration: |path| {
+        seaway_config::sql_store(path).map(|found| seaway_cli::SqlSection {
+            driver: found.driver,
+            source: found.source,
+            no_caching: found.no_caching,
+        })
+    },
 };
 
 /// A hint for a command that stands behind its flags, where the server's flags stand.

@@ -23,6 +23,15 @@ pub enum Driver {
 }
 
 impl Driver {
+    /// The name that NATS Streaming gives it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Driver::Postgres => "postgres",
+            Driver::MySql => "mysql",
+        }
+    }
+
     /// By the name that NATS Streaming gives it; case does not count.
     ///
     /// # Errors
@@ -82,6 +91,15 @@ impl Source {
             }
         };
         Ok(Source { shown, place })
+    }
+
+    /// The driver that it is for.
+    #[must_use]
+    pub fn driver(&self) -> Driver {
+        match self.place {
+            Place::Postgres(_) => Driver::Postgres,
+            Place::MySql(_) => Driver::MySql,
+        }
     }
 
     pub(crate) fn place(&self) -> &Place {

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use seaway_original::unstorable;
 use seaway_streaming::export::ExportedChannel;
 
 use super::report::{ExportOptions, Exported, Note, Severity};
+use super::target::Form;
 use crate::rest::Rest;
 
 /// Limits that NATS Streaming has when nothing else is configured (§2.2).
@@ -20,7 +20,7 @@ pub(super) fn is_drained(channel: &ExportedChannel<'_>) -> bool {
 }
 
 /// Counts and notes, of everything but the messages themselves.
-pub(super) fn survey(rest: &Rest, store: &Path, options: &ExportOptions) -> Exported {
+pub(super) fn survey(rest: &Rest, store: &Path, options: &ExportOptions, form: Form) -> Exported {
     let engine = rest.engine();
     let mut found = Exported {
         store: store.to_owned(),
@@ -34,7 +34,7 @@ pub(super) fn survey(rest: &Rest, store: &Path, options: &ExportOptions) -> Expo
         found.note(Note::new(Severity::Note, "plain_payloads", text));
     }
     for channel in engine.exported_channels() {
-        survey_channel(rest, &channel, options, &mut found);
+        survey_channel(rest, &channel, (options, form), &mut found);
     }
     if found.channels > CHANNELS_USUAL {
         let text = format!(
@@ -46,22 +46,30 @@ pub(super) fn survey(rest: &Rest, store: &Path, options: &ExportOptions) -> Expo
     found
 }
 
-fn survey_channel(rest: &Rest, channel: &ExportedChannel<'_>, options: &ExportOptions, found: &mut Exported) {
+fn survey_channel(
+    rest: &Rest,
+    channel: &ExportedChannel<'_>,
+    (options, form): (&ExportOptions, Form),
+    found: &mut Exported,
+) {
     let name = channel.name;
-    if let Some(reason) = unstorable(name) {
+    if let Some(reason) = form.unstorable(name) {
         let text = format!("it is left out with its {} messages: {reason}", channel.messages);
         return found.note(Note::new(Severity::Loss, "channel_name", text).of(name));
     }
     found.channels += 1;
     for (first, last) in channel.lost {
-        let text = "they were lost before: empty messages are in their place";
+        let text = match form {
+            Form::Files => "they were lost before: empty messages are in their place",
+            Form::Tables => "they were lost before, and are not there",
+        };
         found.note(
             Note::new(Severity::Loss, "messages_lost", text)
                 .of(name)
                 .about(*first, *last),
         );
     }
-    if is_drained(channel) {
+    if is_drained(channel) && form == Form::Files {
         let text =
             "all messages are gone: an empty one keeps the last sequence, as NATS Streaming keeps the last of its own";
         found.note(
@@ -70,7 +78,7 @@ fn survey_channel(rest: &Rest, channel: &ExportedChannel<'_>, options: &ExportOp
                 .about(channel.last, channel.last),
         );
     }
-    let (messages, bytes) = expected(channel, options);
+    let (messages, bytes) = expected(channel, options, form);
     found.bytes += bytes;
     if messages > MESSAGES_USUAL {
         let text = format!(
@@ -93,20 +101,24 @@ fn survey_channel(rest: &Rest, channel: &ExportedChannel<'_>, options: &ExportOp
         found.note(Note::new(Severity::Note, "limit_subscriptions", text).of(name));
     }
     found.subscriptions += subscriptions.len() as u64;
-    let ranges = subscriptions.iter().flat_map(|subscription| &subscription.pending);
+    let ranges = { subscriptions.iter() }.flat_map(|one| form.pending(&one.pending, channel.first));
     found.pending += ranges.map(|(first, last)| last - first + 1).sum::<u64>();
     found.messages += messages;
 }
 
-/// Messages, and what NATS Streaming counts for them: 40 bytes for each besides its encoding.
-fn expected(channel: &ExportedChannel<'_>, options: &ExportOptions) -> (u64, u64) {
-    const COUNTED: u64 = 40;
+/// Messages, and what NATS Streaming counts for them.
+fn expected(channel: &ExportedChannel<'_>, options: &ExportOptions, form: Form) -> (u64, u64) {
     const SEALED: u64 = 32;
     if channel.last == 0 {
         return (0, 0);
     }
-    let messages = (channel.last + 1 - channel.first).max(1);
+    let messages = match form {
+        Form::Files => (channel.last + 1 - channel.first).max(1),
+        Form::Tables => channel.messages,
+    };
     let sealed = if options.seal.is_some() { SEALED } else { 0 };
-    let bytes = channel.bytes.saturating_add(messages.saturating_mul(COUNTED + sealed));
+    let bytes = channel
+        .bytes
+        .saturating_add(messages.saturating_mul(form.counted_bytes() + sealed));
     (messages, bytes)
 }

@@ -25,8 +25,11 @@ pub struct ExportOptions {
 pub struct Exported {
     /// The store that it is made of.
     pub store: PathBuf,
-    /// Where it is; none when nothing was written.
+    /// Where it is; none when nothing was written there.
     pub directory: Option<PathBuf>,
+    /// In which database it is, without the password; none when nothing was written in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
     /// The cluster ID.
     pub cluster_id: String,
     /// Clients.

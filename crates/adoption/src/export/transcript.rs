@@ -1,21 +1,18 @@
-//! What a store holds is written in the original's files, as it comes.
+//! What a store holds is written in the original's files, or its tables, as it comes.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
-use seaway_original::{ChannelWriter, ClientInfo, NewMessage, Sealer, ServerInfo, SubState, Writer};
+use seaway_original::{ClientInfo, NewMessage, Sealer, ServerInfo, SubState};
 use seaway_stan_protocol::{MessageView, Subjects};
 use seaway_streaming::export::ExportedChannel;
 use seaway_streaming::portable::PortableSubscription;
 
 use super::notes::is_drained;
 use super::report::{ExportOptions, Exported, Note, Severity};
+use super::target::{ChannelTarget, Form, Target};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::rest::{Bounds, Piece, Rest};
-
-/// Bytes that the original counts for a message besides its encoding.
-const COUNTED_BYTES: u64 = 40;
 
 /// See the module.
 pub(super) struct Transcript<'a> {
@@ -28,6 +25,8 @@ pub(super) struct Transcript<'a> {
 /// A channel, on its own: the store is read while it is written.
 struct Channel {
     name: Vec<u8>,
+    /// The first message that is live.
+    first: u64,
     bounds: Bounds,
     /// When its last message came, where that is gone.
     drained_at: Option<i64>,
@@ -53,10 +52,13 @@ impl<'a> Transcript<'a> {
         }
     }
 
-    /// Writes everything into a directory and makes it durable.
-    pub(super) fn write(mut self, directory: &Path) -> Result<Exported, Error> {
+    /// Writes everything into what `begin` makes, and makes it durable.
+    pub(super) fn write<T: Target>(
+        mut self,
+        begin: impl FnOnce(&ServerInfo) -> Result<T, Error>,
+    ) -> Result<(Exported, T::Finished), Error> {
         let engine = self.rest.engine();
-        let mut writer = Writer::begin(directory, &server(engine.subjects(), &self.exported.cluster_id))?;
+        let mut writer = begin(&server(engine.subjects(), &self.exported.cluster_id))?;
         for client in engine.exported_clients() {
             writer.client(&ClientInfo {
                 id: client.name.to_vec(),
@@ -69,17 +71,17 @@ impl<'a> Transcript<'a> {
         }
         let channels: Vec<Channel> = engine
             .exported_channels()
-            .filter_map(|channel| Channel::of(&channel))
+            .filter_map(|channel| Channel::of(&channel, T::FORM))
             .collect();
         for channel in channels {
             self.channel(&channel, &mut writer)?;
             self.progress.channel();
         }
-        writer.finish()?;
-        Ok(self.exported)
+        let finished = writer.finish()?;
+        Ok((self.exported, finished))
     }
 
-    fn channel(&mut self, channel: &Channel, writer: &mut Writer) -> Result<(), Error> {
+    fn channel<T: Target>(&mut self, channel: &Channel, writer: &mut T) -> Result<(), Error> {
         let sealer = self.options.seal.as_ref().map(|(key, cipher)| {
             let mut nonce = [0; 4];
             fastrand::fill(&mut nonce);
@@ -89,13 +91,14 @@ impl<'a> Transcript<'a> {
             channel,
             writer: writer.begin_channel(&channel.name)?,
             sealer,
+            form: T::FORM,
             next: channel.bounds.first,
             exported: &mut self.exported,
             accepts_losses: self.options.accepts_losses,
             progress: self.progress,
         };
         match channel.drained_at {
-            Some(time) => written.fill_to(channel.bounds.last + 1, time)?,
+            Some(time) => written.fill_to(channel.bounds.last.saturating_add(1), time)?,
             None => {
                 let mut time = 0;
                 let taken = self.rest.messages(channel.bounds, |piece| {
@@ -115,17 +118,21 @@ impl<'a> Transcript<'a> {
         }
         let mut writer = written.writer;
         for exported in self.rest.engine().exported_subscriptions(&channel.name) {
-            writer.subscription(&state(&exported.subscription), &exported.pending)?;
+            let pending = T::FORM.pending(&exported.pending, channel.first);
+            writer.subscription(&state(&exported.subscription), &pending)?;
         }
-        writer.finish()?;
+        let (filled, bytes) = writer.finish(channel.bounds.last)?;
+        self.exported.filled += filled;
+        self.exported.messages += filled;
+        self.exported.bytes += bytes;
         Ok(())
     }
 }
 
 impl Channel {
     /// None for one that the original cannot store.
-    fn of(channel: &ExportedChannel<'_>) -> Option<Channel> {
-        if seaway_original::unstorable(channel.name).is_some() {
+    fn of(channel: &ExportedChannel<'_>, form: Form) -> Option<Channel> {
+        if form.unstorable(channel.name).is_some() {
             return None;
         }
         let mut bounds = Bounds::of(channel);
@@ -139,6 +146,7 @@ impl Channel {
         }
         Some(Channel {
             name: channel.name.to_vec(),
+            first: channel.first,
             bounds,
             drained_at: is_drained.then_some(channel.last_timestamp),
         })
@@ -146,10 +154,11 @@ impl Channel {
 }
 
 /// A channel's messages on their way.
-struct Written<'a> {
+struct Written<'a, C> {
     channel: &'a Channel,
-    writer: ChannelWriter<'a>,
+    writer: C,
     sealer: Option<Sealer>,
+    form: Form,
     /// The sequence that comes next.
     next: u64,
     exported: &'a mut Exported,
@@ -157,7 +166,7 @@ struct Written<'a> {
     progress: &'a Progress,
 }
 
-impl Written<'_> {
+impl<C: ChannelTarget> Written<'_, C> {
     fn piece(&mut self, piece: Piece<'_>) -> Result<(), Error> {
         match piece {
             Piece::Message(message) => {
@@ -177,8 +186,12 @@ impl Written<'_> {
         }
     }
 
-    /// Empty messages in the place of missing ones, with the time of the one behind them, as the original makes them (§3.7).
+    /// Empty messages in the place of missing ones, with the time of the one behind them, as the original makes them in files (§3.7); in its
+    /// tables there are gaps (§1.4).
     fn fill_to(&mut self, sequence: u64, timestamp: i64) -> Result<(), Error> {
+        if self.form == Form::Tables {
+            return Ok(());
+        }
         while self.next < sequence {
             self.message(&MessageView {
                 sequence: self.next,
@@ -197,7 +210,7 @@ impl Written<'_> {
                 .seal(message.data)
                 .map_err(|_| Error::Refused(format!("message {} is too long to be encrypted", message.sequence)))?,
         };
-        let bytes = COUNTED_BYTES
+        let bytes = self.form.counted_bytes()
             + self.writer.message(&NewMessage {
                 sequence: message.sequence,
                 timestamp_ns: message.timestamp,

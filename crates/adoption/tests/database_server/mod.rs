@@ -239,6 +239,11 @@ impl DatabaseServer {
 
     /// Makes the tables, empty.
     pub fn make_tables(&self) {
+        self.drop_tables();
+        self.script(&generator(&[self.kind.dialect(), "--schema"]));
+    }
+
+    pub fn drop_tables(&self) {
         let tables = [
             "ServerInfo",
             "Clients",
@@ -251,8 +256,13 @@ impl DatabaseServer {
         let drops: String = { tables.iter() }
             .map(|table| format!("DROP TABLE IF EXISTS {table};\n"))
             .collect();
-        let schema = generator(&[self.kind.dialect(), "--schema"]);
-        self.script(&format!("{drops}{schema}"));
+        self.script(&drops);
+    }
+
+    /// Whether the last of the tables has been made.
+    pub fn has_table(&self) -> bool {
+        let tables = "SELECT COUNT(*) FROM information_schema.tables WHERE LOWER(table_name) = 'storelock';";
+        self.ask(tables).trim() == "1"
     }
 
     /// Everything that the tables hold, as text.

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::failure::{Failure, Outcome};
 use crate::readable::{parse_duration, parse_time};
+use crate::sql_source::SqlArguments;
 
 /// What to export, and as what.
 #[derive(clap::Args)]
@@ -12,7 +13,7 @@ pub(crate) struct ExportArguments {
     /// What to make of it
     #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
     pub(super) format: ExportFormat,
-    /// Channels, also as patterns (orders.*, '>'); for nats-streaming the directory that is made
+    /// Channels, also as patterns (orders.*, '>'); for nats-streaming the directory that is made (none with --sql-source)
     #[arg(value_name = "CHANNEL|NEW-DIR")]
     pub(super) what: Vec<String>,
     /// The store of a stopped server (its -dir) [default: ask the server]
@@ -39,6 +40,14 @@ pub(crate) struct ExportArguments {
     /// nats-streaming: say what would be made, and what would be lost, and change nothing
     #[arg(long)]
     pub(super) check: bool,
+    #[command(flatten)]
+    pub(super) sql: SqlArguments,
+    /// nats-streaming: the server that is to start on the database has -sql_no_caching
+    #[arg(long)]
+    pub(super) sql_no_caching: bool,
+    /// nats-streaming: the other sessions in the database are none of a server's
+    #[arg(long)]
+    pub(super) sessions_are_harmless: bool,
     /// nats-streaming: leave out what is lost, damaged, or cannot be stored there
     #[arg(long)]
     pub(super) accept_losses: bool,
@@ -55,7 +64,7 @@ pub(crate) struct ExportArguments {
 pub(super) enum ExportFormat {
     /// A line of JSON for each message
     Jsonl,
-    /// A data directory that NATS Streaming 0.25 starts on
+    /// A data directory, or tables in a database, that NATS Streaming 0.25 starts on
     NatsStreaming,
 }
 
@@ -79,6 +88,9 @@ impl ExportArguments {
             ("--check", self.check),
             ("--accept-losses", self.accept_losses),
             ("--encrypt", self.encrypt.is_some()),
+            ("--sql-source or --config", self.sql.is_given()),
+            ("--sql-no-caching", self.sql_no_caching),
+            ("--sessions-are-harmless", self.sessions_are_harmless),
         ];
         let (others, format) = match self.format {
             ExportFormat::Jsonl => (&of_original[..], "nats-streaming"),

@@ -1,10 +1,10 @@
-//! A data directory of NATS Streaming, made of a store that no server uses.
+//! A data directory of NATS Streaming, or its tables, made of a store that no server uses.
 
 use std::path::Path;
 
 use seaway_adoption::export::{self, ExportOptions, Exported, Note, Severity};
 use seaway_adoption::{Cipher, Encryption, Progress};
-use seaway_original::{Key, SealCipher};
+use seaway_original::{Key, SealCipher, TablesOptions};
 use serde_json::json;
 
 use super::arguments::ExportArguments;
@@ -13,26 +13,64 @@ use crate::key;
 use crate::output::{Output, note};
 use crate::progress::while_drawn;
 use crate::readable::{counted, printable, size};
+use crate::sql_source::{Database, Surroundings};
 
-pub(super) fn run(arguments: &ExportArguments, output: &mut Output) -> Outcome {
+pub(super) fn run(arguments: &ExportArguments, surroundings: &Surroundings, output: &mut Output) -> Outcome {
     let options = options(arguments)?;
-    let Some(store) = &arguments.dir else {
-        return Err(Failure::usage(
-            "name the store of a stopped server (its -dir): --dir DIR",
-        ));
+    let database = arguments.sql.database(surroundings)?;
+    // With a database nothing else is named that could be meant.
+    let (store, targets) = match (&arguments.dir, &arguments.what[..], &database) {
+        (Some(dir), targets, _) => (dir.as_path(), targets),
+        (None, [dir], Some(_)) => (Path::new(dir), &[][..]),
+        _ => {
+            return Err(Failure::usage(
+                "name the store of a stopped server (its -dir): --dir DIR",
+            ));
+        }
     };
     if arguments.check {
-        let found = export::survey(store, &options).map_err(|error| Failure::failed(error.to_string()))?;
-        return check(&found, arguments, output);
+        let found = match database {
+            Some(_) => export::survey_tables(store, &options),
+            None => export::survey(store, &options),
+        };
+        return check(
+            &found.map_err(|error| Failure::failed(error.to_string()))?,
+            arguments,
+            output,
+        );
     }
-    let [target] = &arguments.what[..] else {
-        return Err(Failure::usage("name the one directory that is to be made"));
-    };
-    let target = Path::new(target);
     let progress = Progress::default();
-    let exported = while_drawn(&progress, || {
-        export::export(store, target, &options, &progress, tell_before)
-    })?;
+    let (exported, place) = match (&database, targets) {
+        (Some(Database { source, no_caching }), []) => {
+            let tables = TablesOptions {
+                sessions_are_harmless: arguments.sessions_are_harmless,
+                no_caching: *no_caching || arguments.sql_no_caching,
+                ..TablesOptions::default()
+            };
+            let exported = while_drawn(&progress, || {
+                export::export_tables(store, source, &tables, &options, &progress, tell_before)
+            })?;
+            let caching = if tables.no_caching { " -sql_no_caching" } else { "" };
+            let place = format!(
+                "-store sql -sql_driver {} -sql_source SOURCE{caching}",
+                source.driver().name()
+            );
+            (exported, place)
+        }
+        (None, [target]) => {
+            let target = Path::new(target);
+            let exported = while_drawn(&progress, || {
+                export::export(store, target, &options, &progress, tell_before)
+            })?;
+            (exported, format!("-store file -dir {}", target.display()))
+        }
+        (Some(_), _) => {
+            return Err(Failure::usage(
+                "name a directory that is to be made, or a database, not both",
+            ));
+        }
+        (None, _) => return Err(Failure::usage("name the one directory that is to be made")),
+    };
     let exported = exported.map_err(|error| Failure::failed(error.to_string()))?;
     if output.is_json() {
         return output.json(&exported);
@@ -42,20 +80,19 @@ pub(super) fn run(arguments: &ExportArguments, output: &mut Output) -> Outcome {
     output.line(&format!(
         "{} is as it was. Start NATS Streaming with: {}",
         store.display(),
-        start_command(&exported.cluster_id, target, &options)
+        start_command(&exported.cluster_id, &place, &options)
     ))
 }
 
 /// Without limits: its usual ones would remove the oldest messages at once. The key is not among the flags, but in the environment.
-fn start_command(cluster_id: &str, target: &Path, options: &ExportOptions) -> String {
+fn start_command(cluster_id: &str, place: &str, options: &ExportOptions) -> String {
     let cluster_id = printable(cluster_id);
-    let target = target.display();
     let encryption = match &options.seal {
         None => "",
         Some((_, SealCipher::Aes256Gcm)) => " -encrypt -encryption_cipher AES",
         Some((_, SealCipher::ChaCha20Poly1305)) => " -encrypt -encryption_cipher CHACHA",
     };
-    format!("nats-streaming-server -cid {cluster_id} -store file -dir {target} -mc 0 -mm 0 -mb 0 -msu 0{encryption}")
+    format!("nats-streaming-server -cid {cluster_id} {place} -mc 0 -mm 0 -mb 0 -msu 0{encryption}")
 }
 
 /// Before it is done, beside the output: which has it again, when it is done.
@@ -120,9 +157,10 @@ fn sentence(note: &Note) -> String {
 }
 
 fn sums(found: &Exported) -> String {
-    let place = match &found.directory {
-        Some(directory) => format!("{} has", directory.display()),
-        None => "NATS Streaming would have".to_owned(),
+    let place = match (&found.directory, &found.database) {
+        (Some(directory), _) => format!("{} has", directory.display()),
+        (None, Some(database)) => format!("{database} has"),
+        (None, None) => "NATS Streaming would have".to_owned(),
     };
     let filled = match found.filled {
         0 => String::new(),
@@ -179,14 +217,14 @@ mod tests {
             accepts_losses: false,
         };
         let command = "nats-streaming-server -cid c -store file -dir new -mc 0 -mm 0 -mb 0 -msu 0";
-        assert_eq!(start_command("c", Path::new("new"), &plain), command);
+        assert_eq!(start_command("c", "-store file -dir new", &plain), command);
         for (cipher, name) in [(SealCipher::Aes256Gcm, "AES"), (SealCipher::ChaCha20Poly1305, "CHACHA")] {
             let sealed = ExportOptions {
                 seal: Some((Key::new(b"key"), cipher)),
                 ..plain.clone()
             };
             assert_eq!(
-                start_command("c", Path::new("new"), &sealed),
+                start_command("c", "-store file -dir new", &sealed),
                 format!("{command} -encrypt -encryption_cipher {name}")
             );
         }

@@ -15,6 +15,11 @@ pub struct TablesOptions {
     pub lock_session: Option<u64>,
     /// Whether other sessions in the database are none of a server's.
     pub sessions_are_harmless: bool,
+    /// The server that is to start on what is written has `-sql_no_caching`. One that caches never removes what was written for one that does
+    /// not, once it is acknowledged, and the reverse.
+    pub no_caching: bool,
+    /// An export has just written them, and they do not count yet.
+    pub is_unfinished: bool,
     /// What is free where a store would be made, in bytes.
     pub free_bytes: Option<u64>,
 }
