@@ -7,9 +7,9 @@ use crate::directory::read_summary;
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::format::{LIFE_NAME, end_name};
-use crate::recovery::files::{ABOVE_ALL, Files, has_epoch, life_of, refuse_foreign};
+use crate::recovery::files::{ABOVE_ALL, Files, Known, has_epoch, life_of, refuse_foreign};
 use crate::recovery::io_error;
-use crate::verification::{Known, Segment, is_unreadable, no_epoch};
+use crate::verification::{Segment, is_unreadable, no_epoch};
 use std::sync::Arc;
 
 impl Image {

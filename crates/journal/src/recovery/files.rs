@@ -11,7 +11,6 @@ use crate::format::{
 };
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::planted::{Fault, is_planted};
-use crate::verification::Known;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -58,6 +57,17 @@ pub(crate) struct Files {
     pub(crate) numbers_seen: u64,
     /// Highest epoch in any name.
     newest: u64,
+}
+
+/// A segment, and what the journal's other files say of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    pub(crate) identity: Identity,
+    pub(crate) id: SegmentId,
+    /// Behind this nothing counts.
+    pub(crate) limit: u64,
+    /// Batches reach at least up to here.
+    pub(crate) least: u64,
 }
 
 /// What the names of files begin with that a restore writes, until all are there and get their own.

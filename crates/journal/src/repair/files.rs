@@ -1,14 +1,14 @@
 //! Files that are taken from a copy as a whole: segments that are missing, checkpoints, and what opens epochs.
 
+use super::plan::{Donor, Remedy, Repair};
 use super::segment::write_file;
-use super::{Donor, Remedy, Repair};
 use crate::directory::{Extent, Run, read_summary};
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::format::{FileName, Identity, SegmentId, epoch_name};
-use crate::recovery::files::{ABOVE_ALL, Files, read_all};
+use crate::recovery::files::{ABOVE_ALL, Files, Known, read_all};
 use crate::recovery::io_error;
-use crate::verification::{Damage, Known, Lack, LackOf, Segment, check_file};
+use crate::verification::{Damage, Lack, LackOf, Segment, check_file};
 use std::collections::BTreeSet;
 use std::ops::Range;
 

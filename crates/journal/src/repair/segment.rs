@@ -1,13 +1,14 @@
 //! Mending a segment that is there, and its directory file.
 
-use super::{Remedy, Repair, Repairing};
+use super::plan::{Remedy, Repair, Repairing};
 use crate::directory::Directory;
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::format::BatchHeader;
 use crate::limits::{PIECE_BYTES, SEGMENT_HEADER_BYTES};
+use crate::recovery::files::Known;
 use crate::recovery::io_error;
-use crate::verification::{Damage, Known, Read, Segment, Told};
+use crate::verification::{Damage, Read, Segment, Told};
 use crate::whole_file::{remove_if_there, write_piece};
 use std::io::ErrorKind;
 use std::ops::Range;

@@ -2,6 +2,7 @@
 //! records and checkpoints, that directories say what their segments hold, and that nothing is missing between them
 //! (docs/journal-format.md §3 to §8). Changes nothing.
 
+mod damage;
 mod order;
 mod readable;
 mod segment;
@@ -13,47 +14,13 @@ use crate::encryption::Encryption;
 use crate::error::OpenError;
 use crate::format::{Identity, checkpoint_name};
 use crate::limits::PIECE_BYTES;
-use crate::names::LogId;
 use crate::options::Options;
 use crate::recovery::files::{ABOVE_ALL, Files, peek_newest_epoch};
 use crate::recovery::{io_error, unlock};
+pub use damage::Damage;
 pub(crate) use order::{Lack, LackOf, Order};
-pub(crate) use readable::{is_unreadable, read_readable};
-pub(crate) use segment::{Known, Read, Segment, Told};
-
-/// Something that is not as it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// Name of the file.
-    pub file: String,
-    /// Where it begins in the file, bytes.
-    pub offset: u64,
-    /// How many bytes cannot be believed; 0 when nobody knows.
-    pub length: u64,
-    /// What is wrong.
-    pub reason: String,
-    /// Messages that lie there, in runs from a first to a last sequence, as far as the segment's directory tells.
-    pub messages: Vec<(LogId, u64, u64)>,
-    /// A start makes it again from what is whole: nothing is lost by it.
-    pub is_remade: bool,
-    /// The file is not there. When all its messages were removed since, nobody needs it.
-    pub is_missing: bool,
-}
-
-impl Damage {
-    /// Of a file as a whole.
-    pub(crate) fn of_file(file: String, reason: impl Into<String>) -> Damage {
-        Damage {
-            file,
-            offset: 0,
-            length: 0,
-            reason: reason.into(),
-            messages: Vec::new(),
-            is_remade: false,
-            is_missing: false,
-        }
-    }
-}
+pub(crate) use readable::is_unreadable;
+pub(crate) use segment::{Read, Segment, Told};
 
 /// What was read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Whether what segments hold follows on each other: each position once, up to where others recorded that everything was durable.
 
-use super::Damage;
-use super::Read;
+use super::damage::Damage;
+use super::segment::Read;
 use crate::directory::{Extent, Summary};
 use crate::disk::Disk;
 use crate::format::{Cut, FILE_HEADER_BYTES, Identity, SegmentId, check_header, checkpoint_name, identity_at, u64_at};

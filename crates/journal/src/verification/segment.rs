@@ -1,28 +1,17 @@
 //! One segment in memory: what of it is whole, what is not, and which messages that concerns.
 
-use super::readable::Unreadable;
-use super::{Damage, is_unreadable, read_readable};
+use super::damage::Damage;
+use super::readable::{Unreadable, is_unreadable, read_readable};
 use crate::directory::{Directory, Extent, Source, read_summary};
 use crate::directory_file::Walked;
 use crate::disk::Disk;
 use crate::error::OpenError;
-use crate::format::{BatchHeader, Identity, SegmentHeader, SegmentId};
+use crate::format::{BatchHeader, SegmentHeader};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::names::LogId;
-use crate::recovery::files::first_batch;
+use crate::recovery::files::{Known, first_batch};
 use crate::recovery::io_error;
 use std::ops::Range;
-
-/// A segment, and what the journal's other files say of it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Known {
-    pub(crate) identity: Identity,
-    pub(crate) id: SegmentId,
-    /// Behind this nothing counts.
-    pub(crate) limit: u64,
-    /// Batches reach at least up to here.
-    pub(crate) least: u64,
-}
 
 /// A segment in memory.
 pub(crate) struct Segment<'a> {
