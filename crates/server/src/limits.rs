@@ -123,6 +123,9 @@ pub const SURVEY_VISITS: usize = 2048;
 /// Requests to the services of the system account that wait for an answer; further ones are dropped.
 pub const SYSTEM_REQUESTS_MAX: usize = 256;
 
+/// Those of them that came over one connection, be it another server's.
+pub const SYSTEM_REQUESTS_PER_ORIGIN_MAX: usize = 32;
+
 /// Bytes of such a request.
 pub const SYSTEM_REQUEST_BYTES_MAX: usize = 16 * 1024;
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use seaway_broker::{Attachment, Broker, ConnectionId, Publisher};
+use seaway_broker::{Attachment, Broker, ConnectionId, Publisher, Requester};
 use seaway_monitor::{SystemAnswers, Unavailable};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -25,9 +25,10 @@ const SERVERS: &str = "$SYS.REQ.SERVER.";
 const ACCOUNTS: &str = "$SYS.REQ.ACCOUNT.";
 /// Where services listen, and no asker's inbox is: an answer there would be a request of this server's to another one.
 const NO_INBOXES: [&[u8]; 2] = [b"$SYS.REQ.", b"_STAN."];
-/// What everybody may ask, about himself.
+/// What everybody may ask, about himself and his account.
+const USER_INFO: &str = "$SYS.REQ.USER.INFO";
 const OWN: [&str; 4] = [
-    "$SYS.REQ.USER.INFO",
+    USER_INFO,
     "$SYS.REQ.ACCOUNT.PING.CONNZ",
     "$SYS.REQ.ACCOUNT.PING.STATZ",
     "$SYS.REQ.SERVER.PING.CONNZ",
@@ -62,6 +63,9 @@ impl SystemServices {
         ] {
             attachment.subscribe(pattern, 0, false).context("system services")?;
         }
+        attachment
+            .subscribe_here(USER_INFO, 0, false)
+            .context("system services")?;
         let attachment = Arc::new(attachment);
         let answers = Arc::new(SystemAnswers::new(source));
         let service = Service {
@@ -206,6 +210,9 @@ impl Service {
     /// What is asked in the system account.
     async fn answer_system(&self, request: &Request) -> Result<Option<String>, Unavailable> {
         let answers = &self.answers;
+        if request.subject == USER_INFO {
+            return self.describe_user(request, &self.system).await;
+        }
         if let Some(rest) = request.subject.strip_prefix(SERVERS) {
             return match rest.split_once('.') {
                 None => answers.about_server(None, &request.payload).await,
@@ -226,18 +233,28 @@ impl Service {
         let Some(place) = self.places.get(&tag) else {
             return Ok(None);
         };
-        let requester = self.broker.requester(ConnectionId(request.origin));
-        let Some(requester) = requester.filter(|requester| requester.may_receive(&request.reply)) else {
-            return Ok(None);
-        };
         let account = Some(place.account.as_str());
         match request.subject.as_str() {
-            "$SYS.REQ.USER.INFO" => {
-                let info = user_info::describe(&requester, &place.account);
-                self.answers.enveloped(&info).await.map(Some)
-            }
+            USER_INFO => self.describe_user(request, &place.account).await,
+            _ if self.asker(request).is_none() => Ok(None),
             "$SYS.REQ.ACCOUNT.PING.STATZ" => self.answers.about_account(account, "STATZ", &request.payload).await,
             _ => self.answers.about_account(account, "CONNZ", &request.payload).await,
+        }
+    }
+
+    /// Who asks, where he may have the answer.
+    fn asker(&self, request: &Request) -> Option<Requester> {
+        let requester = self.broker.requester(ConnectionId(request.origin))?;
+        requester.may_receive(&request.reply).then_some(requester)
+    }
+
+    async fn describe_user(&self, request: &Request, account: &str) -> Result<Option<String>, Unavailable> {
+        match self.asker(request) {
+            Some(requester) => {
+                let info = user_info::describe(&requester, account);
+                self.answers.enveloped(&info).await.map(Some)
+            }
+            None => Ok(None),
         }
     }
 

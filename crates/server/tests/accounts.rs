@@ -51,6 +51,35 @@ fn ask(connection: &mut Connection, subject: &str, request: &str) -> Option<Valu
     }
 }
 
+/// §5.8: a user that moves to another account leaves its connection, and one that stays keeps it; other imports are refused.
+#[test]
+fn a_reload_moves_users_and_refuses_other_imports() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server(&directory, "");
+    let (mut a, mut b) = (user(&server, "a", "a"), user(&server, "b", "b"));
+    let file = directory.path().join("server.conf");
+    let imports =
+        "accounts { A { imports: [{ stream: { account: B, subject: x } }] }, B { exports: [{ stream: x }] } }";
+    std::fs::write(&file, imports).unwrap();
+    server.signal(rustix::process::Signal::HUP);
+    let mut server = server;
+    let refused = server.wait_for_line("[ERR] Reload: ").unwrap();
+    assert!(refused.contains("imports of accounts"), "{refused}");
+    a.ping(PATIENCE).unwrap();
+    let moved = ACCOUNTS.replace("{ user: b, password: b }", "{ user: c, password: c }");
+    let moved = moved.replace("accounts {", "accounts { D { users: [{ user: b, password: b }] }");
+    std::fs::write(&file, moved).unwrap();
+    server.signal(rustix::process::Signal::HUP);
+    server.wait_for_line("Reloaded server configuration").unwrap();
+    b.ping(PATIENCE).unwrap_err();
+    a.ping(PATIENCE).unwrap();
+    let (_, connz) = {
+        let _again = user(&server, "b", "b");
+        server.get("/connz?acc=D")
+    };
+    assert!(connz.contains("\"account\": \"D\""), "{connz}");
+}
+
 /// The engine serves the account that is named, and no other.
 #[test]
 fn the_streaming_server_is_in_the_account_that_is_named() {
@@ -120,6 +149,8 @@ fn lines_104_and_105_the_system_account_asks_servers() {
     let server = server(&directory, "");
     let mut a = user(&server, "a", "a");
     let mut admin = user(&server, "admin", "s");
+    let info = ask(&mut admin, "$SYS.REQ.USER.INFO", "").unwrap();
+    assert_eq!(info["data"]["account"], "$SYS");
     let ping = ask(&mut admin, "$SYS.REQ.SERVER.PING", "").unwrap();
     assert_eq!(ping["statsz"]["connections"], 2, "{ping}");
     let id = ping["server"]["id"].as_str().unwrap().to_owned();
