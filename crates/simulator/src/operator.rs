@@ -2,7 +2,7 @@
 //!
 //! Chance is drawn from a stream of its own, so that a run without an operator is what it would be if there never was any.
 
-use seaway_streaming::{Asked, Change, ChangeId, Extent, Input, Place, Reader, Settlement, Timestamp};
+use seaway_streaming::{Asked, Change, ChangeId, ChannelLimits, Extent, Input, Place, Reader, Settlement, Timestamp};
 
 use crate::run::Simulation;
 use crate::settings::SECOND;
@@ -27,6 +27,22 @@ impl Operator {
             random,
             asked: 0,
         }
+    }
+}
+
+/// Limits that a run meets.
+fn limits(random: &mut fastrand::Rng) -> ChannelLimits {
+    let mut perhaps = |some: u64| match random.u8(..6) {
+        0 => Some(some),
+        1 => Some(0),
+        _ => None,
+    };
+    ChannelLimits {
+        max_subscriptions: perhaps(4).map(|limit| usize::try_from(limit).unwrap_or(0)),
+        max_messages: perhaps(6),
+        max_bytes: perhaps(400),
+        max_age_ns: perhaps(5 * SECOND),
+        max_inactivity_ns: perhaps(4 * SECOND),
     }
 }
 
@@ -90,8 +106,13 @@ impl Simulation {
                 channel: other.as_bytes(),
                 force,
             },
-            _ => Change::Disconnect {
+            95..98 => Change::Disconnect {
                 client: client.as_bytes(),
+            },
+            _ => Change::Limit {
+                channel: other.as_bytes(),
+                reset: random.bool(),
+                set: limits(random),
             },
         };
         let asked = Asked {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::channel_limits::{ChannelLimits, Limits};
 use crate::time::Timestamp;
 
 /// Names a change that was asked for; its outcome carries it back. Whoever asks uses each number once in the life of an engine.
@@ -65,6 +66,15 @@ pub enum Change<'a> {
         sequence: u64,
         /// Which of the two.
         verdict: Settlement,
+    },
+    /// Limits of a channel are others than the configuration says, until they are reset or the channel goes.
+    Limit {
+        /// The channel.
+        channel: &'a [u8],
+        /// What was set so before is forgotten first.
+        reset: bool,
+        /// What is set; the rest stays.
+        set: ChannelLimits,
     },
 }
 
@@ -163,6 +173,15 @@ pub enum Changed {
     Settled {
         /// Messages that are pending still.
         pending: usize,
+    },
+    /// Limits of a channel are others.
+    Limited {
+        /// All that count now.
+        limits: Limits,
+        /// Those of them that were set so.
+        set: ChannelLimits,
+        /// Messages beyond the limit on messages, which go.
+        surplus: u64,
     },
 }
 

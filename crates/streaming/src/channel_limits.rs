@@ -33,6 +33,23 @@ pub struct ChannelLimits {
 }
 
 impl ChannelLimits {
+    /// Whether it sets nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == ChannelLimits::default()
+    }
+
+    /// These, with `later` set after them.
+    #[must_use]
+    pub fn then(&self, later: ChannelLimits) -> ChannelLimits {
+        ChannelLimits {
+            max_subscriptions: later.max_subscriptions.or(self.max_subscriptions),
+            max_messages: later.max_messages.or(self.max_messages),
+            max_bytes: later.max_bytes.or(self.max_bytes),
+            max_age_ns: later.max_age_ns.or(self.max_age_ns),
+            max_inactivity_ns: later.max_inactivity_ns.or(self.max_inactivity_ns),
+        }
+    }
+
     /// The limits of whoever inherits from `parent` and sets these.
     pub(crate) fn over(&self, parent: Limits) -> Limits {
         Limits {

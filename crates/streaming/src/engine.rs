@@ -15,6 +15,7 @@ mod inactivity;
 mod interest;
 mod join;
 mod leave;
+mod limiting;
 mod monitoring;
 mod moving;
 mod partition;

@@ -7,6 +7,9 @@
 use bytes::Bytes;
 use prost::Message;
 
+use crate::channel_limits::ChannelLimits;
+use crate::ids::ChannelId;
+
 /// The server: cluster, subjects, what ack inboxes with numbers begin with, next numbers.
 pub(crate) const SERVER: u8 = 1;
 /// A client is registered, or its registration as of now.
@@ -29,6 +32,9 @@ pub(crate) const GROUP_PROGRESS: u8 = 8;
 pub(crate) const MOVED: u8 = 9;
 /// A queue group is gone with all its members, shadow and departing ones included. Earlier versions refuse a store that holds one.
 pub(crate) const GROUP_REMOVED: u8 = 10;
+
+/// Limits that an operator set for a channel, all of them; none when they were reset. Earlier versions refuse a store that holds one.
+pub(crate) const CHANNEL_LIMITED: u8 = 11;
 
 /// Body of [`SERVER`].
 #[derive(Clone, PartialEq, Message)]
@@ -188,6 +194,48 @@ pub(crate) struct GroupRemovedFact {
     /// As of [`group_name`].
     #[prost(bytes = "bytes", tag = "2")]
     pub(crate) group: Bytes,
+}
+
+/// Body of [`CHANNEL_LIMITED`]; see [`ChannelLimits`].
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ChannelLimitedFact {
+    #[prost(uint64, tag = "1")]
+    pub(crate) channel: u64,
+    #[prost(uint64, optional, tag = "2")]
+    pub(crate) max_subscriptions: Option<u64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub(crate) max_messages: Option<u64>,
+    #[prost(uint64, optional, tag = "4")]
+    pub(crate) max_bytes: Option<u64>,
+    #[prost(uint64, optional, tag = "5")]
+    pub(crate) max_age_ns: Option<u64>,
+    #[prost(uint64, optional, tag = "6")]
+    pub(crate) max_inactivity_ns: Option<u64>,
+}
+
+impl ChannelLimitedFact {
+    pub(crate) fn new(channel: ChannelId, limits: &ChannelLimits) -> ChannelLimitedFact {
+        ChannelLimitedFact {
+            channel: channel.0,
+            max_subscriptions: limits.max_subscriptions.map(|limit| limit as u64),
+            max_messages: limits.max_messages,
+            max_bytes: limits.max_bytes,
+            max_age_ns: limits.max_age_ns,
+            max_inactivity_ns: limits.max_inactivity_ns,
+        }
+    }
+
+    pub(crate) fn limits(&self) -> ChannelLimits {
+        ChannelLimits {
+            max_subscriptions: self
+                .max_subscriptions
+                .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            max_messages: self.max_messages,
+            max_bytes: self.max_bytes,
+            max_age_ns: self.max_age_ns,
+            max_inactivity_ns: self.max_inactivity_ns,
+        }
+    }
 }
 
 /// A durable group is addressed as `<durable>:<group>` (`streaming-protocol.md` §5.6, and §4 on group names with a colon).

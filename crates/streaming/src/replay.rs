@@ -8,10 +8,11 @@ use prost::Message;
 use seaway_nats_protocol::subject;
 use seaway_stan_protocol::{quote, validate};
 
+use crate::channel_limits::ChannelLimits;
 use crate::facts::{
-    CHANNEL, CLIENT, CLIENT_REMOVED, ChannelFact, ClientFact, ClientRemovedFact, GROUP_PROGRESS, GROUP_REMOVED,
-    GroupRemovedFact, MOVED, MovedFact, PROGRESS, ProgressFact, SERVER, SUBSCRIPTION, SUBSCRIPTION_REMOVED, ServerFact,
-    SubscriptionFact, SubscriptionRemovedFact, decode_runs, group_name,
+    CHANNEL, CHANNEL_LIMITED, CLIENT, CLIENT_REMOVED, ChannelFact, ChannelLimitedFact, ClientFact, ClientRemovedFact,
+    GROUP_PROGRESS, GROUP_REMOVED, GroupRemovedFact, MOVED, MovedFact, PROGRESS, ProgressFact, SERVER, SUBSCRIPTION,
+    SUBSCRIPTION_REMOVED, ServerFact, SubscriptionFact, SubscriptionRemovedFact, decode_runs, group_name,
 };
 use crate::position::lost::Lost;
 use crate::position::pending::Pending;
@@ -44,6 +45,7 @@ impl fmt::Display for RecoverError {
             GROUP_PROGRESS => "delivery state of a group",
             MOVED => "move",
             GROUP_REMOVED => "removal of a group",
+            CHANNEL_LIMITED => "limits of a channel",
             _ => "unknown",
         };
         write!(
@@ -62,6 +64,8 @@ pub(crate) struct Recovered {
     pub(crate) server: Option<ServerFact>,
     pub(crate) clients: BTreeMap<Bytes, ClientFact>,
     pub(crate) channels: BTreeMap<u64, ChannelFact>,
+    /// What operators set, by channel.
+    pub(crate) limits: BTreeMap<u64, ChannelLimits>,
     pub(crate) logs: BTreeMap<u64, Log>,
     pub(crate) subscriptions: BTreeMap<u64, Record>,
     pub(crate) last_channel: u64,
@@ -155,6 +159,13 @@ impl Recovered {
                 let GroupRemovedFact { channel, group } = decode(kind, body)?;
                 self.subscriptions
                     .retain(|_, record| !record.is_in_group(channel, &group));
+            }
+            CHANNEL_LIMITED => {
+                let fact: ChannelLimitedFact = decode(kind, body)?;
+                match fact.limits() {
+                    limits if limits.is_empty() => self.limits.remove(&fact.channel),
+                    limits => self.limits.insert(fact.channel, limits),
+                };
             }
             _ => {
                 return Err(RecoverError {
@@ -285,6 +296,7 @@ fn decode<F: Message + Default>(kind: u8, body: &[u8]) -> Result<F, RecoverError
 mod tests {
     use super::*;
     use crate::facts::push_run;
+    use crate::ids::ChannelId;
 
     fn subscription(recovered: &mut Recovered, number: u64, (durable, queue): (&str, &str), last_sent: u64) {
         let fact = SubscriptionFact {
@@ -385,8 +397,30 @@ mod tests {
     }
 
     #[test]
+    fn the_last_limits_of_a_channel_count_until_they_are_reset() {
+        let mut recovered = Recovered::default();
+        let limits = |max_messages, max_subscriptions| ChannelLimits {
+            max_messages,
+            max_subscriptions,
+            ..ChannelLimits::default()
+        };
+        for (channel, set) in [
+            (7, limits(Some(3), None)),
+            (8, limits(Some(4), None)),
+            (7, limits(None, Some(0))),
+        ] {
+            let fact = ChannelLimitedFact::new(ChannelId(channel), &set);
+            change(&mut recovered, CHANNEL_LIMITED, &fact);
+            assert_eq!(recovered.limits[&channel], set);
+        }
+        let reset = ChannelLimitedFact::new(ChannelId(7), &ChannelLimits::default());
+        change(&mut recovered, CHANNEL_LIMITED, &reset);
+        assert_eq!(recovered.limits, BTreeMap::from([(8, limits(Some(4), None))]));
+    }
+
+    #[test]
     fn a_kind_of_a_later_version_is_refused() {
-        let refused = Recovered::default().replay(GROUP_REMOVED + 1, b"");
+        let refused = Recovered::default().replay(CHANNEL_LIMITED + 1, b"");
         assert_eq!(
             refused.expect_err("nobody knows it").reason,
             "written by a later version"

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::channel_limits::{ChannelLimits, Limits};
 use crate::ids::ChannelId;
 
 /// Numbers of §8.3.
@@ -60,6 +61,10 @@ pub struct ChannelSnapshot {
     pub last_sequence: u64,
     /// Subscriptions, offline ones included.
     pub subscriptions_count: usize,
+    /// The limits that count for it.
+    pub limits: Limits,
+    /// Those of them that an operator set.
+    pub limits_set: ChannelLimits,
     /// Empty unless asked for.
     pub subscriptions: Vec<SubscriptionSnapshot>,
 }

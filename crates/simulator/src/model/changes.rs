@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seaway_streaming::{Asked, Change, ChangeId, Changed, Extent, Place, Reader, Settlement, Timestamp, Unchanged};
+use seaway_streaming::{
+    Asked, Change, ChangeId, Changed, ChannelLimits, Extent, Place, Reader, Settlement, Timestamp, Unchanged,
+};
 
 use super::state::{Due, Phase, Subscription};
-use super::{Model, text};
+use super::{Model, limits, text};
 
 /// A change, with names of its own.
 #[derive(Clone, Debug)]
@@ -33,6 +35,11 @@ pub(crate) enum Wanted {
         reader: Named,
         sequence: u64,
         verdict: Settlement,
+    },
+    Limit {
+        channel: String,
+        reset: bool,
+        set: ChannelLimits,
     },
 }
 
@@ -133,6 +140,11 @@ impl Model {
                 sequence,
                 verdict,
             },
+            Change::Limit { channel, reset, set } => Wanted::Limit {
+                channel: text(channel),
+                reset,
+                set,
+            },
         };
         self.begin_change(Operation {
             id: asked.id.0,
@@ -153,24 +165,24 @@ impl Model {
         match wanted {
             Wanted::Purge { channel, extent } => match self.is_changeable(channel) {
                 Ok(()) => self.purge_verdict(channel, *extent),
-                Err(verdict) => verdict,
+                Err(verdict) => *verdict,
             },
             Wanted::Delete { channel, force } => match self.is_changeable(channel) {
                 Ok(()) => self.delete_verdict(channel, *force),
-                Err(verdict) => verdict,
+                Err(verdict) => *verdict,
             },
             Wanted::Remove { reader, force } => {
                 let found = self.found(reader);
                 let members = found.iter().filter(|number| self.is_active(**number)).count();
                 match self.is_changeable(&reader.channel) {
-                    Err(verdict) => verdict,
+                    Err(verdict) => *verdict,
                     Ok(()) if found.is_empty() => Verdict::NotFound,
                     Ok(()) if members > 0 && !force => Verdict::Conflict,
                     Ok(()) => Verdict::Done(Changed::Removed { members, pending: 0 }),
                 }
             }
             Wanted::Move { reader, to } => match self.is_changeable(&reader.channel) {
-                Err(verdict) => verdict,
+                Err(verdict) => *verdict,
                 Ok(()) => self.move_verdict(reader, *to),
             },
             Wanted::Settle {
@@ -178,8 +190,12 @@ impl Model {
                 sequence,
                 verdict,
             } => match self.is_changeable(&reader.channel) {
-                Err(verdict) => verdict,
+                Err(verdict) => *verdict,
                 Ok(()) => self.settle_verdict(reader, *sequence, *verdict),
+            },
+            Wanted::Limit { channel, reset, set } => match self.is_changeable(channel) {
+                Err(verdict) => *verdict,
+                Ok(()) => self.limit_verdict(channel, *reset, set),
             },
             Wanted::Disconnect { client } => match self.state.clients.get(client) {
                 Some(known) if !known.closing => {
@@ -193,10 +209,10 @@ impl Model {
         }
     }
 
-    fn is_changeable(&self, channel: &str) -> Result<(), Verdict> {
+    fn is_changeable(&self, channel: &str) -> Result<(), Box<Verdict>> {
         match self.state.channels.get(channel) {
-            None => Err(Verdict::NotFound),
-            Some(channel) if channel.deleted_at.is_some() => Err(Verdict::Conflict),
+            None => Err(Box::new(Verdict::NotFound)),
+            Some(channel) if channel.deleted_at.is_some() => Err(Box::new(Verdict::Conflict)),
             Some(_) => Ok(()),
         }
     }
@@ -303,6 +319,39 @@ impl Model {
             },
             Some(_) => Verdict::Done(Changed::Settled { pending: 0 }),
         }
+    }
+
+    /// Each limit: what is set now, or else what was set before, or else what the configuration says.
+    fn limit_verdict(&self, channel: &str, reset: bool, set: &ChannelLimits) -> Verdict {
+        let known = &self.state.channels[channel];
+        let before = if reset { ChannelLimits::default() } else { known.limits };
+        let own = ChannelLimits {
+            max_subscriptions: set.max_subscriptions.or(before.max_subscriptions),
+            max_messages: set.max_messages.or(before.max_messages),
+            max_bytes: set.max_bytes.or(before.max_bytes),
+            max_age_ns: set.max_age_ns.or(before.max_age_ns),
+            max_inactivity_ns: set.max_inactivity_ns.or(before.max_inactivity_ns),
+        };
+        let limits = limits::set(self.configured_limits(channel), &own);
+        let messages = known.messages.len() as u64;
+        let surplus = match limits.max_messages {
+            0 => 0,
+            most => messages.saturating_sub(most),
+        };
+        Verdict::Done(Changed::Limited {
+            limits,
+            set: own,
+            surplus,
+        })
+    }
+
+    fn limit(&mut self, channel: &str, own: ChannelLimits) {
+        self.remember_without_newest();
+        let now = self.now.monotonic;
+        let known = self.state.channel(channel).expect("it was just seen");
+        known.limits = own;
+        known.idle_since = now;
+        self.remember();
     }
 
     fn settle(&mut self, reader: &Named, sequence: u64, verdict: Settlement) {
@@ -480,6 +529,13 @@ impl Model {
                 let (reader, sequence, verdict) = (reader.clone(), *sequence, *verdict);
                 self.settle(&reader, sequence, verdict);
             }
+            Wanted::Limit { channel, .. } => {
+                let channel = channel.clone();
+                if let Changed::Limited { set, .. } = changed {
+                    self.count("limits set");
+                    self.limit(&channel, set);
+                }
+            }
             Wanted::Delete { .. } => self.count("channels deleted by an operator"),
             Wanted::Disconnect { client } => {
                 self.count("clients disconnected by an operator");
@@ -574,7 +630,7 @@ impl Model {
             // To be sent again at once is nothing that is written down.
             (Ok(changed @ Changed::Settled { .. }), Some(expected)) if operation.is_made => fits(expected, *changed),
             (Ok(changed), Some(expected)) => {
-                let changes_nothing = matches!(changed, Changed::Purged { messages: 0, .. });
+                let changes_nothing = self.changes_nothing(&operation, changed);
                 (operation.is_rehearsal || changes_nothing) && !operation.is_made && fits(expected, *changed)
             }
             _ => false,
@@ -589,6 +645,17 @@ impl Model {
         }
     }
 
+    /// Whether it is as it was asked for already.
+    fn changes_nothing(&self, operation: &Operation, changed: &Changed) -> bool {
+        match (&operation.wanted, changed) {
+            (Wanted::Limit { channel, .. }, Changed::Limited { set, .. }) => {
+                let known = self.state.channels.get(channel);
+                known.is_some_and(|known| known.limits == *set)
+            }
+            (_, changed) => matches!(changed, Changed::Purged { messages: 0, .. }),
+        }
+    }
+
     /// The input was handled: a change that was not told of was made, and is told of when it is durable.
     pub(crate) fn finish_change(&mut self) {
         let Some(operation) = self.changes.current.take() else {
@@ -596,7 +663,7 @@ impl Model {
         };
         let expected = match operation.expected {
             // A crash must not bring back what is said to be gone already, by a change before this one that is not durable yet.
-            Some(Verdict::Done(nothing @ Changed::Purged { messages: 0, .. })) if !operation.is_rehearsal => {
+            Some(Verdict::Done(nothing)) if !operation.is_rehearsal && self.changes_nothing(&operation, &nothing) => {
                 Some(nothing)
             }
             Some(Verdict::Unclear) if operation.is_made => Some(Changed::Settled { pending: 0 }),

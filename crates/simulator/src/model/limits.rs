@@ -15,6 +15,16 @@ use super::{Current, Model, names, text};
 /// A deletion that found no room is tried again after this, if not later.
 const RETRY_NS: u64 = 1_000_000_000;
 
+/// What is set counts, and else what is there.
+pub(super) fn set(mut limits: Limits, own: &ChannelLimits) -> Limits {
+    limits.max_subscriptions = own.max_subscriptions.unwrap_or(limits.max_subscriptions);
+    limits.max_messages = own.max_messages.unwrap_or(limits.max_messages);
+    limits.max_bytes = own.max_bytes.unwrap_or(limits.max_bytes);
+    limits.max_age_ns = own.max_age_ns.unwrap_or(limits.max_age_ns);
+    limits.max_inactivity_ns = own.max_inactivity_ns.unwrap_or(limits.max_inactivity_ns);
+    limits
+}
+
 impl Model {
     pub(crate) fn channel_created(&mut self, name: &[u8]) {
         let name = text(name);
@@ -44,6 +54,7 @@ impl Model {
             idle_since: now,
             unwritten_at: now,
             deleted_at: None,
+            limits: ChannelLimits::default(),
         };
         self.state.channels.insert(name.to_owned(), Rc::new(channel));
     }
@@ -54,9 +65,15 @@ impl Model {
         self.state.groups.retain(|(channel, _), _| channel != name);
     }
 
-    /// The limits of a channel (§6.2): the narrowest entry that matches, which takes what it does not say itself from the
-    /// entries that match it, widest first, and what none of them says from the global limits.
+    /// The limits of a channel: what an operator set, and else those of the configuration.
     pub(crate) fn limits_of(&self, channel: &str) -> Limits {
+        let own = self.state.channels.get(channel).map(|channel| channel.limits);
+        set(self.configured_limits(channel), &own.unwrap_or_default())
+    }
+
+    /// The limits of the configuration (§6.2): the narrowest entry that matches, which takes what it does not say itself from the
+    /// entries that match it, widest first, and what none of them says from the global limits.
+    pub(super) fn configured_limits(&self, channel: &str) -> Limits {
         let entries = &self.limits.entries;
         let mut matching: Vec<&str> = entries.iter().map(|(name, _)| name.as_str()).collect();
         matching.retain(|pattern| names::matches(pattern, channel));
@@ -69,11 +86,7 @@ impl Model {
         chain.retain(|(pattern, _)| names::matches(pattern, narrowest));
         chain.sort_by_key(|(pattern, _)| names::width(pattern));
         for (_, own) in chain {
-            limits.max_subscriptions = own.max_subscriptions.unwrap_or(limits.max_subscriptions);
-            limits.max_messages = own.max_messages.unwrap_or(limits.max_messages);
-            limits.max_bytes = own.max_bytes.unwrap_or(limits.max_bytes);
-            limits.max_age_ns = own.max_age_ns.unwrap_or(limits.max_age_ns);
-            limits.max_inactivity_ns = own.max_inactivity_ns.unwrap_or(limits.max_inactivity_ns);
+            limits = set(limits, own);
         }
         limits
     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use seaway_stan_protocol::messages::ConnectRequest;
+use seaway_streaming::ChannelLimits;
 
 /// A stored message.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Channel {
     pub(crate) unwritten_at: u64,
     /// Where the record of its deletion is.
     pub(crate) deleted_at: Option<u64>,
+    /// What an operator set.
+    pub(crate) limits: ChannelLimits,
 }
 
 /// A registered client.

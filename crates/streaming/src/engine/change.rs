@@ -47,6 +47,7 @@ impl Engine {
                 sequence,
                 verdict,
             } => self.settle(now, &asked, reader, sequence, verdict, effects),
+            Change::Limit { channel, reset, set } => self.limit(now, &asked, channel, (reset, set), effects),
         };
         match made {
             Ok(Made::Written(changed)) => self.tell_when_durable(asked.id, changed),

@@ -13,7 +13,10 @@ use prost::Message;
 
 use super::Engine;
 use crate::effects::Effects;
-use crate::facts::{CHANNEL, CLIENT, ChannelFact, PROGRESS, ProgressFact, SERVER, SUBSCRIPTION, push_run};
+use crate::facts::{
+    CHANNEL, CHANNEL_LIMITED, CLIENT, ChannelFact, ChannelLimitedFact, PROGRESS, ProgressFact, SERVER, SUBSCRIPTION,
+    push_run,
+};
 use crate::ids::ChannelId;
 use crate::waiting::checkpoint::CheckpointProgress;
 
@@ -81,6 +84,9 @@ impl Engine {
             last_timestamp: channel.log().last_timestamp(),
         };
         emit(effects, CHANNEL, &fact);
+        if let Some(own) = channel.own_limits() {
+            emit(effects, CHANNEL_LIMITED, &ChannelLimitedFact::new(id, &own.set));
+        }
         CheckpointProgress::Channels(id.0 + 1)
     }
 

@@ -6,6 +6,7 @@ use std::ops::{Bound, Range};
 use bytes::Bytes;
 
 use super::Engine;
+use crate::channel_limits::ChannelLimits;
 use crate::registry::channel::Channel;
 use crate::registry::keys::{ChannelKey, ClientKey, SubscriptionKey};
 use crate::registry::subscription::Phase;
@@ -264,6 +265,8 @@ impl Engine {
             first_sequence: channel.log().first(),
             last_sequence: channel.log().last(),
             subscriptions_count: channel.records(),
+            limits: *self.limits_of(key),
+            limits_set: channel.own_limits().map_or_else(ChannelLimits::default, |own| own.set),
             subscriptions,
         }
     }

@@ -90,6 +90,7 @@ impl Engine {
         let recovered = self.recovering();
         recovered.last_channel = recovered.last_channel.max(channel.0);
         recovered.channels.remove(&channel.0);
+        recovered.limits.remove(&channel.0);
     }
 
     /// Tells the bounds of a live log, after all facts: `bytes` sums the bodies of `first..=last`, `last_timestamp` is that of
@@ -183,6 +184,11 @@ impl Engine {
         }
         let (channels, logs, lost) = (recovered.channels, recovered.logs, recovered.lost);
         let unknown_logs = self.adopt_channels(now, channels, logs, lost, effects);
+        for (channel, limits) in recovered.limits {
+            if let Some(key) = self.channels.find_id(ChannelId(channel)) {
+                self.set_limits(key, limits);
+            }
+        }
         for (_, client) in recovered.clients {
             self.insert_client(now, client);
         }

@@ -21,7 +21,9 @@ use crate::waiting::timers::Timer;
 impl Engine {
     /// The limits that count for a channel.
     pub(super) fn limits_of(&self, key: ChannelKey) -> &Limits {
-        self.options.limits.get(self.channels[key].limits())
+        let channel = &self.channels[key];
+        let configured = || self.options.limits.get(channel.configured_limits());
+        channel.own_limits().map_or_else(configured, |own| &own.limits)
     }
 
     /// Bytes of a channel as they count (§6.1).

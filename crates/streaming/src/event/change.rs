@@ -1,9 +1,11 @@
 //! What an operator changed, in words.
 
 use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
 
 use super::text::Text;
 use crate::change::{Change, Changed, Reader, Settlement};
+use crate::channel_limits::ChannelLimits;
 
 /// What was asked for, and what came of it.
 pub(super) struct Words<'a> {
@@ -65,8 +67,50 @@ impl Display for Words<'_> {
                     Named(reader)
                 )
             }
+            (Change::Limit { channel, .. }, Changed::Limited { set, .. }) if set.is_empty() => {
+                write!(
+                    f,
+                    "reset the limits of channel \"{}\" to those of the configuration",
+                    Text(channel)
+                )
+            }
+            (Change::Limit { channel, .. }, Changed::Limited { set, surplus, .. }) => {
+                write!(f, "set limits of channel \"{}\":{}", Text(channel), Set(set))?;
+                match surplus {
+                    0 => Ok(()),
+                    surplus => write!(f, "; {surplus} messages are too many"),
+                }
+            }
             (change, changed) => write!(f, "changed something: {change:?}, {changed:?}"),
         }
+    }
+}
+
+/// Limits that are set, as the configuration names them.
+struct Set(ChannelLimits);
+
+impl Display for Set {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Set(set) = self;
+        let subscriptions = set.max_subscriptions.map(|limit| limit as u64);
+        let all = [
+            ("max_msgs", set.max_messages),
+            ("max_bytes", set.max_bytes),
+            ("max_age", set.max_age_ns),
+            ("max_subs", subscriptions),
+            ("max_inactivity", set.max_inactivity_ns),
+        ];
+        for (name, limit) in all {
+            match limit {
+                Some(0) => write!(f, " {name} unlimited")?,
+                Some(limit) if name == "max_age" || name == "max_inactivity" => {
+                    write!(f, " {name} {:?}", Duration::from_nanos(limit))?;
+                }
+                Some(limit) => write!(f, " {name} {limit}")?,
+                None => {}
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::keys::{GroupKey, SubscriptionKey};
 use super::log::Log;
 use super::roster::Roster;
+use crate::channel_limits::{ChannelLimits, Limits};
 use crate::ids::ChannelId;
 use crate::limits_table::LimitsKey;
 use crate::position::damage::Damage;
@@ -22,6 +23,7 @@ pub(crate) struct Channel {
     id: ChannelId,
     name: Bytes,
     limits: LimitsKey,
+    own_limits: Option<Box<OwnLimits>>,
     pub(super) log: Log,
     /// Monotonic time of its creation, or of the last publish.
     pub(super) last_activity: u64,
@@ -54,6 +56,15 @@ pub(crate) struct Channel {
     pub(crate) offers: Offers,
 }
 
+/// Limits that an operator set for one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnLimits {
+    /// What was set.
+    pub(crate) set: ChannelLimits,
+    /// What counts.
+    pub(crate) limits: Limits,
+}
+
 /// How far the deletion of a channel is (`streaming-protocol.md` §6.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deletion {
@@ -71,6 +82,7 @@ impl Channel {
             id,
             name,
             limits,
+            own_limits: None,
             log,
             last_activity: now,
             plain: Roster::default(),
@@ -104,9 +116,18 @@ impl Channel {
         &self.name
     }
 
-    /// The limits that were found at its creation.
-    pub(crate) fn limits(&self) -> LimitsKey {
+    /// The limits of the configuration that were found at its creation.
+    pub(crate) fn configured_limits(&self) -> LimitsKey {
         self.limits
+    }
+
+    /// What an operator set in their place.
+    pub(crate) fn own_limits(&self) -> Option<&OwnLimits> {
+        self.own_limits.as_deref()
+    }
+
+    pub(crate) fn set_own_limits(&mut self, own: Option<OwnLimits>) {
+        self.own_limits = own.map(Box::new);
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! What an operator asks for, from the words of a line: `move foo client=me durable=dur to=7`.
 
-use seaway_streaming::{Asked, Change, ChangeId, Extent, Input, Place, Reader, Settlement, Timestamp};
+use seaway_streaming::{Asked, Change, ChangeId, ChannelLimits, Extent, Input, Place, Reader, Settlement, Timestamp};
 
 use super::Session;
 use super::words::{Words, duration};
@@ -48,6 +48,17 @@ impl Session {
                 },
             },
             "delete" => Change::Delete { channel: named, force },
+            "limit" => Change::Limit {
+                channel: named,
+                reset: words.plain.contains(&"reset"),
+                set: ChannelLimits {
+                    max_subscriptions: words.get("max_subs").map(|number| number.parse().expect("a number")),
+                    max_messages: words.get("max_msgs").map(sequence),
+                    max_bytes: words.get("max_bytes").map(sequence),
+                    max_age_ns: words.get("max_age").map(duration),
+                    max_inactivity_ns: words.get("max_inactivity").map(duration),
+                },
+            },
             _ => Change::Disconnect { client: named },
         };
         self.changes += 1;
