@@ -3,13 +3,15 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
+use crate::channel_limits::{Limits, limits_set};
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::owners::owners;
-use crate::readable::{count, counted, parse_duration, parse_time, printable, size, utc_time};
+use crate::readable::{count, counted, parse_duration, parse_size, parse_time, printable, size, utc_time};
 
 /// Whether to ask before something is changed.
 #[derive(clap::Args)]
@@ -58,6 +60,41 @@ pub(crate) struct DeleteArguments {
     force: bool,
     #[command(flatten)]
     confirmation: Confirmation,
+}
+
+/// Which limits of a channel to set; what is not named stays as it is.
+#[derive(clap::Args)]
+pub(crate) struct LimitArguments {
+    /// The channel
+    name: String,
+    #[command(flatten)]
+    limits: NewLimits,
+    #[command(flatten)]
+    confirmation: Confirmation,
+}
+
+#[derive(clap::Args)]
+#[group(multiple = true, required = true)]
+#[command(next_help_heading = "Limits (0 is unlimited)")]
+struct NewLimits {
+    /// First forget what was set so before: those of the configuration count again
+    #[arg(long)]
+    reset: bool,
+    /// Messages
+    #[arg(long, value_name = "NUMBER")]
+    max_msgs: Option<u64>,
+    /// Bytes, such as 512MB or 10GB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    max_bytes: Option<u64>,
+    /// Age of a message, such as 36h or 7d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    max_age: Option<Duration>,
+    /// Subscriptions, offline durables included
+    #[arg(long, value_name = "NUMBER")]
+    max_subs: Option<u64>,
+    /// How long nobody may use the channel before it is deleted
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    max_inactivity: Option<Duration>,
 }
 
 /// What to do with a durable or a queue group.
@@ -213,6 +250,48 @@ pub(crate) async fn delete(arguments: DeleteArguments, connection: &Connection, 
     };
     change(
         "change.delete",
+        question,
+        &arguments.confirmation,
+        words,
+        connection,
+        output,
+    )
+    .await
+}
+
+pub(crate) async fn limit(arguments: LimitArguments, connection: &Connection, output: &mut Output) -> Outcome {
+    let mut question = Map::from_iter([("channel".to_owned(), arguments.name.into())]);
+    let limits = arguments.limits;
+    let [max_age, max_inactivity] = [limits.max_age, limits.max_inactivity]
+        .map(|time| time.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)));
+    for (key, limit) in [
+        ("max_msgs", limits.max_msgs),
+        ("max_bytes", limits.max_bytes),
+        ("max_age", max_age),
+        ("max_subscriptions", limits.max_subs),
+        ("max_inactivity", max_inactivity),
+    ] {
+        question.extend(limit.map(|limit| (key.to_owned(), limit.into())));
+    }
+    if limits.reset {
+        question.insert("reset".to_owned(), true.into());
+    }
+    let words = |answer: &Value, verb: Verb| {
+        let surplus = match answer.get("surplus_msgs").and_then(Value::as_u64).unwrap_or(0) {
+            0 => String::new(),
+            surplus => format!("; {} more than that {}", counted(surplus, "message"), verb.go()),
+        };
+        let limits = answer.get("limits").and_then(|limits| Limits::deserialize(limits).ok());
+        format!(
+            "{} the limits of channel {} to: {} (set at run time: {}){surplus}.",
+            verb.of("Change"),
+            text(answer, "channel"),
+            limits.unwrap_or_default().words(),
+            limits_set(&answer["limits_set"]),
+        )
+    };
+    change(
+        "change.limit",
         question,
         &arguments.confirmation,
         words,
@@ -455,6 +534,13 @@ impl Verb {
         }
     }
 
+    fn go(self) -> &'static str {
+        match self {
+            Verb::Would => "would go",
+            Verb::Did => "go",
+        }
+    }
+
     fn stay(self) -> &'static str {
         match self {
             Verb::Would => "would stay",
@@ -534,6 +620,10 @@ mod tests {
             (&["durable", "move", "a", "d", "--start", "--end"], false),
             (&["durable", "remove", "a", "d", "--client", "c"], true),
             (&["durable", "remove", "a", "d", "--client", "c", "--queue", "q"], false),
+            (&["channel", "limit", "a"], false),
+            (&["channel", "limit", "a", "--reset"], true),
+            (&["channel", "limit", "a", "--max-msgs", "0", "--max-age", "7d"], true),
+            (&["channel", "limit", "a", "--max-age", "soon"], false),
             (&["client", "disconnect"], false),
             (&["client", "disconnect", "c"], true),
             (&["client", "disconnect", "--cid", "7"], true),

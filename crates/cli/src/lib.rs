@@ -7,6 +7,7 @@ mod adopt;
 mod arguments;
 mod backup;
 mod change;
+mod channel_limits;
 mod connection;
 mod connection_flags;
 mod context;

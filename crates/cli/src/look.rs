@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::change::{self, DeleteArguments, PurgeArguments};
+use crate::change::{self, DeleteArguments, LimitArguments, PurgeArguments};
+use crate::channel_limits::{Limits, limits_set};
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Align, Output};
@@ -32,6 +33,8 @@ pub(crate) enum ChannelCommand {
     Purge(PurgeArguments),
     /// Delete it with its messages, durables and groups
     Delete(DeleteArguments),
+    /// Set limits of its own, which count before those of the configuration until they are reset
+    Limit(LimitArguments),
 }
 
 /// Whose durables.
@@ -83,21 +86,9 @@ struct Channel {
     last_seq: u64,
     subs_count: u64,
     limits: Limits,
+    /// Those that an operator set.
+    limits_set: Value,
     subscriptions: Vec<Subscription>,
-}
-
-/// 0 means no limit.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Limits {
-    max_channels: u64,
-    max_msgs: u64,
-    max_bytes: u64,
-    /// Nanoseconds.
-    max_age: u64,
-    max_subscriptions: u64,
-    /// Nanoseconds.
-    max_inactivity: u64,
 }
 
 #[derive(Default, Deserialize)]
@@ -279,6 +270,7 @@ pub(crate) async fn channel(command: ChannelCommand, connection: &Connection, ou
         ChannelCommand::Info { name } => name,
         ChannelCommand::Purge(arguments) => return change::purge(arguments, connection, output).await,
         ChannelCommand::Delete(arguments) => return change::delete(arguments, connection, output).await,
+        ChannelCommand::Limit(arguments) => return change::limit(arguments, connection, output).await,
     };
     let answer = ask_for_channel(&name, connection).await?;
     if output.is_json() {
@@ -295,11 +287,19 @@ pub(crate) async fn channel(command: ChannelCommand, connection: &Connection, ou
             count(channel.last_seq)
         ),
     };
+    let limits = match channel.limits_set.as_object().is_none_or(Map::is_empty) {
+        true => channel.limits.words(),
+        false => format!(
+            "{} (set at run time: {})",
+            channel.limits.words(),
+            limits_set(&channel.limits_set)
+        ),
+    };
     output.facts(&[
         ("Channel", printable(&channel.name).into_owned()),
         ("Messages", messages),
         ("Size", size(channel.bytes)),
-        ("Limits", channel.limits.words()),
+        ("Limits", limits),
         ("Subscriptions", count(channel.subs_count)),
     ])?;
     // The channel has been named.
@@ -495,32 +495,6 @@ fn read<T: for<'de> Deserialize<'de>>(value: Value) -> Outcome<T> {
         .map_err(|error| Failure::failed(format!("the server's answer cannot be read: {error}")))
 }
 
-impl Limits {
-    fn words(&self) -> String {
-        let age = |ns: u64| span(Duration::from_nanos(ns));
-        let parts = [
-            (self.max_channels, format!("{} channels", count(self.max_channels))),
-            (self.max_msgs, format!("{} messages", count(self.max_msgs))),
-            (self.max_bytes, size(self.max_bytes)),
-            (self.max_age, format!("age {}", age(self.max_age))),
-            (
-                self.max_subscriptions,
-                format!("{} subscriptions", count(self.max_subscriptions)),
-            ),
-            (self.max_inactivity, format!("inactivity {}", age(self.max_inactivity))),
-        ];
-        let words: Vec<String> = parts
-            .into_iter()
-            .filter(|(limit, _)| *limit > 0)
-            .map(|(_, words)| words)
-            .collect();
-        match words.is_empty() {
-            true => "none".to_owned(),
-            false => words.join(", "),
-        }
-    }
-}
-
 impl Subscription {
     fn row(&self, channel: &str) -> Vec<String> {
         let state = match (self.is_offline, self.is_stalled) {
@@ -560,18 +534,6 @@ fn subscriptions(rows: &[Vec<String>], output: &mut Output) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn limits_in_words() {
-        assert_eq!(Limits::default().words(), "none");
-        let limits = Limits {
-            max_msgs: 1_000_000,
-            max_bytes: 1024 * 1024 * 1024,
-            max_age: 86_400_000_000_000,
-            ..Limits::default()
-        };
-        assert_eq!(limits.words(), "1,000,000 messages, 1.0 GiB, age 1d");
-    }
 
     #[test]
     fn an_entry_with_fields_of_a_later_server_is_read() {

@@ -8,7 +8,8 @@ use crate::json;
 use crate::moment::Moment;
 use crate::process::ProcessUse;
 use crate::snapshot::{
-    Channel, ChannelLimits, Detail, Health, Membership, PageRequest, Source, Subscription, Unavailable, WhyQuestion,
+    Channel, ChannelLimits, ChannelLimitsSet, Detail, Health, Membership, PageRequest, Source, Subscription,
+    Unavailable, WhyQuestion,
 };
 use crate::streaming::{Clients, List, Serverz, ShownLimits};
 use crate::why::Answer as WhyAnswer;
@@ -69,6 +70,7 @@ struct ChannelAnswer<'a> {
     #[serde(flatten)]
     channel: &'a Channel,
     limits: &'a ChannelLimits,
+    limits_set: &'a ChannelLimitsSet,
     offset: usize,
     limit: usize,
     count: usize,
@@ -142,11 +144,11 @@ impl<'a> Answers<'a> {
         };
         let subscriptions = std::mem::take(&mut channel.subscriptions);
         let page = counts(offset, limit).of(subscriptions.into_iter());
-        let limits = self.source.channel_limits(name.as_bytes());
         self.fit(&page.entries, |subscriptions| {
             json::compact(&ChannelAnswer {
                 channel: &channel,
-                limits: &limits,
+                limits: &channel.limits,
+                limits_set: &channel.limits_set,
                 offset,
                 limit,
                 count: subscriptions.len(),

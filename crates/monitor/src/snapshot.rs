@@ -83,9 +83,6 @@ pub trait Source: Send + Sync + 'static {
     /// subscriptions; the total is the number of channels that begin so.
     fn channels_with_prefix(&self, prefix: Vec<u8>, offset: usize, limit: usize) -> Answer<'_, Page<Channel>>;
 
-    /// What limits a channel of this name, whether it exists or not.
-    fn channel_limits(&self, name: &[u8]) -> ChannelLimits;
-
     /// One channel.
     fn channel(&self, name: Vec<u8>, detail: Detail) -> Answer<'_, Option<Channel>>;
 
@@ -356,6 +353,26 @@ pub struct ChannelLimits {
     pub max_inactivity: u64,
 }
 
+/// Limits of a channel that an operator set in place of those of the configuration; 0 is unlimited.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ChannelLimitsSet {
+    /// Messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_msgs: Option<u64>,
+    /// Bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+    /// Age of messages in nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u64>,
+    /// Subscriptions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_subscriptions: Option<u64>,
+    /// Inactivity before deletion in nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_inactivity: Option<u64>,
+}
+
 /// A streaming client (streaming specification §8.5).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Client {
@@ -385,6 +402,12 @@ pub struct Channel {
     pub last_seq: u64,
     /// Subscriptions, offline ones included.
     pub subs_count: u64,
+    /// The limits that count for it.
+    #[serde(skip)]
+    pub limits: ChannelLimits,
+    /// Those of them that an operator set.
+    #[serde(skip)]
+    pub limits_set: ChannelLimitsSet,
     /// Subscriptions, with [`Detail::Subscriptions`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscriptions: Vec<Subscription>,

@@ -5,6 +5,8 @@
 
 mod show;
 
+pub(crate) use show::{channel_limits, limits_set};
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -401,10 +403,6 @@ impl Source for Monitoring {
                 }
             }
         })
-    }
-
-    fn channel_limits(&self, name: &[u8]) -> monitor::ChannelLimits {
-        show::channel_limits(&self.limits.effective(name))
     }
 
     fn channel(&self, name: Vec<u8>, detail: Detail) -> Answer<'_, Option<monitor::Channel>> {

@@ -69,6 +69,53 @@ fn a_purge_is_told_in_the_log_and_reaches_who_is_full() {
     assert_eq!(bounds(&server, "orders"), (1, 10, 10));
 }
 
+/// Set on the running server, answered when durable, and in force after a kill.
+#[test]
+fn limits_set_at_run_time_count_before_the_configuration_until_they_are_reset() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = ["-mm", "8"];
+    let mut server = Server::with_files(directory.path(), &flags);
+    let mut asker = Asker::new(&server);
+    let mut session = server.session("me");
+    publish(&mut session, "orders", 8);
+    let request = json!({"channel": "orders", "max_msgs": 3, "max_age": 0, "dry_run": true});
+    let would = ask(&mut asker, "change.limit", &request);
+    assert_eq!(
+        (&would["surplus_msgs"], &would["limits"]["max_msgs"]),
+        (&json!(5), &json!(3))
+    );
+    assert_eq!(bounds(&server, "orders"), (8, 1, 8));
+    let done = ask(
+        &mut asker,
+        "change.limit",
+        &json!({"channel": "orders", "max_msgs": 3, "max_age": 0}),
+    );
+    assert_eq!(done["limits_set"], json!({"max_msgs": 3, "max_age": 0}));
+    server
+        .wait_for_line("set limits of channel \"orders\": max_msgs 3 max_age unlimited; 5 messages are too many")
+        .unwrap();
+    server.kill();
+    let server = Server::with_files(directory.path(), &flags);
+    let mut asker = Asker::new(&server);
+    let mut session = server.session("you");
+    publish(&mut session, "orders", 2);
+    publish(&mut session, "others", 10);
+    support::group::wait_until("the limit is kept", || bounds(&server, "orders") == (3, 8, 10));
+    support::group::wait_until("others keep theirs", || bounds(&server, "others").0 == 8);
+    let shown = ask(&mut asker, "read.channel", &json!({"channel": "orders"}));
+    assert_eq!(
+        (&shown["limits"]["max_msgs"], &shown["limits_set"]),
+        (&json!(3), &json!({"max_msgs": 3, "max_age": 0}))
+    );
+    let done = ask(&mut asker, "change.limit", &json!({"channel": "orders", "reset": true}));
+    assert_eq!(
+        (&done["limits"]["max_msgs"], &done["limits_set"]),
+        (&json!(8), &json!({}))
+    );
+    publish(&mut session, "orders", 6);
+    support::group::wait_until("the configuration counts", || bounds(&server, "orders") == (8, 9, 16));
+}
+
 #[test]
 fn what_cannot_be_asked_is_refused_in_words() {
     let server = Server::in_memory(&[]);
@@ -78,6 +125,19 @@ fn what_cannot_be_asked_is_refused_in_words() {
     session.subscribe(durable(all("orders"))).unwrap();
     for (operation, body, code, text) in [
         ("change.purge", json!({}), 400, "\"channel\" is required"),
+        ("change.limit", json!({"channel": "orders"}), 400, "a limit is required"),
+        (
+            "change.limit",
+            json!({"channel": "nowhere", "max_msgs": 1}),
+            404,
+            "there is no channel",
+        ),
+        (
+            "change.limit",
+            json!({"channel": "orders", "max_msg": 1}),
+            400,
+            "max_msg",
+        ),
         (
             "change.purge",
             json!({"channel": "a", "up_to": 1, "before": "x"}),

@@ -63,7 +63,7 @@ fn single_things() {
     assert_eq!(
         run(&fake, 9999, async |answers| answers.channel("orders", 0, 7).await).unwrap(),
         format!(
-            r#"{{"name":"orders","msgs":12,"bytes":1632,"first_seq":1,"last_seq":12,"subs_count":1,"limits":{{"max_msgs":10,"max_bytes":0,"max_age":0,"max_subscriptions":0,"max_inactivity":0}},"offset":0,"limit":7,"count":1,"total":1,"subscriptions":[{subscription}]}}"#
+            r#"{{"name":"orders","msgs":12,"bytes":1632,"first_seq":1,"last_seq":12,"subs_count":1,"limits":{{"max_msgs":10,"max_bytes":0,"max_age":0,"max_subscriptions":0,"max_inactivity":0}},"limits_set":{{}},"offset":0,"limit":7,"count":1,"total":1,"subscriptions":[{subscription}]}}"#
         )
     );
     assert_eq!(

@@ -97,6 +97,11 @@ impl Fake {
             first_seq: 1,
             last_seq: 12,
             subs_count: count,
+            limits: ChannelLimits {
+                max_msgs: if name == "orders" { 10 } else { 1_000_000 },
+                ..ChannelLimits::default()
+            },
+            limits_set: ChannelLimitsSet::default(),
             subscriptions: if detail == Detail::Subscriptions && count > 0 {
                 vec![Self::subscription()]
             } else {
@@ -373,13 +378,6 @@ impl Source for Fake {
         let detail = Detail::Counts;
         let request = PageRequest { offset, limit, detail };
         self.answer(request.of(found.into_iter()))
-    }
-
-    fn channel_limits(&self, name: &[u8]) -> ChannelLimits {
-        ChannelLimits {
-            max_msgs: if name == b"orders" { 10 } else { 1_000_000 },
-            ..ChannelLimits::default()
-        }
     }
 
     fn channel(&self, name: Vec<u8>, detail: Detail) -> Answer<'_, Option<Channel>> {

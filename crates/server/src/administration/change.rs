@@ -1,6 +1,6 @@
 //! The class `change`: from a request to what is to be changed.
 
-use seaway_streaming::{Extent, Place, Settlement, Timestamp};
+use seaway_streaming::{ChannelLimits, Extent, Place, Settlement, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -29,6 +29,21 @@ struct DeleteFields {
     channel: Option<String>,
     #[serde(default)]
     force: bool,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitFields {
+    channel: Option<String>,
+    #[serde(default)]
+    reset: bool,
+    max_msgs: Option<u64>,
+    max_bytes: Option<u64>,
+    max_age: Option<u64>,
+    max_subscriptions: Option<usize>,
+    max_inactivity: Option<u64>,
     #[serde(default)]
     dry_run: bool,
 }
@@ -78,6 +93,7 @@ impl Request {
             b"change.move" => self.fields().and_then(relocate),
             b"change.ack" => self.settlement(Settlement::Acknowledge),
             b"change.redeliver" => self.settlement(Settlement::Redeliver),
+            b"change.limit" => self.fields().and_then(limit),
             b"change.disconnect" => self.fields().and_then(disconnect),
             _ => return None,
         })
@@ -130,6 +146,31 @@ fn delete(fields: DeleteFields) -> Result<Change, Failure> {
     let wanted = Wanted::Delete {
         channel: required_channel(fields.channel)?,
         force: fields.force,
+    };
+    Ok(Change::Engine {
+        wanted,
+        is_rehearsal: fields.dry_run,
+    })
+}
+
+fn limit(fields: LimitFields) -> Result<Change, Failure> {
+    let set = ChannelLimits {
+        max_subscriptions: fields.max_subscriptions,
+        max_messages: fields.max_msgs,
+        max_bytes: fields.max_bytes,
+        max_age_ns: fields.max_age,
+        max_inactivity_ns: fields.max_inactivity,
+    };
+    if set.is_empty() && !fields.reset {
+        return Err(Failure::invalid(
+            "a limit is required, or \"reset\": \"max_msgs\", \"max_bytes\", \"max_age\" and \"max_inactivity\" (nanoseconds), \
+             \"max_subscriptions\"; 0 is unlimited",
+        ));
+    }
+    let wanted = Wanted::Limit {
+        channel: required_channel(fields.channel)?,
+        reset: fields.reset,
+        set,
     };
     Ok(Change::Engine {
         wanted,

@@ -52,7 +52,9 @@ impl Service {
 /// What was asked for, and what came of it.
 fn answer(wanted: &Wanted, changed: Changed, is_rehearsal: bool) -> Value {
     let mut answer = match wanted {
-        Wanted::Purge { channel, .. } | Wanted::Delete { channel, .. } => json!({ "channel": channel }),
+        Wanted::Purge { channel, .. } | Wanted::Delete { channel, .. } | Wanted::Limit { channel, .. } => {
+            json!({ "channel": channel })
+        }
         Wanted::Remove { reader, .. } | Wanted::Move { reader, .. } => json!({
             "channel": reader.channel,
             "client": reader.client,
@@ -82,6 +84,11 @@ fn answer(wanted: &Wanted, changed: Changed, is_rehearsal: bool) -> Value {
         } => json!({ "msgs": messages, "bytes": bytes, "subs_count": subscriptions, "active_count": active }),
         Changed::Disconnected { subscriptions } => json!({ "subs_count": subscriptions }),
         Changed::Settled { pending } => json!({ "pending_count": pending }),
+        Changed::Limited { limits, set, surplus } => json!({
+            "limits": crate::monitoring::channel_limits(&limits),
+            "limits_set": crate::monitoring::limits_set(&set),
+            "surplus_msgs": surplus,
+        }),
     };
     if let (Value::Object(answer), Value::Object(numbers)) = (&mut answer, numbers) {
         answer.extend(numbers);

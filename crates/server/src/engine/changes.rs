@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use seaway_streaming::{Asked, Change, ChangeId, Changed, Extent, Place, Reader, Settlement, Unchanged};
+use seaway_streaming::{Asked, Change, ChangeId, Changed, ChannelLimits, Extent, Place, Reader, Settlement, Unchanged};
 use tokio::sync::oneshot;
 
 /// A change, with names of its own.
@@ -49,6 +49,15 @@ pub enum Wanted {
         sequence: u64,
         /// Which of the two.
         verdict: Settlement,
+    },
+    /// Limits of a channel are others.
+    Limit {
+        /// The channel.
+        channel: String,
+        /// What was set before is forgotten first.
+        reset: bool,
+        /// What is set.
+        set: ChannelLimits,
     },
 }
 
@@ -118,6 +127,11 @@ impl Wanted {
                 reader: reader.reader(),
                 sequence: *sequence,
                 verdict: *verdict,
+            },
+            Wanted::Limit { channel, reset, set } => Change::Limit {
+                channel: channel.as_bytes(),
+                reset: *reset,
+                set: *set,
             },
         }
     }

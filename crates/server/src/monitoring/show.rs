@@ -7,8 +7,8 @@ use seaway_config::Options;
 use seaway_monitor as monitor;
 use seaway_store::Statistics;
 use seaway_streaming::{
-    ChannelSnapshot, ClientSnapshot, FactValue, Limits, LimitsTable, ServerSnapshot, SubscriptionSnapshot, Survey,
-    SurveyedChannel, SurveyedSubscription, Timestamp, WhyReport, WhySubscription,
+    ChannelLimits, ChannelSnapshot, ClientSnapshot, FactValue, Limits, LimitsTable, ServerSnapshot,
+    SubscriptionSnapshot, Survey, SurveyedChannel, SurveyedSubscription, Timestamp, WhyReport, WhySubscription,
 };
 
 use super::MonitoredPorts;
@@ -249,13 +249,23 @@ pub(super) fn limits(table: &LimitsTable) -> monitor::StoreLimits {
     }
 }
 
-pub(super) fn channel_limits(limits: &Limits) -> monitor::ChannelLimits {
+pub(crate) fn channel_limits(limits: &Limits) -> monitor::ChannelLimits {
     monitor::ChannelLimits {
         max_msgs: limits.max_messages,
         max_bytes: limits.max_bytes,
         max_age: limits.max_age_ns,
         max_subscriptions: limits.max_subscriptions as u64,
         max_inactivity: limits.max_inactivity_ns,
+    }
+}
+
+pub(crate) fn limits_set(set: &ChannelLimits) -> monitor::ChannelLimitsSet {
+    monitor::ChannelLimitsSet {
+        max_msgs: set.max_messages,
+        max_bytes: set.max_bytes,
+        max_age: set.max_age_ns,
+        max_subscriptions: set.max_subscriptions.map(|limit| limit as u64),
+        max_inactivity: set.max_inactivity_ns,
     }
 }
 
@@ -280,6 +290,8 @@ pub(super) fn channel(channel: ChannelSnapshot) -> monitor::Channel {
         first_seq: channel.first_sequence,
         last_seq: channel.last_sequence,
         subs_count: channel.subscriptions_count as u64,
+        limits: channel_limits(&channel.limits),
+        limits_set: limits_set(&channel.limits_set),
         subscriptions: channel.subscriptions.into_iter().map(subscription).collect(),
     }
 }

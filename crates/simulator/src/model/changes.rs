@@ -6,8 +6,9 @@ use seaway_streaming::{
     Asked, Change, ChangeId, Changed, ChannelLimits, Extent, Place, Reader, Settlement, Timestamp, Unchanged,
 };
 
+use super::overlay::overlay;
 use super::state::{Due, Phase, Subscription};
-use super::{Model, limits, text};
+use super::{Model, text};
 
 /// A change, with names of its own.
 #[derive(Clone, Debug)]
@@ -332,7 +333,7 @@ impl Model {
             max_age_ns: set.max_age_ns.or(before.max_age_ns),
             max_inactivity_ns: set.max_inactivity_ns.or(before.max_inactivity_ns),
         };
-        let limits = limits::set(self.configured_limits(channel), &own);
+        let limits = overlay(self.configured_limits(channel), &own);
         let messages = known.messages.len() as u64;
         let surplus = match limits.max_messages {
             0 => 0,

@@ -9,21 +9,12 @@ use seaway_stan_protocol::messages::MsgProto;
 use seaway_streaming::{ChannelLimits, Limits, Now};
 
 use super::answers::Kind;
+use super::overlay::overlay;
 use super::state::{Channel, Message};
 use super::{Current, Model, names, text};
 
 /// A deletion that found no room is tried again after this, if not later.
 const RETRY_NS: u64 = 1_000_000_000;
-
-/// What is set counts, and else what is there.
-pub(super) fn set(mut limits: Limits, own: &ChannelLimits) -> Limits {
-    limits.max_subscriptions = own.max_subscriptions.unwrap_or(limits.max_subscriptions);
-    limits.max_messages = own.max_messages.unwrap_or(limits.max_messages);
-    limits.max_bytes = own.max_bytes.unwrap_or(limits.max_bytes);
-    limits.max_age_ns = own.max_age_ns.unwrap_or(limits.max_age_ns);
-    limits.max_inactivity_ns = own.max_inactivity_ns.unwrap_or(limits.max_inactivity_ns);
-    limits
-}
 
 impl Model {
     pub(crate) fn channel_created(&mut self, name: &[u8]) {
@@ -68,7 +59,7 @@ impl Model {
     /// The limits of a channel: what an operator set, and else those of the configuration.
     pub(crate) fn limits_of(&self, channel: &str) -> Limits {
         let own = self.state.channels.get(channel).map(|channel| channel.limits);
-        set(self.configured_limits(channel), &own.unwrap_or_default())
+        overlay(self.configured_limits(channel), &own.unwrap_or_default())
     }
 
     /// The limits of the configuration (§6.2): the narrowest entry that matches, which takes what it does not say itself from the
@@ -86,7 +77,7 @@ impl Model {
         chain.retain(|(pattern, _)| names::matches(pattern, narrowest));
         chain.sort_by_key(|(pattern, _)| names::width(pattern));
         for (_, own) in chain {
-            limits = set(limits, own);
+            limits = overlay(limits, own);
         }
         limits
     }

@@ -17,6 +17,7 @@ mod damage;
 mod deliveries;
 mod limits;
 mod names;
+mod overlay;
 mod requests;
 mod restart;
 mod state;
