@@ -313,3 +313,15 @@ fn places_that_cannot_be_read_are_damaged_and_mended() {
         assert_eq!(state_of(&disk), state, "{what}");
     }
 }
+
+/// A batch that is damaged holds whole records, which a server delivers.
+#[test]
+fn only_messages_that_cannot_be_read_are_named() {
+    let (disk, _, _) = backed_up(2_000);
+    change(&disk, &segments(&disk)[1], |content| content[100_000] ^= 1);
+    let (found, starts) = damages(&disk);
+    assert!(starts && found.len() == 1 && found[0].length > 10_000, "{found:?}");
+    assert_eq!(found[0].messages.len(), 1, "{found:?}");
+    let (_, first, last) = found[0].messages[0];
+    assert_eq!(first, last);
+}

@@ -9,6 +9,7 @@ use crate::error::OpenError;
 use crate::format::{BatchHeader, SegmentHeader};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::names::LogId;
+use crate::record;
 use crate::recovery::files::{Known, first_batch};
 use crate::recovery::io_error;
 use std::ops::Range;
@@ -226,7 +227,7 @@ impl<'a> Segment<'a> {
         let damage = |(range, reason): (Range<usize>, String)| Damage {
             offset: range.start as u64,
             length: range.len() as u64,
-            messages: told.map_or_else(Vec::new, |told| told.within(&range)),
+            messages: told.map_or_else(Vec::new, |told| told.within(&range, &|offset| self.is_record(offset))),
             // A segment that was prepared and not used: a start leaves it out.
             is_remade: end <= SEGMENT_HEADER_BYTES as usize && expected <= end && self.unreadable.is_empty(),
             ..Damage::of_file(self.known.id.file_name(), reason)
@@ -235,9 +236,17 @@ impl<'a> Segment<'a> {
     }
 }
 
+impl Segment<'_> {
+    /// Whether a whole record is at an offset: it can be read, whatever became of its batch.
+    fn is_record(&self, offset: u32) -> bool {
+        let rest = self.bytes.get(offset as usize..self.limit());
+        rest.is_some_and(|rest| record::parse(rest, self.known.id.seed(&self.known.identity)).is_ok())
+    }
+}
+
 impl Told {
-    /// The messages whose records begin within a range of the segment, in runs.
-    fn within(&self, range: &Range<usize>) -> Vec<(LogId, u64, u64)> {
+    /// The messages whose records begin within a range of the segment and are not whole, in runs.
+    fn within(&self, range: &Range<usize>, is_whole: &dyn Fn(u32) -> bool) -> Vec<(LogId, u64, u64)> {
         let begin = self
             .places
             .partition_point(|(offset, ..)| (*offset as usize) < range.start);
@@ -246,6 +255,7 @@ impl Told {
             .partition_point(|(offset, ..)| (*offset as usize) < range.end);
         let mut found: Vec<(LogId, u64)> = self.places[begin..end.max(begin)]
             .iter()
+            .filter(|(offset, ..)| !is_whole(*offset))
             .map(|(_, log, sequence)| (*log, *sequence))
             .collect();
         found.sort_unstable_by_key(|(log, sequence)| (log.0, *sequence));
