@@ -58,6 +58,11 @@ fn survey_channel(
         return found.note(Note::new(Severity::Loss, "channel_name", text).of(name));
     }
     found.channels += 1;
+    let shown = rest.engine().channel(name, false);
+    if shown.is_some_and(|shown| !shown.limits_set.is_empty()) {
+        let text = "its limits were set at run time, and NATS Streaming takes limits from its configuration only: write them there";
+        found.note(Note::new(Severity::Note, "limits_set", text).of(name));
+    }
     for (first, last) in channel.lost {
         let text = match form {
             Form::Files => "they were lost before: empty messages are in their place",
