@@ -32,6 +32,8 @@ pub(crate) struct Draft {
     pub(crate) cluster_flags: ClusterFlags,
     /// A password of the file's authorization that belongs to no user there.
     pub(crate) password_alone: Option<Secret>,
+    /// What to say of the file's authorization if nobody else names a user either.
+    pub(crate) open_authorization: Option<String>,
     pub(crate) is_trace_verbose_in_file: bool,
 }
 
@@ -105,6 +107,7 @@ impl Draft {
             tls_flags: TlsFlags::default(),
             cluster_flags: ClusterFlags::default(),
             password_alone: None,
+            open_authorization: None,
             is_trace_verbose_in_file: false,
         }
     }
@@ -260,6 +263,13 @@ impl Draft {
         if self.password_alone.take().is_some() && !authorization.is_required() && !has_users {
             let notice = "authorization lets everybody in: a password without a user protects nothing";
             self.options.notices.push(notice.to_owned());
+        }
+        if let Some(notice) = self
+            .open_authorization
+            .take()
+            .filter(|_| !authorization.is_required() && !has_users)
+        {
+            self.options.notices.push(notice);
         }
         for user in authorization.without_password(accounts) {
             let notice = format!("authorization: user {user:?} has no password: whoever gives this name is let in");

@@ -164,6 +164,8 @@ fn a_password_without_a_user_is_said_to_protect_nothing() {
     assert!(options.notices.is_empty(), "{:?}", options.notices);
     let notice = notice_of("authorization { timeout: 5 }");
     assert!(notice.contains("f:1:15: authorization lets everybody in"), "{notice}");
+    let closed = options_of("authorization { timeout: 5 }, accounts { A { users: [ { user: a, password: b } ] } }");
+    assert!(closed.notices.is_empty(), "{:?}", closed.notices);
 }
 
 /// Core specification §3.3: what comes in is published, what goes out is subscribed.

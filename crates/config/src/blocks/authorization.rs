@@ -25,8 +25,14 @@ const CONNECTION_TYPES: &[&str] = &["allowed_connection_types", "connection_type
 pub(crate) fn set(options: &mut Draft, value: &Value) -> Result<(), String> {
     if let Value::Block(node) = value {
         let mut notices = Vec::new();
-        options.broker.authorization = authorization(node, &mut options.password_alone, &mut notices)?;
+        let authorization = authorization(node, &mut options.password_alone, &mut notices)?;
         options.notices.append(&mut notices);
+        // Accounts and flags may name users.
+        options.open_authorization = (!authorization.is_required() && options.password_alone.is_none()).then(|| {
+            let notice = "authorization lets everybody in: it names no user and no token";
+            at(&node.position, notice)
+        });
+        options.broker.authorization = authorization;
     }
     Ok(())
 }
@@ -68,12 +74,6 @@ fn authorization(
             .transpose()?,
         timeout: block.time(TIMEOUT, notices)?,
     };
-    if !authorization.is_required() && password_alone.is_none() {
-        notices.push(at(
-            &node.position,
-            "authorization lets everybody in: it names no user and no token",
-        ));
-    }
     let conflict = match (
         &authorization.single,
         &authorization.token,
