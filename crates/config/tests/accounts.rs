@@ -135,6 +135,14 @@ fn what_is_wrong_with_accounts_is_said_with_its_place() {
             "stream import not authorized",
         ),
         (
+            "accounts { A { imports: [{ service: { account: B, subject: \"$SEAWAY.api.x.read.>\" } }] }, B { exports: [{ service: \">\" }] } }",
+            "it would reach $SEAWAY.>",
+        ),
+        (
+            "accounts { A { imports: [{ service: { account: B, subject: \"*.discover.x\" } }] }, B { exports: [{ service: \">\" }] } }",
+            "it would reach _STAN.>",
+        ),
+        (
             "accounts { A { imports: [{ stream: { account: A, subject: foo } }] } }",
             "it comes from account \"A\" itself",
         ),
