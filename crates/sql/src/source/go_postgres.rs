@@ -76,7 +76,7 @@ fn settings(mut pairs: Pairs, variable: &dyn Fn(&str) -> Option<String>) -> Resu
     let mut take = |key: &str| pairs.remove(key).filter(|value| !value.is_empty());
     let host = take("host").unwrap_or_else(|| "localhost".to_owned());
     let port = take("port").unwrap_or_else(|| "5432".to_owned());
-    let port: u16 = port.parse().map_err(|_| format!("port {port:?} is none"))?;
+    let port: u16 = port.parse().map_err(|_| PORT_IS_NONE)?;
     let user = take("user").or_else(|| variable("USER"));
     let user = user.ok_or("the data source names no user: user=NAME")?;
     let database = take("dbname").unwrap_or_else(|| user.clone());
@@ -213,13 +213,24 @@ fn put(key: &str, value: String, pairs: &mut Pairs) {
     pairs.insert(key, value);
 }
 
+const PORT_IS_NONE: &str = "the port is no number from 0 to 65535";
+const UNESCAPED: &str =
+    "a character of the name or the password must be written as %2F is for /, %3F for ?, %23 for #, %40 for @";
+
 fn read_url(rest: &str, pairs: &mut Pairs) -> Result<(), String> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (login, host) = match authority.rsplit_once('@') {
         Some((login, host)) => (Some(login), host),
+        // Shown as a host or a database, what is a password would be in the log.
+        None if rest.contains('@') || query.split('&').any(|pair| pair.contains('@') && !pair.contains('=')) => {
+            return Err(UNESCAPED.to_owned());
+        }
         None => (None, authority),
     };
+    if authority.contains('#') || authority.chars().any(char::is_whitespace) {
+        return Err(UNESCAPED.to_owned());
+    }
     if let Some(login) = login {
         let (user, password) = match login.split_once(':') {
             Some((user, password)) => (user, Some(password)),
@@ -327,6 +338,24 @@ mod tests {
     fn other_keys_are_settings_of_the_session() {
         let settings = of("user=me sslmode=disable search_path='a, b' binary_parameters=yes");
         assert_eq!(settings.config.get_options(), Some("-c search_path=a,\\ b"));
+    }
+
+    /// Read as they stand, a part of the password would be a port, a host or a database, and be shown.
+    #[test]
+    fn characters_of_a_password_that_end_an_authority_must_be_escaped() {
+        for text in [
+            "postgres://me:ge?heim@h/x",
+            "postgres://me:12/34@h/x",
+            "postgres://me:ge#heim@h/x",
+            "postgres://me:ge heim@h/x",
+            "postgres://me@h:heim/x",
+        ] {
+            let Err(error) = parse(text, &|_| None) else {
+                panic!("{text} was read");
+            };
+            assert!(!error.contains("heim") && !error.contains("34"), "{text}: {error}");
+        }
+        assert!(parse("postgres://h/x?user=me%40a&sslmode=disable", &|_| None).is_ok());
     }
 
     #[test]
