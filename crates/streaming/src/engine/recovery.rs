@@ -12,7 +12,9 @@ use seaway_stan_protocol::{Subjects, quote, validate};
 use super::Engine;
 use crate::effects::Effects;
 use crate::event::Event;
-use crate::facts::{CHANNEL, ChannelFact, SERVER, STATE_ACTIVE, STATE_DEPARTING, ServerFact};
+use crate::facts::{
+    CHANNEL, CHANNEL_LIMITED, ChannelFact, ChannelLimitedFact, SERVER, STATE_ACTIVE, STATE_DEPARTING, ServerFact,
+};
 use crate::input::ChannelId;
 use crate::limits::LOSSES_TOLD_MAX;
 use crate::position::lost::Lost;
@@ -308,6 +310,14 @@ impl Engine {
             if !recovered.channels.contains_key(&id) && names.insert(fold(&fact.name)) {
                 self.ledger.fact(CHANNEL, &fact, Urgency::Sync, effects);
                 recovered.channels.insert(id, fact);
+            }
+        }
+        // The configuration may have lower ones, for which messages would go.
+        for (id, limits) in given_up.limits {
+            if recovered.channels.contains_key(&id) && !recovered.limits.contains_key(&id) {
+                let fact = ChannelLimitedFact::new(ChannelId(id), &limits);
+                self.ledger.fact(CHANNEL_LIMITED, &fact, Urgency::Sync, effects);
+                recovered.limits.insert(id, limits);
             }
         }
         let (mut durables, mut clients) = (0, 0);
