@@ -25,7 +25,7 @@ use seaway_original::{Key, SealCipher, Severity, StoreLock, TablesOptions, Verdi
 use serde_json::Value;
 use taken_over::{Message, TakenOver};
 
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 8;
 
 #[test]
 fn generated_postgres_databases_are_taken_over_field_by_field() {
@@ -563,7 +563,7 @@ fn killed_export(kind: Kind, test: &str) {
     let Some(server) = DatabaseServer::start(kind) else {
         return;
     };
-    const ROWS: u64 = 60_000;
+    const ROWS: u64 = 32_000;
     with_many(&server, ROWS, 100);
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("new");
