@@ -15,6 +15,9 @@ use crate::error::Error;
 
 /// Nothing wakes who waits only when nothing is under way: then he looks again after this.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How often in a row somebody may wait for that in vain.
+const WAITS_MAX: usize = 600;
+const NO_ROOM: &str = "it takes no change: is there room on the disk for some segments more?";
 /// Channels and clients that are under way at the same time.
 const ASKED_MAX: usize = 256;
 
@@ -69,6 +72,11 @@ pub fn refit(directory: &Path, encryption: Option<Encryption>, refit: Refit<'_>)
         let changes = some.iter().map(|channel| Change::Delete { channel, force: true });
         running.change(changes).map_err(failed)?;
     }
+    // What is refused, for want of room as a rule, must not look as if it had been done.
+    let is_left = |channel: &[u8]| !(refit.keeps)(channel);
+    if running.engine.exported_channels().any(|channel| is_left(channel.name)) {
+        return Err(failed(NO_ROOM.to_owned()));
+    }
     if let Some(cluster_id) = refit.cluster_id {
         let clients: Vec<Vec<u8>> = running
             .engine
@@ -79,6 +87,9 @@ pub fn refit(directory: &Path, encryption: Option<Encryption>, refit: Refit<'_>)
         for some in clients.chunks(ASKED_MAX) {
             let changes = some.iter().map(|client| Change::Disconnect { client });
             running.change(changes).map_err(failed)?;
+        }
+        if running.engine.exported_clients().next().is_some() {
+            return Err(failed(NO_ROOM.to_owned()));
         }
         running.effect(|engine, effects| engine.change_cluster(cluster_id, effects));
     }
@@ -154,6 +165,7 @@ impl Running {
     fn settle(&mut self) -> Result<(), String> {
         let now = self.now;
         let mut completions = Vec::new();
+        let mut waits = 0;
         loop {
             self.effect(|engine, effects| engine.handle(now, Input::EndOfPass, effects));
             self.store.submit();
@@ -173,7 +185,11 @@ impl Running {
                 return Ok(());
             }
             if is_quiet && !self.engine.wants_end_of_pass() {
-                let _ = self.woken.recv_timeout(PATIENCE);
+                let is_woken = self.woken.recv_timeout(PATIENCE).is_ok();
+                waits = if is_woken { 0 } else { waits + 1 };
+                if waits > WAITS_MAX {
+                    return Err(NO_ROOM.to_owned());
+                }
             }
         }
     }

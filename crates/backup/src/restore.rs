@@ -30,8 +30,8 @@ const LOST_AND_FOUND: &str = "lost+found";
 pub struct Change<'a> {
     /// What tells it from others: an interrupted restore is gone on with by the same.
     pub words: String,
-    /// Does it, to the files whose names begin with [`RESTORING_PREFIX`]; or why that is not possible.
-    pub make: &'a mut (dyn FnMut() -> Result<(), String> + Send),
+    /// Does it, to the files of that backup, whose names begin with [`RESTORING_PREFIX`]; or why that is not possible.
+    pub make: &'a mut (dyn FnMut(&Manifest) -> Result<(), String> + Send),
 }
 
 /// The directory of a store that is to be.
@@ -329,7 +329,7 @@ impl Target {
     fn finish(&self, manifest: &Manifest, change: Option<Change<'_>>) -> Result<(), Error> {
         let mark = mark(manifest, change.as_ref());
         if let Some(change) = change
-            && let Err(reason) = (change.make)()
+            && let Err(reason) = (change.make)(manifest)
         {
             return Err(self.give_up(Error::Refused(reason)));
         }

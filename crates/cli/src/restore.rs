@@ -133,7 +133,11 @@ fn restored(
     encryption: Option<&Encryption>,
     refitted: &mut Option<Refitted>,
 ) -> Outcome<Manifest> {
-    let mut make = || refit_to(arguments, to, encryption, refitted);
+    // A key that is only in the environment must not encrypt what never was.
+    let mut make = |manifest: &Manifest| {
+        let encryption = encryption.filter(|_| manifest.encrypted);
+        refit_to(arguments, to, encryption, refitted)
+    };
     let is_other = !arguments.channel.is_empty() || arguments.cluster_id.is_some();
     let change = is_other.then(|| Change {
         words: format!("{:?} {:?}", arguments.channel, arguments.cluster_id),
