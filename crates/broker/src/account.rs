@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use crate::access::Grant;
 use crate::connection::Connection;
 use crate::imports::{ServiceImport, StreamImport};
-use crate::limits::{ACCOUNTS_HEARD_OF_MAX, GLOBAL_ACCOUNT};
+use crate::limits::{ACCOUNT_NAME_HEARD_OF_BYTES, ACCOUNTS_HEARD_OF_MAX, GLOBAL_ACCOUNT};
 use crate::lock::{lock, read, write};
 use crate::options::{AccountOptions, BrokerOptions, ImportKind};
 use crate::owner::{Owner, Routing, Subscription};
@@ -322,7 +322,7 @@ impl Accounts {
         if let Some(known) = self.find(name) {
             return Some(known);
         }
-        if read(&self.by_name).len() >= ACCOUNTS_HEARD_OF_MAX {
+        if name.len() > ACCOUNT_NAME_HEARD_OF_BYTES || read(&self.by_name).len() >= ACCOUNTS_HEARD_OF_MAX {
             return None;
         }
         Some(self.get_or_add(name))

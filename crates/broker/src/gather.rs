@@ -99,7 +99,7 @@ impl Unfinished {
                 continue;
             }
             // A limit may have been set since the answer was computed.
-            let limited = target.limited || subscription.limit.load(Ordering::Acquire) != 0;
+            let limited = target.limited || subscription.counted().limit.load(Ordering::Acquire) != 0;
             if limited && !target.limited && !outlets.take_limited(subscription) {
                 continue;
             }

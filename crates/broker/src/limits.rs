@@ -178,6 +178,9 @@ pub const GLOBAL_ACCOUNT: &str = "$G";
 pub const SYSTEM_ACCOUNT: &str = "$SYS";
 /// Accounts from which on no other is made because another server speaks of it. Each takes some tens of kilobytes.
 pub(crate) const ACCOUNTS_HEARD_OF_MAX: usize = 2048;
+
+/// Bytes of the name of such an account.
+pub(crate) const ACCOUNT_NAME_HEARD_OF_BYTES: usize = 256;
 /// Answers of one imported service that are waited for at a time; with more the oldest is given up.
 pub(crate) const SERVICE_REPLIES_MAX: usize = 16 * 1024;
 /// Accounts that one message goes through, by imports of services.

@@ -308,6 +308,14 @@ impl PeerParty {
         CloseReason::ClientClosed
     }
 
+    /// The account of a message; one that nobody knows here has nobody who wants it.
+    fn known_account(&mut self, turn: &Turn<'_>, name: &[u8]) -> Option<Arc<Account>> {
+        if self.account.name().as_bytes() != name {
+            self.account = turn.shared.accounts.find(std::str::from_utf8(name).ok()?)?;
+        }
+        Some(Arc::clone(&self.account))
+    }
+
     /// The account of which it speaks; `None` when there cannot be one of that name here.
     fn account(&mut self, turn: &Turn<'_>, name: &[u8]) -> Option<Arc<Account>> {
         if self.account.name().as_bytes() != name {
@@ -388,7 +396,7 @@ impl PeerParty {
     fn deliver(&mut self, turn: &mut Turn<'_>, received: &RouteMessage<'_>) {
         turn.messages += 1;
         turn.bytes += received.body.len() as u64;
-        let Some(account) = self.account(turn, received.account) else {
+        let Some(account) = self.known_account(turn, received.account) else {
             return;
         };
         let max_payload = turn.max_payload;
@@ -413,7 +421,7 @@ impl PeerParty {
 
     /// Goes on with a message that some have had.
     fn go_on(&mut self, turn: &mut Turn<'_>, received: &RouteMessage<'_>, unfinished: Box<Unfinished>) {
-        let Some(account) = self.account(turn, received.account) else {
+        let Some(account) = self.known_account(turn, received.account) else {
             return;
         };
         let delivered = with_message(received, |message| {

@@ -92,7 +92,9 @@ impl Client {
             turn.error(&ErrorText::NoRespondersRequiresHeaders);
             return Err(CloseReason::NoRespondersRequiresHeaders);
         }
-        if self.connected {
+        // Who did anything before the first CONNECT was somebody, too: nothing of that stays with another one.
+        let is_another = self.membership.is_member() && turn.connection.admission.grant() != grant;
+        if self.connected || is_another {
             self.chores.end_all(turn.connection);
             // That is done before anything behind it counts.
             turn.gatherer.charge(TURN_WORK);

@@ -422,6 +422,11 @@ impl Party for Client {
             if let Err(reason) = entered {
                 break Some(reason.into());
             }
+            // What is left of somebody else goes before anything new comes.
+            if consumed_all == 0 && turn.gatherer.is_turn_over() {
+                yielded = true;
+                break None;
+            }
             match parse_operation(&data[consumed_all..], &self.limits) {
                 Ok(Parsed::Operation { operation, consumed }) => {
                     let handled = self.handle(&mut turn, &operation);

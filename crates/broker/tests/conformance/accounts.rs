@@ -121,6 +121,31 @@ fn who_presents_nothing_is_no_auth_user_with_its_account() {
     b.expect("MSG foo 1 1\r\nx\r\n");
 }
 
+/// Who subscribes before the first CONNECT is somebody, and takes none of it to another account.
+#[test]
+fn what_was_asked_for_before_the_first_connect_stays_with_who_asked() {
+    let server = Server::with(|options| {
+        options.accounts = vec![account("A"), account("B")];
+        options.access = access(|it| {
+            users(it);
+            it.no_auth_user = Some("b".into());
+        });
+    });
+    let mut early = server.connect();
+    early.send("SUB foo 1\r\nPING\r\n");
+    early.expect("+OK\r\n");
+    early.expect("PONG\r\n");
+    let mut b = server.user("b");
+    b.flush("PUB foo 1\r\nx\r\n");
+    early.expect("MSG foo 1 1\r\nx\r\n");
+    early.send("CONNECT {\"user\":\"a\",\"pass\":\"a\",\"verbose\":false}\r\n");
+    early.flush("SUB foo 2\r\n");
+    b.flush("PUB foo 1\r\ny\r\n");
+    early.expect_nothing_more();
+    server.user("a2").flush("PUB foo 1\r\nz\r\n");
+    early.expect("MSG foo 2 1\r\nz\r\n");
+}
+
 /// §3.1: users of the system account alone do not close the server to everybody else.
 #[test]
 fn system_users_alone_leave_the_global_account_open() {
