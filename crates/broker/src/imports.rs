@@ -17,6 +17,9 @@ use crate::limits::{SERVICE_HOPS_MAX, SERVICE_REPLIES_MAX};
 use crate::lock::lock;
 use crate::origin::{Audience, Origin};
 
+/// Where answers that another account brings would be requests to services of this server, with what their bringer may do there.
+const NO_ANSWERS: [&[u8]; 3] = [b"$SEAWAY.", b"_STAN.", b"$SYS."];
+
 /// Reserved for answers to services; clients cannot ask for answers there (§2.1).
 const REPLY_PREFIX: &str = "_R_.";
 
@@ -97,6 +100,9 @@ impl ServiceImport {
     /// answer asks for nothing.
     pub(crate) fn request(&self, (subject, reply): (&[u8], Option<&[u8]>), origin: Origin) -> Option<Moved> {
         if origin.audience == Audience::Here || origin.is_answer || origin.hops >= SERVICE_HOPS_MAX {
+            return None;
+        }
+        if reply.is_some_and(|reply| NO_ANSWERS.iter().any(|services| reply.starts_with(services))) {
             return None;
         }
         Some(Moved {

@@ -254,6 +254,11 @@ fn attacks_on_the_border() {
     got.sort();
     assert_eq!(got, ["1", "9"], "it is published in the account of who asked");
     b.expect_nothing_more();
+    // Nobody's answer is a request to the services of this server, which would ask what its bringer may do.
+    for services in ["$SEAWAY.api.x.read.messages", "_STAN.discover.x", "$SYS.REQ.USER.INFO"] {
+        a2.flush(format!("PUB ask {services} 1\r\n?\r\n"));
+    }
+    b.expect_nothing_more();
     // Replies are nobody's to choose, and not to be guessed.
     a.send("PUB ask _R_.x 1\r\n?\r\n");
     a.expect("-ERR 'Permissions Violation for Publish with Reply of \"_R_.x\"'\r\n");
