@@ -418,35 +418,39 @@ impl Party for Client {
             None if self.gated && !matches!(data.first(), Some(b'C' | b'c')) => self.enter_without_connect(&mut turn),
             None => Ok(()),
         };
-        let end = loop {
+        let end = 'turn: {
             if let Err(reason) = entered {
-                break Some(reason.into());
+                break 'turn Some(reason.into());
             }
             // What is left of somebody else goes before anything new comes.
-            if consumed_all == 0 && turn.gatherer.is_turn_over() {
+            if turn.gatherer.is_turn_over() {
                 yielded = true;
-                break None;
+                break 'turn None;
             }
-            match parse_operation(&data[consumed_all..], &self.limits) {
-                Ok(Parsed::Operation { operation, consumed }) => {
-                    let handled = self.handle(&mut turn, &operation);
-                    // What is unfinished is parsed again in the next turn.
-                    if self.unfinished.is_none() {
-                        consumed_all += consumed;
+            loop {
+                match parse_operation(&data[consumed_all..], &self.limits) {
+                    Ok(Parsed::Operation { operation, consumed }) => {
+                        let handled = self.handle(&mut turn, &operation);
+                        // What is unfinished is parsed again in the next turn.
+                        if self.unfinished.is_none() {
+                            consumed_all += consumed;
+                        }
+                        if let Err(halt) = handled {
+                            break 'turn Some(halt);
+                        }
+                        if turn.gatherer.is_turn_over() {
+                            yielded = true;
+                            break 'turn None;
+                        }
                     }
-                    if let Err(halt) = handled {
-                        break Some(halt);
+                    Ok(Parsed::Incomplete { needed: length }) => {
+                        needed = length;
+                        break 'turn None;
                     }
-                    if turn.gatherer.is_turn_over() {
-                        yielded = true;
-                        break None;
+                    Err(error) => {
+                        break 'turn Some(refuse(&mut turn, error, &data[consumed_all..], &self.limits).into());
                     }
                 }
-                Ok(Parsed::Incomplete { needed: length }) => {
-                    needed = length;
-                    break None;
-                }
-                Err(error) => break Some(refuse(&mut turn, error, &data[consumed_all..], &self.limits).into()),
             }
         };
         let came = (turn.messages, turn.bytes);
