@@ -2,13 +2,14 @@
 //!
 //! A backup is an *image* of a store (files, and how much of each) with a checksum for every file in a *manifest*. It lies in a
 //! [`Repository`], a directory where files are named by their content and those of many backups are shared, or in an [`archive`], a
-//! stream that can go anywhere. Where an image comes from, a directory at rest or a running server, is a [`Source`]'s business.
+//! stream that can go anywhere. What a server archives all the time, to be had as it was at any moment, is a [`History`]. Where an image comes from, a directory at rest or a running server, is a [`Source`]'s business.
 
 pub mod archive;
 mod contents;
 mod copying;
 mod digest;
 mod error;
+mod history;
 mod limits;
 mod manifest;
 mod pace;
@@ -21,6 +22,9 @@ mod tar;
 mod verify;
 
 pub use error::Error;
+pub use history::{
+    Archived, Archiver, History, HistoryVerified, Moment, Pruned, Reach, Stretch, StretchVerified, is_history,
+};
 pub use limits::FILES_MAX;
 pub use manifest::{Manifest, ManifestFile};
 pub use pace::Pace;

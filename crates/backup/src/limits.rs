@@ -18,5 +18,13 @@ pub const FILES_MAX: usize = 2_000_000;
 pub(crate) const NAME_BYTES_MAX: usize = 99;
 /// Stores that are named when it is not clear which one is meant.
 pub(crate) const STORES_NAMED_MAX: usize = 8;
+/// Pieces of files that one link of an archive names.
+pub(crate) const PIECES_MAX: usize = 4_000_000;
+/// Bytes of such a link.
+pub(crate) const LINK_BYTES_MAX: u64 = 512 << 20;
+/// What a link says of itself lies in its first bytes.
+pub(crate) const LINK_HEAD_BYTES: u64 = 4 << 10;
+/// Chains of an archive that are tried, the newest first, for one that a store continues.
+pub(crate) const CHAINS_TRIED_MAX: usize = 16;
 /// Bytes of a manifest: about two million files.
 pub(crate) const MANIFEST_BYTES_MAX: u64 = 512 << 20;

@@ -151,8 +151,6 @@ impl Manifest {
         check_identity(&self.identity)?;
         self.life.as_deref().map_or(Ok(()), check_identity)?;
         check_files(self.files.iter().map(|file| (file.name.as_str(), file.length)))?;
-        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        let is_checksum = |text: &str| text.len() == HEX_DIGITS && text.bytes().all(is_digit);
         match self.files.iter().find(|file| !is_checksum(&file.sha256)) {
             Some(file) => Err(format!("the checksum of {} is none", file.name)),
             None => Ok(()),
@@ -163,6 +161,12 @@ impl Manifest {
     pub(crate) fn by_name(&self) -> HashMap<&str, &ManifestFile> {
         self.files.iter().map(|file| (file.name.as_str(), file)).collect()
     }
+}
+
+/// Whether a text is a SHA-256.
+pub(crate) fn is_checksum(text: &str) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.len() == HEX_DIGITS && text.bytes().all(is_digit)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub struct Change<'a> {
 }
 
 /// The directory of a store that is to be.
-struct Target {
+pub(crate) struct Target {
     disk: Arc<dyn Disk>,
     _lock: Box<dyn DiskLock>,
     /// The backup with this checksum of its manifest is there, and has only to be given its names.
@@ -55,9 +55,14 @@ pub fn restore(
     pace: &mut Pace,
     progress: &Progress,
 ) -> Result<(), Error> {
+    restore_changed(backup, disk_of(directory)?, change, pace, progress)
+}
+
+/// The directory of a store that is to be, which is made when it is not there.
+pub(crate) fn disk_of(directory: &Path) -> Result<Arc<dyn Disk>, Error> {
     let disk = RealDisk::new(directory).and_then(RealDisk::for_owner);
     let disk = disk.map_err(io_error(format!("use {}", directory.display())))?;
-    restore_changed(backup, Arc::new(disk), change, pace, progress)
+    Ok(Arc::new(disk))
 }
 
 /// As [`restore`], on any disk.
@@ -134,9 +139,7 @@ pub fn restore_archive(
     pace: &mut Pace,
     progress: &Progress,
 ) -> Result<Manifest, Error> {
-    let disk = RealDisk::new(directory).and_then(RealDisk::for_owner);
-    let disk = disk.map_err(io_error(format!("use {}", directory.display())))?;
-    restore_archive_changed(archive, Arc::new(disk), change, pace, progress)
+    restore_archive_changed(archive, disk_of(directory)?, change, pace, progress)
 }
 
 /// As [`restore_archive`], on any disk.
@@ -236,7 +239,7 @@ fn damaged(file: &ManifestFile, what: &str) -> Error {
 
 impl Target {
     /// Takes the directory, when nothing is in the way, and removes what an interrupted restore left that had not come far.
-    fn open(disk: Arc<dyn Disk>) -> Result<Target, Error> {
+    pub(crate) fn open(disk: Arc<dyn Disk>) -> Result<Target, Error> {
         let list = || disk.list("").map_err(io_error("list the directory"));
         // Before the lock, whose file is one more.
         let complete = read_complete(disk.as_ref()).map_err(io_error(format!("read {COMPLETE}")))?;
@@ -283,7 +286,7 @@ impl Target {
         }
     }
 
-    fn check_space(&self, bytes: u64) -> Result<(), Error> {
+    pub(crate) fn check_space(&self, bytes: u64) -> Result<(), Error> {
         let available = self
             .disk
             .space_available()
@@ -297,7 +300,7 @@ impl Target {
     }
 
     /// Whether everything of this backup is there already.
-    fn is_complete(&self, mark: &str) -> Result<bool, Error> {
+    pub(crate) fn is_complete(&self, mark: &str) -> Result<bool, Error> {
         match &self.complete {
             None => Ok(false),
             Some(of) if *of == mark => Ok(true),
@@ -318,7 +321,7 @@ impl Target {
     }
 
     /// Gives the space back; what cannot be removed counts for nobody, and goes with the next attempt.
-    fn give_up(&self, error: Error) -> Error {
+    pub(crate) fn give_up(&self, error: Error) -> Error {
         if self.discard().is_ok() {
             self.leave();
         }
@@ -333,11 +336,16 @@ impl Target {
         {
             return Err(self.give_up(Error::Refused(reason)));
         }
+        self.complete(&mark, &manifest.identity)
+    }
+
+    /// The same of any files, of a store of this identity; `mark` tells them from others.
+    pub(crate) fn complete(&self, mark: &str, identity: &str) -> Result<(), Error> {
         let life = || {
             let name = format!("{PREFIX}{LIFE_NAME}");
             remove_if_there(self.disk.as_ref(), &name)?;
             let file = self.disk.create(&name)?;
-            file.write_at(&encode_life(&identity_named(&manifest.identity), &new_life()?), 0)?;
+            file.write_at(&encode_life(&identity_named(identity), &new_life()?), 0)?;
             file.sync_data()
         };
         life().map_err(io_error(format!("write {LIFE_NAME}")))?;
@@ -355,7 +363,7 @@ impl Target {
     }
 
     /// Gives the files their names, for good; some may have them. What else a change has left goes.
-    fn put_in_place(&self) -> Result<(), Error> {
+    pub(crate) fn put_in_place(&self) -> Result<(), Error> {
         let disk = self.disk.as_ref();
         let names = disk.file_names().map_err(io_error("list the directory"))?;
         let unfinished = names.iter().filter_map(|name| name.strip_prefix(PREFIX));
@@ -400,7 +408,7 @@ fn read_complete(disk: &dyn Disk) -> std::io::Result<Option<String>> {
 }
 
 /// A file that is being written.
-struct Writing {
+pub(crate) struct Writing {
     file: Arc<dyn DiskFile>,
     name: String,
     length: u64,
@@ -408,7 +416,7 @@ struct Writing {
 }
 
 impl Writing {
-    fn begin(target: &Target, name: &str) -> Result<Writing, Error> {
+    pub(crate) fn begin(target: &Target, name: &str) -> Result<Writing, Error> {
         let name = format!("{PREFIX}{name}");
         let file = target.disk.create(&name).map_err(io_error(format!("create {name}")))?;
         Ok(Writing {
@@ -419,7 +427,7 @@ impl Writing {
         })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let written = self.file.write_at(bytes, self.length);
         written.map_err(io_error(format!("write {}", self.name)))?;
         self.hasher.update(bytes);
@@ -428,7 +436,7 @@ impl Writing {
     }
 
     /// Makes it durable; its checksum.
-    fn finish(self) -> Result<String, Error> {
+    pub(crate) fn finish(self) -> Result<String, Error> {
         self.file.sync_data().map_err(io_error(format!("sync {}", self.name)))?;
         Ok(self.hasher.finish())
     }

@@ -117,6 +117,21 @@ pub(crate) struct Published {
     pub(crate) bytes: u64,
 }
 
+/// Files that somebody copies.
+#[derive(Default)]
+struct Kept {
+    image: Option<String>,
+    archive: Option<String>,
+}
+
+impl Kept {
+    fn has(&self, name: &String) -> bool {
+        [&self.image, &self.archive]
+            .into_iter()
+            .any(|kept| kept.as_ref() == Some(name))
+    }
+}
+
 /// The newest checkpoint, the one being written, and when the next is due.
 pub(crate) struct Checkpoints {
     /// Bytes of tail after which one is worth its own.
@@ -139,8 +154,8 @@ pub(crate) struct Checkpoints {
     obsolete: Vec<String>,
     /// The same of those that are to be removed now.
     going: Vec<String>,
-    /// A file that stays for an image until it is not copied any more.
-    kept: Option<String>,
+    /// Files that stay until they are not copied any more.
+    kept: Kept,
     /// In a journal that does not sync its commits: the segments that were written to and not synced since, and the position
     /// after what was written last. A checkpoint syncs them before it counts: what it covers must outlast it.
     unsynced: BTreeMap<SegmentId, Position>,
@@ -163,7 +178,7 @@ impl Checkpoints {
             abandoned: None,
             obsolete: Vec::new(),
             going: Vec::new(),
-            kept: None,
+            kept: Kept::default(),
             unsynced: BTreeMap::new(),
             synced: 0,
         }
@@ -189,9 +204,14 @@ impl Checkpoints {
         self.newest.as_ref()
     }
 
-    /// A file that is not removed until another one is kept in its place.
+    /// A file that is not removed for an image, until another one is kept in its place.
     pub(crate) fn keep(&mut self, name: Option<String>) {
-        self.kept = name;
+        self.kept.image = name;
+    }
+
+    /// The same for the archive.
+    pub(crate) fn keep_for_archive(&mut self, name: Option<String>) {
+        self.kept.archive = name;
     }
 
     /// Length of the newest one; 0 without one.
@@ -322,10 +342,10 @@ impl Checkpoints {
                 set_aside: None,
             });
         }
-        let going = self.going.iter().filter(|name| self.kept.as_ref() != Some(*name));
+        let going = self.going.iter().filter(|name| !self.kept.has(name));
         let going: Vec<String> = going.cloned().collect();
         if !going.is_empty() {
-            self.going.retain(|name| self.kept.as_ref() == Some(name));
+            self.going.retain(|name| self.kept.has(name));
             return Some(JobKind::Remove {
                 names: going,
                 set_aside: None,

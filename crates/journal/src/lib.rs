@@ -12,6 +12,7 @@
 //! `segments` (which files there are, which may go), `index` (where the messages of each log are), `checkpoints`, `reads`.
 //! They meet in `journal` alone, and `recovery` makes them at a start.
 
+mod archive;
 mod check;
 mod checkpoint_file;
 mod checkpoints;
@@ -50,6 +51,7 @@ mod verdict;
 mod verification;
 mod whole_file;
 
+pub use archive::{CutFound, FollowError, Follower, ImageFileKind, Mark, ReadSegment, image_file_kind};
 pub use check::FileCheck;
 pub use checkpoints::CheckpointError;
 pub use claim::{

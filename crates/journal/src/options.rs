@@ -37,6 +37,9 @@ pub struct Options {
     pub damage: DamagePolicy,
     /// How to encrypt what is written; needed to open a journal that is encrypted.
     pub encryption: Option<Encryption>,
+    /// The journal is archived ([`Journal::archive_image`](crate::Journal::archive_image)): it keeps what is not, up to so many bytes of
+    /// segments that could go otherwise.
+    pub unarchived_bytes_max: Option<u64>,
     /// The claim with which it is opened; without one the journal has the directory for itself, and makes its own.
     pub claim: Option<Claim>,
 }
@@ -54,6 +57,7 @@ impl Options {
             holder: crate::disk::real::holder_description(),
             damage: DamagePolicy::Stop,
             encryption: None,
+            unarchived_bytes_max: None,
             claim: None,
         }
     }

@@ -9,6 +9,7 @@ pub(crate) const KIND_FACT: u8 = 2;
 pub(crate) const KIND_TRIM: u8 = 3;
 pub(crate) const KIND_DELETE: u8 = 4;
 pub(crate) const KIND_MOVED: u8 = 5;
+pub(crate) const KIND_TIME: u8 = 8;
 
 /// Bytes before the fields of a kind.
 const COMMON_BYTES: usize = 12;
@@ -50,6 +51,9 @@ pub(crate) enum Record<'a> {
     Delete {
         log: LogId,
         body: &'a [u8],
+    },
+    Time {
+        timestamp: i64,
     },
 }
 
@@ -115,6 +119,12 @@ pub(crate) fn write_delete(out: &mut Vec<u8>, form: Form, log: LogId, body: &[u8
     write(out, form, KIND_DELETE, &mut head, &[body])
 }
 
+pub(crate) fn write_time(out: &mut Vec<u8>, form: Form, timestamp: i64) -> u32 {
+    let mut head = [0; COMMON_BYTES + 8];
+    head[12..20].copy_from_slice(&timestamp.to_le_bytes());
+    write(out, form, KIND_TIME, &mut head, &[])
+}
+
 /// `head` has the fields of the kind, behind room for those that all records have.
 #[inline]
 fn write<const HEAD: usize>(out: &mut Vec<u8>, form: Form, kind: u8, head: &mut [u8; HEAD], parts: &[&[u8]]) -> u32 {
@@ -157,7 +167,7 @@ fn fields_bytes(kind: u8) -> Result<usize, RecordError> {
         KIND_MESSAGE | KIND_MOVED => Ok(24),
         KIND_FACT => Ok(1),
         KIND_TRIM => Ok(16),
-        KIND_DELETE => Ok(8),
+        KIND_DELETE | KIND_TIME => Ok(8),
         other => Err(RecordError::Kind(other)),
     }
 }
@@ -269,6 +279,7 @@ impl<'a> Record<'a> {
             | Record::Fact { body, .. }
             | Record::Trim { body, .. }
             | Record::Delete { body, .. } => body,
+            Record::Time { .. } => &[],
         }
     }
 }
@@ -315,6 +326,10 @@ pub(crate) fn parse(bytes: &[u8], seed: u32) -> Result<Parsed<'_>, RecordError> 
             first: u64_at(fields, 8),
             body,
         },
+        KIND_TIME if !body.is_empty() => return Err(RecordError::Length),
+        KIND_TIME => Record::Time {
+            timestamp: i64_at(fields, 0),
+        },
         _ => Record::Delete {
             log: LogId(u64_at(fields, 0)),
             body,
@@ -353,6 +368,7 @@ mod tests {
             Record::Fact { kind, body } => write_fact(&mut out, form, kind, body),
             Record::Trim { log, first, body } => write_trim(&mut out, form, log, first, body),
             Record::Delete { log, body } => write_delete(&mut out, form, log, body),
+            Record::Time { timestamp } => write_time(&mut out, form, timestamp),
         };
         out
     }
@@ -360,13 +376,14 @@ mod tests {
     proptest! {
         /// docs/journal-format.md §6: what is written is what is read, whatever follows it.
         #[test]
-        fn records_round_trip(log: u64, sequence: u64, timestamp: i64, kind: u8, which in 0..5u8,
+        fn records_round_trip(log: u64, sequence: u64, timestamp: i64, kind: u8, which in 0..6u8,
                               body in proptest::collection::vec(any::<u8>(), 0..300), after in 0..20usize) {
             let log = LogId(log);
             let record = match which {
                 0 | 1 => Record::Message { log, sequence, timestamp, moved: which == 1, body: &body },
                 2 => Record::Fact { kind, body: &body },
                 3 => Record::Trim { log, first: sequence, body: &body },
+                4 => Record::Time { timestamp },
                 _ => Record::Delete { log, body: &body },
             };
             let mut bytes = encode(&record, Form::Plain(SEED));
@@ -437,13 +454,14 @@ mod tests {
     proptest! {
         /// docs/journal-format.md §11: what is encrypted is read back with the key, at its place, and shows nothing of its body.
         #[test]
-        fn encrypted_records_round_trip(log: u64, sequence: u64, timestamp: i64, kind: u8, which in 0..5u8, position: u64,
+        fn encrypted_records_round_trip(log: u64, sequence: u64, timestamp: i64, kind: u8, which in 0..6u8, position: u64,
                                         body in proptest::collection::vec(any::<u8>(), 0..300)) {
             let log = LogId(log);
             let record = match which {
                 0 | 1 => Record::Message { log, sequence, timestamp, moved: which == 1, body: &body },
                 2 => Record::Fact { kind, body: &body },
                 3 => Record::Trim { log, first: sequence, body: &body },
+                4 => Record::Time { timestamp },
                 _ => Record::Delete { log, body: &body },
             };
             let bytes = encrypted(&record, position);
@@ -452,7 +470,7 @@ mod tests {
             prop_assert_eq!((parsed.length, parsed.plain_length()), (plain.len() + 28, plain.len() as u32));
             let mut out = Vec::new();
             prop_assert_eq!(parsed.body(Some(&cipher()), Some(position), &mut out), Ok(()));
-            prop_assert_eq!(&out, &body);
+            prop_assert_eq!(&out[..], record.body());
             prop_assert_eq!(parsed.body(Some(&cipher()), None, &mut out), Ok(()));
             prop_assert_eq!(parsed.body(Some(&cipher()), Some(position ^ 1), &mut out), Err(RecordError::Nonce));
             prop_assert_eq!(parsed.body(None, None, &mut out), Err(RecordError::Form));

@@ -146,6 +146,8 @@ pub(crate) struct Usage {
     pub(crate) needed: u64,
     /// Of the sealed ones, what nothing but the missing checkpoint keeps.
     pub(crate) held_by_checkpoint: u64,
+    /// Of the sealed ones, those without anything live that are not archived.
+    pub(crate) held_by_archive: u64,
 }
 
 /// A segment without anything live, taken out of the set.
@@ -174,6 +176,8 @@ pub(crate) struct SegmentSet {
     covered_below: u64,
     /// Segments up to this number stay for an image; 0 when there is none.
     kept_up_to: u64,
+    /// Segments from this number on stay until they are archived; none when nothing has to be.
+    unarchived_from: Option<u64>,
     /// Segments looked at so far: what a step costs.
     #[cfg(test)]
     pub(crate) looked_at: std::cell::Cell<u64>,
@@ -213,12 +217,17 @@ impl SegmentSet {
         if before == after {
             return;
         }
+        let is_unarchived = self.is_unarchived(number);
         let usage = &mut self.usage;
         usage.open = usage.open + after.open - before.open;
         usage.sealed = usage.sealed + after.sealed - before.sealed;
         usage.needed = usage.needed + after.needed - before.needed;
         usage.leaving = usage.leaving + after.leaving - before.leaving;
         if before.dead != after.dead {
+            if is_unarchived {
+                let held = &mut usage.held_by_archive;
+                *held = *held + after.dead.unwrap_or(0) - before.dead.unwrap_or(0);
+            }
             if number >= self.covered_below {
                 let held = &mut usage.held_by_checkpoint;
                 *held = *held + after.dead.unwrap_or(0) - before.dead.unwrap_or(0);
@@ -397,7 +406,8 @@ impl SegmentSet {
     /// Takes some segments out that can go: dead, nobody reads them, covered by the checkpoint, what killed them durable.
     pub(crate) fn take_dead(&mut self, durable: u64) -> Vec<DeadSegment> {
         let first = self.kept_up_to + 1;
-        let covered = self.dead.range(first..self.covered_below.max(first));
+        let end = self.covered_below.min(self.unarchived_from.unwrap_or(u64::MAX));
+        let covered = self.dead.range(first..end.max(first));
         let covered = covered.take(REMOVALS_LOOKED_AT_MAX);
         let going: Vec<u64> = covered
             .map(|(number, _)| *number)
@@ -415,6 +425,17 @@ impl SegmentSet {
             is_uncut: segment.length == segment.capacity,
         };
         going.into_iter().map(|number| dead(self.remove(number))).collect()
+    }
+
+    /// No segment from this number on goes before it is archived; without one any may.
+    pub(crate) fn keep_unarchived(&mut self, from: Option<u64>) {
+        self.unarchived_from = from;
+        let held = from.map_or(0, |from| self.dead.range(from..).map(|(_, bytes)| bytes).sum());
+        self.usage.held_by_archive = held;
+    }
+
+    fn is_unarchived(&self, number: u64) -> bool {
+        self.unarchived_from.is_some_and(|from| number >= from)
     }
 
     /// No segment up to this number goes until [`SegmentSet::keep_none`].
@@ -513,6 +534,9 @@ mod tests {
             if segment.id.number >= set.covered_below {
                 usage.held_by_checkpoint += share.dead.unwrap_or(0);
             }
+            if set.is_unarchived(segment.id.number) {
+                usage.held_by_archive += share.dead.unwrap_or(0);
+            }
         }
         usage
     }
@@ -532,7 +556,7 @@ mod tests {
                 continue;
             }
             let (references, live) = set.live(number);
-            match below(12) {
+            match below(13) {
                 0 => set.cover(below(next)),
                 1 => _ = set.take_dead(step),
                 2 => set.set_rewritten(number),
@@ -549,6 +573,7 @@ mod tests {
                 8 if references > 0 => set.mark_dead(number, live, references, step),
                 9 if live > 0 => set.mark_dead(number, 1 + below(live), 0, step),
                 10 if live < SEGMENT / 2 => set.refer(number, below(SEGMENT / 4)),
+                11 => set.keep_unarchived((below(3) > 0).then(|| below(next))),
                 _ => set.add_unused(
                     {
                         next += 1;

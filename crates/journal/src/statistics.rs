@@ -131,6 +131,10 @@ pub struct Statistics {
     pub tail_bytes: u64,
     /// Memory of the tail cache.
     pub cache_bytes: u64,
+    /// Bytes of segments that hold nothing live and stay until they are archived.
+    pub unarchived_bytes: u64,
+    /// How often what was not archived was given up.
+    pub archive_given_up: u64,
 }
 
 impl Default for Statistics {
@@ -157,6 +161,8 @@ impl Default for Statistics {
             checkpoint_bytes: 0,
             tail_bytes: 0,
             cache_bytes: 0,
+            unarchived_bytes: 0,
+            archive_given_up: 0,
         }
     }
 }

@@ -2,11 +2,13 @@
 //! that nobody serves from (`at_rest`), or of a journal that goes on (`Journal::image`), which keeps those files while they are copied.
 //! Files are taken as they are: what is encrypted stays so, and no key is needed.
 
+mod archiving;
 mod at_rest;
 mod lock;
 mod pin;
 mod plan;
 
+use crate::archive::Mark;
 use crate::claim::newest_epoch;
 use crate::disk::{Disk, DiskFile, DiskLock};
 use crate::error::OpenError;
@@ -17,6 +19,7 @@ use crate::names::Position;
 use crate::recovery::files::{life_of, read_all};
 use crate::recovery::io_error;
 use crate::verification::is_unreadable;
+pub(crate) use archiving::{Archiving, Cause};
 pub(crate) use lock::lock;
 pub(crate) use pin::{Grip, Kept, Pin};
 pub use plan::ImagePlan;
@@ -44,6 +47,8 @@ pub struct Image {
     pub life: Option<Life>,
     /// Whether the journal is encrypted.
     pub is_encrypted: bool,
+    end: Option<Mark>,
+    is_complete: bool,
     files: Vec<ImageFile>,
     /// Contents that are not read from the disk.
     made: Vec<Option<Vec<u8>>>,
@@ -75,6 +80,8 @@ impl Image {
     pub fn open(plan: ImagePlan, disk: Arc<dyn Disk>) -> Result<Image, OpenError> {
         let mut image = Image::empty(plan.identity, plan.epoch, plan.is_encrypted, disk, Hold::Pin(plan.grip));
         image.position = Some(plan.end.position);
+        image.end = Some(Mark::of(plan.end, plan.epoch));
+        image.is_complete = plan.is_complete;
         let names = image
             .disk
             .file_names()
@@ -107,6 +114,8 @@ impl Image {
             position: None,
             life: None,
             is_encrypted,
+            end: None,
+            is_complete: true,
             files: Vec::new(),
             made: Vec::new(),
             disk,
@@ -210,6 +219,23 @@ impl Image {
         let file = self.disk.open_to_read(&self.files[index].name)?;
         *open = Some((index, Arc::clone(&file)));
         Ok(file)
+    }
+
+    /// Everything of it is in the archive: the journal need not keep it any more. For an image of [`Journal::archive_image`](crate::Journal::archive_image).
+    pub fn archived(&self) {
+        if let Hold::Pin(grip) = &self.hold {
+            grip.0.archive();
+        }
+    }
+
+    /// Where everything durable ends in it; none in one of a directory at rest.
+    pub fn end(&self) -> Option<Mark> {
+        self.end
+    }
+
+    /// Whether everything was in it that the journal had been given when it was planned: nothing was on its way to the disk.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     /// Whether the files are still those of the image. To be asked once more when all of them were read.

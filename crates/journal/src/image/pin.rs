@@ -8,6 +8,8 @@ const HELD: u8 = 0;
 const RELEASED: u8 = 1;
 const NO_SPACE: u8 = 2;
 const ENDED: u8 = 3;
+const ARCHIVED: u8 = 4;
+const OUTGROWN: u8 = 5;
 
 /// See the module.
 #[derive(Default)]
@@ -24,9 +26,24 @@ impl Pin {
         self.leave(RELEASED);
     }
 
+    /// Everything of them is archived.
+    pub(super) fn archive(&self) {
+        self.leave(ARCHIVED);
+    }
+
+    /// Whether everything of them is archived.
+    pub(crate) fn is_archived(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == ARCHIVED
+    }
+
     /// The journal gives them up for their space. Before it touches one of them: a reader looks behind each read.
     pub(crate) fn give_up(&self) {
         self.leave(NO_SPACE);
+    }
+
+    /// The journal gives them up because it keeps too much for the archive.
+    pub(crate) fn outgrow(&self) {
+        self.leave(OUTGROWN);
     }
 
     /// The journal ends, and keeps nothing any more.
@@ -43,7 +60,8 @@ impl Pin {
     pub(crate) fn check(&self) -> io::Result<()> {
         Err(io::Error::other(match self.0.load(Ordering::SeqCst) {
             HELD => return Ok(()),
-            NO_SPACE => "the server needed the space of the files that it kept for the backup: its disk is full",
+            NO_SPACE => "the server needed the space of the files that it kept to be copied: its disk is full",
+            OUTGROWN => "the server kept as much as it may for the archive, and keeps nothing any more",
             ENDED => "the server stopped, or serves no more, while its store was copied",
             _ => "the image was released",
         }))

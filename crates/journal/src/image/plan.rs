@@ -9,6 +9,8 @@ pub struct ImagePlan {
     pub(crate) epoch: u64,
     /// Everything durable ends here.
     pub(crate) end: Cut,
+    /// Nothing is appended that is not durable.
+    pub(crate) is_complete: bool,
     pub(crate) is_encrypted: bool,
     /// Segments with the ends of their batches, and the lengths of their directories' files; 0 without one.
     pub(crate) segments: Vec<(SegmentId, u64, u64)>,

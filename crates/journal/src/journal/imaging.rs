@@ -29,6 +29,7 @@ impl Journal {
             identity: self.scope.identity,
             epoch: self.scope.epoch,
             end,
+            is_complete: end.position == self.records.appended(),
             is_encrypted: self.scope.is_encrypted(),
             segments: self.segments.extents(end),
             checkpoint: newest.map(|newest| (newest.name, newest.bytes)),

@@ -1,6 +1,7 @@
 //! The journal itself: its parts, and the two sides on which it is driven (jobs out, outcomes in). Each part decides what is its
 //! own; here and in the modules below they meet.
 
+mod archiving;
 mod imaging;
 mod reading;
 mod rewriting;
@@ -12,7 +13,7 @@ use crate::completion::Completion;
 use crate::disk::Disk;
 use crate::error::Refusal;
 use crate::format::{Identity, encode_end, end_name, epoch_name};
-use crate::image::Kept;
+use crate::image::{Archiving, Kept};
 use crate::index::Index;
 use crate::job::{Job, JobKind, Outcome, OutcomeKind};
 use crate::names::{LogId, Need, Position};
@@ -50,6 +51,8 @@ pub struct Journal {
     needed: Arc<str>,
     /// Files are kept for an image.
     kept: Option<Kept>,
+    /// What is not archived is kept.
+    archiving: Option<Archiving>,
 }
 
 /// What a start found, of which a journal is made.
@@ -66,6 +69,7 @@ pub(crate) struct Parts {
 impl Journal {
     pub(crate) fn assemble(parts: Parts) -> Journal {
         let needed = Arc::from(epoch_name(parts.scope.epoch));
+        let archiving = parts.options.unarchived_bytes_max.map(Archiving::new);
         let mut journal = Journal {
             scope: parts.scope,
             options: parts.options,
@@ -83,7 +87,9 @@ impl Journal {
             claim: Some(parts.claim),
             needed,
             kept: None,
+            archiving,
         };
+        journal.keep_unarchived();
         journal.maintain();
         journal
     }
@@ -366,6 +372,7 @@ impl Journal {
             checkpoint_bytes: self.checkpoints.bytes(),
             tail_bytes: self.checkpoints.tail_bytes(self.statistics.committed_bytes),
             cache_bytes: self.records.cache_bytes() as u64,
+            unarchived_bytes: usage.unarchived(),
             ..self.statistics
         }
     }

@@ -5,6 +5,7 @@ use super::Journal;
 use crate::completion::Completion;
 use crate::directory::Directory;
 use crate::disk::DiskFile;
+use crate::image::Cause;
 use crate::job::{JobKind, OutcomeKind, Removed};
 use crate::limits::STEP_LOGS_MAX;
 use crate::record::MESSAGE_OVERHEAD_BYTES;
@@ -52,6 +53,11 @@ impl Usage {
         self.segments.sealed + self.other
     }
 
+    /// What could go if it were archived.
+    pub(super) fn unarchived(&self) -> u64 {
+        self.segments.held_by_archive
+    }
+
     /// Of sealed segments what does not go by itself.
     pub(super) fn staying(&self) -> u64 {
         self.segments.sealed - self.segments.leaving
@@ -65,6 +71,7 @@ impl Journal {
             return;
         }
         self.let_image_go();
+        self.let_archived_go();
         self.absorb_some();
         let appended = self.records.appended();
         let ended = self.checkpoints.step(&self.index, appended);
@@ -110,6 +117,7 @@ impl Journal {
                 let committed = self.statistics.committed_bytes;
                 if let Err(reason) = self.checkpoints.written(bytes, result, committed) {
                     self.give_up_image();
+                    self.give_up_unarchived(Cause::NoSpace);
                     self.completions.push(Completion::CheckpointAbandoned(reason));
                 }
             }
@@ -134,7 +142,10 @@ impl Journal {
         match self.records.prepared(result, &mut self.segments) {
             None => {}
             // Nobody was refused yet, and what is kept for an image is the first to go.
-            Some(Prepared::Smaller) => _ = self.give_up_image(),
+            Some(Prepared::Smaller) => {
+                self.give_up_image();
+                self.give_up_unarchived(Cause::NoSpace);
+            }
             Some(Prepared::Ready { .. }) => {
                 self.upkeep.no_room_told = false;
                 if self.records.take_refused() {
@@ -144,6 +155,7 @@ impl Journal {
             Some(Prepared::NoRoom) => {
                 // When that gave something back, it is tried again behind the removal.
                 self.give_up_image();
+                self.give_up_unarchived(Cause::NoSpace);
                 let reason = self.records.no_room().map(ToString::to_string).unwrap_or_default();
                 if !std::mem::replace(&mut self.upkeep.no_room_told, true) {
                     self.completions.push(Completion::SpaceLow(reason));
@@ -306,7 +318,9 @@ impl Journal {
 
     fn ask_for_checkpoint(&mut self) {
         let usage = self.usage();
-        let wants_space = usage.segments.sealed > self.sealed_allowance(&usage) || self.records.no_room().is_some();
+        // What the archive holds no checkpoint gives back.
+        let sealed = usage.segments.sealed.saturating_sub(usage.unarchived());
+        let wants_space = sealed > self.sealed_allowance(&usage) || self.records.no_room().is_some();
         let frees_space = usage.segments.held_by_checkpoint > 0 && wants_space;
         if self.checkpoints.is_due(self.statistics.committed_bytes, frees_space) {
             self.completions.push(Completion::CheckpointNeeded);

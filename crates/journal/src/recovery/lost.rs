@@ -71,7 +71,7 @@ impl Recovery<'_> {
                         replay.fact_given_up(kind, &self.body);
                     }
                 }
-                Record::Trim { .. } => {}
+                Record::Trim { .. } | Record::Time { .. } => {}
                 Record::Delete { log, .. } => {
                     self.given_up.lost.remove(&log);
                     replay.deletion_given_up(log);

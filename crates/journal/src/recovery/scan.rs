@@ -457,7 +457,7 @@ impl Recovery<'_> {
     /// Of a record that is no message, `self.body` is the body.
     fn replay_record(&mut self, record: Record<'_>, position: u64, replay: &mut dyn Replay) -> Result<(), String> {
         match record {
-            Record::Message { moved: true, .. } => {}
+            Record::Message { moved: true, .. } | Record::Time { .. } => {}
             Record::Message {
                 log,
                 sequence,
