@@ -33,6 +33,7 @@ mod simulate;
 mod sync_trace;
 mod take_overs;
 mod test_command;
+mod test_programs;
 mod tidy;
 
 use std::process::ExitCode;

@@ -1,15 +1,14 @@
 //! `cargo xtask test`: the one test command. Runs every stage in order, goes on after a failure, and closes with the time of each
 //! stage and with cargo test's own result lines.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 
 use crate::{
     clients, codegen, compat, crash, fuzz, hot_paths, idle, orders, package, readme, recovery, setup, shell, simulate,
-    sync_trace, take_overs, tidy,
+    sync_trace, take_overs, test_programs, tidy,
 };
 
 /// What to run.
@@ -46,10 +45,7 @@ const LONG_FUZZ_SECONDS: u32 = 120;
 /// What the stages gather for the end of the report.
 #[derive(Default)]
 struct Tally {
-    /// Cargo test's result lines, of test programs that ran at least one test.
-    cargo_results: Vec<String>,
-    passed: usize,
-    failed: usize,
+    tests: test_programs::Results,
     skipped: Vec<String>,
 }
 
@@ -61,7 +57,7 @@ const STAGES: [Stage; 16] = [
     ("tidy", |_| tidy::run()),
     ("codegen", |_| codegen::run(true)),
     ("clippy", |_| lint()),
-    ("cargo-test", cargo_test),
+    ("cargo-test", |tally| test_programs::run(&mut tally.tests)),
     ("hot-paths", run_hot_paths),
     ("simulate", |_| simulate::run(simulate::DEFAULT_SECONDS)),
     ("compat", run_compat),
@@ -149,13 +145,13 @@ fn report(tally: &Tally, outcomes: &[(&str, Duration, bool)]) {
     for skipped in &tally.skipped {
         shell::loudly(&format!("SKIPPED: {skipped}"));
     }
-    for line in &tally.cargo_results {
+    for line in &tally.tests.lines {
         println!("{line}");
     }
     println!(
         "{} passed, {} failed, {} skipped",
-        tally.passed,
-        tally.failed,
+        tally.tests.passed,
+        tally.tests.failed,
         tally.skipped.len()
     );
 }
@@ -192,50 +188,6 @@ fn lint() -> anyhow::Result<()> {
     ]))
 }
 
-/// Runs `cargo test` with its output shown as it comes, and keeps its result lines.
-fn cargo_test(tally: &mut Tally) -> anyhow::Result<()> {
-    let mut command = shell::cargo();
-    command
-        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
-        // The client's examples and documentation run against it, and must not be passed over.
-        .env("SERVER_UNDER_TEST", shell::target_directory().join("debug/seaway"))
-        .stdout(Stdio::piped());
-    let mut child = command.spawn().context("start cargo test")?;
-    let output = child.stdout.take().expect("stdout was asked for");
-    let mut failures = Vec::new();
-    for line in BufReader::new(output).lines() {
-        let line = line.context("read cargo test's output")?;
-        println!("{line}");
-        if let Some((passed, failed)) = counts(&line) {
-            tally.passed += passed;
-            tally.failed += failed;
-            if passed + failed > 0 {
-                tally.cargo_results.push(line);
-            }
-        } else if line.starts_with("test ") && line.ends_with(" ... FAILED") {
-            failures.push(line);
-        }
-    }
-    let status = child.wait()?;
-    if !status.success() {
-        bail!("cargo test failed with {status}: {}", failures.join(", "));
-    }
-    if tally.passed == 0 {
-        bail!("cargo test ran no test");
-    }
-    Ok(())
-}
-
-/// Passed and failed tests of a line like `test result: ok. 5 passed; 0 failed; ...`.
-fn counts(line: &str) -> Option<(usize, usize)> {
-    let rest = line.strip_prefix("test result: ")?;
-    let number = |word: &str| {
-        rest.split(['.', ';'])
-            .find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok())
-    };
-    Some((number("passed")?, number("failed")?))
-}
-
 fn run_hot_paths(tally: &mut Tally) -> anyhow::Result<()> {
     tally.skipped.extend(hot_paths::run()?);
     Ok(())
@@ -261,7 +213,7 @@ fn run_compat_external(tally: &mut Tally) -> anyhow::Result<()> {
 
 fn run_scenarios(tally: &mut Tally, options: &compat::Options) -> anyhow::Result<()> {
     let summary = compat::run(options)?;
-    tally.passed += summary.passed;
+    tally.tests.passed += summary.passed;
     let languages = summary.skipped.iter();
     tally
         .skipped
@@ -376,20 +328,4 @@ fn run_fuzz(seconds: u32) -> anyhow::Result<()> {
         seconds,
         targets: Vec::new(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn result_lines_are_counted() {
-        let line = "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s";
-        assert_eq!(counts(line), Some((12, 0)));
-        assert_eq!(
-            counts("test result: FAILED. 3 passed; 2 failed; 0 ignored"),
-            Some((3, 2))
-        );
-        assert_eq!(counts("test parser ... ok"), None);
-    }
 }
