@@ -4,25 +4,29 @@
 //! publishes or subscribes does it in the table of his account. On connections to other servers the name of the account
 //! stands in front of the subject.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use crate::access::Grant;
 use crate::connection::Connection;
 use crate::imports::{ServiceImport, StreamImport};
-use crate::limits::{ACCOUNT_NAME_HEARD_OF_BYTES, ACCOUNTS_HEARD_OF_MAX, GLOBAL_ACCOUNT};
+use crate::limits::{ACCOUNT_NAME_HEARD_OF_BYTES, ACCOUNTS_HEARD_OF_MAX, CONNECTIONS_PER_LOOK, GLOBAL_ACCOUNT};
 use crate::lock::{lock, read, write};
 use crate::options::{AccountOptions, BrokerOptions, ImportKind};
 use crate::owner::{Owner, Routing, Subscription};
+use crate::reason::CloseReason;
 use crate::routing::{LocalInterest, RoutingCounters};
 
 /// One account.
 pub(crate) struct Account {
     name: Box<str>,
     pub(crate) routing: Routing,
-    /// Clients that are in it.
-    connections: AtomicUsize,
+    /// Somebody here may be in it: it is configured, and not only heard of from other servers.
+    is_configured: AtomicBool,
+    /// Clients that are in it, by id.
+    members: Mutex<BTreeMap<u64, Arc<Connection>>>,
     /// Subscriptions of clients here.
     subscriptions: AtomicUsize,
     /// Clients that ever were.
@@ -33,6 +37,8 @@ pub(crate) struct Account {
     max_payload: AtomicUsize,
     /// What clients that are gone sent and were sent.
     past: Mutex<Traffic>,
+    /// Clients that were closed because they read too slowly.
+    slow_consumers: AtomicU64,
     /// Streams of other accounts, once that is known.
     streams: OnceLock<Vec<StreamImport>>,
 }
@@ -71,13 +77,15 @@ impl Account {
         Arc::new(Self {
             name: name.into(),
             routing: Routing::of_account(name.as_bytes(), interest.map(Arc::clone)),
-            connections: AtomicUsize::new(0),
+            is_configured: AtomicBool::new(false),
+            members: Mutex::default(),
             subscriptions: AtomicUsize::new(0),
             total_connections: AtomicU64::new(0),
             max_connections: no_bound(),
             max_subscriptions: no_bound(),
             max_payload: no_bound(),
             past: Mutex::default(),
+            slow_consumers: AtomicU64::new(0),
             streams: OnceLock::new(),
         })
     }
@@ -94,8 +102,29 @@ impl Account {
         &self.name
     }
 
+    /// Clients that are in it.
     pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Ordering::Acquire)
+        lock(&self.members).len()
+    }
+
+    /// Clients that are in it, by ascending id: those behind `after`, and no more than are looked at in one go.
+    pub(crate) fn members_after(&self, after: u64) -> Vec<Arc<Connection>> {
+        let members = lock(&self.members);
+        let behind = members.range((Bound::Excluded(after), Bound::Unbounded));
+        behind
+            .take(CONNECTIONS_PER_LOOK)
+            .map(|(_, member)| Arc::clone(member))
+            .collect()
+    }
+
+    /// Whether somebody here may be in it.
+    pub(crate) fn is_configured(&self) -> bool {
+        self.is_configured.load(Ordering::Acquire)
+    }
+
+    /// Clients that were closed because they read too slowly.
+    pub(crate) fn slow_consumers(&self) -> u64 {
+        self.slow_consumers.load(Ordering::Relaxed)
     }
 
     pub(crate) fn total_connections(&self) -> u64 {
@@ -131,14 +160,24 @@ impl Account {
         self.subscriptions.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// What clients that are gone sent and were sent.
-    pub(crate) fn past(&self) -> Traffic {
-        *lock(&self.past)
+    /// What its clients sent and were sent, those that are gone included.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let mut sum = *lock(&self.past);
+        let mut after = 0;
+        loop {
+            let members = self.members_after(after);
+            let Some(last) = members.last() else { return sum };
+            after = last.id;
+            members.iter().for_each(|member| sum.add(Traffic::of(member)));
+        }
     }
 
     /// A client has gone.
-    pub(crate) fn remember(&self, traffic: Traffic) {
+    fn remember(&self, traffic: Traffic, reason: CloseReason) {
         lock(&self.past).add(traffic);
+        if reason.is_slow() {
+            self.slow_consumers.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     #[cfg(test)]
@@ -174,8 +213,8 @@ fn cast_shadows(streams: &[StreamImport], subscription: &Arc<Subscription>) {
 /// A client's place in an account, for as long as it is in it.
 pub(crate) struct Membership {
     account: Arc<Account>,
-    /// It is one of those that are counted.
-    is_member: bool,
+    /// Its number, if it is one of those that are counted.
+    member: Option<u64>,
 }
 
 impl Membership {
@@ -183,23 +222,23 @@ impl Membership {
     pub(crate) fn outside(account: &Arc<Account>) -> Self {
         Self {
             account: Arc::clone(account),
-            is_member: false,
+            member: None,
         }
     }
 
     /// `None` when there are as many as there may be.
-    pub(crate) fn enter(account: &Arc<Account>) -> Option<Self> {
+    pub(crate) fn enter(account: &Arc<Account>, connection: &Arc<Connection>) -> Option<Self> {
         let max = account.max_connections.load(Ordering::Acquire);
-        let entered = account
-            .connections
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
-                (count < max).then_some(count + 1)
-            });
-        entered.ok()?;
+        let mut members = lock(&account.members);
+        if members.len() >= max {
+            return None;
+        }
+        members.insert(connection.id, Arc::clone(connection));
+        drop(members);
         account.total_connections.fetch_add(1, Ordering::Relaxed);
         Some(Self {
             account: Arc::clone(account),
-            is_member: true,
+            member: Some(connection.id),
         })
     }
 
@@ -208,23 +247,42 @@ impl Membership {
     }
 
     pub(crate) fn is_member(&self) -> bool {
-        self.is_member
+        self.member.is_some()
+    }
+
+    /// The client has gone for this reason.
+    pub(crate) fn end(&mut self, connection: &Connection, reason: CloseReason) {
+        if self.leave() {
+            self.account.remember(Traffic::of(connection), reason);
+        }
+    }
+
+    /// Returns whether it was in it.
+    fn leave(&mut self) -> bool {
+        let member = self.member.take();
+        let left = member.and_then(|id| lock(&self.account.members).remove(&id));
+        left.is_some()
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        if self.is_member {
-            self.account.connections.fetch_sub(1, Ordering::AcqRel);
-        }
+        self.leave();
     }
+}
+
+type ByName = HashMap<Box<str>, Arc<Account>>;
+
+/// Nobody else comes to have an account while the table is locked.
+fn forget_unwanted(by_name: &mut ByName) {
+    by_name.retain(|_, account| account.is_configured() || Arc::strong_count(account) > 1);
 }
 
 /// All accounts there are.
 pub(crate) struct Accounts {
     /// Of every client that belongs to no other.
     pub(crate) global: Arc<Account>,
-    by_name: RwLock<HashMap<Box<str>, Arc<Account>>>,
+    by_name: RwLock<ByName>,
     /// What other servers are told, where there are others.
     interest: Option<Arc<LocalInterest>>,
 }
@@ -233,6 +291,7 @@ impl Accounts {
     /// Those of the configuration; the global one is always there.
     pub(crate) fn new(options: &BrokerOptions, interest: Option<Arc<LocalInterest>>) -> Self {
         let global = Account::new(GLOBAL_ACCOUNT, interest.as_ref());
+        global.is_configured.store(true, Ordering::Release);
         let accounts = Self {
             by_name: RwLock::new(HashMap::from([(GLOBAL_ACCOUNT.into(), Arc::clone(&global))])),
             global,
@@ -244,6 +303,7 @@ impl Accounts {
 
     /// Connects accounts by what they import. `next_id` numbers the services.
     pub(crate) fn connect(&self, options: &BrokerOptions, next_id: impl Fn() -> u64) {
+        let services: Arc<[String]> = options.services.as_slice().into();
         for wanted in &options.accounts {
             let importer = self.get_or_add(&wanted.name);
             let mut streams = Vec::new();
@@ -262,6 +322,7 @@ impl Accounts {
                             &exporter,
                             &import.mapping,
                             waiting,
+                            &services,
                         ));
                         let asked =
                             Subscription::new(&service.requests(), None, b"", Owner::Service(Arc::clone(&service)));
@@ -279,11 +340,14 @@ impl Accounts {
     }
 
     /// Takes over what was configured anew. An account that is left out stays, for what is still in it.
-    pub(crate) fn configure(&self, options: &BrokerOptions) {
+    /// Returns whether any is new.
+    pub(crate) fn configure(&self, options: &BrokerOptions) -> bool {
+        let before = self.configured().len();
         self.get_or_add(&options.system_account);
         for wanted in &options.accounts {
             self.get_or_add(&wanted.name).bound(wanted);
         }
+        self.configured().len() > before
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Account>> {
@@ -299,33 +363,62 @@ impl Accounts {
         sum
     }
 
-    pub(crate) fn all(&self) -> Vec<Arc<Account>> {
-        read(&self.by_name).values().cloned().collect()
-    }
-
-    /// The account of this name, made if there is none.
+    /// The account of this name, made if there is none. Somebody here may be in it from now on.
     pub(crate) fn get_or_add(&self, name: &str) -> Arc<Account> {
-        if let Some(known) = self.find(name) {
-            return known;
-        }
-        let mut by_name = write(&self.by_name);
-        let account = by_name
-            .entry(name.into())
-            .or_insert_with(|| Account::new(name, self.interest.as_ref()));
-        Arc::clone(account)
+        let known = self.find(name).filter(|known| known.is_configured());
+        known.unwrap_or_else(|| {
+            let mut by_name = write(&self.by_name);
+            let account = by_name
+                .entry(name.into())
+                .or_insert_with(|| Account::new(name, self.interest.as_ref()));
+            account.is_configured.store(true, Ordering::Release);
+            Arc::clone(account)
+        })
     }
 
-    /// The account of which another server speaks. One that is not configured here may be soon, and what is wanted in it over
-    /// there is told only once. `None` when there are too many of those, or when it is no name.
+    /// The account of which another server speaks. One that is not configured here may be soon, and what is wanted in it over there
+    /// is told only once; it stays as long as somebody wants something in it. `None` when there are too many of those, or when it is
+    /// no name.
     pub(crate) fn heard_of(&self, name: &[u8]) -> Option<Arc<Account>> {
         let name = std::str::from_utf8(name).ok()?;
         if let Some(known) = self.find(name) {
             return Some(known);
         }
-        if name.len() > ACCOUNT_NAME_HEARD_OF_BYTES || read(&self.by_name).len() >= ACCOUNTS_HEARD_OF_MAX {
+        if name.len() > ACCOUNT_NAME_HEARD_OF_BYTES {
             return None;
         }
-        Some(self.get_or_add(name))
+        let mut by_name = write(&self.by_name);
+        let is_full = |by_name: &ByName| {
+            let heard_of = by_name.values().filter(|account| !account.is_configured());
+            heard_of.count() >= ACCOUNTS_HEARD_OF_MAX
+        };
+        if is_full(&by_name) {
+            forget_unwanted(&mut by_name);
+            if is_full(&by_name) {
+                return None;
+            }
+        }
+        let account = by_name
+            .entry(name.into())
+            .or_insert_with(|| Account::new(name, self.interest.as_ref()));
+        Some(Arc::clone(account))
+    }
+
+    /// Forgets accounts that were only heard of, and in which nobody wants anything any more.
+    pub(crate) fn forget_unwanted(&self) {
+        forget_unwanted(&mut write(&self.by_name));
+    }
+
+    /// Those in which clients of this server may be, by name.
+    pub(crate) fn configured(&self) -> Vec<Arc<Account>> {
+        let by_name = read(&self.by_name);
+        let mut accounts: Vec<Arc<Account>> = by_name
+            .values()
+            .filter(|account| account.is_configured())
+            .cloned()
+            .collect();
+        accounts.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        accounts
     }
 
     /// The account of somebody who was let in.

@@ -102,10 +102,13 @@ impl Admission {
         }
     }
 
-    /// Name of the client's account.
-    pub(crate) fn account(&self) -> String {
-        let grant = self.grant();
-        grant.as_deref().map_or(GLOBAL_ACCOUNT, Grant::account).to_owned()
+    /// Name of the client's account, once it is in one.
+    pub(crate) fn account(&self) -> Option<String> {
+        let account = match &*lock(&self.standing) {
+            Standing::Unknown => return None,
+            Standing::Known(grant) => grant.as_deref().map_or(GLOBAL_ACCOUNT, Grant::account).to_owned(),
+        };
+        Some(account)
     }
 
     /// Whether a message on `subject` is kept from the client's subscriptions in `queue`.

@@ -71,6 +71,12 @@ impl Attachment {
         Ok(())
     }
 
+    /// From now on it takes requests of accounts that import its services, too. Otherwise nothing reaches it that another account
+    /// brings, whatever an operator lets accounts import.
+    pub fn serve_importers(&self) {
+        self.shared.serves_importers.store(true, Ordering::Release);
+    }
+
     /// Ends all subscriptions under `tag`; unknown tags are ignored. A batch that is being gathered may still
     /// bring messages for it.
     pub fn unsubscribe(&self, tag: u64) {

@@ -3,13 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use foldhash::fast::RandomState;
-use seaway_nats_protocol::ErrorText;
-use seaway_nats_protocol::write::write_error;
+use seaway_nats_protocol::write::{write_error, write_info};
+use seaway_nats_protocol::{ErrorText, ServerInfo};
 
 use crate::access::Access;
 use crate::admission::{Admission, Renewal};
@@ -53,6 +53,8 @@ pub(crate) struct Connection {
     pub(crate) takes_info: AtomicBool,
     /// Who the client is, as far as others have to know.
     pub(crate) admission: Admission,
+    /// Largest publication that is taken from the client, in bytes; 0 while it is not known who it is.
+    pub(crate) max_payload: AtomicUsize,
     /// The client understands HMSG.
     pub(crate) headers: AtomicBool,
     /// Nanoseconds since the broker's start.
@@ -95,6 +97,7 @@ impl Connection {
             announcer: OnceLock::new(),
             takes_info: AtomicBool::new(false),
             admission: Admission::default(),
+            max_payload: AtomicUsize::new(0),
             headers: AtomicBool::new(false),
             last_activity,
             round_trip: AtomicU64::new(0),
@@ -130,6 +133,17 @@ impl Connection {
             return Vec::new();
         }
         lock(&self.shadows).remove(sid).unwrap_or_default()
+    }
+
+    /// An INFO at a moment of the server's choosing; only what concerns this client is set in `info`, which serves for others too.
+    pub(crate) fn inform(&self, info: &mut ServerInfo) {
+        info.client_id = self.id;
+        info.client_ip = self.peer.ip().to_string();
+        // What is taken from it is no news.
+        info.max_payload = self.max_payload.load(Ordering::Acquire);
+        let mut line = Vec::new();
+        write_info(&mut line, info);
+        self.outbound.send(&mut line, 0, 0);
     }
 
     /// Asks whether the client is still who it was, and acts on it.

@@ -5,23 +5,23 @@
 //! service is one subscription in the importer's table, and one in the exporter's for the answers. So whoever delivers finds what
 //! crosses like every other receiver, and what other servers are told is right by itself.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use seaway_nats_protocol::SubjectMapping;
+use seaway_nats_protocol::{SubjectMapping, subject};
 
 use crate::access::nkey;
 use crate::account::Account;
-use crate::limits::{SERVICE_HOPS_MAX, SERVICE_REPLIES_MAX};
+use crate::limits::{SERVICE_HOPS_MAX, SERVICE_REPLIES_BYTES_MAX, SERVICE_REPLIES_MAX};
 use crate::lock::lock;
 use crate::origin::{Audience, Origin};
 
-/// Where answers that another account brings would be requests to services of this server, with what their bringer may do there.
-const NO_ANSWERS: [&[u8]; 3] = [b"$SEAWAY.", b"_STAN.", b"$SYS."];
-
 /// Reserved for answers to services; clients cannot ask for answers there (§2.1).
 const REPLY_PREFIX: &str = "_R_.";
+
+/// Stands between what nobody can guess and the number of an answer.
+const NUMBER_BEHIND: char = ':';
 
 /// Messages of another account.
 pub(crate) struct StreamImport {
@@ -37,17 +37,85 @@ pub(crate) struct ServiceImport {
     mapping: SubjectMapping,
     is_single: bool,
     threshold: Duration,
+    /// Where no answer goes; see [`crate::BrokerOptions::services`].
+    services: Arc<[String]>,
     /// What replies to what goes through here begin with; nobody can guess it.
     prefix: String,
     replies: Mutex<Replies>,
 }
 
-/// Where answers that are waited for go.
+/// Where answers that are waited for go, by their numbers. All wait equally long, so that the first of them ends first.
 #[derive(Default)]
 struct Replies {
-    expected: HashMap<Box<[u8]>, Box<[u8]>>,
-    /// The same in the order of their end.
-    ends: VecDeque<(Instant, Box<[u8]>)>,
+    expected: BTreeMap<u64, Expected>,
+    next: u64,
+    /// Bytes of where they go.
+    bytes: usize,
+}
+
+/// An answer that is waited for.
+struct Expected {
+    /// What its subject ends with beside the number.
+    token: Box<[u8]>,
+    reply: Box<[u8]>,
+    end: Instant,
+}
+
+impl Replies {
+    /// Waits for one more; the subjects of two are never the same. Where too many wait the oldest are given up.
+    fn expect(&mut self, reply: &[u8], now: Instant, threshold: Duration) -> String {
+        self.end(now);
+        while self.expected.len() >= SERVICE_REPLIES_MAX
+            || (self.bytes + reply.len() > SERVICE_REPLIES_BYTES_MAX && !self.expected.is_empty())
+        {
+            self.give_up_first();
+        }
+        let token = nkey::nonce();
+        let name = format!("{token}{NUMBER_BEHIND}{}", self.next);
+        let expected = Expected {
+            token: token.into_bytes().into(),
+            reply: reply.into(),
+            end: now + threshold,
+        };
+        self.bytes += reply.len();
+        self.expected.insert(self.next, expected);
+        self.next += 1;
+        name
+    }
+
+    /// Gives up those that have waited long enough.
+    fn end(&mut self, now: Instant) {
+        while self
+            .expected
+            .first_key_value()
+            .is_some_and(|(_, first)| first.end <= now)
+        {
+            self.give_up_first();
+        }
+    }
+
+    fn give_up_first(&mut self) {
+        if let Some((_, first)) = self.expected.pop_first() {
+            self.bytes -= first.reply.len();
+        }
+    }
+
+    /// Where the answer of this name goes.
+    fn find(&mut self, name: &[u8], now: Instant, is_single: bool) -> Option<Box<[u8]>> {
+        self.end(now);
+        let position = name.iter().rposition(|byte| *byte == NUMBER_BEHIND as u8)?;
+        let number: u64 = std::str::from_utf8(&name[position + 1..]).ok()?.parse().ok()?;
+        let expected = self.expected.get(&number)?;
+        if *expected.token != name[..position] {
+            return None;
+        }
+        if !is_single {
+            return Some(expected.reply.clone());
+        }
+        let expected = self.expected.remove(&number)?;
+        self.bytes -= expected.reply.len();
+        Some(expected.reply)
+    }
 }
 
 /// A message on its way to another account.
@@ -65,6 +133,7 @@ impl ServiceImport {
         exporter: &Arc<Account>,
         mapping: &SubjectMapping,
         (is_single, threshold): (bool, Duration),
+        services: &Arc<[String]>,
     ) -> Self {
         Self {
             id,
@@ -73,6 +142,7 @@ impl ServiceImport {
             mapping: mapping.clone(),
             is_single,
             threshold,
+            services: Arc::clone(services),
             prefix: format!("{REPLY_PREFIX}{}.", nkey::nonce()),
             replies: Mutex::default(),
         }
@@ -102,7 +172,9 @@ impl ServiceImport {
         if origin.audience == Audience::Here || origin.is_answer || origin.hops >= SERVICE_HOPS_MAX {
             return None;
         }
-        if reply.is_some_and(|reply| NO_ANSWERS.iter().any(|services| reply.starts_with(services))) {
+        // A server of the cluster to which the answer crossed could not tell it from a request of its bringer's.
+        let is_service = |reply| { self.services.iter() }.any(|services| subject::matches(services.as_bytes(), reply));
+        if reply.is_some_and(is_service) {
             return None;
         }
         Some(Moved {
@@ -140,39 +212,66 @@ impl ServiceImport {
 
     /// The reply that stands for `reply` in the exporting account.
     fn expect(&self, reply: &[u8]) -> Vec<u8> {
-        let token: Box<[u8]> = nkey::nonce().into_bytes().into();
-        let named = [self.prefix.as_bytes(), &token].concat();
-        let now = Instant::now();
-        let mut replies = lock(&self.replies);
-        // All wait equally long, so the oldest ends first; where too many wait it ends early.
-        while let Some((end, oldest)) = replies.ends.front() {
-            let is_full =
-                replies.expected.len() >= SERVICE_REPLIES_MAX || replies.ends.len() >= 4 * SERVICE_REPLIES_MAX;
-            if *end > now && !is_full && replies.expected.contains_key(oldest) {
-                break;
-            }
-            let oldest = oldest.clone();
-            replies.expected.remove(&oldest);
-            replies.ends.pop_front();
-        }
-        replies.ends.push_back((now + self.threshold, token.clone()));
-        replies.expected.insert(token, reply.into());
-        named
+        let name = lock(&self.replies).expect(reply, Instant::now(), self.threshold);
+        [self.prefix.as_bytes(), name.as_bytes()].concat()
     }
 
     /// Where an answer goes, as long as one is waited for.
     fn take(&self, named: &[u8]) -> Option<Box<[u8]>> {
-        let token = named.strip_prefix(self.prefix.as_bytes())?;
-        let mut replies = lock(&self.replies);
-        let now = Instant::now();
-        while replies.ends.front().is_some_and(|(end, _)| *end <= now) {
-            if let Some((_, oldest)) = replies.ends.pop_front() {
-                replies.expected.remove(&oldest);
-            }
+        let name = named.strip_prefix(self.prefix.as_bytes())?;
+        lock(&self.replies).find(name, Instant::now(), self.is_single)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(120);
+
+    /// §2.7: what is answered takes no room from what is not, however much of it there is.
+    #[test]
+    fn an_answer_is_waited_for_while_very_many_others_come() {
+        let (mut replies, now) = (Replies::default(), Instant::now());
+        let slow = replies.expect(b"slow", now, LONG);
+        for _ in 0..8 * SERVICE_REPLIES_MAX {
+            let name = replies.expect(b"quick", now, LONG);
+            assert_eq!(replies.find(name.as_bytes(), now, true).as_deref(), Some(&b"quick"[..]));
         }
-        match self.is_single {
-            true => replies.expected.remove(token),
-            false => replies.expected.get(token).cloned(),
+        assert_eq!(replies.find(slow.as_bytes(), now, true).as_deref(), Some(&b"slow"[..]));
+        assert!(replies.find(slow.as_bytes(), now, true).is_none(), "once");
+        assert_eq!((replies.expected.len(), replies.bytes), (0, 0));
+    }
+
+    #[test]
+    fn the_oldest_are_given_up_for_number_for_bytes_and_in_time() {
+        let (mut replies, now) = (Replies::default(), Instant::now());
+        let first = replies.expect(b"r", now, LONG);
+        for _ in 0..SERVICE_REPLIES_MAX {
+            replies.expect(b"r", now, LONG);
         }
+        assert!(replies.find(first.as_bytes(), now, false).is_none());
+        assert_eq!(replies.expected.len(), SERVICE_REPLIES_MAX);
+        let long = vec![b'r'; 4096];
+        for _ in 0..SERVICE_REPLIES_MAX {
+            replies.expect(&long, now, LONG);
+            assert!(replies.bytes <= SERVICE_REPLIES_BYTES_MAX);
+        }
+        assert_eq!(replies.expected.len(), SERVICE_REPLIES_BYTES_MAX / 4096);
+        let last = replies.expect(b"r", now + LONG, LONG);
+        assert_eq!((replies.expected.len(), replies.bytes), (1, 1));
+        assert!(replies.find(last.as_bytes(), now + LONG, false).is_some());
+        assert!(replies.find(last.as_bytes(), now + 2 * LONG, false).is_none());
+    }
+
+    #[test]
+    fn a_number_alone_is_no_answer() {
+        let (mut replies, now) = (Replies::default(), Instant::now());
+        let name = replies.expect(b"r", now, LONG);
+        let guessed = format!("{}{NUMBER_BEHIND}0", "x".repeat(name.len() - 2));
+        for name in [guessed.as_bytes(), b"0", b"", b":0", &[0xff, b':', 0xff]] {
+            assert!(replies.find(name, now, true).is_none(), "{name:?}");
+        }
+        assert!(replies.find(name.as_bytes(), now, true).is_some());
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use seaway_nats_protocol::write::write_info;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::broker::Broker;
@@ -64,10 +63,7 @@ impl Broker {
         let mut info = self.shared.info(0, String::new());
         for (index, client) in self.clients().iter().enumerate() {
             if client.takes_info.load(Ordering::Acquire) {
-                let mut line = Vec::new();
-                (info.client_id, info.client_ip) = (client.id, client.peer.ip().to_string());
-                write_info(&mut line, &info);
-                client.outbound.send(&mut line, 0, 0);
+                client.inform(&mut info);
             }
             if index % INFORMED_PER_TURN == INFORMED_PER_TURN - 1 {
                 tokio::task::yield_now().await;

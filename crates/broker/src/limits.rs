@@ -43,6 +43,8 @@ pub(crate) const WORK_PER_INLINE_WRITE: u64 = 64;
 pub(crate) const BYTES_PER_WORK: usize = 256;
 /// Destinations that one batch writes to itself; beyond it their own tasks write, which other processors may run.
 pub(crate) const INLINE_WRITES: u32 = 64;
+/// Connections that monitoring looks at before it lets go of the lock on all of them.
+pub(crate) const CONNECTIONS_PER_LOOK: usize = 256;
 /// Subscriptions ended, or looked at after a reload, before others get the thread.
 pub(crate) const SUBSCRIPTIONS_PER_TURN: usize = 512;
 /// First allocation for an operation that does not fit into a read buffer; it then doubles as bytes arrive, so that
@@ -176,13 +178,15 @@ pub(crate) const TLS_PLAINTEXT_BYTES: usize = 12 * 1024;
 pub const GLOBAL_ACCOUNT: &str = "$G";
 /// Account of the services and events about servers, unless another one is chosen (core specification §2.6).
 pub const SYSTEM_ACCOUNT: &str = "$SYS";
-/// Accounts from which on no other is made because another server speaks of it. Each takes some tens of kilobytes.
-pub(crate) const ACCOUNTS_HEARD_OF_MAX: usize = 2048;
-
+/// Accounts that are there only because another server speaks of them. Each takes some tens of kilobytes. What is wanted in others is
+/// not kept, and asked for again when one of them is configured.
+pub(crate) const ACCOUNTS_HEARD_OF_MAX: usize = 128;
 /// Bytes of the name of such an account.
 pub(crate) const ACCOUNT_NAME_HEARD_OF_BYTES: usize = 256;
-/// Answers of one imported service that are waited for at a time; with more the oldest is given up.
+/// Answers of one imported service that are waited for at a time; with more the oldest is given up …
 pub(crate) const SERVICE_REPLIES_MAX: usize = 16 * 1024;
+/// … as it is when where they go takes more bytes together.
+pub(crate) const SERVICE_REPLIES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Accounts that one message goes through, by imports of services.
 pub(crate) const SERVICE_HOPS_MAX: u8 = 8;
 /// Other servers in one cluster. The table of what is wanted here has a bit for each.

@@ -1,12 +1,10 @@
 //! Pictures of the whole broker and of many connections, for monitoring.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::account::{Account, Traffic};
+use crate::account::Account;
 use crate::broker::Broker;
-use crate::connection::Connection;
 use crate::limits::SUBSCRIPTIONS_PER_TURN;
 use crate::lock::lock;
 use crate::mesh::Peer;
@@ -16,6 +14,24 @@ use crate::snapshot::{
     RouteSnapshot, SubscriptionDetail, SubscriptionSnapshot, TlsSnapshot,
 };
 
+/// How far a walk through connections is.
+#[derive(Debug, Clone, Copy)]
+enum Walk {
+    /// At the open ones: behind this id of an account's, or from this slot on.
+    Open(u64),
+    /// At those that have ended, from this number on.
+    Closed(u64),
+}
+
+impl Walk {
+    fn new(filter: &ConnectionFilter) -> Self {
+        match filter.state {
+            ConnectionState::Open | ConnectionState::All => Walk::Open(0),
+            ConnectionState::Closed => Walk::Closed(0),
+        }
+    }
+}
+
 impl Broker {
     /// Numbers of the whole broker.
     #[must_use]
@@ -24,7 +40,9 @@ impl Broker {
         let counters = &shared.counters;
         let routing = shared.accounts.counters();
         let settings = shared.settings();
+        let accounts = shared.accounts.configured();
         BrokerSnapshot {
+            active_accounts: accounts.iter().filter(|account| account.connections() > 0).count(),
             server_id: shared.server_id.clone(),
             server_name: shared.server_name().to_owned(),
             started_at: shared.clock.started_at,
@@ -69,42 +87,42 @@ impl Broker {
         }
     }
 
-    /// The names of all accounts, in their order.
+    /// The names of all accounts in which clients of this server may be, in their order. Accounts of which only other servers speak
+    /// are none of them.
     #[must_use]
     pub fn account_names(&self) -> Vec<String> {
-        let accounts = self.shared.accounts.all();
-        let mut names: Vec<String> = accounts.iter().map(|account| account.name().to_owned()).collect();
-        names.sort();
-        names
+        let accounts = self.shared.accounts.configured();
+        accounts.iter().map(|account| account.name().to_owned()).collect()
     }
 
-    /// All accounts, by name.
+    /// The same accounts, with their figures.
     #[must_use]
     pub fn accounts(&self) -> Vec<AccountSnapshot> {
-        let mut traffic: HashMap<String, Traffic> = HashMap::new();
-        let live: Vec<Arc<Connection>> = lock(&self.shared.registry).live().cloned().collect();
-        for connection in live {
-            let of_account = traffic.entry(connection.admission.account()).or_default();
-            of_account.add(Traffic::of(&connection));
+        let accounts = self.shared.accounts.configured();
+        accounts.iter().map(|account| self.show_account(account)).collect()
+    }
+
+    /// One of them. Its own clients are looked at, and nobody else's.
+    #[must_use]
+    pub fn account(&self, name: &str) -> Option<AccountSnapshot> {
+        let account = self.shared.accounts.find(name).filter(|known| known.is_configured());
+        account.map(|account| self.show_account(&account))
+    }
+
+    fn show_account(&self, account: &Account) -> AccountSnapshot {
+        let sum = account.traffic();
+        AccountSnapshot {
+            name: account.name().to_owned(),
+            is_system: account.name() == self.shared.options.system_account,
+            connections: account.connections(),
+            total_connections: account.total_connections(),
+            subscriptions: account.subscriptions(),
+            in_messages: sum.in_messages,
+            in_bytes: sum.in_bytes,
+            out_messages: sum.out_messages,
+            out_bytes: sum.out_bytes,
+            slow_consumers: account.slow_consumers(),
         }
-        let show = |account: Arc<Account>| {
-            let mut sum = account.past();
-            sum.add(traffic.get(account.name()).copied().unwrap_or_default());
-            AccountSnapshot {
-                name: account.name().to_owned(),
-                is_system: account.name() == self.shared.options.system_account,
-                connections: account.connections(),
-                total_connections: account.total_connections(),
-                subscriptions: account.subscriptions(),
-                in_messages: sum.in_messages,
-                in_bytes: sum.in_bytes,
-                out_messages: sum.out_messages,
-                out_bytes: sum.out_bytes,
-            }
-        };
-        let mut accounts: Vec<AccountSnapshot> = self.shared.accounts.all().into_iter().map(show).collect();
-        accounts.sort_by(|one, other| one.name.cmp(&other.name));
-        accounts
     }
 
     /// Connections to other servers by ascending id, without their subscriptions; for those see [`Broker::subscriptions_of`].
@@ -123,44 +141,78 @@ impl Broker {
         routes
     }
 
-    /// Connections by ascending id. The registry is locked only while references are copied.
+    /// Connections by ascending id. Of an account its own are looked at, and no others that are open. No lock is held for more than
+    /// some hundred of them.
     #[must_use]
     pub fn connections(&self, filter: &ConnectionFilter) -> Vec<ConnectionSnapshot> {
-        let wanted = |id: u64| filter.connection_id.is_none_or(|wanted| wanted == id);
-        let (live, closed) = {
-            let registry = lock(&self.shared.registry);
-            let live: Vec<Arc<Connection>> = match filter.state {
-                ConnectionState::Open | ConnectionState::All => registry
-                    .live()
-                    .filter(|connection| wanted(connection.id))
-                    .cloned()
-                    .collect(),
-                ConnectionState::Closed => Vec::new(),
-            };
-            let closed: Vec<ConnectionSnapshot> = match filter.state {
-                ConnectionState::Closed | ConnectionState::All => registry
-                    .closed
-                    .iter()
-                    .filter(|closed| wanted(closed.id))
-                    .cloned()
-                    .collect(),
-                ConnectionState::Open => Vec::new(),
-            };
-            (live, closed)
-        };
-        let mut snapshots = closed;
-        if filter.subscriptions == SubscriptionDetail::Count {
-            snapshots
-                .iter_mut()
-                .for_each(|closed| closed.subscription_list = Vec::new());
+        let mut found = Vec::new();
+        let mut walk = Some(Walk::new(filter));
+        while let Some(now) = walk {
+            walk = self.walk(filter, now, |snapshot| found.push(snapshot));
         }
+        found.sort_by_key(|snapshot| snapshot.id);
+        found
+    }
+
+    /// The same in any order, each as `show` makes of it. Others are served while a long list is made.
+    pub async fn connections_as<T>(&self, filter: &ConnectionFilter, show: impl Fn(ConnectionSnapshot) -> T) -> Vec<T> {
+        let mut found = Vec::new();
+        let mut walk = Some(Walk::new(filter));
+        while let Some(now) = walk {
+            walk = self.walk(filter, now, |snapshot| found.push(show(snapshot)));
+            tokio::task::yield_now().await;
+        }
+        found
+    }
+
+    /// Takes a step of a walk through connections.
+    fn walk(&self, filter: &ConnectionFilter, now: Walk, mut take: impl FnMut(ConnectionSnapshot)) -> Option<Walk> {
+        let is_wanted = |id: u64| filter.connection_id.is_none_or(|wanted| wanted == id);
         let kept = match filter.subscriptions {
             SubscriptionDetail::Count => 0,
             SubscriptionDetail::List => usize::MAX,
         };
-        snapshots.extend(live.iter().map(|connection| connection.snapshot(kept)));
-        snapshots.sort_by_key(|snapshot| snapshot.id);
-        snapshots
+        let (live, next) = match now {
+            Walk::Closed(first) => {
+                let (closed, next) = lock(&self.shared.registry).closed_from(first);
+                let is_of_account = |closed: &ConnectionSnapshot| {
+                    let account = filter.account.as_ref();
+                    account.is_none_or(|account| closed.account.as_ref() == Some(account))
+                };
+                for closed in closed {
+                    if is_wanted(closed.id) && is_of_account(&closed) {
+                        let mut snapshot = ConnectionSnapshot::clone(&closed);
+                        snapshot.subscription_list.truncate(kept);
+                        take(snapshot);
+                    }
+                }
+                return next.map(Walk::Closed);
+            }
+            Walk::Open(first) => match (filter.connection_id, &filter.account) {
+                (Some(id), None) => {
+                    let found = lock(&self.shared.registry).find(id).cloned();
+                    (found.into_iter().collect(), None)
+                }
+                (_, Some(name)) => {
+                    let account = self.shared.accounts.find(name);
+                    let members = account.map(|account| account.members_after(first)).unwrap_or_default();
+                    let last = members.last().map(|last| last.id);
+                    (members, last)
+                }
+                (None, None) => {
+                    let first = usize::try_from(first).unwrap_or(usize::MAX);
+                    let (live, next) = lock(&self.shared.registry).live_from(first);
+                    (live, next.map(|next| next as u64))
+                }
+            },
+        };
+        for connection in live {
+            if is_wanted(connection.id) {
+                take(connection.snapshot(kept));
+            }
+        }
+        let closed = || (filter.state == ConnectionState::All).then_some(Walk::Closed(0));
+        next.map(Walk::Open).or_else(closed)
     }
 
     /// The subscriptions of one connection, of a client or to another server, open or remembered, at most `max`, each as `show` makes
@@ -173,12 +225,14 @@ impl Broker {
     ) -> Vec<T> {
         let live = lock(&self.shared.registry).find_any(connection_id).cloned();
         let Some(connection) = live else {
-            let registry = lock(&self.shared.registry);
-            let closed = registry.closed.iter().find(|closed| closed.id == connection_id);
-            let list = closed
-                .map(|closed| closed.subscription_list.clone())
-                .unwrap_or_default();
-            return list.into_iter().take(max).map(show).collect();
+            let filter = ConnectionFilter {
+                state: ConnectionState::Closed,
+                connection_id: Some(connection_id),
+                subscriptions: SubscriptionDetail::List,
+                ..ConnectionFilter::default()
+            };
+            let list = self.connections(&filter).pop().map(|closed| closed.subscription_list);
+            return list.unwrap_or_default().into_iter().take(max).map(show).collect();
         };
         let known: Vec<Arc<Subscription>> = lock(&connection.subscriptions)
             .iter()

@@ -70,6 +70,9 @@ pub struct BrokerOptions {
     pub accounts: Vec<AccountOptions>,
     /// The account of the services and events about this server.
     pub system_account: String,
+    /// Patterns of subjects where services within the process of some server of the cluster take requests: what is answered to the
+    /// importer of a service goes to none of them.
+    pub services: Vec<String>,
     /// TLS for clients, if any.
     pub tls: Option<Tls>,
     /// Client connections served at once; 0 refuses all.
@@ -114,6 +117,7 @@ impl Default for BrokerOptions {
             access: Access::default(),
             accounts: Vec::new(),
             system_account: SYSTEM_ACCOUNT.to_owned(),
+            services: Vec::new(),
             tls: None,
             max_connections: 65_536,
             max_payload: seaway_nats_protocol::limits::MAX_PAYLOAD_DEFAULT,

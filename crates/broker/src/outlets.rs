@@ -235,7 +235,8 @@ impl Outlets {
             Owner::Attachment {
                 shared, tag, holdable, ..
             } => {
-                if shared.id == origin.id || origin.audience == Audience::Clients {
+                let is_from_elsewhere = origin.hops > 0 && !shared.takes(origin);
+                if shared.id == origin.id || origin.audience == Audience::Clients || is_from_elsewhere {
                     return false;
                 }
                 self.append_to_sink(shared, *tag, *holdable, message, origin);

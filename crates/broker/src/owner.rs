@@ -1,7 +1,7 @@
 //! Who subscribes: clients on sockets, in-process parties and other servers. The routing table is told no more of them than it asks.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use smallvec::SmallVec;
@@ -11,6 +11,7 @@ use crate::connection::Connection;
 use crate::gate::Gate;
 use crate::imports::ServiceImport;
 use crate::lock::lock;
+use crate::origin::Origin;
 use crate::routing::{Handle, RoutingTable};
 use crate::sink::{BatchPool, Sink};
 
@@ -167,6 +168,8 @@ pub(crate) struct AttachmentShared {
     pub(crate) subscriptions: Mutex<HashMap<u64, SmallVec<[Arc<Subscription>; 1]>>>,
     /// There will be no more of them; changed under their lock.
     pub(crate) detached: AtomicBool,
+    /// It answers accounts that import its services.
+    pub(crate) serves_importers: AtomicBool,
 }
 
 impl AttachmentShared {
@@ -180,7 +183,14 @@ impl AttachmentShared {
             pool: Arc::default(),
             subscriptions: Mutex::default(),
             detached: AtomicBool::new(false),
+            serves_importers: AtomicBool::new(false),
         }
+    }
+
+    /// Whether it takes what another account brings: requests if it is there for those, and never answers, which would be requests
+    /// with what whoever waited for them may do.
+    pub(crate) fn takes(&self, origin: Origin) -> bool {
+        self.serves_importers.load(Ordering::Acquire) && !origin.is_answer
     }
 
     fn forget(&self, tag: u64, subscription: &Arc<Subscription>) {

@@ -53,6 +53,8 @@ pub enum CloseReason {
     DuplicateServerName,
     /// The other server belongs to another cluster.
     ClusterNameConflict,
+    /// The other server is to connect anew.
+    RouteRemoved,
 }
 
 impl CloseReason {
@@ -85,7 +87,13 @@ impl CloseReason {
             Self::DuplicateRoute => "Duplicate Route",
             Self::DuplicateServerName => "Duplicate Server Name",
             Self::ClusterNameConflict => "Cluster Name Conflict",
+            Self::RouteRemoved => "Route Removed",
         }
+    }
+
+    /// Whether the peer read too slowly.
+    pub(crate) fn is_slow(self) -> bool {
+        matches!(self, Self::SlowConsumerPendingBytes | Self::SlowConsumerWriteDeadline)
     }
 
     /// Whether what is queued is still offered to the peer before the socket closes. Without it, the bytes are lost
@@ -109,6 +117,7 @@ impl CloseReason {
             | Self::DuplicateRoute
             | Self::DuplicateServerName
             | Self::ClusterNameConflict
+            | Self::RouteRemoved
             | Self::ServerShutdown => true,
             Self::ClientClosed
             | Self::TlsHandshakeFailure

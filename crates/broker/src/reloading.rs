@@ -29,7 +29,9 @@ impl Broker {
     /// to new ones. Everything else stays as it was when the broker was made. Clients whose credentials are not good any more, or
     /// belong to another account, are closed with `Authorization Violation`, surplus ones with `maximum connections exceeded`.
     pub fn reload(&self, options: &BrokerOptions) -> Reloaded {
-        self.shared.accounts.configure(options);
+        if self.shared.accounts.configure(options) {
+            self.hear_again();
+        }
         let settings = Arc::new(Settings::new(options));
         *write(&self.shared.settings) = Arc::clone(&settings);
         let mut live: Vec<Arc<Connection>> = lock(&self.shared.registry).live().cloned().collect();
@@ -58,6 +60,20 @@ impl Broker {
 }
 
 impl Broker {
+    /// Has other servers connect anew that want something in accounts that were not here, where it was not kept.
+    fn hear_again(&self) {
+        let Some(mesh) = &self.shared.mesh else { return };
+        for peer in mesh.peers() {
+            if peer.was_overheard() {
+                tracing::info!(
+                    "rid:{} - connects anew, to tell what it wants in new accounts",
+                    peer.connection.id
+                );
+                peer.connection.outbound.close(CloseReason::RouteRemoved);
+            }
+        }
+    }
+
     /// TLS as it is now, with certificates that a reload may have replaced.
     #[must_use]
     pub fn tls(&self) -> Option<Tls> {

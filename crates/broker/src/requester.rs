@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::access::{Grant, Permissions};
+use crate::limits::GLOBAL_ACCOUNT;
 
 /// Who sent a request, with the permissions of this moment.
 #[derive(Clone)]
@@ -29,6 +30,12 @@ impl Requester {
     #[must_use]
     pub fn permissions(&self) -> Option<&Permissions> {
         self.grant.as_deref().and_then(Grant::permissions)
+    }
+
+    /// The account that it is in.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        self.grant.as_deref().map_or(GLOBAL_ACCOUNT, Grant::account)
     }
 
     /// Its address.

@@ -13,7 +13,7 @@ use crate::connection::Connection;
 use crate::counters::{Clock, Counters};
 use crate::identity::server_id;
 use crate::kind::Kind;
-use crate::limits::VERIFICATIONS_MAX;
+use crate::limits::{CONNECTIONS_PER_LOOK, VERIFICATIONS_MAX};
 use crate::lock::{lock, read};
 use crate::mesh::{Mesh, host_and_port};
 use crate::options::BrokerOptions;
@@ -29,7 +29,9 @@ pub(crate) struct Registry {
     free: Vec<u32>,
     /// Slots of live connections by id.
     by_id: HashMap<u64, u32, RandomState>,
-    pub(crate) closed: VecDeque<ConnectionSnapshot>,
+    closed: VecDeque<Arc<ConnectionSnapshot>>,
+    /// Clients that were remembered and no longer are: the number of the first of `closed`.
+    forgotten: u64,
 }
 
 impl Registry {
@@ -41,6 +43,33 @@ impl Registry {
     /// Clients.
     pub(crate) fn live(&self) -> impl Iterator<Item = &Arc<Connection>> {
         self.everybody().filter(|connection| connection.kind == Kind::Client)
+    }
+
+    /// Clients among the slots from `first` on, as many as are looked at in one go; and the slot to go on with, if there are more.
+    pub(crate) fn live_from(&self, first: usize) -> (Vec<Arc<Connection>>, Option<usize>) {
+        let end = first.saturating_add(CONNECTIONS_PER_LOOK).min(self.slots.len());
+        let slots = self.slots.get(first..end).unwrap_or_default().iter().flatten();
+        let clients = slots.filter(|connection| connection.kind == Kind::Client).cloned();
+        (clients.collect(), (end < self.slots.len()).then_some(end))
+    }
+
+    /// Clients that have ended from number `first` on, as far as they are remembered and as many as are looked at in one go; and the
+    /// number to go on with, if there are more.
+    pub(crate) fn closed_from(&self, first: u64) -> (Vec<Arc<ConnectionSnapshot>>, Option<u64>) {
+        let first = first.max(self.forgotten);
+        let skipped = usize::try_from(first - self.forgotten).unwrap_or(usize::MAX);
+        let closed = self.closed.iter().skip(skipped).take(CONNECTIONS_PER_LOOK);
+        let end = skipped.saturating_add(CONNECTIONS_PER_LOOK);
+        let next = (end < self.closed.len()).then(|| self.forgotten + end as u64);
+        (closed.cloned().collect(), next)
+    }
+
+    fn remember(&mut self, ended: ConnectionSnapshot, count_max: usize) {
+        while self.closed.len() >= count_max {
+            self.closed.pop_front();
+            self.forgotten += 1;
+        }
+        self.closed.push_back(Arc::new(ended));
     }
 
     /// The live client or other server with this id.
@@ -237,10 +266,7 @@ impl Shared {
         registry.by_id.remove(&connection.id);
         registry.free.push(connection.slot);
         if let Some(ended) = ended.filter(|_| self.options.max_closed_clients > 0) {
-            while registry.closed.len() >= self.options.max_closed_clients {
-                registry.closed.pop_front();
-            }
-            registry.closed.push_back(ended);
+            registry.remember(ended, self.options.max_closed_clients);
         }
     }
 }

@@ -78,6 +78,8 @@ pub struct BrokerSnapshot {
     pub slow_routes: u64,
     /// The cluster, if this server is in one.
     pub cluster: Option<ClusterSnapshot>,
+    /// Accounts with clients of this server in them.
+    pub active_accounts: usize,
 }
 
 /// The cluster that the server is in.
@@ -131,6 +133,8 @@ pub struct AccountSnapshot {
     pub out_messages: u64,
     /// Their bytes.
     pub out_bytes: u64,
+    /// Clients closed because they read too slowly.
+    pub slow_consumers: u64,
 }
 
 /// How TLS is used for clients.
@@ -167,10 +171,12 @@ pub enum SubscriptionDetail {
 }
 
 /// What to return from [`crate::Broker::connections`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConnectionFilter {
     /// Open, closed or both.
     pub state: ConnectionState,
+    /// Only those of this account.
+    pub account: Option<String>,
     /// Only the connection with this id.
     pub connection_id: Option<u64>,
     /// Whether to list subscriptions.
@@ -233,8 +239,8 @@ pub struct ConnectionSnapshot {
     pub tls: Option<TlsDetails>,
     /// Whom it authenticated itself as: a user's name, a public key, or `[REDACTED]` for a token.
     pub authorized_user: Option<String>,
-    /// The account that it is in.
-    pub account: String,
+    /// The account that it is in; none of a client that was not let in.
+    pub account: Option<String>,
     /// Name from CONNECT.
     pub name: String,
     /// Language from CONNECT.

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use seaway_nats_protocol::limits::{ROUTE_CLIENT_LINE_MAX, ROUTE_PAYLOAD_MAX};
+use seaway_nats_protocol::subject;
 
 use crate::options::{
     Account, Cipher, ClusterOptions, Credentials, EncryptionOptions, ExternalNats, FaultToleranceOptions,
-    GLOBAL_ACCOUNT, HandshakeFirst, Options, OwnCredentials, Personality, RouteUrl, SYSTEM_ACCOUNT, Secret, StoreKind,
-    TlsOptions, TlsVersion,
+    GLOBAL_ACCOUNT, HandshakeFirst, ImportKind, Options, OwnCredentials, Personality, RouteUrl, SYSTEM_ACCOUNT, Secret,
+    StoreKind, TlsOptions, TlsVersion,
 };
 use crate::surroundings::Surroundings;
 
@@ -286,8 +287,31 @@ impl Draft {
         Ok(())
     }
 
+    /// What the streaming server answers and does holds for one account: no import of a service tells it of another.
+    fn check_imported_services(&self) -> Result<(), String> {
+        let all = self.options.streaming.service_subjects();
+        for account in &self.options.broker.accounts {
+            for import in &account.imports {
+                let wanted = import.mapping.exported_pattern();
+                let reached = all
+                    .iter()
+                    .find(|services| subject::overlaps(&wanted, services.as_bytes()));
+                if let (Some(services), ImportKind::Service { .. }) = (reached, import.kind) {
+                    return Err(format!(
+                        "Error adding service import {:?} to account {:?}: it would reach {services}, where the streaming server does for \
+                         whoever asks what it does for clients of its own account: import subjects beside these",
+                        String::from_utf8_lossy(&wanted),
+                        account.name
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The system account is one that there is, and not everybody's.
     fn finish_accounts(&mut self) -> Result<(), String> {
+        self.check_imported_services()?;
         let broker = &self.options.broker;
         let name = &broker.system_account;
         if name == GLOBAL_ACCOUNT {

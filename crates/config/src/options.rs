@@ -208,6 +208,14 @@ pub struct StreamingOptions {
     pub trace: bool,
 }
 
+impl StreamingOptions {
+    /// Where the streaming server and its administration take requests, as patterns.
+    pub fn service_subjects(&self) -> Vec<String> {
+        let discovery = format!("{}.>", self.discover_prefix);
+        ["_STAN.>".to_owned(), discovery, "$SEAWAY.>".to_owned()].into()
+    }
+}
+
 /// Options of the core broker and the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerOptions {

@@ -143,6 +143,11 @@ fn what_is_wrong_with_accounts_is_said_with_its_place() {
             "it would reach _STAN.>",
         ),
         (
+            "accounts { A { imports: [{ service: { account: B, subject: \"find.here.*\" } }] }, B { exports: [{ service: \">\" }] } }\n\
+             streaming { discover_prefix: \"find.here\" }",
+            "it would reach find.here.>",
+        ),
+        (
             "accounts { A { imports: [{ stream: { account: A, subject: foo } }] } }",
             "it comes from account \"A\" itself",
         ),

@@ -6,11 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::json::{is_false, plain_number, span, utc};
-use crate::limits::{CONNECTION_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_TURN};
+use crate::limits::{CONNECTION_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_LISTED_MAX, SUBSCRIPTIONS_PER_TURN};
 use crate::moment::Moment;
 use crate::query::{Query, effective_limit};
 use crate::reply::Reply;
-use crate::snapshot::{Broker, Connection, ConnectionState, ConnectionSubscription, Source, Unavailable};
+use crate::snapshot::{
+    Broker, Connection, ConnectionState, ConnectionSubscription, ConnectionsWanted, Source, Unavailable,
+};
 
 /// Order of `/connz`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,12 +163,17 @@ impl ConnzQuery {
         })
     }
 
+    fn wanted(&self) -> ConnectionsWanted {
+        ConnectionsWanted {
+            state: self.state,
+            account: self.account.clone(),
+            cid: self.cid,
+        }
+    }
+
     fn matches(&self, connection: &Connection) -> bool {
-        self.cid.is_none_or(|cid| cid == connection.cid)
-            // Nobody speaks MQTT here.
-            && self.mqtt_client.is_none()
-            && (self.user.is_none() || self.user == connection.authorized_user)
-            && (self.account.is_none() || self.account == connection.account)
+        // Nobody speaks MQTT here.
+        self.mqtt_client.is_none() && (self.user.is_none() || self.user == connection.authorized_user)
     }
 }
 
@@ -318,7 +325,7 @@ pub(crate) async fn connz(source: &dyn Source, moment: &Moment, query: &Query) -
         Err(text) => return Ok(Reply::bad_request(text)),
     };
     let server_id = source.broker().await?.server_id;
-    let mut connections = source.connections(query.state).await?;
+    let mut connections = source.connections(query.wanted()).await?;
     connections.retain(|connection| query.matches(connection));
     if let Some(subject) = &query.subject {
         connections = subscribed(source, connections, subject).await?;
@@ -329,13 +336,12 @@ pub(crate) async fn connz(source: &dyn Source, moment: &Moment, query: &Query) -
     let mut entries: Vec<ConnzEntry> = page
         .map(|connection| ConnzEntry::new(connection, &query, moment.now_ns()))
         .collect();
-    if query.subscriptions != SubscriptionList::None {
-        for entry in &mut entries {
-            let subscriptions = source
-                .connection_subscriptions(entry.cid, CONNECTION_SUBSCRIPTIONS_MAX)
-                .await?;
-            entry.list(query.subscriptions, subscriptions);
-        }
+    if query.subscriptions != SubscriptionList::None
+        && !list_subscriptions(source, &mut entries, query.subscriptions, SUBSCRIPTIONS_LISTED_MAX).await?
+    {
+        return Ok(Reply::bad_request(format!(
+            "more than {SUBSCRIPTIONS_LISTED_MAX} subscriptions to list: ask for fewer connections at a time, with limit and offset"
+        )));
     }
     Ok(Reply::json(&Connz {
         server_id,
@@ -346,6 +352,26 @@ pub(crate) async fn connz(source: &dyn Source, moment: &Moment, query: &Query) -
         limit: query.limit,
         connections: entries,
     }))
+}
+
+/// Adds to all connections what they are subscribed to; false where that is more than `max` together.
+async fn list_subscriptions(
+    source: &dyn Source,
+    entries: &mut [ConnzEntry],
+    form: SubscriptionList,
+    max: usize,
+) -> Result<bool, Unavailable> {
+    let mut left = max;
+    for entry in entries {
+        let bound = CONNECTION_SUBSCRIPTIONS_MAX.min(left + 1);
+        let subscriptions = source.connection_subscriptions(entry.cid, bound).await?;
+        if subscriptions.len() > left {
+            return Ok(false);
+        }
+        left -= subscriptions.len();
+        entry.list(form, subscriptions);
+    }
+    Ok(true)
 }
 
 /// The connections with a subscription whose subject overlaps with another one.
@@ -435,7 +461,12 @@ pub(crate) async fn subsz(
         ..SubscriptionPage::default()
     };
     if listed {
-        let clients = source.connections(ConnectionState::Open).await?;
+        let wanted = ConnectionsWanted {
+            state: ConnectionState::Open,
+            account: list.account.clone(),
+            cid: None,
+        };
+        let clients = source.connections(wanted).await?;
         let mut ids: Vec<u64> = clients.into_iter().map(|connection| connection.cid).collect();
         ids.sort_unstable();
         // What other servers want is found the same way.
@@ -526,6 +557,28 @@ mod tests {
             assert_eq!(overlap(left, right), expected, "{left} {right}");
             assert_eq!(overlap(right, left), expected, "{right} {left}");
         }
+    }
+
+    #[test]
+    fn lists_of_subscriptions_are_bounded_together() {
+        let source = crate::site::fake::Fake::default();
+        let query = ConnzQuery::parse(&Query::parse("subs=1")).unwrap();
+        let listed = |max: usize| {
+            let entry = |cid: u64| {
+                let connection = Connection {
+                    cid,
+                    ..Connection::default()
+                };
+                ConnzEntry::new(connection, &query, 0)
+            };
+            // One of the first, two of the second.
+            let mut entries = [entry(2), entry(3)];
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let listed = list_subscriptions(&source, &mut entries, SubscriptionList::Subjects, max);
+            runtime.block_on(listed).unwrap()
+        };
+        assert!(listed(3));
+        assert!(!listed(2) && !listed(1) && !listed(0));
     }
 
     #[test]

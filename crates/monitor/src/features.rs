@@ -155,7 +155,7 @@ pub(crate) fn accstatz(broker: Broker, accounts: Vec<Account>, moment: &Moment, 
             msgs: account.in_msgs,
             bytes: account.in_bytes,
         },
-        slow_consumers: 0,
+        slow_consumers: account.slow_consumers,
     };
     Reply::json(&Accstatz {
         server_id: broker.server_id,

@@ -35,9 +35,9 @@ pub use answers::{Answers, Refusal};
 pub use serve::{TlsSource, router, serve};
 pub use snapshot::{
     Account, Answer, Broker, Channel, ChannelFilter, ChannelLimits, ChannelLimitsSet, Client, Cluster, Connection,
-    ConnectionState, ConnectionSubscription, Detail, EngineFigures, ExternalNats, Fact, Figures, Health, Histogram,
-    JournalFigures, Membership, Page, PageRequest, Role, Route, SequenceRange, SlowConsumers, Source, StoreLimits,
-    StreamingIdentity, StreamingServer, StreamingState, StreamingStore, Subscription, Survey, SurveyRequest,
-    SurveyedChannel, SurveyedSubscription, Unavailable, Why, WhyQuestion, WhySubscription,
+    ConnectionState, ConnectionSubscription, ConnectionsWanted, Detail, EngineFigures, ExternalNats, Fact, Figures,
+    Health, Histogram, JournalFigures, Membership, Page, PageRequest, Role, Route, SequenceRange, SlowConsumers,
+    Source, StoreLimits, StreamingIdentity, StreamingServer, StreamingState, StreamingStore, Subscription, Survey,
+    SurveyRequest, SurveyedChannel, SurveyedSubscription, Unavailable, Why, WhyQuestion, WhySubscription,
 };
 pub use system::SystemAnswers;

@@ -54,8 +54,10 @@ pub const METRICS_CHANNELS_MAX: usize = 1000;
 pub const METRICS_SUBSCRIPTIONS_MAX: usize = 2000;
 /// Bytes of the value of a label; longer ones are cut.
 pub const METRICS_LABEL_LEN_MAX: usize = 256;
-/// Subscriptions that `/connz` lists of one connection.
+/// Subscriptions that `/connz` lists of one connection …
 pub const CONNECTION_SUBSCRIPTIONS_MAX: usize = 65_536;
+/// … and of all connections in one answer; more are refused.
+pub const SUBSCRIPTIONS_LISTED_MAX: usize = 4 * CONNECTION_SUBSCRIPTIONS_MAX;
 
 const _: () = assert!(WHY_LIMIT_DEFAULT <= WHY_LIMIT_MAX);
 /// Subscriptions looked at before others are served.

@@ -12,7 +12,7 @@ use crate::moment::Moment;
 use crate::process::ProcessUse;
 use crate::query::Query;
 use crate::reply::{Accept, Content, Reply};
-use crate::snapshot::{Source, StreamingState, Unavailable};
+use crate::snapshot::{Account, Source, StreamingState, Unavailable};
 use crate::{broker, connections, features, metrics, pages, routes, streaming, why};
 
 /// Paths of the broker, whose requests `/varz` counts (core specification §6.1).
@@ -145,8 +145,8 @@ impl Site {
             "/routez" => routes::routez(source, source.broker().await?, moment, query).await?,
             "/gatewayz" => features::gatewayz(source.broker().await?, moment),
             "/leafz" => features::leafz(source.broker().await?, moment),
-            "/accountz" => features::accountz(source.broker().await?, source.accounts().await?, moment, query),
-            "/accstatz" => features::accstatz(source.broker().await?, source.accounts().await?, moment, query),
+            "/accountz" => features::accountz(source.broker().await?, accounts(source, query).await?, moment, query),
+            "/accstatz" => features::accstatz(source.broker().await?, accounts(source, query).await?, moment, query),
             "/jsz" => features::jsz(source.broker().await?, moment),
             "/ipqueuesz" | "/raftz" | "/debug/vars" => Reply::json(&Nothing {}),
             "/stacksz" => features::stacksz(),
@@ -190,6 +190,14 @@ impl Site {
             .zip(&self.requests)
             .map(|(path, count)| (path, count.load(Ordering::Relaxed)))
             .collect()
+    }
+}
+
+/// The accounts that a request is about.
+async fn accounts(source: &dyn Source, query: &Query) -> Result<Vec<Account>, Unavailable> {
+    match query.text("acc") {
+        Some(name) => Ok(source.account(&name).await?.into_iter().collect()),
+        None => source.accounts().await,
     }
 }
 

@@ -11,7 +11,10 @@ mod broker;
 mod figures;
 mod why;
 
-pub use broker::{Account, Broker, Cluster, Connection, ConnectionState, ConnectionSubscription, Route, SlowConsumers};
+pub use broker::{
+    Account, Broker, Cluster, Connection, ConnectionState, ConnectionSubscription, ConnectionsWanted, Route,
+    SlowConsumers,
+};
 pub use figures::{
     ChannelFilter, EngineFigures, Figures, Histogram, JournalFigures, Survey, SurveyRequest, SurveyedChannel,
     SurveyedSubscription,
@@ -48,8 +51,11 @@ pub trait Source: Send + Sync + 'static {
     /// All accounts by name (`/accountz`, `/accstatz`).
     fn accounts(&self) -> Answer<'_, Vec<Account>>;
 
-    /// All connections in a state, in any order and without their subscriptions (`/connz`).
-    fn connections(&self, state: ConnectionState) -> Answer<'_, Vec<Connection>>;
+    /// One account by its name. Nobody but its own clients is looked at for it.
+    fn account(&self, name: &str) -> Answer<'_, Option<Account>>;
+
+    /// The connections that are wanted, in any order and without their subscriptions (`/connz`). Of an account its own are looked at.
+    fn connections(&self, wanted: ConnectionsWanted) -> Answer<'_, Vec<Connection>>;
 
     /// The subscriptions of a connection, of a client or to another server, open or closed, at most `max` of them; empty when it has
     /// gone.

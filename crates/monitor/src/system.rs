@@ -242,7 +242,7 @@ impl SystemAnswers {
         };
         // Every server is asked, and those that do not know the account have nothing to say.
         if let Some(account) = account
-            && !self.source.accounts().await?.iter().any(|known| known.name == account)
+            && self.source.account(account).await?.is_none()
         {
             return Ok(None);
         }
@@ -300,7 +300,6 @@ impl SystemAnswers {
 
     async fn statsz(&self, broker: &Broker) -> Result<Statistics, Unavailable> {
         let used = ProcessUse::now();
-        let accounts = self.source.accounts().await?;
         let routes = self.source.routes().await?;
         let active_servers = routes.len() + 1;
         let routes = routes.into_iter().map(|route| RouteStatistics {
@@ -323,7 +322,7 @@ impl SystemAnswers {
             cpu: used.cpu_percent,
             connections: broker.connections,
             total_connections: broker.total_connections,
-            active_accounts: accounts.iter().filter(|account| account.connections > 0).count(),
+            active_accounts: broker.active_accounts,
             subscriptions: broker.subscriptions,
             sent: Traffic {
                 msgs: broker.out_msgs,

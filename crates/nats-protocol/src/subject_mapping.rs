@@ -3,13 +3,13 @@
 use crate::subject::{self, TOKEN_ANY, TOKEN_SEPARATOR, TOKEN_TAIL};
 
 /// Two patterns with the same wildcards, so that every subject of one has its counterpart among those of the other.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SubjectMapping {
     exported: Vec<Token>,
     imported: Vec<Token>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Token {
     Literal(Box<[u8]>),
     /// Stands for one token; counted from 0 on the side of the exporter.
@@ -73,6 +73,12 @@ impl SubjectMapping {
             exported: exported_tokens,
             imported: imported_tokens,
         })
+    }
+
+    /// The pattern of the exporter's subjects.
+    #[must_use]
+    pub fn exported_pattern(&self) -> Vec<u8> {
+        pattern(&self.exported)
     }
 
     /// The pattern of the importer's subjects.

@@ -10,6 +10,9 @@ use seaway_config::{
 
 use crate::descriptors::Shares;
 
+/// Where the services of the system account take requests.
+const SYSTEM_SERVICES: &str = "$SYS.>";
+
 /// The broker's options; reads the files of TLS.
 ///
 /// # Errors
@@ -32,6 +35,7 @@ pub(crate) fn broker_options(options: &Options) -> Result<broker::BrokerOptions>
         access: access(options)?,
         accounts: wanted.accounts.iter().map(account).collect(),
         system_account: wanted.system_account.clone(),
+        services: [options.streaming.service_subjects(), vec![SYSTEM_SERVICES.to_owned()]].concat(),
         tls,
         max_connections: wanted.max_connections.min(shares.clients),
         max_payload: wanted.max_payload,

@@ -120,14 +120,29 @@ pub const MONITORING_SLICE: usize = 256;
 /// Channels and subscriptions that one question of a survey looks at.
 pub const SURVEY_VISITS: usize = 2048;
 
-/// Requests to the services of the system account that wait for an answer; further ones are dropped.
+/// Requests in the system account that wait for an answer; further ones are dropped.
 pub const SYSTEM_REQUESTS_MAX: usize = 256;
 
 /// Those of them that came over one connection, be it another server's.
-pub const SYSTEM_REQUESTS_PER_ORIGIN_MAX: usize = 32;
+pub const SYSTEM_REQUESTS_PER_CONNECTION_MAX: usize = 32;
 
-/// Bytes of such a request.
+/// Bytes of such a request, with its subjects.
 pub const SYSTEM_REQUEST_BYTES_MAX: usize = 16 * 1024;
+
+/// Requests that are answered before timers are looked at.
+pub const SYSTEM_REQUESTS_PER_PASS: usize = 16;
+
+/// Requests of all other accounts about themselves that wait for an answer …
+pub const OWN_REQUESTS_MAX: usize = 1024;
+
+/// … of one account …
+pub const OWN_REQUESTS_PER_ACCOUNT_MAX: usize = 32;
+
+/// … and over one connection.
+pub const OWN_REQUESTS_PER_CONNECTION_MAX: usize = 8;
+
+/// Bytes of such a request, with its subjects.
+pub const OWN_REQUEST_BYTES_MAX: usize = 8 * 1024;
 
 /// Bytes of administration requests that wait to be read; beyond it whoever sends them is held back.
 pub const ADMINISTRATION_MAIL_BYTES_MAX: usize = 4 * 1024 * 1024;

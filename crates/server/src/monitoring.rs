@@ -257,23 +257,23 @@ impl Source for Monitoring {
         Box::pin(async move { Ok(accounts) })
     }
 
-    fn connections(&self, state: monitor::ConnectionState) -> Answer<'_, Vec<monitor::Connection>> {
+    fn account(&self, name: &str) -> Answer<'_, Option<monitor::Account>> {
+        let account = self.broker.account(name).map(show::account);
+        Box::pin(async move { Ok(account) })
+    }
+
+    fn connections(&self, wanted: monitor::ConnectionsWanted) -> Answer<'_, Vec<monitor::Connection>> {
         let filter = ConnectionFilter {
-            state: match state {
+            state: match wanted.state {
                 monitor::ConnectionState::Open => seaway_broker::ConnectionState::Open,
                 monitor::ConnectionState::Closed => seaway_broker::ConnectionState::Closed,
                 monitor::ConnectionState::All => seaway_broker::ConnectionState::All,
             },
-            connection_id: None,
+            account: wanted.account,
+            connection_id: wanted.cid,
             subscriptions: SubscriptionDetail::Count,
         };
-        let connections = self
-            .broker
-            .connections(&filter)
-            .into_iter()
-            .map(show::connection)
-            .collect();
-        Box::pin(async move { Ok(connections) })
+        Box::pin(async move { Ok(self.broker.connections_as(&filter, show::connection).await) })
     }
 
     fn routes(&self) -> Answer<'_, Vec<monitor::Route>> {

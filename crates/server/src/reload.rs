@@ -90,6 +90,7 @@ const KEYS: &[Key] = &[
     key!("authorization", Broker, o => o.broker.authorization),
     key!("accounts", Broker, o => o.broker.accounts),
     key!("imports of accounts", Refused, o => imports(o), imports => format!("{} of them", imports.len())),
+    key!("accounts of the streaming block", Refused, o => o.streaming.account, name => name.clone()),
     key!("system_account", Refused, o => o.broker.system_account, name => name.clone()),
     key!("no_system_account", Refused, o => o.broker.no_system_account, on => on.to_string()),
     key!("no_auth_user", Broker, o => o.broker.no_auth_user, user => optional(user.as_ref())),
@@ -114,16 +115,16 @@ const KEYS: &[Key] = &[
     key!("max_traced_msg_len", NextStart, o => o.broker.max_traced_msg_len, bytes => bytes.to_string()),
 ];
 
-/// What each account imports; subscriptions that exist would not follow a change.
+/// What each account imports, in whatever order; subscriptions that exist would not follow a change.
 fn imports(options: &Options) -> Vec<(String, Import)> {
     let accounts = options.broker.accounts.iter();
     let all = accounts.flat_map(|account| {
-        account
-            .imports
-            .iter()
-            .map(|import| (account.name.clone(), import.clone()))
+        let imports = account.imports.iter();
+        imports.map(|import| (account.name.clone(), import.clone()))
     });
-    all.collect()
+    let mut all: Vec<(String, Import)> = all.collect();
+    all.sort_unstable();
+    all
 }
 
 fn optional(value: Option<&impl Display>) -> String {

@@ -1,45 +1,50 @@
 //! The services and events of the system account (core specification §2.6), by which tools ask servers about themselves, and what
 //! every client may ask about itself and its own account.
 //!
-//! Requests wait in a bounded mail box and are answered one after the other by a task of their own, so that a flood of them delays
-//! nothing but other requests; what finds the box full is dropped, as whoever asks knows from servers that are not there.
+//! Requests wait in bounded mail boxes, those of the system account in one of their own, and each box is emptied by a task of its own,
+//! one request after the other: a flood of them delays nothing but requests of the same kind. What finds no room is dropped, as whoever
+//! asks knows from servers that are not there.
 
 mod mail;
+mod own;
 mod user_info;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use seaway_broker::{Attachment, Broker, ConnectionId, Publisher, Requester};
+use seaway_broker::{Attachment, Broker, Publisher};
 use seaway_monitor::{SystemAnswers, Unavailable};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::limits::{
+    SYSTEM_REQUEST_BYTES_MAX, SYSTEM_REQUESTS_MAX, SYSTEM_REQUESTS_PER_CONNECTION_MAX, SYSTEM_REQUESTS_PER_PASS,
+};
 use crate::monitoring::Monitoring;
-use mail::{Mail, Request};
+use mail::{Bounds, Mail, Request};
+use own::{OwnAffairs, USER_INFO, asker};
 
 /// What is asked of all servers, and of one.
 const SERVERS: &str = "$SYS.REQ.SERVER.";
 const ACCOUNTS: &str = "$SYS.REQ.ACCOUNT.";
 /// Where services listen, and no asker's inbox is: an answer there would be a request of this server's to another one.
 const NO_INBOXES: [&[u8]; 2] = [b"$SYS.REQ.", b"_STAN."];
-/// What everybody may ask, about himself and his account.
-const USER_INFO: &str = "$SYS.REQ.USER.INFO";
-const OWN: [&str; 4] = [
-    USER_INFO,
-    "$SYS.REQ.ACCOUNT.PING.CONNZ",
-    "$SYS.REQ.ACCOUNT.PING.STATZ",
-    "$SYS.REQ.SERVER.PING.CONNZ",
-];
 /// Time between two events that say how this server is, if anybody listens, and from the first to the second one.
 const STATISTICS_INTERVAL: Duration = Duration::from_secs(10);
 const STATISTICS_SOON: Duration = Duration::from_millis(250);
 
+/// The system account is one account.
+const BOUNDS: Bounds = Bounds {
+    all: SYSTEM_REQUESTS_MAX,
+    of_account: SYSTEM_REQUESTS_MAX,
+    of_connection: SYSTEM_REQUESTS_PER_CONNECTION_MAX,
+    bytes: SYSTEM_REQUEST_BYTES_MAX,
+};
+
 /// The running services. Dropping it leaves them running; see [`SystemServices::stop`].
 pub(crate) struct SystemServices {
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
     broker: Broker,
     answers: Arc<SystemAnswers>,
     attachment: Arc<Attachment>,
@@ -51,7 +56,7 @@ impl SystemServices {
     /// # Errors
     /// The server's id gives no subject, which never happens.
     pub(crate) fn start(broker: &Broker, source: Arc<Monitoring>) -> Result<SystemServices> {
-        let mail = Arc::new(Mail::default());
+        let mail = Arc::new(Mail::new(BOUNDS));
         let system = broker.options().system_account.clone();
         let attachment = broker.attach_to(&system, "system services", Arc::clone(&mail) as _);
         let of_this = format!("{SERVERS}{}.*", broker.server_id());
@@ -66,6 +71,8 @@ impl SystemServices {
         attachment
             .subscribe_here(USER_INFO, 0, false)
             .context("system services")?;
+        // An operator may export them to other accounts.
+        attachment.serve_importers();
         let attachment = Arc::new(attachment);
         let answers = Arc::new(SystemAnswers::new(source));
         let service = Service {
@@ -73,12 +80,12 @@ impl SystemServices {
             publisher: attachment.publisher(),
             statistics: format!("$SYS.SERVER.{}.STATSZ", broker.server_id()),
             answers: Arc::clone(&answers),
-            places: BTreeMap::new(),
             mail,
             system,
         };
+        let own = OwnAffairs::new(broker, &answers);
         Ok(SystemServices {
-            task: tokio::spawn(service.run()),
+            tasks: [tokio::spawn(service.run()), tokio::spawn(own.run())],
             broker: broker.clone(),
             answers,
             attachment,
@@ -87,9 +94,11 @@ impl SystemServices {
 
     /// Ends them, and tells whoever listens that this server stops.
     pub(crate) async fn stop(self) {
-        self.task.abort();
-        // It says only that it was aborted.
-        let _ = self.task.await;
+        for task in self.tasks {
+            task.abort();
+            // It says only that it was aborted.
+            let _ = task.await;
+        }
         if let Ok(text) = self.answers.itself().await {
             let mut publisher = self.attachment.publisher();
             let subject = format!("$SYS.SERVER.{}.SHUTDOWN", self.broker.server_id());
@@ -99,14 +108,7 @@ impl SystemServices {
     }
 }
 
-/// Where clients of one account ask about themselves.
-struct Place {
-    account: String,
-    /// Keeps what it subscribed to.
-    _attachment: Attachment,
-    publisher: Publisher,
-}
-
+/// What answers in the system account.
 struct Service {
     broker: Broker,
     /// In the system account.
@@ -114,8 +116,6 @@ struct Service {
     /// Where how this server is is told now and then.
     statistics: String,
     answers: Arc<SystemAnswers>,
-    /// By the tag of what comes from there.
-    places: BTreeMap<u64, Place>,
     mail: Arc<Mail>,
     system: String,
 }
@@ -124,48 +124,28 @@ impl Service {
     async fn run(mut self) {
         let mut interval = STATISTICS_SOON;
         let mut next = Instant::now() + interval;
-        self.attend_accounts();
         loop {
             tokio::select! {
-                () = self.mail.arrived() => {}
+                biased;
                 () = tokio::time::sleep_until(next) => {
                     interval = (interval * 2).min(STATISTICS_INTERVAL);
                     next = Instant::now() + interval;
-                    self.attend_accounts();
                     self.tell_statistics().await;
                 }
-            }
-            while let Some(request) = self.mail.take() {
-                // One that does not answer at present is like one that is not there.
-                let _ = self.answer(&request).await;
-                tokio::task::yield_now().await;
+                () = self.mail.arrived() => self.answer_some().await,
             }
         }
     }
 
-    /// Listens in accounts that are new.
-    fn attend_accounts(&mut self) {
-        for account in self.broker.account_names() {
-            if account == self.system || self.places.values().any(|place| place.account == account) {
-                continue;
-            }
-            let tag = self.places.len() as u64 + 1;
-            let attachment = self
-                .broker
-                .attach_to(&account, "system services", Arc::clone(&self.mail) as _);
-            for subject in OWN {
-                if attachment.subscribe_here(subject, tag, false).is_err() {
-                    tracing::error!("{subject} is no subject");
-                }
-            }
-            let publisher = attachment.publisher();
-            let place = Place {
-                account,
-                _attachment: attachment,
-                publisher,
-            };
-            self.places.insert(tag, place);
+    /// Answers as many as there are, and no more than a pass has room for.
+    async fn answer_some(&mut self) {
+        for _ in 0..SYSTEM_REQUESTS_PER_PASS {
+            let Some(request) = self.mail.take() else { return };
+            // One that does not answer at present is like one that is not there.
+            let _ = self.answer(&request).await;
+            tokio::task::yield_now().await;
         }
+        self.mail.look_again();
     }
 
     /// Says how this server is, if anybody listens.
@@ -185,25 +165,14 @@ impl Service {
         if NO_INBOXES.iter().any(|prefix| request.reply.starts_with(prefix)) {
             return Ok(());
         }
-        let answer = match request.tag {
-            0 => self.answer_system(request).await?,
-            tag => self.answer_client(request, tag).await?,
+        let Some(mut answer) = self.answer_system(request).await? else {
+            return Ok(());
         };
-        let Some(mut answer) = answer else { return Ok(()) };
-        let len_max = self.broker.options().max_payload;
-        if answer.len() > len_max {
+        if answer.len() > self.broker.options().max_payload {
             answer = self.answers.too_long(answer.len()).await?;
         }
-        match self.places.get_mut(&request.tag) {
-            Some(place) => {
-                let _ = place.publisher.answer(&request.reply, b"", answer.as_bytes());
-                place.publisher.flush_all().await;
-            }
-            None => {
-                let _ = self.publisher.publish(&request.reply, None, &[answer.as_bytes()]);
-                self.publisher.flush_all().await;
-            }
-        }
+        let _ = self.publisher.publish(&request.reply, None, &[answer.as_bytes()]);
+        self.publisher.flush_all().await;
         Ok(())
     }
 
@@ -211,7 +180,7 @@ impl Service {
     async fn answer_system(&self, request: &Request) -> Result<Option<String>, Unavailable> {
         let answers = &self.answers;
         if request.subject == USER_INFO {
-            return self.describe_user(request, &self.system).await;
+            return self.describe_user(request).await;
         }
         if let Some(rest) = request.subject.strip_prefix(SERVERS) {
             return match rest.split_once('.') {
@@ -228,32 +197,9 @@ impl Service {
         }
     }
 
-    /// What a client asks about itself and its account. Whoever may not receive the answer gets none.
-    async fn answer_client(&self, request: &Request, tag: u64) -> Result<Option<String>, Unavailable> {
-        let Some(place) = self.places.get(&tag) else {
-            return Ok(None);
-        };
-        let account = Some(place.account.as_str());
-        match request.subject.as_str() {
-            USER_INFO => self.describe_user(request, &place.account).await,
-            _ if self.asker(request).is_none() => Ok(None),
-            "$SYS.REQ.ACCOUNT.PING.STATZ" => self.answers.about_account(account, "STATZ", &request.payload).await,
-            _ => self.answers.about_account(account, "CONNZ", &request.payload).await,
-        }
-    }
-
-    /// Who asks, where he may have the answer.
-    fn asker(&self, request: &Request) -> Option<Requester> {
-        let requester = self.broker.requester(ConnectionId(request.origin))?;
-        requester.may_receive(&request.reply).then_some(requester)
-    }
-
-    async fn describe_user(&self, request: &Request, account: &str) -> Result<Option<String>, Unavailable> {
-        match self.asker(request) {
-            Some(requester) => {
-                let info = user_info::describe(&requester, account);
-                self.answers.enveloped(&info).await.map(Some)
-            }
+    async fn describe_user(&self, request: &Request) -> Result<Option<String>, Unavailable> {
+        match asker(&self.broker, request, &self.system) {
+            Some(requester) => self.answers.enveloped(&user_info::describe(&requester)).await.map(Some),
             None => Ok(None),
         }
     }

@@ -80,6 +80,33 @@ fn a_reload_moves_users_and_refuses_other_imports() {
     assert!(connz.contains("\"account\": \"D\""), "{connz}");
 }
 
+/// §5.8: the streaming server does not move by a reload, and the order of imports means nothing.
+#[test]
+fn a_reload_does_not_move_the_streaming_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let streaming = "streaming { accounts: [A] }";
+    let imports = |imports: [&str; 2]| {
+        let import = |subject: &str| format!("{{ stream: {{ account: B, subject: {subject} }} }}");
+        let imports = imports.map(import).join(", ");
+        let of_a = ACCOUNTS.replace("A { users", &format!("A {{ imports: [{imports}], users"));
+        of_a.replace("B { users", "B { exports: [{ stream: \">\" }], users")
+    };
+    let configuration = format!("{}{streaming}", imports(["x", "y"]));
+    let mut server = Server::configured(directory.path(), &configuration, &[]).unwrap();
+    let file = directory.path().join("server.conf");
+    let moved = configuration.replace(streaming, "streaming { accounts: [B] }");
+    std::fs::write(&file, moved).unwrap();
+    server.signal(rustix::process::Signal::HUP);
+    let refused = server.wait_for_line("[ERR] Reload: ").unwrap();
+    let expected = "config reload not supported for accounts of the streaming block: old=A, new=B";
+    assert!(refused.contains(expected), "{refused}");
+    std::fs::write(&file, format!("{}{streaming}", imports(["y", "x"]))).unwrap();
+    server.signal(rustix::process::Signal::HUP);
+    server.wait_for_line("Reloaded server configuration").unwrap();
+    let mut session = Session::over(user(&server, "a", "a"), "test-cluster", "me").unwrap();
+    session.publish("orders", b"one").unwrap();
+}
+
 /// The engine serves the account that is named, and no other.
 #[test]
 fn the_streaming_server_is_in_the_account_that_is_named() {
@@ -228,6 +255,43 @@ fn a_flood_of_requests_and_replies_that_are_services_harm_nobody() {
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     let mut admin = user(&server, "admin", "s");
     assert!(ask(&mut admin, "$SYS.REQ.SERVER.PING", "").is_some());
+}
+
+/// §2.6: what clients of an account ask about themselves takes no room from the system account, nor from other accounts.
+#[test]
+fn a_flood_of_own_requests_takes_no_room_from_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server(&directory, "");
+    let mut flooding: Vec<Connection> = (0..40).map(|_| user(&server, "a", "a")).collect();
+    let (mut b, mut admin) = (user(&server, "b", "b"), user(&server, "admin", "s"));
+    let request = br#"{"sort":"bytes_to","state":2,"subscriptions":true}"#;
+    for _ in 0..10 {
+        for connection in &mut flooding {
+            for _ in 0..200 {
+                connection.publish("$SYS.REQ.ACCOUNT.PING.CONNZ", "_INBOX.nobody", request);
+            }
+            connection.flush().unwrap();
+        }
+        // What is asked meanwhile is answered, every time.
+        let ping = ask(&mut admin, "$SYS.REQ.SERVER.PING", "").unwrap();
+        assert_eq!(ping["statsz"]["active_accounts"], 3, "{ping}");
+        let statz = ask(&mut b, "$SYS.REQ.ACCOUNT.PING.STATZ", "").unwrap();
+        assert_eq!(statz["data"]["account_statz"][0]["conns"], 1);
+    }
+}
+
+/// §2.7: the services of the system account are services like others.
+#[test]
+fn an_operator_may_let_another_account_ask_the_services_of_the_system_account() {
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = r#"accounts {
+        OPS { users: [{ user: ops, password: o }], imports: [{ service: { account: "$SYS", subject: "$SYS.REQ.SERVER.PING" }, to: "servers.ping" }] }
+        $SYS { users: [{ user: admin, password: s }], exports: [{ service: "$SYS.REQ.SERVER.PING", accounts: [OPS], response: stream }] }
+    }"#;
+    let server = Server::configured(directory.path(), configuration, &[]).unwrap();
+    let mut ops = user(&server, "ops", "o");
+    let ping = ask(&mut ops, "servers.ping", "").unwrap();
+    assert_eq!(ping["statsz"]["connections"], 1, "{ping}");
 }
 
 #[test]

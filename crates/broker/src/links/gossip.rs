@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use seaway_nats_protocol::RouteInfo;
-use seaway_nats_protocol::write::write_info;
 use tokio::time::{Instant, sleep_until};
 
 use super::greeting;
@@ -88,10 +87,7 @@ async fn inform_all(shared: &Shared) {
     let mut info = shared.info(0, String::new());
     for (index, connection) in live.iter().enumerate() {
         if connection.takes_info.load(Ordering::Acquire) {
-            let mut line = Vec::new();
-            (info.client_id, info.client_ip) = (connection.id, connection.peer.ip().to_string());
-            write_info(&mut line, &info);
-            connection.outbound.send(&mut line, 0, 0);
+            connection.inform(&mut info);
         }
         if index % INFORMED_PER_TURN == INFORMED_PER_TURN - 1 {
             tokio::task::yield_now().await;

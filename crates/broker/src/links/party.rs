@@ -326,6 +326,9 @@ impl PeerParty {
                     turn.connection.id,
                     quote(name)
                 );
+                if let Stage::Joined(peer) = &self.stage {
+                    peer.overhear();
+                }
                 return None;
             };
             self.account = account;
@@ -558,6 +561,8 @@ impl Party for PeerParty {
 
     fn left(&mut self, shared: &Shared, connection: &Arc<Connection>, reason: CloseReason) {
         shared.unregister(connection, None);
+        self.account = Arc::clone(&shared.accounts.global);
+        shared.accounts.forget_unwanted();
         let Connection { peer, id, .. } = &**connection;
         // Whoever has left is a stranger again as long as it reads its last words.
         let enter = || self.mesh.strangers.enter(peer.ip());

@@ -31,6 +31,8 @@ pub(crate) struct Peer {
     synced: AtomicBool,
     /// It has to show that it is still there.
     doubted: AtomicBool,
+    /// Something that it wants in accounts that are not here was not kept.
+    unheard: AtomicBool,
     /// Connections that are being made to servers of which it told.
     pub(crate) dials: Semaphore,
 }
@@ -55,6 +57,7 @@ impl Peer {
             refusal: OnceLock::new(),
             synced: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
+            unheard: AtomicBool::new(false),
             dials: Semaphore::new(DIALS_PER_TELLER),
         }
     }
@@ -112,6 +115,16 @@ impl Peer {
     pub(crate) fn doubt(&self) {
         self.doubted.store(true, Ordering::Release);
         self.connection.outbound.waiter.wake();
+    }
+
+    /// Something that it wants was not kept.
+    pub(crate) fn overhear(&self) {
+        self.unheard.store(true, Ordering::Release);
+    }
+
+    /// Whether something that it wants was not kept, so that it has to tell everything again.
+    pub(crate) fn was_overheard(&self) -> bool {
+        self.unheard.load(Ordering::Acquire)
     }
 
     pub(crate) fn take_doubt(&self) -> bool {

@@ -131,12 +131,13 @@ impl Client {
         let (shared, connection) = (turn.shared, turn.connection);
         let account = shared.accounts.of(grant.as_deref());
         if !self.membership.is_member() || !Arc::ptr_eq(self.membership.account(), &account) {
-            self.membership = Membership::enter(&account).ok_or_else(|| {
+            self.membership = Membership::enter(&account, connection).ok_or_else(|| {
                 turn.error(&ErrorText::MaximumAccountConnectionsExceeded);
                 CloseReason::MaximumAccountConnectionsExceeded
             })?;
         }
         self.limits.max_payload = account.max_payload(settings.max_payload);
+        connection.max_payload.store(self.limits.max_payload, Ordering::Release);
         self.verdicts = Verdicts::new(grant.as_ref());
         connection.admission.admit(grant);
         self.gated = false;

@@ -136,7 +136,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         true => None,
         false => {
             connection.admission.admit(None);
-            Membership::enter(global)
+            Membership::enter(global, &connection)
         }
     };
     let membership = membership.unwrap_or_else(|| Membership::outside(global));

@@ -13,7 +13,7 @@ use super::party::{Batch, Halt, Party, end_turn};
 use super::timers::Timers;
 use super::verification::Verified;
 use crate::access::Verdicts;
-use crate::account::{Membership, Traffic};
+use crate::account::Membership;
 use crate::connection::Connection;
 use crate::frame::Message;
 use crate::gather::{Delivered, Gatherer, Unfinished};
@@ -483,9 +483,7 @@ impl Party for Client {
     }
 
     fn left(&mut self, shared: &Shared, connection: &Arc<Connection>, reason: CloseReason) {
-        if self.membership.is_member() {
-            self.membership.account().remember(Traffic::of(connection));
-        }
+        self.membership.end(connection, reason);
         shared.unregister(connection, self.ended.take());
         if self.admitted {
             shared.connections.fetch_sub(1, Ordering::AcqRel);

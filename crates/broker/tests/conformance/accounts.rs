@@ -1,6 +1,8 @@
 //! Accounts: spaces of subjects that know nothing of one another (core specification §3.6).
 
-use seaway_broker::{AccountOptions, Authorization, BrokerOptions, Reloaded};
+use std::time::Duration;
+
+use seaway_broker::{AccountOptions, Authorization, BrokerOptions, ConnectionFilter, ConnectionState, Reloaded};
 
 use crate::meshes::{to, wait_for_mesh};
 use crate::routes::{Member, connect, introduction, until_pinged};
@@ -269,6 +271,151 @@ fn interest_in_an_account_that_comes_later_is_known() {
     member.server.user("b").flush("PUB foo 1\r\ny\r\n");
     peer.expect("RMSG A foo 1\r\nx\r\n");
     peer.expect_nothing_more();
+}
+
+/// Another server does not fill the memory with accounts that it makes up; and what was not kept is asked for again when one of them is
+/// configured.
+#[test]
+fn few_accounts_are_kept_that_only_another_server_speaks_of() {
+    let member = Member::with(|_| {}, two_accounts);
+    let before = member.server.broker.snapshot().subscriptions;
+    let many: String = (0..5000).map(|index| format!("RS+ X{index} foo\r\n")).collect();
+    let mut peer = member.peer("NA");
+    peer.flush(&many);
+    let kept = member.server.broker.snapshot().subscriptions - before;
+    assert!((1..=256).contains(&kept), "{kept}");
+    assert_eq!(member.server.broker.account_names(), ["$G", "$SYS", "A", "B"]);
+    // What it no longer wants makes room.
+    peer.flush(many.replace("RS+", "RS-"));
+    peer.flush("RS+ Y foo\r\n");
+    assert_eq!(member.server.broker.snapshot().subscriptions, before + 1);
+    peer.flush(&many);
+    let options = |name: &str| BrokerOptions {
+        accounts: vec![account("A"), account("B"), account(name)],
+        access: access(|it| it.users = vec![user_of("A", "a"), user_of("B", "b"), user_of(name, "new")]),
+        ..member.server.broker.options().clone()
+    };
+    member.server.broker.reload(&options("X4999"));
+    peer.expect_gone();
+    member.server.wait_until("it has left", |broker| {
+        broker.snapshot().subscriptions == before && broker.routes().is_empty()
+    });
+    let mut peer = member.peer("NA");
+    peer.flush("RS+ X4999 foo\r\n");
+    member.server.user("new").flush("PUB foo 1\r\nx\r\n");
+    peer.expect("RMSG X4999 foo 1\r\nx\r\n");
+    // Nothing was lost this time, so that it stays.
+    member.server.broker.reload(&options("Z"));
+    peer.expect_nothing_more();
+}
+
+/// §6.3: the connections of an account are those that are in it, open or closed; who was not let in is in none.
+#[test]
+fn an_account_shows_its_own_connections_and_no_others() {
+    let server = Server::with(two_accounts);
+    let [a, _b] = ["a", "b"].map(|name| server.user(name));
+    let mut gone = server.user("a2");
+    gone.stop_sending();
+    gone.expect_gone();
+    let _waiting = server.connect();
+    server
+        .connect()
+        .expect_refusal("CONNECT {\"user\":\"a\",\"pass\":\"wrong\"}\r\n");
+    let shown = |account: Option<&str>, state: ConnectionState| {
+        let filter = ConnectionFilter {
+            account: account.map(str::to_owned),
+            state,
+            ..ConnectionFilter::default()
+        };
+        let shown = server.broker.connections(&filter);
+        let users = shown.into_iter().map(|one| (one.id, one.account));
+        users.collect::<Vec<_>>()
+    };
+    server.wait_until("both ends are remembered", |_| {
+        shown(None, ConnectionState::Closed).len() == 2
+    });
+    let in_a = Some("A".to_owned());
+    assert_eq!(shown(Some("A"), ConnectionState::Open), [(a.id(), in_a.clone())]);
+    assert_eq!(shown(Some("A"), ConnectionState::Closed), [(gone.id(), in_a.clone())]);
+    assert_eq!(
+        shown(Some("A"), ConnectionState::All),
+        [(a.id(), in_a.clone()), (gone.id(), in_a)]
+    );
+    assert_eq!(shown(Some("$G"), ConnectionState::All), []);
+    assert_eq!(shown(Some("none"), ConnectionState::All), []);
+    let all = shown(None, ConnectionState::All);
+    let accounts: Vec<Option<&str>> = all.iter().map(|(_, account)| account.as_deref()).collect();
+    assert_eq!(accounts, [Some("A"), Some("B"), Some("A"), None, None]);
+}
+
+/// Pages of a long list are walked through whole, with some leaving and coming meanwhile.
+#[test]
+fn many_connections_are_all_found() {
+    let server = Server::with(|options| {
+        two_accounts(options);
+        options.max_closed_clients = 700;
+    });
+    let clients: Vec<Client> = (0..600).map(|_| server.user("a")).collect();
+    let mut ids: Vec<u64> = clients.iter().map(Client::id).collect();
+    let shown = |account: Option<&str>, state| {
+        let filter = ConnectionFilter {
+            account: account.map(str::to_owned),
+            state,
+            ..ConnectionFilter::default()
+        };
+        let all = server.broker.connections(&filter).into_iter();
+        all.map(|one| one.id).collect::<Vec<_>>()
+    };
+    ids.sort_unstable();
+    assert_eq!(shown(Some("A"), ConnectionState::Open), ids);
+    assert_eq!(shown(None, ConnectionState::Open), ids);
+    let b: Vec<Client> = (0..200).map(|_| server.user("b")).collect();
+    drop(clients);
+    server.wait_until("they are gone", |broker| broker.snapshot().connections == b.len());
+    server.wait_until("all are remembered", |_| shown(None, ConnectionState::Closed) == ids);
+    drop(b);
+    server.wait_until("the first are forgotten", |_| {
+        shown(Some("B"), ConnectionState::Closed).len() == 200
+    });
+    assert_eq!(shown(None, ConnectionState::All).len(), 700);
+    assert_eq!(shown(Some("A"), ConnectionState::All).len(), 500);
+}
+
+#[test]
+fn slow_consumers_are_counted_where_they_were() {
+    let server = Server::with(|options| {
+        two_accounts(options);
+        options.max_pending = 2 * 1024 * 1024;
+    });
+    let mut slow = server.user("a");
+    slow.flush("SUB flood 1\r\n");
+    let mut publisher = server.user("a2");
+    let slow_in = |name: &str| server.broker.account(name).unwrap().slow_consumers;
+    crate::pressure::publish_until(&mut publisher, || slow_in("A") > 0);
+    assert_eq!((slow_in("A"), slow_in("B")), (1, 0));
+    assert!(server.broker.account("none").is_none());
+}
+
+/// §1.13: an INFO at any later moment says what this client may send, as the first one behind its CONNECT does.
+#[test]
+fn no_later_info_takes_back_the_payload_of_the_account() {
+    let server = Server::with(|options| {
+        two_accounts(options);
+        options.accounts[0].max_payload = Some(1000);
+    });
+    let mut a = server.client(r#"{"verbose":false,"protocol":1,"user":"a","pass":"a"}"#);
+    let info = |client: &mut Client| -> serde_json::Value {
+        let line = client.line();
+        serde_json::from_str(line.strip_prefix("INFO ").unwrap()).unwrap()
+    };
+    assert_eq!(info(&mut a)["max_payload"], 1000);
+    let broker = server.broker.clone();
+    let patience = Duration::from_millis(200);
+    server
+        .runtime
+        .spawn(async move { broker.lame_duck(patience, patience).await });
+    let later = info(&mut a);
+    assert_eq!((&later["ldm"], &later["max_payload"]), (&true.into(), &1000.into()));
 }
 
 #[test]

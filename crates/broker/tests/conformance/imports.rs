@@ -1,9 +1,13 @@
 //! Streams and services that accounts import from one another (core specification §2.7), and a randomized comparison with a model.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use seaway_broker::{AccountOptions, BrokerOptions, ImportKind, ImportOptions, Permissions, SubjectRules};
+use seaway_broker::{
+    AccountOptions, Batch, BrokerOptions, Destination, ImportKind, ImportOptions, Permissions, Sink, SubjectRules,
+};
 use seaway_nats_protocol::{SubjectMapping, subject};
 
 use crate::meshes::{to, wait_for_mesh};
@@ -43,6 +47,7 @@ fn importing(imports: Vec<ImportOptions>) -> impl FnOnce(&mut BrokerOptions) {
             account("B", Vec::new()),
             account("C", Vec::new()),
         ];
+        options.services = ["$SEAWAY.>", "_STAN.>", "$SYS.>"].map(str::to_owned).into();
         options.access = access(|it| {
             it.users = vec![
                 user_of("A", "a"),
@@ -279,6 +284,48 @@ fn attacks_on_the_border() {
     a2.expect("-ERR 'Unknown Protocol Operation'\r\n");
     a2.expect_closed();
     b.expect_nothing_more();
+}
+
+/// Whatever accounts import: a party of this process takes what its own account's clients ask, and from others requests only where it is
+/// there for them.
+#[test]
+fn parties_of_the_process_take_nothing_from_other_accounts_unasked() {
+    let server = Server::with(importing(vec![service("B", "svc.*", "ask.$1")]));
+    let (closed, open) = (Arc::new(Counting::default()), Arc::new(Counting::default()));
+    let closed_party = server.broker.attach_to("B", "closed", Arc::clone(&closed) as _);
+    closed_party.subscribe("svc.*", 1, false).unwrap();
+    let open_party = server.broker.attach_to("B", "open", Arc::clone(&open) as _);
+    open_party.serve_importers();
+    open_party.subscribe("svc.*", 1, false).unwrap();
+    // In the importer's account, where answers come back.
+    let waiting = Arc::new(Counting::default());
+    let waiting_party = server.broker.attach_to("A", "waiting", Arc::clone(&waiting) as _);
+    waiting_party.serve_importers();
+    waiting_party.subscribe("in", 1, false).unwrap();
+    let [mut a, mut b] = ["a", "b"].map(|name| server.user(name));
+    a.flush("SUB in 1\r\n");
+    b.flush("SUB svc.x 1\r\n");
+    a.flush("PUB ask.x in 1\r\n?\r\n");
+    let reply = b.message().2.unwrap();
+    b.flush(format!("PUB {reply} 1\r\n!\r\n"));
+    a.expect("MSG in 1 1\r\n!\r\n");
+    let counts = || [&closed, &open, &waiting].map(|sink| sink.0.load(Ordering::Acquire));
+    assert_eq!(counts(), [0, 1, 0]);
+    b.flush("PUB svc.y 0\r\n\r\n");
+    server.user("a2").flush("PUB in 0\r\n\r\n");
+    assert_eq!(counts(), [1, 2, 1]);
+}
+
+/// Counts what it is brought.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Sink for Counting {
+    fn deliver(&self, batch: Batch) {
+        self.0.fetch_add(batch.len(), Ordering::AcqRel);
+    }
+
+    fn drained(&self, _destination: Destination) {}
 }
 
 #[test]

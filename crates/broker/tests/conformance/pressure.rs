@@ -17,7 +17,7 @@ fn closed_with(server: &Server, id: u64, reason: CloseReason) {
 }
 
 /// Publishes one block after the other until `done`.
-fn publish_until(publisher: &mut Client, done: impl Fn() -> bool) {
+pub fn publish_until(publisher: &mut Client, done: impl Fn() -> bool) {
     let block = format!("PUB flood 16384\r\n{}\r\n", "x".repeat(16_384)).repeat(16);
     let deadline = Instant::now() + PATIENCE;
     while !done() {

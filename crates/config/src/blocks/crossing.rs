@@ -8,9 +8,6 @@ use super::fields::{Block, at, duration, wrong_type};
 use crate::conf::{Data, Node, Position};
 use crate::options::{Import, ImportKind};
 
-/// Where the streaming server takes requests; what it answers and does holds for one account, and no import tells it of another.
-const STREAMING_SERVICES: [&str; 2] = ["_STAN.>", "$SEAWAY.>"];
-
 const STREAM: &[&str] = &["stream"];
 const SERVICE: &[&str] = &["service"];
 const ACCOUNTS: &[&str] = &["accounts"];
@@ -197,13 +194,6 @@ fn allow(borders: &[Border], importer: &Border, wanted: &Wanted) -> Result<Impor
             wanted.account
         ));
     };
-    let reaches = |services: &&&str| subject::overlaps(wanted.subject.as_bytes(), services.as_bytes());
-    if let Some(services) = STREAMING_SERVICES.iter().find(reaches).filter(|_| wanted.is_service) {
-        return refuse(format!(
-            "it would reach {services}, where the streaming server does for whoever asks what it does for clients of its own account: \
-             import subjects beside these"
-        ));
-    }
     let allows = |export: &&Export| {
         export.is_service == wanted.is_service
             && subject::is_subset(wanted.subject.as_bytes(), export.subject.as_bytes())

@@ -37,7 +37,7 @@ pub struct AccountLimits {
 }
 
 /// Something that an account takes from another one, which exports it to that account or to all (checked).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Import {
     /// The exporting account.
     pub account: String,
@@ -48,7 +48,7 @@ pub struct Import {
 }
 
 /// What is imported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ImportKind {
     /// Messages.
     Stream,

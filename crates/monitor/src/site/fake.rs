@@ -235,7 +235,12 @@ impl Source for Fake {
         ])
     }
 
-    fn connections(&self, state: ConnectionState) -> Answer<'_, Vec<Connection>> {
+    fn account(&self, name: &str) -> Answer<'_, Option<Account>> {
+        let name = name.to_owned();
+        Box::pin(async move { Ok(self.accounts().await?.into_iter().find(|known| known.name == name)) })
+    }
+
+    fn connections(&self, wanted: ConnectionsWanted) -> Answer<'_, Vec<Connection>> {
         let connection = |cid: u64, stop_ns: Option<i64>| Connection {
             cid,
             ip: "127.0.0.1".into(),
@@ -253,11 +258,14 @@ impl Source for Fake {
             ..Connection::default()
         };
         let closed = connection(1, Some(START_NS + 5_000_000_000));
-        self.answer(match state {
+        let mut all = match wanted.state {
             ConnectionState::Open => vec![connection(3, None), connection(2, None)],
             ConnectionState::Closed => vec![closed],
             ConnectionState::All => vec![connection(3, None), connection(2, None), closed],
-        })
+        };
+        all.retain(|one| wanted.cid.is_none_or(|cid| cid == one.cid));
+        all.retain(|one| wanted.account.is_none() || wanted.account == one.account);
+        self.answer(all)
     }
 
     fn connection_subscriptions(&self, cid: u64, max: usize) -> Answer<'_, Vec<ConnectionSubscription>> {

@@ -97,6 +97,8 @@ pub struct Broker {
     pub route_lookups: u64,
     /// Lookups that a cache could not answer.
     pub route_misses: u64,
+    /// Accounts with clients of this server in them.
+    pub active_accounts: usize,
     /// Name of the system account; empty where its services are off.
     pub system_account: String,
 }
@@ -176,6 +178,8 @@ pub struct Account {
     pub out_msgs: u64,
     /// Their bytes.
     pub out_bytes: u64,
+    /// Clients closed because they read too slowly.
+    pub slow_consumers: u64,
 }
 
 /// Which connections are wanted.
@@ -187,6 +191,17 @@ pub enum ConnectionState {
     Closed,
     /// Both.
     All,
+}
+
+/// The connections that are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionsWanted {
+    /// In this state.
+    pub state: ConnectionState,
+    /// Only those of this account.
+    pub account: Option<String>,
+    /// Only the one with this number.
+    pub cid: Option<u64>,
 }
 
 /// A connection as `/connz` shows it (core specification §6.3).
@@ -234,7 +249,7 @@ pub struct Connection {
     pub tls_first: bool,
     /// User it authenticated as; shown on request only.
     pub authorized_user: Option<String>,
-    /// Account it belongs to; shown on request only.
+    /// Account it is in, if it was let in; shown on request only.
     pub account: Option<String>,
     /// How often it waited for slow consumers.
     pub stalls: u64,

@@ -31,9 +31,13 @@ impl Bus {
         Attachment(self.broker.attach_to(&self.account, name, sink))
     }
 
-    /// What whoever sent a request may do; `None` when that connection has gone, or is none of a client.
+    /// What whoever sent a request may do; `None` when that connection has gone, or is none of a client in this account: what somebody
+    /// may do in another one says nothing here.
     pub(super) fn requester(&self, origin: Origin) -> Option<Requester> {
-        self.broker.requester(ConnectionId(origin.0)).map(Requester)
+        let requester = self.broker.requester(ConnectionId(origin.0));
+        requester
+            .filter(|requester| requester.account() == &*self.account)
+            .map(Requester)
     }
 
     /// Counts brokers that come into reach or leave it; `None` where there are no others.

@@ -88,6 +88,7 @@ pub(super) fn broker(broker: &Broker, configured: &Options, ports: MonitoredPort
         routing_removes: snapshot.routing_removes,
         route_lookups: snapshot.route_lookups,
         route_misses: snapshot.route_misses,
+        active_accounts: snapshot.active_accounts,
         system_account: configured.broker.system_account.clone(),
     }
 }
@@ -103,6 +104,7 @@ pub(super) fn account(account: AccountSnapshot) -> monitor::Account {
         in_bytes: account.in_bytes,
         out_msgs: account.out_messages,
         out_bytes: account.out_bytes,
+        slow_consumers: account.slow_consumers,
     }
 }
 
@@ -156,7 +158,7 @@ pub(super) fn connection(connection: ConnectionSnapshot) -> monitor::Connection 
         tls_first: connection.tls.as_ref().is_some_and(|tls| tls.first),
         tls_cipher_suite: connection.tls.map(|tls| tls.cipher_suite),
         authorized_user: connection.authorized_user,
-        account: Some(connection.account),
+        account: connection.account,
     }
 }
 

@@ -1,12 +1,11 @@
-//! Requests to the system services that wait for their turn.
+//! Requests to the system services that wait for their turn. Each account has room of its own, and each connection a part of that; the
+//! accounts take turns.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use seaway_broker::{Batch, Destination, Sink};
 use tokio::sync::Notify;
-
-use crate::limits::{SYSTEM_REQUEST_BYTES_MAX, SYSTEM_REQUESTS_MAX, SYSTEM_REQUESTS_PER_ORIGIN_MAX};
 
 /// A request with somebody who waits for its answer.
 pub(super) struct Request {
@@ -19,15 +18,43 @@ pub(super) struct Request {
     pub(super) payload: Vec<u8>,
 }
 
-/// See the module. What finds it full is dropped.
-#[derive(Default)]
+/// How much may wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Requests.
+    pub(super) all: usize,
+    pub(super) of_account: usize,
+    pub(super) of_connection: usize,
+    /// Bytes of one, with its subjects.
+    pub(super) bytes: usize,
+}
+
+/// See the module. What finds no room is dropped.
 pub(super) struct Mail {
-    waiting: Mutex<VecDeque<Request>>,
+    bounds: Bounds,
+    waiting: Mutex<Waiting>,
     arrived: Notify,
 }
 
+#[derive(Default)]
+struct Waiting {
+    /// By the tag of their account; none is empty.
+    of_accounts: BTreeMap<u64, VecDeque<Request>>,
+    count: usize,
+    /// Whose turn it was.
+    last: u64,
+}
+
 impl Mail {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Request>> {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            waiting: Mutex::default(),
+            arrived: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -36,30 +63,58 @@ impl Mail {
         self.arrived.notified().await;
     }
 
-    /// The one that has waited longest.
+    /// Some may be left: whoever waits looks again.
+    pub(super) fn look_again(&self) {
+        self.arrived.notify_one();
+    }
+
+    /// The one that has waited longest, of the account whose turn it is.
     pub(super) fn take(&self) -> Option<Request> {
-        self.lock().pop_front()
+        let mut waiting = self.lock();
+        let next = waiting.of_accounts.range(waiting.last.saturating_add(1)..).next();
+        let tag = *next.or_else(|| waiting.of_accounts.first_key_value())?.0;
+        waiting.last = tag;
+        let queue = waiting.of_accounts.get_mut(&tag)?;
+        let request = queue.pop_front();
+        if queue.is_empty() {
+            waiting.of_accounts.remove(&tag);
+        }
+        waiting.count -= usize::from(request.is_some());
+        request
     }
 }
 
 impl Sink for Mail {
     fn deliver(&self, batch: Batch) {
+        let bounds = self.bounds;
         let mut waiting = self.lock();
+        // Whoever listens here does so under one tag, so that a batch is for one account.
+        let Some(tag) = batch.get(0).map(|first| first.tag) else {
+            return;
+        };
+        let queue = waiting.of_accounts.get(&tag);
         let same = |request: &&Request| request.origin == batch.origin.0;
-        let mut of_origin = waiting.iter().filter(same).count();
+        let (mut of_account, mut of_connection) =
+            queue.map_or((0, 0), |queue| (queue.len(), queue.iter().filter(same).count()));
         for message in batch.iter() {
+            let is_full =
+                waiting.count >= bounds.all || of_account >= bounds.of_account || of_connection >= bounds.of_connection;
+            if is_full {
+                break;
+            }
             let Some(reply) = message.reply else { continue };
             let Ok(subject) = std::str::from_utf8(message.subject) else {
                 continue;
             };
-            let is_full = waiting.len() >= SYSTEM_REQUESTS_MAX || of_origin >= SYSTEM_REQUESTS_PER_ORIGIN_MAX;
-            if is_full || message.payload.len() > SYSTEM_REQUEST_BYTES_MAX {
+            if subject.len() + reply.len() + message.payload.len() > bounds.bytes {
                 continue;
             }
-            of_origin += 1;
-            waiting.push_back(Request {
+            of_account += 1;
+            of_connection += 1;
+            waiting.count += 1;
+            waiting.of_accounts.entry(tag).or_default().push_back(Request {
                 origin: batch.origin.0,
-                tag: message.tag,
+                tag,
                 subject: subject.to_owned(),
                 reply: reply.to_vec(),
                 payload: message.payload.to_vec(),
@@ -78,28 +133,56 @@ mod tests {
 
     use super::*;
 
+    const BOUNDS: Bounds = Bounds {
+        all: 8,
+        of_account: 4,
+        of_connection: 2,
+        bytes: 100,
+    };
+
+    fn ask(mail: &Mail, account: u64, origin: u64, payload: &[u8]) {
+        mail.deliver(Batch::from_origin(ConnectionId(origin)).with_message(account, b"s", Some(b"r"), payload));
+    }
+
+    fn taken(mail: &Mail) -> Vec<(u64, u64)> {
+        let all = std::iter::from_fn(|| mail.take());
+        all.map(|request| (request.tag, request.origin)).collect()
+    }
+
     #[test]
-    fn what_finds_it_full_is_dropped_and_so_is_what_nobody_waits_for() {
-        let mail = Mail::default();
-        let from = |origin: u64, reply: Option<&[u8]>, payload: &[u8]| {
-            Batch::from_origin(ConnectionId(origin)).with_message(0, b"s", reply, payload)
-        };
-        let batch = |reply: Option<&[u8]>, payload: &[u8]| from(1, reply, payload);
-        mail.deliver(batch(None, b""));
-        mail.deliver(batch(Some(b"r"), &[0; SYSTEM_REQUEST_BYTES_MAX + 1]));
+    fn what_nobody_waits_for_or_is_too_long_is_dropped() {
+        let mail = Mail::new(BOUNDS);
+        mail.deliver(Batch::from_origin(ConnectionId(1)).with_message(1, b"s", None, b""));
+        mail.deliver(Batch::from_origin(ConnectionId(1)));
+        ask(&mail, 1, 1, &[0; 99]);
         assert!(mail.take().is_none());
-        for _ in 0..=SYSTEM_REQUESTS_MAX {
-            mail.deliver(batch(Some(b"r"), b""));
+        ask(&mail, 1, 1, &[0; 98]);
+        assert_eq!(taken(&mail), [(1, 1)]);
+    }
+
+    #[test]
+    fn nobody_takes_the_room_or_the_turns_of_others() {
+        let mail = Mail::new(BOUNDS);
+        for _ in 0..100 {
+            ask(&mail, 1, 1, b"");
         }
-        // One connection does not take the room of another one.
-        mail.deliver(from(2, Some(b"r"), b""));
-        assert_eq!(
-            std::iter::from_fn(|| mail.take()).count(),
-            SYSTEM_REQUESTS_PER_ORIGIN_MAX + 1
-        );
-        for origin in 0..=SYSTEM_REQUESTS_MAX as u64 {
-            mail.deliver(from(origin, Some(b"r"), b""));
+        ask(&mail, 1, 2, b"");
+        ask(&mail, 1, 3, b"");
+        // One account is full, and others are not.
+        ask(&mail, 1, 4, b"");
+        ask(&mail, 2, 5, b"");
+        ask(&mail, 3, 6, b"");
+        assert_eq!(taken(&mail), [(1, 1), (2, 5), (3, 6), (1, 1), (1, 2), (1, 3)]);
+        assert_eq!(mail.lock().count, 0);
+        for account in 0..100 {
+            ask(&mail, account, 100 + account, b"");
         }
-        assert_eq!(std::iter::from_fn(|| mail.take()).count(), SYSTEM_REQUESTS_MAX);
+        assert_eq!(taken(&mail).len(), BOUNDS.all);
+        // A batch is bounded like its messages one by one.
+        let many = (0..100).fold(Batch::from_origin(ConnectionId(1)), |batch, _| {
+            batch.with_message(1, b"s", Some(b"r"), b"")
+        });
+        mail.deliver(many);
+        assert_eq!(taken(&mail).len(), BOUNDS.of_connection);
     }
 }

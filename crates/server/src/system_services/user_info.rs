@@ -68,10 +68,10 @@ impl Shown {
 }
 
 /// The answer's data.
-pub(super) fn describe(requester: &Requester, account: &str) -> String {
+pub(super) fn describe(requester: &Requester) -> String {
     let info = UserInfo {
         user: requester.user().unwrap_or_default(),
-        account,
+        account: requester.account(),
         permissions: requester.permissions().map(Shown::new),
     };
     serde_json::to_string(&info).unwrap_or_default()
