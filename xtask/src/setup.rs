@@ -65,8 +65,8 @@ const NEEDS: [Need; 12] = [
     Need {
         is_there: || is_program("chromium") && is_program("chromedriver"),
         packages: &["chromium", "chromium-driver"],
-        stages: &["orders", "orders-long"],
-        skipped: "the order system's page in a browser",
+        stages: &["cargo-test", "orders", "orders-long"],
+        skipped: "the console, and the order system's page, in a browser",
     },
     Need {
         is_there: || is_program("promtool"),

@@ -45,6 +45,12 @@ impl Broker {
         &self.shared.options
     }
 
+    /// Whether there are users, or a token, that clients can log in with.
+    #[must_use]
+    pub fn has_users(&self) -> bool {
+        self.shared.settings().access.is_configured()
+    }
+
     /// Clients will be accepted on this port: what is told of this server before that is right already. [`Broker::listen_on`] says so too.
     pub fn expect_clients_on(&self, port: u16) {
         self.shared.set_bound_port(port);

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::broker::Broker;
 use crate::kind::Kind;
 use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LAST, SESSIONS_ENDING_MAX};
-use crate::session;
+use crate::session::{self, Way};
 use crate::shared::Shared;
 
 /// A listening socket. It accepts until [`Listener::close`], lame duck mode or the broker's shutdown; dropping it changes nothing.
@@ -35,6 +35,11 @@ impl Listener {
     }
 }
 
+/// Clients are told apart by their certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this server asks clients for certificates (tls {{ verify }}), and none can be shown here")]
+pub struct CertificateRequired;
+
 impl Broker {
     /// Listens on `host` and `port`; port 0 lets the system choose. A wildcard host (`0.0.0.0`, `::` or empty) is
     /// bound for both address families.
@@ -43,6 +48,20 @@ impl Broker {
     /// When the host cannot be resolved or the address cannot be bound.
     pub async fn listen(&self, host: &str, port: u16) -> io::Result<Listener> {
         self.listen_on(bind_host(host, port).await?)
+    }
+
+    /// Serves a connection that was made within this process as that of a client from `peer`, who logs in and may do what his user may.
+    /// There is no TLS on it: whoever made it answers for the way to `peer`.
+    ///
+    /// # Errors
+    /// Clients have to present certificates, for which there is no place here.
+    pub fn serve_within(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), CertificateRequired> {
+        let settings = self.shared.settings();
+        if settings.tls.as_ref().is_some_and(|tls| tls.options().verify) {
+            return Err(CertificateRequired);
+        }
+        serve(&self.shared, stream, peer, Way::Process);
+        Ok(())
     }
 
     /// Accepts clients from a socket that is bound and listening. To be called within a tokio runtime.
@@ -124,7 +143,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, mut open: watch::Rec
         match accepted {
             Ok((stream, peer)) => {
                 pause = ACCEPT_PAUSE_FIRST;
-                serve(&shared, stream, peer);
+                serve(&shared, stream, peer, Way::Network);
             }
             Err(error) => {
                 tracing::error!("Error accepting a client connection: {error}");
@@ -135,7 +154,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, mut open: watch::Rec
     }
 }
 
-fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
+fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, way: Way) {
     // Small frames must not wait for each other; a peer that is gone already shows at the first read.
     let _ = stream.set_nodelay(true);
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
@@ -145,5 +164,5 @@ fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
         return;
     }
     let count = shared.sessions.begin(Kind::Client);
-    tokio::spawn(session::serve(Arc::clone(shared), stream, peer, count));
+    tokio::spawn(session::serve(Arc::clone(shared), stream, (peer, way), count));
 }

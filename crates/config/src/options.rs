@@ -231,6 +231,10 @@ pub struct BrokerOptions {
     pub http_host: Option<String>,
     /// Path before those of monitoring; empty, or beginning with `/` and not ending with one.
     pub http_base_path: String,
+    /// Host names by which people may log in to the console, besides those of the machine and its addresses.
+    pub console_hosts: Vec<String>,
+    /// Whether there is no console beside the monitoring.
+    pub no_console: bool,
     /// Name of the server; `None` uses its generated id.
     pub name: Option<String>,
     /// Address told to clients instead of the own one.
@@ -380,6 +384,8 @@ impl Options {
                 https_port: None,
                 http_host: None,
                 http_base_path: String::new(),
+                console_hosts: Vec::new(),
+                no_console: false,
                 name: None,
                 client_advertise: None,
                 server_tags: Vec::new(),

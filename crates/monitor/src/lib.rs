@@ -32,7 +32,7 @@ mod why;
 
 pub use accounts::GLOBAL_ACCOUNT;
 pub use answers::{Answers, Refusal};
-pub use serve::{TlsSource, router, serve};
+pub use serve::{Caller, TlsSource, router, serve};
 pub use snapshot::{
     Account, Answer, Broker, Channel, ChannelFilter, ChannelLimits, ChannelLimitsSet, Client, Cluster, Connection,
     ConnectionState, ConnectionSubscription, ConnectionsWanted, Detail, EngineFigures, ExternalNats, Fact, Figures,

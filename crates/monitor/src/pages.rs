@@ -10,6 +10,12 @@ use crate::snapshot::{Broker, Health, Source, Unavailable};
 /// A path, what its link says, and what is found there.
 type Link = (&'static str, &'static str, &'static str);
 
+const CONSOLE: &[Link] = &[(
+    "/console/",
+    "console",
+    "All of this for people; who logs in sees messages too, and changes what his user may.",
+)];
+
 const STREAMING: &[Link] = &[
     (
         "/streaming/serverz",
@@ -97,6 +103,9 @@ pub(crate) async fn root(source: &dyn Source, moment: &Moment, base_path: &str) 
     let broker = source.broker().await?;
     let mut page = HEAD.to_owned();
     describe(&mut page, source, moment, &broker).await;
+    if source.has_console() {
+        list(&mut page, "Console", base_path, CONSOLE);
+    }
     list(&mut page, "Streaming", "", STREAMING);
     list(&mut page, "Broker", base_path, BROKER);
     list(&mut page, "Metrics and health", "", ALWAYS);

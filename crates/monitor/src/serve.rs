@@ -5,6 +5,7 @@ mod seats;
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -89,17 +92,25 @@ impl AsRef<[u8]> for Unread {
 /// Gives the TLS settings for each new connection, so that certificates can be replaced while the server runs.
 pub type TlsSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 
-/// Answers requests until `shutdown` is done; requests in progress then have [`CLOSE_TIME_MAX`] to finish. Behind TLS when
+/// Who makes a request; every request that [`serve`] takes carries it among its extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The address at the other end.
+    pub peer: SocketAddr,
+    /// Nobody on the way can read along: it is this machine, or there is TLS.
+    pub is_private: bool,
+}
+
+/// Answers requests with `pages` until `shutdown` is done; requests in progress then have [`CLOSE_TIME_MAX`] to finish. Behind TLS when
 /// there is any; a handshake has [`HEAD_TIME_MAX`], like the head of a request. At most `connections_max` connections, 1 to
 /// [`CONNECTIONS_MAX`], are served at a time: for a further one another one ends.
 pub async fn serve(
     listener: TcpListener,
-    source: Arc<dyn Source>,
+    pages: Router,
     tls: Option<TlsSource>,
     connections_max: usize,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let router = router(source);
     let (closing, closed) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut seats = Seats::default();
@@ -120,7 +131,12 @@ pub async fn serve(
                     seats.end_one();
                 }
                 let seat = Seat::new();
-                let serving = serve_stream(stream, tls.clone(), router.clone(), seat.clone(), closed.clone());
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                let caller = Caller {
+                    peer,
+                    is_private: tls.is_some() || peer.ip().is_loopback(),
+                };
+                let serving = serve_stream(stream, caller, tls.clone(), pages.clone(), seat.clone(), closed.clone());
                 seats.take(peer.ip(), seat, connections.spawn(serving));
             }
             Err(error) if concerns_one_connection(&error) => {}
@@ -150,33 +166,36 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 /// Serves a connection to its end, behind TLS when there is any.
 async fn serve_stream(
     stream: TcpStream,
+    caller: Caller,
     tls: Option<TlsSource>,
-    router: Router,
+    pages: Router,
     seat: Seat,
     closed: watch::Receiver<bool>,
 ) {
     let stream = Patient::new(stream, UNREAD_TIME_MAX);
     let Some(tls) = tls else {
-        return serve_connection(stream, router, seat, closed).await;
+        return serve_connection(stream, caller, pages, seat, closed).await;
     };
     let handshake = TlsAcceptor::from(tls()).accept(stream);
     // Whoever cannot agree on TLS has nothing to be told.
     if let Ok(Ok(stream)) = timeout(HEAD_TIME_MAX, handshake).await {
-        serve_connection(stream, router, seat, closed).await;
+        serve_connection(stream, caller, pages, seat, closed).await;
     }
 }
 
 /// Serves a connection to its end; what goes wrong on it concerns its peer only.
 async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    router: Router,
+    caller: Caller,
+    pages: Router,
     seat: Seat,
     mut closed: watch::Receiver<bool>,
 ) {
-    let router = TowerToHyperService::new(router);
-    let answer = service_fn(move |request| {
+    let pages = TowerToHyperService::new(pages);
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(caller);
         let answering = seat.answering();
-        let answered = router.call(request);
+        let answered = pages.call(request);
         async move {
             let answer = answered.await;
             drop(answering);

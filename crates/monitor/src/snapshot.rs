@@ -35,6 +35,11 @@ pub trait Source: Send + Sync + 'static {
         String::new()
     }
 
+    /// Whether there is a console beside the monitoring, below `/console/`: the start page leads there.
+    fn has_console(&self) -> bool {
+        false
+    }
+
     /// Whether the server can do its work (`/healthz`, `/healthz/ready`): not while it starts or stops, nor when its store
     /// failed.
     fn readiness(&self) -> Answer<'_, Health>;

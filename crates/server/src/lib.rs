@@ -5,6 +5,7 @@ pub mod banner;
 mod broker_options;
 pub mod bus;
 mod check;
+mod console;
 mod descriptors;
 pub mod engine;
 mod engine_options;

@@ -291,7 +291,8 @@ impl Logger {
         } else if OWN_TARGETS.iter().any(|own| metadata.target().starts_with(own)) {
             &self.shared.broker
         } else {
-            return *metadata.level() <= Level::WARN;
+            // What goes wrong with a login of the console it says itself.
+            return *metadata.level() <= Level::WARN && !metadata.target().starts_with("async_nats");
         };
         let needed = match *metadata.level() {
             Level::DEBUG => Verbosity::DEBUG,

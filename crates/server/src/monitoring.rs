@@ -217,6 +217,10 @@ impl Source for Monitoring {
         self.options.broker.http_base_path.clone()
     }
 
+    fn has_console(&self) -> bool {
+        !self.options.broker.no_console
+    }
+
     fn readiness(&self) -> Answer<'_, monitor::Health> {
         let external = self.bus.external_snapshot();
         let cut_off = external.filter(|external| !external.is_up).map(|external| {

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
+use axum::Router;
 use seaway_broker::{Broker, Listener, Tls, host_and_port};
 use seaway_config::{Options, Personality, StoreKind, StreamingOptions};
 use seaway_streaming::LimitsTable;
@@ -17,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::administration::Administration;
 use crate::bus::{Bus, External};
+use crate::console;
 use crate::descriptors::Shares;
 use crate::files::{Ports, PortsFile, write_pid_file};
 use crate::limits::{CLUSTER_PATIENCE, LOG_FLUSH_PATIENCE, TURNS_PER_LOOK_AT_SOCKETS};
@@ -517,6 +519,7 @@ fn start_monitoring(
         }
     }
     let source = Arc::new(monitoring(monitored));
+    let pages = console::with_monitoring(options, broker, Arc::clone(&source));
     let mut tasks = Vec::new();
     for (scheme, listener) in listeners {
         let Some(listener) = listener else { continue };
@@ -525,7 +528,7 @@ fn start_monitoring(
         } else {
             None
         };
-        tasks.push(MonitoringTask::start(listener, Arc::clone(&source), tls)?);
+        tasks.push(MonitoringTask::start(listener, pages.clone(), tls)?);
     }
     Ok((source, tasks))
 }
@@ -559,18 +562,14 @@ struct MonitoringTask {
 }
 
 impl MonitoringTask {
-    fn start(
-        listener: TcpListener,
-        source: Arc<Monitoring>,
-        tls: Option<seaway_monitor::TlsSource>,
-    ) -> Result<MonitoringTask> {
+    fn start(listener: TcpListener, pages: Router, tls: Option<seaway_monitor::TlsSource>) -> Result<MonitoringTask> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let stopped = async move { stopped.notified().await };
         let seats = Shares::now(false).monitoring;
-        let task = tokio::spawn(seaway_monitor::serve(listener, source, tls, seats, stopped));
+        let task = tokio::spawn(seaway_monitor::serve(listener, pages, tls, seats, stopped));
         Ok(MonitoringTask { stop, task })
     }
 

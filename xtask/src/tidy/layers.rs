@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// The crates from the ground up. Each may use only those before it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 20] = [
+    "trial",
     "nats-protocol",
     "stan-protocol",
     "journal",
@@ -20,6 +21,7 @@ const ORDER: [&str; 18] = [
     "original",
     "adoption",
     "client",
+    "console",
     "bench",
     "cli",
     "server",
@@ -135,8 +137,8 @@ const WORLD: [&str; 10] = [
     "RandomState",
 ];
 
-/// The crates of the workspace that examples show: what a user has.
-const SHOWN: [&str; 1] = ["seaway-client"];
+/// The crates of the workspace that examples use: what a user has, and what their trials are made with.
+const SHOWN: [&str; 2] = ["seaway-client", "seaway-trial"];
 
 /// Checks every crate's manifest, and the sources of the pure one.
 pub(super) fn check(root: &Path) -> anyhow::Result<Vec<String>> {

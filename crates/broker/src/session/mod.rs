@@ -87,8 +87,22 @@ enum Event {
     End(CloseReason),
 }
 
+/// On which way a client comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From wherever it may be: TLS as the settings say.
+    Network,
+    /// Within this process, where TLS would protect nothing.
+    Process,
+}
+
 /// Serves one client from INFO to the end.
-pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, _count: SessionCount) {
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    (peer, way): (SocketAddr, Way),
+    _count: SessionCount,
+) {
     let id = shared.next_id();
     let settings = shared.settings();
     shared.counters.total_connections.fetch_add(1, Ordering::Relaxed);
@@ -99,15 +113,15 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         })
         .is_ok();
     tracing::debug!("{peer} - cid:{id} - Client connection created");
-    let (mut first, nonce) = greeting(&shared, &settings, id, peer);
-    let opened = if admitted {
+    let (mut first, nonce) = greeting(&shared, &settings, id, (peer, way));
+    let opened = if admitted && way == Way::Network {
         let mut stopping = shared.stopping.subscribe();
         tokio::select! {
             opened = opening::open(&settings, stream, &first) => opened,
             _ = stopping.wait_for(|stopping| *stopping) => Err(std::io::ErrorKind::Interrupted.into()),
         }
     } else {
-        // Words that the client can read without agreeing on anything first.
+        // Of one that is refused: words that it can read without agreeing on anything first.
         Ok(Opened::plain(stream, false))
     };
     let bounds = Bounds::new(&shared.options, Kind::Client);
@@ -188,8 +202,11 @@ fn remember_failed_handshake(shared: &Shared, make: impl FnOnce(u32) -> Connecti
 }
 
 /// INFO as the client reads it, and what it asks the client to sign.
-fn greeting(shared: &Shared, settings: &Settings, id: u64, peer: SocketAddr) -> (Vec<u8>, String) {
+fn greeting(shared: &Shared, settings: &Settings, id: u64, (peer, way): (SocketAddr, Way)) -> (Vec<u8>, String) {
     let mut info = shared.info(id, peer.ip().to_string());
+    if way == Way::Process {
+        (info.tls_required, info.tls_available) = (false, false);
+    }
     if settings.access.wants_nonce() {
         info.nonce = nkey::nonce();
     }

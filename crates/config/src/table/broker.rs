@@ -183,6 +183,24 @@ pub(super) static ENTRIES: &[Entry] = &[
         Sets(http_base_path),
     )
     .keys(Section::Broker, &["http_base_path"]),
+    Entry::new(
+        Server,
+        &[],
+        List,
+        "",
+        "Names of this host by which people may log in to the console, besides those of the machine and its addresses",
+        Sets(console_hosts),
+    )
+    .keys(Section::Broker, &["console_hosts"]),
+    Entry::new(
+        Server,
+        &[],
+        Bool,
+        "false",
+        "Serve no console beside the monitoring",
+        Sets(no_console),
+    )
+    .keys(Section::Broker, &["no_console"]),
     Entry::new(Server, &[], List, "", "Tags shown by monitoring", Sets(server_tags))
         .keys(Section::Broker, &["server_tags"]),
     Entry::new(
@@ -280,6 +298,18 @@ fn http_base_path(options: &mut Draft, value: &Value) -> Result<(), String> {
     } else {
         format!("/{path}")
     };
+    Ok(())
+}
+
+fn console_hosts(options: &mut Draft, value: &Value) -> Result<(), String> {
+    if let Value::List(hosts) = value {
+        options.broker.console_hosts.clone_from(hosts);
+    }
+    Ok(())
+}
+
+fn no_console(options: &mut Draft, value: &Value) -> Result<(), String> {
+    options.broker.no_console = value.is_true();
     Ok(())
 }
 

@@ -22,7 +22,7 @@ fn with_server<F: Future<Output = ()>>(act: impl FnOnce(std::net::SocketAddr) ->
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(serve(
             listener,
-            Arc::new(Fake::default()),
+            router(Arc::new(Fake::default())),
             None,
             CONNECTIONS_MAX,
             async { drop(stopped.await) },

@@ -13,7 +13,9 @@ use serde_json::Value;
 use crate::judge::{Event, Evidence, Row, Ticket};
 use crate::load::Accepted;
 use crate::system::System;
-use crate::{http, sql, waiting};
+use seaway_trial::{http, waiting};
+
+use crate::sql;
 
 /// The channel of every event; those of single types are named after it.
 const CHANNEL: &str = "order-notification";

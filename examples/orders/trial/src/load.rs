@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure};
 use serde_json::{Value, json};
 
-use crate::{http, waiting};
+use seaway_trial::{http, waiting};
 
 /// The restaurant turns down what is more than this many dishes.
 const DISHES_MAX: u32 = 20;

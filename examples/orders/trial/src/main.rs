@@ -4,19 +4,15 @@
 
 #![allow(clippy::print_stdout, reason = "a command line tool that reports to the terminal")]
 
-mod browser;
 mod evidence;
 mod faults;
-mod http;
 mod judge;
 mod load;
 mod page;
 mod postgres;
-mod process;
 mod runner;
 mod sql;
 mod system;
-mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,10 +21,10 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::browser::Browser;
 use crate::load::Load;
 use crate::postgres::Postgres;
 use crate::system::{Backend, Programs, System};
+use seaway_trial::browser::Browser;
 
 /// What the process ends with when something it needs is not installed.
 const SKIPPED: u8 = 77;

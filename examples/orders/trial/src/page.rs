@@ -5,10 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 
-use crate::browser::Browser;
 use crate::evidence;
 use crate::load::Load;
 use crate::system::{Backend, Programs, System};
+use seaway_trial::browser::Browser;
 
 /// Orders that flow while the page is open.
 const ORDERS: u32 = 1000;
@@ -147,7 +147,7 @@ fn a_lost_connection_is_made_anew(system: &mut System, browser: &Browser) -> any
     browser.click("#submit")?;
     browser.wait_for("document.querySelector('#connection').textContent === 'live'")?;
     browser.wait_for("document.querySelectorAll('.column[data-status=paid] .card').length === 2")?;
-    let counts = crate::http::get(port, "/api/orders?limit=1")?.json["counts"].clone();
+    let counts = seaway_trial::http::get(port, "/api/orders?limit=1")?.json["counts"].clone();
     ensure!(
         counts["paid"] == 2,
         "two orders were paid, the read model counts {counts}"

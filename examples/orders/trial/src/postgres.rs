@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-use crate::process::Process;
-use crate::waiting;
+use seaway_trial::process::Process;
+use seaway_trial::waiting;
 
 /// The user that the package makes, used when this program is run by root.
 const SYSTEM_USER: &str = "postgres";

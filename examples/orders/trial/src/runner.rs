@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use crate::process::Process;
 use crate::system::{Backend, Programs};
+use seaway_trial::process::Process;
 
 /// Orders that the command places.
 const ORDERS: usize = 20;

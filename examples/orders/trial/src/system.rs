@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use rustix::process::Signal;
 
 use crate::postgres::Postgres;
-use crate::process::Process;
-use crate::waiting;
+use seaway_trial::process::Process;
+use seaway_trial::waiting;
 
 /// Where the built programs lie.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! HTTP as far as the trial needs it: one request on a connection of its own, JSON both ways.
+//! HTTP as far as trials need it: one request on a connection of its own, JSON both ways.
 
 use std::io::{Error, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,18 +14,20 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// A server's answer.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
     /// Header lines, names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
     /// The body; null when it is not JSON.
-    pub(crate) json: Value,
-    pub(crate) text: String,
+    pub json: Value,
+    /// The body as text.
+    pub text: String,
 }
 
 impl Answer {
     /// The value of a header.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(header, _)| header == name);
         found.map(|(_, value)| value.as_str())
     }
@@ -35,7 +37,7 @@ impl Answer {
 ///
 /// # Errors
 /// Nobody listens, the connection breaks, or what comes is not HTTP.
-pub(crate) fn request(
+pub fn request(
     port: u16,
     method: &str,
     path: &str,
@@ -62,8 +64,11 @@ pub(crate) fn request(
     read(stream)
 }
 
-/// Like `request` with the method GET.
-pub(crate) fn get(port: u16, path: &str) -> std::io::Result<Answer> {
+/// Like [`request`] with the method GET.
+///
+/// # Errors
+/// See [`request`].
+pub fn get(port: u16, path: &str) -> std::io::Result<Answer> {
     request(port, "GET", path, &[], None)
 }
 

@@ -9,12 +9,12 @@ use anyhow::bail;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Lets others run before the next look.
-pub(crate) fn pause() {
+pub fn pause() {
     std::thread::sleep(PAUSE);
 }
 
 /// Whether the condition holds before the deadline.
-pub(crate) fn until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
+pub fn until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + deadline;
     loop {
         if condition() {
@@ -29,7 +29,10 @@ pub(crate) fn until(deadline: Duration, mut condition: impl FnMut() -> bool) -> 
 
 /// A port nobody listens on, below the range from which the system takes outgoing ports. (A client that keeps dialling a port
 /// inside that range while its server is down can end up connected to itself, and then holds the port.)
-pub(crate) fn free_port() -> anyhow::Result<u16> {
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> anyhow::Result<u16> {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let lowest_outgoing = range
         .split_whitespace()

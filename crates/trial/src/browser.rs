@@ -27,8 +27,8 @@ const FLAGS: [&str; 10] = [
     "--hide-scrollbars",
 ];
 
-/// Dropping it ends the browser.
-pub(crate) struct Browser {
+/// A browser with one window. Dropping it ends it.
+pub struct Browser {
     driver: Process,
     port: u16,
     session: String,
@@ -36,7 +36,7 @@ pub(crate) struct Browser {
 
 impl Browser {
     /// Where the browser and its driver lie; `None` when the packages are not installed.
-    pub(crate) fn programs() -> Option<(PathBuf, PathBuf)> {
+    pub fn programs() -> Option<(PathBuf, PathBuf)> {
         let find = |name: &str| {
             let path = std::env::var_os("PATH")?;
             std::env::split_paths(&path)
@@ -47,7 +47,10 @@ impl Browser {
     }
 
     /// Starts a browser with a new profile below this directory.
-    pub(crate) fn start((chromium, driver): (PathBuf, PathBuf), directory: &Path) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start((chromium, driver): (PathBuf, PathBuf), directory: &Path) -> anyhow::Result<Self> {
         let mut driver = Process::new(
             "chromedriver",
             driver,
@@ -81,19 +84,28 @@ impl Browser {
     }
 
     /// Opens an address.
-    pub(crate) fn open(&self, address: &str) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// The browser refuses.
+    pub fn open(&self, address: &str) -> anyhow::Result<()> {
         self.command("url", &json!({"url": address})).map(drop)
     }
 
     /// The value of an expression on the page.
-    pub(crate) fn value(&self, expression: &str) -> anyhow::Result<Value> {
+    ///
+    /// # Errors
+    /// It throws, or the browser refuses.
+    pub fn value(&self, expression: &str) -> anyhow::Result<Value> {
         let script = json!({"script": format!("return ({expression})"), "args": []});
         self.command("execute/sync", &script)
             .with_context(|| format!("evaluate {expression}"))
     }
 
     /// Waits until an expression on the page is true.
-    pub(crate) fn wait_for(&self, expression: &str) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// It does not become true in time.
+    pub fn wait_for(&self, expression: &str) -> anyhow::Result<()> {
         let mut last = Ok(Value::Null);
         let found = waiting::until(STEP_DEADLINE, || {
             last = self.value(expression);
@@ -104,7 +116,10 @@ impl Browser {
     }
 
     /// Replaces what an input holds, key by key, as a user does.
-    pub(crate) fn fill(&self, selector: &str, content: &str) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// There is no such input.
+    pub fn fill(&self, selector: &str, content: &str) -> anyhow::Result<()> {
         let input = self.find(selector)?;
         self.command(&format!("element/{input}/clear"), &json!({}))?;
         self.command(&format!("element/{input}/value"), &json!({"text": content}))
@@ -112,7 +127,10 @@ impl Browser {
     }
 
     /// Clicks where the element is.
-    pub(crate) fn click(&self, selector: &str) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// There is no such element, or another one is before it.
+    pub fn click(&self, selector: &str) -> anyhow::Result<()> {
         let found = self.find(selector)?;
         self.command(&format!("element/{found}/click"), &json!({})).map(drop)
     }
@@ -127,15 +145,33 @@ impl Browser {
     }
 
     /// Pretends to be a screen of this size in pixels.
-    pub(crate) fn resize(&self, width: u32, height: u32, mobile: bool) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// The browser refuses.
+    pub fn resize(&self, width: u32, height: u32, mobile: bool) -> anyhow::Result<()> {
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile});
         self.developer("Emulation.setDeviceMetricsOverride", &metrics)
     }
 
     /// Pretends that the user prefers `light` or `dark`.
-    pub(crate) fn prefer(&self, scheme: &str) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// The browser refuses.
+    pub fn prefer(&self, scheme: &str) -> anyhow::Result<()> {
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.developer("Emulation.setEmulatedMedia", &features)
+    }
+
+    /// Presses keys where the focus is; `\u{e004}` is the tabulator, `\u{e007}` enter.
+    ///
+    /// # Errors
+    /// The browser refuses.
+    pub fn press(&self, keys: &str) -> anyhow::Result<()> {
+        let focused = self.call("GET", &format!("/session/{}/element/active", self.session), None)?;
+        let reference = focused.as_object().and_then(|object| object.values().next());
+        let element = text(reference.unwrap_or(&Value::Null))?;
+        self.command(&format!("element/{element}/value"), &json!({"text": keys}))
+            .map(drop)
     }
 
     fn developer(&self, command: &str, parameters: &Value) -> anyhow::Result<()> {
@@ -144,7 +180,10 @@ impl Browser {
     }
 
     /// Writes what is to be seen into a PNG file.
-    pub(crate) fn screenshot(&self, file: &Path) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn screenshot(&self, file: &Path) -> anyhow::Result<()> {
         let picture = self.call("GET", &format!("/session/{}/screenshot", self.session), None)?;
         let bytes = base64::engine::general_purpose::STANDARD
             .decode(text(&picture)?)
@@ -153,7 +192,10 @@ impl Browser {
     }
 
     /// What the console of the page has gathered since the last time, errors of the network and of the policy included.
-    pub(crate) fn console(&self) -> anyhow::Result<Vec<String>> {
+    ///
+    /// # Errors
+    /// The browser refuses.
+    pub fn console(&self) -> anyhow::Result<Vec<String>> {
         let lines = self.command("se/log", &json!({"type": "browser"}))?;
         let lines = lines.as_array().context("the console is a list")?;
         lines.iter().map(|line| text(&line["message"])).collect()

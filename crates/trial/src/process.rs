@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal};
 use crate::waiting;
 
 /// How long a start may take at most, on a busy machine and with everything else starting too.
-pub(crate) const START_DEADLINE: Duration = Duration::from_secs(60);
+pub const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long a process may take to end when it is asked to.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
@@ -21,8 +21,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(15);
 /// How much of a process's output a failure report shows.
 const TAIL_BYTES: u64 = 4096;
 
-/// Dropping it kills it.
-pub(crate) struct Process {
+/// See the module. Dropping it kills it.
+pub struct Process {
     name: String,
     binary: PathBuf,
     arguments: Vec<String>,
@@ -36,7 +36,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// A process that is not started yet; its output will be appended to a file of its name in this directory.
-    pub(crate) fn new(name: &str, binary: PathBuf, arguments: Vec<String>, ready: &str, logs: &Path) -> Self {
+    pub fn new(name: &str, binary: PathBuf, arguments: Vec<String>, ready: &str, logs: &Path) -> Self {
         Self {
             name: name.to_owned(),
             binary,
@@ -48,12 +48,17 @@ impl Process {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
+    /// What it is called in reports.
+    #[must_use]
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Starts the process without waiting for it.
-    pub(crate) fn start(&mut self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// It cannot be started, or its log not be written.
+    pub fn start(&mut self) -> anyhow::Result<()> {
         self.kill()?;
         let output = File::options()
             .create(true)
@@ -74,7 +79,10 @@ impl Process {
 
     /// Waits until the process says that it serves, and returns the line. A process that ends instead is an error: none of
     /// them may give up because a neighbour is away.
-    pub(crate) fn wait_ready(&mut self) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    /// It ended, or does not serve in time.
+    pub fn wait_ready(&mut self) -> anyhow::Result<String> {
         let end = Instant::now() + START_DEADLINE;
         loop {
             if let Some(line) = self.output()?.lines().find(|line| line.contains(&self.ready)) {
@@ -96,7 +104,10 @@ impl Process {
     }
 
     /// Waits for a process that ends by itself.
-    pub(crate) fn wait_end(&mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
+    ///
+    /// # Errors
+    /// It does not run, or does not end in time.
+    pub fn wait_end(&mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
         let Some(child) = &mut self.child else {
             bail!("{} is not running", self.name);
         };
@@ -115,7 +126,10 @@ impl Process {
     }
 
     /// Kills the process with SIGKILL and waits until it is gone.
-    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
         if let Some(mut child) = self.child.take() {
             child.kill().with_context(|| format!("kill {}", self.name))?;
             child.wait().with_context(|| format!("wait for {}", self.name))?;
@@ -124,7 +138,10 @@ impl Process {
     }
 
     /// Asks the process to end, and expects that it does so cleanly.
-    pub(crate) fn stop(&mut self, signal: Signal) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// It does not run, does not end in time, or says that it failed.
+    pub fn stop(&mut self, signal: Signal) -> anyhow::Result<()> {
         let Some(child) = &self.child else {
             return Ok(());
         };
@@ -138,12 +155,15 @@ impl Process {
     }
 
     /// What the process has written in its present life.
-    pub(crate) fn output(&self) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    /// Its log cannot be read.
+    pub fn output(&self) -> anyhow::Result<String> {
         read_from(&self.log, self.life).with_context(|| format!("read {}", self.log.display()))
     }
 
     /// The end of the output, for a failure report.
-    pub(crate) fn tail(&self) -> String {
+    pub fn tail(&self) -> String {
         let length = std::fs::metadata(&self.log).map_or(0, |metadata| metadata.len());
         let text = read_from(&self.log, length.saturating_sub(TAIL_BYTES)).unwrap_or_default();
         text.lines()

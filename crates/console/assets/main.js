@@ -1,0 +1,97 @@
+// Which page is shown, and when it asks again.
+
+import { fill, h } from "./dom.js";
+import { look, lookAtSession, logOut, onSession, session } from "./server.js";
+import { logInDialog } from "./login.js";
+import * as overview from "./overview.js";
+import * as channels from "./channels.js";
+import * as channel from "./channel.js";
+import * as durables from "./durables.js";
+import * as subscription from "./subscription.js";
+import * as clients from "./clients.js";
+import * as connections from "./connections.js";
+import * as members from "./members.js";
+
+const PAGES = { "": overview, channels, channel, durables, durable: subscription, clients, client: clients, connections, members };
+const NEAREST = { channel: "channels", durable: "durables", client: "clients" };
+/** Milliseconds between the answer to one question and the next question. */
+const PAUSE = 1_000;
+const PAUSE_AFTER_TROUBLE = 3_000;
+
+const content = document.getElementById("content");
+const trouble = document.getElementById("trouble");
+const person = document.getElementById("person");
+let shown = 0;
+
+function wanted() {
+  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  try {
+    return { words: path.split("/").map(decodeURIComponent), parameters: new URLSearchParams(query) };
+  } catch {
+    return { words: [""], parameters: new URLSearchParams() };
+  }
+}
+
+async function show() {
+  const turn = ++shown;
+  const { words, parameters } = wanted();
+  const page = PAGES[words[0]] ?? overview;
+  for (const anchor of document.querySelectorAll("nav a")) {
+    const own = anchor.getAttribute("href").replace(/^#\//, "");
+    if (own === (NEAREST[words[0]] ?? words[0])) anchor.setAttribute("aria-current", "page");
+    else anchor.removeAttribute("aria-current");
+  }
+  fill(content);
+  const leaving = new AbortController();
+  addEventListener("hashchange", () => leaving.abort(), { once: true });
+  const { title, refresh } = page.page(content, words.slice(1), parameters, leaving.signal);
+  document.title = title ? `${title} – Seaway` : "Seaway";
+  if (document.activeElement === document.body || content.contains(document.activeElement)) content.focus({ preventScroll: true });
+  while (turn === shown) {
+    let pause = PAUSE;
+    if (!document.hidden) {
+      try {
+        await refresh();
+        if (turn === shown) trouble.hidden = true;
+      } catch (error) {
+        if (turn !== shown) return;
+        [trouble.textContent, trouble.hidden] = [error.message, false];
+        pause = PAUSE_AFTER_TROUBLE;
+      }
+    }
+    await new Promise((done) => setTimeout(done, pause));
+  }
+}
+
+function showPerson() {
+  if (session.user !== null) {
+    fill(person, h("span", {}, session.user), h("button", { type: "button", click: () => logOut().catch(say) }, "Log out"));
+  } else if (session.obstacle) {
+    fill(person, h("span", { class: "soft", title: session.obstacle }, "Look only"));
+  } else {
+    fill(person, h("button", { type: "button", click: logInDialog }, "Log in"));
+  }
+}
+
+function say(error) {
+  [trouble.textContent, trouble.hidden] = [error.message, false];
+}
+
+async function name() {
+  try {
+    const { cluster_id: cluster } = await look("server");
+    document.getElementById("cluster").textContent = cluster;
+  } catch {
+    // The page says what is wrong.
+  }
+}
+
+addEventListener("hashchange", show);
+onSession(() => {
+  showPerson();
+  show();
+});
+await lookAtSession().catch(say);
+showPerson();
+name();
+show();

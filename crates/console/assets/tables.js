@@ -1,0 +1,84 @@
+// Tables that keep their order and the focus while their rows change.
+
+import { fill, h } from "./dom.js";
+
+/**
+ * A table. Columns: `{ key, title, number, cell(row), sort(row) }`; `sort` gives what rows are ordered by, and makes the title a button.
+ * `onSort(key, isDescending)` is told of a choice and may order elsewhere; without it rows are ordered here.
+ */
+export class Table {
+  #columns;
+  #body = h("tbody");
+  #heads = new Map();
+  #caption = h("caption");
+  #rows = [];
+  #empty;
+  key = null;
+  isDescending = false;
+
+  constructor(columns, { empty = "There is nothing here.", key = null, isDescending = false, onSort = null } = {}) {
+    this.#columns = columns;
+    this.#empty = empty;
+    this.key = key;
+    this.isDescending = isDescending;
+    const heads = columns.map((column) => {
+      const sorts = () => {
+        this.isDescending = this.key === column.key ? !this.isDescending : Boolean(column.number);
+        this.key = column.key;
+        this.#mark();
+        if (onSort) onSort();
+        else this.show(this.#rows, this.#caption.textContent);
+      };
+      const head = h("th", { scope: "col", class: column.number ? "number" : "" },
+        column.sort ? h("button", { type: "button", click: sorts }, column.title) : column.title);
+      this.#heads.set(column.key, head);
+      return head;
+    });
+    this.element = h("div", { class: "scroll" }, h("table", {}, this.#caption, h("thead", {}, h("tr", {}, heads)), this.#body));
+    this.#mark();
+  }
+
+  #mark() {
+    for (const [key, head] of this.#heads) {
+      if (key === this.key) head.setAttribute("aria-sort", this.isDescending ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+    }
+  }
+
+  #ordered(rows) {
+    const column = this.#columns.find(({ key }) => key === this.key);
+    if (!column?.sort) return rows;
+    const sign = this.isDescending ? -1 : 1;
+    const keyed = rows.map((row) => [column.sort(row), row]);
+    keyed.sort(([a], [b]) => sign * (a < b ? -1 : a > b ? 1 : 0));
+    return keyed.map(([, row]) => row);
+  }
+
+  /** Shows these rows, at most `shown` of them behind `skipped`. */
+  show(rows, caption, { shown = Infinity, skipped = 0 } = {}) {
+    this.#rows = rows;
+    this.#caption.textContent = caption ?? "";
+    const part = this.#ordered(rows).slice(skipped, skipped + shown);
+    // Whoever has the focus in a row goes on there.
+    const focused = document.activeElement;
+    const place = this.#body.contains(focused) ? place_of(focused, this.#body) : null;
+    fill(this.#body, part.length
+      ? part.map((row) => h("tr", {}, this.#columns.map((column) =>
+        h("td", { class: `${column.number ? "number" : ""} ${column.class ?? ""}` }, column.cell(row)))))
+      : h("tr", {}, h("td", { colspan: this.#columns.length, class: "soft" }, this.#empty)));
+    if (place) at_place(place, this.#body)?.focus({ preventScroll: true });
+  }
+}
+
+function place_of(element, body) {
+  const row = element.closest("tr");
+  return { row: [...body.rows].indexOf(row), index: focusable(row).indexOf(element) };
+}
+
+function at_place({ row, index }, body) {
+  return body.rows[row] && focusable(body.rows[row])[index];
+}
+
+function focusable(row) {
+  return [...row.querySelectorAll("a[href], button, input, select")];
+}
