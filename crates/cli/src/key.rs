@@ -7,6 +7,14 @@ use crate::failure::{Failure, Outcome};
 /// The original's own variable; it counts when no file is named.
 pub(crate) const VARIABLE: &str = "NATS_STREAMING_ENCRYPTION_KEY";
 
+/// What to do when it is needed and not there.
+pub(crate) fn required(directory: &Path) -> String {
+    let directory = directory.display();
+    format!(
+        "the store in {directory} is encrypted: name the file with its key (--encryption-key-file), or set {VARIABLE}"
+    )
+}
+
 /// The key in a file, without the ends of its lines, or in the variable; none when neither is there.
 pub(crate) fn read(file: Option<&Path>) -> Outcome<Option<Vec<u8>>> {
     if let Some(path) = file {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use seaway_backup::archive::is_archive;
 use seaway_backup::{Error, Reading, Remedy, Repaired, Repairing, Repository, identity_of, repair};
 use seaway_store::verify::Damage;
-use seaway_store::{Cipher, Encryption};
+use seaway_store::{Cipher, Encryption, OpenError};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome};
@@ -48,7 +48,12 @@ pub(crate) fn run(arguments: &RepairArguments, output: &mut Output) -> Outcome {
         true => Repairing::Reality,
         false => Repairing::Rehearsal,
     };
-    let failed = |error: Error| Failure::failed(format!("{directory}: {error}"));
+    let failed = |error: Error| {
+        Failure::failed(match error {
+            Error::Repair(OpenError::KeyRequired) => key::required(&arguments.directory),
+            error => format!("{directory}: {error}"),
+        })
+    };
     let repaired = repair(
         &arguments.directory,
         encryption.as_ref(),

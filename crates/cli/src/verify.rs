@@ -120,10 +120,7 @@ fn explain(arguments: &VerifyArguments, error: &FileStoreError) -> Failure {
             };
             format!("a server uses {directory}{holder}: stop it, or verify a copy")
         }
-        FileStoreError::Journal(OpenError::KeyRequired) => format!(
-            "the store in {directory} is encrypted: name the file with its key (--encryption-key-file), or set {}",
-            key::VARIABLE
-        ),
+        FileStoreError::Journal(OpenError::KeyRequired) => key::required(&arguments.directory),
         FileStoreError::Directory { source, .. } => format!("{directory}: {source}"),
         FileStoreError::Journal(error) => format!("{directory}: {error}{}", advice(error)),
         error => format!("{directory}: {error}"),

@@ -5,12 +5,20 @@ use crate::names::LogId;
 use std::io;
 use std::time::Duration;
 
+/// What stands behind "another process" of one that wrote about itself; others say nothing.
+pub(crate) fn named(holder: &str) -> String {
+    match holder {
+        "" => String::new(),
+        holder => format!(" ({holder})"),
+    }
+}
+
 /// Why a journal could not be opened. Nothing was changed on disk unless the variant says so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// Another process has it open.
-    #[error("the journal is in use by another process ({holder})")]
+    #[error("the journal is in use by another process{}", named(holder))]
     Locked {
         /// What the holder wrote about itself.
         holder: String,

@@ -106,7 +106,11 @@ impl Authorization {
             return Ok(());
         };
         if self.token.is_some() {
-            return Err("Can not have a token and accounts".to_owned());
+            return Err(format!(
+                "Can not have a token and accounts: authorization.token is everybody's who knows it, and of no account (which have users: \
+                 {:?}). Leave it out",
+                of_accounts.name()
+            ));
         }
         if let Some(single) = &self.single {
             return Err(format!(

@@ -51,7 +51,7 @@ pub enum ClaimError {
         found: u64,
     },
     /// Somebody serves from the directory who would not see a claim: a server alone, or one of a version that knows none.
-    #[error("the directory is in use by another process ({holder})")]
+    #[error("the directory is in use by another process{}", crate::error::named(holder))]
     Held {
         /// What the holder wrote about itself.
         holder: String,
