@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use seaway_journal::disk::Disk;
 use seaway_journal::disk::simulated::SimulatedDisk;
-use seaway_journal::{Journal, LogId, Options, RecoveredLog, Replay};
+use seaway_journal::{Durability, Journal, LogId, Options, RecoveredLog, Replay};
 use std::sync::{Arc, OnceLock};
 
 #[derive(Default)]
@@ -20,8 +20,9 @@ impl Replay for Logs {
     }
 }
 
-fn options() -> Options {
+fn options(durability: Durability) -> Options {
     let mut options = Options::new([7; 16]);
+    options.durability = durability;
     options.segment_bytes_max = 64 << 10;
     options.holder = "fuzzer".to_owned();
     options
@@ -34,21 +35,33 @@ fn run_all(journal: &mut Journal, disk: &SimulatedDisk) {
     }
 }
 
-/// A journal with several segments, directories and a checkpoint.
-fn base() -> &'static SimulatedDisk {
-    static BASE: OnceLock<SimulatedDisk> = OnceLock::new();
-    BASE.get_or_init(|| {
+/// A journal with several segments, directories and a checkpoint; of a server that stands alone, and of a member of a cluster.
+fn base(durability: Durability) -> &'static SimulatedDisk {
+    static ALONE: OnceLock<SimulatedDisk> = OnceLock::new();
+    static MEMBER: OnceLock<SimulatedDisk> = OnceLock::new();
+    let base = match durability {
+        Durability::Local => &ALONE,
+        Durability::Quorum => &MEMBER,
+    };
+    base.get_or_init(|| {
         let disk = SimulatedDisk::new(1);
         let port: Arc<dyn Disk> = Arc::new(disk.clone());
-        let (mut journal, _) = Journal::open(&port, options(), &mut Logs::default()).expect("an empty disk opens");
+        let (mut journal, _) = Journal::open(&port, options(durability), &mut Logs::default()).expect("an empty disk opens");
+        if durability == Durability::Quorum {
+            journal.lead(1, 1);
+        }
         for sequence in 1..=400 {
             journal.append_message(LogId(1 + sequence % 2), sequence.div_ceil(2), 5, &[&[1; 300]]);
             journal.append_fact(1, b"fact", false);
             journal.submit();
             run_all(&mut journal, &disk);
+            journal.commit_to(journal.last().index);
             if sequence == 300 {
                 journal.begin_checkpoint().expect("none is running");
                 journal.checkpoint_fact(1, b"fact").expect("one is running");
+                if durability == Durability::Quorum {
+                    journal.checkpoint_members(b"members").expect("one is running");
+                }
                 journal.finish_checkpoint().expect("one is running");
             }
         }
@@ -57,8 +70,10 @@ fn base() -> &'static SimulatedDisk {
     })
 }
 
-fuzz_target!(|changes: Vec<(u8, u16, u8)>| {
-    let disk = base().fork(1);
+fuzz_target!(|input: (bool, Vec<(u8, u16, u8)>)| {
+    let (is_member, changes) = input;
+    let durability = if is_member { Durability::Quorum } else { Durability::Local };
+    let disk = base(durability).fork(1);
     let names = disk.names();
     for (file, at, value) in changes {
         let name = &names[usize::from(file) % names.len()];
@@ -72,7 +87,10 @@ fuzz_target!(|changes: Vec<(u8, u16, u8)>| {
     }
     let port: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut logs = Logs::default();
-    if let Ok((mut journal, _)) = Journal::open(&port, options(), &mut logs) {
+    if let Ok((mut journal, _)) = Journal::open(&port, options(durability), &mut logs) {
+        for index in journal.first_index()..=journal.last().index {
+            journal.read_entry(index, index);
+        }
         for log in logs.0 {
             journal.read(1, log, 1, 1_000, 1 << 20);
             let _ = journal.head(log);

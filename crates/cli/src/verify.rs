@@ -138,5 +138,13 @@ fn show(found: &Verification, output: &mut Output) -> Outcome {
         counted(found.records, "message record"),
         size(found.bytes),
     ))?;
+    if found.is_member {
+        let votes = if found.has_votes {
+            ""
+        } else {
+            " It has no file with votes: whoever goes on from it needs a new node id."
+        };
+        output.line(&format!("It is of a member of a cluster (format version 3).{votes}"))?;
+    }
     show_channels(found, output)
 }

@@ -2,9 +2,8 @@
 //! between them shows by the chain of checksums and the positions (docs/journal-format.md §5), when something was written by the times
 //! in the records. No key is needed: times are not encrypted.
 
-use crate::format::{
-    BATCH_HEADER_BYTES, BatchHeader, Cut, FileName, Identity, NUMBER_MAX, SegmentId, encode_end, i64_at, u32_at,
-};
+use crate::batch::{BATCH_HEADER_BYTES, BatchHeader, EntryMark};
+use crate::format::{Cut, FileName, Identity, NUMBER_MAX, SegmentId, encode_end, i64_at, u32_at};
 use crate::limits::{SEGMENT_BYTES_CEILING, SEGMENT_HEADER_BYTES};
 use crate::record::{KIND_MESSAGE, KIND_TIME};
 use std::io;
@@ -309,6 +308,8 @@ impl Follower {
             header.first_position,
             kept.count,
             header.predecessor,
+            // What is left of an entry is none.
+            EntryMark::default(),
             // It ends where its last record does.
             (0, 0),
         );

@@ -1,14 +1,15 @@
 //! Checks one file of a journal while its bytes go by, without a key: whoever copies files learns whether they are what was written.
 
+use crate::batch::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::checkpoint_file::{BLOCK_HEADER_BYTES, ENTRY_END, ENTRY_HEADER_BYTES, block_checksum};
 use crate::directory::{PAGE_BYTES, check_page, check_summary_header, check_table, pages_in};
 use crate::format::{
-    BATCH_HEADER_BYTES, BatchHeader, EpochFile, FILE_HEADER_BYTES, FileName, Identity, SegmentHeader, SegmentId,
-    check_header, check_preamble, checkpoint_seed, decode_end, decode_life, decode_witness, identity_at, is_encrypted,
-    u32_at, u64_at,
+    EpochFile, FILE_HEADER_BYTES, FileName, Identity, SegmentHeader, SegmentId, check_header, check_preamble,
+    checkpoint_seed, decode_end, decode_life, decode_witness, identity_at, is_encrypted, u32_at, u64_at,
 };
 use crate::limits::{CHECKPOINT_BLOCK_BYTES_MAX, SEGMENT_BYTES_CEILING, SEGMENT_HEADER_BYTES};
 use crate::recovery::losses::LostFile;
+use crate::vote;
 
 /// Bytes of the entry that ends a checkpoint.
 const END_BYTES: usize = ENTRY_HEADER_BYTES + 16;
@@ -59,9 +60,12 @@ impl FileCheck {
         let head = match name {
             FileName::Segment(_) => u64::from(SEGMENT_HEADER_BYTES),
             FileName::Directory(_) | FileName::Checkpoint { .. } => FILE_HEADER_BYTES as u64,
-            FileName::Epoch(_) | FileName::End(_) | FileName::Lost(_) | FileName::GivenUp | FileName::Life => {
-                length.min(SEGMENT_BYTES_CEILING)
-            }
+            FileName::Epoch(_)
+            | FileName::End(_)
+            | FileName::Lost(_)
+            | FileName::GivenUp
+            | FileName::Life
+            | FileName::Vote => length.min(SEGMENT_BYTES_CEILING),
             _ => u64::MAX,
         };
         let stage = if head == u64::MAX { Stage::End } else { Stage::Head };
@@ -245,6 +249,7 @@ impl FileCheck {
             FileName::Lost(epoch) => LostFile::decode(unit, &identity, epoch).map(drop),
             FileName::GivenUp => decode_witness(unit, &identity).map(drop),
             FileName::Life => decode_life(unit, &identity).map(drop),
+            FileName::Vote => vote::decode(unit, &identity).map(drop),
             _ => Ok(()),
         }
     }

@@ -2,7 +2,8 @@
 
 use crate::encryption::{EncryptionHeader, FileCipher, NONCE_BYTES};
 use crate::format::{
-    Cut, FILE_HEADER_BYTES, Identity, encryption_flag, seal_header, u32_at, write_encryption, write_preamble,
+    Cut, FILE_HEADER_BYTES, Identity, encryption_flag, seal_header, set_clustered, u32_at, write_encryption,
+    write_preamble,
 };
 use crate::names::Position;
 use crate::record::ENCRYPTION_BYTES;
@@ -10,9 +11,12 @@ use crate::record::ENCRYPTION_BYTES;
 pub(crate) const ENTRY_LOG: u8 = 1;
 pub(crate) const ENTRY_FACT: u8 = 2;
 pub(crate) const ENTRY_END: u8 = 3;
+pub(crate) const ENTRY_MEMBERS: u8 = 4;
 pub(crate) const BLOCK_HEADER_BYTES: usize = 12;
 pub(crate) const ENTRY_HEADER_BYTES: usize = 5;
 pub(crate) const LOG_ENTRY_BYTES: usize = 48;
+/// Bytes of an entry about the members before its body.
+pub(crate) const MEMBERS_ENTRY_BYTES: usize = 16;
 
 /// Bytes of a block before its entries.
 pub(crate) fn block_room(encrypted: bool) -> usize {
@@ -93,9 +97,13 @@ pub(crate) fn header(
     begin: Position,
     tail: Cut,
     encryption: Option<&EncryptionHeader>,
+    has_members: bool,
 ) -> Vec<u8> {
     let mut bytes = vec![0; FILE_HEADER_BYTES];
     write_preamble(&mut bytes, b"SEAWAYCP", encryption_flag(encryption), identity);
+    if has_members {
+        set_clustered(&mut bytes);
+    }
     bytes[32..40].copy_from_slice(&epoch.to_le_bytes());
     bytes[40..48].copy_from_slice(&begin.to_le_bytes());
     bytes[48..56].copy_from_slice(&tail.segment.to_le_bytes());

@@ -1,12 +1,15 @@
 //! Checkpoints (docs/journal-format.md §8): the state as facts, written in slices beside running traffic. The owner gives its
 //! facts, the journal adds what it knows of each log; the file counts only when every record it may know of is durable.
 
-use crate::checkpoint_file::{BlockCipher, ENTRY_END, ENTRY_FACT, ENTRY_LOG, block_checksum, block_room, header};
+use crate::checkpoint_file::{
+    BlockCipher, ENTRY_END, ENTRY_FACT, ENTRY_LOG, ENTRY_MEMBERS, block_checksum, block_room, header,
+};
 use crate::disk::DiskFile;
+use crate::entry::{EntryId, Members};
 use crate::format::{Cut, SegmentId, checkpoint_name, checkpoint_seed};
 use crate::index::Index;
 use crate::job::JobKind;
-use crate::limits::{CHECKPOINT_BLOCK_BYTES, STEP_LOGS_MAX};
+use crate::limits::{CHECKPOINT_BLOCK_BYTES, MEMBERS_BYTES_MAX, STEP_LOGS_MAX};
 use crate::messages::LogBounds;
 use crate::names::{LogId, Position};
 use crate::scope::Scope;
@@ -23,6 +26,11 @@ pub enum CheckpointError {
     /// There is none, or it was given up; `Completion::CheckpointAbandoned` said so.
     #[error("no checkpoint is being written")]
     NotRunning,
+    /// Of a member of a cluster it has to say who the members are, once, in so many bytes at most.
+    #[error(
+        "a checkpoint of a member of a cluster says once who the members are, in at most {MEMBERS_BYTES_MAX} bytes"
+    )]
+    Members,
 }
 
 /// The checkpoint that is being written.
@@ -50,6 +58,10 @@ struct Running {
     publishing: bool,
     /// Everything before this position is synced with the file.
     synced: Position,
+    /// Of a member of a cluster: the last entry before it.
+    last_entry: Option<EntryId>,
+    /// Who the members are as of that one, once it was said.
+    members: Option<Members>,
 }
 
 impl Running {
@@ -115,6 +127,8 @@ pub(crate) struct Published {
     pub(crate) begin_segment: u64,
     /// Length of its file.
     pub(crate) bytes: u64,
+    /// Of a member of a cluster.
+    pub(crate) members: Option<Members>,
 }
 
 /// Files that somebody copies.
@@ -238,20 +252,29 @@ impl Checkpoints {
         self.asked
     }
 
-    /// Begins one: it stands for everything before `tail` and the records up to `begin`.
+    /// Begins one: it stands for everything before `tail` and the records up to `begin`; of a member of a cluster for everything up to the
+    /// last entry.
     pub(crate) fn begin(
         &mut self,
         scope: &Scope,
         begin: Position,
         tail: Cut,
         committed: u64,
+        last_entry: Option<EntryId>,
     ) -> Result<(), CheckpointError> {
         if self.running.is_some() || self.abandoned.is_some() {
             return Err(CheckpointError::Running);
         }
         let epoch = scope.epoch;
         let encryption = scope.keys.as_ref().map(|keys| keys.header);
-        let header = header(&scope.identity, epoch, begin, tail, encryption.as_ref());
+        let header = header(
+            &scope.identity,
+            epoch,
+            begin,
+            tail,
+            encryption.as_ref(),
+            last_entry.is_some(),
+        );
         let attempt = self.attempts;
         self.attempts += 1;
         let cipher = scope
@@ -277,6 +300,8 @@ impl Checkpoints {
             ended: false,
             publishing: false,
             synced: 0,
+            last_entry,
+            members: None,
         });
         self.asked = true;
         Ok(())
@@ -294,6 +319,23 @@ impl Checkpoints {
         Ok(())
     }
 
+    /// The last entry before the one that takes facts; none but of a member of a cluster.
+    pub(crate) fn last_entry(&self) -> Option<EntryId> {
+        self.running.as_ref()?.last_entry
+    }
+
+    /// Says who the members are as of that entry.
+    pub(crate) fn members(&mut self, body: &[u8]) -> Result<(), CheckpointError> {
+        let running = self.open()?;
+        let id = running.last_entry.filter(|_| running.members.is_none());
+        let id = id.filter(|_| body.len() <= MEMBERS_BYTES_MAX);
+        let id = id.ok_or(CheckpointError::Members)?;
+        running.entry(ENTRY_MEMBERS, &[&id.index.to_le_bytes(), &id.term.to_le_bytes(), body]);
+        let body = body.to_vec();
+        running.members = Some(Members { id, body });
+        Ok(())
+    }
+
     /// Bytes that wait for the disk.
     pub(crate) fn backlog_bytes(&self) -> u64 {
         let running = self.running.as_ref();
@@ -302,7 +344,11 @@ impl Checkpoints {
 
     /// All facts were given; they may know of records up to `requires`.
     pub(crate) fn finish(&mut self, requires: Position) -> Result<(), CheckpointError> {
-        self.open()?.requires = Some(requires);
+        let running = self.open()?;
+        if running.last_entry.is_some() && running.members.is_none() {
+            return Err(CheckpointError::Members);
+        }
+        running.requires = Some(requires);
         Ok(())
     }
 
@@ -438,6 +484,7 @@ impl Checkpoints {
             begin: running.begin,
             begin_segment: running.begin_segment,
             bytes: running.written,
+            members: running.members,
         };
         Some(Ok(self.newest.insert(newest)))
     }

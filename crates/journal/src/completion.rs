@@ -1,5 +1,6 @@
 //! What the journal tells its owner.
 
+use crate::entry::EntryAnswer;
 use crate::error::ReadError;
 use crate::messages::{Messages, Ticket};
 use crate::names::{LogId, Position};
@@ -10,6 +11,12 @@ use crate::names::{LogId, Position};
 pub enum Completion {
     /// Everything up to and including this position is durable.
     Durable(Position),
+    /// Everything up to and including this position is on this member's disk, whatever a quorum has. Only of a member of a cluster.
+    Synced(Position),
+    /// Answer to [`crate::Journal::read_entry`].
+    Entry(EntryAnswer),
+    /// The vote of this ticket is on the disk ([`crate::Journal::write_vote`]).
+    VoteWritten(Ticket),
     /// Answer to [`crate::Journal::read`]. Fewer messages than asked for may come, at least one unless there are none.
     Read {
         /// The request's.

@@ -1,10 +1,13 @@
 //! Directory files: written whole, and made again from their segment when they are missing or damaged (docs/journal-format.md §7).
 
+use crate::batch::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::claim::Fenced;
 use crate::directory::{Detail, Directory, Extent, Source};
 use crate::disk::Disk;
+use crate::entry::EntryId;
+use crate::entry_records::Held;
 use crate::error::{is_damage, reworded};
-use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Identity, SegmentHeader, SegmentId};
+use crate::format::{Identity, SegmentHeader, SegmentId};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::record::{self, Record};
 use crate::whole_file::write_whole;
@@ -78,6 +81,8 @@ pub(crate) struct Walked {
     pub(crate) end: usize,
     first_position: u64,
     last: Option<BatchHeader>,
+    /// The last of its entries.
+    entry: EntryId,
 }
 
 impl Walked {
@@ -114,6 +119,23 @@ pub(crate) fn walk(
 }
 
 impl Walked {
+    /// Of a member of a cluster: an entry follows on the one before it, and holds what one may.
+    fn check_entry(&mut self, header: &BatchHeader, records: &[u8]) -> Result<(), String> {
+        let id = header.entry.id;
+        if id.index == 0 {
+            return Ok(());
+        }
+        Held::of(header, records)?;
+        let last = std::mem::replace(&mut self.entry, id);
+        if last.index > 0 && (id.index != last.index + 1 || id.term < last.term) {
+            return Err(format!(
+                "entry {} of term {} follows entry {} of term {}",
+                id.index, id.term, last.index, last.term
+            ));
+        }
+        Ok(())
+    }
+
     /// The same for whole batches that begin at `self.end`.
     pub(crate) fn go_on(
         &mut self,
@@ -127,6 +149,9 @@ impl Walked {
                 break;
             };
             let records = header.records(rest);
+            if let Err(reason) = self.check_entry(&header, records) {
+                return Err((self.end as u64, reason));
+            }
             let mut at = 0;
             while at < records.len() {
                 let place = (self.end + BATCH_HEADER_BYTES + at) as u64;

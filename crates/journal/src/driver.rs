@@ -128,7 +128,7 @@ impl Driver {
         if let Some(reason) = journal.poison_reason() {
             return Err(reason.to_owned());
         }
-        if journal.durable() == journal.appended() {
+        if journal.synced() == journal.appended() {
             Ok(())
         } else {
             Err("no space for what was appended last".to_owned())

@@ -83,6 +83,32 @@ pub enum OpenError {
         /// The file that says so.
         witness: String,
     },
+    /// The journal is a member's of a cluster, and was to be opened as one that stands alone.
+    #[error(
+        "the store belongs to a member of a cluster: what was appended to it alone nobody else would have. Start it as a member; or, if \
+         the others are gone for good, tell it to leave the cluster"
+    )]
+    Member,
+    /// Nobody knows what a member of a cluster promised in elections. It has to join with a new node id
+    /// ([`Options::votes_anew`](crate::Options::votes_anew)).
+    #[error(
+        "{reason}, and the store holds entries of its cluster: what this member promised in elections is not known. It has to join the \
+         cluster with a new node id, as a backup that was restored has to"
+    )]
+    VotesUnknown {
+        /// What is wrong with the file.
+        reason: String,
+    },
+    /// Entries cannot be cut off as was asked; the directory is as it was.
+    #[error("the entries behind entry {index} of term {term} cannot be cut off: {reason}")]
+    Cut {
+        /// Of the entry that was to be the last.
+        term: u64,
+        /// See `term`.
+        index: u64,
+        /// Why.
+        reason: String,
+    },
     /// Somebody claimed a later tenure: what was read may not be all that counts. A claim was left behind, nothing else was changed
     /// or what was changed counts for nothing.
     #[error("tenure {number} was taken over by tenure {by} before the journal was open")]
@@ -124,6 +150,9 @@ pub enum Refusal {
     /// The disk is behind; `Completion::SpaceBack` or `Completion::Durable` follows.
     #[error("the journal is behind")]
     Busy,
+    /// An entry of another member is none, or not the next one; in words.
+    #[error("the entry cannot be taken: {0}")]
+    Entry(String),
     /// No segment can ever hold it.
     #[error("the record is too large")]
     TooLarge,

@@ -8,6 +8,8 @@ use crate::limits::{SEGMENT_BYTES_CEILING, SEGMENT_HEADER_BYTES};
 const VERSION_PLAIN: u32 = 1;
 /// The version of files in which something is.
 const VERSION_ENCRYPTED: u32 = 2;
+/// The version of files with what only members of a cluster have.
+const VERSION_CLUSTERED: u32 = 3;
 /// Flag of file headers: something in the file is encrypted, and how is said at [`ENCRYPTION_AT`] (not in directories).
 pub(crate) const ENCRYPTED_FLAG: u32 = 2;
 /// Where a file header has its encryption header.
@@ -25,17 +27,19 @@ pub const TAKEN_OVER_FOLDER: &str = "before-seaway";
 pub const LOCK_NAME: &str = "journal.lock";
 /// The file that says that the last start gave something up.
 pub(crate) const GIVEN_UP_NAME: &str = "journal.givenup";
+/// The file with what a member of a cluster promised in elections.
+pub(crate) const VOTE_NAME: &str = "vote";
 /// The file that tells the lives of a journal apart that were restored of one.
 pub const LIFE_NAME: &str = "journal.life";
 /// Flags of epoch files, besides the one for encryption.
 const UNSYNCED_FLAG: u32 = 1;
 const GAP_FLAG: u32 = 4;
 const HOLES_FLAG: u32 = 8;
-pub(crate) const BATCH_HEADER_BYTES: usize = 64;
+/// Of version 3 alone.
+const MEMBER_FLAG: u32 = 16;
 pub(crate) const FILE_HEADER_BYTES: usize = 128;
 /// Positions and segment numbers are below this: nobody counts that far, and what is computed from them fits.
 pub(crate) const NUMBER_MAX: u64 = 1 << 62;
-const BATCH_MAGIC: u32 = u32::from_le_bytes(*b"SWBT");
 
 /// 16 random bytes that name a journal.
 pub type Identity = [u8; 16];
@@ -112,6 +116,7 @@ pub fn is_image_file(name: &str) -> bool {
         | FileName::Checkpoint { .. } => true,
         FileName::Lock
         | FileName::Claim(_)
+        | FileName::Vote
         | FileName::Unfinished { .. }
         | FileName::Cut
         | FileName::TakenOver
@@ -131,6 +136,8 @@ pub(crate) enum FileName {
     GivenUp,
     /// Which life of the journal this is.
     Life,
+    /// What a member of a cluster promised in elections.
+    Vote,
     Epoch(u64),
     /// Somebody claimed to open an epoch.
     Claim(u64),
@@ -169,6 +176,9 @@ impl FileName {
         if name == LIFE_NAME {
             return FileName::Life;
         }
+        if name == VOTE_NAME {
+            return FileName::Vote;
+        }
         if name == GUARD_NAME || name == TAKEN_OVER_LOCK_NAME {
             return FileName::TakenOver;
         }
@@ -186,7 +196,7 @@ impl FileName {
             FileName::Epoch(epoch) | FileName::End(epoch) | FileName::Lost(epoch) => Some((epoch, 0)),
             FileName::Segment(id) | FileName::Directory(id) => Some((id.epoch, id.number)),
             FileName::Checkpoint { epoch, .. } => Some((epoch, 0)),
-            FileName::GivenUp | FileName::Cut => Some((0, 0)),
+            FileName::GivenUp | FileName::Vote | FileName::Cut => Some((0, 0)),
             _ => None,
         };
         let by = name.rsplit_once('.').and_then(|(rest, writer)| {
@@ -212,6 +222,7 @@ impl FileName {
             FileName::Lock
             | FileName::GivenUp
             | FileName::Life
+            | FileName::Vote
             | FileName::Cut
             | FileName::TakenOver
             | FileName::Unknown => 0,
@@ -288,10 +299,10 @@ pub(crate) fn check_preamble(bytes: &[u8], magic: &[u8; 8], allowed: u32) -> Res
     let version = u32_at(bytes, 8);
     let of_version = match version {
         VERSION_PLAIN => 0,
-        VERSION_ENCRYPTED => ENCRYPTED_FLAG,
+        VERSION_ENCRYPTED | VERSION_CLUSTERED => ENCRYPTED_FLAG,
         _ => {
             return Err(format!(
-                "the file has format version {version}, this program knows versions up to {VERSION_ENCRYPTED}"
+                "the file has format version {version}, this program knows versions up to {VERSION_CLUSTERED}"
             ));
         }
     };
@@ -309,6 +320,16 @@ pub(crate) fn write_preamble(bytes: &mut [u8], magic: &[u8; 8], flags: u32, iden
     bytes[8..12].copy_from_slice(&version.to_le_bytes());
     bytes[12..16].copy_from_slice(&flags.to_le_bytes());
     bytes[16..32].copy_from_slice(identity);
+}
+
+/// Makes a file header, before its checksum, one of version 3.
+pub(crate) fn set_clustered(bytes: &mut [u8]) {
+    bytes[8..12].copy_from_slice(&VERSION_CLUSTERED.to_le_bytes());
+}
+
+/// Whether a header whose preamble was checked is of version 3.
+pub(crate) fn is_clustered(bytes: &[u8]) -> bool {
+    u32_at(bytes, 8) == VERSION_CLUSTERED
 }
 
 /// Whether a header's flags say that something in the file is encrypted.
@@ -341,6 +362,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) identity: Identity,
     pub(crate) id: SegmentId,
     pub(crate) capacity: u64,
+    /// Its batches are entries, or local.
+    pub(crate) is_clustered: bool,
     pub(crate) encryption: Option<EncryptionHeader>,
 }
 
@@ -349,6 +372,9 @@ impl SegmentHeader {
         let mut bytes = vec![0; SEGMENT_HEADER_BYTES as usize];
         let encryption = self.encryption.as_ref();
         write_preamble(&mut bytes, b"SEAWAYSG", encryption_flag(encryption), &self.identity);
+        if self.is_clustered {
+            set_clustered(&mut bytes);
+        }
         bytes[32..40].copy_from_slice(&self.id.epoch.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.id.number.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.capacity.to_le_bytes());
@@ -379,6 +405,7 @@ impl SegmentHeader {
                 number: u64_at(bytes, 40),
             },
             capacity: u64_at(bytes, 48),
+            is_clustered: is_clustered(bytes),
             encryption: read_encryption(bytes)?,
         };
         if header.capacity > SEGMENT_BYTES_CEILING || header.capacity < u64::from(SEGMENT_HEADER_BYTES) {
@@ -407,6 +434,10 @@ pub(crate) struct EpochFile {
     pub(crate) gap: bool,
     /// Messages that logs should have may be in no segment: they were given up.
     pub(crate) holes: bool,
+    /// The journal was a member's of a cluster, in this epoch or an earlier one.
+    pub(crate) is_clustered: bool,
+    /// It is a member's in this epoch: what is appended are entries.
+    pub(crate) is_member: bool,
     pub(crate) cut: Cut,
     /// The epoch before it whose file counts; its own number when none does; 0 when its writer did not say.
     pub(crate) previous: u64,
@@ -420,8 +451,13 @@ impl EpochFile {
         let flags = flag(!self.synced, UNSYNCED_FLAG)
             | flag(self.gap, GAP_FLAG)
             | flag(self.holes, HOLES_FLAG)
+            | flag(self.is_member, MEMBER_FLAG)
             | encryption_flag(encryption);
         let mut bytes = encode_cut(b"SEAWAYEP", flags, &self.identity, self.epoch, self.cut);
+        debug_assert!(self.is_clustered || !self.is_member, "a member's epoch is of version 3");
+        if self.is_clustered {
+            set_clustered(&mut bytes);
+        }
         bytes[68..76].copy_from_slice(&self.previous.to_le_bytes());
         write_encryption(&mut bytes, encryption);
         seal_header(&mut bytes, 0);
@@ -430,7 +466,8 @@ impl EpochFile {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<EpochFile, String> {
         check_header(bytes, 0, "epoch file")?;
-        check_preamble(bytes, b"SEAWAYEP", UNSYNCED_FLAG | GAP_FLAG | HOLES_FLAG)?;
+        let of_version = if is_clustered(bytes) { MEMBER_FLAG } else { 0 };
+        check_preamble(bytes, b"SEAWAYEP", UNSYNCED_FLAG | GAP_FLAG | HOLES_FLAG | of_version)?;
         let flags = u32_at(bytes, 12);
         Ok(EpochFile {
             identity: identity_at(bytes, 16),
@@ -438,6 +475,8 @@ impl EpochFile {
             synced: flags & UNSYNCED_FLAG == 0,
             gap: flags & GAP_FLAG != 0,
             holes: flags & HOLES_FLAG != 0,
+            is_clustered: is_clustered(bytes),
+            is_member: flags & MEMBER_FLAG != 0,
             cut: possible(cut_at(bytes))?,
             previous: u64_at(bytes, 68),
             encryption: read_encryption(bytes)?,
@@ -543,115 +582,4 @@ pub(crate) fn check_header(bytes: &[u8], seed: u32, what: &str) -> Result<(), St
         return Err(format!("the checksum of the {what}'s header does not match"));
     }
     Ok(())
-}
-
-/// What a medium writes at least, as a rule.
-const PAGE_BYTES: u32 = 4_096;
-
-/// How many zeros follow the last record of a batch that is so long without them.
-fn padding(length: usize, offset: u32, capacity: u64) -> usize {
-    let least = length.wrapping_neg() & 7;
-    let end = offset as usize + length + least;
-    let left = end.wrapping_neg() & (PAGE_BYTES as usize - 1);
-    // Three of them and more fit into a page: what is left is little beside what a second page costs.
-    let is_small = 3 * (length + least) <= PAGE_BYTES as usize;
-    if is_small && left < length && (end + left) as u64 <= capacity {
-        least + left
-    } else {
-        least
-    }
-}
-
-/// Header of a batch (§5), as far as it varies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BatchHeader {
-    pub(crate) length: u32,
-    pub(crate) epoch: u64,
-    pub(crate) first_position: u64,
-    pub(crate) count: u32,
-    pub(crate) predecessor: u32,
-    pub(crate) padding: u32,
-    pub(crate) body_checksum: u32,
-    pub(crate) checksum: u32,
-}
-
-impl BatchHeader {
-    /// Pads the batch in `bytes` (64 bytes of room, then records) to a multiple of 8, or to the end of its page when it will begin at
-    /// `offset`, is small, and one like it would not fit behind it: a sync then writes one page. Fills in its header and returns it.
-    pub(crate) fn finish(
-        bytes: &mut Vec<u8>,
-        seed: u32,
-        epoch: u64,
-        first_position: u64,
-        count: u32,
-        predecessor: u32,
-        (offset, capacity): (u32, u64),
-    ) -> BatchHeader {
-        let padding = padding(bytes.len(), offset, capacity);
-        bytes.resize(bytes.len() + padding, 0);
-        let length = u32::try_from(bytes.len()).expect("a batch fits into a segment, which is smaller than 4 GB");
-        let body_checksum = crc32c::crc32c_append(seed, &bytes[BATCH_HEADER_BYTES..]);
-        let header = &mut bytes[..BATCH_HEADER_BYTES];
-        header.fill(0);
-        header[0..4].copy_from_slice(&BATCH_MAGIC.to_le_bytes());
-        header[4..8].copy_from_slice(&length.to_le_bytes());
-        header[8..16].copy_from_slice(&epoch.to_le_bytes());
-        header[16..24].copy_from_slice(&first_position.to_le_bytes());
-        header[24..28].copy_from_slice(&count.to_le_bytes());
-        header[28..32].copy_from_slice(&predecessor.to_le_bytes());
-        header[52..56].copy_from_slice(&(padding as u32).to_le_bytes());
-        header[56..60].copy_from_slice(&body_checksum.to_le_bytes());
-        let checksum = crc32c::crc32c_append(seed, &header[0..60]);
-        header[60..64].copy_from_slice(&checksum.to_le_bytes());
-        let padding = padding as u32;
-        BatchHeader {
-            length,
-            epoch,
-            first_position,
-            count,
-            predecessor,
-            padding,
-            body_checksum,
-            checksum,
-        }
-    }
-
-    /// Reads a header; `None` when there is none of this segment at the start of `bytes`.
-    pub(crate) fn decode(bytes: &[u8], seed: u32) -> Option<BatchHeader> {
-        if bytes.len() < BATCH_HEADER_BYTES || u32_at(bytes, 0) != BATCH_MAGIC {
-            return None;
-        }
-        let checksum = u32_at(bytes, 60);
-        if crc32c::crc32c_append(seed, &bytes[0..60]) != checksum || u32_at(bytes, 48) != 0 {
-            return None;
-        }
-        let header = BatchHeader {
-            length: u32_at(bytes, 4),
-            epoch: u64_at(bytes, 8),
-            first_position: u64_at(bytes, 16),
-            count: u32_at(bytes, 24),
-            predecessor: u32_at(bytes, 28),
-            padding: u32_at(bytes, 52),
-            body_checksum: u32_at(bytes, 56),
-            checksum,
-        };
-        let plausible = header.length as usize >= BATCH_HEADER_BYTES + header.padding as usize
-            && header.length.is_multiple_of(8)
-            && header.padding < PAGE_BYTES
-            && header.count > 0
-            && header.first_position < NUMBER_MAX;
-        plausible.then_some(header)
-    }
-
-    /// Whether `bytes`, which start with this header, hold the whole batch undamaged.
-    pub(crate) fn is_whole(&self, bytes: &[u8], seed: u32) -> bool {
-        bytes
-            .get(BATCH_HEADER_BYTES..self.length as usize)
-            .is_some_and(|body| crc32c::crc32c_append(seed, body) == self.body_checksum)
-    }
-
-    /// The records inside a whole batch.
-    pub(crate) fn records<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        &bytes[BATCH_HEADER_BYTES..(self.length - self.padding) as usize]
-    }
 }

@@ -6,6 +6,8 @@ use crate::directory::{Detail, Directory, Entry, Extent, Run, Source, Span, dama
 use crate::directory_file::{read_or_mend, write_directory};
 use crate::disk::{Disk, DiskFile};
 use crate::encryption::{EncryptionHeader, Keys};
+use crate::entry;
+use crate::entry_read::{self, EntryJob};
 use crate::error::{is_damage, patiently};
 use crate::fetch::{ReadJob, Unread, gather, read};
 use crate::format::{Identity, SegmentHeader, SegmentId};
@@ -13,6 +15,7 @@ use crate::limits::{PIECE_BYTES, READ_PAUSES_MS, SEEK_JUMPS_MAX, SEGMENT_BYTES_T
 use crate::messages::{Fetched, Ticket};
 use crate::names::LogId;
 use crate::planted::{Fault, is_planted};
+use crate::vote;
 use crate::whole_file::{remove_if_there, write_piece};
 use std::io;
 use std::sync::Arc;
@@ -25,7 +28,7 @@ pub enum Lane {
     Commit,
     /// Preparing, sealing, checkpoints, removal, rewriting.
     Maintenance,
-    /// Cold reads; several may run at once.
+    /// Cold reads, of which several may run at once; and votes, which may wait neither for commits nor for maintenance.
     Reader,
 }
 
@@ -86,6 +89,12 @@ pub(crate) enum JobKind {
         parts: Vec<(LogId, Span)>,
     },
     Continue,
+    /// Writes down a vote.
+    Vote {
+        slot: Vec<u8>,
+        offset: u64,
+    },
+    Entry(EntryJob),
     Read(ReadJob),
     Seek(SeekJob),
     Windows {
@@ -97,6 +106,8 @@ pub(crate) enum JobKind {
 pub(crate) struct PrepareJob {
     pub(crate) identity: Identity,
     pub(crate) encryption: Option<EncryptionHeader>,
+    /// It is a member's of a cluster.
+    pub(crate) is_clustered: bool,
     pub(crate) id: SegmentId,
     pub(crate) capacity: u64,
     /// Bytes that must stay free on the disk beside the segment.
@@ -169,6 +180,13 @@ pub(crate) enum OutcomeKind {
     Runs(io::Result<Vec<Run>>),
     Gather(io::Result<Fetched>),
     Continue,
+    Vote(io::Result<()>),
+    Entry {
+        ticket: Ticket,
+        segment: SegmentId,
+        index: u64,
+        result: io::Result<entry::Entry>,
+    },
     Read {
         read: u64,
         id: SegmentId,
@@ -210,7 +228,11 @@ impl Job {
     pub fn lane(&self) -> Lane {
         match self.kind {
             JobKind::Commit { .. } => Lane::Commit,
-            JobKind::Read(_) | JobKind::Seek(_) | JobKind::Windows { .. } => Lane::Reader,
+            JobKind::Read(_)
+            | JobKind::Seek(_)
+            | JobKind::Windows { .. }
+            | JobKind::Entry(_)
+            | JobKind::Vote { .. } => Lane::Reader,
             _ => Lane::Maintenance,
         }
     }
@@ -296,6 +318,13 @@ impl Job {
                 &mut repaired,
             )),
             JobKind::Continue => OutcomeKind::Continue,
+            JobKind::Vote { slot, offset } => OutcomeKind::Vote(vote::write(disk, &slot, offset)),
+            JobKind::Entry(job) => OutcomeKind::Entry {
+                ticket: job.ticket,
+                segment: job.segment,
+                index: job.meta.id.index,
+                result: entry_read::read(disk, &job),
+            },
             JobKind::Read(job) => OutcomeKind::Read {
                 read: job.read,
                 id: job.id,
@@ -367,6 +396,7 @@ pub(crate) fn prepare(disk: &Fenced<'_>, job: &PrepareJob) -> io::Result<Arc<dyn
         identity: job.identity,
         id: job.id,
         capacity: job.capacity,
+        is_clustered: job.is_clustered,
         encryption: job.encryption,
     }
     .encode();
@@ -375,7 +405,7 @@ pub(crate) fn prepare(disk: &Fenced<'_>, job: &PrepareJob) -> io::Result<Arc<dyn
         disk.before_removal()?;
         file.write_at(&header, 0)?;
         // A batch of the file's earlier use must not be taken for the first one of the new segment.
-        file.write_at(&[0; crate::format::BATCH_HEADER_BYTES], header.len() as u64)?;
+        file.write_at(&[0; crate::batch::BATCH_HEADER_BYTES], header.len() as u64)?;
         file.sync_data()?;
         disk.rename(recycled, &name)?;
         disk.sync_directory()?;

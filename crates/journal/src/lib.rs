@@ -11,8 +11,12 @@
 //! Inside it is made of parts that nobody else reaches into: `record_log` (append, batches, commit, the segments to come),
 //! `segments` (which files there are, which may go), `index` (where the messages of each log are), `checkpoints`, `reads`.
 //! They meet in `journal` alone, and `recovery` makes them at a start.
+//!
+//! A journal may be a member's of a cluster ([`Durability::Quorum`]): its batches are entries then, and count once whoever replicates says
+//! that a quorum has them. It knows neither the others nor what a quorum is.
 
 mod archive;
+mod batch;
 mod check;
 mod checkpoint_file;
 mod checkpoints;
@@ -23,6 +27,9 @@ mod directory_file;
 pub mod disk;
 mod driver;
 mod encryption;
+mod entry;
+mod entry_read;
+mod entry_records;
 mod error;
 mod fetch;
 mod format;
@@ -49,6 +56,7 @@ mod segments;
 mod statistics;
 mod verdict;
 mod verification;
+mod vote;
 mod whole_file;
 
 pub use archive::{CutFound, FollowError, Follower, ImageFileKind, Mark, ReadSegment, image_file_kind};
@@ -61,6 +69,7 @@ pub use claim::{
 pub use completion::Completion;
 pub use driver::{Commit, Driver};
 pub use encryption::{Cipher, Encryption};
+pub use entry::{Closed, Durability, Entry, EntryAnswer, EntryError, EntryId, EntryKind, EntryMeta, Members};
 pub use error::{OpenError, ReadError, Refusal};
 pub use format::{
     GUARD, GUARD_NAME, Identity, LIFE_NAME, LOCK_NAME, Life, TAKEN_OVER_FOLDER, TAKEN_OVER_LOCK_NAME, encode_life,
@@ -74,9 +83,10 @@ pub use names::{LogId, Need, Position};
 pub use options::{DamagePolicy, Options};
 pub use record::MESSAGE_OVERHEAD_BYTES;
 pub use recovery::{
-    BACKUPS_LOCK_NAME, CutReport, Opened, RESTORING_PREFIX, RecoveredLog, Replay, check_fit, has_epoch, life_of,
-    newest_identity,
+    BACKUPS_LOCK_NAME, CutReport, Opened, RESTORING_PREFIX, RecoveredLog, Replay, check_fit, has_epoch, is_member,
+    life_of, newest_identity,
 };
 pub use repair::{Donor, Remedy, Repair, Repairing, Runs, repair};
 pub use statistics::{Histogram, Statistics};
 pub use verification::{Damage, Verified, verify};
+pub use vote::Vote;

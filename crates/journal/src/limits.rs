@@ -87,6 +87,15 @@ pub const CIPHERS_KEPT: usize = 64;
 /// New segments and directories are written and synced in pieces of this size.
 pub const PIECE_BYTES: usize = 512 << 10;
 
+/// Entries of which a member of a cluster knows where they are, when it could do without: 32 bytes each.
+pub const ENTRIES_MAX: usize = 1 << 20;
+/// Default bound of the segments that a member keeps for entries alone, which others may still need.
+pub const ENTRY_BYTES_KEPT_DEFAULT: u64 = 256 << 20;
+/// Largest body with which a checkpoint says who the members are.
+pub const MEMBERS_BYTES_MAX: usize = 64 << 10;
+/// Entries that wait to be read from the disk.
+pub const ENTRY_READS_WAITING_MAX: usize = 1_024;
+
 const _: () = assert!(SEGMENT_BYTES_MIN > 4 * SEGMENT_HEADER_BYTES as u64);
 const _: () = assert!(SEGMENT_BYTES_FULL_DISK > 2 * SEGMENT_HEADER_BYTES as u64);
 const _: () = assert!((RECORD_BODY_BYTES_MAX as u64) * 2 <= SEGMENT_BYTES_CEILING);

@@ -2,6 +2,7 @@
 
 use crate::claim::Claim;
 use crate::encryption::Encryption;
+use crate::entry::{Durability, EntryId};
 use crate::format::Identity;
 use crate::limits;
 
@@ -40,6 +41,17 @@ pub struct Options {
     /// The journal is archived ([`Journal::archive_image`](crate::Journal::archive_image)): it keeps what is not, up to so many bytes of
     /// segments that could go otherwise.
     pub unarchived_bytes_max: Option<u64>,
+    /// When a record counts: with a quorum the journal is a member's of a cluster, and what is appended are entries
+    /// (docs/journal-format.md §14).
+    pub durability: Durability,
+    /// Of a member's: everything behind this entry is cut off. An error when some of that is committed, or it is not there.
+    pub cut_after: Option<EntryId>,
+    /// A journal that was a member's goes on alone: everything in it counts, whatever a quorum has. Otherwise that is refused.
+    pub leaves_cluster: bool,
+    /// Of a member's: it gets a new node id, and has promised nobody anything. What the file of its votes says is not looked at.
+    pub votes_anew: bool,
+    /// Of a member's: bytes of segments that are kept for entries alone ([`Journal::retain_from`](crate::Journal::retain_from)).
+    pub entry_bytes_kept: u64,
     /// The claim with which it is opened; without one the journal has the directory for itself, and makes its own.
     pub claim: Option<Claim>,
 }
@@ -57,6 +69,11 @@ impl Options {
             holder: crate::disk::real::holder_description(),
             damage: DamagePolicy::Stop,
             encryption: None,
+            durability: Durability::Local,
+            cut_after: None,
+            leaves_cluster: false,
+            votes_anew: false,
+            entry_bytes_kept: limits::ENTRY_BYTES_KEPT_DEFAULT,
             unarchived_bytes_max: None,
             claim: None,
         }

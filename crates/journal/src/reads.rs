@@ -1,7 +1,7 @@
 //! Requests that wait to be read from the disk, and those that are being read. Requests of one log that lie next to each other
 //! are found by their place, not by a walk over all that wait.
 
-use crate::limits::{READ_MEMORY_BYTES, READ_MEMORY_LEAST, READS_MAX};
+use crate::limits::{ENTRY_READS_WAITING_MAX, READ_MEMORY_BYTES, READ_MEMORY_LEAST, READS_MAX};
 use crate::messages::{Fetched, Messages, ReadRequest, Ticket};
 use crate::names::LogId;
 use std::collections::{BTreeMap, VecDeque};
@@ -33,6 +33,8 @@ pub(crate) struct Reads {
     /// Turns given so far to those that came, and to those that came back.
     turns: (i64, i64),
     seeks: VecDeque<SeekRequest>,
+    /// Entries of a member of a cluster, by index.
+    entries: VecDeque<(Ticket, u64)>,
     /// The last thing handed out was a read: a search goes before the next one.
     seek_next: bool,
     running: Vec<Running>,
@@ -48,7 +50,7 @@ pub(crate) struct Reads {
 impl Reads {
     /// Requests waiting or running.
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len() + self.seeks.len() + self.running.len()
+        self.waiting.len() + self.seeks.len() + self.entries.len() + self.running.len()
     }
 
     pub(crate) fn push(&mut self, request: ReadRequest) {
@@ -94,6 +96,19 @@ impl Reads {
 
     pub(crate) fn pop_seek(&mut self) -> Option<SeekRequest> {
         self.seeks.pop_front()
+    }
+
+    /// Lets an entry wait; false when too many do.
+    pub(crate) fn push_entry(&mut self, ticket: Ticket, index: u64) -> bool {
+        let has_room = self.entries.len() < ENTRY_READS_WAITING_MAX;
+        if has_room {
+            self.entries.push_back((ticket, index));
+        }
+        has_room
+    }
+
+    pub(crate) fn pop_entry(&mut self) -> Option<(Ticket, u64)> {
+        self.entries.pop_front()
     }
 
     /// Whether a search goes before the next read: they take turns.

@@ -10,12 +10,13 @@ pub(crate) const KIND_TRIM: u8 = 3;
 pub(crate) const KIND_DELETE: u8 = 4;
 pub(crate) const KIND_MOVED: u8 = 5;
 pub(crate) const KIND_TIME: u8 = 8;
+pub(crate) const KIND_ENTRY: u8 = 9;
 
 /// Bytes before the fields of a kind.
-const COMMON_BYTES: usize = 12;
+pub(crate) const COMMON_BYTES: usize = 12;
 /// Flag of a record whose body is encrypted.
-const FLAG_ENCRYPTED: u8 = 1;
-/// Nonce and tag: the extension of an encrypted record.
+pub(crate) const FLAG_ENCRYPTED: u8 = 1;
+/// Nonce and tag: with them the extension of an encrypted record begins.
 pub(crate) const ENCRYPTION_BYTES: usize = NONCE_BYTES + TAG_BYTES;
 /// Bytes of a message record besides its body, without what encryption adds.
 pub const MESSAGE_OVERHEAD_BYTES: usize = 36;
@@ -54,6 +55,11 @@ pub(crate) enum Record<'a> {
     },
     Time {
         timestamp: i64,
+    },
+    /// The only one of an entry that holds none of the owner's.
+    Entry {
+        kind: u8,
+        body: &'a [u8],
     },
 }
 
@@ -125,6 +131,12 @@ pub(crate) fn write_time(out: &mut Vec<u8>, form: Form, timestamp: i64) -> u32 {
     write(out, form, KIND_TIME, &mut head, &[])
 }
 
+pub(crate) fn write_entry(out: &mut Vec<u8>, form: Form, kind: u8, body: &[u8]) -> u32 {
+    let mut head = [0; COMMON_BYTES + 1];
+    head[12] = kind;
+    write(out, form, KIND_ENTRY, &mut head, &[body])
+}
+
 /// `head` has the fields of the kind, behind room for those that all records have.
 #[inline]
 fn write<const HEAD: usize>(out: &mut Vec<u8>, form: Form, kind: u8, head: &mut [u8; HEAD], parts: &[&[u8]]) -> u32 {
@@ -152,7 +164,7 @@ fn write<const HEAD: usize>(out: &mut Vec<u8>, form: Form, kind: u8, head: &mut 
 
 /// The checksum covers the record without itself. For the moment of counting the length takes its place, so that all of it
 /// lies together.
-fn write_checksum(record: &mut [u8], seed: u32) {
+pub(crate) fn write_checksum(record: &mut [u8], seed: u32) {
     record.copy_within(0..4, 4);
     let checksum = crc32c::crc32c_append(seed, &record[4..]);
     record[4..8].copy_from_slice(&checksum.to_le_bytes());
@@ -162,10 +174,10 @@ fn checksum(record: &[u8], seed: u32) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(seed, &record[0..4]), &record[8..])
 }
 
-fn fields_bytes(kind: u8) -> Result<usize, RecordError> {
+pub(crate) fn fields_bytes(kind: u8) -> Result<usize, RecordError> {
     match kind {
         KIND_MESSAGE | KIND_MOVED => Ok(24),
-        KIND_FACT => Ok(1),
+        KIND_FACT | KIND_ENTRY => Ok(1),
         KIND_TRIM => Ok(16),
         KIND_DELETE | KIND_TIME => Ok(8),
         other => Err(RecordError::Kind(other)),
@@ -221,6 +233,8 @@ pub(crate) struct Parsed<'a> {
     bytes: &'a [u8],
     /// Where nonce and tag are.
     encrypted_at: Option<usize>,
+    /// How much of the extension is behind them, or of that of a plain record all.
+    extension: usize,
 }
 
 impl<'a> Parsed<'a> {
@@ -239,6 +253,11 @@ impl<'a> Parsed<'a> {
         }
     }
 
+    /// The record as it was read.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Appends the readable body to `out`. `position` is the record's, if it is known.
     pub(crate) fn body(
         &self,
@@ -246,10 +265,25 @@ impl<'a> Parsed<'a> {
         position: Option<u64>,
         out: &mut Vec<u8>,
     ) -> Result<(), RecordError> {
-        let body = self.record.body();
+        let begin = out.len();
+        self.readable(cipher, position, out)?;
+        if self.extension > 0 {
+            out.drain(begin..begin + self.extension);
+        }
+        Ok(())
+    }
+
+    /// The same with what is in the extension besides nonce and tag before the body.
+    pub(crate) fn readable(
+        &self,
+        cipher: Option<&FileCipher>,
+        position: Option<u64>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), RecordError> {
         match (self.encrypted_at, cipher) {
             (None, None) => {
-                out.extend_from_slice(body);
+                let rest = self.record.body().len() + self.extension;
+                out.extend_from_slice(&self.bytes[self.bytes.len() - rest..]);
                 Ok(())
             }
             (Some(at), Some(cipher)) => {
@@ -263,8 +297,9 @@ impl<'a> Parsed<'a> {
                     .try_into()
                     .expect("the extension holds a tag");
                 let associated = Associated::of(self.bytes, at - COMMON_BYTES);
+                let ciphertext = &self.bytes[at + ENCRYPTION_BYTES..];
                 cipher
-                    .decrypt(nonce, tag, associated.as_slice(), body, out)
+                    .decrypt(nonce, tag, associated.as_slice(), ciphertext, out)
                     .map_err(|_| RecordError::NotAuthentic)
             }
             _ => Err(RecordError::Form),
@@ -278,7 +313,8 @@ impl<'a> Record<'a> {
             Record::Message { body, .. }
             | Record::Fact { body, .. }
             | Record::Trim { body, .. }
-            | Record::Delete { body, .. } => body,
+            | Record::Delete { body, .. }
+            | Record::Entry { body, .. } => body,
             Record::Time { .. } => &[],
         }
     }
@@ -297,6 +333,11 @@ pub(crate) fn parse(bytes: &[u8], seed: u32) -> Result<Parsed<'_>, RecordError> 
     if checksum(record, seed) != u32_at(record, 4) {
         return Err(RecordError::Checksum);
     }
+    parse_unchecked(record)
+}
+
+/// Reads a record, of which `record` is as much as its length says, without looking at its checksum.
+pub(crate) fn parse_unchecked(record: &[u8]) -> Result<Parsed<'_>, RecordError> {
     let flags = record[9];
     if flags & !FLAG_ENCRYPTED != 0 {
         return Err(RecordError::Flags(flags));
@@ -305,9 +346,8 @@ pub(crate) fn parse(bytes: &[u8], seed: u32) -> Result<Parsed<'_>, RecordError> 
     let fields_bytes = fields_bytes(kind)?;
     let extension = usize::from(u16::from_le_bytes([record[10], record[11]]));
     let encrypted_at = (flags & FLAG_ENCRYPTED != 0).then_some(COMMON_BYTES + fields_bytes);
-    if encrypted_at.is_some() && extension != ENCRYPTION_BYTES {
-        return Err(RecordError::Length);
-    }
+    let added = encrypted_at.map_or(0, |_| ENCRYPTION_BYTES);
+    let extension_left = extension.checked_sub(added).ok_or(RecordError::Length)?;
     let body = record
         .get(COMMON_BYTES + fields_bytes + extension..)
         .ok_or(RecordError::Length)?;
@@ -330,16 +370,18 @@ pub(crate) fn parse(bytes: &[u8], seed: u32) -> Result<Parsed<'_>, RecordError> 
         KIND_TIME => Record::Time {
             timestamp: i64_at(fields, 0),
         },
-        _ => Record::Delete {
+        KIND_DELETE => Record::Delete {
             log: LogId(u64_at(fields, 0)),
             body,
         },
+        _ => Record::Entry { kind: fields[0], body },
     };
     Ok(Parsed {
         record: parsed,
-        length,
+        length: record.len(),
         bytes: record,
         encrypted_at,
+        extension: extension_left,
     })
 }
 
@@ -369,6 +411,7 @@ mod tests {
             Record::Trim { log, first, body } => write_trim(&mut out, form, log, first, body),
             Record::Delete { log, body } => write_delete(&mut out, form, log, body),
             Record::Time { timestamp } => write_time(&mut out, form, timestamp),
+            Record::Entry { kind, body } => write_entry(&mut out, form, kind, body),
         };
         out
     }
@@ -376,7 +419,7 @@ mod tests {
     proptest! {
         /// docs/journal-format.md §6: what is written is what is read, whatever follows it.
         #[test]
-        fn records_round_trip(log: u64, sequence: u64, timestamp: i64, kind: u8, which in 0..6u8,
+        fn records_round_trip(log: u64, sequence: u64, timestamp: i64, kind: u8, which in 0..7u8,
                               body in proptest::collection::vec(any::<u8>(), 0..300), after in 0..20usize) {
             let log = LogId(log);
             let record = match which {
@@ -384,7 +427,8 @@ mod tests {
                 2 => Record::Fact { kind, body: &body },
                 3 => Record::Trim { log, first: sequence, body: &body },
                 4 => Record::Time { timestamp },
-                _ => Record::Delete { log, body: &body },
+                5 => Record::Delete { log, body: &body },
+                _ => Record::Entry { kind, body: &body },
             };
             let mut bytes = encode(&record, Form::Plain(SEED));
             let length = bytes.len();
@@ -454,7 +498,7 @@ mod tests {
     proptest! {
         /// docs/journal-format.md §11: what is encrypted is read back with the key, at its place, and shows nothing of its body.
         #[test]
-        fn encrypted_records_round_trip(log: u64, sequence: u64, timestamp: i64, kind: u8, which in 0..6u8, position: u64,
+        fn encrypted_records_round_trip(log: u64, sequence: u64, timestamp: i64, kind: u8, which in 0..7u8, position: u64,
                                         body in proptest::collection::vec(any::<u8>(), 0..300)) {
             let log = LogId(log);
             let record = match which {
@@ -462,7 +506,8 @@ mod tests {
                 2 => Record::Fact { kind, body: &body },
                 3 => Record::Trim { log, first: sequence, body: &body },
                 4 => Record::Time { timestamp },
-                _ => Record::Delete { log, body: &body },
+                5 => Record::Delete { log, body: &body },
+                _ => Record::Entry { kind, body: &body },
             };
             let bytes = encrypted(&record, position);
             let parsed = parse(&bytes, SEED).expect("it was just written");
@@ -476,6 +521,37 @@ mod tests {
             prop_assert_eq!(parsed.body(None, None, &mut out), Err(RecordError::Form));
             prop_assert!(body.len() < 8 || !bytes.windows(8).any(|window| window == &body[..8]));
         }
+    }
+
+    /// docs/journal-format.md §6, §11: what else will be in an extension is encrypted with the body, and who does not know it reads past it.
+    #[test]
+    fn an_extension_behind_nonce_and_tag_is_encrypted_and_skipped() {
+        let mut bytes = encode(
+            &Record::Fact {
+                kind: 4,
+                body: b"headers, the body",
+            },
+            Form::ToBeEncrypted,
+        );
+        bytes[10] += b"headers, ".len() as u8;
+        encrypt(&mut bytes, &cipher(), 5, SEED);
+        assert!(
+            !bytes.windows(7).any(|window| window == b"headers"),
+            "it is not readable"
+        );
+        let parsed = parse(&bytes, SEED).expect("it was just written");
+        let mut out = b"before, ".to_vec();
+        assert_eq!(parsed.body(Some(&cipher()), Some(5), &mut out), Ok(()));
+        assert_eq!(out, b"before, the body");
+        bytes[10] -= 1;
+        write_checksum(&mut bytes, SEED);
+        let altered = parse(&bytes, SEED).expect("its checksum fits");
+        let read = altered.body(Some(&cipher()), Some(5), &mut Vec::new());
+        assert_eq!(
+            read,
+            Err(RecordError::NotAuthentic),
+            "where the body begins is authenticated"
+        );
     }
 
     /// Also of what the checksums do not protect from: somebody who changes a record and its checksum.

@@ -11,6 +11,8 @@ pub(crate) struct Scope {
     pub(crate) epoch: u64,
     /// With which what is written is encrypted, and what was is read.
     pub(crate) keys: Option<Arc<Keys>>,
+    /// It is a member's of a cluster.
+    pub(crate) is_member: bool,
 }
 
 impl Scope {

@@ -178,6 +178,8 @@ pub(crate) struct SegmentSet {
     kept_up_to: u64,
     /// Segments from this number on stay until they are archived; none when nothing has to be.
     unarchived_from: Option<u64>,
+    /// Segments from this number on stay for the entries in them, unless they are too many bytes.
+    entries_from: Option<(u64, u64)>,
     /// Segments looked at so far: what a step costs.
     #[cfg(test)]
     pub(crate) looked_at: std::cell::Cell<u64>,
@@ -406,7 +408,9 @@ impl SegmentSet {
     /// Takes some segments out that can go: dead, nobody reads them, covered by the checkpoint, what killed them durable.
     pub(crate) fn take_dead(&mut self, durable: u64) -> Vec<DeadSegment> {
         let first = self.kept_up_to + 1;
+        let entries_from = self.entries_kept_from();
         let end = self.covered_below.min(self.unarchived_from.unwrap_or(u64::MAX));
+        let end = end.min(entries_from);
         let covered = self.dead.range(first..end.max(first));
         let covered = covered.take(REMOVALS_LOOKED_AT_MAX);
         let going: Vec<u64> = covered
@@ -436,6 +440,34 @@ impl SegmentSet {
 
     fn is_unarchived(&self, number: u64) -> bool {
         self.unarchived_from.is_some_and(|from| number >= from)
+    }
+
+    /// No segment from this number on goes because of the entries in it, up to so many bytes of them: then the oldest do.
+    pub(crate) fn keep_entries(&mut self, from: u64, bytes_max: u64) {
+        self.entries_from = Some((from, bytes_max));
+    }
+
+    /// No segment is kept for entries until somebody asks again.
+    pub(crate) fn give_up_entries(&mut self) {
+        self.entries_from = None;
+    }
+
+    /// From which segment on all are kept for entries. What could go otherwise is looked at, and no more of it than may be kept.
+    fn entries_kept_from(&mut self) -> u64 {
+        let Some((from, bytes_max)) = self.entries_from else {
+            return u64::MAX;
+        };
+        let (mut kept_from, mut bytes) = (from, 0);
+        for (number, length) in self.dead.range(from..self.covered_below.max(from)).rev() {
+            self.look();
+            bytes += length;
+            if bytes > bytes_max {
+                kept_from = number + 1;
+                break;
+            }
+        }
+        self.entries_from = Some((kept_from, bytes_max));
+        kept_from
     }
 
     /// No segment up to this number goes until [`SegmentSet::keep_none`].

@@ -6,8 +6,9 @@
 mod support;
 
 use seaway_journal::Lane;
+use seaway_journal::Options;
 use seaway_journal::disk::simulated::{SimulatedDisk, SyncMode};
-use support::{Machine, options};
+use support::{Machine, member, options};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Workload {
@@ -16,12 +17,22 @@ enum Workload {
     Sparse,
     /// A log trimmed behind its end.
     Churn,
+    /// The first two of a member of a cluster, which is a quorum by itself.
+    Member,
+    MemberSparse,
+}
+
+fn options_of(workload: Workload) -> Options {
+    match workload {
+        Workload::Member | Workload::MemberSparse => member(),
+        Workload::Mixed | Workload::Sparse | Workload::Churn => options(),
+    }
 }
 
 fn act(machine: &mut Machine, workload: Workload) {
     match workload {
-        Workload::Mixed => machine.random_action(),
-        Workload::Sparse => machine.sparse_action(),
+        Workload::Mixed | Workload::Member => machine.random_action(),
+        Workload::Sparse | Workload::MemberSparse => machine.sparse_action(),
         Workload::Churn => machine.churn_action(),
     }
 }
@@ -39,12 +50,12 @@ fn run(
     if let Some(operation) = crash_at {
         disk.crash_at(operation);
     }
-    let mut machine = match Machine::open(&disk, options(), seed) {
+    let mut machine = match Machine::open(&disk, options_of(workload), seed) {
         Ok(machine) => machine,
         Err(_) if disk.has_crashed() => {
             disk.restart();
-            let machine =
-                Machine::open(&disk, options(), seed).map_err(|error| format!("after a crash in open: {error}"))?;
+            let machine = Machine::open(&disk, options_of(workload), seed)
+                .map_err(|error| format!("after a crash in open: {error}"))?;
             return Ok((disk.operations(), machine));
         }
         Err(error) => return Err(error.to_string()),
@@ -69,12 +80,12 @@ fn run(
         // First only the process dies: what its successor finds in the page cache and tells the world must survive too.
         disk.restart_process();
         machine = machine
-            .reopen(options(), seed + 3)
+            .reopen(options_of(workload), seed + 3)
             .map_err(|error| format!("start after a kill: {error}"))?;
     }
     disk.restart();
     let mut machine = machine
-        .reopen(options(), seed + 1)
+        .reopen(options_of(workload), seed + 1)
         .map_err(|error| format!("first start: {error}"))?;
     // Life goes on, and the next start finds that too.
     for _ in 0..40 {
@@ -83,7 +94,7 @@ fn run(
     machine.settle();
     disk.restart_process();
     let machine = machine
-        .reopen(options(), seed + 2)
+        .reopen(options_of(workload), seed + 2)
         .map_err(|error| format!("second start: {error}"))?;
     Ok((operations, machine))
 }
@@ -111,6 +122,26 @@ fn rewriting_survives_a_crash_at_every_operation() {
     for seed in [4, 5] {
         crash_everywhere(Workload::Sparse, seed, 2_500, SyncMode::Honest).unwrap();
     }
+}
+
+/// docs/journal-format.md §14: what is committed survives as what is durable does, and each entry is the one that it was.
+#[test]
+fn entries_survive_a_crash_at_every_operation() {
+    crash_everywhere(Workload::Member, 21, 700, SyncMode::Honest).unwrap();
+    for (workload, actions, seeds) in [
+        (Workload::Member, 700, 2_000..2_060),
+        (Workload::MemberSparse, 2_500, 3_000..3_060),
+    ] {
+        for seed in seeds {
+            let (operations, _) =
+                run(workload, seed, actions, None, SyncMode::Honest).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+            let at = 1 + seed * 7_919 % operations;
+            run(workload, seed, actions, Some(at), SyncMode::Honest)
+                .unwrap_or_else(|e| panic!("seed {seed}, crash at {at}: {e}"));
+        }
+    }
+    let error = crash_everywhere(Workload::Member, 1, 700, SyncMode::Lying).unwrap_err();
+    assert!(!error.is_empty(), "a disk that does not sync is noticed");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use seaway_journal::disk::real::RealDisk;
 use seaway_journal::disk::simulated::SimulatedDisk;
 use seaway_journal::*;
 use std::sync::Arc;
-use support::{IDENTITY, Machine, Replayed, options};
+use support::{IDENTITY, Machine, Replayed, crc, options};
 
 /// A machine after three batches in its first segment; with the segment's name and the ends of the batches.
 fn three_batches() -> (Machine, String, Vec<usize>) {
@@ -377,7 +377,7 @@ fn another_version_is_refused_by_name() {
     let (machine, _, _) = three_batches();
     let name = first_of(&machine, ".epoch");
     let disk = damage(&machine, &name, |content| {
-        content[8] = 3;
+        content[8] = 4;
         let sum = crc(&content[..124]);
         content[124..128].copy_from_slice(&sum.to_le_bytes());
     });
@@ -385,23 +385,7 @@ fn another_version_is_refused_by_name() {
         .map(|(opened, _)| opened)
         .unwrap_err()
         .to_string();
-    assert!(error.contains("format version 3"), "{error}");
-}
-
-/// CRC-32C, bit by bit: independent of the product's.
-fn crc(bytes: &[u8]) -> u32 {
-    let mut state = !0u32;
-    for byte in bytes {
-        state ^= u32::from(*byte);
-        for _ in 0..8 {
-            state = if state & 1 == 1 {
-                (state >> 1) ^ 0x82f6_3b78
-            } else {
-                state >> 1
-            };
-        }
-    }
-    !state
+    assert!(error.contains("format version 4"), "{error}");
 }
 
 /// Files of version 1, byte by byte, stay readable and are still written the same way (docs/journal-format.md §11).
@@ -413,6 +397,20 @@ fn golden_files_of_version_1() {
 #[test]
 fn golden_files_of_version_2() {
     golden_files("version-2", support::encrypted(Cipher::ChaCha20Poly1305, b"golden"));
+}
+
+/// Of a member of a cluster (§14): entries, the members in the checkpoint, votes.
+#[test]
+fn golden_files_of_version_3() {
+    golden_files("version-3", support::member());
+    let encrypted = support::encrypted(Cipher::ChaCha20Poly1305, b"golden");
+    golden_files(
+        "version-3-encrypted",
+        Options {
+            durability: Durability::Quorum,
+            ..encrypted
+        },
+    );
 }
 
 fn golden_files(version: &str, options: Options) {
@@ -437,8 +435,20 @@ fn golden_files(version: &str, options: Options) {
     // The next start writes the directory, and a checkpoint.
     let mut machine = machine.reopen(roomy.clone(), 2).unwrap();
     let journal = &mut machine.journal;
+    if journal.is_member() {
+        let vote = Vote {
+            term: 2,
+            vote: 7,
+            node: 8,
+            cluster: *b"cluster identity",
+        };
+        journal.write_vote(1, vote);
+    }
     journal.begin_checkpoint().unwrap();
     journal.checkpoint_fact(3, b"a fact").unwrap();
+    if journal.is_member() {
+        journal.checkpoint_members(b"three of them").unwrap();
+    }
     journal.finish_checkpoint().unwrap();
     machine.settle();
     while machine.step() {}
@@ -469,7 +479,7 @@ fn golden_files(version: &str, options: Options) {
         let mut content = std::fs::read(folder.join(name)).unwrap();
         let mut written = disk.content(name).unwrap();
         content.resize(written.len(), 0);
-        if name.ends_with(".epoch") {
+        if name.ends_with(".epoch") && roomy.durability == Durability::Local {
             // Which epoch it follows is said where there were reserved bytes, and the checksum covers it.
             assert_eq!(
                 (&content[68..76], &written[68..76]),
@@ -481,7 +491,7 @@ fn golden_files(version: &str, options: Options) {
         assert!(content == written, "{name} is written differently now");
         golden.plant(name, &content);
     }
-    let (opened, replayed) = open(&golden, roomy).unwrap();
+    let (opened, replayed) = open(&golden, roomy.clone()).unwrap();
     assert_eq!(replayed.facts, [(3, b"a fact".to_vec())]);
     assert_eq!((opened.epoch, opened.position), (3, 7));
     let logs: Vec<(u64, u64, u64)> = replayed
@@ -490,4 +500,14 @@ fn golden_files(version: &str, options: Options) {
         .map(|log| (log.log.0, log.first, log.last))
         .collect();
     assert_eq!(logs, [(1, 2, 2), (2, 1, 1)]);
+    if roomy.durability == Durability::Quorum {
+        let port: Arc<dyn Disk> = Arc::new(golden.fork(3));
+        golden.restart_process();
+        let (journal, _) = Journal::open(&port, roomy, &mut support::Replayed::default()).unwrap();
+        let id = EntryId { term: 1, index: 2 };
+        let body = b"three of them".to_vec();
+        assert_eq!(journal.members(), Some(&Members { id, body }));
+        assert_eq!((journal.last(), journal.committed(), journal.first_index()), (id, 2, 1));
+        assert_eq!((journal.vote().term, journal.vote().node), (2, 8));
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use seaway_journal::disk::{Disk, trial::TrialDisk};
 pub use seaway_journal::{Damage, LogId};
-use seaway_journal::{DamagePolicy, Encryption, Journal, OpenError, Options};
+use seaway_journal::{DamagePolicy, Durability, Encryption, Journal, OpenError, Options, is_member};
 use seaway_streaming::ChannelId;
 use seaway_streaming::import::channel_of_fact;
 
@@ -68,6 +68,10 @@ pub struct Verification {
     pub records: u64,
     /// Bytes read of segments and directories.
     pub bytes: u64,
+    /// The store is one of a member of a cluster.
+    pub is_member: bool,
+    /// Of a member: there is a file with its votes. A backup has none.
+    pub has_votes: bool,
     /// In the order of the files.
     pub damages: Vec<Damage>,
     /// Damages beyond those in the list.
@@ -116,6 +120,8 @@ pub fn verify_on(disk: Arc<dyn Disk>, encryption: Option<Encryption>) -> Result<
         segments: verified.segments,
         records: verified.records,
         bytes: verified.bytes,
+        is_member: verified.is_member,
+        has_votes: verified.has_votes,
         damages,
         damages_not_listed,
         channels: started.channels,
@@ -195,9 +201,16 @@ fn start(
     damage: DamagePolicy,
     channels: &mut ChannelsFound,
 ) -> Result<Vec<String>, OpenError> {
+    let durability = match is_member(trial.as_ref())? {
+        true => Durability::Quorum,
+        false => Durability::Local,
+    };
     let options = Options {
         encryption,
         damage,
+        durability,
+        // A copy has none, and what is wrong with those of a store that is none is told by itself.
+        votes_anew: true,
         ..Options::new([0; 16])
     };
     let mut replaying = Replaying {

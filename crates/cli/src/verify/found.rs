@@ -125,6 +125,8 @@ pub(crate) fn document(found: &Verification) -> Value {
         "segments": found.segments,
         "records": found.records,
         "bytes": found.bytes,
+        "is_member": found.is_member,
+        "has_votes": found.has_votes,
         "channels": found.channels.names.len(),
         "lost": found.channels.lost,
         "lost_messages": runs(&found.channels, &found.channels.lost_runs),

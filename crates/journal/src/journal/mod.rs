@@ -4,6 +4,7 @@
 mod archiving;
 mod imaging;
 mod reading;
+mod replicating;
 mod rewriting;
 mod upkeep;
 
@@ -24,6 +25,7 @@ use crate::record_log::RecordLog;
 use crate::scope::Scope;
 use crate::segments::SegmentSet;
 use crate::statistics::Statistics;
+use crate::vote::{Counted, Votes};
 use crate::whole_file::write_whole;
 use rewriting::Rewriter;
 use std::sync::Arc;
@@ -53,6 +55,8 @@ pub struct Journal {
     kept: Option<Kept>,
     /// What is not archived is kept.
     archiving: Option<Archiving>,
+    /// Of a member of a cluster.
+    votes: Votes,
 }
 
 /// What a start found, of which a journal is made.
@@ -63,6 +67,7 @@ pub(crate) struct Parts {
     pub(crate) segments: SegmentSet,
     pub(crate) records: RecordLog,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) vote: Counted,
     pub(crate) claim: Claim,
 }
 
@@ -88,7 +93,10 @@ impl Journal {
             needed,
             kept: None,
             archiving,
+            votes: Votes::new(parts.vote),
         };
+        // Until somebody says which are needed.
+        journal.retain_from(0);
         journal.keep_unarchived();
         journal.maintain();
         journal
@@ -188,9 +196,15 @@ impl Journal {
     /// Begins a checkpoint: the facts that follow, in as many slices as the owner likes, stand for everything appended so far.
     /// They may already reflect later records; the owner's replay of those over them must come to the same state.
     pub fn begin_checkpoint(&mut self) -> Result<Position, CheckpointError> {
+        // What a checkpoint of a member stands for ends with an entry.
+        let last_entry = self.is_member().then(|| {
+            self.records.end_batch();
+            self.last()
+        });
         let (begin, tail) = (self.records.appended(), self.records.fill_start());
         let committed = self.statistics.committed_bytes;
-        self.checkpoints.begin(&self.scope, begin, tail, committed)?;
+        self.checkpoints
+            .begin(&self.scope, begin, tail, committed, last_entry)?;
         Ok(begin)
     }
 
@@ -232,10 +246,13 @@ impl Journal {
     }
 
     fn next_reader_job(&mut self) -> Option<JobKind> {
+        if let Some(vote) = self.next_vote() {
+            return Some(vote);
+        }
         if !self.reads.may_begin() || self.closing {
             return None;
         }
-        let job = self.next_windows().or_else(|| {
+        let job = self.next_windows().or_else(|| self.next_entry_read()).or_else(|| {
             if self.reads.is_seek_next() {
                 self.next_seek().or_else(|| self.next_read())
             } else {
@@ -271,6 +288,13 @@ impl Journal {
                 self.index
                     .windows_completed(parts, &mut self.segments, at, &mut self.completions);
             }
+            OutcomeKind::Vote(result) => self.vote_written(result),
+            OutcomeKind::Entry {
+                ticket,
+                segment,
+                index,
+                result,
+            } => self.entry_read(ticket, segment, index, result),
             other => self.upkeep_completed(other),
         }
         // Whoever found out: nothing that is written now counts.
@@ -282,6 +306,7 @@ impl Journal {
     }
 
     fn commit_completed(&mut self, result: std::io::Result<()>, nanoseconds: u64) {
+        let durable = self.records.durable();
         let committed = match self.records.commit_completed(result) {
             None => return,
             Some(Err(reason)) => return self.poison(reason),
@@ -295,15 +320,20 @@ impl Journal {
         statistics.batch_records.observe(u64::from(committed.records));
         statistics.commit_nanoseconds.observe(nanoseconds);
         statistics.commit_nanoseconds_max = statistics.commit_nanoseconds_max.max(nanoseconds);
-        self.completions.push(Completion::Durable(self.records.durable()));
+        if self.is_member() {
+            self.completions.push(Completion::Synced(self.records.synced()));
+        }
+        if self.records.durable() > durable {
+            self.completions.push(Completion::Durable(self.records.durable()));
+        }
         if !self.options.sync {
             let segment = self.scope.segment(committed.segment);
             self.checkpoints.written_unsynced(segment, self.records.durable());
         }
     }
 
-    /// What a loss of power leaves for certain ends here.
-    fn synced(&self) -> Position {
+    /// What a loss of power leaves for certain, and no later start takes back, ends here.
+    fn lasting(&self) -> Position {
         if self.options.sync {
             self.records.durable()
         } else {
@@ -321,7 +351,8 @@ impl Journal {
         !self.completions.is_empty()
     }
 
-    /// Everything up to and including this position is durable (written, when the journal runs unsynced).
+    /// Everything up to and including this position is durable (written, when the journal runs unsynced). Of a member of a cluster it is
+    /// committed as well.
     pub fn durable(&self) -> Position {
         self.records.durable()
     }
@@ -398,7 +429,7 @@ impl Journal {
         let Some(claim) = &self.claim else { return };
         // What was given up, or is to end, has to let go of the directory.
         let owes = self.closing || self.poisoned.is_some() || self.records.owes();
-        claim.held().set_waiting(owes.then(|| self.records.durable()));
+        claim.held().set_waiting(owes.then(|| self.records.synced()));
     }
 
     /// Leaves word of where everything ends, so that the next start can tell damage there from an interrupted write. For an orderly
@@ -406,7 +437,7 @@ impl Journal {
     pub fn mark_end(&mut self, disk: &dyn Disk) -> bool {
         let Some(claim) = &self.claim else { return false };
         let disk = &Fenced::new(disk, claim.held());
-        let is_sure = self.poisoned.is_none() && self.options.sync && self.durable() == self.appended();
+        let is_sure = self.poisoned.is_none() && self.options.sync && self.synced() == self.appended();
         if !is_sure {
             return false;
         }

@@ -75,7 +75,7 @@ impl Journal {
         self.absorb_some();
         let appended = self.records.appended();
         let ended = self.checkpoints.step(&self.index, appended);
-        if ended && self.records.durable() < appended {
+        if ended && self.records.synced() < appended {
             self.records.submit();
         }
         self.ask_for_checkpoint();
@@ -126,9 +126,12 @@ impl Journal {
             OutcomeKind::Runs(result) => self.rewrite_runs_read(result),
             OutcomeKind::Gather(result) => self.rewrite_gathered(result),
             OutcomeKind::Continue => {}
-            OutcomeKind::Commit(_) | OutcomeKind::Read { .. } | OutcomeKind::Seek { .. } | OutcomeKind::Windows(_) => {
-                unreachable!("not of this lane")
-            }
+            OutcomeKind::Commit(_)
+            | OutcomeKind::Read { .. }
+            | OutcomeKind::Seek { .. }
+            | OutcomeKind::Windows(_)
+            | OutcomeKind::Vote(_)
+            | OutcomeKind::Entry { .. } => unreachable!("not of this lane"),
         }
     }
 
@@ -142,10 +145,7 @@ impl Journal {
         match self.records.prepared(result, &mut self.segments) {
             None => {}
             // Nobody was refused yet, and what is kept for an image is the first to go.
-            Some(Prepared::Smaller) => {
-                self.give_up_image();
-                self.give_up_unarchived(Cause::NoSpace);
-            }
+            Some(Prepared::Smaller) => self.give_up_kept(),
             Some(Prepared::Ready { .. }) => {
                 self.upkeep.no_room_told = false;
                 if self.records.take_refused() {
@@ -154,14 +154,20 @@ impl Journal {
             }
             Some(Prepared::NoRoom) => {
                 // When that gave something back, it is tried again behind the removal.
-                self.give_up_image();
-                self.give_up_unarchived(Cause::NoSpace);
+                self.give_up_kept();
                 let reason = self.records.no_room().map(ToString::to_string).unwrap_or_default();
                 if !std::mem::replace(&mut self.upkeep.no_room_told, true) {
                     self.completions.push(Completion::SpaceLow(reason));
                 }
             }
         }
+    }
+
+    /// Keeps no more files than it has to: their space is needed.
+    fn give_up_kept(&mut self) {
+        self.give_up_image();
+        self.give_up_unarchived(Cause::NoSpace);
+        self.segments.give_up_entries();
     }
 
     fn next_seal(&mut self) -> Option<JobKind> {
@@ -239,7 +245,10 @@ impl Journal {
     fn next_removal(&mut self) -> Option<JobKind> {
         let durable = self.records.durable();
         // What took the last messages away must not be lost itself.
-        let going = self.segments.take_dead(self.synced());
+        let going = self.segments.take_dead(self.lasting());
+        if let Some(last) = going.iter().map(|dead| dead.id.number).max() {
+            self.records.forget_entries(last);
+        }
         let left = &mut self.upkeep.left;
         left.names.append(&mut self.records.take_unusable());
         let mut names = if durable > left.retry_after {

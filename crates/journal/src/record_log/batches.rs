@@ -1,9 +1,10 @@
 //! Batches on their way to the disk: closed, written and synced one after the other, durable.
 
-use super::RecordLog;
+use super::{RecordLog, Waiting};
+use crate::batch::{BATCH_HEADER_BYTES, BatchHeader, EntryMark};
 use crate::claim::Deposed;
 use crate::disk::DiskFile;
-use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Cut};
+use crate::format::Cut;
 use crate::job::JobKind;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::names::Position;
@@ -24,6 +25,8 @@ struct Batch {
     /// Zeros to be written behind it.
     zeros: u64,
     count: u32,
+    /// Of the entry that it is; otherwise 0.
+    index: u64,
     /// Where it ends.
     end: Cut,
     /// Bytes of its records, without what encryption adds.
@@ -46,6 +49,8 @@ pub(super) struct Batches {
     submit_wanted: bool,
     /// Everything before it is durable.
     durable_end: Cut,
+    /// Everything before this position is synced.
+    synced: Position,
     /// Bytes of records that are not durable.
     backlog_bytes: u64,
     /// Of these, in the batch that fills.
@@ -55,14 +60,15 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    pub(super) fn new(options: &Options, durable_end: Cut) -> Batches {
+    pub(super) fn new(options: &Options, durable_end: Cut, synced: Position, backlog_bytes: u64) -> Batches {
         Batches {
             sync: options.sync,
             closed: VecDeque::new(),
             in_flight: None,
             submit_wanted: false,
             durable_end,
-            backlog_bytes: 0,
+            synced,
+            backlog_bytes,
             filling_bytes: 0,
             usual_length: 0,
         }
@@ -71,6 +77,16 @@ impl Batches {
     /// About the length of the latest batches.
     pub(super) fn usual_length(&self) -> u64 {
         self.usual_length
+    }
+
+    pub(super) fn synced(&self) -> Position {
+        self.synced
+    }
+
+    /// Everything before `end` is durable from now on, so many bytes of records more than before.
+    pub(super) fn make_durable(&mut self, end: Cut, record_bytes: u64) {
+        self.durable_end = end;
+        self.backlog_bytes -= record_bytes;
     }
 
     pub(super) fn durable(&self) -> Position {
@@ -124,6 +140,13 @@ impl RecordLog {
         let capacity_hint = bytes.len() + bytes.len() / 4;
         let first_position = self.next_position - u64::from(self.fill_count);
         let open = &self.open;
+        let closing = self.entries.as_ref().map(|entries| {
+            let records = &bytes[BATCH_HEADER_BYTES..];
+            entries.closing(
+                records,
+                records.len() - self.fill_count as usize * self.encryption_bytes(),
+            )
+        });
         // The cache keeps the plain bytes, which can be read at once; the disk gets the encrypted ones.
         let plain = open.cipher.as_ref().map(|cipher| {
             let plain = Arc::new(bytes.clone());
@@ -137,6 +160,7 @@ impl RecordLog {
             first_position,
             self.fill_count,
             self.checksum,
+            closing.map_or_else(EntryMark::default, |closing| closing.mark),
             (open.cursor, open.capacity),
         );
         let (offset, end) = (open.cursor, open.cursor + header.length);
@@ -160,6 +184,7 @@ impl RecordLog {
             bytes,
             zeros,
             count: header.count,
+            index: header.entry.id.index,
             end: Cut {
                 segment,
                 offset: u64::from(end),
@@ -168,6 +193,9 @@ impl RecordLog {
             },
             record_bytes: std::mem::take(&mut self.batches.filling_bytes),
         });
+        if let (Some(entries), Some(closing)) = (&mut self.entries, &closing) {
+            entries.close(closing, (segment, offset), self.next_position);
+        }
         let usual = &mut self.batches.usual_length;
         *usual = (7 * *usual + u64::from(header.length)) / 8;
         self.checksum = header.checksum;
@@ -224,9 +252,19 @@ impl RecordLog {
         if self.stopped {
             return None;
         }
-        batches.durable_end = batch.end;
-        batches.backlog_bytes -= batch.record_bytes;
-        self.cache.shrink(batches.closed.len());
+        batches.synced = batch.end.position;
+        match &mut self.entries {
+            None => batches.make_durable(batch.end, batch.record_bytes),
+            Some(entries) => {
+                entries.synced(Waiting {
+                    index: batch.index,
+                    end: batch.end,
+                    record_bytes: batch.record_bytes,
+                });
+                self.count_committed();
+            }
+        }
+        self.cache.shrink(self.batches.closed.len());
         Some(Ok(Committed {
             segment: batch.segment,
             bytes: batch.bytes.len() as u64,

@@ -3,14 +3,17 @@
 //! there is room (architecture: space is checked at admission, against prepared segments).
 
 mod batches;
+mod entries;
+mod replicating;
 mod supply;
 mod tail;
 
+use crate::batch::BATCH_HEADER_BYTES;
 use crate::directory::{Detail, Extent};
 use crate::disk::DiskFile;
 use crate::encryption::FileCipher;
 use crate::error::Refusal;
-use crate::format::{BATCH_HEADER_BYTES, Cut, SegmentId};
+use crate::format::{Cut, SegmentId};
 use crate::limits::{
     BATCH_BYTES_MAX, PREPARED_AT_ONCE_BYTES, PREPARED_BEFORE_BATCHES, RECORD_BODY_BYTES_MAX, RESERVE_BYTES_MAX,
     SEGMENT_BYTES_CEILING, SEGMENT_BYTES_FIRST, SEGMENT_HEADER_BYTES, ZEROS_AHEAD_BYTES, ZEROS_BEHIND_BATCH_BYTES,
@@ -26,6 +29,7 @@ use std::sync::Arc;
 use supply::Supply;
 use tail::{Cache, Tail};
 
+pub(crate) use entries::{Entries, Row, Table, Waiting, pop_committed};
 pub(crate) use supply::{Prepared, Spare};
 
 /// Bytes a record may need beside its body: its own fields, what encryption adds, a batch header, padding.
@@ -142,17 +146,20 @@ pub(crate) struct RecordLog {
     next_position: Position,
     tail: Tail,
     cache: Cache,
+    /// Of a member of a cluster.
+    entries: Option<Box<Entries>>,
     /// Nothing is written any more; appending only counts.
     stopped: bool,
 }
 
 impl RecordLog {
-    /// Goes on behind `end` in a prepared segment.
+    /// Goes on behind `end` in a prepared segment. Of a member's also: its entries, and where what is committed ends.
     pub(crate) fn new(
         scope: &Scope,
         options: &Options,
         first: FirstSegment,
         end: Cut,
+        replicated: Option<(Entries, Cut)>,
         segments: &mut SegmentSet,
     ) -> RecordLog {
         let FirstSegment { id, capacity, file } = first;
@@ -162,6 +169,9 @@ impl RecordLog {
             offset: u64::from(SEGMENT_HEADER_BYTES),
             ..end
         };
+        let (entries, committed) = replicated.unzip();
+        let committed = committed.filter(|committed| committed.position < end.position);
+        let waiting_bytes = entries.as_ref().map_or(0, Entries::waiting_bytes);
         let mut supply = Supply::new(scope.clone(), options.segment_bytes_max, id.number + 1);
         supply.plan(capacity, 0);
         let mut tail = Tail::default();
@@ -177,12 +187,13 @@ impl RecordLog {
             sealing: VecDeque::new(),
             fill: vec![0; BATCH_HEADER_BYTES],
             fill_count: 0,
-            batches: Batches::new(options, begin),
+            batches: Batches::new(options, committed.unwrap_or(begin), begin.position, waiting_bytes),
             urgent: false,
             checksum: end.checksum,
             next_position: end.position,
             tail,
             cache: Cache::new(options.tail_cache_bytes),
+            entries: entries.map(Box::new),
             stopped: false,
         }
     }
@@ -202,6 +213,9 @@ impl RecordLog {
         assert!(length <= RECORD_BODY_BYTES_MAX, "a body of {length} bytes is too large");
         if self.stopped {
             return None;
+        }
+        if self.entries.is_some() {
+            self.fill_for(moved);
         }
         let offset = self.place(MESSAGE_OVERHEAD_BYTES + length, segments);
         let form = self.open.form();
@@ -229,6 +243,9 @@ impl RecordLog {
         assert!(length <= RECORD_BODY_BYTES_MAX, "a body of {length} bytes is too large");
         if self.stopped {
             return self.discard();
+        }
+        if self.entries.is_some() {
+            self.fill_for(false);
         }
         self.place(MESSAGE_OVERHEAD_BYTES + length, segments);
         let form = self.open.form();
@@ -329,7 +346,12 @@ impl RecordLog {
         self.next_position
     }
 
-    /// Everything up to and including this position is durable.
+    /// Everything up to and including this position was written and synced, as far as commits are.
+    pub(crate) fn synced(&self) -> Position {
+        self.batches.synced()
+    }
+
+    /// Everything up to and including this position is durable: synced, and of a member of a cluster committed as well.
     pub(crate) fn durable(&self) -> Position {
         self.batches.durable()
     }
@@ -472,7 +494,7 @@ impl RecordLog {
 
     /// Whether something that was appended waits for its segment's file.
     pub(crate) fn waits_for_file(&self) -> bool {
-        self.open.file.is_none() && self.next_position > self.durable()
+        self.open.file.is_none() && self.next_position > self.synced()
     }
 
     /// What became of a segment file.

@@ -169,6 +169,7 @@ impl Supply {
         let job = PrepareJob {
             identity: self.scope.identity,
             encryption: self.scope.keys.as_ref().map(|keys| keys.header),
+            is_clustered: self.scope.is_member,
             id,
             capacity,
             headroom,

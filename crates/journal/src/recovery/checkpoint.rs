@@ -2,18 +2,19 @@
 
 use super::{ENCRYPTED_ALONE, Recovery, Replay, damaged, io_error};
 use crate::checkpoint_file::{
-    BLOCK_HEADER_BYTES, BlockCipher, ENTRY_END, ENTRY_FACT, ENTRY_HEADER_BYTES, ENTRY_LOG, LOG_ENTRY_BYTES,
-    block_checksum, header,
+    BLOCK_HEADER_BYTES, BlockCipher, ENTRY_END, ENTRY_FACT, ENTRY_HEADER_BYTES, ENTRY_LOG, ENTRY_MEMBERS,
+    LOG_ENTRY_BYTES, MEMBERS_ENTRY_BYTES, block_checksum, header,
 };
 use crate::checkpoints::Published;
 use crate::disk::{Disk, DiskFile};
+use crate::entry::{EntryId, Members};
 use crate::error::OpenError;
 use crate::format::{
     Cut, FILE_HEADER_BYTES, NUMBER_MAX, check_header, check_preamble, checkpoint_name, checkpoint_seed, i64_at,
     identity_at, read_encryption, u32_at, u64_at,
 };
 use crate::index::Index;
-use crate::limits::CHECKPOINT_BLOCK_BYTES_MAX;
+use crate::limits::{CHECKPOINT_BLOCK_BYTES_MAX, MEMBERS_BYTES_MAX};
 use crate::messages::LogBounds;
 use crate::names::{LogId, Position};
 use crate::options::DamagePolicy;
@@ -58,11 +59,11 @@ impl Recovery<'_> {
         replay: &mut dyn Replay,
     ) -> Result<CheckpointRead, OpenError> {
         let mut source = self.open_checkpoint(begin, epoch)?;
-        let mut entries = 0;
+        let (mut entries, mut members) = (0, None);
         loop {
             let offset = source.offset;
             let plain = source.next_block()?;
-            let end = replay_entries(plain, &mut entries, true, &mut self.index, replay)
+            let end = replay_entries(plain, &mut entries, true, &mut self.index, &mut members, replay)
                 .map_err(|reason| damaged(&source.name, offset, reason))?;
             self.work.done = source.offset;
             self.work.bytes_read = source.offset;
@@ -73,7 +74,9 @@ impl Recovery<'_> {
                 let reason = "something follows the end of the checkpoint";
                 return Err(damaged(source.name, source.offset, reason));
             }
-            return Ok(source.read(begin, end.requires));
+            let mut read = source.read(begin, end.requires);
+            read.published.members = members;
+            return Ok(read);
         }
     }
 
@@ -104,7 +107,7 @@ impl Recovery<'_> {
         let name = checkpoint_name(begin, epoch);
         let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
         let length = file.length().map_err(io_error(format!("read {name}")))?;
-        let header = header(&self.identity, epoch, begin, tail, None);
+        let header = header(&self.identity, epoch, begin, tail, None, false);
         Ok(self.source(begin, epoch, (file, length), header, None))
     }
 
@@ -163,6 +166,7 @@ impl Source {
                 begin_segment: tail.segment,
                 bytes: self.length,
                 name: self.name,
+                members: None,
             },
             tail,
             requires,
@@ -227,12 +231,18 @@ impl Recovery<'_> {
     }
 }
 
+/// Whether an entry of the checkpoint of this length can be about the members.
+fn is_members(length: usize) -> bool {
+    (MEMBERS_ENTRY_BYTES..=MEMBERS_ENTRY_BYTES + MEMBERS_BYTES_MAX).contains(&length)
+}
+
 /// `is_whole`: no block before this one was left out.
 pub(super) fn replay_entries(
     mut bytes: &[u8],
     entries: &mut u64,
     is_whole: bool,
     index: &mut Index,
+    members: &mut Option<Members>,
     replay: &mut dyn Replay,
 ) -> Result<Option<End>, String> {
     while !bytes.is_empty() {
@@ -260,6 +270,16 @@ pub(super) fn replay_entries(
                     last_timestamp: i64_at(body, 32),
                 };
                 index.restore(LogId(u64_at(body, 0)), &bounds, u64_at(body, 40));
+            }
+            ENTRY_MEMBERS if members.is_none() && is_members(length) => {
+                let (index, term) = (u64_at(body, 0), u64_at(body, 8));
+                if index.max(term) >= NUMBER_MAX {
+                    return Err(format!("impossible entry {index} of term {term}"));
+                }
+                *members = Some(Members {
+                    id: EntryId { term, index },
+                    body: body[MEMBERS_ENTRY_BYTES..].to_vec(),
+                });
             }
             ENTRY_FACT if length > 0 => replay.fact(body[0], &body[1..]),
             ENTRY_END if length == 16 => {

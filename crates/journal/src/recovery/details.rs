@@ -1,5 +1,6 @@
 //! What a start finds out of the messages of a segment in the tail: from its directory file, or while it reads the segment.
 
+use super::entries::EntriesRead;
 use super::loaded::Loaded;
 use super::scan::Reader;
 use super::{Recovery, damaged};
@@ -44,6 +45,12 @@ impl Recovery<'_> {
         reader: &Reader,
         details: Details,
     ) -> Result<(), OpenError> {
+        let cut = self.entries.as_ref().and_then(EntriesRead::cut);
+        let (offset, end) = match cut {
+            Some(cut) if cut.segment < loaded.id.number => return Ok(()),
+            Some(cut) => (cut.offset as usize, cut),
+            None => (offset, reader.end),
+        };
         let details = match details {
             Details::Read(details) => details,
             Details::InFile(end) if end <= offset as u64 => return Ok(()),
@@ -59,8 +66,8 @@ impl Recovery<'_> {
         let extent = Extent {
             end: offset as u64,
             first_position,
-            next_position: reader.end.position,
-            checksum: reader.end.checksum,
+            next_position: end.position,
+            checksum: end.checksum,
         };
         let encrypted = loaded.cipher.is_some();
         self.built

@@ -3,6 +3,7 @@
 
 use super::{Recovery, io_error};
 use crate::disk::Disk;
+use crate::entry::Durability;
 use crate::error::OpenError;
 use crate::format::{Cut, EpochFile, GIVEN_UP_NAME, SegmentId, claim_name, epoch_name, lost_name};
 use crate::planted::{Fault, is_planted};
@@ -16,6 +17,7 @@ impl Recovery<'_> {
     pub(super) fn open_epoch(&mut self, cut: Cut) -> Result<u64, OpenError> {
         let epoch = self.disk.writer();
         let kept = self.still_named(cut);
+        let is_member = self.options.durability == Durability::Quorum;
         let file = EpochFile {
             identity: self.identity,
             epoch,
@@ -23,6 +25,8 @@ impl Recovery<'_> {
             gap: self.given_up.gap,
             // Once some are missing they stay so; a start without them is the exception that the operator asked for.
             holes: self.tolerates_holes(),
+            is_clustered: is_member || self.files.newest_epoch().is_some_and(|newest| newest.is_clustered),
+            is_member,
             cut,
             previous: self.previous(kept),
             encryption: self.keys.as_ref().map(|keys| keys.header),

@@ -2,12 +2,12 @@
 
 use super::losses::LostFile;
 use super::{indispensable, io_error};
+use crate::batch::BatchHeader;
 use crate::disk::{DirectoryEntry, Disk};
 use crate::error::OpenError;
 use crate::format::{
-    BatchHeader, Cut, EpochFile, FileName, GIVEN_UP_NAME, GUARD, GUARD_NAME, Identity, LIFE_NAME, Life, SegmentHeader,
-    SegmentId, TAKEN_OVER_FOLDER, checkpoint_name, decode_end, decode_life, decode_witness, end_name, epoch_name,
-    lost_name,
+    Cut, EpochFile, FileName, GIVEN_UP_NAME, GUARD, GUARD_NAME, Identity, LIFE_NAME, Life, SegmentHeader, SegmentId,
+    TAKEN_OVER_FOLDER, checkpoint_name, decode_end, decode_life, decode_witness, end_name, epoch_name, lost_name,
 };
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::planted::{Fault, is_planted};
@@ -166,6 +166,14 @@ pub fn newest_identity(disk: &dyn Disk) -> Result<Option<Identity>, OpenError> {
     Ok(peek_newest_epoch(disk)?.map(|epoch| epoch.identity))
 }
 
+/// Whether a directory holds the journal of a member of a cluster, as the file says that opens its newest epoch.
+///
+/// # Errors
+/// The directory or the file cannot be read.
+pub fn is_member(disk: &dyn Disk) -> Result<bool, OpenError> {
+    Ok(peek_newest_epoch(disk)?.is_some_and(|epoch| epoch.is_member))
+}
+
 /// Which life of a journal a directory holds; `None` of one that was never restored, or whose file is damaged.
 ///
 /// # Errors
@@ -225,7 +233,7 @@ impl Files {
             match parsed {
                 _ if entry.is_folder && name == TAKEN_OVER_FOLDER => {}
                 _ if entry.is_folder => files.remarks.push(format!("{name} is not part of the journal")),
-                FileName::Lock | FileName::TakenOver | FileName::Life => {}
+                FileName::Lock | FileName::TakenOver | FileName::Life | FileName::Vote => {}
                 FileName::GivenUp => files.has_witness = true,
                 FileName::End(_) => files.ends.push(name),
                 FileName::Lost(epoch) => losses.push(epoch),

@@ -2,12 +2,13 @@
 
 use super::files::{LISTINGS_MAX, first_batch, has_vanished};
 use super::{ENCRYPTED_ALONE, Recovery, damaged, io_error};
+use crate::batch::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::directory::{Detail, Directory};
 use crate::directory_file::{Walked, walk};
 use crate::disk::Disk;
 use crate::encryption::FileCipher;
 use crate::error::OpenError;
-use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader, SegmentId};
+use crate::format::{SegmentHeader, SegmentId};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use std::io;
 

@@ -3,8 +3,9 @@
 
 use super::loaded::Loaded;
 use super::{Recovery, Replay};
+use crate::batch::BatchHeader;
 use crate::directory::read_summary;
-use crate::format::{BatchHeader, NUMBER_MAX, SegmentId};
+use crate::format::{NUMBER_MAX, SegmentId};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::lost_log::LostLog;
 use crate::names::LogId;
@@ -71,7 +72,7 @@ impl Recovery<'_> {
                         replay.fact_given_up(kind, &self.body);
                     }
                 }
-                Record::Trim { .. } | Record::Time { .. } => {}
+                Record::Trim { .. } | Record::Time { .. } | Record::Entry { .. } => {}
                 Record::Delete { log, .. } => {
                     self.given_up.lost.remove(&log);
                     replay.deletion_given_up(log);

@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod details;
+mod entries;
 mod epoch;
 pub(crate) mod files;
 mod given_up;
@@ -10,14 +11,16 @@ mod index;
 mod loaded;
 pub(crate) mod losses;
 mod lost;
+mod older_entries;
 mod salvage;
 mod scan;
 
-use crate::checkpoints::Checkpoints;
+use crate::checkpoints::{Checkpoints, Published};
 use crate::claim::{Claim, ClaimError, Deposed, Fenced, Standpoint};
 use crate::directory::Directory;
 use crate::disk::{Disk, is_full};
 use crate::encryption::{Encryption, KeyError, Keys};
+use crate::entry::Durability;
 use crate::error::OpenError;
 use crate::format::{Cut, EpochFile, GIVEN_UP_NAME, Identity, SegmentId};
 use crate::index::{Hole, Index};
@@ -30,9 +33,11 @@ use crate::planted::{Fault, is_planted};
 use crate::record_log::{FirstSegment, RecordLog};
 use crate::scope::Scope;
 use crate::segments::SegmentSet;
+use crate::vote::{self, Counted};
 use crate::whole_file::remove_if_there;
+use entries::EntriesRead;
 use files::Files;
-pub use files::{BACKUPS_LOCK_NAME, RESTORING_PREFIX, has_epoch, life_of, newest_identity};
+pub use files::{BACKUPS_LOCK_NAME, RESTORING_PREFIX, has_epoch, is_member, life_of, newest_identity};
 use losses::GivenUp;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -200,6 +205,8 @@ pub(crate) struct Recovery<'a> {
     is_published: bool,
     /// Segments that an earlier start, interrupted, left to be set aside.
     left_to_set_aside: Vec<SegmentId>,
+    /// Of a member of a cluster.
+    entries: Option<EntriesRead>,
 }
 
 /// What is wrong with an encrypted file in a journal that is not.
@@ -233,10 +240,16 @@ impl Journal {
     ) -> Result<(Journal, Opened), OpenError> {
         let mut options = options;
         options.segment_bytes_max = options.segment_bytes_max.max(SEGMENT_BYTES_MIN);
+        // What is not on the disk was promised to nobody, and others count on it.
+        options.sync |= options.durability == Durability::Quorum;
         files::refuse_foreign(disk.as_ref())?;
         // Before the claim: a wrong key leaves everything as it is.
         let peeked = files::peek_newest_epoch(disk.as_ref())?;
         unlock(peeked.as_ref(), &options)?;
+        let stands_alone = options.durability == Durability::Local && !options.leaves_cluster;
+        if stands_alone && peeked.as_ref().is_some_and(|newest| newest.is_member) {
+            return Err(OpenError::Member);
+        }
         let claim = match options.claim.take() {
             Some(claim) => claim,
             None => Claim::alone(disk, &options.holder, options.identity)?,
@@ -265,14 +278,21 @@ impl Journal {
         replay: &mut dyn Replay,
     ) -> Result<(Journal, Opened), OpenError> {
         let disk = &Fenced::new(disk, claim.held());
-        let mut options = options;
         let mut recovery = Recovery::begin(disk, &options, stays)?;
         let identity = recovery.identity;
         let checkpoint = recovery.read_checkpoint(replay)?;
         let position = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.published.begin);
         recovery.checkpoint_epoch = checkpoint.as_ref().map(|checkpoint| checkpoint.epoch);
+        if options.durability == Durability::Quorum {
+            let members = checkpoint.as_ref().and_then(|read| read.published.members.as_ref());
+            let base = members.map(|members| members.id).unwrap_or_default();
+            let begin = checkpoint.as_ref().map_or(Cut::default(), |checkpoint| checkpoint.tail);
+            recovery.entries = Some(EntriesRead::new(base, begin, options.cut_after));
+        }
         replay.tail_begins(position);
         let tail = recovery.read_tail(checkpoint.as_ref(), replay)?;
+        recovery.read_older_entries(checkpoint.as_ref().map(|checkpoint| checkpoint.tail))?;
+        let vote = recovery.read_vote()?;
         replay.verify().map_err(OpenError::Refused)?;
         if let Some(last) = tail.last.as_ref().filter(|_| !is_planted(Fault::LastBatchNotAgain)) {
             recovery
@@ -288,6 +308,7 @@ impl Journal {
             stays.set(true);
         }
         recovery.copy_what_is_given_up()?;
+        let vote = recovery.make_vote_file(vote, tail.end)?;
         let epoch = recovery.open_epoch(tail.end)?;
         // Before directories are written: they can wait in memory when the disk is full, records cannot.
         let first = recovery.first_segment(epoch, tail.end)?;
@@ -307,30 +328,65 @@ impl Journal {
             cut: tail.report,
             remarks: recovery.remarks.clone(),
         };
+        let found = Found {
+            keys: recovery.keys,
+            index: recovery.index,
+            segments: recovery.segments,
+            entries: recovery.entries,
+            checkpoint: checkpoint.map(|checkpoint| checkpoint.published),
+            tail_bytes: tail.bytes,
+            end: tail.end,
+            first,
+            vote,
+        };
+        Ok((Journal::go_on(found, identity, options, claim.clone()), opened))
+    }
+
+    /// The journal that goes on behind what a start found.
+    fn go_on(found: Found, identity: Identity, mut options: Options, claim: Claim) -> Journal {
         let scope = Scope {
             identity,
-            epoch,
-            keys: recovery.keys,
+            epoch: found.first.id.epoch,
+            keys: found.keys,
+            is_member: options.durability == Durability::Quorum,
         };
-        let (index, mut segments) = (recovery.index, recovery.segments);
         // The keys are derived by now; the secret itself is not kept.
         options.encryption = None;
-        let newest = checkpoint.map(|checkpoint| checkpoint.published);
-        // A long tail makes this start ask for a checkpoint soon.
-        let mut checkpoints = Checkpoints::new(options.checkpoint_bytes, newest.clone(), tail.bytes);
-        checkpoints.begin_synced(tail.end.position);
+        let (mut newest, mut segments) = (found.checkpoint, found.segments);
+        if let Some(newest) = newest.as_mut()
+            && found.entries.as_ref().is_some_and(|entries| entries.stood_alone)
+        {
+            newest.members = None;
+        }
         segments.cover(newest.as_ref().map_or(0, |newest| newest.begin_segment));
-        let journal = Journal::assemble(Parts {
-            records: RecordLog::new(&scope, &options, first, tail.end, &mut segments),
+        // A long tail makes this start ask for a checkpoint soon.
+        let mut checkpoints = Checkpoints::new(options.checkpoint_bytes, newest, found.tail_bytes);
+        checkpoints.begin_synced(found.end.position);
+        let replicated = found.entries.map(EntriesRead::finish);
+        Journal::assemble(Parts {
+            records: RecordLog::new(&scope, &options, found.first, found.end, replicated, &mut segments),
             checkpoints,
             scope,
             options,
-            index,
+            index: found.index,
             segments,
-            claim: claim.clone(),
-        });
-        Ok((journal, opened))
+            vote: found.vote,
+            claim,
+        })
     }
+}
+
+/// What a start found, and made.
+struct Found {
+    keys: Option<Arc<Keys>>,
+    index: Index,
+    segments: SegmentSet,
+    entries: Option<EntriesRead>,
+    checkpoint: Option<Published>,
+    tail_bytes: u64,
+    end: Cut,
+    first: FirstSegment,
+    vote: Counted,
 }
 
 /// Whether the journal on a disk could be opened with this key, as far as that shows without opening it; changes nothing. A disk
@@ -398,6 +454,7 @@ impl<'a> Recovery<'a> {
             stays,
             is_published: false,
             left_to_set_aside: Vec::new(),
+            entries: None,
         };
         recovery.leave_out_set_aside();
         recovery.work.total = recovery.files.bytes_to_read();
@@ -433,12 +490,39 @@ impl Recovery<'_> {
         }
     }
 
+    /// What a member promised in elections; `None` when there is no file for that yet, or it counts no more. Writes nothing.
+    fn read_vote(&self) -> Result<Option<Counted>, OpenError> {
+        let Some(entries) = self.entries.as_ref().filter(|_| !self.options.votes_anew) else {
+            return Ok(None);
+        };
+        let reason = match vote::read(self.disk, &self.identity).map_err(io_error("read the file vote"))? {
+            Some(Ok(counted)) => return Ok(Some(counted)),
+            Some(Err(reason)) => format!("the file vote says nothing: {reason}"),
+            None => "there is no file vote".to_owned(),
+        };
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        Err(OpenError::VotesUnknown { reason })
+    }
+
+    /// A member has a file for its votes before there can be an entry.
+    fn make_vote_file(&mut self, vote: Option<Counted>, cut: Cut) -> Result<Counted, OpenError> {
+        if self.entries.is_some() && vote.is_none() {
+            let identity = self.identity;
+            self.when_full(cut, |disk| vote::create(disk, &identity))
+                .map_err(io_error("make the file vote"))?;
+        }
+        Ok(vote.unwrap_or_default())
+    }
+
     /// Prepares the segment in which the epoch begins; on a full disk a small one, so that acks and trims, which win space back,
     /// can be written.
     fn first_segment(&mut self, epoch: u64, cut: Cut) -> Result<FirstSegment, OpenError> {
         let number = self.files.numbers_seen + 1;
         let id = SegmentId { number, epoch };
         let encryption = self.keys.as_ref().map(|keys| keys.header);
+        let is_clustered = self.options.durability == Durability::Quorum;
         let (identity, usual) = (self.identity, SEGMENT_BYTES_FIRST.min(self.options.segment_bytes_max));
         let attempt = |disk: &Fenced<'_>, least: u64, headroom: u64| {
             let mut capacity = usual;
@@ -446,6 +530,7 @@ impl Recovery<'_> {
                 let job = PrepareJob {
                     identity,
                     encryption,
+                    is_clustered,
                     id,
                     capacity,
                     headroom,

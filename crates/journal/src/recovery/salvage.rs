@@ -3,13 +3,14 @@
 use super::checkpoint::{CheckpointRead, replay_entries};
 use super::losses::GivenUpCheckpoint;
 use super::{RecoveredLog, Recovery, Replay, damaged};
+use crate::batch::BatchHeader;
 use crate::checkpoint_file::{
     BLOCK_HEADER_BYTES, ENTRY_END, ENTRY_HEADER_BYTES, ENTRY_LOG, LOG_ENTRY_BYTES, block_checksum,
 };
 use crate::directory::read_summary;
 use crate::directory_file::walk;
 use crate::error::OpenError;
-use crate::format::{BatchHeader, Cut, SegmentId, checkpoint_name, u64_at};
+use crate::format::{Cut, SegmentId, checkpoint_name, u64_at};
 use crate::index::Index;
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::messages::LogBounds;
@@ -76,8 +77,15 @@ impl Recovery<'_> {
         loop {
             let offset = source.offset;
             let name = source.name.clone();
-            let end = replay_entries(source.next_block()?, &mut entries, true, &mut scrap, &mut Nobody)
-                .map_err(|reason| damaged(name, offset, reason))?;
+            let end = replay_entries(
+                source.next_block()?,
+                &mut entries,
+                true,
+                &mut scrap,
+                &mut None,
+                &mut Nobody,
+            )
+            .map_err(|reason| damaged(name, offset, reason))?;
             if end.is_some() {
                 return Ok(source.read(begin, begin).tail);
             }
@@ -123,7 +131,7 @@ impl Recovery<'_> {
             source => source?,
         };
         let mut salvaged = Salvaged::new(source.header.clone(), source.seed);
-        let (mut entries, mut lost, mut requires) = (0, 0, begin);
+        let (mut entries, mut lost, mut requires, mut members) = (0, 0, begin, None);
         while source.offset < source.length {
             let (offset, name) = (source.offset, source.name.clone());
             let plain = match source.next_block() {
@@ -133,7 +141,7 @@ impl Recovery<'_> {
                 }
                 block => block?,
             };
-            let end = replay_entries(plain, &mut entries, false, &mut self.index, replay)
+            let end = replay_entries(plain, &mut entries, false, &mut self.index, &mut members, replay)
                 .map_err(|reason| damaged(name, offset, reason))?;
             let Some(end) = end else {
                 salvaged.add_block(plain);
@@ -161,7 +169,9 @@ impl Recovery<'_> {
                 self.files.obsolete.push(other);
             }
         }
-        Ok(source.read(begin, requires))
+        let mut read = source.read(begin, requires);
+        read.published.members = members;
+        Ok(read)
     }
 }
 

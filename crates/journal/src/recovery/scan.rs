@@ -3,10 +3,11 @@
 use super::checkpoint::CheckpointRead;
 use super::loaded::{HOLDS_NOTHING, LastBatch, Loaded};
 use super::{CutReport, Recovery, Replay, damaged};
+use crate::batch::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::directory::Detail;
 use crate::disk::Disk;
 use crate::error::OpenError;
-use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Cut, EpochFile, SegmentId};
+use crate::format::{Cut, EpochFile, SegmentId};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::options::DamagePolicy;
 use crate::record::{self, Record};
@@ -126,6 +127,14 @@ impl Recovery<'_> {
         // If nothing was written behind what an earlier start gave up, the next epoch has to name the gap again.
         self.given_up.gap = jumped_to == Some(reader.end.position);
         self.check_end(checkpoint, &mut reader, known, report.as_ref())?;
+        if let Some(entries) = &self.entries {
+            entries.check()?;
+            if let Some(cut) = entries.cut() {
+                // Batches follow the one before the cut: it was synced before they were written.
+                (reader.end, reader.last) = (cut, None);
+                self.given_up.gap = jumped_to == Some(cut.position);
+            }
+        }
         self.go_on_behind_losses(u64::MAX);
         self.go_on_behind_own_losses();
         Ok(TailRead {
@@ -258,21 +267,8 @@ impl Recovery<'_> {
             match decide(observation) {
                 Verdict::Accept => {
                     let header = header.expect("only a valid header is accepted");
-                    let records = header.records(rest);
-                    self.replay_batch(loaded, offset, &header, records, reader, details.collected(), replay)?;
-                    reader.last_offset = offset as u64;
+                    self.take_batch(loaded, offset, &header, reader, details.collected(), replay)?;
                     offset += header.length as usize;
-                    reader.bytes += u64::from(header.length);
-                    self.work.records += u64::from(header.count);
-                    self.work.tell(replay);
-                    let position = header.first_position + u64::from(header.count);
-                    let segment = loaded.id.number;
-                    reader.end = Cut {
-                        segment,
-                        offset: offset as u64,
-                        position,
-                        checksum: header.checksum,
-                    };
                 }
                 Verdict::NextSegment | Verdict::EndAtCut => {
                     self.finish_segment(loaded, offset, first_position, reader, details)?;
@@ -386,6 +382,40 @@ impl Recovery<'_> {
         Ok(LaterSeen::None)
     }
 
+    fn take_batch(
+        &mut self,
+        loaded: &Loaded,
+        offset: usize,
+        header: &BatchHeader,
+        reader: &mut Reader,
+        details: Option<&mut Vec<Detail>>,
+        replay: &mut dyn Replay,
+    ) -> Result<(), OpenError> {
+        let batch = &loaded.bytes[offset..offset + header.length as usize];
+        let records = header.records(batch);
+        let end = Cut {
+            segment: loaded.id.number,
+            offset: (offset + batch.len()) as u64,
+            position: header.first_position + u64::from(header.count),
+            checksum: header.checksum,
+        };
+        let entries = self.entries.as_mut();
+        if !entries.is_some_and(|entries| entries.is_cut_off(&header.entry, reader.end)) {
+            self.replay_batch(loaded, offset, header, records, reader, details, replay)?;
+            reader.last_offset = offset as u64;
+        }
+        if let Some(entries) = self.entries.as_mut().filter(|entries| entries.cut().is_none()) {
+            entries
+                .take(header, records, loaded.cipher.is_some(), end)
+                .map_err(|reason| damaged(loaded.id.file_name(), offset as u64, reason))?;
+        }
+        reader.bytes += u64::from(header.length);
+        reader.end = end;
+        self.work.records += u64::from(header.count);
+        self.work.tell(replay);
+        Ok(())
+    }
+
     #[expect(
         clippy::too_many_arguments,
         reason = "one batch, where it lies, and everything it changes"
@@ -457,7 +487,7 @@ impl Recovery<'_> {
     /// Of a record that is no message, `self.body` is the body.
     fn replay_record(&mut self, record: Record<'_>, position: u64, replay: &mut dyn Replay) -> Result<(), String> {
         match record {
-            Record::Message { moved: true, .. } | Record::Time { .. } => {}
+            Record::Message { moved: true, .. } | Record::Time { .. } | Record::Entry { .. } => {}
             Record::Message {
                 log,
                 sequence,

@@ -1,10 +1,10 @@
 //! Mending a segment that is there, and its directory file.
 
 use super::plan::{Remedy, Repair, Repairing};
+use crate::batch::BatchHeader;
 use crate::directory::Directory;
 use crate::disk::Disk;
 use crate::error::OpenError;
-use crate::format::BatchHeader;
 use crate::limits::{PIECE_BYTES, SEGMENT_HEADER_BYTES};
 use crate::recovery::files::Known;
 use crate::recovery::io_error;

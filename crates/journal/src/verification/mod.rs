@@ -12,11 +12,12 @@ use crate::directory::read_summary;
 use crate::disk::Disk;
 use crate::encryption::Encryption;
 use crate::error::OpenError;
-use crate::format::{Identity, checkpoint_name};
+use crate::format::{Identity, VOTE_NAME, checkpoint_name};
 use crate::limits::PIECE_BYTES;
 use crate::options::Options;
 use crate::recovery::files::{ABOVE_ALL, Files, peek_newest_epoch};
 use crate::recovery::{io_error, unlock};
+use crate::vote;
 pub use damage::Damage;
 pub(crate) use order::{Lack, LackOf, Order};
 pub(crate) use readable::is_unreadable;
@@ -31,6 +32,10 @@ pub struct Verified {
     pub records: u64,
     /// Bytes of segments and directories.
     pub bytes: u64,
+    /// The journal is a member's of a cluster (docs/journal-format.md §14).
+    pub is_member: bool,
+    /// Of a member's: there is a file with its votes. A backup has none, and whoever goes on from it needs a new node id.
+    pub has_votes: bool,
 }
 
 /// The files of a journal whose key fits.
@@ -55,8 +60,15 @@ pub fn verify(
     told: &mut dyn FnMut(Damage),
 ) -> Result<Verified, OpenError> {
     let files = unlocked_files(disk, encryption)?;
-    let identity = files.newest_epoch().ok_or_else(no_epoch)?.identity;
-    let mut verified = Verified::default();
+    let newest = files.newest_epoch().ok_or_else(no_epoch)?;
+    let identity = newest.identity;
+    let mut verified = Verified {
+        is_member: newest.is_member,
+        ..Verified::default()
+    };
+    if newest.is_member {
+        verified.has_votes = check_vote(disk, identity, told)?;
+    }
     if let Some(damage) = check_checkpoint(disk, &files, identity)? {
         told(damage);
     }
@@ -89,6 +101,19 @@ pub(crate) fn no_epoch() -> OpenError {
     OpenError::Refused(
         "no file opens an epoch (epoch-….epoch): the directory holds no store, or one that lost these files".to_owned(),
     )
+}
+
+/// Whether there is a file with a member's votes; `told` hears when it says nothing.
+fn check_vote(disk: &dyn Disk, identity: Identity, told: &mut dyn FnMut(Damage)) -> Result<bool, OpenError> {
+    let reason = match vote::read(disk, &identity) {
+        Ok(None) => return Ok(false),
+        Ok(Some(Ok(_))) => return Ok(true),
+        Ok(Some(Err(reason))) => reason,
+        Err(error) if is_unreadable(&error) => format!("it cannot be read: {error}"),
+        Err(error) => return Err(io_error("read the file vote")(error)),
+    };
+    told(Damage::of_file(VOTE_NAME.to_owned(), reason));
+    Ok(true)
 }
 
 /// What is wrong with the checkpoint from which a start begins.

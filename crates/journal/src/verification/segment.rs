@@ -2,11 +2,12 @@
 
 use super::damage::Damage;
 use super::readable::{Unreadable, is_unreadable, read_readable};
+use crate::batch::BatchHeader;
 use crate::directory::{Directory, Extent, Source, read_summary};
 use crate::directory_file::Walked;
 use crate::disk::Disk;
 use crate::error::OpenError;
-use crate::format::{BatchHeader, SegmentHeader};
+use crate::format::SegmentHeader;
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::names::LogId;
 use crate::record;

@@ -19,6 +19,13 @@ pub fn options() -> Options {
     options
 }
 
+/// Of a member of a cluster that is a quorum by itself.
+pub fn member() -> Options {
+    let mut options = options();
+    options.durability = Durability::Quorum;
+    options
+}
+
 pub fn encrypted(cipher: Cipher, key: &[u8]) -> Options {
     let mut options = options();
     options.encryption = Some(Encryption::deterministic(cipher, key));
@@ -39,6 +46,22 @@ impl Random {
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
+}
+
+/// CRC-32C, bit by bit: independent of the product's.
+pub fn crc(bytes: &[u8]) -> u32 {
+    let mut state = !0u32;
+    for byte in bytes {
+        state ^= u32::from(*byte);
+        for _ in 0..8 {
+            state = if state & 1 == 1 {
+                (state >> 1) ^ 0x82f6_3b78
+            } else {
+                state >> 1
+            };
+        }
+    }
+    !state
 }
 
 /// Everything a replay delivers.
@@ -165,6 +188,12 @@ pub struct Machine {
     pub checkpoints_done: u64,
     pub next_log: u64,
     pub clock: i64,
+    /// Of a member: the entries that were made here.
+    pub closed: Vec<Closed>,
+    /// The last entry that the start found.
+    pub found: EntryId,
+    /// Of a member: entries are committed as soon as they are synced.
+    pub commits: bool,
 }
 
 impl Machine {
@@ -179,8 +208,26 @@ impl Machine {
         options: Options,
         seed: u64,
     ) -> Result<Machine, OpenError> {
+        let mut machine = Machine::open_to_follow(disk, port, options, seed)?;
+        let (journal, found) = (&mut machine.journal, machine.found);
+        if journal.is_member() {
+            journal.lead(found.term + 1, found.index + 1);
+            journal.commit_to(found.index);
+        }
+        machine.durable = machine.journal.durable();
+        Ok(machine)
+    }
+
+    /// Of a member that does not lead.
+    pub fn open_to_follow(
+        disk: &SimulatedDisk,
+        port: Arc<dyn Disk>,
+        options: Options,
+        seed: u64,
+    ) -> Result<Machine, OpenError> {
         let mut replayed = Replayed::default();
         let (journal, opened) = Journal::open(&port, options, &mut replayed)?;
+        let found = journal.last();
         let durable = journal.durable();
         Ok(Machine {
             disk: disk.clone(),
@@ -198,6 +245,9 @@ impl Machine {
             checkpoints_done: 0,
             next_log: 100,
             clock: 1_000,
+            closed: Vec::new(),
+            found,
+            commits: true,
         })
     }
 
@@ -269,8 +319,23 @@ impl Machine {
         true
     }
 
+    /// Does what whoever replicates does.
+    fn replicate(&mut self) {
+        while let Some(closed) = self.journal.take_closed() {
+            self.closed.push(closed);
+        }
+        let synced = self.journal.synced();
+        let on_disk = self.closed.partition_point(|closed| closed.position_after <= synced);
+        if let Some(last) = on_disk.checked_sub(1).filter(|_| self.commits) {
+            self.journal.commit_to(self.closed[last].id.index);
+        }
+    }
+
     fn take_completions(&mut self) -> bool {
         let mut new = Vec::new();
+        if self.journal.is_member() {
+            self.replicate();
+        }
         self.journal.poll(&mut new);
         let any = !new.is_empty();
         for completion in new {
@@ -308,6 +373,11 @@ impl Machine {
                 self.fact(other, &body);
             }
         }
+        if self.journal.is_member() {
+            self.journal
+                .checkpoint_members(b"members")
+                .expect("a checkpoint is running");
+        }
         self.journal.finish_checkpoint().expect("a checkpoint is running");
     }
 
@@ -320,6 +390,15 @@ impl Machine {
             }
         }
         panic!("the journal does not come to rest");
+    }
+
+    /// Of a member: the same, until everything is on its disk, whatever is committed.
+    pub fn settle_synced(&mut self) {
+        self.journal.submit();
+        while self.step() {
+            self.journal.submit();
+        }
+        assert_eq!(self.journal.synced(), self.journal.appended());
     }
 
     pub fn random_action(&mut self) {
@@ -439,7 +518,53 @@ impl Machine {
         next.next_log = self.next_log + 1;
         next.clock = self.clock;
         next.check()?;
+        next.check_entries(&self.closed)?;
         Ok(next)
+    }
+
+    /// Of a member: compares the entries that are there with those that were made.
+    pub fn check_entries(&mut self, made: &[Closed]) -> Result<(), String> {
+        let last = self.found;
+        let still = made.iter().filter(|closed| closed.id.index <= last.index).copied();
+        let since = std::mem::take(&mut self.closed);
+        self.closed = still.chain(since).collect();
+        for index in self.journal.first_index()..=last.index {
+            let entry = self.read_entry(index)?;
+            let meta = self.journal.entry(index).ok_or("an entry without a place")?;
+            if (meta.id, meta.bytes as usize) != (entry.id, entry.bytes.len()) {
+                return Err(format!("{meta:?} is read as {:?}", entry.id));
+            }
+            let closed = self.closed.iter().find(|closed| closed.id.index == index);
+            if closed.is_some_and(|closed| (closed.id, closed.crc) != (entry.id, crc(&entry.bytes))) {
+                return Err(format!(
+                    "entry {index} is not what it was: {closed:?}, {:?} {}",
+                    entry.id,
+                    entry.bytes.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads an entry and waits.
+    pub fn read_entry(&mut self, index: u64) -> Result<Entry, String> {
+        self.journal.read_entry(78, index);
+        loop {
+            let progressed = self.step();
+            let answer = self
+                .completions
+                .iter()
+                .position(|completion| matches!(completion, Completion::Entry((78, _))));
+            if let Some(at) = answer {
+                let Completion::Entry((_, entry)) = self.completions.swap_remove(at) else {
+                    unreachable!()
+                };
+                return entry.map_err(|error| error.to_string());
+            }
+            if !progressed {
+                return Err(format!("a read of entry {index} was never answered"));
+            }
+        }
     }
 
     /// Compares what the journal holds with the model.
