@@ -1,8 +1,12 @@
 //! The handle that the server holds.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
 
 use crate::connection::Connection;
+use crate::events::ClientEvent;
 use crate::kind::Kind;
 use crate::limits::SHUTDOWN_WAIT;
 use crate::lock::lock;
@@ -72,6 +76,27 @@ impl Broker {
             connection.outbound.close(CloseReason::Kicked);
         }
         found.is_some()
+    }
+
+    /// Tells one client that this server is about to end, so that it goes to another one (§1.13); false when there is none with this id
+    /// that takes such news.
+    #[must_use]
+    pub fn send_away(&self, connection_id: u64) -> bool {
+        let found = lock(&self.shared.registry).find(connection_id).cloned();
+        let Some(connection) = found.filter(|connection| connection.takes_info.load(Ordering::Acquire)) else {
+            return false;
+        };
+        let mut info = self.shared.info(0, String::new());
+        info.ldm = true;
+        connection.inform(&mut info);
+        true
+    }
+
+    /// What becomes of clients from now on; `None` for all but the first who asks. Events that find a thousand waiting are lost, so that
+    /// nobody waits for who takes them.
+    #[must_use]
+    pub fn client_events(&self) -> Option<mpsc::Receiver<ClientEvent>> {
+        self.shared.events.take()
     }
 
     /// Stops listening, closes all connections (reason `Server Shutdown`) and waits up to two seconds for what is

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::broker::Broker;
@@ -49,6 +50,12 @@ impl Broker {
         }
         let all_gone = shared.sessions.until(|sessions| sessions.of(Kind::Client) == 0);
         let _ = timeout_at(begun + grace.max(duration) + LAME_DUCK_STEP, all_gone).await;
+    }
+
+    /// Whether the broker lets its clients go.
+    #[must_use]
+    pub fn leaving(&self) -> watch::Receiver<bool> {
+        self.shared.leaving.subscribe()
     }
 
     fn clients(&self) -> Vec<Arc<Connection>> {

@@ -24,6 +24,7 @@ mod attachment;
 mod broker;
 mod connection;
 mod counters;
+mod events;
 mod frame;
 mod gate;
 mod gather;
@@ -64,6 +65,7 @@ pub use access::{
 };
 pub use attachment::{Attachment, InvalidPattern};
 pub use broker::Broker;
+pub use events::{ClientEvent, ClientEventKind};
 pub use gate::Gate;
 pub use limits::{GLOBAL_ACCOUNT, HASH_COST_MAX, ROUTES_MAX, SESSIONS_ENDING_MAX, SYSTEM_ACCOUNT};
 pub use listener::{CertificateRequired, Listener, bind_host};

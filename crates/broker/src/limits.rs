@@ -43,6 +43,8 @@ pub(crate) const WORK_PER_INLINE_WRITE: u64 = 64;
 pub(crate) const BYTES_PER_WORK: usize = 256;
 /// Destinations that one batch writes to itself; beyond it their own tasks write, which other processors may run.
 pub(crate) const INLINE_WRITES: u32 = 64;
+/// Events about clients that wait for whoever tells others of them; further ones are lost.
+pub(crate) const CLIENT_EVENTS_WAITING: usize = 1024;
 /// Connections that monitoring looks at before it lets go of the lock on all of them.
 pub(crate) const CONNECTIONS_PER_LOOK: usize = 256;
 /// Subscriptions ended, or looked at after a reload, before others get the thread.

@@ -91,6 +91,14 @@ impl CloseReason {
         }
     }
 
+    /// Whether a client was refused for want of authorization.
+    pub(crate) fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::AuthenticationTimeout | Self::AuthenticationFailure | Self::MaximumAccountConnectionsExceeded
+        )
+    }
+
     /// Whether the peer read too slowly.
     pub(crate) fn is_slow(self) -> bool {
         matches!(self, Self::SlowConsumerPendingBytes | Self::SlowConsumerWriteDeadline)

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::account::Accounts;
 use crate::connection::Connection;
 use crate::counters::{Clock, Counters};
+use crate::events::Events;
 use crate::identity::server_id;
 use crate::kind::Kind;
 use crate::limits::{CONNECTIONS_PER_LOOK, VERIFICATIONS_MAX};
@@ -103,6 +104,7 @@ pub(crate) struct Shared {
     /// Connections being served; refused ones are never counted.
     pub(crate) connections: AtomicUsize,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) events: Events,
     pub(crate) stopping: watch::Sender<bool>,
     /// The broker is about to stop: nobody is to come to it.
     pub(crate) leaving: watch::Sender<bool>,
@@ -131,6 +133,7 @@ impl Shared {
             registry: Mutex::default(),
             connections: AtomicUsize::new(0),
             sessions: Arc::default(),
+            events: Events::default(),
             stopping: watch::Sender::new(false),
             leaving: watch::Sender::new(false),
             bound_port: AtomicU16::new(0),

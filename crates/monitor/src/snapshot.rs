@@ -12,8 +12,8 @@ mod figures;
 mod why;
 
 pub use broker::{
-    Account, Broker, Cluster, Connection, ConnectionState, ConnectionSubscription, ConnectionsWanted, Route,
-    SlowConsumers,
+    Account, Broker, ClientChange, Cluster, Connection, ConnectionState, ConnectionSubscription, ConnectionsWanted,
+    Route, SlowConsumers,
 };
 pub use figures::{
     ChannelFilter, EngineFigures, Figures, Histogram, JournalFigures, Survey, SurveyRequest, SurveyedChannel,

@@ -1,6 +1,8 @@
 //! Answers of the services in the system account (core specification §2.6): what the endpoints say, in an envelope that says which
 //! server says it. Requests carry the endpoints' parameters as JSON, and which servers they are for; the others stay silent.
 
+mod events;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

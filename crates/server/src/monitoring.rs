@@ -5,7 +5,7 @@
 
 mod show;
 
-pub(crate) use show::{channel_limits, limits_set};
+pub(crate) use show::{account as show_account, channel_limits, connection as show_connection, limits_set};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -5,23 +5,23 @@
 //! one request after the other: a flood of them delays nothing but requests of the same kind. What finds no room is dropped, as whoever
 //! asks knows from servers that are not there.
 
+mod events;
 mod mail;
 mod own;
 mod user_info;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use seaway_broker::{Attachment, Broker, Publisher};
 use seaway_monitor::{SystemAnswers, Unavailable};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::limits::{
     SYSTEM_REQUEST_BYTES_MAX, SYSTEM_REQUESTS_MAX, SYSTEM_REQUESTS_PER_CONNECTION_MAX, SYSTEM_REQUESTS_PER_PASS,
 };
 use crate::monitoring::Monitoring;
+use events::Events;
 use mail::{Bounds, Mail, Request};
 use own::{OwnAffairs, USER_INFO, asker};
 
@@ -30,9 +30,6 @@ const SERVERS: &str = "$SYS.REQ.SERVER.";
 const ACCOUNTS: &str = "$SYS.REQ.ACCOUNT.";
 /// Where services listen, and no asker's inbox is: an answer there would be a request of this server's to another one.
 const NO_INBOXES: [&[u8]; 2] = [b"$SYS.REQ.", b"_STAN."];
-/// Time between two events that say how this server is, if anybody listens, and from the first to the second one.
-const STATISTICS_INTERVAL: Duration = Duration::from_secs(10);
-const STATISTICS_SOON: Duration = Duration::from_millis(250);
 
 /// The system account is one account.
 const BOUNDS: Bounds = Bounds {
@@ -44,7 +41,7 @@ const BOUNDS: Bounds = Bounds {
 
 /// The running services. Dropping it leaves them running; see [`SystemServices::stop`].
 pub(crate) struct SystemServices {
-    tasks: [JoinHandle<()>; 2],
+    tasks: Vec<JoinHandle<()>>,
     broker: Broker,
     answers: Arc<SystemAnswers>,
     attachment: Arc<Attachment>,
@@ -78,14 +75,18 @@ impl SystemServices {
         let service = Service {
             broker: broker.clone(),
             publisher: attachment.publisher(),
-            statistics: format!("$SYS.SERVER.{}.STATSZ", broker.server_id()),
             answers: Arc::clone(&answers),
             mail,
             system,
         };
-        let own = OwnAffairs::new(broker, &answers);
+        let mut tasks = vec![
+            tokio::spawn(service.run()),
+            tokio::spawn(OwnAffairs::new(broker, &answers).run()),
+        ];
+        let events = Events::new(broker, &answers, attachment.publisher());
+        tasks.extend(events.map(|events| tokio::spawn(events.run())));
         Ok(SystemServices {
-            tasks: [tokio::spawn(service.run()), tokio::spawn(own.run())],
+            tasks,
             broker: broker.clone(),
             answers,
             attachment,
@@ -113,8 +114,6 @@ struct Service {
     broker: Broker,
     /// In the system account.
     publisher: Publisher,
-    /// Where how this server is is told now and then.
-    statistics: String,
     answers: Arc<SystemAnswers>,
     mail: Arc<Mail>,
     system: String,
@@ -122,18 +121,9 @@ struct Service {
 
 impl Service {
     async fn run(mut self) {
-        let mut interval = STATISTICS_SOON;
-        let mut next = Instant::now() + interval;
         loop {
-            tokio::select! {
-                biased;
-                () = tokio::time::sleep_until(next) => {
-                    interval = (interval * 2).min(STATISTICS_INTERVAL);
-                    next = Instant::now() + interval;
-                    self.tell_statistics().await;
-                }
-                () = self.mail.arrived() => self.answer_some().await,
-            }
+            self.mail.arrived().await;
+            self.answer_some().await;
         }
     }
 
@@ -146,19 +136,6 @@ impl Service {
             tokio::task::yield_now().await;
         }
         self.mail.look_again();
-    }
-
-    /// Says how this server is, if anybody listens.
-    async fn tell_statistics(&mut self) {
-        if self.publisher.has_receiver_with_room(self.statistics.as_bytes()) != Ok(true) {
-            return;
-        }
-        if let Ok(text) = self.answers.statistics().await {
-            let _ = self
-                .publisher
-                .publish(self.statistics.as_bytes(), None, &[text.as_bytes()]);
-            self.publisher.flush_all().await;
-        }
     }
 
     async fn answer(&mut self, request: &Request) -> Result<(), Unavailable> {
@@ -185,7 +162,14 @@ impl Service {
         if let Some(rest) = request.subject.strip_prefix(SERVERS) {
             return match rest.split_once('.') {
                 None => answers.about_server(None, &request.payload).await,
-                Some((server, "KICK")) if server == self.broker.server_id() => self.kick(&request.payload).await,
+                Some((server, "KICK")) if server == self.broker.server_id() => {
+                    self.with_client(&request.payload, "closed", |id| self.broker.kick(id))
+                        .await
+                }
+                Some((server, "LDM")) if server == self.broker.server_id() => {
+                    self.with_client(&request.payload, "sent away", |id| self.broker.send_away(id))
+                        .await
+                }
                 Some((_, endpoint)) => answers.about_server(Some(endpoint), &request.payload).await,
             };
         }
@@ -204,20 +188,24 @@ impl Service {
         }
     }
 
-    /// Closes a client's connection.
-    async fn kick(&self, request: &[u8]) -> Result<Option<String>, Unavailable> {
+    /// Does something with the connection of one client.
+    async fn with_client(
+        &self,
+        request: &[u8],
+        done: &str,
+        act: impl Fn(u64) -> bool,
+    ) -> Result<Option<String>, Unavailable> {
         let wanted: Option<serde_json::Value> = serde_json::from_slice(request).ok();
         let id = wanted.and_then(|wanted| wanted["cid"].as_u64());
         match id {
-            Some(id) if self.broker.kick(id) => {
-                tracing::info!("cid:{id} - closed at the request of the system account");
+            Some(id) if act(id) => {
+                tracing::info!("cid:{id} - {done} at the request of the system account");
                 self.answers.enveloped("{}").await.map(Some)
             }
-            Some(id) => self
-                .answers
-                .refused(404, &format!("no client has the id {id}"))
-                .await
-                .map(Some),
+            Some(id) => {
+                let text = format!("no client has the id {id}, or it takes no such news");
+                self.answers.refused(404, &text).await.map(Some)
+            }
             None => self.answers.refused(400, "the request names no cid").await.map(Some),
         }
     }

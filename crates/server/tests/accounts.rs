@@ -4,12 +4,15 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use seaway_bench::stan::Session;
 use seaway_bench::wire::{Connection, Frame};
 use serde_json::Value;
-use support::{PATIENCE, Server};
+use support::{Binary, PATIENCE, Server};
 
 const ACCOUNTS: &str = r#"
     accounts {
@@ -234,6 +237,279 @@ fn whoever_listens_hears_how_a_server_is_and_that_it_stops() {
     assert!(statistics["statsz"]["cores"].as_u64() > Some(0), "{statistics}");
     server.signal(rustix::process::Signal::TERM);
     assert!(hear(".SHUTDOWN", PATIENCE)["server"]["id"].is_string());
+    server.wait();
+}
+
+/// §2.6: who came, who went, who was refused, and how many there are; of clients of the global account no counts.
+#[test]
+fn whoever_listens_hears_of_clients() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server(&directory, "");
+    let mut admin = user(&server, "admin", "s");
+    admin.subscribe("$SYS.ACCOUNT.*.CONNECT");
+    admin.subscribe("$SYS.ACCOUNT.*.DISCONNECT");
+    admin.subscribe("$SYS.SERVER.*.CLIENT.AUTH.ERR");
+    admin.subscribe("$SYS.ACCOUNT.A.SERVER.CONNS");
+    admin.ping(PATIENCE).unwrap();
+    let mut next = |wanted: &str| loop {
+        match admin.next_frame(PATIENCE) {
+            Ok(Frame::Message { subject, payload, .. }) => {
+                let subject = String::from_utf8(subject.to_vec()).unwrap();
+                if subject.ends_with(wanted) {
+                    return serde_json::from_slice::<Value>(&payload).unwrap();
+                }
+            }
+            Ok(_) => {}
+            Err(error) => panic!("{wanted}: {error}"),
+        }
+    };
+    let mut a = user(&server, "a", "a");
+    let came = next("A.CONNECT");
+    assert_eq!(
+        (&came["client"]["acc"], &came["client"]["user"]),
+        (&"A".into(), &"a".into())
+    );
+    assert_eq!(came["client"]["name"], "a");
+    assert!(came["server"]["id"].is_string(), "{came}");
+    assert_eq!(next("A.SERVER.CONNS")["conns"], 1);
+    a.publish("x", "", b"12345");
+    a.ping(PATIENCE).unwrap();
+    drop(a);
+    let went = next("A.DISCONNECT");
+    assert_eq!(went["client"]["id"], came["client"]["id"]);
+    assert_eq!(
+        (&went["reason"], &went["sent"]["bytes"]),
+        (&"Client Closed".into(), &5.into())
+    );
+    assert_eq!(next("A.SERVER.CONNS")["conns"], 0);
+    assert!(Connection::open_with(&server.address, r#""user":"a","pass":"wrong""#).is_err());
+    let refused = next("CLIENT.AUTH.ERR");
+    assert_eq!(refused["reason"], "Authentication Failure", "{refused}");
+    assert!(refused["client"]["acc"] == "", "it was in none: {refused}");
+}
+
+/// The configuration in `docs/security.md`, with passwords that are the users' names.
+fn tenants() -> String {
+    let text = include_str!("../../../docs/security.md");
+    let configuration = text.split("```").nth(1).unwrap();
+    ["shop", "keeper", "till", "partner", "operator"]
+        .iter()
+        .fold(configuration.to_owned(), |text, user| {
+            text.replace(&format!("${}_PASSWORD", user.to_uppercase()), user)
+        })
+}
+
+/// Sends, and returns the first thing that is said about it: an error in words, or `PONG`.
+fn tried(user: &mut Raw, operation: &str) -> String {
+    user.0.get_mut().write_all(operation.as_bytes()).unwrap();
+    user.0.get_mut().write_all(b"PING\r\n").unwrap();
+    let mut said = String::new();
+    loop {
+        let mut line = String::new();
+        assert_ne!(user.0.read_line(&mut line).unwrap(), 0, "{operation}");
+        let line = line.trim_end();
+        if line == "PONG" {
+            return said;
+        }
+        if line.starts_with("-ERR") || line.starts_with("MSG") || line.starts_with("HMSG") {
+            said.push_str(line);
+        }
+    }
+}
+
+/// The attack list of `docs/security.md`, on the configuration that stands there.
+#[test]
+fn tenants_are_kept_apart_as_the_documentation_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::configured(directory.path(), &tenants(), &[]).unwrap_or_else(|log| panic!("{log:#?}"));
+    let open = |name: &str| {
+        Raw::open(
+            &server,
+            &format!(r#","user":"{name}","pass":"{name}","headers":true,"no_responders":true"#),
+        )
+    };
+    for credentials in [
+        r#""user":"shop","pass":"partner""#,
+        r#""name":"nobody""#,
+        r#""user":"shop","pass":"shop","account":"SHOP""#,
+    ] {
+        assert!(
+            Connection::open_with(&server.address, credentials).is_err(),
+            "{credentials}"
+        );
+    }
+    // What is allowed: streaming, the stream and the service, and looking at the server by name.
+    let mut session = Session::over(user(&server, "shop", "shop"), "test-cluster", "till-7").unwrap();
+    session.publish("orders", b"one").unwrap();
+    let [mut shop, mut partner, mut till, mut keeper] = ["shop", "partner", "till", "keeper"].map(open);
+    for (name, operation) in [
+        ("partner", "SUB shop.prices.> 1\r\nSUB _INBOX.partner.* 2\r\n"),
+        ("shop", "SUB stock.* 1\r\nPUB prices.tea 1\r\n7\r\n"),
+    ] {
+        let user = if name == "shop" { &mut shop } else { &mut partner };
+        assert_eq!(tried(user, operation), "", "{operation}");
+    }
+    partner.until("MSG shop.prices.tea 1 1");
+    tried(&mut partner, "PUB shop.stock.tea _INBOX.partner.1 1\r\n?\r\n");
+    let mut asked = String::new();
+    while !asked.starts_with("MSG stock.tea 1 _R_.") {
+        asked.clear();
+        shop.0.read_line(&mut asked).unwrap();
+    }
+    let reply = asked.split(' ').nth(3).unwrap().to_owned();
+    assert_eq!(tried(&mut shop, &format!("PUB {reply} 1\r\n9\r\n")), "");
+    partner.until("MSG _INBOX.partner.1 2 1");
+    let seen = "SUB _INBOX.keeper.* 1\r\nPUB $SEAWAY.api.test-cluster.read.channels _INBOX.keeper.1 2\r\n{}\r\n";
+    keeper.0.get_mut().write_all(seen.as_bytes()).unwrap();
+    keeper.until("orders");
+    // What is not.
+    let refused = |user: &mut Raw, operation: &str| {
+        let said = tried(user, operation);
+        assert!(said.starts_with("-ERR 'Permissions Violation"), "{operation}: {said}");
+    };
+    for operation in [
+        "PUB _STAN.discover.test-cluster _INBOX.partner.1 1\r\nx\r\n",
+        "PUB $SEAWAY.api.test-cluster.read.channels _INBOX.partner.1 2\r\n{}\r\n",
+        "PUB $SYS.REQ.SERVER.PING _INBOX.partner.1 0\r\n\r\n",
+        "PUB $SYS.REQ.SERVER.PING.CONNZ _INBOX.partner.1 14\r\n{\"acc\":\"SHOP\"}\r\n",
+        "PUB $SYS.REQ.ACCOUNT.SHOP.CONNZ _INBOX.partner.1 0\r\n\r\n",
+        "SUB > 9\r\n",
+        "SUB _INBOX.> 9\r\n",
+        "SUB _STAN.> 9\r\n",
+        "SUB > shop.prices.> 9\r\n",
+        "SUB stock.* shop.prices.tea 9\r\n",
+        "PUB prices.tea 1\r\nx\r\n",
+        "PUB shop.prices.tea 1\r\nx\r\n",
+        "PUB stock.tea 1\r\nx\r\n",
+    ] {
+        refused(&mut partner, operation);
+    }
+    for reply in [
+        "_STAN.close.x",
+        "_STAN.discover.test-cluster",
+        "$SEAWAY.api.test-cluster.change.purge",
+        "$SYS.REQ.USER.INFO",
+    ] {
+        tried(&mut partner, &format!("PUB shop.stock.tea {reply} 1\r\n?\r\n"));
+    }
+    assert_eq!(tried(&mut shop, ""), "", "no such request was carried");
+    for operation in [
+        "PUB _STAN.discover.test-cluster _INBOX.till.1 1\r\nx\r\n",
+        "PUB _STAN.pub.test-cluster.orders _INBOX.till.1 1\r\nx\r\n",
+        "HPUB _STAN.pub.test-cluster.orders 12 13\r\nNATS/1.0\r\n\r\nx\r\n",
+        "PUB $SEAWAY.api.test-cluster.read.messages _INBOX.till.1 2\r\n{}\r\n",
+        "SUB _STAN.> 9\r\n",
+        "SUB tills.> _STAN.>\u{20}9\r\nSUB _STAN.* tills.> 9\r\n",
+        "SUB _INBOX.* 9\r\n",
+    ] {
+        refused(&mut till, operation);
+    }
+    for operation in [
+        "PUB $SEAWAY.api.test-cluster.read.channels _INBOX.s 2\r\n{}\r\n",
+        "PUB $SEAWAY.api.test-cluster.change.purge _INBOX.s 2\r\n{}\r\n",
+        "SUB _STAN.> 9\r\n",
+        "SUB $SEAWAY.> 9\r\n",
+    ] {
+        refused(&mut shop, operation);
+    }
+    for operation in [
+        "PUB _STAN.discover.test-cluster _INBOX.keeper.1 1\r\nx\r\n",
+        "PUB prices.tea 1\r\nx\r\n",
+        "SUB > 9\r\n",
+    ] {
+        refused(&mut keeper, operation);
+    }
+    // Nobody is there for who asks in another account than the system's.
+    let mut asking = user(&server, "shop", "shop");
+    for subject in [
+        "$SYS.REQ.SERVER.PING",
+        "$SYS.REQ.SERVER.PING.VARZ",
+        "$SYS.REQ.ACCOUNT.PARTNER.CONNZ",
+    ] {
+        assert!(ask(&mut asking, subject, "").is_none(), "{subject}");
+    }
+    // A client that speaks as another server does.
+    let said = {
+        partner
+            .0
+            .get_mut()
+            .write_all(b"RMSG SHOP prices.tea 1\r\nx\r\n")
+            .unwrap();
+        let mut rest = String::new();
+        partner.0.read_to_string(&mut rest).unwrap();
+        rest
+    };
+    assert!(said.contains("-ERR 'Unknown Protocol Operation'"), "{said}");
+    session.publish("orders", b"two").unwrap();
+}
+
+/// A client whose INFOs can be read.
+struct Raw(BufReader<TcpStream>);
+
+impl Raw {
+    fn open(server: &Server, connect: &str) -> Raw {
+        let mut stream = BufReader::new(TcpStream::connect(&server.address).unwrap());
+        stream.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        let connect = format!("CONNECT {{\"verbose\":false,\"protocol\":1{connect}}}\r\nPING\r\n");
+        stream.get_mut().write_all(connect.as_bytes()).unwrap();
+        let mut raw = Raw(stream);
+        raw.until("PONG");
+        raw
+    }
+
+    /// Reads up to a line with this text in it.
+    fn until(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "no {text}");
+        }
+    }
+}
+
+/// §2.6: one client is asked to go elsewhere.
+#[test]
+fn the_system_account_sends_a_client_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server(&directory, "");
+    let mut a = Raw::open(&server, r#","user":"a","pass":"a""#);
+    let mut admin = user(&server, "admin", "s");
+    let connz = ask(&mut admin, "$SYS.REQ.ACCOUNT.A.CONNZ", "").unwrap();
+    let id = connz["server"]["id"].as_str().unwrap();
+    let cid = connz["data"]["connections"][0]["cid"].as_u64().unwrap();
+    let subject = format!("$SYS.REQ.SERVER.{id}.LDM");
+    assert_eq!(
+        ask(&mut admin, &subject, r#"{"cid":99999}"#).unwrap()["error"]["code"],
+        404
+    );
+    assert_eq!(ask(&mut admin, &subject, "{}").unwrap()["error"]["code"], 400);
+    assert!(ask(&mut admin, &subject, &format!("{{\"cid\":{cid}}}")).unwrap()["data"].is_object());
+    a.until("\"ldm\":true");
+    let connz = ask(&mut admin, "$SYS.REQ.ACCOUNT.A.CONNZ", "").unwrap();
+    assert_eq!(connz["data"]["num_connections"], 1, "it goes by itself");
+}
+
+/// §2.6: that a server lets its clients go is told to whoever listens.
+#[test]
+fn whoever_listens_hears_that_a_server_lets_its_clients_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("server.conf");
+    let more = "lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"2s\"\n";
+    std::fs::write(&file, format!("{ACCOUNTS}{more}")).unwrap();
+    let mut command = Command::new(Binary::Seaway.path());
+    command.args(["-p", "-1", "-m", "-1", "-a", "127.0.0.1", "-store", "memory", "-c"]);
+    let server = Server::spawn(command.arg(&file)).unwrap();
+    let mut admin = Raw::open(&server, r#","user":"admin","pass":"s""#);
+    admin
+        .0
+        .get_mut()
+        .write_all(b"SUB $SYS.SERVER.*.LAMEDUCK 1\r\nPING\r\n")
+        .unwrap();
+    admin.until("PONG");
+    server.signal(rustix::process::Signal::USR2);
+    admin.until(".LAMEDUCK 1 ");
+    admin.until("\"server\":{");
+    drop(admin);
     server.wait();
 }
 

@@ -14,6 +14,7 @@ use super::verification::{Verification, Verified};
 use crate::access::{Decision, Grant, Verdicts};
 use crate::account::Membership;
 use crate::connection::Connection;
+use crate::events::ClientEventKind;
 use crate::limits::{CLIENT_TEXT_BYTES, TURN_WORK};
 use crate::lock::lock;
 use crate::reason::CloseReason;
@@ -116,7 +117,13 @@ impl Client {
         details.lang = shorten(connect.lang);
         details.version = shorten(connect.version);
         drop(details);
+        let before = Arc::clone(self.membership.account());
         self.admit(turn, grant, settings)?;
+        if !self.announced || !Arc::ptr_eq(&before, self.membership.account()) {
+            self.announced = true;
+            let picture = || turn.connection.snapshot(0);
+            turn.shared.events.tell(ClientEventKind::Connected, picture);
+        }
         self.acknowledge(turn);
         Ok(())
     }

@@ -15,6 +15,7 @@ use super::verification::Verified;
 use crate::access::Verdicts;
 use crate::account::Membership;
 use crate::connection::Connection;
+use crate::events::ClientEventKind;
 use crate::frame::Message;
 use crate::gather::{Delivered, Gatherer, Unfinished};
 use crate::limits::{RECEIVED_SHOWN_BYTES, WORK_PER_CONNECT, WORK_PER_SUBSCRIPTION};
@@ -43,6 +44,8 @@ pub(super) struct Client {
     /// CONNECT said `protocol` 1 and the first PING after it has not come yet.
     pub(super) info_due: bool,
     pub(super) connected: bool,
+    /// Others were told that it came.
+    pub(super) announced: bool,
     /// It has to authenticate itself before anything else.
     pub(super) gated: bool,
     /// What INFO asked it to sign; empty if nothing.
@@ -167,6 +170,7 @@ impl Client {
             no_responders: false,
             info_due: false,
             connected: false,
+            announced: false,
             gated: settings.access.is_configured(),
             nonce,
             names,
@@ -484,7 +488,17 @@ impl Party for Client {
 
     fn left(&mut self, shared: &Shared, connection: &Arc<Connection>, reason: CloseReason) {
         self.membership.end(connection, reason);
-        shared.unregister(connection, self.ended.take());
+        let ended = self.ended.take();
+        if let Some(ended) = &ended {
+            let picture = || ended.clone();
+            if reason.is_refusal() {
+                shared.events.tell(ClientEventKind::Refused, picture);
+            }
+            if self.announced {
+                shared.events.tell(ClientEventKind::Disconnected, picture);
+            }
+        }
+        shared.unregister(connection, ended);
         if self.admitted {
             shared.connections.fetch_sub(1, Ordering::AcqRel);
         }

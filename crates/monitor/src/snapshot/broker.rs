@@ -255,6 +255,15 @@ pub struct Connection {
     pub stalls: u64,
 }
 
+/// What became of a client, as events in the system account tell it (core specification §2.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientChange {
+    /// It was let in.
+    Connect,
+    /// It has gone, or was refused.
+    Disconnect,
+}
+
 /// A core subscription.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnectionSubscription {

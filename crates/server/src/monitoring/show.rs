@@ -93,7 +93,7 @@ pub(super) fn broker(broker: &Broker, configured: &Options, ports: MonitoredPort
     }
 }
 
-pub(super) fn account(account: AccountSnapshot) -> monitor::Account {
+pub(crate) fn account(account: AccountSnapshot) -> monitor::Account {
     monitor::Account {
         name: account.name,
         is_system: account.is_system,
@@ -134,7 +134,7 @@ pub(super) fn route(route: RouteSnapshot) -> monitor::Route {
 /// Time for a TLS handshake when nothing is configured (core specification §3.8).
 const TLS_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(super) fn connection(connection: ConnectionSnapshot) -> monitor::Connection {
+pub(crate) fn connection(connection: ConnectionSnapshot) -> monitor::Connection {
     monitor::Connection {
         cid: connection.id,
         ip: connection.peer.ip().to_string(),
