@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// The crates from the ground up. Each may use only those before it.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "trial",
     "nats-protocol",
     "stan-protocol",
@@ -14,6 +14,7 @@ const ORDER: [&str; 20] = [
     "store",
     "backup",
     "tenure",
+    "replica",
     "broker",
     "config",
     "monitor",
@@ -29,7 +30,7 @@ const ORDER: [&str; 20] = [
 ];
 
 /// What a crate must not use although it stands above it, or although it is somebody else's.
-const FORBIDDEN: [(&str, &[&str]); 13] = [
+const FORBIDDEN: [(&str, &[&str]); 14] = [
     (
         "nats-protocol",
         &["tokio", "socket2", "rustix", "tracing", "seaway-stan-protocol"],
@@ -63,6 +64,18 @@ const FORBIDDEN: [(&str, &[&str]); 13] = [
             "tracing",
             "fastrand",
             "seaway-journal",
+            "seaway-streaming",
+        ],
+    ),
+    (
+        "replica",
+        &[
+            "tokio",
+            "socket2",
+            "rustix",
+            "tracing",
+            "fastrand",
+            "rand",
             "seaway-streaming",
         ],
     ),
@@ -122,7 +135,10 @@ const FORBIDDEN: [(&str, &[&str]); 13] = [
     ),
 ];
 
-/// What the pure state machine must not name outside its tests: the world comes in as inputs.
+/// The crates that are pure.
+const PURE: [&str; 2] = ["streaming", "replica"];
+
+/// What a pure state machine must not name outside its tests: the world comes in as inputs.
 const WORLD: [&str; 10] = [
     "std::fs",
     "std::net",
@@ -140,7 +156,7 @@ const WORLD: [&str; 10] = [
 /// The crates of the workspace that examples use: what a user has, and what their trials are made with.
 const SHOWN: [&str; 2] = ["seaway-client", "seaway-trial"];
 
-/// Checks every crate's manifest, and the sources of the pure one.
+/// Checks every crate's manifest, and the sources of the pure ones.
 pub(super) fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut problems = Vec::new();
     for example in folders(&root.join("examples"))? {
@@ -158,7 +174,11 @@ pub(super) fn check(root: &Path) -> anyhow::Result<Vec<String>> {
             .with_context(|| format!("read the manifest of {name}"))?;
         problems.extend(check_manifest(&name, &manifest));
     }
-    for source in rust_files(&root.join("crates/streaming/src"))? {
+    let mut sources = Vec::new();
+    for name in PURE {
+        sources.extend(rust_files(&root.join("crates").join(name).join("src"))?);
+    }
+    for source in sources {
         let text = std::fs::read_to_string(&source)?;
         let name = source.file_name().unwrap_or_default().to_string_lossy();
         if name != "tests.rs"
@@ -243,7 +263,7 @@ fn check_purity(path: &str, text: &str) -> Vec<String> {
         for word in WORLD {
             if code.contains(word) {
                 problems.push(format!(
-                    "{path}:{}: the streaming engine is pure and must not use {word}",
+                    "{path}:{}: this crate is pure and must not use {word}",
                     index + 1
                 ));
             }

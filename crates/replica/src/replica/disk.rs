@@ -1,0 +1,41 @@
+//! The own disk: one that hangs must not keep the leadership, since heartbeats would go on and nothing would ever be committed; nor
+//! must it gain it.
+
+use super::{Ports, Replica};
+use crate::frame::Health;
+use crate::limits;
+
+impl Replica {
+    /// Ticks for which the oldest write has been waited for.
+    pub(super) fn disk_waits(&self) -> u64 {
+        self.outstanding.oldest().map_or(0, |since| self.ticks - since)
+    }
+
+    pub(super) fn disk_hangs(&self) -> bool {
+        self.disk_waits() >= limits::HANGING_DISK_TICKS
+    }
+
+    /// A leader whose disk hangs gives its leadership to somebody whose disk does not; who finds nobody stops leading all the same.
+    pub(super) fn watch_own_disk(&mut self, ports: &mut Ports<'_>) {
+        if !self.is_leader() {
+            return;
+        }
+        let waits = self.disk_waits();
+        if waits >= limits::STEP_DOWN_TICKS {
+            let term = self.raw.raft.term;
+            self.raw.raft.become_follower(term, 0);
+            self.draw_timeout();
+        } else if waits == limits::HANGING_DISK_TICKS {
+            self.hand_over(None, ports);
+        }
+    }
+
+    /// What others should know of it.
+    pub(super) fn health(&self, ports: &Ports<'_>) -> Health {
+        Health {
+            is_full: self.is_full,
+            is_hanging: self.disk_hangs(),
+            synced: self.raw.store().index_at(ports.log.synced()),
+        }
+    }
+}
