@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use seaway_trial::waiting::free_port;
 
 use crate::clients::{Language, Suite};
-use crate::server_process::{Program, ServerProcess, free_port};
+use crate::server_process::{Program, ServerProcess};
 use crate::{control, secured, shell};
 
 /// How long one suite may take; the scenarios have shorter deadlines of their own.

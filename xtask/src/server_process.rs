@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use seaway_trial::waiting::free_port;
 
 use crate::shell;
 
@@ -309,27 +309,6 @@ pub(crate) fn follow(child: &mut Child) -> Arc<Log> {
 /// The port at the end of `... on HOST:PORT`.
 pub(crate) fn port_of(line: &str) -> Option<u16> {
     line.trim_end().rsplit_once(':')?.1.parse().ok()
-}
-
-/// A port nobody listens on, below the range from which the system takes outgoing ports.
-pub(crate) fn free_port() -> anyhow::Result<u16> {
-    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let lowest_outgoing = range
-        .split_whitespace()
-        .next()
-        .and_then(|low| low.parse().ok())
-        .unwrap_or(32_768);
-    if lowest_outgoing <= 11_000 {
-        // No room below: let the system choose.
-        return Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port());
-    }
-    for _ in 0..1000 {
-        let port = fastrand::u16(10_000..lowest_outgoing);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no free port between 10000 and {lowest_outgoing}")
 }
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use seaway_trial::waiting::free_port;
 
 use super::fault::{Failing, Fault};
 use super::routes::Way;
-use crate::server_process::{ServerProcess, free_port};
+use crate::server_process::ServerProcess;
 use crate::shell;
 
 const MEMBERS: usize = 3;
