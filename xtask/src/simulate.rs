@@ -52,6 +52,23 @@ pub(crate) fn run(seconds: u64) -> anyhow::Result<()> {
     control(&binary)
 }
 
+/// Runs seeds of clusters that no run had before (`crates/replica/tests/cluster`); one that fails prints the command that replays it. Its
+/// controls, and the seeds that every run repeats, are among the crate's tests.
+pub(crate) fn run_clusters(seconds: u64) -> anyhow::Result<()> {
+    let mut command = shell::cargo();
+    command.args([
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        "seaway-replica",
+        "--test",
+        "cluster",
+    ]);
+    command.args(["--", "--ignored", "--exact", "--nocapture", "many_seeds"]);
+    shell::run(command.env("SEAWAY_SECONDS", seconds.to_string())).context("a fresh seed of a cluster failed")
+}
+
 /// Starts all commands, waits for all, and fails when one did, with the line that replays what it found.
 fn side_by_side(commands: impl Iterator<Item = Command>) -> anyhow::Result<()> {
     let children: Vec<_> = commands

@@ -72,8 +72,9 @@ const STAGES: [Stage; 16] = [
 ];
 
 /// What `--long` adds.
-const LONG_STAGES: [Stage; 10] = [
+const LONG_STAGES: [Stage; 11] = [
     ("simulate-long", |_| simulate::run(LONG_SIMULATION_SECONDS)),
+    ("clusters-long", |_| simulate::run_clusters(LONG_SIMULATION_SECONDS)),
     ("recovery-long", |_| run_recovery()),
     ("memory-long", |_| run_backlog()),
     ("take-overs-long", run_take_overs_long),

@@ -116,6 +116,11 @@ impl Outgoing {
         }
     }
 
+    /// How the sender's disk is, in answers to heartbeats.
+    pub fn health(&self) -> Option<Health> {
+        self.health
+    }
+
     /// The entries in it, and where their bodies are.
     pub fn bodies(&self) -> impl Iterator<Item = BodyAt<'_>> {
         self.message.entries.iter().map(|entry| match kind_and_bytes(entry) {
