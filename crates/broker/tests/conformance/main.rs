@@ -10,6 +10,7 @@ mod authentication;
 mod connecting;
 mod dialling;
 mod headers;
+mod imported_services;
 mod imports;
 mod lame_duck;
 mod limits;
