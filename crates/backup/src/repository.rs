@@ -23,6 +23,7 @@ use seaway_journal::disk::{Disk, DiskLock, LockError, real::RealDisk, real::hold
 use seaway_journal::{BACKUPS_LOCK_NAME as LOCK, has_epoch};
 
 use crate::error::{Error, io_error};
+use crate::history::is_history;
 use crate::limits::{DONORS_MAX, MANIFEST_BYTES_MAX, STORES_NAMED_MAX};
 use crate::manifest::{Manifest, ManifestFile};
 pub use making::{Made, Making};
@@ -120,6 +121,12 @@ impl Repository {
                 directory.display()
             );
             return Err(Error::Refused(text));
+        }
+        if is_history(directory).map_err(io_error(format!("list {}", directory.display())))? {
+            return Err(Error::Refused(format!(
+                "{} is the archive of a server (its -archive): backups need a directory of their own",
+                directory.display()
+            )));
         }
         Ok(Repository::open_on(Arc::new(disk)))
     }

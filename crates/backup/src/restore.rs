@@ -30,8 +30,9 @@ const LOST_AND_FOUND: &str = "lost+found";
 pub struct Change<'a> {
     /// What tells it from others: an interrupted restore is gone on with by the same.
     pub words: String,
-    /// Does it, to the files of that backup, whose names begin with [`RESTORING_PREFIX`]; or why that is not possible.
-    pub make: &'a mut (dyn FnMut(&Manifest) -> Result<(), String> + Send),
+    /// Does it, to the files that were restored, whose names begin with [`RESTORING_PREFIX`], and which are encrypted or not; or why that is
+    /// not possible.
+    pub make: &'a mut (dyn FnMut(bool) -> Result<(), String> + Send),
 }
 
 /// The directory of a store that is to be.
@@ -82,7 +83,8 @@ fn restore_changed(
 ) -> Result<(), Error> {
     let target = Target::open(disk)?;
     let manifest = &backup.manifest;
-    if target.is_complete(&mark(manifest, change.as_ref()))? {
+    let mark = mark(&manifest.encode(), change.as_ref());
+    if target.is_complete(&mark)? {
         return target.put_in_place();
     }
     progress.begin(manifest.bytes());
@@ -117,15 +119,15 @@ fn restore_changed(
         }
     });
     match written {
-        Ok(()) => target.finish(manifest, change),
+        Ok(()) => target.finish(&mark, (&manifest.identity, manifest.encrypted), change),
         Err(error) => Err(target.give_up(error)),
     }
 }
 
-/// What tells one restore from another: the checksum of the manifest, and what is changed.
-fn mark(manifest: &Manifest, change: Option<&Change<'_>>) -> String {
+/// What tells one restore from another: the checksum of what says what is restored, and of what is changed.
+pub(crate) fn mark(content: &[u8], change: Option<&Change<'_>>) -> String {
     let words = change.map_or("", |change| change.words.as_str());
-    sha256(&[&manifest.encode(), words.as_bytes()].concat())
+    sha256(&[content, words.as_bytes()].concat())
 }
 
 /// As [`restore`], of an archive, which is read to its end; what it is made of.
@@ -172,7 +174,11 @@ fn restore_archive_changed(
     }
     let written = Entries::new(archive).and_then(|mut entries| write_entries(&target, &mut entries, pace, progress));
     match written {
-        Ok(manifest) => target.finish(&manifest, change).map(|()| manifest),
+        Ok(manifest) => {
+            let mark = mark(&manifest.encode(), change.as_ref());
+            target.finish(&mark, (&manifest.identity, manifest.encrypted), change)?;
+            Ok(manifest)
+        }
         Err(error) => Err(target.give_up(error)),
     }
 }
@@ -329,18 +335,18 @@ impl Target {
     }
 
     /// All files are right. Whoever goes on from them is another than who goes on from what was backed up, and has a name for it.
-    fn finish(&self, manifest: &Manifest, change: Option<Change<'_>>) -> Result<(), Error> {
-        let mark = mark(manifest, change.as_ref());
+    /// The store has this identity, and is encrypted or not; `mark` tells this restore from others.
+    pub(crate) fn finish(
+        &self,
+        mark: &str,
+        (identity, is_encrypted): (&str, bool),
+        change: Option<Change<'_>>,
+    ) -> Result<(), Error> {
         if let Some(change) = change
-            && let Err(reason) = (change.make)(manifest)
+            && let Err(reason) = (change.make)(is_encrypted)
         {
             return Err(self.give_up(Error::Refused(reason)));
         }
-        self.complete(&mark, &manifest.identity)
-    }
-
-    /// The same of any files, of a store of this identity; `mark` tells them from others.
-    pub(crate) fn complete(&self, mark: &str, identity: &str) -> Result<(), Error> {
         let life = || {
             let name = format!("{PREFIX}{LIFE_NAME}");
             remove_if_there(self.disk.as_ref(), &name)?;

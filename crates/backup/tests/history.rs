@@ -13,6 +13,7 @@ use machine::{Machine, Op, Random, encrypted, options};
 use seaway_backup::{Archiver, Error, History, Pace, Progress, Stretch};
 use seaway_journal::disk::simulated::SimulatedDisk;
 use seaway_journal::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, LockError};
+use seaway_journal::limits::TIME_NOTED_EVERY_NS;
 use seaway_journal::{Cipher, Image, Options, Position};
 
 /// Bytes that may be kept for the archive: more than there is.
@@ -42,14 +43,20 @@ impl Store {
         let machine = &mut self.machine;
         if machine.random.below(8) == 0 {
             machine.clock += 1 + machine.random.below(40) as i64;
-            let position = machine.journal.append_time(machine.clock).unwrap();
-            self.times.push((position, machine.clock));
+            if machine.random.below(3) == 0 {
+                machine.clock += TIME_NOTED_EVERY_NS as i64;
+            }
+            machine.journal.tell_time(machine.clock);
         }
         match workload % 3 {
             0 => machine.random_action(),
             1 => machine.sparse_action(),
             _ => machine.churn_action(),
         }
+        // It is written before the first record of a batch, when there is one.
+        let noted = machine.journal.noted_time();
+        self.times
+            .extend(noted.filter(|noted| self.times.last() != Some(noted)));
     }
 
     /// A process that is killed, or a machine that loses its power, and the next start.
@@ -72,6 +79,15 @@ impl Store {
         let plan = self.machine.journal.archive_image().unwrap();
         let image = Image::open(plan, Arc::new(self.machine.disk.clone())).unwrap();
         (image, planned)
+    }
+
+    /// When something happened of which the time is known.
+    fn known_times(&self) -> impl Iterator<Item = i64> + '_ {
+        let messages = self.machine.history.iter().filter_map(|(_, op)| match op {
+            Op::Message { timestamp, .. } => Some(*timestamp),
+            _ => None,
+        });
+        messages.chain(self.times.iter().map(|(_, time)| *time))
     }
 
     /// Where the state of a moment ends, of a store that ends at `end`.
@@ -235,8 +251,16 @@ fn run(seed: u64, options: &Options, seen: &mut Seen) -> Result<(), String> {
             continue;
         }
         let span = (stretch.until - stretch.from) as u64;
-        let moments = [stretch.from, stretch.until].into_iter();
-        let moments = moments.chain((0..3).map(|_| stretch.from + random.below(span + 1) as i64));
+        let mut moments = vec![stretch.from, stretch.until];
+        moments.extend((0..2).map(|_| stretch.from + random.below(span + 1) as i64));
+        // Exact: something happened then, and right behind it.
+        let known = store
+            .known_times()
+            .filter(|time| (stretch.from + 1..=stretch.until).contains(time));
+        let known: Vec<i64> = known.collect();
+        if !known.is_empty() {
+            moments.extend((0..2).map(|of| known[random.below(known.len() as u64) as usize] - of));
+        }
         for moment in moments {
             store
                 .check(&history, moment, seed * 100 + round)

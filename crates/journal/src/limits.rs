@@ -101,3 +101,6 @@ const _: () = assert!(SEGMENT_BYTES_FULL_DISK > 2 * SEGMENT_HEADER_BYTES as u64)
 const _: () = assert!((RECORD_BODY_BYTES_MAX as u64) * 2 <= SEGMENT_BYTES_CEILING);
 const _: () = assert!(RESERVE_BYTES_MAX * 2 <= SEGMENT_BYTES_FIRST);
 const _: () = assert!(SEGMENT_BYTES_FIRST <= SEGMENT_BYTES_MAX_DEFAULT);
+
+/// Nanoseconds after which the time is written again into a journal that is archived, when something is appended.
+pub const TIME_NOTED_EVERY_NS: u64 = 1_000_000_000;

@@ -12,6 +12,9 @@ pub(crate) const KIND_MOVED: u8 = 5;
 pub(crate) const KIND_TIME: u8 = 8;
 pub(crate) const KIND_ENTRY: u8 = 9;
 
+/// Bytes of a record of the time, without what encryption adds.
+pub(crate) const TIME_BYTES: usize = COMMON_BYTES + 8;
+
 /// Bytes before the fields of a kind.
 pub(crate) const COMMON_BYTES: usize = 12;
 /// Flag of a record whose body is encrypted.
@@ -126,7 +129,7 @@ pub(crate) fn write_delete(out: &mut Vec<u8>, form: Form, log: LogId, body: &[u8
 }
 
 pub(crate) fn write_time(out: &mut Vec<u8>, form: Form, timestamp: i64) -> u32 {
-    let mut head = [0; COMMON_BYTES + 8];
+    let mut head = [0; TIME_BYTES];
     head[12..20].copy_from_slice(&timestamp.to_le_bytes());
     write(out, form, KIND_TIME, &mut head, &[])
 }

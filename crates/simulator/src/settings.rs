@@ -115,5 +115,6 @@ pub(crate) fn sizes(random: &mut Rng) -> Sizes {
         segment_bytes: [64, 128, 512][random.usize(..3)] * 1024,
         cache_bytes: [4, 64, 4096][random.usize(..3)] * 1024,
         checkpoint_bytes: random.u64(8..128) * 1024,
+        unarchived_bytes_max: None,
     }
 }

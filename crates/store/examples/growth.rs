@@ -194,6 +194,7 @@ fn open(directory: &Path, segment_bytes: u64) -> FileStore {
         segment_bytes,
         cache_bytes: 1 << 20,
         checkpoint_bytes: 1 << 40,
+        unarchived_bytes_max: None,
     };
     FileStore::open_stepped(disk, sizes, None, &mut Forget).expect("a store of its own")
 }

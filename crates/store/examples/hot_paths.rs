@@ -27,6 +27,7 @@ const SIZES: Sizes = Sizes {
     segment_bytes: 16 << 20,
     cache_bytes: 64 << 20,
     checkpoint_bytes: 64 << 20,
+    unarchived_bytes_max: None,
 };
 
 /// A path that messages take.

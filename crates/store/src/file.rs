@@ -62,6 +62,8 @@ pub struct FileOptions {
     pub encryption: Option<Encryption>,
     /// Filled while the store recovers.
     pub progress: Arc<Progress>,
+    /// The store is archived ([`Store::archive_image`]), and keeps so many bytes of files for that which could go otherwise.
+    pub unarchived_bytes_max: Option<u64>,
     /// The claim to the directory with which the store is opened, when others may claim it, too. Without one the store has the
     /// directory for itself: it is locked, and the store makes a claim of its own.
     pub claim: Option<Claim>,
@@ -75,6 +77,7 @@ impl Default for FileOptions {
             stop_at_damage: false,
             encryption: None,
             progress: Arc::default(),
+            unarchived_bytes_max: None,
             claim: None,
         }
     }
@@ -89,6 +92,8 @@ pub struct Sizes {
     pub cache_bytes: usize,
     /// Bytes written after which a checkpoint is asked for.
     pub checkpoint_bytes: u64,
+    /// As in [`FileOptions`].
+    pub unarchived_bytes_max: Option<u64>,
 }
 
 /// Why a file store could not be opened.
@@ -178,6 +183,7 @@ impl FileStore {
                 DamagePolicy::Stop
             },
             encryption: options.encryption,
+            unarchived_bytes_max: options.unarchived_bytes_max,
             claim: options.claim,
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             ..Options::new(fresh_identity())
@@ -226,6 +232,7 @@ impl FileStore {
             segment_bytes_max: sizes.segment_bytes,
             tail_cache_bytes: sizes.cache_bytes,
             checkpoint_bytes: sizes.checkpoint_bytes,
+            unarchived_bytes_max: sizes.unarchived_bytes_max,
             ..Options::new([7; 16])
         };
         let (journal, opened) = Journal::open(
@@ -285,6 +292,14 @@ impl FileStore {
     /// What the operator should know of how the store was found: an interrupted write that was cut, unknown files.
     pub fn opening_warnings(&self) -> &[String] {
         &self.opening_warnings
+    }
+
+    fn disk(&self) -> Result<Arc<dyn Disk>, String> {
+        match &self.jobs {
+            Jobs::Threads(driver) => Ok(driver.disk()),
+            Jobs::Steps(disk) => Ok(Arc::clone(disk)),
+            Jobs::Closed => Err("the store is closed".to_owned()),
+        }
     }
 
     fn drive(&mut self) {
@@ -531,12 +546,22 @@ impl Store for FileStore {
     }
 
     fn image(&mut self) -> Result<OpenImage, String> {
-        let disk = match &self.jobs {
-            Jobs::Threads(driver) => driver.disk(),
-            Jobs::Steps(disk) => Arc::clone(disk),
-            Jobs::Closed => return Err("the store is closed".to_owned()),
-        };
+        let disk = self.disk()?;
         let plan = self.journal.image()?;
+        Ok(Box::new(move || Image::open(plan, disk)))
+    }
+
+    fn is_archived(&self) -> bool {
+        self.journal.is_archived()
+    }
+
+    fn tell_time(&mut self, timestamp: i64) {
+        self.journal.tell_time(timestamp);
+    }
+
+    fn archive_image(&mut self) -> Result<OpenImage, String> {
+        let disk = self.disk()?;
+        let plan = self.journal.archive_image()?;
         Ok(Box::new(move || Image::open(plan, disk)))
     }
 
@@ -564,6 +589,8 @@ impl Store for FileStore {
             rewritten_bytes: journal.rewritten_bytes,
             rewritten_segments: journal.rewritten_segments,
             recycled_segments: journal.recycled,
+            unarchived_bytes: journal.unarchived_bytes,
+            archive_given_up: journal.archive_given_up,
         }
     }
 

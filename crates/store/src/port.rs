@@ -194,6 +194,10 @@ pub struct Statistics {
     pub rewritten_segments: u64,
     /// Segment files that were used again.
     pub recycled_segments: u64,
+    /// Bytes of files that could go and are kept until they are archived.
+    pub unarchived_bytes: u64,
+    /// How often what was not archived was given up.
+    pub archive_given_up: u64,
 }
 
 /// Takes what a store recovers: facts in stored order (a checkpoint's first), deletions among them, then each live log.
@@ -252,6 +256,26 @@ pub trait Store: Records + Send {
     /// Why there is none, in words.
     fn image(&mut self) -> Result<OpenImage, String> {
         Err("the store is in memory and gone with the process: there is nothing to back up".to_owned())
+    }
+
+    /// Whether it is archived: then it keeps what is not, within a bound, and wants to be told the time.
+    fn is_archived(&self) -> bool {
+        false
+    }
+
+    /// Tells an archived store what time it is, nanoseconds since the Unix epoch: what is appended from now on was not there before. About
+    /// once a second, while anything is appended, it is written down.
+    fn tell_time(&mut self, timestamp: i64) {
+        let _ = timestamp;
+    }
+
+    /// Plans an image for the archive, as [`Store::image`] does for a backup. What is not in the archive is kept, within a bound, until
+    /// [`Image::archived`] says that everything of the image is.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    fn archive_image(&mut self) -> Result<OpenImage, String> {
+        Err("the store is not archived".to_owned())
     }
 
     /// Figures for monitoring.

@@ -15,6 +15,7 @@ const SMALL: Sizes = Sizes {
     segment_bytes: 64 << 10,
     cache_bytes: 64 << 10,
     checkpoint_bytes: 1 << 30,
+    unarchived_bytes_max: None,
 };
 
 /// Two channels in turn, in commits of ten messages of 1,000 bytes.

@@ -32,6 +32,10 @@ pub struct Archiver {
     /// The chain that goes on; none before the first image, and when there is none that the store continues.
     chain: Option<Chain>,
     is_loaded: bool,
+    /// The last attempt came to no end: what it left may have gone since.
+    is_interrupted: bool,
+    /// A hole that nobody was told of yet, because what is behind it could not be archived.
+    gap: Option<String>,
     /// What was copied of files for a link that did not come about. Files of one life do not change but at their ends.
     copied: HashMap<String, ArchivedFile>,
     /// Tells the unfinished files of this from those of others.
@@ -54,6 +58,8 @@ struct Addition {
     end: Mark,
     newest: Option<i64>,
     is_base: bool,
+    /// As of when it is, when it begins a chain.
+    begun: Option<i64>,
 }
 
 impl Archiver {
@@ -63,10 +69,22 @@ impl Archiver {
             history,
             chain: None,
             is_loaded: false,
+            is_interrupted: false,
+            gap: None,
             copied: HashMap::new(),
             token: token.to_owned(),
             unfinished: 0,
         }
+    }
+
+    /// Goes on in the same archive, whose directory was opened anew after a failure.
+    pub fn go_on_in(&mut self, history: History) {
+        self.history = history;
+    }
+
+    /// The archive.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// Archives what is new in an image that the journal planned for this. `planned` is a moment before that, by the clock that gives the
@@ -78,19 +96,25 @@ impl Archiver {
         let end = image
             .end()
             .ok_or_else(|| Error::Refused("only a running store is archived".to_owned()))?;
-        let mut gap = None;
         if !self.is_loaded {
             self.remove_unfinished()?;
-            gap = self.load(image, end)?;
+            let gap = self.load(image, end)?;
+            self.gap = match self.chain {
+                Some(_) => None,
+                None => gap.or(self.gap.take()),
+            };
             self.is_loaded = true;
         }
-        let addition = match self.continued(image, end)? {
+        self.look_for_chain()?;
+        let was_interrupted = std::mem::replace(&mut self.is_interrupted, true);
+        let addition = match self.continued(image, end, planned)? {
             Ok(addition) => addition,
             Err(reason) => {
                 let until = self.chain.take().map(|chain| chain.head.until);
-                gap = until.map(|until| format!("what was written after {} is not in it: {reason}", shown(until)));
+                let gap = until.map(|until| format!("what was written after {} is not in it: {reason}", shown(until)));
+                self.gap = gap.or(self.gap.take());
                 self.copied.clear();
-                self.root(image, end)?
+                self.root(image, end, planned)?
             }
         };
         if addition.previous.is_none() && addition.newest.is_none() && !image.is_complete() {
@@ -99,7 +123,7 @@ impl Archiver {
                 until: i64::MIN,
                 position: 0,
                 bytes: 0,
-                gap,
+                gap: None,
             });
         }
         let latest = |newest: Option<i64>| newest.map_or(i64::MIN, |newest| newest.saturating_sub(1));
@@ -116,22 +140,42 @@ impl Archiver {
             && chain.head.until >= chain.head.newest.unwrap_or(i64::MIN)
         {
             image.archived();
+            self.is_interrupted = false;
             return Ok(Archived {
                 until: chain.head.until,
                 position: end.position,
                 bytes: 0,
-                gap,
+                gap: self.gap.take(),
             });
         }
-        let bytes = self.add(image, &addition, until)?;
+        let bytes = self.add(image, &addition, until, was_interrupted)?;
         image.archived();
+        self.is_interrupted = false;
         self.copied.clear();
         Ok(Archived {
             until,
             position: end.position,
             bytes,
-            gap,
+            gap: self.gap.take(),
         })
+    }
+
+    /// Whether the end of the chain is still there: what continues a link that somebody removed could not be found again.
+    fn look_for_chain(&mut self) -> Result<(), Error> {
+        let Some(chain) = &self.chain else { return Ok(()) };
+        let name = &chain.name;
+        let is_there = self.history.disk.exists(name);
+        if is_there.map_err(io_error(format!("look for {name} in the archive")))? {
+            return Ok(());
+        }
+        let words = format!("{name}, its newest link, is not there any more");
+        self.gap = Some(format!("what is before this is not in it: {words}"));
+        self.chain = None;
+        self.is_loaded = false;
+        self.copied.clear();
+        Err(Error::Refused(format!(
+            "{words}: was the directory emptied, or its disk unmounted? The next attempt goes on with what is there then"
+        )))
     }
 
     /// Looks for the chain that the store continues. Says what is missing when there are others only.
@@ -173,9 +217,9 @@ impl Archiver {
     }
 
     /// What an image adds to the chain; why it does not continue it, when it does not.
-    fn continued(&self, image: &Image, end: Mark) -> Result<Result<Addition, String>, Error> {
+    fn continued(&self, image: &Image, end: Mark, planned: i64) -> Result<Result<Addition, String>, Error> {
         let Some(chain) = &self.chain else {
-            return self.root(image, end).map(Ok);
+            return self.root(image, end, planned).map(Ok);
         };
         let begin = Mark::from(chain.head.end);
         let mut follower = Follower::new(image.identity, begin, chain.head.newest);
@@ -193,11 +237,12 @@ impl Archiver {
             end,
             newest: follower.newest(),
             is_base,
+            begun: None,
         }))
     }
 
     /// What begins a chain: everything. The latest time in it is the latest in the last segment that has one.
-    fn root(&self, image: &Image, end: Mark) -> Result<Addition, Error> {
+    fn root(&self, image: &Image, end: Mark, planned: i64) -> Result<Addition, Error> {
         let mut newest = None;
         for (file, segment, length) in segments(image).into_iter().rev() {
             let mut read = |offset: u64, buffer: &mut [u8]| image.read(file, offset, buffer);
@@ -223,11 +268,12 @@ impl Archiver {
             end,
             newest,
             is_base: true,
+            begun: Some(planned),
         })
     }
 
     /// Copies what is new, and writes the link.
-    fn add(&mut self, image: &Image, addition: &Addition, until: i64) -> Result<u64, Error> {
+    fn add(&mut self, image: &Image, addition: &Addition, until: i64, was_interrupted: bool) -> Result<u64, Error> {
         let (mut files, mut bytes) = (Vec::new(), 0);
         for index in 0..image.files().len() {
             let name = image.files()[index].name.clone();
@@ -251,6 +297,9 @@ impl Archiver {
             .disk
             .sync_directory()
             .map_err(io_error("sync the archive's directory"))?;
+        if was_interrupted {
+            self.check_pieces(&files)?;
+        }
         image.check().map_err(|error| Error::Source(error.to_string()))?;
         let head = Head::new(HeadOf {
             identity: image.identity,
@@ -258,6 +307,7 @@ impl Archiver {
             encrypted: image.is_encrypted,
             previous: addition.previous.clone(),
             is_base: addition.is_base,
+            begun: addition.begun,
             begin: addition.begin,
             end: addition.end,
             newest: addition.newest,
@@ -324,7 +374,8 @@ impl Archiver {
                 let read = image.read(index, offset, piece);
                 read.map_err(io_error(format!("read {} of the store", of_image.name)))?;
                 hasher.update(piece);
-                let written = file.write_at(piece, offset - from);
+                // In pieces: one sync of all would make the commits of the store wait.
+                let written = file.write_at(piece, offset - from).and_then(|()| file.sync_data());
                 written.map_err(io_error(format!("write {unfinished} to the archive")))?;
                 offset += piece.len() as u64;
             }
@@ -392,11 +443,19 @@ impl Archiver {
         match pieces.into_iter().find(|piece| !there.contains(piece.sha256.as_str())) {
             None => Ok(()),
             Some(piece) => {
-                self.copied.clear();
-                Err(Error::Refused(format!(
-                    "{} of the archive was removed by somebody while it was needed",
+                let words = format!(
+                    "{} of it was removed by somebody while it was needed",
                     piece_file(&piece.sha256)
-                )))
+                );
+                // What is there is copied once more: who goes on from what is missing can be restored to no moment.
+                self.copied.clear();
+                if let Some(chain) = self.chain.take() {
+                    self.gap = Some(format!(
+                        "what was written before this, up to {}, may not be whole: {words}",
+                        shown(chain.head.until)
+                    ));
+                }
+                Err(Error::Refused(words))
             }
         }
     }

@@ -71,6 +71,9 @@ pub(super) struct Head {
     pub(super) previous: Option<String>,
     /// It has every file that a start needs, whatever is before it.
     pub(super) is_base: bool,
+    /// Of one that continues none: as of when it is, nanoseconds since the Unix epoch. What was before that may have gone another way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) begun: Option<i64>,
     /// Where its records begin; where they end, when it continues none.
     pub(super) begin: Place,
     /// Where everything in it ends.
@@ -105,6 +108,7 @@ pub(super) struct HeadOf {
     pub(super) encrypted: bool,
     pub(super) previous: Option<String>,
     pub(super) is_base: bool,
+    pub(super) begun: Option<i64>,
     pub(super) begin: Mark,
     pub(super) end: Mark,
     pub(super) newest: Option<i64>,
@@ -121,6 +125,7 @@ impl Head {
             encrypted: of.encrypted,
             previous: of.previous,
             is_base: of.is_base,
+            begun: of.begun,
             begin: of.begin.into(),
             end: of.end.into(),
             newest: of.newest,
@@ -248,6 +253,7 @@ mod tests {
             encrypted: false,
             previous: Some("archive-x.link".to_owned()),
             is_base: true,
+            begun: Some(3),
             begin: mark,
             end: mark,
             newest: Some(-5),

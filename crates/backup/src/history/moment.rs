@@ -9,12 +9,12 @@ use seaway_journal::{CutFound, FollowError, Follower, ImageFileKind, Mark, image
 
 use super::link::{ArchivedFile, Head, Piece};
 use super::{History, Stretch, piece_file, shown};
-use crate::digest::{Hasher, sha256};
+use crate::digest::Hasher;
 use crate::error::{Error, io_error};
 use crate::limits::PIECE_BYTES;
 use crate::pace::Pace;
 use crate::progress::Progress;
-use crate::restore::{Target, Writing};
+use crate::restore::{Change, Target, Writing, mark};
 
 /// Bytes of a file of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,8 +245,14 @@ impl Moment {
     ///
     /// # Errors
     /// There is something in the directory; the archive is damaged; something cannot be written.
-    pub fn restore(&self, directory: &std::path::Path, pace: &mut Pace, progress: &Progress) -> Result<(), Error> {
-        self.restore_on(crate::restore::disk_of(directory)?, pace, progress)
+    pub fn restore(
+        &self,
+        directory: &std::path::Path,
+        change: Option<Change<'_>>,
+        pace: &mut Pace,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        self.restore_changed(crate::restore::disk_of(directory)?, change, pace, progress)
     }
 
     /// As [`Moment::restore`], on any disk.
@@ -254,8 +260,19 @@ impl Moment {
     /// # Errors
     /// See [`Moment::restore`].
     pub fn restore_on(&self, disk: Arc<dyn Disk>, pace: &mut Pace, progress: &Progress) -> Result<(), Error> {
+        self.restore_changed(disk, None, pace, progress)
+    }
+
+    fn restore_changed(
+        &self,
+        disk: Arc<dyn Disk>,
+        change: Option<Change<'_>>,
+        pace: &mut Pace,
+        progress: &Progress,
+    ) -> Result<(), Error> {
         let target = Target::open(disk)?;
-        let mark = self.mark();
+        let content = format!("{} {} {:?}", self.identity, self.at, self.files);
+        let mark = mark(content.as_bytes(), change.as_ref());
         if target.is_complete(&mark)? {
             return target.put_in_place();
         }
@@ -268,14 +285,9 @@ impl Moment {
             .iter()
             .try_for_each(|file| self.write(file, &target, pace, progress));
         match written {
-            Ok(()) => target.complete(&mark, &self.identity),
+            Ok(()) => target.finish(&mark, (&self.identity, self.encrypted), change),
             Err(error) => Err(target.give_up(error)),
         }
-    }
-
-    /// What tells this from every other restore.
-    fn mark(&self) -> String {
-        sha256(format!("{} {} {:?}", self.identity, self.at, self.files).as_bytes())
     }
 
     fn write(&self, file: &File, target: &Target, pace: &mut Pace, progress: &Progress) -> Result<(), Error> {

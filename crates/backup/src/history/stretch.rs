@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::link::{ArchivedFile, Head, decode};
 use super::{History, shown};
 use crate::error::{Error, io_error};
-use crate::limits::{LINK_BYTES_MAX, LINK_HEAD_BYTES};
+use crate::limits::{LINK_BYTES_MAX, LINK_HEAD_BYTES, STORES_NAMED_MAX};
 
 /// A chain of links without a hole: every moment from its beginning to its end can be had.
 #[derive(Debug, Clone)]
@@ -34,6 +34,11 @@ pub struct Reach {
 }
 
 impl Stretch {
+    /// The first moment, when there is one already.
+    pub fn first(&self) -> Option<i64> {
+        (self.from <= self.until).then_some(self.from)
+    }
+
     /// How many links it has.
     pub fn links(&self) -> usize {
         self.path.len()
@@ -47,7 +52,7 @@ impl Stretch {
             identity: last.identity.clone(),
             encrypted: last.encrypted,
             // What has no time of its own in the first base was there when that was made.
-            from: base.latest(),
+            from: base.latest().max(base.begun.unwrap_or(i64::MIN)),
             // Before `from` when something of its latest moment was on its way: then the next link gives the first moment.
             until: last.until,
             position: last.end.position,
@@ -152,27 +157,21 @@ fn root_of<'a>(name: &'a str, heads: &'a HashMap<String, Head>, roots: &mut Hash
     root
 }
 
+fn nothing(store: &str) -> String {
+    match store {
+        "" => "there is no moment in the archive yet".to_owned(),
+        store => format!("no moment in the archive is of the store {store}"),
+    }
+}
+
 impl Reach {
     /// The stretch that has a moment, of a store whose identity begins so: the one that was begun last, of several.
     ///
     /// # Errors
     /// None has it; in words what there is around it.
     pub fn stretch_at(&self, store: &str, moment: i64) -> Result<&Stretch, Error> {
-        let store = store.to_ascii_lowercase();
-        let of_store = || {
-            let stretches = self.stretches.iter();
-            stretches.filter(|stretch| stretch.identity.starts_with(&store))
-        };
-        let mut stores: Vec<&str> = of_store().map(|stretch| stretch.identity.as_str()).collect();
-        stores.sort_unstable();
-        stores.dedup();
-        if stores.len() > 1 {
-            return Err(Error::Refused(format!(
-                "{} stores are archived in it: name one with --store and the beginning of its identity: {}",
-                stores.len(),
-                stores.iter().take(8).copied().collect::<Vec<_>>().join(", ")
-            )));
-        }
+        let of_one = self.of_store(store)?;
+        let of_store = || of_one.iter().copied();
         let has = |stretch: &&Stretch| (stretch.from..=stretch.until).contains(&moment);
         if let Some(found) = of_store().rfind(has) {
             return Ok(found);
@@ -202,8 +201,44 @@ impl Reach {
                 "the archive reaches back to {}, and {wanted} is before that",
                 shown(after)
             ),
-            (None, None) if store.is_empty() => "there is nothing in the archive yet".to_owned(),
-            (None, None) => format!("nothing in the archive is of the store {store}"),
+            (None, None) => nothing(store),
         }))
+    }
+
+    /// The stretch that was written to last, of a store whose identity begins so.
+    ///
+    /// # Errors
+    /// There is none, or it is not clear of which store.
+    pub fn newest(&self, store: &str) -> Result<&Stretch, Error> {
+        let of_store = self.of_store(store)?.into_iter();
+        let newest = of_store
+            .filter(|stretch| stretch.first().is_some())
+            .max_by_key(|stretch| stretch.path.last().map(|(_, head)| head.made));
+        newest.ok_or_else(|| Error::Refused(nothing(store)))
+    }
+
+    /// The stretches of the one store whose identity begins so.
+    fn of_store(&self, store: &str) -> Result<Vec<&Stretch>, Error> {
+        let store = store.to_ascii_lowercase();
+        let stretches = self.stretches.iter();
+        let of_store: Vec<&Stretch> = stretches
+            .filter(|stretch| stretch.identity.starts_with(&store))
+            .collect();
+        let mut stores: Vec<&str> = of_store.iter().map(|stretch| stretch.identity.as_str()).collect();
+        stores.sort_unstable();
+        stores.dedup();
+        if stores.len() > 1 {
+            return Err(Error::Refused(format!(
+                "{} stores are archived in it: name one with --store and the beginning of its identity: {}",
+                stores.len(),
+                stores
+                    .iter()
+                    .take(STORES_NAMED_MAX)
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )));
+        }
+        Ok(of_store)
     }
 }

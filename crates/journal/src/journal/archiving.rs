@@ -4,16 +4,30 @@
 use super::Journal;
 use crate::completion::Completion;
 use crate::image::{Cause, Grip, ImagePlan, Kept, Pin};
+use crate::limits::TIME_NOTED_EVERY_NS;
 use crate::names::Position;
-use crate::record;
 use std::sync::Arc;
 
 impl Journal {
-    /// Notes the time, in nanoseconds since the Unix epoch: what is appended from now on was not there before. `None` when the journal
-    /// is not archived, which stays so: then nothing is written, and older programs read the journal.
-    pub fn append_time(&mut self, timestamp: i64) -> Option<Position> {
-        self.archiving.as_ref()?;
-        Some(self.append(&[], false, |out, form| record::write_time(out, form, timestamp)))
+    /// Tells what time it is, in nanoseconds since the Unix epoch. Once a second it is written down, before the first record of a batch:
+    /// what follows was not there before. While nothing is appended nothing is written, and nothing ever to a journal that is not archived:
+    /// older programs read that.
+    pub fn tell_time(&mut self, timestamp: i64) {
+        let noted = self.records.noted_time();
+        let is_due = noted.is_none_or(|(_, noted)| timestamp.abs_diff(noted) >= TIME_NOTED_EVERY_NS);
+        if self.archiving.is_some() && is_due {
+            self.records.note_time(timestamp);
+        }
+    }
+
+    /// Whether it keeps what is not archived.
+    pub fn is_archived(&self) -> bool {
+        self.archiving.is_some()
+    }
+
+    /// The time that was written last, and the position of that record.
+    pub fn noted_time(&self) -> Option<(Position, i64)> {
+        self.records.noted_time()
     }
 
     /// Plans an image of everything that is durable now, for the archive. Its files, and all segments that are not archived, are kept until

@@ -20,7 +20,7 @@ use crate::limits::{
 };
 use crate::names::{LogId, Need, Position};
 use crate::options::Options;
-use crate::record::{self, ENCRYPTION_BYTES, Form, MESSAGE_OVERHEAD_BYTES};
+use crate::record::{self, ENCRYPTION_BYTES, Form, MESSAGE_OVERHEAD_BYTES, TIME_BYTES};
 use crate::scope::Scope;
 use crate::segments::SegmentSet;
 use batches::Batches;
@@ -144,6 +144,10 @@ pub(crate) struct RecordLog {
     /// Header checksum of the newest closed batch.
     checksum: u32,
     next_position: Position,
+    /// The time that is written before the next batch begins.
+    due_time: Option<i64>,
+    /// The time that was written last, and the position of that record.
+    noted_time: Option<(Position, i64)>,
     tail: Tail,
     cache: Cache,
     /// Of a member of a cluster.
@@ -191,6 +195,8 @@ impl RecordLog {
             urgent: false,
             checksum: end.checksum,
             next_position: end.position,
+            due_time: None,
+            noted_time: None,
             tail,
             cache: Cache::new(options.tail_cache_bytes),
             entries: entries.map(Box::new),
@@ -254,6 +260,16 @@ impl RecordLog {
         self.appended_record(size)
     }
 
+    /// Has a time written as the first record of the next batch, in place of one that still waits.
+    pub(crate) fn note_time(&mut self, timestamp: i64) {
+        self.due_time = Some(timestamp);
+    }
+
+    /// The time that was written last, and the position of that record.
+    pub(crate) fn noted_time(&self) -> Option<(Position, i64)> {
+        self.noted_time
+    }
+
     fn appended_record(&mut self, size: u32) -> Position {
         self.fill_count += 1;
         self.next_position += 1;
@@ -290,9 +306,17 @@ impl RecordLog {
             self.close_batch();
         }
         if self.fill_count == 0 {
+            let due_time = self.due_time.take();
+            let time_bytes = due_time.map_or(0, |_| TIME_BYTES + self.encryption_bytes());
+            let needed = needed + time_bytes as u64;
             let used = u64::from(self.open.cursor) + BATCH_HEADER_BYTES as u64;
             if used + needed > self.open.capacity {
                 self.rotate(BATCH_HEADER_BYTES as u64 + needed, false, segments);
+            }
+            if let Some(timestamp) = due_time {
+                let form = self.open.form();
+                let size = record::write_time(&mut self.fill, form, timestamp);
+                self.noted_time = Some((self.appended_record(size), timestamp));
             }
         }
         self.open.cursor + self.fill.len() as u32

@@ -235,6 +235,7 @@ impl Life<'_> {
             segment_bytes: [64, 128, 512][random(3) as usize] * 1024,
             cache_bytes: [4, 64, 4096][random(3) as usize] * 1024,
             checkpoint_bytes: (8 + random(100)) * 1024,
+            unarchived_bytes_max: None,
         }
     }
 }
