@@ -4,6 +4,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::adopt::AdoptArguments;
+use crate::archive::ArchiveCommand;
 use crate::backup::BackupArguments;
 use crate::change::{ClientCommand, DurableCommand};
 use crate::connection_flags::ConnectionArguments;
@@ -92,13 +93,16 @@ pub(crate) enum Command {
     /// A consistent image: every channel, client, durable and pending message as of one moment. Into a directory only what is new is copied;
     /// what is encrypted stays so, and no key is needed.
     Backup(BackupArguments),
-    /// Make a store of a backup again
+    /// Make a store of a backup again, or of an archive as it was at any moment
     ///
-    /// Everything is checked before it counts, nothing is overwritten, and what is restored ends where the backup ends.
+    /// Everything is checked before it counts, nothing is overwritten, and what is restored ends where the backup ends, or at the moment.
     Restore(RestoreArguments),
-    /// Read a store or backups from end to end, say what is damaged, and change nothing
+    /// The archive of a server (its -archive): which moments it reaches, and removing what is too old
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
+    /// Read a store, backups or an archive from end to end, say what is damaged, and change nothing
     ///
-    /// Of a store that no server uses, a copy of one, a directory of backups, or a file .tar.zst: checksums of everything, which messages
+    /// Of a store that no server uses, a copy of one, a directory of backups, a file .tar.zst, or an archive: checksums of everything, which messages
     /// are in what is damaged, and whether a server would start on it.
     Verify(VerifyArguments),
     /// Mend what is damaged in the store of a stopped server

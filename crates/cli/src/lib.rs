@@ -4,6 +4,7 @@
 
 mod admin;
 mod adopt;
+mod archive;
 mod arguments;
 mod backup;
 mod change;
@@ -134,6 +135,7 @@ fn perform(line: CommandLine, surroundings: &Surroundings, output: &mut Output) 
             return export::of_store(&arguments, surroundings, output);
         }
         Command::Import(arguments) if !arguments.asks_server() => return import::into_store(&arguments, output),
+        Command::Archive(command) => return archive::run(&command, output),
         Command::Backup(arguments) if !arguments.asks_server() => return backup::of_store(&arguments, output),
         Command::Repair(arguments) => return repair::run(&arguments, output),
         Command::Restore(arguments) => return restore::run(&arguments, output),
@@ -164,6 +166,7 @@ fn perform(line: CommandLine, surroundings: &Surroundings, output: &mut Output) 
             Command::Why(arguments) => look::why(arguments, &connection, output).await,
             Command::Server(command) => look::server(command, &connection, output).await,
             Command::Adopt(_)
+            | Command::Archive(_)
             | Command::Context(_)
             | Command::InstallAsNatsStreamingServer(_)
             | Command::ManPages(_)

@@ -7,12 +7,15 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use seaway_adoption::refit::{Refit, Refitted, refit};
 use seaway_backup::archive::is_archive;
-use seaway_backup::{Change, Error, Manifest, Pace, Progress, Repository, open_archive, restore, restore_archive};
+use seaway_backup::{
+    Change, Error, Manifest, Moment, Pace, Progress, Repository, is_history, open_archive, restore, restore_archive,
+};
 use seaway_nats_protocol::subject::{is_literal, is_pattern, matches};
 use seaway_store::verify::{ChannelsFound, channels};
 use seaway_store::{Cipher, Encryption};
 use serde_json::{Value, json};
 
+use crate::archive::{self, restoring};
 use crate::backup::{document, shown};
 use crate::failure::{Failure, Outcome};
 use crate::key;
@@ -29,13 +32,17 @@ const LEFT_OUT_LISTED_MAX: usize = 20;
 /// Which backup, and where to.
 #[derive(clap::Args)]
 pub(crate) struct RestoreArguments {
-    /// A directory of backups, a file .tar.zst, or - for the standard input
-    #[arg(value_name = "BACKUP", value_hint = clap::ValueHint::AnyPath)]
-    backup: PathBuf,
+    /// A directory of backups, a file .tar.zst, - for the standard input, or an archive (a server's -archive)
+    #[arg(value_name = "BACKUP|ARCHIVE", value_hint = clap::ValueHint::AnyPath, required_unless_present = "from")]
+    backup: Option<PathBuf>,
+    /// The same, behind a flag
+    #[arg(long, value_name = "BACKUP|ARCHIVE", value_hint = clap::ValueHint::AnyPath, conflicts_with = "backup")]
+    from: Option<PathBuf>,
     /// The directory of the new store: it is made, or is empty
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath, required_unless_present = "list")]
     to: Option<PathBuf>,
-    /// Take the newest backup that was begun then or before [default: the newest]
+    /// Of an archive the store as it was at this moment, to the message; of backups the newest that was begun then or before [default: the
+    /// newest]
     #[arg(long, value_name = "MOMENT", value_parser = parse_time)]
     at: Option<SystemTime>,
     /// Take one of the store, or of the life of it, whose name begins so; needed where backups of several are (--list shows whose each is)
@@ -47,7 +54,7 @@ pub(crate) struct RestoreArguments {
     /// The cluster ID of the new store; its clients are closed, and their durables stay [default: that of the backup]
     #[arg(long, value_name = "ID")]
     cluster_id: Option<String>,
-    /// List the backups of a directory, and restore nothing
+    /// List the backups of a directory, or the moments of an archive, and restore nothing
     #[arg(long, conflicts_with_all = ["to", "at", "store", "rate", "channel", "cluster_id"])]
     list: bool,
     /// Write at most so many bytes per second (20M, 1G: powers of 1024) [default: no bound]
@@ -59,8 +66,12 @@ pub(crate) struct RestoreArguments {
 }
 
 pub(crate) fn run(arguments: &RestoreArguments, output: &mut Output) -> Outcome {
-    if arguments.list {
-        return list(&arguments.backup, output);
+    let backup = arguments.place();
+    let is_archived = is_history(backup).unwrap_or(false);
+    match (arguments.list, is_archived) {
+        (true, true) => return archive::list(backup, output),
+        (true, false) => return list(backup, output),
+        (false, _) => {}
     }
     let Some(to) = &arguments.to else {
         return Err(Failure::usage("name the directory of the new store: --to DIR"));
@@ -70,18 +81,81 @@ pub(crate) fn run(arguments: &RestoreArguments, output: &mut Output) -> Outcome 
     let encryption = key.map(|key| Encryption::new(Cipher::Aes256Gcm, key)).transpose();
     let encryption = encryption.map_err(|error| Failure::failed(error.to_string()))?;
     let mut refitted = None;
-    let manifest = restored(arguments, to, encryption.as_ref(), &mut refitted)?;
+    let restored = match is_archived {
+        true => as_of_moment(arguments, to, encryption.as_ref(), &mut refitted)?,
+        false => restored(arguments, to, encryption.as_ref(), &mut refitted).map(Restored::Backup)?,
+    };
     // With its key an encrypted store can be looked into; another one needs none.
-    let encryption = encryption.filter(|_| manifest.encrypted);
-    let is_secret = manifest.encrypted && encryption.is_none();
+    let is_encrypted = restored.is_encrypted();
+    let encryption = encryption.filter(|_| is_encrypted);
+    let is_secret = is_encrypted && encryption.is_none();
     let found = (!is_secret).then(|| channels(to, encryption)).transpose();
     let found = found.map_err(|error| {
         Failure::failed(format!(
-            "{} is what the backup holds, and no server would start on it: {error}",
-            to.display()
+            "{} is what the {} holds, and no server would start on it: {error}",
+            to.display(),
+            restored.noun()
         ))
     })?;
-    tell(to, &manifest, found.as_ref(), refitted.as_ref(), output)
+    tell(to, &restored, found.as_ref(), refitted.as_ref(), output)
+}
+
+/// What was restored.
+enum Restored {
+    Backup(Manifest),
+    Moment(Moment),
+}
+
+impl Restored {
+    fn is_encrypted(&self) -> bool {
+        match self {
+            Restored::Backup(manifest) => manifest.encrypted,
+            Restored::Moment(moment) => moment.encrypted,
+        }
+    }
+
+    fn noun(&self) -> &'static str {
+        match self {
+            Restored::Backup(_) => "backup",
+            Restored::Moment(_) => "archive",
+        }
+    }
+}
+
+impl RestoreArguments {
+    /// Of what is restored.
+    fn place(&self) -> &Path {
+        let named = self.backup.as_deref().or(self.from.as_deref());
+        named.unwrap_or_else(|| Path::new("-"))
+    }
+
+    /// What tells the store that is wanted from the one that was.
+    fn change<'a>(&self, make: &'a mut (dyn FnMut(bool) -> Result<(), String> + Send)) -> Option<Change<'a>> {
+        let is_other = !self.channel.is_empty() || self.cluster_id.is_some();
+        is_other.then(|| Change {
+            words: format!("{:?} {:?}", self.channel, self.cluster_id),
+            make,
+        })
+    }
+}
+
+/// Restores from an archive.
+fn as_of_moment(
+    arguments: &RestoreArguments,
+    to: &Path,
+    encryption: Option<&Encryption>,
+    refitted: &mut Option<Refitted>,
+) -> Outcome<Restored> {
+    let wanted = restoring::Wanted {
+        archive: arguments.place(),
+        at: arguments.at,
+        store: arguments.store.as_deref(),
+        rate: arguments.rate,
+    };
+    let moment = restoring::found(&wanted)?;
+    let mut make = |is_encrypted| refit_to(arguments, to, encryption.filter(|_| is_encrypted), refitted);
+    restoring::restore(&moment, to, arguments.change(&mut make), &wanted)?;
+    Ok(Restored::Moment(moment))
 }
 
 /// Patterns and a cluster ID that can be.
@@ -134,15 +208,8 @@ fn restored(
     refitted: &mut Option<Refitted>,
 ) -> Outcome<Manifest> {
     // A key that is only in the environment must not encrypt what never was.
-    let mut make = |manifest: &Manifest| {
-        let encryption = encryption.filter(|_| manifest.encrypted);
-        refit_to(arguments, to, encryption, refitted)
-    };
-    let is_other = !arguments.channel.is_empty() || arguments.cluster_id.is_some();
-    let change = is_other.then(|| Change {
-        words: format!("{:?} {:?}", arguments.channel, arguments.cluster_id),
-        make: &mut make,
-    });
+    let mut make = |is_encrypted| refit_to(arguments, to, encryption.filter(|_| is_encrypted), refitted);
+    let change = arguments.change(&mut make);
     let progress = Progress::default();
     let mut pace = Pace::new(arguments.rate);
     let draw = || (progress.bytes_total(), progress.bytes_done());
@@ -151,12 +218,14 @@ fn restored(
     let of_archive = |archive: Box<dyn Read + Send>, change: Option<Change<'_>>, mut pace: Pace| {
         while_drawn_of(draw, || restore_archive(archive, to, change, &mut pace, &progress))?.map_err(failed)
     };
-    let backup = arguments.backup.as_path();
+    let backup = arguments.place();
     let is_stream = backup == Path::new("-");
     if is_stream || is_archive(backup) {
         let of_directory = [("--at", arguments.at.is_some()), ("--store", arguments.store.is_some())];
         if let Some((flag, _)) = of_directory.iter().find(|(_, is_given)| *is_given) {
-            return Err(Failure::usage(format!("{flag} belongs to a directory of backups")));
+            return Err(Failure::usage(format!(
+                "{flag} belongs to a directory of backups, or an archive"
+            )));
         }
     }
     if is_stream {
@@ -203,13 +272,22 @@ fn show_refitted(refitted: &Refitted, output: &mut Output) -> Outcome {
 /// Says what is there now, and which sequences come again.
 fn tell(
     to: &Path,
-    manifest: &Manifest,
+    restored: &Restored,
     found: Option<&ChannelsFound>,
     refitted: Option<&Refitted>,
     output: &mut Output,
 ) -> Outcome {
     if output.is_json() {
-        let mut document = document(manifest);
+        let mut document = match restored {
+            Restored::Backup(manifest) => document(manifest),
+            Restored::Moment(moment) => json!({
+                "at": archive::moment(moment.at).to_string(),
+                "identity": moment.identity,
+                "position": moment.position,
+                "encrypted": moment.encrypted,
+                "bytes": moment.bytes(),
+            }),
+        };
         document["restored_to"] = to.display().to_string().into();
         if let Some(refitted) = refitted {
             document["left_out"] = refitted.left_out.clone().into();
@@ -224,32 +302,45 @@ fn tell(
         });
         return output.json(&document);
     }
-    if manifest.is_known_damaged() {
-        note(
-            "The store was damaged when the backup was made, and is again: `seaway verify` says which messages that concerns.",
-        );
-    }
-    output.line(&format!(
-        "Restored to {}: {}, as it was on {}.",
-        to.display(),
-        shown(manifest),
-        manifest.made
-    ))?;
+    let (what, when) = match restored {
+        Restored::Backup(manifest) => {
+            if manifest.is_known_damaged() {
+                note(
+                    "The store was damaged when the backup was made, and is again: `seaway verify` says which messages that concerns.",
+                );
+            }
+            (shown(manifest), manifest.made)
+        }
+        Restored::Moment(moment) => {
+            let encrypted = if moment.encrypted { ", encrypted" } else { "" };
+            let what = format!(
+                "{} up to position {}{encrypted}",
+                size(moment.bytes()),
+                count(moment.position)
+            );
+            (what, archive::moment(moment.at))
+        }
+    };
+    output.line(&format!("Restored to {}: {what}, as it was on {when}.", to.display()))?;
     if let Some(refitted) = refitted {
         show_refitted(refitted, output)?;
     }
     let Some(found) = found else {
         return output.line(
-            "Its server gives out again every sequence behind the last one in the backup. With the key (--encryption-key-file) \
-             this would say which.",
+            "Its server gives out again every sequence behind the last one that is there. With the key (--encryption-key-file) this would \
+             say which.",
         );
     };
     if found.names.is_empty() {
         return output.line("It has no channels.");
     }
     output.line(&format!(
-        "It has {}. What was published after the backup is not there, and its sequences are given out again:",
-        counted(found.names.len() as u64, "channel")
+        "It has {}. What was published after {} is not there, and its sequences are given out again:",
+        counted(found.names.len() as u64, "channel"),
+        match restored {
+            Restored::Backup(_) => "the backup",
+            Restored::Moment(_) => "that moment",
+        }
     ))?;
     let row = |(id, name): (&u64, &String)| {
         let (first, last) = found.bounds.get(id).copied().unwrap_or((1, 0));

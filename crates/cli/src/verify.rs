@@ -1,5 +1,6 @@
 //! `seaway verify`: reads a store that no server uses, or backups, and says what is damaged.
 
+mod archives;
 mod backups;
 pub(crate) mod found;
 
@@ -17,9 +18,9 @@ use crate::readable::{counted, printable, size};
 /// Which store.
 #[derive(clap::Args)]
 pub(crate) struct VerifyArguments {
-    /// A server's data directory (its -dir), or a copy of it; a directory of backups; a backup's file .tar.zst; or - for one from the
-    /// standard input
-    #[arg(value_name = "DIR|BACKUP", value_hint = clap::ValueHint::AnyPath)]
+    /// A server's data directory (its -dir), or a copy of it; a directory of backups; a backup's file .tar.zst, or - for one from the
+    /// standard input; or an archive (a server's -archive)
+    #[arg(value_name = "DIR|BACKUP|ARCHIVE", value_hint = clap::ValueHint::AnyPath)]
     directory: PathBuf,
     /// File with the server's encryption key [default: the variable NATS_STREAMING_ENCRYPTION_KEY]
     #[arg(long, value_name = "FILE")]
@@ -39,6 +40,9 @@ pub(crate) fn run(arguments: &VerifyArguments, output: &mut Output) -> Outcome {
         // A store and backups in one directory: both are read, whatever became of the first.
         let store = of_store(arguments, encryption, output);
         return backups.and(store);
+    }
+    if archives::is_archive(&arguments.directory) {
+        return archives::run(&arguments.directory, encryption.as_ref(), output);
     }
     of_store(arguments, encryption, output)
 }
@@ -111,7 +115,9 @@ fn is_missed(found: &Verification, damage: &Damage) -> bool {
 fn explain(arguments: &VerifyArguments, error: &FileStoreError) -> Failure {
     let directory = arguments.directory.display();
     Failure::failed(match error {
-        FileStoreError::NoStore => format!("{directory} is no store of Seaway's and no directory of backups"),
+        FileStoreError::NoStore => {
+            format!("{directory} is no store of Seaway's, no directory of backups and no archive")
+        }
         FileStoreError::Journal(OpenError::Locked { holder }) => {
             let holder = if holder.is_empty() {
                 ""

@@ -1,16 +1,16 @@
 //! Options while they are being put together, and what only several of them decide together.
 
 use std::ops::{Deref, DerefMut};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use seaway_nats_protocol::limits::{ROUTE_CLIENT_LINE_MAX, ROUTE_PAYLOAD_MAX};
 use seaway_nats_protocol::subject;
 
 use crate::options::{
-    Account, Cipher, ClusterOptions, Credentials, EncryptionOptions, ExternalNats, FaultToleranceOptions,
-    GLOBAL_ACCOUNT, HandshakeFirst, ImportKind, Options, OwnCredentials, Personality, RouteUrl, SYSTEM_ACCOUNT, Secret,
-    StoreKind, TlsOptions, TlsVersion,
+    Account, ArchiveOptions, Cipher, ClusterOptions, Credentials, EncryptionOptions, ExternalNats,
+    FaultToleranceOptions, GLOBAL_ACCOUNT, HandshakeFirst, ImportKind, Options, OwnCredentials, Personality, RouteUrl,
+    SYSTEM_ACCOUNT, Secret, StoreKind, TlsOptions, TlsVersion,
 };
 use crate::surroundings::Surroundings;
 
@@ -27,6 +27,7 @@ pub(crate) struct Draft {
     pub(crate) options: Options,
     pub(crate) encryption: EncryptionDraft,
     pub(crate) fault_tolerance: FaultToleranceDraft,
+    pub(crate) archive: ArchiveDraft,
     pub(crate) external: ExternalNats,
     pub(crate) login: LoginFlags,
     pub(crate) tls_flags: TlsFlags,
@@ -51,6 +52,14 @@ pub(crate) struct EncryptionDraft {
 pub(crate) struct FaultToleranceDraft {
     pub(crate) group: Option<String>,
     pub(crate) lease: Duration,
+}
+
+/// The archive as its options say it.
+#[derive(Debug, Default)]
+pub(crate) struct ArchiveDraft {
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) keep: Option<Duration>,
+    pub(crate) max_backlog: u64,
 }
 
 /// Credentials that clients must present, as flags say it.
@@ -83,6 +92,15 @@ pub(crate) struct ClusterFlags {
     pub(crate) connect_retries: Option<u32>,
 }
 
+/// Whether a path lies in a directory, or is it, as far as their names say it.
+fn is_within(path: &Path, directory: &Path) -> bool {
+    let plain = |path: &Path| -> PathBuf {
+        let parts = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        parts.components().collect()
+    };
+    plain(path).starts_with(plain(directory))
+}
+
 impl Deref for Draft {
     type Target = Options;
 
@@ -103,6 +121,7 @@ impl Draft {
             options,
             encryption: EncryptionDraft::default(),
             fault_tolerance: FaultToleranceDraft::default(),
+            archive: ArchiveDraft::default(),
             external: ExternalNats::default(),
             login: LoginFlags::default(),
             tls_flags: TlsFlags::default(),
@@ -122,6 +141,7 @@ impl Draft {
         let mut check = |result: Result<(), String>| problems.extend(result.err());
         check(self.finish_store());
         check(self.finish_fault_tolerance());
+        check(self.finish_archive());
         check(self.finish_encryption(surroundings));
         check(self.finish_login());
         check(self.finish_accounts());
@@ -187,6 +207,30 @@ impl Draft {
         }
         let lease = self.fault_tolerance.lease;
         streaming.fault_tolerance = Some(FaultToleranceOptions { group, lease });
+        Ok(())
+    }
+
+    fn finish_archive(&mut self) -> Result<(), String> {
+        let Some(directory) = self.archive.directory.take() else {
+            return Ok(());
+        };
+        let streaming = &mut self.options.streaming;
+        if streaming.store != StoreKind::File {
+            return Err("-archive needs -store FILE: another store has no files to archive".to_owned());
+        }
+        if is_within(&directory, &streaming.dir) || is_within(&streaming.dir, &directory) {
+            return Err(format!(
+                "-archive {}: the archive and the store (-dir {}) need directories of their own, neither within the other; another disk is best",
+                directory.display(),
+                streaming.dir.display()
+            ));
+        }
+        let (keep, max_backlog) = (self.archive.keep, self.archive.max_backlog);
+        streaming.archive = Some(ArchiveOptions {
+            directory,
+            keep,
+            max_backlog,
+        });
         Ok(())
     }
 

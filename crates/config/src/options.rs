@@ -161,6 +161,17 @@ pub struct FaultToleranceOptions {
     pub lease: Duration,
 }
 
+/// An archive of the file store, from which it can be restored to any moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveOptions {
+    /// The archive's directory, outside of the store's.
+    pub directory: PathBuf,
+    /// How far back it has to reach; `None` keeps everything.
+    pub keep: Option<Duration>,
+    /// Bytes of files that could go and are kept for the archive; at least 1.
+    pub max_backlog: u64,
+}
+
 /// Options of the streaming engine and its store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamingOptions {
@@ -194,6 +205,8 @@ pub struct StreamingOptions {
     pub stop_at_damage: bool,
     /// Whether a directory of NATS Streaming is taken over (`-adopt`).
     pub adopt: bool,
+    /// The archive of the file store, if it has one.
+    pub archive: Option<ArchiveOptions>,
     /// The fault-tolerance group that this server belongs to, if any.
     pub fault_tolerance: Option<FaultToleranceOptions>,
     /// The NATS servers of somebody else that carry the messages, instead of the broker in the process, if there are any.
@@ -370,6 +383,7 @@ impl Options {
                 give_up_damage: false,
                 stop_at_damage: false,
                 adopt: false,
+                archive: None,
                 fault_tolerance: None,
                 external: None,
                 syslog_name: None,

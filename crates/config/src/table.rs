@@ -2,6 +2,7 @@
 //!
 //! Flags, usage text, keys, environment variables and documentation all come from here.
 
+mod archive;
 mod broker;
 mod broker_limits;
 mod entry;
@@ -27,9 +28,10 @@ pub(crate) fn is_of_commands(variable: &str) -> bool {
 const KEY_LEN_MAX: usize = 64;
 
 /// The parts of the table, in the order in which options are applied.
-const PARTS: [&[Entry]; 9] = [
+const PARTS: [&[Entry]; 10] = [
     streaming::ENTRIES,
     file_store::ENTRIES,
+    archive::ENTRIES,
     modes::ENTRIES,
     external::ENTRIES,
     broker::ENTRIES,
@@ -159,7 +161,14 @@ mod tests {
         for name in names.split_whitespace() {
             assert!(find(name).is_some(), "-{name}");
         }
-        let own = ["adopt", "file_stop_at_damage", "ft_lease"];
+        let own = [
+            "adopt",
+            "archive",
+            "archive_keep",
+            "archive_max_backlog",
+            "file_stop_at_damage",
+            "ft_lease",
+        ];
         assert!(own.iter().all(|name| find(name).is_some()));
         assert_eq!(
             names.split_whitespace().count() + own.len(),
@@ -173,7 +182,7 @@ mod tests {
         for (section, keys) in [
             (
                 Section::Streaming,
-                "id cid cluster_id accounts discover_prefix store st store_type storetype dir datastore sd stan_debug sv \
+                "id cid cluster_id accounts archive archive_keep archive_max_backlog discover_prefix store st store_type storetype dir datastore sd stan_debug sv \
                  stan_trace ns nats_server nats_server_url credentials username user password pass token \
                  nkey_seed_file secure hbi hb_interval server_to_client_hb_interval hbt hb_timeout \
                  server_to_client_hb_timeout hbf hb_fail_count server_to_client_hb_fail_count ft_group \

@@ -34,11 +34,11 @@ pub use accounts::GLOBAL_ACCOUNT;
 pub use answers::{Answers, Refusal};
 pub use serve::{Caller, TlsSource, router, serve};
 pub use snapshot::{
-    Account, Answer, Broker, Channel, ChannelFilter, ChannelLimits, ChannelLimitsSet, Client, ClientChange, Cluster,
-    Connection, ConnectionState, ConnectionSubscription, ConnectionsWanted, Detail, EngineFigures, ExternalNats, Fact,
-    Figures, Health, Histogram, JournalFigures, Membership, Page, PageRequest, Role, Route, SequenceRange,
-    SlowConsumers, Source, StoreLimits, StreamingIdentity, StreamingServer, StreamingState, StreamingStore,
-    Subscription, Survey, SurveyRequest, SurveyedChannel, SurveyedSubscription, Unavailable, Why, WhyQuestion,
-    WhySubscription,
+    Account, Answer, ArchiveFigures, Broker, Channel, ChannelFilter, ChannelLimits, ChannelLimitsSet, Client,
+    ClientChange, Cluster, Connection, ConnectionState, ConnectionSubscription, ConnectionsWanted, Detail,
+    EngineFigures, ExternalNats, Fact, Figures, Health, Histogram, JournalFigures, Membership, Page, PageRequest, Role,
+    Route, SequenceRange, SlowConsumers, Source, StoreLimits, StreamingIdentity, StreamingServer, StreamingState,
+    StreamingStore, Subscription, Survey, SurveyRequest, SurveyedChannel, SurveyedSubscription, Unavailable, Why,
+    WhyQuestion, WhySubscription,
 };
 pub use system::SystemAnswers;

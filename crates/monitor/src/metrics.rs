@@ -18,8 +18,9 @@ use crate::process::ProcessUse;
 use crate::query::Query;
 use crate::reply::{Content, Reply};
 use crate::snapshot::{
-    Broker, ChannelFilter, EngineFigures, Figures, Health, JournalFigures, Membership, Source, StreamingIdentity,
-    StreamingServer, StreamingState, Survey, SurveyRequest, SurveyedChannel, SurveyedSubscription, Unavailable,
+    ArchiveFigures, Broker, ChannelFilter, EngineFigures, Figures, Health, JournalFigures, Membership, Source,
+    StreamingIdentity, StreamingServer, StreamingState, Survey, SurveyRequest, SurveyedChannel, SurveyedSubscription,
+    Unavailable,
 };
 
 /// Nanoseconds to seconds.
@@ -405,6 +406,61 @@ fn streaming(text: &mut Text, server: &StreamingServer, figures: &Figures, surve
     );
     if let Some(figures) = &figures.journal {
         journal(text, figures);
+    }
+    if let Some(figures) = &figures.archive {
+        archive(text, figures);
+    }
+}
+
+fn archive(text: &mut Text, figures: &ArchiveFigures) {
+    let (counter, gauge) = (Kind::Counter, Kind::Gauge);
+    for (name, kind, help, value) in [
+        (
+            "seaway_archive_up",
+            gauge,
+            "Whether the last attempt to archive something succeeded.",
+            u64::from(figures.is_up),
+        ),
+        (
+            "seaway_archive_held_bytes",
+            gauge,
+            "Bytes of files that could go and are kept until they are archived.",
+            figures.unarchived_bytes,
+        ),
+        (
+            "seaway_archive_held_bytes_max",
+            gauge,
+            "As many are kept at most (archive_max_backlog).",
+            figures.unarchived_bytes_max,
+        ),
+        (
+            "seaway_archive_copied_bytes_total",
+            counter,
+            "Bytes copied to the archive.",
+            figures.copied_bytes,
+        ),
+        (
+            "seaway_archive_failures_total",
+            counter,
+            "Attempts to archive something that failed.",
+            figures.failures,
+        ),
+        (
+            "seaway_archive_gaps_total",
+            counter,
+            "Holes in the archive.",
+            figures.gaps,
+        ),
+    ] {
+        text.single(name, kind, help, value);
+    }
+    if let Some(until) = figures.until_ns {
+        text.single(
+            "seaway_archive_until_timestamp_seconds",
+            gauge,
+            "The last moment to which the store could be restored, since the Unix epoch.",
+            until as f64 * SECONDS,
+        );
     }
 }
 

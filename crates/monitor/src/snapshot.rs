@@ -16,8 +16,8 @@ pub use broker::{
     Route, SlowConsumers,
 };
 pub use figures::{
-    ChannelFilter, EngineFigures, Figures, Histogram, JournalFigures, Survey, SurveyRequest, SurveyedChannel,
-    SurveyedSubscription,
+    ArchiveFigures, ChannelFilter, EngineFigures, Figures, Histogram, JournalFigures, Survey, SurveyRequest,
+    SurveyedChannel, SurveyedSubscription,
 };
 pub use why::{Fact, SequenceRange, Why, WhyQuestion, WhySubscription};
 

@@ -1,6 +1,7 @@
 //! The shell: sockets, the engine threads, signals, start and stop, logging. The only crate that knows all others.
 
 mod administration;
+mod archive;
 pub mod banner;
 mod broker_options;
 pub mod bus;

@@ -301,3 +301,30 @@ pub(crate) const EXTERNAL_CREDENTIALS_PATIENCE: std::time::Duration = std::time:
 pub(crate) const EXTERNAL_TOLD_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 
 const _: () = assert!(EXTERNAL_OUTBOUND_BYTES_HIGH + EXTERNAL_GATHERED_BYTES_MAX < EXTERNAL_OUTBOUND_BYTES_MAX);
+
+/// How often what is new in the store is archived.
+pub(crate) const ARCHIVE_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// How often it is looked whether that has to be earlier, while something is written.
+pub(crate) const ARCHIVE_LOOKED_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The part of what a store may keep for its archive from which it has to be.
+pub(crate) const ARCHIVE_EARLY_FRACTION: u64 = 8;
+
+/// Bytes that were new at once after which is looked again without a pause: the archive is behind.
+pub(crate) const ARCHIVE_AGAIN_AT_ONCE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The pause after a first attempt to archive that failed; it doubles with each more.
+pub(crate) const ARCHIVE_BACK_OFF_MIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The longest of these pauses.
+pub(crate) const ARCHIVE_BACK_OFF_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// How often the operator is told of an archive that goes on to fail.
+pub(crate) const ARCHIVE_TOLD_EVERY: std::time::Duration = std::time::Duration::from_secs(10 * 60);
+
+/// How long a server that stops waits for its archive. What is not there then is archived by the next start.
+pub(crate) const ARCHIVE_LAST_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How often what need not be kept in the archive is removed.
+pub(crate) const ARCHIVE_PRUNED_EVERY: std::time::Duration = std::time::Duration::from_secs(60 * 60);

@@ -231,7 +231,10 @@ impl Source for Monitoring {
         Box::pin(async move {
             match reason {
                 Some(reason) => Ok(monitor::Health::Unavailable { reason }),
-                None => self.ask(show::health).await,
+                None => {
+                    let archive = self.phase.archive();
+                    self.ask(move |glance| show::health(glance, archive.as_ref())).await
+                }
             }
         })
     }
@@ -434,7 +437,8 @@ impl Source for Monitoring {
     }
 
     fn figures(&self) -> Answer<'_, monitor::Figures> {
-        Box::pin(self.ask(show::figures))
+        let archive = self.phase.archive();
+        Box::pin(self.ask(move |glance| show::figures(glance, archive)))
     }
 
     fn survey(&self, request: monitor::SurveyRequest) -> Answer<'_, monitor::Survey> {

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use seaway_store::Progress;
 use tokio::sync::Notify;
 
+use crate::archive::Reported;
 use crate::engine::{Health, Inbox};
 use membership::Role;
 pub use membership::{Active, Membership};
@@ -182,6 +183,12 @@ impl Phase {
             Some((inbox, _)) => Ok(Arc::clone(inbox)),
             None => Err(condition.not_asked()),
         }
+    }
+
+    /// How the archiving of what serves is; none when nothing is archived.
+    pub(crate) fn archive(&self) -> Option<Reported> {
+        let condition = self.read();
+        condition.engine.as_ref().and_then(|(_, health)| health.archive().get())
     }
 
     /// Why clients are not served now, or not all of what they ask for, in words; `None` when they are.

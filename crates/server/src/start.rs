@@ -117,6 +117,7 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
         engine,
         server_id,
         phase: phase.clone(),
+        archive: options.streaming.archive.clone(),
     };
     // Before the engine looks for another one of its name, so that it finds one anywhere in the cluster.
     join_cluster(&broker, &mut sockets).await?;

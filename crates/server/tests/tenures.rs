@@ -357,6 +357,7 @@ impl World {
             engine: seaway_streaming::Options::default(),
             server_id: "server".to_owned(),
             phase: phase.clone(),
+            archive: None,
         };
         let lives = Lives::new(tenures, surroundings);
         runtime.spawn(async move { live(lives, begun, asked_to_stop).await });

@@ -50,6 +50,7 @@ pub(crate) enum Group {
     Streaming,
     Limits,
     FileStore,
+    Archive,
     SqlStore,
     Encryption,
     FaultTolerance,
@@ -68,11 +69,12 @@ pub(crate) enum Group {
 
 impl Group {
     /// All groups in the order in which they are shown.
-    pub(crate) const ALL: [Group; 17] = [
+    pub(crate) const ALL: [Group; 18] = [
         Group::Streaming,
         Group::Limits,
         Group::ChannelLimits,
         Group::FileStore,
+        Group::Archive,
         Group::Server,
         Group::BrokerLimits,
         Group::Logging,
@@ -94,6 +96,7 @@ impl Group {
             Group::Limits => "Streaming limits",
             Group::ChannelLimits => "Limits of single channels",
             Group::FileStore => "Streaming file store",
+            Group::Archive => "Archive of the file store",
             Group::SqlStore => "Streaming SQL store",
             Group::Encryption => "Streaming encryption",
             Group::FaultTolerance => "Streaming fault tolerance",

@@ -446,6 +446,15 @@ impl Source for Fake {
                 bus_up: true,
                 ..EngineFigures::default()
             },
+            archive: Some(ArchiveFigures {
+                is_up: true,
+                until_ns: Some(1_500_000_000_250_000_000),
+                unarchived_bytes: 3,
+                unarchived_bytes_max: 4,
+                copied_bytes: 5,
+                failures: 6,
+                gaps: 7,
+            }),
             journal: Some(JournalFigures {
                 commit_nanoseconds: histogram,
                 checkpoint_age: Some(Duration::from_secs(3)),

@@ -11,6 +11,27 @@ pub struct Figures {
     pub engine: EngineFigures,
     /// The journal, of a store that has one.
     pub journal: Option<JournalFigures>,
+    /// The archive, of a store that has one.
+    pub archive: Option<ArchiveFigures>,
+}
+
+/// Figures of the archive; counters run from the beginning of the tenure.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ArchiveFigures {
+    /// Whether the last attempt to archive something succeeded.
+    pub is_up: bool,
+    /// The last moment to which the store could be restored, nanoseconds since the Unix epoch.
+    pub until_ns: Option<i64>,
+    /// Bytes of files that could go and are kept until they are archived.
+    pub unarchived_bytes: u64,
+    /// As many are kept at most.
+    pub unarchived_bytes_max: u64,
+    /// Bytes copied to the archive.
+    pub copied_bytes: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Holes in the archive.
+    pub gaps: u64,
 }
 
 /// Figures of the engine; counters run from the start of the process.

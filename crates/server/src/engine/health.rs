@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::archive::Report;
 use crate::limits::{STALL_TOLD_AFTER, STALL_TOLD_EVERY};
 
 /// Shared between the engine and whoever asks how it is.
@@ -15,6 +16,7 @@ pub struct Health(Arc<Shared>);
 struct Shared {
     condition: Mutex<Condition>,
     failed: Notify,
+    archive: Report,
 }
 
 #[derive(Default)]
@@ -34,6 +36,11 @@ impl Health {
             .failure
             .clone()
             .or_else(|| condition.stall.as_ref().map(stalled))
+    }
+
+    /// How the archiving of the store is.
+    pub(crate) fn archive(&self) -> &Report {
+        &self.0.archive
     }
 
     /// Waits until the store has failed; why.

@@ -55,6 +55,8 @@ pub(super) enum Item {
     Look(Look),
     /// Plan an image of the store.
     Image(oneshot::Sender<Result<OpenImage, String>>),
+    /// Plan an image of the store for its archive.
+    ArchiveImage(oneshot::Sender<Result<(i64, OpenImage), String>>),
     /// A change that an operator asks for.
     Change(Box<ChangeRequest>),
     /// Write a checkpoint, while everything goes on, so that whoever opens the store next reads little.
@@ -165,6 +167,13 @@ impl Inbox {
     pub fn image(&self) -> oneshot::Receiver<Result<OpenImage, String>> {
         let (done, planned) = oneshot::channel();
         self.push(Item::Image(done));
+        planned
+    }
+
+    /// Asks for an image of the store for its archive, and the moment, nanoseconds since the Unix epoch, as of which it is.
+    pub fn archive_image(&self) -> oneshot::Receiver<Result<(i64, OpenImage), String>> {
+        let (done, planned) = oneshot::channel();
+        self.push(Item::ArchiveImage(done));
         planned
     }
 

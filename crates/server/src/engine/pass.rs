@@ -72,6 +72,8 @@ pub(super) struct Pass {
     looks: Looks,
     /// In partitioning mode patterns may overlap: one publish then comes once for each that matches.
     overlapping: bool,
+    /// The store is archived, and is told the time.
+    tells_time: bool,
     /// The last position that the start of the engine appended; who waits until it is durable is in `started`.
     started_at: Position,
     started: Option<oneshot::Sender<()>>,
@@ -108,6 +110,7 @@ impl Pass {
     ) -> Pass {
         Pass {
             overlapping: engine.publish_subjects().len() > 1,
+            tells_time: world.store.is_archived(),
             probes: world.bus.probe_tokens().clone(),
             engine,
             world,
@@ -136,6 +139,9 @@ impl Pass {
     pub(super) fn run(&mut self, items: &mut Vec<Item>) -> Option<Result<(), String>> {
         let mut stopping = false;
         self.world.bus.begin_pass();
+        if self.tells_time {
+            self.world.store.tell_time(self.clock.now().wall.0);
+        }
         self.complete();
         for item in items.drain(..) {
             match item {
@@ -151,6 +157,10 @@ impl Pass {
                 Item::Look(look) => self.looks.begin(look, &self.engine, &mut *self.world.store),
                 // One that nobody waits for any more is not kept.
                 Item::Image(done) => drop(done.send(self.world.store.image())),
+                Item::ArchiveImage(done) => {
+                    let now = self.clock.now().wall.0;
+                    drop(done.send(self.world.store.archive_image().map(|image| (now, image))));
+                }
                 Item::Change(request) => self.change(*request),
                 Item::Checkpoint(done) => self.prepare_to_hand_over(done),
                 Item::Stop => stopping = true,

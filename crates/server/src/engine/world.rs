@@ -7,7 +7,7 @@ use super::bus::EngineBus;
 
 /// A store and a bus.
 pub(crate) struct World {
-    pub(super) store: Box<dyn Store>,
+    pub(crate) store: Box<dyn Store>,
     pub(crate) bus: EngineBus,
     log: fn(seaway_streaming::Event<'_>),
 }

@@ -12,6 +12,7 @@ use seaway_streaming::{
 };
 
 use super::MonitoredPorts;
+use crate::archive::Reported;
 use crate::bus::ExternalSnapshot;
 use crate::engine::Glance;
 use crate::phase::{Active, Membership};
@@ -370,9 +371,13 @@ fn facts(facts: Vec<seaway_streaming::Fact>) -> Vec<(&'static str, monitor::Fact
 }
 
 /// How a server is that serves.
-pub(super) fn health(glance: &Glance<'_>) -> monitor::Health {
+pub(super) fn health(glance: &Glance<'_>, archive: Option<&Reported>) -> monitor::Health {
     if let Some(reason) = &glance.refusing {
         let reason = format!("publishes are refused, or the larger ones of them: {reason}");
+        return monitor::Health::Degraded { reason };
+    }
+    let unarchived = || glance.store.statistics().unarchived_bytes;
+    if let Some(reason) = archive.and_then(|archive| archive.alarm(unarchived())) {
         return monitor::Health::Degraded { reason };
     }
     match glance.engine.counters().damaged_messages {
@@ -386,7 +391,7 @@ pub(super) fn health(glance: &Glance<'_>) -> monitor::Health {
     }
 }
 
-pub(super) fn figures(glance: &Glance<'_>) -> monitor::Figures {
+pub(super) fn figures(glance: &Glance<'_>, archive: Option<Reported>) -> monitor::Figures {
     let counters = glance.engine.counters();
     let statistics = glance.store.statistics();
     monitor::Figures {
@@ -404,6 +409,15 @@ pub(super) fn figures(glance: &Glance<'_>) -> monitor::Figures {
         },
         // A store without files has no journal.
         journal: (statistics.segments > 0).then(|| journal(&statistics)),
+        archive: archive.map(|archive| monitor::ArchiveFigures {
+            is_up: archive.failing.is_none(),
+            until_ns: archive.until,
+            unarchived_bytes: statistics.unarchived_bytes,
+            unarchived_bytes_max: archive.backlog_bytes_max,
+            copied_bytes: archive.copied_bytes,
+            failures: archive.failures,
+            gaps: archive.gaps.max(statistics.archive_given_up),
+        }),
     }
 }
 

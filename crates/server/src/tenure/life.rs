@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use anyhow::{Context as _, Result};
 use tokio::task::JoinHandle;
 
+use crate::archive::Archiving;
 use crate::engine::{EngineThreads, Health, LeftBehind};
 use crate::partition::{Conflict, Partition};
 
@@ -16,6 +17,8 @@ pub(super) struct Life {
     pub(super) store: Option<Health>,
     /// Answers other servers that have parts of the channels.
     pub(super) partition: Option<Answering>,
+    /// Copies the store to its archive.
+    pub(super) archiving: Option<Archiving>,
 }
 
 impl Life {
@@ -23,7 +26,10 @@ impl Life {
     ///
     /// # Errors
     /// The ending itself broke.
-    pub(super) async fn stop(self) -> Result<Result<(), String>> {
+    pub(super) async fn stop(mut self) -> Result<Result<(), String>> {
+        if let Some(archiving) = &mut self.archiving {
+            archiving.finish().await;
+        }
         let stopped = tokio::task::spawn_blocking(move || self.threads.stop()).await;
         stopped.context("stop the engine")
     }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
+use seaway_config::ArchiveOptions;
 
 use super::life::{Answering, End, Life};
 use super::opening::{self, Opened};
 use super::port::{Confirm, Granted, OpenStore, Tenures};
+use crate::archive::Archiving;
 use crate::bus::{Bus, Unsettled};
 use crate::engine::{Counted, Headcount, Health, Inbox, LeftBehind, Seat};
 use crate::limits::{HAND_OVER_PATIENCE, LEFT_BEHIND_PATIENCE, RECOVERY_TOLD_EVERY};
@@ -23,6 +25,8 @@ pub struct Surroundings {
     pub server_id: String,
     /// Tells others where the server is in its life.
     pub phase: Phase,
+    /// The archive of the store, if it has one.
+    pub archive: Option<ArchiveOptions>,
 }
 
 /// Why the lives of a process ended although nobody asked for that.
@@ -242,6 +246,7 @@ impl<T: Tenures> Lives<T> {
             threads,
             store: is_contested.then(|| health.clone()),
             partition,
+            archiving: None,
         });
         match self.surroundings.bus.subscribed().await {
             Ok(()) => {}
@@ -252,6 +257,11 @@ impl<T: Tenures> Lives<T> {
         tokio::select! {
             is_started = is_started => is_started.context("the engine threads ended while they started")?,
             reason = health.failed(), if is_contested => bail!("{reason}"),
+        }
+        if let (Some(archive), Some(life)) = (&self.surroundings.archive, &mut self.life) {
+            let (inbox, report) = (Arc::clone(&inbox), health.archive().clone());
+            let begun = Archiving::begin(archive, &self.surroundings.server_id, inbox, report);
+            life.archiving = Some(begun.context("start the thread that archives")?);
         }
         self.surroundings.phase.serve(inbox, health);
         Ok(())

@@ -38,6 +38,7 @@ pub(super) fn open(
     let store = store(&mut engine, Box::new(move || waker.wake()), progress)?;
     let clock = Clock::start();
     let mut world = World::new(store, EngineBus::new(attachment, confirm));
+    world.store.tell_time(clock.now().wall.0);
     let summary = engine
         .start(clock.now(), &mut world.effects())
         .map_err(|error| Unfit(error.to_string()))?;

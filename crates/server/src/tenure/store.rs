@@ -54,6 +54,7 @@ pub(super) fn open(
         stop_at_damage: streaming.stop_at_damage,
         encryption,
         progress,
+        unarchived_bytes_max: streaming.archive.as_ref().map(|archive| archive.max_backlog),
         claim,
     };
     let store = FileStore::open(&streaming.dir, file, waker, &mut recovering)

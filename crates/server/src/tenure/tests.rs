@@ -59,6 +59,7 @@ fn scene() -> (Lives<Script>, Scene) {
         engine: seaway_streaming::Options::default(),
         server_id: "server".to_owned(),
         phase: phase.clone(),
+        archive: None,
     };
     let scene = Scene {
         broker,
