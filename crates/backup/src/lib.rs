@@ -12,6 +12,7 @@ mod error;
 mod history;
 mod limits;
 mod manifest;
+mod names;
 mod pace;
 mod progress;
 mod repair;
@@ -22,11 +23,10 @@ mod tar;
 mod verify;
 
 pub use error::Error;
-pub use history::{
-    Archived, Archiver, History, HistoryVerified, Moment, Pruned, Reach, Stretch, StretchVerified, is_history,
-};
+pub use history::{Archived, Archiver, History, HistoryVerified, Moment, Pruned, Reach, Stretch, StretchVerified};
 pub use limits::FILES_MAX;
 pub use manifest::{Manifest, ManifestFile};
+pub use names::is_history;
 pub use pace::Pace;
 pub use progress::Progress;
 pub use repair::{Remedy, Repaired, Repairing, identity_of, repair, repair_on};

@@ -23,9 +23,9 @@ use seaway_journal::disk::{Disk, DiskLock, LockError, real::RealDisk, real::hold
 use seaway_journal::{BACKUPS_LOCK_NAME as LOCK, has_epoch};
 
 use crate::error::{Error, io_error};
-use crate::history::is_history;
 use crate::limits::{DONORS_MAX, MANIFEST_BYTES_MAX, STORES_NAMED_MAX};
 use crate::manifest::{Manifest, ManifestFile};
+use crate::names::is_history;
 pub use making::{Made, Making};
 pub(crate) use objects::remove_if_there;
 

@@ -269,6 +269,33 @@ fn show_refitted(refitted: &Refitted, output: &mut Output) -> Outcome {
     }
 }
 
+/// What was restored, and what is there now, for programs.
+fn document_of(to: &Path, restored: &Restored, found: Option<&ChannelsFound>, refitted: Option<&Refitted>) -> Value {
+    let mut document = match restored {
+        Restored::Backup(manifest) => document(manifest),
+        Restored::Moment(moment) => json!({
+            "at": archive::moment(moment.at).to_string(),
+            "identity": moment.identity,
+            "position": moment.position,
+            "encrypted": moment.encrypted,
+            "bytes": moment.bytes(),
+        }),
+    };
+    document["restored_to"] = to.display().to_string().into();
+    if let Some(refitted) = refitted {
+        document["left_out"] = refitted.left_out.clone().into();
+        document["clients_closed"] = refitted.clients.into();
+    }
+    document["channels"] = found.map_or(Value::Null, |found| {
+        let channels = found.names.iter().map(|(id, name)| {
+            let (first, last) = found.bounds.get(id).copied().unwrap_or((1, 0));
+            json!({ "name": name, "first": first, "last": last, "next": last + 1 })
+        });
+        channels.collect()
+    });
+    document
+}
+
 /// Says what is there now, and which sequences come again.
 fn tell(
     to: &Path,
@@ -278,29 +305,7 @@ fn tell(
     output: &mut Output,
 ) -> Outcome {
     if output.is_json() {
-        let mut document = match restored {
-            Restored::Backup(manifest) => document(manifest),
-            Restored::Moment(moment) => json!({
-                "at": archive::moment(moment.at).to_string(),
-                "identity": moment.identity,
-                "position": moment.position,
-                "encrypted": moment.encrypted,
-                "bytes": moment.bytes(),
-            }),
-        };
-        document["restored_to"] = to.display().to_string().into();
-        if let Some(refitted) = refitted {
-            document["left_out"] = refitted.left_out.clone().into();
-            document["clients_closed"] = refitted.clients.into();
-        }
-        document["channels"] = found.map_or(Value::Null, |found| {
-            let channels = found.names.iter().map(|(id, name)| {
-                let (first, last) = found.bounds.get(id).copied().unwrap_or((1, 0));
-                json!({ "name": name, "first": first, "last": last, "next": last + 1 })
-            });
-            channels.collect()
-        });
-        return output.json(&document);
+        return output.json(&document_of(to, restored, found, refitted));
     }
     let (what, when) = match restored {
         Restored::Backup(manifest) => {

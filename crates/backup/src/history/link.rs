@@ -6,10 +6,11 @@ use jiff::tz::TimeZone;
 use seaway_journal::{Identity, Mark};
 use serde::{Deserialize, Serialize};
 
-use super::{PREFIX, SUFFIX, is_link, shown};
+use super::shown;
 use crate::digest::sha256;
 use crate::limits::PIECES_MAX;
 use crate::manifest::is_checksum;
+use crate::names::{LINK_PREFIX, LINK_SUFFIX, is_link};
 use crate::source::{check_files, check_identity};
 
 /// The version of the format that this program writes.
@@ -192,7 +193,7 @@ pub(super) fn encode(head: &Head, files: &[ArchivedFile]) -> (String, Vec<u8>) {
     body.push(b'\n');
     let checksum = sha256(&body);
     let time = shown(head.until).to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%S.%3fZ");
-    let name = format!("{PREFIX}{time}-{}{SUFFIX}", &checksum[..NAME_DIGITS]);
+    let name = format!("{LINK_PREFIX}{time}-{}{LINK_SUFFIX}", &checksum[..NAME_DIGITS]);
     (name, [format!("{HEAD}{checksum}\n").into_bytes(), body].concat())
 }
 
@@ -205,7 +206,7 @@ pub(super) fn decode(name: &str, bytes: &[u8]) -> Result<(Head, Vec<ArchivedFile
     if checksum != found.as_bytes() {
         return Err("its checksum does not match".to_owned());
     }
-    if !name.ends_with(&format!("-{}{SUFFIX}", &found[..NAME_DIGITS])) {
+    if !name.ends_with(&format!("-{}{LINK_SUFFIX}", &found[..NAME_DIGITS])) {
         return Err("it is not the one that its name says".to_owned());
     }
     let head = Head::peek(bytes)?;

@@ -30,6 +30,7 @@ use seaway_journal::disk::{Disk, real::RealDisk};
 use seaway_journal::has_epoch;
 
 use crate::error::{Error, io_error};
+use crate::names::is_link;
 use crate::repository::is_repository;
 
 pub use archiver::{Archived, Archiver};
@@ -38,8 +39,6 @@ pub use prune::Pruned;
 pub use stretch::{Reach, Stretch};
 pub use verify::{HistoryVerified, StretchVerified};
 
-const PREFIX: &str = "archive-";
-const SUFFIX: &str = ".link";
 const PIECE: &str = "piece-";
 const UNFINISHED: &str = ".writing";
 
@@ -47,19 +46,6 @@ const UNFINISHED: &str = ".writing";
 #[derive(Clone)]
 pub struct History {
     disk: Arc<dyn Disk>,
-}
-
-/// Whether a directory holds an archive.
-///
-/// # Errors
-/// It cannot be listed.
-pub fn is_history(directory: &Path) -> std::io::Result<bool> {
-    let names = RealDisk::existing(directory)?.file_names()?;
-    Ok(names.iter().any(|name| is_link(name)))
-}
-
-fn is_link(name: &str) -> bool {
-    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
 }
 
 fn piece_file(sha256: &str) -> String {
