@@ -139,10 +139,89 @@ fn with_an_uncommitted_end(seed: u64) -> Machine {
             machine.append(1 + round % 2, 300);
         }
         machine.fact(3, &round.to_le_bytes());
+        // Old messages die by what is not committed: what they lie in has to stay.
+        let old = machine.state.logs.keys().find(|log| **log > 2).copied().unwrap();
+        match round % 2 {
+            0 => machine.delete(old),
+            _ => machine.trim(old, u64::MAX >> 1),
+        };
+        if round == 1 {
+            let logs: Vec<u64> = machine.state.logs.keys().filter(|log| **log > 2).copied().collect();
+            for log in logs.iter().take(logs.len() - 8) {
+                machine.delete(*log);
+            }
+        }
         machine.journal.end_entry();
         while machine.step() {}
     }
     machine
+}
+
+#[test]
+fn a_checkpoint_counts_once_everything_that_it_may_know_of_is_committed() {
+    let mut machine = with_an_uncommitted_end(13);
+    let done = machine.checkpoints_done;
+    machine.checkpoint();
+    machine.settle_synced();
+    assert_eq!(machine.checkpoints_done, done);
+    let last = machine.journal.last().index;
+    machine.journal.commit_to(last - 1);
+    while machine.step() {}
+    assert_eq!(machine.checkpoints_done, done);
+    machine.journal.commit_to(last);
+    while machine.step() {}
+    assert_eq!(machine.checkpoints_done, done + 1);
+}
+
+/// docs/journal-format.md §14: what a follower took is there again whenever it loses its power.
+#[test]
+fn a_follower_keeps_what_it_synced_whenever_the_power_is_lost() {
+    let disk = SimulatedDisk::new(1);
+    let mut leader = Machine::open(&disk, member(), 1).unwrap();
+    for _ in 0..300 {
+        leader.random_action();
+    }
+    leader.settle();
+    let last = leader.journal.last().index;
+    let mut crashes = 0;
+    for operation in 1.. {
+        let mut taken = follower(operation, member());
+        taken.disk.crash_at(taken.disk.operations() + operation);
+        for index in 1..=last {
+            let entry = leader.read_entry(index).unwrap();
+            if taken.journal.append_entry(entry.id, entry.kind, &entry.bytes).is_err() {
+                while taken.step() {}
+                let again = taken.journal.append_entry(entry.id, entry.kind, &entry.bytes);
+                assert!(again.is_ok() || taken.disk.has_crashed(), "{again:?}");
+            }
+            if taken.disk.has_crashed() {
+                break;
+            }
+            taken.journal.commit_to(index.saturating_sub(2));
+            taken.step();
+        }
+        while taken.step() {}
+        let (crashed, synced) = (taken.disk.has_crashed(), taken.journal.synced());
+        let promised = (1..=last).take_while(|index| {
+            let meta = taken.journal.entry(*index);
+            meta.is_some_and(|meta| meta.position <= synced)
+        });
+        let promised = promised.count() as u64;
+        taken.disk.restart();
+        let mut next = Machine::open(&taken.disk, member(), 2).unwrap();
+        let found = next.found.index;
+        assert!(found >= promised, "crash at {operation}: {found} of {promised}");
+        next.state = leader.state_at(leader.journal.entry(found).map_or(0, |meta| meta.position));
+        next.check()
+            .unwrap_or_else(|error| panic!("crash at {operation}: {error}"));
+        next.check_entries(&leader.closed).unwrap();
+        if !crashed {
+            assert_eq!(found, last);
+            break;
+        }
+        crashes += 1;
+    }
+    assert!(crashes > 30, "{crashes}");
 }
 
 #[test]
