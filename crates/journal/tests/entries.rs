@@ -127,7 +127,10 @@ fn followers_hold_what_their_leader_does_whatever_they_are_encrypted_with() {
 /// A leader and its entries: copies in batches of their own, some entries not committed.
 fn with_an_uncommitted_end(seed: u64) -> Machine {
     let disk = SimulatedDisk::new(seed);
-    let mut machine = Machine::open(&disk, member(), seed).unwrap();
+    let mut options = member();
+    // Nothing stays that could go: not for others that lag.
+    options.entry_bytes_kept = 0;
+    let mut machine = Machine::open(&disk, options, seed).unwrap();
     for _ in 0..3_000 {
         machine.sparse_action();
     }
@@ -238,7 +241,7 @@ fn copies_lie_in_batches_of_their_own_and_wait_for_the_entries_before_them() {
         entries += u64::from(*index > 0);
         local += u64::from(*index == 0);
     }
-    assert!(entries > 30 && local > 3, "{entries} entries, {local} local batches");
+    assert!(entries > 15 && local > 3, "{entries} entries, {local} local batches");
     let journal = &mut machine.journal;
     let (last, committed) = (journal.last().index, journal.committed());
     assert_eq!(last - committed, 8);
