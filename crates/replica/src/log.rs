@@ -96,7 +96,7 @@ pub trait Log {
     fn synced(&self) -> Position;
 
     /// Whether so many bytes of entries can be appended without filling the disk.
-    fn has_room(&self, bytes: u64) -> bool;
+    fn has_room(&mut self, bytes: u64) -> bool;
 
     /// Appends the entry behind the last one. On a leader the next batch that closes takes the index behind it.
     ///

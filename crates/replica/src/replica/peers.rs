@@ -94,7 +94,7 @@ impl Replica {
     }
 
     /// Entries are taken only when the disk has room for them and nothing waits to be appended before them.
-    fn has_room_for(&mut self, frame: &Frame<'_>, ports: &Ports<'_>) -> bool {
+    fn has_room_for(&mut self, frame: &Frame<'_>, ports: &mut Ports<'_>) -> bool {
         if frame.message.entries.is_empty() {
             return !(frame.message.msg_type == MessageType::MsgSnapshot && self.outstanding.is_at_bound());
         }

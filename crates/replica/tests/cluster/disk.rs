@@ -298,7 +298,7 @@ impl Log for Disk {
         self.stored(index).map_or(0, |stored| stored.position)
     }
 
-    fn has_room(&self, _bytes: u64) -> bool {
+    fn has_room(&mut self, _bytes: u64) -> bool {
         !self.is_full
     }
 
