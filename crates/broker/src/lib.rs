@@ -68,7 +68,7 @@ pub use broker::Broker;
 pub use events::{ClientEvent, ClientEventKind};
 pub use gate::Gate;
 pub use limits::{GLOBAL_ACCOUNT, HASH_COST_MAX, ROUTES_MAX, SESSIONS_ENDING_MAX, SYSTEM_ACCOUNT};
-pub use listener::{CertificateRequired, Listener, bind_host};
+pub use listener::{Listener, NotServed, bind_host};
 pub use mesh::{ClusterOptions, RouteAddress, host_and_port};
 pub use options::{AccountOptions, BrokerOptions, ImportKind, ImportOptions};
 pub use publisher::{Published, Publisher};

@@ -35,10 +35,16 @@ impl Listener {
     }
 }
 
-/// Clients are told apart by their certificates.
+/// Why a connection of this process is not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this server asks clients for certificates (tls {{ verify }}), and none can be shown here")]
-pub struct CertificateRequired;
+pub enum NotServed {
+    /// Clients have to present certificates, for which there is no place.
+    #[error("this server asks clients for certificates (tls {{ verify }}), and none can be shown here")]
+    CertificateRequired,
+    /// It takes no clients any more.
+    #[error("this server stops, and takes no clients any more")]
+    Stopping,
+}
 
 impl Broker {
     /// Listens on `host` and `port`; port 0 lets the system choose. A wildcard host (`0.0.0.0`, `::` or empty) is
@@ -50,15 +56,24 @@ impl Broker {
         self.listen_on(bind_host(host, port).await?)
     }
 
+    /// Whether clients have to present certificates.
+    #[must_use]
+    pub fn asks_for_certificates(&self) -> bool {
+        let settings = self.shared.settings();
+        settings.tls.as_ref().is_some_and(|tls| tls.options().verify)
+    }
+
     /// Serves a connection that was made within this process as that of a client from `peer`, who logs in and may do what his user may.
     /// There is no TLS on it: whoever made it answers for the way to `peer`.
     ///
     /// # Errors
-    /// Clients have to present certificates, for which there is no place here.
-    pub fn serve_within(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), CertificateRequired> {
-        let settings = self.shared.settings();
-        if settings.tls.as_ref().is_some_and(|tls| tls.options().verify) {
-            return Err(CertificateRequired);
+    /// See [`NotServed`].
+    pub fn serve_within(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), NotServed> {
+        if self.asks_for_certificates() {
+            return Err(NotServed::CertificateRequired);
+        }
+        if *self.shared.leaving.borrow() || *self.shared.stopping.borrow() {
+            return Err(NotServed::Stopping);
         }
         serve(&self.shared, stream, peer, Way::Process);
         Ok(())

@@ -6,7 +6,7 @@ import { change, form, tell } from "./dialogs.js";
 import { browser } from "./messages.js";
 import { look, publish, session } from "./server.js";
 import { Table } from "./tables.js";
-import { bytes, count, limit, of, rate, span } from "./words.js";
+import { bytes, count, limit, of, rate, span, whole } from "./words.js";
 
 const SECOND = 1e9;
 
@@ -25,7 +25,7 @@ export function page(main, [name = ""], parameters, signal) {
     { key: "sent", title: "Last sent", number: true, cell: (row) => count(row.last_sent), sort: (row) => row.last_sent },
     { key: "pending", title: "Unacknowledged", number: true, cell: (row) => `${count(row.pending_count)} of ${count(row.max_inflight)}`, sort: (row) => row.pending_count },
     { key: "wait", title: "AckWait", number: true, cell: (row) => span(row.ack_wait) },
-  ], { empty: "Nobody subscribes, and there is no durable.", key: "lag", isDescending: true });
+  ], { rowKey: (row) => row.inbox || `${row.client_id} ${row.durable_name} ${row.queue_name}`, empty: "Nobody subscribes, and there is no durable.", key: "lag", isDescending: true });
   const lag_of = (row) => Math.max(0, last - row.last_sent);
   function lag(row) {
     return lag_of(row);
@@ -107,7 +107,7 @@ function actions(name, outcome) {
           { name: "up_to", label: "Up to sequence (empty: all)", input: input({ inputmode: "numeric" }) },
           { name: "before", label: "Or from before (a time such as 2026-01-31T18:30:00Z)", input: input() },
         ],
-        question: ({ up_to: upTo, before }) => ({ channel: name, ...(upTo && { up_to: Number(upTo) }), ...(before && { before }) }),
+        question: ({ up_to: upTo, before }) => ({ channel: name, ...(upTo.trim() && { up_to: whole(upTo, "The sequence") }), ...(before.trim() && { before: before.trim() }) }),
         words: ({ msgs, first_seq: first, last_seq: last }, isDry) => `${of(msgs, "message")} ${isDry ? "would go" : "went"}; the channel ${isDry ? "would begin" : "begins"} at ${count(first)} and its last sequence is ${count(last)}.`,
       })),
     }, "Purge"),
@@ -144,8 +144,9 @@ function limitDialog(name) {
       { name: "reset", label: "Reset all to those of the configuration", input: h("input", { type: "checkbox" }) }],
     question: (values) => {
       if (values.reset) return { channel: name, reset: true };
-      const set = fields.map(([key]) => [key, values[key].trim()]).filter(([, value]) => value !== "");
-      const scaled = ([key, value]) => [key, Number(value) * (["max_age", "max_inactivity"].includes(key) ? SECOND : 1)];
+      const set = fields.filter(([key]) => values[key].trim() !== "");
+      if (!set.length) throw new Error("Nothing is set: fill in what is to be another limit.");
+      const scaled = ([key, label]) => [key, whole(values[key], label) * (["max_age", "max_inactivity"].includes(key) ? SECOND : 1)];
       return { channel: name, ...Object.fromEntries(set.map(scaled)) };
     },
     words: ({ surplus_msgs: surplus }, isDry) => `${isDry ? "Would be set" : "Set"}. ${surplus ? `${of(surplus, "message")} too many: the oldest ${isDry ? "would go" : "go"}.` : "No message is too many."}`,

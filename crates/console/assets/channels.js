@@ -30,7 +30,7 @@ export function page(main, words, parameters, signal) {
     { key: "rate", title: "Rate", number: true, cell: (row) => rate(row.rate), sort: (row) => row.rate ?? 0 },
     { key: "spark", title: "", cell: (row) => (row.rates.length > 1 ? spark(row.rates, `Rate of ${row.name}`) : "") },
     { key: "subs", title: "Subscriptions", number: true, cell: (row) => count(row.subs_count), sort: (row) => row.subs_count },
-  ], { key: "name", empty: "No channel has a name that begins so.", onSort: () => { offset = 0; turns = 0; refresh().catch(() => {}); } });
+  ], { rowKey: (row) => row.name, key: "name", empty: "No channel has a name that begins so.", onSort: () => { offset = 0; turns = 0; refresh().catch(() => {}); } });
   const step = (by) => () => {
     offset = Math.max(0, offset + by);
     turns = 0;

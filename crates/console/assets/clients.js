@@ -19,7 +19,7 @@ function all(main, signal) {
     { key: "id", title: "Client", class: "name", cell: (row) => link(["client", row.id], row.id), sort: (row) => row.id },
     { key: "subs", title: "Subscriptions", number: true, cell: (row) => count(row.subs_count), sort: (row) => row.subs_count },
     { key: "inbox", title: "Heartbeats go to", class: "wrap", cell: (row) => row.hb_inbox },
-  ], { empty: "No streaming client is connected." });
+  ], { rowKey: (row) => row.id, empty: "No streaming client is connected." });
   const step = (by) => () => {
     offset = Math.max(0, offset + by);
     refresh().catch(() => {});

@@ -34,7 +34,7 @@ export function page(main, words, parameters, signal) {
     { key: "out", title: "To it", number: true, cell: (row) => count(row.out_msgs) },
     { key: "pending", title: "Waiting", number: true, cell: (row) => bytes(row.pending_bytes) },
     { key: "reason", title: "", cell: (row) => row.reason ?? (session.user !== null && h("button", { type: "button", class: "danger", click: () => end(row) }, "Close")) },
-  ], { empty: "There is no connection." });
+  ], { rowKey: (row) => row.cid, empty: "There is no connection." });
   const again = () => refresh().catch(() => {});
   const step = (by) => () => {
     offset = Math.max(0, offset + by);

@@ -9,31 +9,47 @@ export function form({ title, text, fields, accept, danger = false, done, previe
     const failure = h("p", { class: "failure", role: "alert" });
     const shown = h("div", { "aria-live": "polite" });
     const inputs = fields.map((field) => h("label", {}, field.label, field.input));
-    const button = h("button", { class: danger ? "danger" : "main", type: "submit" }, accept);
     const values = () => Object.fromEntries(fields.map(({ name, input }) => [name, input.type === "checkbox" ? input.checked : input.value]));
-    const look = h("button", { type: "button", click: () => attempt(async () => fill(shown, await preview(values()))) }, "What would it do?");
+    const accepting = () => attempt(async () => {
+      dialog.outcome = (await done(values())) ?? true;
+      dialog.close();
+    });
+    // With something to look at first, that is what Enter does; what was looked at can be accepted as long as it stays the same.
+    const button = h("button", { class: danger ? "danger" : "main", type: preview ? "button" : "submit", disabled: Boolean(preview), click: preview && accepting }, accept);
+    const looking = () => attempt(async () => {
+      const looked = JSON.stringify(values());
+      fill(shown, await preview(values()));
+      isLooked = looked === JSON.stringify(values());
+    });
+    const look = preview && h("button", { type: "submit" }, "What would it do?");
+    let isLooked = !preview;
     const dialog = h("dialog", { "aria-label": title, close: () => { dialog.remove(); resolve(dialog.outcome ?? null); } },
       h("form", {
+        input: () => {
+          isLooked = !preview;
+          button.disabled = !isLooked;
+          if (preview) fill(shown);
+        },
         submit: (event) => {
           event.preventDefault();
-          attempt(async () => {
-            dialog.outcome = (await done(values())) ?? true;
-            dialog.close();
-          });
+          if (preview) looking();
+          else accepting();
         },
       },
       h("h2", {}, title), text && h("p", {}, text), inputs, shown, failure,
-      h("div", { class: "bar" }, h("button", { type: "button", click: () => dialog.close() }, "Cancel"), preview && look, button)));
+      h("div", { class: "bar" }, h("button", { type: "button", click: () => dialog.close() }, "Cancel"), look, button)));
 
     async function attempt(work) {
       failure.textContent = "";
-      for (const one of [button, look]) one.disabled = true;
+      for (const one of [button, look].filter(Boolean)) one.disabled = true;
       try {
         await work();
       } catch (error) {
         failure.textContent = error.message;
       } finally {
-        for (const one of [button, look]) one.disabled = false;
+        button.disabled = !isLooked;
+        if (look) look.disabled = false;
+        if (look && document.activeElement === document.body) look.focus();
       }
     }
 

@@ -24,7 +24,7 @@ export function page(main, words, parameters, signal) {
     { key: "state", title: "State", cell: state, sort: (row) => Number(row.is_stalled) - Number(row.is_online) },
     { key: "sent", title: "Last sent", number: true, cell: (row) => count(row.last_sent), sort: (row) => row.last_sent },
     { key: "pending", title: "Unacknowledged", number: true, cell: (row) => count(row.pending_count), sort: (row) => row.pending_count },
-  ], { empty: "There is no durable and no queue group." });
+  ], { rowKey: (row) => JSON.stringify([row.channel, row.name, row.queue, row.client_id]), empty: "There is no durable and no queue group." });
   const again = () => refresh().catch(() => {});
   const step = (by) => () => {
     offset = Math.max(0, offset + by);

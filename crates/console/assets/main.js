@@ -17,11 +17,18 @@ const NEAREST = { channel: "channels", durable: "durables", client: "clients" };
 /** Milliseconds between the answer to one question and the next question. */
 const PAUSE = 1_000;
 const PAUSE_AFTER_TROUBLE = 3_000;
+/** Looks after which it is asked again who is logged in. */
+const SESSION_EVERY = 20;
 
 const content = document.getElementById("content");
 const trouble = document.getElementById("trouble");
 const person = document.getElementById("person");
+let [hadTrouble, sinceSession] = [false, 0];
 let shown = 0;
+/** Ends what the page that is shown has asked for. */
+let leave = () => {};
+/** The address of the page that is shown. */
+let address = "#/";
 
 function wanted() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
@@ -33,9 +40,16 @@ function wanted() {
 }
 
 async function show() {
+  // The way past the navigation is no page.
+  if (location.hash && !location.hash.startsWith("#/")) {
+    history.replaceState(null, "", address);
+    content.focus();
+    return;
+  }
+  address = location.hash || "#/";
   const turn = ++shown;
   const { words, parameters } = wanted();
-  const page = PAGES[words[0]] ?? overview;
+  const page = Object.hasOwn(PAGES, words[0]) ? PAGES[words[0]] : overview;
   for (const anchor of document.querySelectorAll("nav a")) {
     const own = anchor.getAttribute("href").replace(/^#\//, "");
     if (own === (NEAREST[words[0]] ?? words[0])) anchor.setAttribute("aria-current", "page");
@@ -43,7 +57,8 @@ async function show() {
   }
   fill(content);
   const leaving = new AbortController();
-  addEventListener("hashchange", () => leaving.abort(), { once: true });
+  leave();
+  leave = () => leaving.abort();
   const { title, refresh } = page.page(content, words.slice(1), parameters, leaving.signal);
   document.title = title ? `${title} – Seaway` : "Seaway";
   if (document.activeElement === document.body || content.contains(document.activeElement)) content.focus({ preventScroll: true });
@@ -51,10 +66,18 @@ async function show() {
     let pause = PAUSE;
     if (!document.hidden) {
       try {
+        // A session may have ended without a word.
+        if ((hadTrouble || sinceSession >= SESSION_EVERY) && session.user !== null) {
+          await lookAtSession();
+          sinceSession = 0;
+        }
         await refresh();
+        sinceSession += 1;
+        hadTrouble = false;
         if (turn === shown) trouble.hidden = true;
       } catch (error) {
         if (turn !== shown) return;
+        hadTrouble = true;
         [trouble.textContent, trouble.hidden] = [error.message, false];
         pause = PAUSE_AFTER_TROUBLE;
       }

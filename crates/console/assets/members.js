@@ -20,7 +20,7 @@ export function page(main, words, parameters, signal) {
     { key: "in", title: "From it", number: true, cell: (row) => count(row.in_msgs), sort: (row) => row.in_msgs },
     { key: "out", title: "To it", number: true, cell: (row) => count(row.out_msgs), sort: (row) => row.out_msgs },
     { key: "pending", title: "Waiting", number: true, cell: (row) => bytes(row.pending_size), sort: (row) => row.pending_size },
-  ], { empty: "No other broker is connected." });
+  ], { rowKey: (row) => row.rid, empty: "No other broker is connected." });
   fill(main, h("h1", {}, "Members"), outcome, h("h2", {}, "Fault tolerance"), group, hand, h("h2", {}, "Routes to other brokers"), routes.element);
 
   async function refresh() {

@@ -2,7 +2,7 @@
 
 import { fill, h } from "./dom.js";
 import { messages, payloadAddress } from "./server.js";
-import { bytes, count, when } from "./words.js";
+import { bytes, count, when, whole } from "./words.js";
 
 const COUNT = 20;
 /** How far a search for a time goes. */
@@ -54,12 +54,20 @@ export function browser(channel) {
     }
   }
 
+  function attempt(work) {
+    try {
+      work();
+    } catch (error) {
+      fill(list, h("p", { class: "failure" }, error.message));
+    }
+  }
+
   const first = () => seen.messages[0]?.sequence ?? seen.first;
   const go = (start) => show(Math.max(1, start));
   form_of.addEventListener("change", draw);
   show();
   return [
-    h("form", { class: "bar", submit: (event) => { event.preventDefault(); show(from.value.trim() || undefined); } },
+    h("form", { class: "bar", submit: (event) => { event.preventDefault(); attempt(() => show(from.value.trim() ? whole(from.value, "The sequence") : undefined)); } },
       h("label", {}, "From sequence", from), h("button", { class: "main" }, "Show"),
       h("label", {}, "Or from a time", time), h("button", { type: "button", click: seek }, "Find"),
       h("label", {}, "Shown as", form_of)),
@@ -87,12 +95,35 @@ function inForm(payload, form) {
   const text = new TextDecoder().decode(payload);
   if (form === "JSON") {
     try {
-      return JSON.stringify(JSON.parse(text), null, 2);
+      JSON.parse(text);
+      return indented(text);
     } catch {
       return text;
     }
   }
   return text;
+}
+
+/** JSON with its words on lines of their own. Each word stays as it was sent: numbers may have more digits than this page can count with. */
+function indented(text) {
+  const words = text.match(/"(?:[^"\\]|\\.)*"|[{}[\]:,]|[^\s{}[\]:,"]+/g) ?? [];
+  const line = (depth) => `\n${"  ".repeat(depth)}`;
+  let [depth, out] = [0, ""];
+  words.forEach((word, index) => {
+    const isEmpty = "{[".includes(words[index - 1] ?? " ") && "}]".includes(word);
+    if ("{[".includes(word)) {
+      depth += 1;
+      out += word + ("}]".includes(words[index + 1] ?? " ") ? "" : line(depth));
+    } else if ("}]".includes(word)) {
+      depth -= 1;
+      out += (isEmpty ? "" : line(depth)) + word;
+    } else if (word === ",") {
+      out += word + line(depth);
+    } else {
+      out += word === ":" ? ": " : word;
+    }
+  });
+  return out;
 }
 
 function hexadecimal(payload) {

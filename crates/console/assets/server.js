@@ -1,6 +1,7 @@
 // What is asked of the server. Looks are free for all; the rest needs a login.
 
-const PATIENCE = 40_000;
+/** Milliseconds that a look may take, and anything else. */
+const [LOOK_PATIENCE, PATIENCE] = [8_000, 40_000];
 
 /** What the server refuses, in its words. */
 export class Refusal extends Error {
@@ -18,11 +19,12 @@ async function request(path, options = {}) {
       headers: { "x-seaway-console": "1", ...options.headers },
       credentials: "same-origin",
       redirect: "error",
-      signal: options.signal ?? AbortSignal.timeout(PATIENCE),
+      signal: AbortSignal.any([options.signal, AbortSignal.timeout(options.patience ?? PATIENCE)].filter(Boolean)),
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal(0, "The server cannot be reached. This page goes on trying.");
+    const words = error.name === "TimeoutError" ? "The server does not answer: what is shown is old." : "The server cannot be reached: what is shown is old.";
+    throw new Refusal(0, `${words} This page goes on trying.`);
   }
   const text = await response.text();
   let answer = null;
@@ -46,12 +48,12 @@ function query(parameters) {
 
 /** A look at the streaming server. */
 export function look(name, parameters = {}, signal) {
-  return request(`data/${name}${query(parameters)}`, { signal });
+  return request(`data/${name}${query(parameters)}`, { signal, patience: LOOK_PATIENCE });
 }
 
 /** An endpoint of the broker's monitoring. */
 export function monitoring(name, parameters = {}, signal) {
-  return request(`../${name}${query(parameters)}`, { signal });
+  return request(`../${name}${query(parameters)}`, { signal, patience: LOOK_PATIENCE });
 }
 
 /** An operation of the administration, as the user who is logged in. */
@@ -86,7 +88,7 @@ function changed(now) {
 }
 
 export async function lookAtSession() {
-  changed(await request("session"));
+  changed(await request("session", { patience: LOOK_PATIENCE }));
 }
 
 export async function logIn(credentials) {

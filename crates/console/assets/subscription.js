@@ -1,10 +1,10 @@
 // One durable or queue group: why it is, or is not, receiving, what it holds, and what can be done about that.
 
-import { badge, facts, fill, h, link } from "./dom.js";
+import { badge, facts, fill, h, link, say } from "./dom.js";
 import { change, tell } from "./dialogs.js";
 import { look, session } from "./server.js";
 import { Table } from "./tables.js";
-import { count, of, when } from "./words.js";
+import { count, of, when, whole } from "./words.js";
 
 const GOOD = new Set(["nothing_new", "catching_up", "waiting_for_acks", "waiting_for_disk", "starting"]);
 const BAD = new Set(["stalled", "read_failing", "messages_damaged", "journal_poisoned", "bus_down", "connection_congested", "client_failing"]);
@@ -18,26 +18,54 @@ export function page(main, [channel = ""], parameters, signal) {
   fill(main, h("h1", {}, title), h("p", {}, "of ", link(["channel", channel], channel), client && [", client ", link(["client", client], client)]),
     outcome, why, actions(question, outcome));
 
+  const shownNow = new Map();
+  const rest = h("p", { class: "soft" });
+
   async function refresh() {
     const answer = await look("why", { ...question, limit: 100 }, signal);
     // Whoever has marked something goes on reading.
     if (!getSelection().isCollapsed && why.contains(getSelection().anchorNode)) return;
-    fill(why, answer.subscriptions.map((one) => described(one, answer.subscriptions.length > 1, question, outcome)),
-      answer.total > answer.count && h("p", { class: "soft" }, `The first ${count(answer.count)} of ${count(answer.total)} are shown.`));
+    const keys = answer.subscriptions.map((one) => one.inbox || one.client_id);
+    for (const [key, { element }] of shownNow) {
+      if (!keys.includes(key)) {
+        element.remove();
+        shownNow.delete(key);
+      }
+    }
+    answer.subscriptions.forEach((one, index) => {
+      const key = keys[index];
+      if (!shownNow.has(key)) {
+        shownNow.set(key, described(question, outcome));
+        why.append(shownNow.get(key).element);
+      }
+      shownNow.get(key).show(one, answer.subscriptions.length > 1);
+    });
+    why.append(rest);
+    say(rest, answer.total > answer.count ? `The first ${count(answer.count)} of ${count(answer.total)} are shown.` : "");
   }
 
   return { title, refresh };
 }
 
-function described(one, isOneOfMany, question, outcome) {
-  const kind = GOOD.has(one.verdict) ? "" : BAD.has(one.verdict) ? "bad" : "warn";
-  const { unacknowledged, ...rest } = split(one.facts);
-  return h("section", { "aria-label": one.client_id || "subscription" },
-    isOneOfMany && h("h2", {}, one.client_id || "no client"),
-    h("p", {}, [badge(one.verdict.replaceAll("_", " "), kind), ...one.also.map((verdict) => [" ", badge(verdict.replaceAll("_", " "), "plain")])]),
-    h("p", {}, one.words), one.advice && h("p", { class: "soft" }, one.advice),
-    unacknowledged?.length ? pending(unacknowledged, question, outcome) : null,
-    h("details", {}, h("summary", {}, "Numbers behind it"), facts(Object.entries(rest).map(([name, value]) => [name.replaceAll("_", " "), shown(value)]))));
+/** One subscription; its elements stay while what they say changes. */
+function described(question, outcome) {
+  const [head, badges, words, advice, numbers] = [h("h2"), h("p"), h("p"), h("p", { class: "soft" }), h("div")];
+  const table = pendingTable(question, outcome);
+  const element = h("section", {}, head, badges, words, advice, table.element,
+    h("details", {}, h("summary", {}, "Numbers behind it"), numbers));
+  function show(one, isOneOfMany) {
+    const kind = GOOD.has(one.verdict) ? "" : BAD.has(one.verdict) ? "bad" : "warn";
+    const { unacknowledged, ...rest } = split(one.facts);
+    element.setAttribute("aria-label", one.client_id || "subscription");
+    [head.hidden, advice.hidden, table.element.hidden] = [!isOneOfMany, !one.advice, !unacknowledged?.length];
+    say(head, one.client_id || "no client");
+    fill(badges, badge(one.verdict.replaceAll("_", " "), kind), one.also.map((verdict) => [" ", badge(verdict.replaceAll("_", " "), "plain")]));
+    say(words, one.words);
+    say(advice, one.advice);
+    table.show(unacknowledged ?? [], "What it holds, oldest first");
+    fill(numbers, facts(Object.entries(rest).map(([name, value]) => [name.replaceAll("_", " "), shown(value)])));
+  }
+  return { element, show };
 }
 
 /** Sequences that are pending apart from the rest. */
@@ -57,8 +85,8 @@ function shown(value) {
   return typeof value === "string" && /^\d{4}-\d\d-\d\dT/.test(value) ? when(value) : String(value);
 }
 
-function pending(ranges, question, outcome) {
-  const table = new Table([
+function pendingTable(question, outcome) {
+  return new Table([
     { key: "first", title: "Unacknowledged", cell: ({ first, last }) => (first === last ? count(first) : `${count(first)} to ${count(last)}`) },
     { key: "again", title: "Sent again", number: true, cell: (row) => count(row.redeliveries) },
     { key: "due", title: "Due again", cell: (row) => (row.due ? when(row.due) : "–") },
@@ -67,9 +95,7 @@ function pending(ranges, question, outcome) {
         h("button", { type: "button", click: () => one("change.ack", first, question, outcome) }, `Acknowledge ${first}`), " ",
         h("button", { type: "button", click: () => one("change.redeliver", first, question, outcome) }, `Send ${first} again`)],
     },
-  ]);
-  table.show(ranges, "What it holds, oldest first");
-  return table.element;
+  ], { rowKey: ({ first }) => first });
 }
 
 function target({ channel, durable, queue, client }) {
@@ -97,7 +123,7 @@ function actions(question, outcome) {
         operation: "change.move", title: "Move", accept: "Move",
         text: "What is delivered next from now on. What was pending is not pending any more.",
         fields: [{ name: "to", label: "To a sequence, a time (2026-01-31T18:30:00Z), start or end", input: h("input", { required: true, autofocus: true, spellcheck: "false" }) }],
-        question: ({ to }) => ({ ...target(question), to: /^\d+$/.test(to.trim()) ? Number(to) : to.trim() }),
+        question: ({ to }) => ({ ...target(question), to: /^[\d.,\s]+$/.test(to) ? whole(to, "The sequence") : to.trim() }),
         words: ({ from_seq: from, to_seq: to, pending_count: pending }, isDry) => `${isDry ? "Would move" : "Moved"} from ${count(from)} to ${count(to)}; ${of(pending, "message")} ${isDry ? "would not be" : "are not"} pending any more.`,
       })),
     }, "Move"),

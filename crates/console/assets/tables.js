@@ -4,7 +4,8 @@ import { fill, h } from "./dom.js";
 
 /**
  * A table. Columns: `{ key, title, number, cell(row), sort(row) }`; `sort` gives what rows are ordered by, and makes the title a button.
- * `onSort(key, isDescending)` is told of a choice and may order elsewhere; without it rows are ordered here.
+ * `onSort()` is told of a choice and may fetch other rows; without it those that are there are ordered. `rowKey(row)` tells rows apart: who has
+ * the focus in one keeps it there, and loses it when the row is gone.
  */
 export class Table {
   #columns;
@@ -13,12 +14,14 @@ export class Table {
   #caption = h("caption");
   #rows = [];
   #empty;
+  #rowKey;
   key = null;
   isDescending = false;
 
-  constructor(columns, { empty = "There is nothing here.", key = null, isDescending = false, onSort = null } = {}) {
+  constructor(columns, { rowKey = null, empty = "There is nothing here.", key = null, isDescending = false, onSort = null } = {}) {
     this.#columns = columns;
     this.#empty = empty;
+    this.#rowKey = rowKey;
     this.key = key;
     this.isDescending = isDescending;
     const heads = columns.map((column) => {
@@ -58,25 +61,27 @@ export class Table {
   show(rows, caption, { shown = Infinity, skipped = 0 } = {}) {
     this.#rows = rows;
     this.#caption.textContent = caption ?? "";
+    // A press that is under way is for what is there now.
+    if (this.#body.querySelector("button:active, a:active")) return;
     const part = this.#ordered(rows).slice(skipped, skipped + shown);
-    // Whoever has the focus in a row goes on there.
     const focused = document.activeElement;
-    const place = this.#body.contains(focused) ? place_of(focused, this.#body) : null;
+    const place = this.#body.contains(focused) ? placeOf(focused) : null;
     fill(this.#body, part.length
-      ? part.map((row) => h("tr", {}, this.#columns.map((column) =>
+      ? part.map((row, index) => h("tr", { "data-key": String(this.#rowKey ? this.#rowKey(row) : index) }, this.#columns.map((column) =>
         h("td", { class: `${column.number ? "number" : ""} ${column.class ?? ""}` }, column.cell(row)))))
       : h("tr", {}, h("td", { colspan: this.#columns.length, class: "soft" }, this.#empty)));
-    if (place) at_place(place, this.#body)?.focus({ preventScroll: true });
+    if (place) atPlace(place, this.#body)?.focus({ preventScroll: true });
   }
 }
 
-function place_of(element, body) {
+function placeOf(element) {
   const row = element.closest("tr");
-  return { row: [...body.rows].indexOf(row), index: focusable(row).indexOf(element) };
+  return { key: row.dataset.key, index: focusable(row).indexOf(element) };
 }
 
-function at_place({ row, index }, body) {
-  return body.rows[row] && focusable(body.rows[row])[index];
+function atPlace({ key, index }, body) {
+  const row = [...body.rows].find((one) => one.dataset.key === key);
+  return row && focusable(row)[index];
 }
 
 function focusable(row) {

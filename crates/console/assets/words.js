@@ -45,6 +45,15 @@ export function when(time) {
   return Number.isNaN(date.getTime()) ? String(time) : date.toLocaleString();
 }
 
+/** The whole number that somebody typed; nothing else is guessed at. */
+export function whole(text, name) {
+  const digits = text.trim();
+  if (!/^\d+$/.test(digits) || !Number.isSafeInteger(Number(digits))) {
+    throw new Error(`${name}: ${JSON.stringify(text)} is no whole number. Type digits alone, without points, commas or blanks.`);
+  }
+  return Number(digits);
+}
+
 /** A limit: 0 is none. */
 export function limit(number, words = count) {
   return number ? words(number) : "unlimited";

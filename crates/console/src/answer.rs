@@ -1,8 +1,14 @@
 //! What is sent to the browser, and what it may do with it.
 
-use axum::body::Body;
+use std::sync::Arc;
+
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
 use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::SMALL_ANSWER_LEN;
 
 /// Nothing but our own files and answers is loaded, nobody shows the console in a page of his, and no text becomes markup.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -70,6 +76,40 @@ pub(crate) fn download(name: &str, bytes: impl Into<Body>) -> Response<Body> {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, value);
     }
     response
+}
+
+/// The text of an answer until it was written to its connection, or that has ended.
+struct Unread {
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Unread {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The answer, when there is room for it beside all that wait to be read.
+pub(crate) async fn bounded(unread: &Arc<Semaphore>, response: Response<Body>) -> Response<Body> {
+    let len = response.body().size_hint().exact().unwrap_or(u64::MAX);
+    if len <= SMALL_ANSWER_LEN {
+        return response;
+    }
+    let room = u32::try_from(len).ok();
+    let room = room.and_then(|len| Arc::clone(unread).try_acquire_many_owned(len).ok());
+    let (head, body) = response.into_parts();
+    // All of it is there already.
+    match (room, to_bytes(body, usize::MAX).await) {
+        (Some(room), Ok(bytes)) => {
+            let body = Body::from(Bytes::from_owner(Unread { bytes, _room: room }));
+            Response::from_parts(head, body)
+        }
+        _ => {
+            let words = format!("no room for an answer of {len} bytes: try again");
+            refused(&Refused::new(StatusCode::SERVICE_UNAVAILABLE, words))
+        }
+    }
 }
 
 #[derive(Serialize)]

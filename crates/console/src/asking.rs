@@ -9,12 +9,15 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
 use crate::answer::Refused;
 use crate::limits::{ANSWER_TIME_MAX, MESSAGES_BYTES_MAX, MESSAGES_MAX, PAYLOAD_SHOWN_MAX, PUBLISH_TIME_MAX};
 use crate::session::Session;
 
+const NOBODY: &str = "nobody answers: the server starts, stops or stands by, or this user belongs to another account than the one that it serves";
 const ERROR_CODE: &str = "Nats-Service-Error-Code";
 const ERROR: &str = "Nats-Service-Error";
 /// What ends the replies of a look at messages.
@@ -97,18 +100,20 @@ fn refusal(headers: Option<&HeaderMap>) -> Option<Refused> {
 impl Session {
     /// The work, or what the server complains of meanwhile about `subject`: what a user may not do is otherwise not answered at all.
     async fn permitted<T>(&self, subject: &str, work: impl Future<Output = T>) -> Result<T, Refused> {
-        let mut complaints = self.complaints.clone();
-        complaints.mark_unchanged();
+        let mut complaints = self.complaints();
+        let named = format!("\"{subject}\"");
         let refused = async {
-            let has_ended = complaints
-                .wait_for(|complaint| complaint.contains(subject))
-                .await
-                .is_err();
-            if has_ended {
-                std::future::pending::<()>().await;
+            loop {
+                match complaints.recv().await {
+                    Ok(complaint) if complaint.contains(&named) => return,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => std::future::pending().await,
+                }
             }
         };
         tokio::select! {
+            // What was done is told as done, whatever else was said.
+            biased;
             done = work => Ok(done),
             () = refused => Err(Refused::new(
                 StatusCode::FORBIDDEN,
@@ -135,7 +140,7 @@ impl Session {
             .permitted(&subject, self.nats.send_request(subject.clone(), request))
             .await?;
         let answer = answer.map_err(|error| match error.kind() {
-            RequestErrorKind::NoResponders => unavailable("nobody answers: the server starts, stops, or stands by"),
+            RequestErrorKind::NoResponders => unavailable(NOBODY),
             RequestErrorKind::TimedOut => unavailable("the server does not answer in time"),
             _ => failed(&error),
         })?;
@@ -146,10 +151,10 @@ impl Session {
     ///
     /// # Errors
     /// What the administration says.
-    pub(crate) async fn messages(&self, prefix: &str, wanted: &Wanted) -> Result<Looked, Refused> {
+    pub(crate) async fn messages(&self, prefix: &str, looks: &Semaphore, wanted: &Wanted) -> Result<Looked, Refused> {
         let mut looked = Looked::default();
         let count = wanted.count.unwrap_or(MESSAGES_MAX).clamp(1, MESSAGES_MAX);
-        let end = self.look(prefix, wanted, count, |headers, payload| {
+        let end = self.look((prefix, looks), wanted, count, |headers, payload| {
             looked.messages.push(shown(headers, payload))
         });
         let end = end.await?;
@@ -165,14 +170,20 @@ impl Session {
     ///
     /// # Errors
     /// It is not there; what the administration says.
-    pub(crate) async fn payload(&self, prefix: &str, channel: String, sequence: u64) -> Result<Bytes, Refused> {
+    pub(crate) async fn payload(
+        &self,
+        prefix: &str,
+        looks: &Semaphore,
+        channel: String,
+        sequence: u64,
+    ) -> Result<Bytes, Refused> {
         let wanted = Wanted {
             channel,
             from: Some(sequence),
             count: Some(1),
         };
         let mut found = None;
-        self.look(prefix, &wanted, 1, |headers, payload| {
+        self.look((prefix, looks), &wanted, 1, |headers, payload| {
             let number = headers
                 .get("Seaway-Sequence")
                 .and_then(|value| value.as_str().parse().ok());
@@ -190,12 +201,14 @@ impl Session {
     /// Hands over messages as they come, and gives back what the end says.
     async fn look(
         &self,
-        prefix: &str,
+        (prefix, looks): (&str, &Semaphore),
         wanted: &Wanted,
         count: u32,
         mut message: impl FnMut(&HeaderMap, Bytes),
     ) -> Result<HeaderMap, Refused> {
         let _place = self.place()?;
+        let turn = timeout(ANSWER_TIME_MAX, looks.acquire()).await;
+        let _turn = turn.map_err(|_| unavailable("others look at messages: try again"))?;
         let subject = format!("{prefix}read.messages");
         let inbox = self.nats.new_inbox();
         let mut replies = self
@@ -216,7 +229,7 @@ impl Session {
                 let headers = reply.headers.unwrap_or_default();
                 match reply.status {
                     Some(Status::NO_RESPONDERS) => {
-                        return Err(unavailable("nobody answers: the server starts, stops, or stands by"));
+                        return Err(unavailable(NOBODY));
                     }
                     Some(status) if status.as_u16() == END => return Ok(headers),
                     _ => match refusal(Some(&headers)) {
@@ -257,7 +270,8 @@ impl Session {
             let _ = client.close().await;
             acknowledged.map_err(|error| refused(&error))
         };
-        self.permitted(discover_prefix, work).await??;
+        self.permitted(&format!("{discover_prefix}.{cluster_id}"), work)
+            .await??;
         Ok(json!({ "published": true }))
     }
 }

@@ -16,6 +16,19 @@ struct Failed {
     count: u32,
     /// Since when one less would count.
     since: Instant,
+    /// It was said that he has to wait.
+    is_told: bool,
+}
+
+/// Whether somebody may try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// He may.
+    Begun,
+    /// He has to wait, and asks for the first time since he had to.
+    Refused,
+    /// He has to wait, and was told.
+    RefusedAgain,
 }
 
 impl Failed {
@@ -41,21 +54,29 @@ fn network(address: IpAddr) -> IpAddr {
 
 impl Attempts {
     /// Whether somebody may try. It counts as failed until [`Attempts::succeeded`] says otherwise, so that many at once are no way round it.
-    pub(crate) fn begin(&mut self, address: IpAddr, now: Instant) -> bool {
+    pub(crate) fn begin(&mut self, address: IpAddr, now: Instant) -> Attempt {
         let address = network(address);
         if !self.failed.contains_key(&address) {
             self.make_room();
         }
-        let failed = self.failed.entry(address).or_insert(Failed { count: 0, since: now });
+        let failed = self.failed.entry(address).or_insert(Failed {
+            count: 0,
+            since: now,
+            is_told: false,
+        });
         failed.age(now);
         if failed.count >= FAILURES_MAX {
-            return false;
+            return match std::mem::replace(&mut failed.is_told, true) {
+                false => Attempt::Refused,
+                true => Attempt::RefusedAgain,
+            };
         }
+        failed.is_told = false;
         if failed.count == 0 {
             failed.since = now;
         }
         failed.count += 1;
-        true
+        Attempt::Begun
     }
 
     /// The attempt that began was right.
@@ -90,13 +111,18 @@ mod tests {
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let now = Instant::now();
         for _ in 0..FAILURES_MAX {
-            assert!(attempts.begin(one, now));
+            assert_eq!(attempts.begin(one, now), Attempt::Begun);
         }
-        assert!(!attempts.begin(one, now), "too often");
-        assert!(attempts.begin(other, now));
-        assert!(attempts.begin(one, now + FAILURE_MEMORY), "one is forgotten");
-        assert!(!attempts.begin(one, now + FAILURE_MEMORY));
-        assert!(attempts.begin(one, now + FAILURE_MEMORY * 1000));
+        assert_eq!(attempts.begin(one, now), Attempt::Refused, "too often");
+        assert_eq!(attempts.begin(one, now), Attempt::RefusedAgain);
+        assert_eq!(attempts.begin(other, now), Attempt::Begun);
+        assert_eq!(
+            attempts.begin(one, now + FAILURE_MEMORY),
+            Attempt::Begun,
+            "one is forgotten"
+        );
+        assert_eq!(attempts.begin(one, now + FAILURE_MEMORY), Attempt::Refused);
+        assert_eq!(attempts.begin(one, now + FAILURE_MEMORY * 1000), Attempt::Begun);
     }
 
     #[test]
@@ -104,7 +130,7 @@ mod tests {
         let mut attempts = Attempts::default();
         let one = IpAddr::from([10, 0, 0, 1]);
         for _ in 0..100 {
-            assert!(attempts.begin(one, Instant::now()));
+            assert_eq!(attempts.begin(one, Instant::now()), Attempt::Begun);
             attempts.succeeded(one);
         }
         assert!(attempts.failed.is_empty());
@@ -116,9 +142,9 @@ mod tests {
         let now = Instant::now();
         let address = |last| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]);
         for last in 0..FAILURES_MAX as u16 {
-            assert!(attempts.begin(address(last), now));
+            assert_eq!(attempts.begin(address(last), now), Attempt::Begun);
         }
-        assert!(!attempts.begin(address(77), now));
+        assert_eq!(attempts.begin(address(77), now), Attempt::Refused);
         for number in 0..2 * ADDRESSES_MAX as u32 {
             attempts.begin(IpAddr::from(number.to_be_bytes()), now);
         }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use seaway_monitor::Caller;
 
 use crate::answer::Refused;
@@ -49,15 +49,40 @@ pub(crate) fn check(door: &dyn Door, headers: &HeaderMap) -> Result<(), Refused>
     Ok(())
 }
 
+/// Whether a link was followed from the console's own page, or by hand, as far as the browser says.
+///
+/// # Errors
+/// It was a page of somebody else.
+pub(crate) fn check_fetch(headers: &HeaderMap) -> Result<(), Refused> {
+    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_) => Err(Refused::new(
+            StatusCode::FORBIDDEN,
+            "the request does not come from the console's own page",
+        )),
+    }
+}
+
+/// What a proxy says of the request that it passes on.
+const FORWARDED: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"];
+
 /// Whether secrets may be sent on the way by which a request came.
 ///
 /// # Errors
 /// Others could read along.
-pub(crate) fn check_privacy(caller: Caller) -> Result<(), Refused> {
-    if caller.is_private {
+pub(crate) fn check_privacy(caller: Caller, headers: &HeaderMap) -> Result<(), Refused> {
+    let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
+    if caller.is_secure || caller.peer.ip().is_loopback() && !is_forwarded {
         return Ok(());
     }
-    let words = "passwords are taken behind TLS (https_port), or on the server's own machine: on this way others could read them";
+    let words = match is_forwarded {
+        true => {
+            "passwords are not taken through a proxy, of which nobody here knows who reads along before it: use https_port, or a tunnel"
+        }
+        false => {
+            "passwords are taken behind TLS (https_port), or on the server's own machine: on this way others could read them"
+        }
+    };
     Err(Refused::new(StatusCode::FORBIDDEN, words))
 }
 
@@ -65,18 +90,17 @@ pub(crate) fn check_privacy(caller: Caller) -> Result<(), Refused> {
 mod tests {
     use std::net::SocketAddr;
 
-    use axum::http::HeaderValue;
-
     use super::*;
+    use crate::door::Opened;
 
     struct Known;
 
     impl Door for Known {
-        fn open(&self, _: SocketAddr) -> Result<SocketAddr, String> {
+        fn open(&self, _: SocketAddr) -> Result<Opened, String> {
             Err("not here".to_owned())
         }
-        fn has_users(&self) -> bool {
-            true
+        fn obstacle(&self) -> Option<String> {
+            None
         }
         fn is_host(&self, name: &str) -> bool {
             name == "seaway.example"
@@ -99,6 +123,33 @@ mod tests {
             headers.insert(MARK, HeaderValue::from_static("1"));
         }
         check(&Known, &headers).is_ok()
+    }
+
+    #[test]
+    fn secrets_go_where_nobody_reads_along() {
+        let is_private = |peer: [u8; 4], is_secure, header: Option<&'static str>| {
+            let caller = Caller {
+                peer: SocketAddr::from((peer, 1)),
+                is_secure,
+            };
+            let mut headers = HeaderMap::new();
+            if let Some(name) = header {
+                headers.insert(name, HeaderValue::from_static("x"));
+            }
+            check_privacy(caller, &headers).is_ok()
+        };
+        assert!(is_private([127, 0, 0, 1], false, None));
+        assert!(is_private([10, 0, 0, 1], true, None));
+        assert!(
+            is_private([10, 0, 0, 1], true, Some("via")),
+            "the proxy's own way here is safe"
+        );
+        assert!(!is_private([10, 0, 0, 1], false, None));
+        assert!(
+            !is_private([127, 0, 0, 1], false, Some("x-forwarded-for")),
+            "a proxy on this machine"
+        );
+        assert!(!is_private([127, 0, 0, 1], false, Some("forwarded")));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 mod answer;
 mod asking;
 mod attempts;
+mod body;
 mod console;
 mod door;
 mod guard;
@@ -23,28 +24,29 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Extension, Path, Query, State};
-use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
-use bytes::Bytes;
 use seaway_monitor::{Caller, Source};
 use serde::Deserialize;
 use serde_json::json;
 
 use answer::{Answered, Refused};
 use asking::{Published, Wanted};
+use attempts::Attempt;
+use body::{Asked, LogIn};
 use console::Console;
-pub use door::Door;
-use limits::BODY_LEN_MAX;
+pub use door::{Door, Opened};
+pub use limits::SESSIONS_MAX;
 use session::{Credentials, Session};
-use sessions::cookie;
 
 /// The console's pages and what they ask for, below `/`: to be nested where it is to be found. Requests must carry a [`Caller`] among their
 /// extensions, as [`seaway_monitor::serve`] gives them.
 pub fn router(source: Arc<dyn Source>, door: Arc<dyn Door>) -> Router {
     let console = Console::new(source, door);
+    let console = Arc::new(console);
     Router::new()
         .route("/", get(pages::index))
         .route("/{file}", get(pages::file))
@@ -54,12 +56,13 @@ pub fn router(source: Arc<dyn Source>, door: Arc<dyn Door>) -> Router {
         .route("/messages", get(messages))
         .route("/payload", get(payload))
         .route("/publish", post(publish))
-        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
-        .layer(middleware::map_response(protect))
-        .with_state(Arc::new(console))
+        .layer(middleware::map_response_with_state(Arc::clone(&console), protect))
+        .with_state(console)
 }
 
-async fn protect(mut response: Response<Body>) -> Response<Body> {
+/// Bounds what waits to be read, and adds what every answer carries.
+async fn protect(State(console): Shared, response: Response<Body>) -> Response<Body> {
+    let mut response = answer::bounded(&console.unread, response).await;
     answer::protect(response.headers_mut());
     response
 }
@@ -74,16 +77,9 @@ type Shared = State<Arc<Console>>;
 
 /// Who is logged in, and whether anybody can.
 async fn session_now(State(console): Shared, Extension(caller): Extension<Caller>, headers: HeaderMap) -> Answered {
-    let session = console.sessions.find(&headers);
-    let obstacle = match console.door.has_users() {
-        false => Some(
-            "this server has no users to log in as: everybody may do everything on it, but for the console".to_owned(),
-        ),
-        true => guard::check(&*console.door, &headers)
-            .and_then(|()| guard::check_privacy(caller))
-            .err()
-            .map(|refused| refused.words),
-    };
+    let allowed = guard::check(&*console.door, &headers).and_then(|()| guard::check_privacy(caller, &headers));
+    let session = allowed.is_ok().then(|| console.sessions.find(&headers)).flatten();
+    let obstacle = console.door.obstacle().or(allowed.err().map(|refused| refused.words));
     Ok(answer::json(&json!({
         "user": session.map(|session| session.user.clone()),
         "obstacle": obstacle,
@@ -94,73 +90,76 @@ async fn log_in(
     State(console): Shared,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    body: Bytes,
+    LogIn(body): LogIn,
 ) -> Answered {
-    guard::check(&*console.door, &headers)?;
-    guard::check_privacy(caller)?;
-    if !console.door.has_users() {
-        return Err(Refused::new(
-            StatusCode::FORBIDDEN,
-            "this server has no users to log in as: see authorization in docs/configuration.md",
-        ));
-    }
     let credentials: Credentials = decoded(&body)?;
     credentials.check()?;
     let busy = |words: &str| Refused::new(StatusCode::TOO_MANY_REQUESTS, words);
-    let _turn = console
-        .logins
-        .try_acquire()
-        .map_err(|_| busy("others are logging in: try again"))?;
-    console.sessions.check_room()?;
+    let turn = console.logins.try_acquire();
+    let _turn = turn.map_err(|_| busy("others are logging in: try again"))?;
     let address = caller.peer.ip();
     let attempts = || console.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-    if !attempts().begin(address, Instant::now()) {
-        tracing::warn!("Console: too many failed logins from {address}");
+    let attempt = attempts().begin(address, Instant::now());
+    if attempt == Attempt::Refused {
+        tracing::warn!("Console: too many failed logins from {address}, which has to wait");
+    }
+    if attempt != Attempt::Begun {
         return Err(busy("too many failed logins from your address: wait half a minute"));
     }
     let door = console.door.open(caller.peer);
-    let door = door.map_err(|words| Refused::new(StatusCode::SERVICE_UNAVAILABLE, words))?;
-    let session = match Session::begin(door, credentials).await {
-        Ok(session) => session,
-        Err(refused) => {
-            tracing::warn!("Console: a login from {} failed: {}", caller.peer, refused.words);
-            return Err(refused);
-        }
+    let begun = match door.map_err(|words| Refused::new(StatusCode::SERVICE_UNAVAILABLE, words)) {
+        Ok(opened) => Session::begin(&opened, credentials).await,
+        Err(refused) => Err(refused),
     };
-    attempts().succeeded(address);
+    // What has other reasons is no guess at a password.
+    if !begun
+        .as_ref()
+        .is_err_and(|refused| refused.status == StatusCode::FORBIDDEN)
+    {
+        attempts().succeeded(address);
+    }
+    let session = begun.inspect_err(|refused| {
+        tracing::warn!("Console: a login from {} failed: {}", caller.peer, refused.words);
+    })?;
     tracing::info!("Console: user {:?} logged in from {}", session.user, caller.peer);
     let user = session.user.clone();
     // Whoever logs in again does not leave a session behind.
     console.sessions.end(&headers);
     let key = console.sessions.keep(session)?;
-    Ok(with_cookie(answer::json(&json!({ "user": user })), Some(&key), caller))
+    let cookie = console.sessions.cookie(Some(&key), caller.is_secure);
+    Ok(with_cookie(answer::json(&json!({ "user": user })), cookie))
 }
 
 async fn log_out(State(console): Shared, Extension(caller): Extension<Caller>, headers: HeaderMap) -> Answered {
     guard::check(&*console.door, &headers)?;
     console.sessions.end(&headers);
-    Ok(with_cookie(answer::json(&json!({ "user": null })), None, caller))
+    let cookie = console.sessions.cookie(None, caller.is_secure);
+    Ok(with_cookie(answer::json(&json!({ "user": null })), cookie))
 }
 
-fn with_cookie(mut response: Response<Body>, key: Option<&str>, caller: Caller) -> Response<Body> {
-    // What reaches this machine itself without TLS has a cookie that TLS is not asked of.
-    if let Some(value) = cookie(key, caller.is_private && !caller.peer.ip().is_loopback()) {
+fn with_cookie(mut response: Response<Body>, cookie: Option<HeaderValue>) -> Response<Body> {
+    if let Some(value) = cookie {
         response.headers_mut().insert(header::SET_COOKIE, value);
     }
     response
 }
 
-async fn ask(State(console): Shared, Path(operation): Path<String>, headers: HeaderMap, body: Bytes) -> Answered {
-    guard::check(&*console.door, &headers)?;
-    let session = console.sessions.require(&headers)?;
-    Ok(answer::json_text(session.ask(&console.prefix, &operation, body).await?))
+async fn ask(State(console): Shared, Path(operation): Path<String>, Asked(session, question): Asked) -> Answered {
+    Ok(answer::json_text(
+        session.ask(&console.prefix, &operation, question).await?,
+    ))
 }
 
-async fn messages(State(console): Shared, Query(wanted): Query<Wanted>, headers: HeaderMap) -> Answered {
-    guard::check(&*console.door, &headers)?;
-    let session = console.sessions.require(&headers)?;
-    let _turn = console.looks.acquire().await.ok();
-    Ok(answer::json(&session.messages(&console.prefix, &wanted).await?))
+async fn messages(
+    State(console): Shared,
+    Query(wanted): Query<Wanted>,
+    extensions: Extensions,
+    headers: HeaderMap,
+) -> Answered {
+    let session = body::session(&console, &extensions, &headers)?;
+    Ok(answer::json(
+        &session.messages(&console.prefix, &console.looks, &wanted).await?,
+    ))
 }
 
 #[derive(Deserialize)]
@@ -170,19 +169,21 @@ struct OneMessage {
 }
 
 /// The browser follows a link here, so that the page cannot mark the request as its own: the cookie comes along from its page alone.
-async fn payload(State(console): Shared, Query(wanted): Query<OneMessage>, headers: HeaderMap) -> Answered {
+async fn payload(
+    State(console): Shared,
+    Query(wanted): Query<OneMessage>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Answered {
     let session = console.sessions.require(&headers)?;
-    let _turn = console.looks.acquire().await.ok();
+    guard::check_privacy(caller, &headers)?;
+    guard::check_fetch(&headers)?;
     let name = format!("message-{}.bin", wanted.sequence);
-    let payload = session
-        .payload(&console.prefix, wanted.channel, wanted.sequence)
-        .await?;
-    Ok(answer::download(&name, payload))
+    let payload = session.payload(&console.prefix, &console.looks, wanted.channel, wanted.sequence);
+    Ok(answer::download(&name, payload.await?))
 }
 
-async fn publish(State(console): Shared, headers: HeaderMap, body: Bytes) -> Answered {
-    guard::check(&*console.door, &headers)?;
-    let session = console.sessions.require(&headers)?;
+async fn publish(State(console): Shared, Asked(session, body): Asked) -> Answered {
     let published: Published = decoded(&body)?;
     let streaming = (console.door.cluster_id(), console.door.discover_prefix());
     let client_id = format!("console-{}", sessions::random_key()?);

@@ -9,11 +9,15 @@ use async_nats::connection::State;
 use async_nats::{Auth, AuthError, ConnectErrorKind, Event};
 use axum::http::StatusCode;
 use serde::Deserialize;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, broadcast};
 use tokio::time::timeout;
 
 use crate::answer::Refused;
+use crate::door::Opened;
 use crate::limits::{CREDENTIAL_LEN_MAX, LOGIN_TIME_MAX, SESSION_AGE_MAX, SESSION_IDLE_MAX, SESSION_REQUESTS_MAX};
+
+/// Complaints that somebody who waits for one may have missed.
+const COMPLAINTS_KEPT: usize = 16;
 
 /// What somebody logs in with: a user and a password, or a token.
 #[derive(Deserialize)]
@@ -73,21 +77,22 @@ impl Credentials {
 pub(crate) struct Session {
     pub(crate) user: String,
     pub(crate) nats: async_nats::Client,
-    /// What the server said last of something that the user may not do.
-    pub(crate) complaints: watch::Receiver<String>,
+    /// What the server says of something that the user may not do.
+    complaints: broadcast::Sender<String>,
     requests: Semaphore,
     begun: Instant,
     used: Mutex<Instant>,
 }
 
 impl Session {
-    /// Logs in on a connection to `address`, with credentials that were checked.
+    /// Logs in on a way in that is open, with credentials that were checked.
     ///
     /// # Errors
     /// The credentials are refused, or the server does not answer in time.
-    pub(crate) async fn begin(address: SocketAddr, credentials: Credentials) -> Result<Session, Refused> {
+    pub(crate) async fn begin(opened: &Opened, credentials: Credentials) -> Result<Session, Refused> {
         let user = credentials.name();
-        let (complain, complaints) = watch::channel(String::new());
+        let (complaints, _) = broadcast::channel(COMPLAINTS_KEPT);
+        let complain = complaints.clone();
         let auth = Arc::new(Mutex::new(Some(credentials.present())));
         // Said once: whoever might listen at that address later is told nothing.
         let options = async_nats::ConnectOptions::with_auth_callback(move |_| {
@@ -96,18 +101,20 @@ impl Session {
         });
         let options = options
             .name(format!("console of {user}"))
+            .local_address(SocketAddr::new(opened.from, 0))
             .ignore_discovered_servers()
             .max_reconnects(1)
             .event_callback(move |event| {
                 let complain = complain.clone();
                 async move {
                     if let Event::ServerError(error) = event {
-                        complain.send_replace(error.to_string());
+                        // Nobody may be waiting for one.
+                        let _ = complain.send(error.to_string());
                     }
                 }
             });
         let refused = |words: String| Refused::new(StatusCode::SERVICE_UNAVAILABLE, words);
-        match timeout(LOGIN_TIME_MAX, options.connect(format!("nats://{address}"))).await {
+        match timeout(LOGIN_TIME_MAX, options.connect(format!("nats://{}", opened.address))).await {
             Err(_) => Err(refused("the server does not answer the login".to_owned())),
             Ok(Err(error)) if error.kind() == ConnectErrorKind::AuthorizationViolation => Err(Refused::new(
                 StatusCode::FORBIDDEN,
@@ -123,6 +130,16 @@ impl Session {
                 used: Mutex::new(Instant::now()),
             }),
         }
+    }
+
+    /// What the server complains of from now on.
+    pub(crate) fn complaints(&self) -> broadcast::Receiver<String> {
+        self.complaints.subscribe()
+    }
+
+    /// When it began.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// Whether it may still be used.
@@ -142,7 +159,7 @@ impl Session {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// A place for a request; the fewest wait.
+    /// A place for a request.
     ///
     /// # Errors
     /// Too many are under way.

@@ -7,38 +7,45 @@ use std::time::Instant;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use data_encoding::HEXLOWER;
+use tokio::task::AbortHandle;
 
 use crate::answer::Refused;
-use crate::limits::SESSIONS_MAX;
+use crate::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::session::Session;
 
-const COOKIE: &str = "seaway_console";
 const KEY_BYTES: usize = 16;
 
 /// See the module.
-#[derive(Default)]
 pub(crate) struct Sessions {
-    by_key: Mutex<HashMap<String, Arc<Session>>>,
+    /// Cookies know no ports: each server's has a name of its own.
+    cookie: String,
+    by_key: Mutex<HashMap<String, Kept>>,
+}
+
+/// A session, and the task that ends it when nobody uses it.
+struct Kept {
+    session: Arc<Session>,
+    ending: AbortHandle,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.ending.abort();
+    }
 }
 
 impl Sessions {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Of the server with this ID.
+    pub(crate) fn new(server_id: &str) -> Sessions {
+        let word: String = server_id.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+        Sessions {
+            cookie: format!("seaway_console_{word}"),
+            by_key: Mutex::default(),
+        }
     }
 
-    /// Whether one more may begin; sessions that are over make room.
-    ///
-    /// # Errors
-    /// There are as many as there may be.
-    pub(crate) fn check_room(&self) -> Result<(), Refused> {
-        let mut sessions = self.lock();
-        let now = Instant::now();
-        sessions.retain(|_, session| !session.is_over(now));
-        if sessions.len() < SESSIONS_MAX {
-            return Ok(());
-        }
-        let words = format!("{SESSIONS_MAX} people are logged in, and no more may be: one of them has to log out");
-        Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, words))
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a session, and says by which key. It ends by itself when nobody uses it.
@@ -47,17 +54,31 @@ impl Sessions {
     /// There are as many as there may be, or the system gives no random bytes.
     pub(crate) fn keep(self: &Arc<Self>, session: Session) -> Result<String, Refused> {
         let key = random_key()?;
-        self.check_room()?;
-        self.lock().insert(key.clone(), Arc::new(session));
-        tokio::spawn(end_in_time(Arc::clone(self), key.clone()));
+        let now = Instant::now();
+        let mut sessions = self.lock();
+        sessions.retain(|_, kept| !kept.session.is_over(now));
+        let own = sessions.iter().filter(|(_, kept)| kept.session.user == session.user);
+        if own.clone().count() >= SESSIONS_PER_USER_MAX {
+            let oldest = own
+                .min_by_key(|(_, kept)| kept.session.begun())
+                .map(|(key, _)| key.clone());
+            oldest.and_then(|key| sessions.remove(&key));
+        }
+        if sessions.len() >= SESSIONS_MAX {
+            let words = format!("{SESSIONS_MAX} people are logged in, and no more may be: one of them has to log out");
+            return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, words));
+        }
+        let ending = tokio::spawn(end_in_time(Arc::clone(self), key.clone())).abort_handle();
+        let session = Arc::new(session);
+        sessions.insert(key.clone(), Kept { session, ending });
         Ok(key)
     }
 
     /// The session that a request belongs to, if it does to one.
     pub(crate) fn find(&self, headers: &HeaderMap) -> Option<Arc<Session>> {
-        let key = key(headers)?;
+        let key = self.key(headers)?;
         let mut sessions = self.lock();
-        let session = Arc::clone(sessions.get(key)?);
+        let session = Arc::clone(&sessions.get(key)?.session);
         if session.is_over(Instant::now()) {
             sessions.remove(key);
             return None;
@@ -81,9 +102,28 @@ impl Sessions {
 
     /// Ends the session that a request belongs to.
     pub(crate) fn end(&self, headers: &HeaderMap) {
-        if let Some(key) = key(headers) {
+        if let Some(key) = self.key(headers) {
             self.lock().remove(key);
         }
+    }
+
+    /// The key that a browser sends; the first, if it sends several.
+    fn key<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        let cookies = headers.get_all(header::COOKIE).iter();
+        let mut pairs = cookies
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'));
+        pairs.find_map(|pair| pair.trim().strip_prefix(&self.cookie)?.strip_prefix('='))
+    }
+
+    /// The header that makes a browser keep a key, or forget it. Without a path of its own it is sent to what lies beside the login alone.
+    pub(crate) fn cookie(&self, key: Option<&str>, is_secure: bool) -> Option<HeaderValue> {
+        let (key, age) = match key {
+            Some(key) => (key, ""),
+            None => ("", "; Max-Age=0"),
+        };
+        let (name, secure) = (&self.cookie, if is_secure { "; Secure" } else { "" });
+        HeaderValue::try_from(format!("{name}={key}; HttpOnly; SameSite=Strict{secure}{age}")).ok()
     }
 }
 
@@ -102,7 +142,7 @@ pub(crate) fn random_key() -> Result<String, Refused> {
 async fn end_in_time(sessions: Arc<Sessions>, key: String) {
     loop {
         let remaining = match sessions.lock().get(&key) {
-            Some(session) => session.remaining(Instant::now()),
+            Some(kept) => kept.session.remaining(Instant::now()),
             None => return,
         };
         if remaining.is_zero() {
@@ -113,55 +153,38 @@ async fn end_in_time(sessions: Arc<Sessions>, key: String) {
     }
 }
 
-/// The key that a browser sends; the first, if it sends several.
-fn key(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(header::COOKIE).iter();
-    let mut pairs = cookies
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'));
-    pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
-}
-
-/// The header that makes a browser keep a key, or forget it.
-pub(crate) fn cookie(key: Option<&str>, is_secure: bool) -> Option<HeaderValue> {
-    let (key, age) = match key {
-        Some(key) => (key, ""),
-        None => ("", "; Max-Age=0"),
-    };
-    let secure = if is_secure { "; Secure" } else { "" };
-    HeaderValue::try_from(format!(
-        "{COOKIE}={key}; Path=/; HttpOnly; SameSite=Strict{secure}{age}"
-    ))
-    .ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn keys_are_found_among_cookies() {
+        let sessions = Sessions::new("AB/1");
         let mut headers = HeaderMap::new();
-        assert_eq!(key(&headers), None);
-        headers.append(header::COOKIE, HeaderValue::from_static("a=b; seaway_console2=x"));
-        assert_eq!(key(&headers), None);
+        assert_eq!(sessions.key(&headers), None);
+        headers.append(header::COOKIE, HeaderValue::from_static("a=b; seaway_console_AB12=x"));
+        assert_eq!(sessions.key(&headers), None);
         headers.append(
             header::COOKIE,
-            HeaderValue::from_static("c=d; seaway_console=0a1b; e=f"),
+            HeaderValue::from_static("c=d; seaway_console_AB1=0a1b; e=f"),
         );
-        assert_eq!(key(&headers), Some("0a1b"));
+        assert_eq!(sessions.key(&headers), Some("0a1b"));
     }
 
     #[test]
     fn cookies_are_for_nobody_else() {
-        let text = |key, is_secure| cookie(key, is_secure).and_then(|value| value.to_str().ok().map(str::to_owned));
+        let sessions = Sessions::new("AB");
+        let text = |key, is_secure| {
+            let value = sessions.cookie(key, is_secure)?;
+            value.to_str().ok().map(str::to_owned)
+        };
         assert_eq!(
             text(Some("0a"), true).as_deref(),
-            Some("seaway_console=0a; Path=/; HttpOnly; SameSite=Strict; Secure")
+            Some("seaway_console_AB=0a; HttpOnly; SameSite=Strict; Secure")
         );
         assert_eq!(
             text(None, false).as_deref(),
-            Some("seaway_console=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")
+            Some("seaway_console_AB=; HttpOnly; SameSite=Strict; Max-Age=0")
         );
     }
 }

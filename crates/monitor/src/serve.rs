@@ -97,8 +97,8 @@ pub type TlsSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 pub struct Caller {
     /// The address at the other end.
     pub peer: SocketAddr,
-    /// Nobody on the way can read along: it is this machine, or there is TLS.
-    pub is_private: bool,
+    /// Whether there is TLS.
+    pub is_secure: bool,
 }
 
 /// Answers requests with `pages` until `shutdown` is done; requests in progress then have [`CLOSE_TIME_MAX`] to finish. Behind TLS when
@@ -134,7 +134,7 @@ pub async fn serve(
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 let caller = Caller {
                     peer,
-                    is_private: tls.is_some() || peer.ip().is_loopback(),
+                    is_secure: tls.is_some(),
                 };
                 let serving = serve_stream(stream, caller, tls.clone(), pages.clone(), seat.clone(), closed.clone());
                 seats.take(peer.ip(), seat, connections.spawn(serving));

@@ -9,9 +9,10 @@ use axum::response::Redirect;
 use axum::routing::get;
 use seaway_broker::Broker;
 use seaway_config::Options;
-use seaway_console::Door;
+use seaway_console::{Door, Opened};
 use seaway_monitor::Source;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use crate::monitoring::Monitoring;
 
@@ -79,30 +80,54 @@ fn without_port(address: &str) -> &str {
 }
 
 impl Door for ConsoleDoor {
-    fn open(&self, peer: SocketAddr) -> Result<SocketAddr, String> {
-        if self.is_external {
-            let words = "messages are carried by a NATS server of somebody else, and the console logs in to the broker of this server only";
-            return Err(words.to_owned());
-        }
+    fn open(&self, peer: SocketAddr) -> Result<Opened, String> {
         let opened = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| {
             listener.set_nonblocking(true)?;
             let address = listener.local_addr()?;
             Ok((TcpListener::from_std(listener)?, address))
         });
         let (listener, address) = opened.map_err(|error| format!("the console finds no way in: {error}"))?;
+        // Every process of this machine can connect: which one is ours is known by an address that nobody else guesses.
+        let from = Ipv4Addr::new(127, fastrand::u8(..), fastrand::u8(..), fastrand::u8(1..255)).into();
+        let (kept, released) = oneshot::channel::<()>();
         let broker = self.broker.clone();
         tokio::spawn(async move {
-            let accepted = tokio::time::timeout(OPEN_MAX, listener.accept()).await;
-            let Ok(Ok((stream, _))) = accepted else { return };
-            if let Err(error) = broker.serve_within(stream, peer) {
+            let accepted = async {
+                loop {
+                    match listener.accept().await {
+                        Ok((stream, address)) if address.ip() == from => return Some(stream),
+                        Ok(_) => {}
+                        Err(_) => return None,
+                    }
+                }
+            };
+            let accepted = tokio::time::timeout(OPEN_MAX, accepted).await;
+            if let Ok(Some(stream)) = accepted
+                && let Err(error) = broker.serve_within(stream, peer)
+            {
                 tracing::warn!("Console: {error}");
             }
+            // Whoever logs in may be told again where to connect: nobody else is to listen there meanwhile.
+            let _ = released.await;
         });
-        Ok(address)
+        Ok(Opened {
+            address,
+            from,
+            kept: Box::new(kept),
+        })
     }
 
-    fn has_users(&self) -> bool {
-        self.broker.has_users()
+    fn obstacle(&self) -> Option<String> {
+        let words = if self.is_external {
+            "messages are carried by a NATS server of somebody else, and the console logs in to the broker of this server only"
+        } else if self.broker.asks_for_certificates() {
+            "this server asks clients for certificates (tls { verify }), and the console has none to show: use the command line"
+        } else if !self.broker.has_users() {
+            "this server has no users to log in as: everybody may do everything on it, but for the console"
+        } else {
+            return None;
+        };
+        Some(words.to_owned())
     }
 
     fn is_host(&self, name: &str) -> bool {

@@ -35,7 +35,9 @@ impl Shares {
         };
         let kept = part(8, 64, 512);
         let monitoring = part(32, 4, seaway_monitor::limits::CONNECTIONS_MAX as u64);
-        let others = kept + 2 * monitoring + seaway_broker::SESSIONS_ENDING_MAX;
+        // Who is logged in to the console has a connection of which both ends are here.
+        let console = part(64, 2, seaway_console::SESSIONS_MAX as u64);
+        let others = kept + 2 * monitoring + console + seaway_broker::SESSIONS_ENDING_MAX;
         let left = usize::try_from(allowed).unwrap_or(usize::MAX).saturating_sub(others);
         let routes = if has_cluster {
             seaway_broker::ROUTES_MAX.min(left / 4)

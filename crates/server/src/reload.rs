@@ -103,6 +103,8 @@ const KEYS: &[Key] = &[
     key!("pid_file", PidFile, o => o.broker.pid_file, path => path_text(path.as_deref())),
     key!("ports_file_dir", PortsFile, o => o.broker.ports_file_dir, path => path_text(path.as_deref())),
     key!("client_advertise", NextStart, o => o.broker.client_advertise, host => optional(host.as_ref())),
+    key!("console_hosts", Refused, o => o.broker.console_hosts, hosts => hosts.join(", ")),
+    key!("no_console", Refused, o => o.broker.no_console, on => on.to_string()),
     key!("server_tags", NextStart, o => o.broker.server_tags, tags => tags.join(", ")),
     key!("max_pending", NextStart, o => o.broker.max_pending, bytes => bytes.to_string()),
     key!("write_deadline", NextStart, o => o.broker.write_deadline, time => duration(*time)),

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
 use std::time::Instant;
 
 use seaway_trial::http::{self, Answer};
@@ -47,7 +48,7 @@ impl Visitor {
     fn log_in(&mut self, credentials: &Value) -> Answer {
         let answer = self.send("POST", "session", &[OWN], Some(credentials));
         if let Some(cookie) = answer.header("set-cookie") {
-            for wanted in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+            for wanted in ["HttpOnly", "SameSite=Strict"] {
                 assert!(cookie.contains(wanted), "{cookie}");
             }
             self.cookie = cookie.split(';').next().unwrap().to_owned();
@@ -221,7 +222,7 @@ fn pages_of_others_cannot_use_a_session() {
     assert_eq!(refused(&[]), 403, "a form of another page");
     assert_eq!(refused(&[OWN, ("Origin", "http://evil.example")]), 403, "another page");
     assert_eq!(refused(&[OWN]), 404, "no such channel: the request was heard");
-    // A name that was made to lead here; the first Host counts for nobody when there are two.
+    // A name that was made to lead here.
     let answer = raw(
         &server,
         "POST /console/session HTTP/1.1\r\nHost: evil.example\r\nx-seaway-console: 1\r\nContent-Length: 32\r\nConnection: close\r\n\r\n{\"user\":\"ada\",\"password\":\"pw\"}  ",
@@ -238,7 +239,6 @@ fn pages_of_others_cannot_use_a_session() {
 }
 
 fn raw(server: &Server, request: &str) -> String {
-    use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(server.monitoring.as_ref().unwrap()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -292,26 +292,139 @@ fn it_is_found_behind_a_base_path_and_can_be_turned_off() {
     assert_eq!(off.get("/varz").0, 200);
 }
 
-/// Whoever looks at lists, and at messages, delays nobody for long.
+/// Of one session's requests few are worked on at a time; the others are refused, and nobody else waits for them.
 #[test]
-fn many_visitors_are_served_in_turn() {
+fn a_session_that_asks_too_much_is_refused_and_others_are_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server(&directory, "");
+    let (ada, watcher) = (Visitor::user(&server, "ada"), Visitor::user(&server, "watcher"));
+    // Requests whose bodies do not come are under way until they have had their time; more of them than may be.
+    let silent: Vec<_> = (0..8)
+        .map(|_| {
+            let mut stream = std::net::TcpStream::connect(server.monitoring.as_ref().unwrap()).unwrap();
+            let head = "POST /console/ask/read.server HTTP/1.1\r\nHost: 127.0.0.1\r\nx-seaway-console: 1\r\n";
+            write!(stream, "{head}Cookie: {}\r\nContent-Length: 10\r\n\r\n", ada.cookie).unwrap();
+            stream
+        })
+        .collect();
+    assert!(waiting::until(PATIENCE, || ada.ask("read.server", &json!({})).status == 429));
+    assert_eq!(watcher.ask("read.server", &json!({})).status, 200);
+    assert!(waiting::until(PATIENCE, || ada.ask("read.server", &json!({})).status == 200));
+    drop(silent);
+}
+
+/// What is no sequence must not mean all of them.
+#[test]
+fn null_purges_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let server = server(&directory, "");
     let ada = Visitor::user(&server, "ada");
-    let begun = Instant::now();
-    let statuses: Vec<u16> = std::thread::scope(|scope| {
-        let visitors: Vec<_> = (0..32)
-            .map(|_| {
-                let (port, cookie) = (ada.port, ada.cookie.clone());
-                scope.spawn(move || Visitor { port, cookie }.ask("read.server", &json!({})).status)
-            })
-            .collect();
-        visitors.into_iter().map(|visitor| visitor.join().unwrap()).collect()
-    });
-    assert!(
-        statuses.iter().all(|status| [200, 429].contains(status)),
-        "{statuses:?}"
+    let published = json!({ "channel": "orders", "text": "x" });
+    assert_eq!(ada.send("POST", "publish", &[OWN], Some(&published)).status, 200);
+    for question in [
+        json!({ "channel": "orders", "up_to": null }),
+        json!({ "channel": "orders", "before": null }),
+    ] {
+        let answer = ada.ask("change.purge", &question);
+        assert_eq!(answer.status, 400, "{answer:?}");
+    }
+    assert_eq!(ada.look("data/channel?channel=orders").json["msgs"], 1);
+}
+
+/// A permission that is given later counts, and what was refused before is not what is said then.
+#[test]
+fn a_permission_that_a_reload_gives_counts_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut server = server(&directory, "");
+    let purge = json!({ "channel": "orders" });
+    let cookie = {
+        let ada = Visitor::user(&server, "ada");
+        let published = json!({ "channel": "orders", "text": "x" });
+        assert_eq!(ada.send("POST", "publish", &[OWN], Some(&published)).status, 200);
+        let watcher = Visitor::user(&server, "watcher");
+        assert_eq!(watcher.ask("change.purge", &purge).status, 403);
+        watcher.cookie.clone()
+    };
+    let file = directory.path().join("server.conf");
+    let more = USERS.replace(
+        "publish: [\"$SEAWAY.api.*.read.>\"]",
+        "publish: [\"$SEAWAY.api.*.read.>\", \"$SEAWAY.api.*.change.purge\"]",
     );
-    assert!(statuses.contains(&200), "{statuses:?}");
-    assert!(begun.elapsed() < PATIENCE);
+    std::fs::write(&file, &more).unwrap();
+    server.signal(rustix::process::Signal::HUP);
+    server.wait_for_line("Reloaded server configuration").unwrap();
+    let mut watcher = Visitor {
+        cookie,
+        ..Visitor::anonymous(&server)
+    };
+    if watcher.look("session").json["user"].is_null() {
+        watcher = Visitor::user(&server, "watcher");
+    }
+    let answer = watcher.ask("change.purge", &purge);
+    assert_eq!((answer.status, &answer.json["msgs"]), (200, &json!(1)), "{answer:?}");
+    // Options of the console are not changed by a reload, which says so.
+    std::fs::write(&file, format!("{more} no_console: true")).unwrap();
+    server.signal(rustix::process::Signal::HUP);
+    let line = server.wait_for_line("[ERR] Reload: ").unwrap();
+    assert!(line.contains("no_console"), "{line}");
+}
+
+/// Who may not ask is not listened to for long, and a proxy on this machine is no private way.
+#[test]
+fn bodies_and_proxies_of_strangers_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server(&directory, "");
+    let body = " ".repeat(200_000);
+    let head = |more: &str| {
+        format!(
+            "POST /console/ask/read.server HTTP/1.1\r\nHost: 127.0.0.1\r\nx-seaway-console: 1\r\n{more}Connection: close\r\n"
+        )
+    };
+    let refused = raw(&server, &format!("{}Content-Length: 200000\r\n\r\n{body}", head("")));
+    assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    let proxied = json!({ "user": "ada", "password": "pw" });
+    let visitor = Visitor::anonymous(&server);
+    let answer = visitor.send(
+        "POST",
+        "session",
+        &[OWN, ("X-Forwarded-For", "10.0.0.1")],
+        Some(&proxied),
+    );
+    assert_eq!(answer.status, 403, "{answer:?}");
+    let ada = Visitor::user(&server, "ada");
+    let through = ada.send(
+        "POST",
+        "ask/read.server",
+        &[OWN, ("Forwarded", "for=10.0.0.1")],
+        Some(&json!({})),
+    );
+    assert_eq!(through.status, 403, "{through:?}");
+    let long = json!({ "user": "ada", "password": "x".repeat(20_000) });
+    assert_eq!(visitor.send("POST", "session", &[OWN], Some(&long)).status, 413);
+    // The body that never comes.
+    let begun = Instant::now();
+    let cookie = &ada.cookie;
+    let silent = raw(
+        &server,
+        &format!("{}Content-Length: 10\r\n\r\n", head(&format!("Cookie: {cookie}\r\n"))),
+    );
+    assert!(
+        silent.starts_with("HTTP/1.1 408") && begun.elapsed() < PATIENCE,
+        "{silent}"
+    );
+}
+
+/// Nobody keeps others out by logging in again and again: the oldest session of the same user ends.
+#[test]
+fn a_user_has_few_sessions() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server(&directory, "");
+    let sessions: Vec<Visitor> = (0..9).map(|_| Visitor::user(&server, "watcher")).collect();
+    let is_in: Vec<bool> = sessions
+        .iter()
+        .map(|one| one.look("session").json["user"] == "watcher")
+        .collect();
+    assert_eq!(is_in.iter().filter(|is_in| **is_in).count(), 8, "{is_in:?}");
+    assert!(!is_in[0], "the oldest has gone");
+    assert_eq!(Visitor::user(&server, "ada").look("session").json["user"], "ada");
 }

@@ -100,6 +100,17 @@ impl Console<'_> {
         self.browser.value(&format!("({found}).click() || true")).map(drop)
     }
 
+    /// Has the dialog say what a change would do, and makes it.
+    fn look_and(&self, accept: &str) -> anyhow::Result<()> {
+        self.press("dialog", "What would it do?")?;
+        let button = format!(
+            "[...document.querySelectorAll('dialog button')].some((one) => one.textContent === {} && !one.disabled)",
+            quoted(accept)
+        );
+        self.browser.wait_for(&button)?;
+        self.press("dialog", accept)
+    }
+
     fn log_in(&self, password: &str) -> anyhow::Result<()> {
         self.browser.fill("dialog input[autocomplete=username]", "ada")?;
         self.browser.fill("dialog input[type=password]", password)?;
@@ -202,13 +213,20 @@ fn somebody_logs_in_looks_at_messages_and_changes_things() {
         console.has("dialog", "41 messages would go")?;
         console.press("dialog", "Cancel")?;
         console.press("main", "Purge")?;
+        browser.fill("dialog input", "1,000")?;
+        console.press("dialog", "What would it do?")?;
+        console.has("dialog .failure", "no whole number")?;
+        ensure!(
+            browser.value("[...document.querySelectorAll('dialog button')].at(-1).disabled")? == true,
+            "purged unseen"
+        );
         browser.fill("dialog input", "10")?;
-        console.press("dialog", "Purge")?;
+        console.look_and("Purge")?;
         console.has(".outcome", "10 messages went; the channel begins at 11")?;
 
         console.press("main", "Set limits")?;
         browser.fill("dialog input", "100")?;
-        console.press("dialog", "Set")?;
+        console.look_and("Set")?;
         console.has("main dd", "100 – set by an operator")?;
 
         console.page("durables", "Durables")?;
@@ -218,13 +236,13 @@ fn somebody_logs_in_looks_at_messages_and_changes_things() {
         browser.screenshot(&pictures().join("durable.png"))?;
         console.press("main", "Move")?;
         browser.fill("dialog input", "end")?;
-        console.press("dialog", "Move")?;
+        console.look_and("Move")?;
         console.has(".outcome", "Moved from")?;
         console.has(".badge", "nothing new")?;
 
         console.page("client/shop", "shop")?;
         console.press("main", "Disconnect")?;
-        console.press("dialog", "Disconnect")?;
+        console.look_and("Disconnect")?;
         console.has(".outcome", "1 subscription ended")?;
         ensure!(
             browser.value("document.title")? != "taken",
@@ -244,6 +262,12 @@ fn the_keyboard_alone_is_enough() {
         let mut session = server.session("shop");
         session.publish("orders", b"x")?;
         console.page("", "Overview")?;
+        // The way past the navigation leads to the content, and stays on the page.
+        browser.value("document.querySelector('.skip').focus()")?;
+        browser.press(ENTER)?;
+        browser.wait_for("document.activeElement.id === 'content'")?;
+        console.has("h1", "Overview")?;
+        browser.value("document.activeElement.blur()")?;
         browser.press(TAB)?;
         let focused = |expression: &str| browser.value(&format!("document.activeElement.{expression}"));
         // From the content on: around the page to its first word.

@@ -293,6 +293,14 @@ fn client_advertise(options: &mut Draft, value: &Value) -> Result<(), String> {
 /// With a slash in front and none behind, however it is written.
 fn http_base_path(options: &mut Draft, value: &Value) -> Result<(), String> {
     let path = value.text().trim_matches('/');
+    let is_word =
+        |word: &str| !word.is_empty() && !word.starts_with([':', '*']) && !word.contains(['{', '}', '?', '#', ' ']);
+    if !path.is_empty() && !path.split('/').all(is_word) {
+        return Err(format!(
+            "invalid http_base_path {:?}: words with '/' between them, none empty, beginning with ':' or '*', or with a blank or one of {{}}?# in it",
+            value.text()
+        ));
+    }
     options.broker.http_base_path = if path.is_empty() {
         String::new()
     } else {

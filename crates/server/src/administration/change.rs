@@ -1,7 +1,7 @@
 //! The class `change`: from a request to what is to be changed.
 
 use seaway_streaming::{ChannelLimits, Extent, Place, Settlement, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::answer::Failure;
@@ -13,11 +13,18 @@ use crate::engine::{Named, Wanted};
 #[serde(deny_unknown_fields)]
 struct NoFields {}
 
+/// What is named has a value: `null`, which programs write for what is no number, must not mean everything.
+fn stated<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PurgeFields {
     channel: Option<String>,
+    #[serde(default, deserialize_with = "stated")]
     up_to: Option<u64>,
+    #[serde(default, deserialize_with = "stated")]
     before: Option<String>,
     #[serde(default)]
     dry_run: bool,
@@ -39,10 +46,15 @@ struct LimitFields {
     channel: Option<String>,
     #[serde(default)]
     reset: bool,
+    #[serde(default, deserialize_with = "stated")]
     max_msgs: Option<u64>,
+    #[serde(default, deserialize_with = "stated")]
     max_bytes: Option<u64>,
+    #[serde(default, deserialize_with = "stated")]
     max_age: Option<u64>,
+    #[serde(default, deserialize_with = "stated")]
     max_subscriptions: Option<usize>,
+    #[serde(default, deserialize_with = "stated")]
     max_inactivity: Option<u64>,
     #[serde(default)]
     dry_run: bool,
