@@ -112,7 +112,9 @@ fn every_metric_of_dashboards_and_rules_is_served_with_the_labels_that_they_use(
     assert!(all.len() > 90, "{}", all.len());
 
     let directory = tempfile::tempdir().unwrap();
-    let server = member(directory.path(), "one", None, &[]);
+    let archive = tempfile::tempdir().unwrap();
+    let archive = archive.path().display().to_string();
+    let server = member(directory.path(), "one", None, &["-archive", &archive]);
     wait_until_active(&server);
     let mut client = session(&server.address, "client");
     client.publish(CHANNEL, b"one").unwrap();
