@@ -377,7 +377,11 @@ impl Play {
         self.input(Input::Drained(Destination(1)));
     }
 
+    /// The engine hears of a change alone: after each it waits for acks that were on their way.
     fn bus(&mut self, up: bool) {
+        if self.world.bus_down != up {
+            return;
+        }
         self.world.bus_down = !up;
         self.input(if up { Input::BusUp } else { Input::BusDown });
     }
