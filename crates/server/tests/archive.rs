@@ -375,7 +375,12 @@ fn a_full_archive_costs_a_gap_that_is_told() {
     let mut server = places.server(&["-max_bytes", "4MB", "-archive_max_backlog", "150MB"]);
     let mut publisher = server.session("publisher");
     publisher.publish("orders", b"the first").unwrap();
-    places.wait_for_links(1);
+    // More than what was still on its way: then there is a moment.
+    wait_until("a moment is archived", || {
+        publisher.publish("orders", b"and another").unwrap();
+        let stretches = places.stretches();
+        stretches.first().is_some_and(|stretch| stretch["until"].is_string())
+    });
     let filler = archive.join("filler");
     let mut room = std::fs::File::create(&filler).unwrap();
     while std::io::Write::write_all(&mut room, &[1; 4_096]).is_ok() {}

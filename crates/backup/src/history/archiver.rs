@@ -185,7 +185,8 @@ impl Archiver {
         stretches.retain(|stretch| stretch.identity == identity);
         stretches.sort_by_key(|stretch| std::cmp::Reverse(stretch.path.last().map(|(_, head)| head.made)));
         let latest = stretches.iter().map(|stretch| stretch.until).max();
-        for stretch in stretches.iter().take(CHAINS_TRIED_MAX) {
+        let mut damaged = None;
+        'stretches: for stretch in stretches.iter().take(CHAINS_TRIED_MAX) {
             let Some((name, head)) = stretch.path.last() else {
                 continue;
             };
@@ -198,7 +199,15 @@ impl Archiver {
             let base = stretch.path.iter().rposition(|(_, head)| head.is_base).unwrap_or(0);
             let mut files = BTreeMap::new();
             for (name, _) in &stretch.path[base..] {
-                let (_, of_link) = self.history.link(name)?;
+                let of_link = match self.history.link(name) {
+                    Ok((_, of_link)) => of_link,
+                    // It begins anew: what is damaged must not end the archiving.
+                    Err(Error::Damaged(reason)) => {
+                        damaged = Some(reason);
+                        continue 'stretches;
+                    }
+                    Err(error) => return Err(error),
+                };
                 files.extend(of_link.into_iter().map(|file| (file.name.clone(), file)));
             }
             self.chain = Some(Chain {
@@ -207,6 +216,9 @@ impl Archiver {
                 files,
             });
             return Ok(None);
+        }
+        if let Some(reason) = damaged {
+            return Ok(Some(format!("what is there cannot be continued: {reason}")));
         }
         Ok(latest.map(|latest| {
             format!(

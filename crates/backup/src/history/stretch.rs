@@ -75,6 +75,15 @@ impl History {
                 Err(reason) => reach.damaged.push((name, reason)),
             }
         }
+        // What is removed for its age goes up to a base: nothing else may miss what it continues.
+        for (name, head) in &heads {
+            let missing = head.previous.as_ref().filter(|previous| !heads.contains_key(*previous));
+            if let Some(previous) = missing.filter(|_| !head.is_base) {
+                let reason = format!("what it continues is missing: {previous}");
+                reach.damaged.push((name.clone(), reason));
+            }
+        }
+        reach.damaged.sort_unstable();
         // Of links that continue the same one, the way that leads furthest counts: what others have is in it, too.
         let mut furthest: HashMap<&str, (u64, i64, &str)> = HashMap::new();
         let mut roots: HashMap<&str, &str> = HashMap::new();
@@ -92,6 +101,12 @@ impl History {
             let mut path = Vec::new();
             let mut at = Some(leaf);
             while let Some((name, head)) = at.and_then(|name| heads.get_key_value(name)) {
+                if path.len() == heads.len() {
+                    path.clear();
+                    let reason = "it continues itself, by way of others".to_owned();
+                    reach.damaged.push((leaf.to_owned(), reason));
+                    break;
+                }
                 path.push((name.clone(), head.clone()));
                 at = head.previous.as_deref();
             }

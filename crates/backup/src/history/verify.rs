@@ -79,10 +79,19 @@ impl History {
             let whole = stretch.path[behind..].iter().find(|(_, head)| head.is_base);
             let whole_from = whole.map(|(_, head)| head.latest());
             let is_readable = !stretch.encrypted || encryption.is_some();
-            let store = (is_readable && whole_from.is_some())
-                .then(|| self.moment(&stretch, stretch.until))
-                .and_then(Result::ok)
-                .map(|moment| verify_on(moment.disk(), encryption.cloned()));
+            let moment = (is_readable && whole_from.is_some()).then(|| self.moment(&stretch, stretch.until));
+            let store = match moment {
+                Some(Ok(moment)) => Some(verify_on(moment.disk(), encryption.cloned())),
+                Some(Err(error)) => {
+                    let last = stretch.path.last().map(|(name, _)| name.clone());
+                    damaged.push((
+                        last.unwrap_or_default(),
+                        format!("no store can be made up to here: {error}"),
+                    ));
+                    None
+                }
+                None => None,
+            };
             found.push(StretchVerified {
                 stretch,
                 damaged,
