@@ -7,6 +7,9 @@ pub(crate) const BATCH_HEADER_BYTES: usize = 64;
 const BATCH_MAGIC: u32 = u32::from_le_bytes(*b"SWBT");
 /// What a medium writes at least, as a rule.
 const PAGE_BYTES: u32 = 4_096;
+/// The most zeros behind the last record: a batch that is padded to its page's end is as long as a third of that at most, and is not made
+/// more than twice as long.
+pub(crate) const BATCH_PADDING_MAX: u64 = PAGE_BYTES as u64 / 3 + 8;
 
 /// How many zeros follow the last record of a batch that is so long without them.
 fn padding(length: usize, offset: u32, capacity: u64) -> usize {

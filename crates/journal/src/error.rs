@@ -89,14 +89,14 @@ pub enum OpenError {
          the others are gone for good, tell it to leave the cluster"
     )]
     Member,
-    /// Nobody knows what a member of a cluster promised in elections. It has to join with a new node id
-    /// ([`Options::votes_anew`](crate::Options::votes_anew)).
+    /// What a member of a cluster promised is not known, or would not be kept: in elections, when its votes cannot be read, or of entries,
+    /// when something damaged is given up. It has to join with a new node id ([`Options::votes_anew`](crate::Options::votes_anew)).
     #[error(
-        "{reason}, and the store holds entries of its cluster: what this member promised in elections is not known. It has to join the \
-         cluster with a new node id, as a backup that was restored has to"
+        "{reason}, and the store is a member's of a cluster: what it promised the others is not there, or nobody knows what that was. It has \
+         to join the cluster with a new node id, as a backup that was restored has to"
     )]
     VotesUnknown {
-        /// What is wrong with the file.
+        /// What is wrong.
         reason: String,
     },
     /// Entries cannot be cut off as was asked; the directory is as it was.
@@ -156,6 +156,16 @@ pub enum Refusal {
     /// No segment can ever hold it.
     #[error("the record is too large")]
     TooLarge,
+}
+
+impl Refusal {
+    /// Whether there is no room now, and there may be later: nothing is lost, and the journal goes on. Otherwise the answer stays the same.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Refusal::NoSpace | Refusal::NoRoom(_) | Refusal::Busy => true,
+            Refusal::Poisoned(_) | Refusal::Entry(_) | Refusal::TooLarge => false,
+        }
+    }
 }
 
 /// Why a read failed, and for which messages. What lies before them was answered, what lies after them can be asked for:

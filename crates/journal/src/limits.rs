@@ -25,6 +25,9 @@ pub const BACKLOG_BYTES_MAX_DEFAULT: u64 = 64 << 20;
 /// Room in prepared segments that publishes may not take: acks, trims and rewriting live from it, and in half of it clients come to
 /// consume.
 pub const RESERVE_BYTES_MAX: u64 = 256 << 10;
+/// The same that records of a member of a cluster may not take, in a segment of 256 KiB and more: room for dozens of entries that those who
+/// replicate write themselves.
+pub const ENTRY_RESERVE_BYTES: u64 = 16 << 10;
 /// A segment of at most this size is prepared as soon as the one before it is in use.
 pub const PREPARED_AT_ONCE_BYTES: u64 = 4 << 20;
 /// A larger one when no more than so many batches, or a quarter of the one in use, fit before it.
@@ -91,7 +94,7 @@ pub const PIECE_BYTES: usize = 512 << 10;
 pub const ENTRIES_MAX: usize = 1 << 20;
 /// Default bound of the segments that a member keeps for entries alone, which others may still need.
 pub const ENTRY_BYTES_KEPT_DEFAULT: u64 = 256 << 20;
-/// Largest body with which a checkpoint says who the members are.
+/// Largest body with which a checkpoint, or an entry with a change, says who the members are.
 pub const MEMBERS_BYTES_MAX: usize = 64 << 10;
 /// Entries that wait to be read from the disk.
 pub const ENTRY_READS_WAITING_MAX: usize = 1_024;

@@ -35,7 +35,6 @@ fn replicate(leader: &mut Machine, follower: &mut Machine) {
     let last = leader.journal.last();
     for index in follower.journal.last().index + 1..=last.index {
         let entry = leader.read_entry(index).unwrap();
-        assert!(follower.journal.has_room(entry.bytes.len() as u64) || index > 0);
         while let Err(refusal) = follower.journal.append_entry(entry.id, entry.kind, &entry.bytes) {
             assert_eq!(refusal, Refusal::Busy, "there is room, or will be");
             assert!(follower.step(), "a segment is made");
@@ -259,6 +258,97 @@ fn copies_lie_in_batches_of_their_own_and_wait_for_the_entries_before_them() {
     assert_eq!(journal.backlog_bytes(), 0);
 }
 
+/// Names of segments on a disk.
+fn segments(disk: &SimulatedDisk) -> Vec<String> {
+    let names = disk.names().into_iter();
+    names.filter(|name| name.ends_with(".log")).collect()
+}
+
+/// Opens a copy of the disk as it is after a loss of power, cut behind an entry; checks what is there against what was at that entry.
+fn check_cut_behind(machine: &Machine, index: u64) {
+    let disk = machine.disk.fork(index);
+    disk.restart();
+    let mut cutting = member();
+    cutting.cut_after = machine.journal.entry(index).map(|meta| meta.id);
+    let mut cut = Machine::open(&disk, cutting, index).unwrap();
+    cut.state = machine.state_at(machine.journal.entry(index).unwrap().position);
+    cut.check().unwrap();
+}
+
+/// Some segments with messages of one log, all committed and covered by a checkpoint.
+fn with_covered_segments() -> Machine {
+    let disk = SimulatedDisk::new(3);
+    let mut options = member();
+    options.entry_bytes_kept = 0;
+    let mut machine = Machine::open(&disk, options, 3).unwrap();
+    machine.checkpoints = false;
+    for number in 0..300 {
+        machine.append(1 + u64::from(number % 20 == 0), 900);
+        machine.journal.submit();
+        while machine.step() {}
+    }
+    machine.checkpoint();
+    machine.settle();
+    machine.journal.retain_from(u64::MAX);
+    while machine.step() {}
+    assert_eq!(machine.checkpoints_done, 1);
+    machine
+}
+
+#[test]
+fn a_segment_whose_messages_an_entry_takes_away_goes_when_that_is_committed_and_not_when_it_is_synced() {
+    let mut machine = with_covered_segments();
+    machine.commits = false;
+    let before = segments(&machine.disk);
+    assert!(before.len() > 4, "{before:?}");
+    let kept = machine.journal.last().index;
+    machine.delete(1);
+    machine.delete(2);
+    machine.journal.end_entry();
+    while machine.step() {}
+    assert_eq!(machine.journal.synced(), machine.journal.appended());
+    let left = segments(&machine.disk);
+    assert!(
+        before.iter().all(|name| left.contains(name)),
+        "it may be taken back: {left:?}"
+    );
+    check_cut_behind(&machine, kept);
+    machine.journal.commit_to(kept + 1);
+    while machine.step() {}
+    let left = segments(&machine.disk);
+    assert!(
+        before.iter().filter(|name| left.contains(name)).count() < before.len() / 2,
+        "{left:?}"
+    );
+}
+
+#[test]
+fn a_cut_leaves_copies_that_were_made_behind_the_last_entry_that_stays() {
+    let mut machine = with_covered_segments();
+    let before = segments(&machine.disk);
+    // With this entry all but some messages die; they are copied, and the segments go.
+    let log = machine.state.logs[&1].clone();
+    machine.trim(1, log.last + 1);
+    machine.settle();
+    while machine.step() {}
+    let kept = machine.journal.last().index;
+    let left = segments(&machine.disk);
+    assert!(
+        before.iter().filter(|name| !left.contains(name)).count() > 3,
+        "{left:?} of {before:?}"
+    );
+    machine.commits = false;
+    machine.fact(1, b"is cut off");
+    machine.journal.end_entry();
+    while machine.step() {}
+    let found = batches(&machine.disk);
+    let [.., copies, last] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!((last.0, copies.0), (kept + 1, 0), "the copies lie between the two");
+    check_cut_behind(&machine, kept);
+}
+
 #[test]
 fn entries_are_cut_off_behind_any_that_may_be_the_last_and_nothing_that_is_committed() {
     let machine = with_an_uncommitted_end(5);
@@ -372,7 +462,10 @@ fn a_start_knows_of_what_is_committed_what_the_entries_say() {
     assert_eq!((next.journal.committed(), next.journal.last().index), (2, 4));
     assert_eq!((next.journal.durable(), next.journal.synced()), (ends[1], ends[3]));
     assert!(next.journal.backlog_bytes() > 0);
-    next.journal.commit_to(9);
+    // What is not there cannot be known to be committed.
+    next.journal.commit_to(5);
+    assert_eq!((next.journal.committed(), next.journal.durable()), (2, ends[1]));
+    next.journal.commit_to(4);
     assert_eq!((next.journal.committed(), next.journal.durable()), (4, ends[3]));
     assert_eq!(next.journal.backlog_bytes(), 0);
     // An earlier index changes nothing.
@@ -405,7 +498,9 @@ fn what_no_member_can_have_sent_is_refused_in_words_and_changes_nothing() {
         "entry 2 of term 1 does not follow entry 0 of term 0",
     );
     refused(id(1, 1), EntryKind::Records, b"", "no record");
-    refused(id(1, 1), EntryKind::Empty, b"something", "too many");
+    refused(id(1, 1), EntryKind::Empty, b"something", "too large: 9 bytes");
+    let huge = vec![7; limits::MEMBERS_BYTES_MAX + 1];
+    refused(id(1, 1), EntryKind::Change, &huge, "at most 65536");
     refused(
         id(1, 1),
         EntryKind::Records,

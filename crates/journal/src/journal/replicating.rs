@@ -70,8 +70,8 @@ impl Journal {
     /// entry already and was proposed. `records` are those of [`Entry::bytes`]. Nothing is changed when it is refused.
     ///
     /// # Errors
-    /// There is no room (ask [`Journal::has_room`] before the others are told that it is taken), the journal is poisoned, or it is no
-    /// entry, or not the next one.
+    /// There is no room (ask [`Journal::has_room`] before the others are told that it is taken): [`Refusal::may_pass`] then, and the journal
+    /// goes on. Or it is poisoned, or this is no entry, too large for one, or not the next one.
     pub fn append_entry(&mut self, id: EntryId, kind: EntryKind, records: &[u8]) -> Result<(), Refusal> {
         if let Some(reason) = &self.poisoned {
             return Err(Refusal::Poisoned(reason.clone()));
@@ -80,8 +80,15 @@ impl Journal {
         let Some(code) = kind.code() else {
             return self.append_records(id, records);
         };
-        if records.len() > MEMBERS_BYTES_MAX || (kind == EntryKind::Empty && !records.is_empty()) {
-            return Err(Refusal::Entry(format!("{} bytes are too many", records.len())));
+        let bytes_max = match kind {
+            EntryKind::Empty => 0,
+            _ => MEMBERS_BYTES_MAX,
+        };
+        if records.len() > bytes_max {
+            let (bytes, id) = (records.len(), id.index);
+            return Err(Refusal::Entry(format!(
+                "entry {id} is too large: {bytes} bytes, and one of its kind has at most {bytes_max}"
+            )));
         }
         let length = RECORD_BYTES_MIN + records.len();
         self.records
@@ -220,10 +227,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether an entry of so many bytes has room, whatever its records are; plans more when not. To be asked before whoever leads is told
-    /// that it is taken: [`Completion::SpaceBack`] may follow.
-    pub fn has_room(&mut self, bytes: u64) -> bool {
-        self.poisoned.is_none() && self.records.entry_admission(bytes).is_ok()
+    /// Whether so many entries of so many bytes in all have room, whatever their records are and with everything that is added to them
+    /// here; plans more when not. Room for what those who replicate write themselves stays beside it (the file of the votes needs none). To be
+    /// asked before whoever leads is told that they are taken; [`Completion::SpaceBack`] may follow on a no. A yes holds until something
+    /// else is appended, or an outcome is given back: rewriting appends as well.
+    pub fn has_room(&mut self, entries: u64, bytes: u64) -> bool {
+        self.poisoned.is_none() && self.records.entries_admission(entries, bytes).is_ok()
     }
 
     /// Everything up to and including this position was written and synced here, whatever a quorum has.
@@ -234,7 +243,8 @@ impl Journal {
     /// Entries up to this one are committed, and never taken back: [`Journal::durable`] follows as far as they are synced here. A lower
     /// index than before changes nothing, nor does one above the last entry's.
     pub fn commit_to(&mut self, index: u64) {
-        if self.entries().is_none_or(|entries| entries.commit() >= index) {
+        let known = |entries: &Entries| (entries.commit() + 1..=entries.table().last().index).contains(&index);
+        if !self.entries().is_some_and(known) {
             return;
         }
         let before = self.records.durable();

@@ -15,8 +15,9 @@ use crate::encryption::FileCipher;
 use crate::error::Refusal;
 use crate::format::{Cut, SegmentId};
 use crate::limits::{
-    BATCH_BYTES_MAX, PREPARED_AT_ONCE_BYTES, PREPARED_BEFORE_BATCHES, RECORD_BODY_BYTES_MAX, RESERVE_BYTES_MAX,
-    SEGMENT_BYTES_CEILING, SEGMENT_BYTES_FIRST, SEGMENT_HEADER_BYTES, ZEROS_AHEAD_BYTES, ZEROS_BEHIND_BATCH_BYTES,
+    BATCH_BYTES_MAX, ENTRY_RESERVE_BYTES, PREPARED_AT_ONCE_BYTES, PREPARED_BEFORE_BATCHES, RECORD_BODY_BYTES_MAX,
+    RESERVE_BYTES_MAX, SEGMENT_BYTES_CEILING, SEGMENT_BYTES_FIRST, SEGMENT_HEADER_BYTES, ZEROS_AHEAD_BYTES,
+    ZEROS_BEHIND_BATCH_BYTES,
 };
 use crate::names::{LogId, Need, Position};
 use crate::options::Options;
@@ -34,6 +35,15 @@ pub(crate) use supply::{Prepared, Spare};
 
 /// Bytes a record may need beside its body: its own fields, what encryption adds, a batch header, padding.
 const RECORD_MARGIN_BYTES: u64 = 160;
+
+/// What records of so many bytes need at most, when a segment can hold it.
+fn needed_for(bytes: u64) -> Result<u64, Refusal> {
+    let needed = bytes.saturating_add(RECORD_MARGIN_BYTES);
+    if needed > SEGMENT_BYTES_CEILING / 2 {
+        return Err(Refusal::TooLarge);
+    }
+    Ok(needed)
+}
 
 /// The segment that records are placed in.
 struct OpenSegment {
@@ -441,14 +451,15 @@ impl RecordLog {
 
     /// Whether records of `bytes` bytes in all (their bodies) fit into what is prepared; plans more when they do not.
     pub(crate) fn admission(&mut self, bytes: u64, need: Need) -> Result<(), Refusal> {
-        let needed = bytes.saturating_add(RECORD_MARGIN_BYTES);
-        if needed > SEGMENT_BYTES_CEILING / 2 {
-            return Err(Refusal::TooLarge);
-        }
+        let needed = needed_for(bytes)?;
         if need != Need::Essential && self.backlog_bytes() > self.backlog_bytes_max {
             return Err(Refusal::Busy);
         }
-        let reserve = self.reserve(need);
+        self.admission_leaving(needed, self.reserve(need))
+    }
+
+    /// Whether so much has room in one piece, and leaves so much.
+    fn admission_leaving(&mut self, needed: u64, reserve: u64) -> Result<(), Refusal> {
         if self.open_room() >= needed + reserve {
             return Ok(());
         }
@@ -456,18 +467,33 @@ impl RecordLog {
         if room >= needed + reserve && largest >= needed {
             return Ok(());
         }
+        Err(self.refuse_room(needed, reserve, largest))
+    }
+
+    /// Plans room for what is refused; why it is.
+    fn refuse_room(&mut self, needed: u64, reserve: u64, largest: u64) -> Refusal {
         self.supply.plan_for(self.open.capacity, needed, reserve, largest);
-        Err(self.supply.no_room().cloned().unwrap_or(Refusal::Busy))
+        self.supply.no_room().cloned().unwrap_or(Refusal::Busy)
     }
 
     /// Room that has to be left for what is needed more.
     fn reserve(&self, need: Need) -> u64 {
         let all = RESERVE_BYTES_MAX.min(self.segment_bytes_max / 8);
+        let for_entries = self.reserve_of_entries();
         match need {
-            Need::Ordinary => all,
+            Need::Ordinary => all.max(for_entries),
             // In a small segment, as a start on a full disk has it, there has to be room for both.
-            Need::Consumer => (all / 2).min(self.open.capacity / 4),
-            Need::Essential => 0,
+            Need::Consumer => (all / 2).min(self.open.capacity / 4).max(for_entries),
+            Need::Essential => for_entries,
+        }
+    }
+
+    /// Of a member of a cluster: room that no records may take. Who begins to lead writes an entry of its own, and a change of the members
+    /// may be what gets the cluster out of its trouble.
+    fn reserve_of_entries(&self) -> u64 {
+        match &self.entries {
+            Some(_) => ENTRY_RESERVE_BYTES.min(self.open.capacity / 16),
+            None => 0,
         }
     }
 

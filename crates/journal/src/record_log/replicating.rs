@@ -1,14 +1,14 @@
 //! The log of a member of a cluster: which batches become entries, entries that come from whoever leads, and what is committed.
 
 use super::entries::Filling;
-use super::{Appended, Entries, RecordLog};
-use crate::batch::BATCH_HEADER_BYTES;
+use super::{Appended, Entries, RECORD_MARGIN_BYTES, RecordLog, needed_for};
+use crate::batch::{BATCH_HEADER_BYTES, BATCH_PADDING_MAX};
 use crate::directory::Detail;
 use crate::entry::{Closed, EntryId, EntryKind, RECORD_BYTES_MIN};
 use crate::entry_records;
 use crate::error::Refusal;
 use crate::limits::{BATCH_BYTES_MAX, SEGMENT_BYTES_CEILING};
-use crate::names::{LogId, Need};
+use crate::names::LogId;
 use crate::record;
 use crate::segments::SegmentSet;
 
@@ -55,21 +55,45 @@ impl RecordLog {
         fills_entry || self.entries().is_some_and(Entries::owes_proposals)
     }
 
-    /// Whether an entry of so many bytes has room whatever its records are.
-    pub(crate) fn entry_admission(&mut self, bytes: u64) -> Result<(), Refusal> {
-        let added = self.encryption_bytes() as u64;
-        // A larger one is a single record.
-        let records = bytes.min(BATCH_BYTES_MAX as u64) / RECORD_BYTES_MIN as u64 + 1;
-        self.batch_admission(bytes.saturating_add(records * added))
-    }
-
-    /// Whether a batch with so many bytes of records has room.
-    fn batch_admission(&mut self, bytes: u64) -> Result<(), Refusal> {
-        let needed = bytes.saturating_add(BATCH_HEADER_BYTES as u64 + 8);
+    /// Whether so many entries of so many bytes in all have room, one behind the other, whatever their records are, and leave the room that
+    /// is kept for what those who replicate write themselves.
+    pub(crate) fn entries_admission(&mut self, entries: u64, bytes: u64) -> Result<(), Refusal> {
+        let needed = self.most_bytes(entries, bytes);
         if needed > SEGMENT_BYTES_CEILING / 2 {
             return Err(Refusal::TooLarge);
         }
-        self.admission(needed, Need::Essential)
+        // In one piece: where one segment ends, what is left of it may be too little for the next entry.
+        let (reserve, (_, largest)) = (self.reserve_of_entries(), self.room());
+        if largest >= needed + reserve {
+            return Ok(());
+        }
+        Err(self.refuse_room(needed + reserve, 0, largest))
+    }
+
+    /// What entries take at most, with everything that is added to them here.
+    fn most_bytes(&self, entries: u64, bytes: u64) -> u64 {
+        // Each has a record, and each record is so long at least; one that is larger than a batch is alone in its own.
+        let in_batches = bytes.min(entries.saturating_mul(BATCH_BYTES_MAX as u64));
+        let records = in_batches / RECORD_BYTES_MIN as u64 + entries;
+        let added = records.saturating_mul(self.encryption_bytes() as u64);
+        // What holds no records of the owner has one record around it.
+        let heads = entries.saturating_mul((BATCH_HEADER_BYTES + RECORD_BYTES_MIN) as u64);
+        let unpadded = bytes.saturating_add(added).saturating_add(heads);
+        let padding = unpadded.min(entries.saturating_mul(BATCH_PADDING_MAX));
+        unpadded
+            .saturating_add(padding)
+            .saturating_add(entries.saturating_mul(8))
+            .saturating_add(RECORD_MARGIN_BYTES)
+    }
+
+    /// Whether a batch with so many bytes of records has room.
+    fn batch_admission(&mut self, bytes: u64, kind: EntryKind) -> Result<(), Refusal> {
+        let reserve = match kind {
+            EntryKind::Records => self.reserve_of_entries(),
+            EntryKind::Empty | EntryKind::Change => 0,
+        };
+        let needed = needed_for(bytes.saturating_add(BATCH_HEADER_BYTES as u64 + 8))?;
+        self.admission_leaving(needed, reserve)
     }
 
     /// Begins an entry that comes from whoever leads, or that whoever replicates made: so many records of so many bytes, as members send
@@ -82,7 +106,7 @@ impl RecordLog {
         segments: &mut SegmentSet,
     ) -> Result<(), Refusal> {
         let length = bytes + records * self.encryption_bytes();
-        self.batch_admission(length as u64)?;
+        self.batch_admission(length as u64, kind)?;
         self.close_batch();
         self.entries.as_mut().expect(MEMBER).fill(Filling::Entry {
             term,

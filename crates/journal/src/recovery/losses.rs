@@ -1,5 +1,6 @@
 //! What is given up, in memory and as the file that says so (docs/journal-format.md §3, §9).
 
+use super::loaded::HOLDS_NOTHING;
 use crate::format::{
     FILE_HEADER_BYTES, Identity, NUMBER_MAX, SegmentId, check_header, check_preamble, i64_at, identity_at, seal_header,
     u32_at, u64_at, write_preamble,
@@ -24,6 +25,17 @@ pub(crate) struct GivenUp {
     pub(super) checkpoint: Option<GivenUpCheckpoint>,
     /// What is known of messages behind the damage.
     pub(crate) lost: BTreeMap<LogId, LostLog>,
+    /// The tail does not reach as far as it did once.
+    pub(crate) end: bool,
+}
+
+impl GivenUp {
+    /// Whether something is lost by it, as far as that is known before the index is made: an interrupted write is nothing, nor is a file in
+    /// which nothing was.
+    pub(super) fn is_anything(&self) -> bool {
+        let held = |(_, why): &(SegmentId, &'static str)| *why != HOLDS_NOTHING;
+        self.end || self.checkpoint.is_some() || !self.lost.is_empty() || self.segments.iter().any(held)
+    }
 }
 
 /// A checkpoint that was given up: a copy of it is kept, and what is whole of it takes its place.

@@ -304,6 +304,7 @@ impl Journal {
         }
         // Until here nothing was changed, and from here on nothing that is on the disk stops the start.
         recovery.build_index(tail.end, replay)?;
+        recovery.check_promises(tail.report.as_ref())?;
         if recovery.gives_up() {
             stays.set(true);
         }
@@ -495,6 +496,10 @@ impl Recovery<'_> {
         let Some(entries) = self.entries.as_ref().filter(|_| !self.options.votes_anew) else {
             return Ok(None);
         };
+        // Since it stood alone nobody has counted on what it promised before, and it has taken what nobody else has.
+        if self.files.newest_epoch().is_some_and(|newest| !newest.is_member) {
+            return Ok(None);
+        }
         let reason = match vote::read(self.disk, &self.identity).map_err(io_error("read the file vote"))? {
             Some(Ok(counted)) => return Ok(Some(counted)),
             Some(Err(reason)) => format!("the file vote says nothing: {reason}"),
@@ -504,6 +509,26 @@ impl Recovery<'_> {
             return Ok(None);
         }
         Err(OpenError::VotesUnknown { reason })
+    }
+
+    /// Refuses to give up what was promised, unless the member comes back as another: what is missing then others count on, as they do on
+    /// votes. Nothing was changed.
+    fn check_promises(&self, cut: Option<&CutReport>) -> Result<(), OpenError> {
+        if self.entries.is_none() || self.options.votes_anew {
+            return Ok(());
+        }
+        let given_up = match cut.filter(|cut| !cut.is_torn) {
+            Some(CutReport { file, offset, .. }) => Some(format!("{file} is damaged at offset {offset}")),
+            None if self.gives_up() && !self.missing.is_empty() => Some("messages are in no segment".to_owned()),
+            None if self.given_up.is_anything() => Some("something is damaged".to_owned()),
+            None => None,
+        };
+        match given_up {
+            None => Ok(()),
+            Some(damage) => Err(OpenError::VotesUnknown {
+                reason: format!("{damage}, and was to be given up"),
+            }),
+        }
     }
 
     /// A member has a file for its votes before there can be an entry.

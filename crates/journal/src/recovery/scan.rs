@@ -237,6 +237,7 @@ impl Recovery<'_> {
         ));
         // The checkpoint may know of records at the lost positions, and no position is used twice.
         self.given_up.gap = true;
+        self.given_up.end = true;
         reader.end.position = requires;
         Ok(())
     }
