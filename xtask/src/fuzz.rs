@@ -36,7 +36,7 @@ pub(crate) struct Options {
 
 /// Builds and runs the chosen targets; an error names the one that failed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    if !shell::is_installed("c++") && !shell::is_installed("g++") {
+    if !is_possible() {
         shell::loudly("SKIPPED: the fuzz targets, which need a C++ compiler, and none is installed here");
         return Ok(());
     }
@@ -61,6 +61,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     ensure!(slow.is_empty(), "{slow:?} tried fewer than {INPUTS_MIN} inputs");
     Ok(())
+}
+
+/// Whether there is a compiler for libFuzzer.
+pub(crate) fn is_possible() -> bool {
+    shell::is_installed("c++") || shell::is_installed("g++")
 }
 
 /// The targets of the manifest, which must be all the files there are.
@@ -91,7 +96,7 @@ fn targets() -> anyhow::Result<Vec<String>> {
 }
 
 /// Builds all targets and returns the folder of the binaries.
-fn build() -> anyhow::Result<PathBuf> {
+pub(crate) fn build() -> anyhow::Result<PathBuf> {
     let host = shell::run_quietly(Command::new("rustc").args(["--print", "host-tuple"]))?;
     let host = host.trim();
     let target_directory = shell::target_directory().join("fuzz");

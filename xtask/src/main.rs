@@ -9,6 +9,7 @@
     reason = "a command line tool that reports to the terminal"
 )]
 
+mod ahead;
 mod callgrind;
 mod clients;
 mod codegen;
@@ -47,6 +48,7 @@ cargo xtask COMMAND
                                     everything that must pass, with the time of each stage; --long adds the long forms.
                                     Installs what the stages need of Debian's packages, as root or with a sudo that asks
                                     nothing; otherwise says what is missing and what is skipped without it
+  ahead WORK...                     builds and installs what later stages need; the test command runs it beside the tests
   compat [--only LANGUAGE]... [--suite core|streaming] [--scenario NAME]... [--external] [--server PATH]
                                     the scenarios of compat/ with real clients: go, python, node, rust; with --external those
                                     of streaming, with the clients at a NATS server that the streaming server is attached to
@@ -98,6 +100,10 @@ fn dispatch(arguments: &mut Arguments) -> anyhow::Result<()> {
         arguments.0.remove(0);
     }
     match command.as_str() {
+        "ahead" => {
+            ahead::run(&arguments.0);
+            Ok(())
+        }
         "test" => {
             let options = test_command::Options {
                 long: arguments.flag("--long"),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
+use crate::ahead::Ahead;
 use crate::{
     clients, codegen, compat, crash, fuzz, hot_paths, idle, orders, package, readme, recovery, setup, shell, simulate,
     sync_trace, take_overs, test_programs, tidy,
@@ -47,6 +48,8 @@ const LONG_FUZZ_SECONDS: u32 = 120;
 struct Tally {
     tests: test_programs::Results,
     skipped: Vec<String>,
+    /// The stages of this run.
+    stages: Vec<&'static str>,
 }
 
 type Stage = (&'static str, fn(&mut Tally) -> anyhow::Result<()>);
@@ -57,7 +60,7 @@ const STAGES: [Stage; 16] = [
     ("tidy", |_| tidy::run()),
     ("codegen", |_| codegen::run(true)),
     ("clippy", |_| lint()),
-    ("cargo-test", |tally| test_programs::run(&mut tally.tests)),
+    ("cargo-test", run_tests),
     ("hot-paths", run_hot_paths),
     ("simulate", |_| simulate::run(simulate::DEFAULT_SECONDS)),
     ("compat", run_compat),
@@ -110,9 +113,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         .into_iter()
         .filter(|(name, _)| options.only.is_empty() || options.only.iter().any(|only| only == name))
         .collect();
-    let names: Vec<&str> = chosen.iter().map(|(name, _)| *name).collect();
-    setup::prepare(&names, options.sets_up);
-    let mut tally = Tally::default();
+    let mut tally = Tally {
+        stages: chosen.iter().map(|(name, _)| *name).collect(),
+        ..Tally::default()
+    };
+    setup::prepare(&tally.stages, options.sets_up);
     let (mut outcomes, mut failed) = (Vec::new(), Vec::new());
     for (name, stage) in chosen {
         println!("\n=== {name}");
@@ -187,6 +192,17 @@ fn lint() -> anyhow::Result<()> {
         "-D",
         "warnings",
     ]))
+}
+
+/// What the other stages need is built meanwhile.
+fn run_tests(tally: &mut Tally) -> anyhow::Result<()> {
+    let programs = test_programs::build()?;
+    let ahead = Ahead::begin(&tally.stages)?;
+    let outcome = test_programs::run(programs, &mut tally.tests);
+    if let Some(ahead) = ahead {
+        ahead.finish()?;
+    }
+    outcome
 }
 
 fn run_hot_paths(tally: &mut Tally) -> anyhow::Result<()> {

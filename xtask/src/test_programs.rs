@@ -43,7 +43,7 @@ impl Results {
 
 /// A test program as cargo built it.
 #[derive(Debug, PartialEq, PartialOrd, Eq, Ord)]
-struct Program {
+pub(crate) struct Program {
     /// The package's directory, in which its tests expect to run.
     package: PathBuf,
     name: String,
@@ -58,10 +58,9 @@ struct Ended {
     failure: Option<String>,
 }
 
-/// Builds and runs all tests of the workspace, those in the documentation too; what was found is put into `results` also when this
-/// is an error, which names the tests that failed.
-pub(crate) fn run(results: &mut Results) -> anyhow::Result<()> {
-    let programs = build()?;
+/// Runs these tests of the workspace, and those in the documentation; what was found is put into `results` also when this is an error,
+/// which names the tests that failed.
+pub(crate) fn run(programs: Vec<Program>, results: &mut Results) -> anyhow::Result<()> {
     run_side_by_side(programs, results)?;
     run_documentation(results)?;
     if !results.failures.is_empty() {
@@ -73,7 +72,8 @@ pub(crate) fn run(results: &mut Results) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn build() -> anyhow::Result<Vec<Program>> {
+/// Builds all tests of the workspace.
+pub(crate) fn build() -> anyhow::Result<Vec<Program>> {
     let mut command = shell::cargo();
     command
         .args([
