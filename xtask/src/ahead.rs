@@ -136,6 +136,10 @@ mod tests {
     fn only_stages_that_exist_need_something() {
         let needing = |work: Work, stage: &str| work.is_needed(&[stage]);
         assert!(needing(Work::Server, "compat") && needing(Work::Fuzz, "fuzz") && needing(Work::Clients, "crash"));
-        assert!(Work::ALL.iter().all(|work| !work.is_needed(&["format", "tidy", "cargo-test"])));
+        assert!(
+            Work::ALL
+                .iter()
+                .all(|work| !work.is_needed(&["format", "tidy", "cargo-test"]))
+        );
     }
 }

@@ -292,8 +292,7 @@ fn run_recovery() -> anyhow::Result<()> {
 }
 
 fn run_backlog() -> anyhow::Result<()> {
-    let mut command = server_test("backlog");
-    command.arg("--nocapture");
+    let mut command = server_test("streaming", "backlog::");
     shell::run(
         command
             .env("SEAWAY_BACKLOG_MB", BACKLOG_MB)
@@ -312,20 +311,18 @@ fn run_take_overs(tally: &mut Tally, count: u32) -> anyhow::Result<()> {
 }
 
 fn run_take_overs_long(tally: &mut Tally) -> anyhow::Result<()> {
-    let mut command = server_test("fault_tolerance");
-    command.args(["--nocapture", "many_take_overs"]);
+    let mut command = server_test("servers", "many_take_overs");
     shell::run(command.env("SEAWAY_TAKE_OVERS", TAKE_OVERS))?;
     run_take_overs(tally, TAKE_OVERS_IN_OTHER_LANGUAGES)
 }
 
 fn run_backups() -> anyhow::Result<()> {
-    let mut command = server_test("backup");
-    command.args(["--nocapture", "backups_under_load"]);
+    let mut command = server_test("storage", "backups_under_load");
     shell::run(command.env("SEAWAY_BACKUPS", BACKUPS))
 }
 
-/// A test program of the server, built for speed; what follows is for the program.
-fn server_test(name: &str) -> Command {
+/// Tests in one of the server's programs, built for speed.
+fn server_test(program: &str, tests: &str) -> Command {
     let mut command = shell::cargo();
     command.args([
         "test",
@@ -334,8 +331,10 @@ fn server_test(name: &str) -> Command {
         "--package",
         "seaway-server",
         "--test",
-        name,
+        program,
         "--",
+        "--nocapture",
+        tests,
     ]);
     command
 }

@@ -42,7 +42,7 @@ impl Results {
 }
 
 /// A test program as cargo built it.
-#[derive(Debug, PartialEq, PartialOrd, Eq, Ord)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Program {
     /// The package's directory, in which its tests expect to run.
     package: PathBuf,
@@ -94,7 +94,11 @@ pub(crate) fn build() -> anyhow::Result<Vec<Program>> {
     if !status.success() {
         bail!("the tests could not be built: cargo test ended with {status}");
     }
-    programs.sort();
+    // The largest first: they start servers and take longest, and the last one to end should be short.
+    programs.sort_by_cached_key(|program| {
+        let bytes = std::fs::metadata(&program.executable).map_or(0, |file| file.len());
+        std::cmp::Reverse(bytes)
+    });
     Ok(programs)
 }
 

@@ -89,7 +89,7 @@ fn proof_text(proof: &str, read: &impl Fn(&str) -> Option<String>) -> Result<Str
         return read(proof).ok_or("neither a test nor a file".to_owned());
     };
     let path = match file.split_once('/') {
-        None => format!("crates/server/tests/{file}.rs"),
+        None => return Err("a test without its crate".to_owned()),
         Some((owner, rest)) if rest.starts_with("src/") => format!("crates/{owner}/{rest}.rs"),
         Some((owner, rest)) => format!("crates/{owner}/tests/{rest}.rs"),
     };
@@ -125,7 +125,7 @@ mod tests {
     fn problems(row: &str) -> Vec<String> {
         let document = format!("| Line | State | Proof |\n| --- | --- | --- |\n{row}\n");
         check(&document, |path| match path {
-            "crates/server/tests/file.rs" | "crates/broker/tests/conformance/file.rs" => Some(TESTS.to_owned()),
+            "crates/server/tests/group/file.rs" | "crates/broker/tests/conformance/file.rs" => Some(TESTS.to_owned()),
             "crates/streaming/tests/scripts/01-one.txt" => Some("# (ScriptName)".to_owned()),
             "compat/go/streaming.go" => Some(String::new()),
             _ => None,
@@ -135,8 +135,8 @@ mod tests {
     #[test]
     fn lines_with_their_tests_pass() {
         for row in [
-            "| it works (GoodName) | same | `file::first` |",
-            "| it works (AnyName, OtherName) | same | `file::second`, `scripts/01-one` |",
+            "| it works (GoodName) | same | `server/group/file::first` |",
+            "| it works (AnyName, OtherName) | same | `server/group/file::second`, `scripts/01-one` |",
             "| it works (Script*) | different: better | `scripts/01-one` |",
             "| without a name (quirk 3) | same | `broker/conformance/file::first` |",
             "| clients do it | same | `compat/go/streaming.go` |",
@@ -151,15 +151,18 @@ mod tests {
         for (row, text) in [
             ("| it works | same | |", "names no test"),
             ("| it works | same |", "cells instead of 3"),
-            ("| it works | fine | `file::first` |", "is neither"),
-            ("| it works | different: | `file::first` |", "is neither"),
-            ("| it works | same | `file::third` |", "no such test"),
-            ("| it works | same | `file::no_test` |", "it is no test"),
+            ("| it works | fine | `server/group/file::first` |", "is neither"),
+            ("| it works | different: | `server/group/file::first` |", "is neither"),
+            ("| it works | same | `server/group/file::third` |", "no such test"),
+            ("| it works | same | `server/group/file::no_test` |", "it is no test"),
             (
-                "| it works | same | `other::first` |",
+                "| it works | same | `server/other::first` |",
                 "there is no crates/server/tests/other.rs",
             ),
-            ("| it works (OtherName) | same | `file::first` |", "about OtherName"),
+            (
+                "| it works (OtherName) | same | `server/group/file::first` |",
+                "about OtherName",
+            ),
             ("| it works | same | `scripts/02-two` |", "there is no crates/streaming"),
         ] {
             let found = problems(row);
