@@ -20,13 +20,13 @@ use crate::identity::{Identity, NodeId};
 use crate::limits;
 use crate::log::{Checkpoint, EntryId, EntryKind};
 use crate::membership::Configuration;
-use crate::table::{checkpoint_of, handle, id_of, kind_and_bytes, snapshot_of};
+use crate::table::{checkpoint_of, handle, id_of, is_handle, kind_and_bytes, snapshot_of};
 
 mod reading;
 mod words;
 
 use reading::Reader;
-use words::{GROUP, HEALTH_FULL, HEALTH_HANGING};
+use words::{GROUP, HEALTH_FULL, HEALTH_HANGING, HEALTH_LOW};
 
 pub use words::{FRAME_VERSION, FrameError, Health};
 
@@ -89,7 +89,7 @@ const fn travels(kind: MessageType) -> bool {
 /// Where the body of an entry that is to be sent is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyAt<'a> {
-    /// In the journal: a batch, with the length of its records.
+    /// In the journal: the entry with this name, and the length of its body.
     Journal(EntryId, u32),
     /// Here.
     Here(&'a [u8]),
@@ -123,10 +123,12 @@ impl Outgoing {
 
     /// The entries in it, and where their bodies are.
     pub fn bodies(&self) -> impl Iterator<Item = BodyAt<'_>> {
-        self.message.entries.iter().map(|entry| match kind_and_bytes(entry) {
-            (EntryKind::Records, bytes) => BodyAt::Journal(id_of(entry), bytes),
-            (EntryKind::Empty, _) => BodyAt::Here(&[]),
-            (EntryKind::Change, _) => BodyAt::Here(&entry.data),
+        self.message.entries.iter().map(|entry| {
+            if is_handle(entry) {
+                BodyAt::Journal(id_of(entry), kind_and_bytes(entry).1)
+            } else {
+                BodyAt::Here(&entry.data)
+            }
         })
     }
 
@@ -185,6 +187,9 @@ impl Outgoing {
 
 fn write_health(health: &Health, out: &mut Vec<u8>) {
     let mut flags = if health.is_full { HEALTH_FULL } else { 0 };
+    if health.is_low {
+        flags |= HEALTH_LOW;
+    }
     if health.is_hanging {
         flags |= HEALTH_HANGING;
     }

@@ -5,52 +5,7 @@
 
 use crate::membership::Configuration;
 
-/// A place in a journal, behind a record of it.
-pub type Position = u64;
-
-/// Names an entry in all logs of a cluster: two entries with the same id are the same.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct EntryId {
-    /// Term of the leader that appended it.
-    pub term: u64,
-    /// Its place in the log. 0 before the first entry of an empty log.
-    pub index: u64,
-}
-
-/// What an entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntryKind {
-    /// A batch of records.
-    Records,
-    /// Nothing: the first entry of each leader.
-    Empty,
-    /// A change of members.
-    Change,
-}
-
-/// What a log knows of an entry without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EntryMeta {
-    /// Its name.
-    pub id: EntryId,
-    /// What it is.
-    pub kind: EntryKind,
-    /// Length of its records in the form in which they are sent.
-    pub bytes: u32,
-    /// Where it ends.
-    pub position: Position,
-}
-
-/// A batch that a leader's journal has closed: it has its name, and is to be proposed under it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Closed {
-    /// Its name: the term that was given to `Log::lead`, and the next index.
-    pub id: EntryId,
-    /// Where it ends.
-    pub position_after: Position,
-    /// Length of its records in the form in which they are sent.
-    pub bytes: u32,
-}
+pub use seaway_journal::{Closed, EntryId, EntryKind, EntryMeta, Position, Refusal};
 
 /// A checkpoint: it stands for the log up to an entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,15 +18,33 @@ pub struct Checkpoint {
     pub number: u64,
 }
 
-/// Why a log did not do what it was asked, in words for people.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refusal(pub String);
+/// What room is asked for. Whatever a log adds to an entry (heads, padding, seals) it counts itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// For entries of whoever leads. Room for own ones stays beside them.
+    Received {
+        /// How many.
+        entries: u64,
+        /// Bytes of their bodies, in all.
+        bytes: u64,
+    },
+    /// For an entry that this member makes itself and that holds no records, in what the others leave.
+    Own {
+        /// Bytes of its body.
+        bytes: u64,
+    },
+    /// For what publishers send, who may be refused. Room for what is appended to take something away (trims, acknowledgements) stays beside
+    /// it: a full cluster could not be drained otherwise.
+    Ordinary,
+}
 
 /// A member's log.
 ///
 /// What is written is synced later, in order, and `Input::Synced` says when; only what cuts (`truncate`, `install`) is finished, and all
 /// that is left of the log is synced, when the call returns.
+///
+/// A refusal that may pass (`Refusal::may_pass`: there is no room now) has changed nothing, the log is there as before, and the call is made
+/// again later, before anything else is asked of the log than what it has. Any other ends the replica.
 pub trait Log {
     /// The entry before the first one that is kept. It moves only up to what `commit_to` was told since the start.
     fn base(&self) -> EntryId;
@@ -81,9 +54,6 @@ pub trait Log {
 
     /// What is known of an entry between `base` and `last`; nothing outside.
     fn entry(&self, index: u64) -> Option<EntryMeta>;
-
-    /// The body of an entry of kind `Change`.
-    fn change(&self, index: u64) -> Option<Vec<u8>>;
 
     /// How far the log is known to be committed, at a start: the largest of what its checkpoint and its batches say.
     fn committed(&self) -> u64;
@@ -95,28 +65,28 @@ pub trait Log {
     /// Where the synced part ends.
     fn synced(&self) -> Position;
 
-    /// Whether so many bytes of entries can be appended without filling the disk.
-    fn has_room(&mut self, bytes: u64) -> bool;
+    /// Whether there is this room. A yes holds until something is appended.
+    fn has_room(&mut self, room: Room) -> bool;
 
     /// Appends the entry behind the last one. On a leader the next batch that closes takes the index behind it.
     ///
     /// # Errors
     ///
-    /// The journal takes nothing more.
+    /// There is no room, it is no entry that this journal can take, or the journal takes nothing more.
     fn append_entry(&mut self, id: EntryId, kind: EntryKind, records: &[u8]) -> Result<(), Refusal>;
 
     /// Takes away everything behind an entry of the log, for good and at once.
     ///
     /// # Errors
     ///
-    /// The journal could not be opened again.
+    /// There is no room for what that needs, or the journal could not be opened again.
     fn truncate(&mut self, after: EntryId) -> Result<(), Refusal>;
 
     /// Puts a staged snapshot in the place of the whole log, for good and at once: afterwards `base` and `last` are its entry.
     ///
     /// # Errors
     ///
-    /// The journal could not be opened again.
+    /// There is no room for what that needs, or the journal could not be opened again.
     fn install(&mut self, snapshot: &Checkpoint) -> Result<(), Refusal>;
 
     /// Everything up to this entry is committed and never taken back; what is synced of it may be announced. It is said before entries
@@ -126,7 +96,8 @@ pub trait Log {
     /// From now on this member leads: records may be appended, and every batch that closes is an entry.
     fn lead(&mut self, term: u64, next_index: u64);
 
-    /// This member leads no more: records in no closed batch are discarded. What was closed and is no entry is truncated by itself.
+    /// This member leads no more. What it closed and nobody proposed is truncated next, by `truncate`. Records that are in no closed batch
+    /// must go with that: a log that cannot drop them by itself closes them now, so that `last` tells of them.
     fn follow(&mut self);
 
     /// Closes the batch that is being filled, when there is one, so that it comes before a change of members.

@@ -5,6 +5,8 @@ use crate::identity::NodeId;
 use crate::log::{Checkpoint, EntryId, Refusal};
 use crate::membership::Configuration;
 
+pub use seaway_journal::Vote;
+
 /// What can happen to a replica.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is not kept")]
@@ -43,15 +45,6 @@ pub enum Input<'a> {
     HandOver(Option<NodeId>),
     /// Leave for good, after a hand-over when it leads: the process ends, or its disk is broken.
     Leave,
-}
-
-/// What a member must not forget between a promise and a crash: its term, and for whom it voted in it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Vote {
-    /// The term; 0 before the first.
-    pub term: u64,
-    /// For whom; 0 for nobody.
-    pub candidate: NodeId,
 }
 
 /// What a member is to the cluster.

@@ -15,13 +15,14 @@ mod status;
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use raft::{Config, RawNode, StateRole};
 use raft_proto::eraftpb::HardState;
 
 use crate::frame::Body;
 use crate::identity::{Identity, NodeId};
 use crate::limits;
-use crate::log::Log;
+use crate::log::{EntryId, Log};
 use crate::membership::Configuration;
 use crate::outside::{Input, Outside, Role, Stop, Vote};
 use crate::random::Random;
@@ -42,6 +43,8 @@ pub struct Options {
     pub identity: Identity,
     /// The vote that was written last.
     pub vote: Vote,
+    /// The bodies of all entries of kind `Change` behind the log's checkpoint, by index.
+    pub changes: BTreeMap<u64, Bytes>,
     /// What its election time-outs are drawn from; another one at each start.
     pub seed: u64,
     /// Ticks without a sign of life after which a follower is taken to have given up a snapshot: `limits::SNAPSHOT_SILENCE_TICKS`.
@@ -65,6 +68,20 @@ pub enum NotStarted {
     /// A checkpoint with members that no cluster has.
     #[error("the checkpoint names members that no cluster has: {0:?}")]
     Members(Configuration),
+    /// The vote on the disk was another member's.
+    #[error(
+        "the vote on this disk is that of member {node:016x} of cluster {cluster:?}: it was not given by this member, which may not give it \
+         again either"
+    )]
+    Vote {
+        /// Whose it was.
+        node: NodeId,
+        /// In which cluster.
+        cluster: Identity,
+    },
+    /// The body of a change of members is missing.
+    #[error("entry {0} changes the members, and what it says was not given")]
+    Change(u64),
     /// An id that no member has.
     #[error("0 is no member's id")]
     NoId,
@@ -126,24 +143,16 @@ impl Replica {
         if checkpoint.id.index > 0 && !checkpoint.configuration.is_possible() {
             return Err(NotStarted::Members(checkpoint.configuration));
         }
-        // A term may be known from an entry alone: the vote of that term, had it been given, would be on the disk.
-        let vote = if options.vote.term >= last.term {
-            options.vote
-        } else {
-            Vote {
-                term: last.term,
-                candidate: 0,
-            }
-        };
+        let vote = known_vote(options, last)?;
         let hard_state = HardState {
             term: vote.term,
-            vote: vote.candidate,
+            vote: vote.vote,
             commit: committed,
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(
             &config(options.id, checkpoint.id.index),
-            LogView::of(log, hard_state),
+            LogView::of(log, hard_state, &options.changes).map_err(NotStarted::Change)?,
             &logger,
         )
         .map_err(|error| NotStarted::Library(error.to_string()))?;
@@ -258,6 +267,28 @@ impl Replica {
     fn is_leader(&self) -> bool {
         self.raw.raft.state == StateRole::Leader
     }
+}
+
+/// What the member has promised, as far as it can know.
+fn known_vote(options: &Options, last: EntryId) -> Result<Vote, NotStarted> {
+    let own = Vote {
+        node: options.id,
+        cluster: options.identity.0,
+        ..options.vote
+    };
+    if options.vote.node != 0 && own != options.vote {
+        let (node, cluster) = (options.vote.node, Identity(options.vote.cluster));
+        return Err(NotStarted::Vote { node, cluster });
+    }
+    // A term may be known from an entry alone: the vote of that term, had it been given, would be on the disk.
+    if own.term >= last.term {
+        return Ok(own);
+    }
+    Ok(Vote {
+        term: last.term,
+        vote: 0,
+        ..own
+    })
 }
 
 fn config(id: NodeId, applied: u64) -> Config {

@@ -21,11 +21,25 @@ pub(crate) fn handle(id: EntryId, bytes: u32) -> Bytes {
     Bytes::copy_from_slice(&data)
 }
 
+/// Marks a change of members whose data is no body but a handle.
+const IN_THE_LOG: Bytes = Bytes::from_static(b"log");
+
+/// Whether the body of the library's entry is in the log alone.
+pub(crate) fn is_handle(entry: &Entry) -> bool {
+    match entry.entry_type {
+        EntryType::EntryNormal => !entry.data.is_empty(),
+        EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => entry.context == IN_THE_LOG,
+    }
+}
+
 /// What the library's entry is in our words: its kind and the length of its body.
 pub(crate) fn kind_and_bytes(entry: &Entry) -> (EntryKind, u32) {
     match (entry.entry_type, entry.data.get(16..20)) {
         (EntryType::EntryNormal, Some(&[a, b, c, d])) => (EntryKind::Records, u32::from_le_bytes([a, b, c, d])),
         (EntryType::EntryNormal, _) => (EntryKind::Empty, 0),
+        (EntryType::EntryConfChange | EntryType::EntryConfChangeV2, Some(&[a, b, c, d])) if is_handle(entry) => {
+            (EntryKind::Change, u32::from_le_bytes([a, b, c, d]))
+        }
         (EntryType::EntryConfChange | EntryType::EntryConfChangeV2, _) => {
             (EntryKind::Change, u32::try_from(entry.data.len()).unwrap_or(u32::MAX))
         }
@@ -55,7 +69,7 @@ pub(crate) struct LogView {
     start: (HardState, Checkpoint),
     base: EntryId,
     rows: VecDeque<Row>,
-    /// Bodies of the changes among the rows.
+    /// Bodies of the changes among the rows that are not applied yet; the log has those of the others.
     changes: BTreeMap<u64, Bytes>,
     /// What a member gets that lacks entries which are gone.
     checkpoint: Checkpoint,
@@ -64,8 +78,12 @@ pub(crate) struct LogView {
 }
 
 impl LogView {
-    /// Everything a log has.
-    pub(crate) fn of(log: &dyn Log, hard_state: HardState) -> Self {
+    /// Everything a log has, with the bodies of the changes of members that are not in its checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// The index of a change without a body.
+    pub(crate) fn of(log: &dyn Log, hard_state: HardState, changes: &BTreeMap<u64, Bytes>) -> Result<Self, u64> {
         let checkpoint = log.checkpoint();
         let mut view = Self {
             start: (hard_state, checkpoint.clone()),
@@ -79,10 +97,12 @@ impl LogView {
             let meta = log
                 .entry(index)
                 .expect("a log has every entry between its base and its end");
-            let change = (meta.kind == EntryKind::Change).then(|| log.change(index).unwrap_or_default().into());
+            let change = (meta.kind == EntryKind::Change && index > view.checkpoint.id.index)
+                .then(|| changes.get(&index).cloned().ok_or(index))
+                .transpose()?;
             view.push(meta, change);
         }
-        view
+        Ok(view)
     }
 
     pub(crate) fn last(&self) -> EntryId {
@@ -177,24 +197,25 @@ impl LogView {
         self.wanted.take()
     }
 
+    /// Everything up to an entry is applied: nobody will ask here any more what its changes of members say.
+    pub(crate) fn applied(&mut self, index: u64) {
+        self.changes = self.changes.split_off(&(index + 1));
+    }
+
     fn entry(&self, index: u64, row: &Row) -> Entry {
-        let (entry_type, data) = match row.kind {
-            EntryKind::Records => {
-                let id = EntryId { term: row.term, index };
-                (EntryType::EntryNormal, handle(id, row.bytes))
-            }
-            EntryKind::Empty => (EntryType::EntryNormal, Bytes::new()),
-            EntryKind::Change => {
-                let body = self.changes.get(&index).cloned().unwrap_or_default();
-                (EntryType::EntryConfChangeV2, body)
-            }
+        let id = EntryId { term: row.term, index };
+        let (entry_type, data, context) = match (row.kind, self.changes.get(&index)) {
+            (EntryKind::Records, _) => (EntryType::EntryNormal, handle(id, row.bytes), Bytes::new()),
+            (EntryKind::Empty, _) => (EntryType::EntryNormal, Bytes::new(), Bytes::new()),
+            (EntryKind::Change, Some(body)) => (EntryType::EntryConfChangeV2, body.clone(), Bytes::new()),
+            (EntryKind::Change, None) => (EntryType::EntryConfChangeV2, handle(id, row.bytes), IN_THE_LOG),
         };
         Entry {
             entry_type,
             term: row.term,
             index,
             data,
-            ..Entry::default()
+            context,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Reads the pieces of a frame from bytes of a stranger: each piece is there as a whole, within its bounds, or it is an error.
 
-use super::words::{FrameError, HEALTH_FULL, HEALTH_HANGING, Health};
+use super::words::{FrameError, HEALTH_FLAGS, HEALTH_FULL, HEALTH_HANGING, HEALTH_LOW, Health};
 use crate::identity::NodeId;
 use crate::limits;
 use crate::log::{Checkpoint, EntryId};
@@ -49,11 +49,12 @@ impl<'a> Reader<'a> {
 
     pub(super) fn health(&mut self) -> Result<Health, FrameError> {
         let [flags, zeros @ ..] = self.array::<8>()?;
-        if flags & !(HEALTH_FULL | HEALTH_HANGING) != 0 || zeros != [0; 7] {
+        if flags & !HEALTH_FLAGS != 0 || zeros != [0; 7] {
             return Err(FrameError::Value("an unknown state of a disk"));
         }
         Ok(Health {
             is_full: flags & HEALTH_FULL != 0,
+            is_low: flags & HEALTH_LOW != 0,
             is_hanging: flags & HEALTH_HANGING != 0,
             synced: self.number()?,
         })

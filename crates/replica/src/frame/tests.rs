@@ -51,7 +51,7 @@ prop_compose! {
         numbers in [1..1_u64 << 40, 1..1 << 40, 1..1 << 40, 0..1 << 40, 0..1 << 40, 0..1 << 40],
         reject in any::<bool>(),
         context in vec(any::<u8>(), 0..limits::CONTEXT_BYTES_MAX),
-        health in proptest::option::of((any::<bool>(), any::<bool>(), 0..1_u64 << 40)),
+        health in proptest::option::of((any::<[bool; 3]>(), 0..1_u64 << 40)),
         bodies in bodies(),
         members in members(),
     ) -> (Outgoing, Vec<Vec<u8>>) {
@@ -80,7 +80,7 @@ prop_compose! {
             let checkpoint = Checkpoint { id: EntryId { term: log_term, index }, configuration: members, number: commit };
             message.snapshot = snapshot_of(&checkpoint);
         }
-        let health = health.map(|(is_full, is_hanging, synced)| Health { is_full, is_hanging, synced });
+        let health = health.map(|([is_full, is_low, is_hanging], synced)| Health { is_full, is_low, is_hanging, synced });
         (Outgoing { message, health }, sent)
     }
 }

@@ -8,12 +8,17 @@ pub(super) const GROUP: u32 = 0;
 
 pub(super) const HEALTH_FULL: u8 = 1;
 pub(super) const HEALTH_HANGING: u8 = 2;
+pub(super) const HEALTH_LOW: u8 = 4;
+pub(super) const HEALTH_FLAGS: u8 = HEALTH_FULL | HEALTH_HANGING | HEALTH_LOW;
 
 /// How a member's disk is; it travels with each answer to a heartbeat.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Health {
     /// It has no room for what the leader sends.
     pub is_full: bool,
+    /// It has no room for what publishers send, only for what is written to take something away. A leader whose quorum lacks room refuses
+    /// publishers.
+    pub is_low: bool,
     /// A write does not come to its end.
     pub is_hanging: bool,
     /// Index of the last entry that is synced.

@@ -4,6 +4,7 @@
 use super::{Ports, Replica};
 use crate::frame::Health;
 use crate::limits;
+use crate::log::Room;
 
 impl Replica {
     /// Ticks for which the oldest write has been waited for.
@@ -31,9 +32,10 @@ impl Replica {
     }
 
     /// What others should know of it.
-    pub(super) fn health(&self, ports: &Ports<'_>) -> Health {
+    pub(super) fn health(&self, ports: &mut Ports<'_>) -> Health {
         Health {
             is_full: self.is_full,
+            is_low: self.is_full || !ports.log.has_room(Room::Ordinary),
             is_hanging: self.disk_hangs(),
             synced: self.raw.store().index_at(ports.log.synced()),
         }

@@ -10,6 +10,7 @@ use super::{Ports, Replica};
 use crate::frame::{Body, Frame, Health};
 use crate::identity::NodeId;
 use crate::limits;
+use crate::log::Room;
 
 impl Replica {
     pub(super) fn on_connected(&mut self, id: NodeId, session: u64) {
@@ -101,7 +102,10 @@ impl Replica {
         if self.outstanding.is_at_bound() {
             return false;
         }
-        self.is_full = !ports.log.has_room(frame.body_bytes());
+        self.is_full = !ports.log.has_room(Room::Received {
+            entries: frame.bodies.len() as u64,
+            bytes: frame.body_bytes(),
+        });
         !self.is_full
     }
 }

@@ -15,11 +15,12 @@ use protobuf::Message as _;
 use super::outstanding::Needs;
 use super::{Ports, Replica};
 use crate::frame::{Body, Outgoing};
+use crate::identity::NodeId;
 use crate::log::{EntryId, EntryKind, Refusal};
 use crate::membership::Configuration;
 use crate::outside::{Role, Stop, Vote};
 use crate::planted::{Fault, is_planted};
-use crate::table::{checkpoint_of, id_of, kind_and_bytes};
+use crate::table::{checkpoint_of, id_of, is_handle, kind_and_bytes};
 
 /// The body that came for an entry. Those of one message follow each other without a gap.
 fn body_of<'a>(index: u64, bodies: &[(u64, Body<'a>)]) -> &'a [u8] {
@@ -77,9 +78,15 @@ impl Replica {
     }
 
     fn vote(&self) -> Vote {
+        self.vote_of(self.raw.raft.term, self.raw.raft.vote)
+    }
+
+    fn vote_of(&self, term: u64, vote: NodeId) -> Vote {
         Vote {
-            term: self.raw.raft.term,
-            candidate: self.raw.raft.vote,
+            term,
+            vote,
+            node: self.id,
+            cluster: self.identity.0,
         }
     }
 
@@ -105,10 +112,7 @@ impl Replica {
         let number = ready.number();
         let mut needs = Needs::default();
         if let Some(state) = ready.hs() {
-            let vote = Vote {
-                term: state.term,
-                candidate: state.vote,
-            };
+            let vote = self.vote_of(state.term, state.vote);
             if let Some(ticket) = self.outstanding.ask(vote) {
                 ports.outside.write_vote(ticket, vote);
                 needs.vote = ticket;
@@ -242,6 +246,7 @@ impl Replica {
         }
         ports.log.commit_to(last);
         self.raw.advance_apply_to(last);
+        self.raw.mut_store().applied(last);
     }
 
     /// Makes the change of members in an entry, if it is one. One that cannot be made is not made by any member.
@@ -249,6 +254,7 @@ impl Replica {
         if entry.entry_type != EntryType::EntryConfChangeV2 {
             return;
         }
+        assert!(!is_handle(entry), "entry {} was applied before", entry.index);
         let mut change = ConfChangeV2::default();
         if change.merge_from_bytes(&entry.data).is_err() {
             return;

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use seaway_replica::{
-    Checkpoint, Closed, Configuration, EntryId, EntryKind, EntryMeta, Log, NodeId, Position, Refusal, Vote,
+    Checkpoint, Closed, Configuration, EntryId, EntryKind, EntryMeta, Log, NodeId, Position, Refusal, Room, Vote,
 };
 
 use crate::mix;
@@ -108,6 +109,18 @@ impl Disk {
     pub(crate) fn stored(&self, index: u64) -> Option<&Stored> {
         let place = index.checked_sub(self.base.index + 1)?;
         self.entries.get(usize::try_from(place).ok()?)
+    }
+
+    /// The bodies of all changes of members behind the checkpoint, as a start has to know them.
+    pub(crate) fn changes(&self) -> BTreeMap<u64, Bytes> {
+        let behind = self.content.checkpoint.id.index;
+        let changes = self
+            .entries
+            .iter()
+            .filter(|stored| stored.kind == EntryKind::Change && stored.id.index > behind);
+        changes
+            .map(|stored| (stored.id.index, Bytes::copy_from_slice(&stored.body)))
+            .collect()
     }
 
     /// Whether the synced part has this entry, or a snapshot with it.
@@ -281,10 +294,6 @@ impl Log for Disk {
         })
     }
 
-    fn change(&self, index: u64) -> Option<Vec<u8>> {
-        self.stored(index).map(|stored| stored.body.clone())
-    }
-
     fn committed(&self) -> u64 {
         self.committed
     }
@@ -298,7 +307,7 @@ impl Log for Disk {
         self.stored(index).map_or(0, |stored| stored.position)
     }
 
-    fn has_room(&mut self, _bytes: u64) -> bool {
+    fn has_room(&mut self, _room: Room) -> bool {
         !self.is_full
     }
 
@@ -371,6 +380,7 @@ impl Log for Disk {
             id,
             position_after: self.next_position,
             bytes,
+            crc: 0,
         });
     }
 

@@ -123,6 +123,7 @@ impl Machine {
             id,
             identity,
             vote: self.disk.vote(),
+            changes: self.disk.changes(),
             seed,
             snapshot_silence_ticks: 100,
         };

@@ -8,8 +8,12 @@ mod disk;
 mod member;
 
 use seaway_replica::planted::{Fault, plant};
-use seaway_replica::{Class, EntryId, Frame, Input, Log as _, NotChanged, Role, Stop, Vote, limits};
+use seaway_replica::{
+    Class, Configuration, EntryId, Frame, Identity, Input, Log as _, MemberChange, NotChanged, NotStarted, Options,
+    Replica, Role, Stop, Vote, limits,
+};
 
+use disk::Disk;
 use member::{Member, Said, append, heartbeat};
 
 /// Mixes a number into another.
@@ -252,23 +256,15 @@ fn the_only_voter_leads_when_its_vote_is_written() {
     member.write_votes();
     member.sync();
     assert_eq!(member.role(), Role::Serving { term: 2 });
-    assert_eq!(member.disk.vote(), Vote { term: 2, candidate: 1 });
-    assert_eq!(
-        member.change(seaway_replica::MemberChange::Remove(1)),
-        Err(NotChanged::LastVoter(1))
-    );
-    assert_eq!(
-        member.change(seaway_replica::MemberChange::Promote(5)),
-        Err(NotChanged::Unknown(5))
-    );
-    assert_eq!(
-        member.change(seaway_replica::MemberChange::AddLearner(1)),
-        Err(NotChanged::Known(1))
-    );
+    let vote = member.disk.vote();
+    assert_eq!((vote.term, vote.vote, vote.node, vote.cluster), (2, 1, 1, [3; 16]));
+    assert_eq!(member.change(MemberChange::Remove(1)), Err(NotChanged::LastVoter(1)));
+    assert_eq!(member.change(MemberChange::Promote(5)), Err(NotChanged::Unknown(5)));
+    assert_eq!(member.change(MemberChange::AddLearner(1)), Err(NotChanged::Known(1)));
     member.connect(5, 1);
-    assert_eq!(member.change(seaway_replica::MemberChange::AddLearner(5)), Ok(()));
+    assert_eq!(member.change(MemberChange::AddLearner(5)), Ok(()));
     member.sync();
-    let promoted = member.change(seaway_replica::MemberChange::Promote(5));
+    let promoted = member.change(MemberChange::Promote(5));
     assert!(
         matches!(promoted, Err(NotChanged::Behind { id: 5, .. } | NotChanged::UnderWay)),
         "{promoted:?}"
@@ -306,9 +302,7 @@ fn control_and_bulk_take_different_ways() {
     member.write_votes();
     member.sync();
     member.connect(5, 1);
-    member
-        .change(seaway_replica::MemberChange::AddLearner(5))
-        .expect("there is room");
+    member.change(MemberChange::AddLearner(5)).expect("there is room");
     member.sync();
     member.ticks(limits::HEARTBEAT_TICKS);
     let frames = member.frames();
@@ -317,4 +311,60 @@ fn control_and_bulk_take_different_ways() {
     for (_, class, bytes) in &frames {
         assert_eq!(Frame::read(bytes).expect("it is a frame").class(), *class);
     }
+}
+
+/// A vote that was given under another id, or in another cluster, is not this member's to keep or to repeat.
+#[test]
+fn a_vote_of_another_member_is_not_taken_over() {
+    let disk = Disk::of_founder(1, Configuration::founding("test-cluster", &["a"]));
+    let start = |node, cluster| {
+        let vote = Vote {
+            term: 5,
+            vote: 9,
+            node,
+            cluster,
+        };
+        let options = Options {
+            id: 1,
+            identity: Identity([3; 16]),
+            vote,
+            changes: disk.changes(),
+            seed: 1,
+            snapshot_silence_ticks: 100,
+        };
+        Replica::new(&options, &disk).map(|replica| replica.status().term)
+    };
+    assert_eq!(start(1, [3; 16]), Ok(5));
+    let (node, cluster) = (2, Identity([3; 16]));
+    assert_eq!(start(2, [3; 16]), Err(NotStarted::Vote { node, cluster }));
+    let (node, cluster) = (1, Identity([4; 16]));
+    assert_eq!(start(1, [4; 16]), Err(NotStarted::Vote { node, cluster }));
+}
+
+/// What a change of members says is in memory until it is made; later it comes from the journal like any batch.
+#[test]
+fn the_body_of_a_change_is_kept_until_it_is_made() {
+    let mut member = Member::of(1, &[1]);
+    member.ticks(limits::ELECTION_TICKS_MAX + 1);
+    member.write_votes();
+    member.sync();
+    member.connect(5, 1);
+    member.change(MemberChange::AddLearner(5)).expect("there is room");
+    member.sync();
+    assert_eq!(member.replica.configuration().learners, [5]);
+    // It was sent to the learner before it was made, and is sent again after.
+    member.from_journal.clear();
+    member.hear(5, 1, &member::bare(HEARTBEAT_RESPONSE, 2));
+    assert!(member.from_journal.contains(&EntryId { term: 2, index: 3 }));
+    // A start has to know it again, since the change is made again.
+    let mut changes = member.disk.changes();
+    assert_eq!(changes.keys().copied().collect::<Vec<_>>(), [3]);
+    assert_eq!(member.restart(changes.clone()), Ok(()));
+    assert_eq!(member.replica.configuration().learners, [] as [u64; 0]);
+    member.ticks(limits::ELECTION_TICKS_MAX + 1);
+    member.write_votes();
+    member.sync();
+    assert_eq!(member.replica.configuration().learners, [5]);
+    changes.clear();
+    assert_eq!(member.restart(changes), Err(NotStarted::Change(3)));
 }

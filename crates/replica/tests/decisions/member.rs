@@ -1,9 +1,12 @@
 //! A member whose disk syncs when it is told, and to whom frames are said as bytes.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use seaway_replica::{
     BodyAt, Checkpoint, Class, Configuration, Confirmation, EntryId, EntryKind, FRAME_VERSION, Frame, FrameError,
-    Identity, Input, Log as _, MemberChange, NodeId, NotChanged, Options, Outgoing, Outside, Replica, Role, Stop,
-    Unsent, Vote, checksum,
+    Identity, Input, Log as _, MemberChange, NodeId, NotChanged, NotStarted, Options, Outgoing, Outside, Replica, Role,
+    Stop, Unsent, Vote, checksum,
 };
 
 use crate::disk::Disk;
@@ -59,6 +62,8 @@ pub(crate) struct Member {
     pub(crate) replica: Replica,
     hands: Hands,
     frames: Vec<(NodeId, Class, Vec<u8>)>,
+    /// The entries whose bodies were read from the journal to be sent.
+    pub(crate) from_journal: Vec<EntryId>,
 }
 
 impl Member {
@@ -72,6 +77,7 @@ impl Member {
             id,
             identity: IDENTITY,
             vote: Vote::default(),
+            changes: disk.changes(),
             seed: 1,
             snapshot_silence_ticks: 100,
         };
@@ -81,6 +87,7 @@ impl Member {
             replica,
             hands: Hands::default(),
             frames: Vec::new(),
+            from_journal: Vec::new(),
         }
     }
 
@@ -91,7 +98,10 @@ impl Member {
                 .bodies()
                 .map(|body| match body {
                     BodyAt::Here(bytes) => bytes,
-                    BodyAt::Journal(id, _) => &self.disk.stored(id.index).expect("it is kept").body,
+                    BodyAt::Journal(id, _) => {
+                        self.from_journal.push(id);
+                        &self.disk.stored(id.index).expect("it is kept").body
+                    }
                 })
                 .collect();
             let mut bytes = Vec::new();
@@ -101,6 +111,22 @@ impl Member {
             bytes.extend(bodies.concat());
             self.frames.push((to, class, bytes));
         }
+    }
+
+    /// The process ends in order, and another begins over the same disk.
+    pub(crate) fn restart(&mut self, changes: BTreeMap<u64, Bytes>) -> Result<(), NotStarted> {
+        let options = Options {
+            id: self.replica.status().id,
+            identity: IDENTITY,
+            vote: self.disk.vote(),
+            changes,
+            seed: 1,
+            snapshot_silence_ticks: 100,
+        };
+        self.replica = Replica::new(&options, &self.disk)?;
+        self.hands = Hands::default();
+        self.frames.clear();
+        Ok(())
     }
 
     pub(crate) fn connect(&mut self, peer: NodeId, session: u64) {
