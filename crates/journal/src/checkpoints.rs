@@ -26,6 +26,9 @@ pub enum CheckpointError {
     /// There is none, or it was given up; `Completion::CheckpointAbandoned` said so.
     #[error("no checkpoint is being written")]
     NotRunning,
+    /// What it was to begin behind is of an earlier opening of the journal, or the newest checkpoint stands for more.
+    #[error("the newest checkpoint stands for more already, or the journal was opened again")]
+    Passed,
     /// Of a member of a cluster it has to say who the members are, once, in so many bytes at most.
     #[error(
         "a checkpoint of a member of a cluster says once who the members are, in at most {MEMBERS_BYTES_MAX} bytes"
@@ -136,6 +139,8 @@ pub(crate) struct Published {
 struct Kept {
     image: Option<String>,
     archive: Option<String>,
+    /// By those who read the journal beside it.
+    read: Vec<String>,
 }
 
 impl Kept {
@@ -143,6 +148,7 @@ impl Kept {
         [&self.image, &self.archive]
             .into_iter()
             .any(|kept| kept.as_ref() == Some(name))
+            || self.read.contains(name)
     }
 }
 
@@ -226,6 +232,11 @@ impl Checkpoints {
     /// The same for the archive.
     pub(crate) fn keep_for_archive(&mut self, name: Option<String>) {
         self.kept.archive = name;
+    }
+
+    /// The same for those who read the journal beside it.
+    pub(crate) fn keep_for_readers(&mut self, names: Vec<String>) {
+        self.kept.read = names;
     }
 
     /// Length of the newest one; 0 without one.

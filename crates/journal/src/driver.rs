@@ -135,6 +135,20 @@ impl Driver {
         }
     }
 
+    /// Hands out no more, waits for what runs, and ends the threads: for a journal that is to be opened again
+    /// ([`Journal::cut_behind`]). What was appended may not be on the disk.
+    pub fn halt(mut self, journal: &mut Journal) {
+        if let Some(commit) = self.take_commit() {
+            commit.run();
+        }
+        while self.outstanding > 0 {
+            let Ok(outcome) = self.outcomes.recv() else { break };
+            self.outstanding -= 1;
+            journal.completed(outcome);
+        }
+        self.stop();
+    }
+
     fn stop(&mut self) {
         self.maintenance = None;
         self.readers = None;

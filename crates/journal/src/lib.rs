@@ -42,6 +42,7 @@ mod lost_log;
 mod messages;
 mod names;
 mod options;
+mod pinned;
 #[cfg(feature = "simulated")]
 pub mod planted;
 #[cfg(not(feature = "simulated"))]
@@ -81,6 +82,7 @@ pub use journal::Journal;
 pub use messages::{LogBounds, Messages, Ticket};
 pub use names::{LogId, Need, Position};
 pub use options::{DamagePolicy, Options};
+pub use pinned::{FoldError, FoldFor, FoldJob, Folded};
 pub use record::MESSAGE_OVERHEAD_BYTES;
 pub use recovery::{
     BACKUPS_LOCK_NAME, CutReport, Opened, RESTORING_PREFIX, RecoveredLog, Replay, check_fit, has_epoch, is_member,

@@ -96,6 +96,8 @@ pub const ENTRIES_MAX: usize = 1 << 20;
 pub const ENTRY_BYTES_KEPT_DEFAULT: u64 = 256 << 20;
 /// Largest body with which a checkpoint, or an entry with a change, says who the members are.
 pub const MEMBERS_BYTES_MAX: usize = 64 << 10;
+/// Who may read a journal beside it at the same time.
+pub const HOLDS_MAX: usize = 4;
 /// Entries that wait to be read from the disk.
 pub const ENTRY_READS_WAITING_MAX: usize = 1_024;
 

@@ -160,6 +160,15 @@ pub(crate) struct DeadSegment {
     pub(crate) is_uncut: bool,
 }
 
+/// Segments that stay because somebody reads them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Held {
+    /// All up to this number; 0 for none.
+    pub(crate) up_to: u64,
+    /// All from this number on.
+    pub(crate) from: Option<u64>,
+}
+
 /// All segments that have batches or may get some, by number. Prepared ones that are not yet in use are not here.
 #[derive(Default)]
 pub(crate) struct SegmentSet {
@@ -176,6 +185,8 @@ pub(crate) struct SegmentSet {
     covered_below: u64,
     /// Segments up to this number stay for an image; 0 when there is none.
     kept_up_to: u64,
+    /// Segments up to, or from, a number on stay for those who read them beside the journal.
+    held: Held,
     /// Segments from this number on stay until they are archived; none when nothing has to be.
     unarchived_from: Option<u64>,
     /// Segments from this number on stay for the entries in them, unless they are too many bytes.
@@ -407,10 +418,10 @@ impl SegmentSet {
 
     /// Takes some segments out that can go: dead, nobody reads them, covered by the checkpoint, what killed them durable.
     pub(crate) fn take_dead(&mut self, durable: u64) -> Vec<DeadSegment> {
-        let first = self.kept_up_to + 1;
+        let first = self.kept_up_to.max(self.held.up_to) + 1;
         let entries_from = self.entries_kept_from();
         let end = self.covered_below.min(self.unarchived_from.unwrap_or(u64::MAX));
-        let end = end.min(entries_from);
+        let end = end.min(entries_from).min(self.held.from.unwrap_or(u64::MAX));
         let covered = self.dead.range(first..end.max(first));
         let covered = covered.take(REMOVALS_LOOKED_AT_MAX);
         let going: Vec<u64> = covered
@@ -468,6 +479,18 @@ impl SegmentSet {
         }
         self.entries_from = Some((kept_from, bytes_max));
         kept_from
+    }
+
+    /// Which segments stay for those who read them beside the journal.
+    pub(crate) fn hold(&mut self, held: Held) {
+        self.held = held;
+    }
+
+    /// The directory of a segment, if it has one, and one that speaks of batches up to an offset and no others.
+    pub(crate) fn directory(&self, number: u64, end: u64) -> Option<Source> {
+        let segment = self.by_number.get(&number)?;
+        let has_one = segment.directory_length > 0 || matches!(segment.source, Source::Memory(_));
+        has_one.then(|| segment.source.clone()).filter(|_| segment.end == end)
     }
 
     /// No segment up to this number goes until [`SegmentSet::keep_none`].

@@ -3,7 +3,9 @@
 
 mod archiving;
 mod imaging;
+mod pinning;
 mod reading;
+mod reopening;
 mod replicating;
 mod rewriting;
 mod upkeep;
@@ -19,6 +21,7 @@ use crate::index::Index;
 use crate::job::{Job, JobKind, Outcome, OutcomeKind};
 use crate::names::{LogId, Need, Position};
 use crate::options::Options;
+use crate::pinned::Hold;
 use crate::reads::Reads;
 use crate::record;
 use crate::record_log::RecordLog;
@@ -55,6 +58,10 @@ pub struct Journal {
     kept: Option<Kept>,
     /// What is not archived is kept.
     archiving: Option<Archiving>,
+    /// Files are kept for those who read them beside it.
+    holds: Vec<Hold>,
+    /// Messages may be in no segment: they were given up once.
+    tolerates_holes: bool,
     /// Of a member of a cluster.
     votes: Votes,
 }
@@ -68,6 +75,7 @@ pub(crate) struct Parts {
     pub(crate) records: RecordLog,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) vote: Counted,
+    pub(crate) tolerates_holes: bool,
     pub(crate) claim: Claim,
 }
 
@@ -92,6 +100,8 @@ impl Journal {
             claim: Some(parts.claim),
             needed,
             kept: None,
+            holds: Vec::new(),
+            tolerates_holes: parts.tolerates_holes,
             archiving,
             votes: Votes::new(parts.vote),
         };

@@ -71,6 +71,7 @@ impl Journal {
             return;
         }
         self.let_image_go();
+        self.let_holds_go();
         self.let_archived_go();
         self.absorb_some();
         let appended = self.records.appended();

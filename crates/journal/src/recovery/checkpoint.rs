@@ -7,11 +7,12 @@ use crate::checkpoint_file::{
 };
 use crate::checkpoints::Published;
 use crate::disk::{Disk, DiskFile};
+use crate::encryption::Keys;
 use crate::entry::{EntryId, Members};
 use crate::error::OpenError;
 use crate::format::{
-    Cut, FILE_HEADER_BYTES, NUMBER_MAX, check_header, check_preamble, checkpoint_name, checkpoint_seed, i64_at,
-    identity_at, read_encryption, u32_at, u64_at,
+    Cut, FILE_HEADER_BYTES, Identity, NUMBER_MAX, check_header, check_preamble, checkpoint_name, checkpoint_seed,
+    i64_at, identity_at, read_encryption, u32_at, u64_at,
 };
 use crate::index::Index;
 use crate::limits::{CHECKPOINT_BLOCK_BYTES_MAX, MEMBERS_BYTES_MAX};
@@ -33,6 +34,26 @@ pub(crate) struct CheckpointRead {
 
 pub(super) struct End {
     pub(super) requires: Position,
+}
+
+/// An entry of a checkpoint.
+pub(crate) enum CheckpointEntry<'a> {
+    Log {
+        log: LogId,
+        bounds: LogBounds,
+        /// Records below this position are in them already.
+        as_of: Position,
+    },
+    Fact {
+        kind: u8,
+        body: &'a [u8],
+    },
+    Members(Members),
+    End {
+        requires: Position,
+        /// How many are before it.
+        entries: u64,
+    },
 }
 
 impl Recovery<'_> {
@@ -82,24 +103,7 @@ impl Recovery<'_> {
 
     /// Checks the header of a checkpoint.
     pub(super) fn open_checkpoint(&self, begin: Position, epoch: u64) -> Result<Source, OpenError> {
-        let name = checkpoint_name(begin, epoch);
-        let read_error = || io_error(format!("read {name}"));
-        let file = self.disk.open(&name).map_err(read_error())?;
-        let length = file.length().map_err(read_error())?;
-        let mut header = vec![0; FILE_HEADER_BYTES.min(length as usize)];
-        file.read_at(&mut header, 0).map_err(read_error())?;
-        check_header(&header, 0, "checkpoint").map_err(|reason| damaged(&name, 0, reason))?;
-        check_preamble(&header, b"SEAWAYCP", 0).map_err(|reason| damaged(&name, 0, reason))?;
-        if identity_at(&header, 16) != self.identity || u64_at(&header, 32) != epoch || u64_at(&header, 40) != begin {
-            return Err(damaged(
-                name,
-                16,
-                "the checkpoint's header does not fit its name or this journal",
-            ));
-        }
-        let cipher = self.checkpoint_cipher(&header, epoch, begin);
-        let cipher = cipher.map_err(|reason| damaged(&name, 76, reason))?;
-        Ok(self.source(begin, epoch, (file, length), header, cipher))
+        Source::open(self.disk, &self.identity, self.keys.as_deref(), begin, epoch)
     }
 
     /// A checkpoint whose header is damaged, with one that says what name and segments do.
@@ -108,19 +112,68 @@ impl Recovery<'_> {
         let file = self.disk.open(&name).map_err(io_error(format!("open {name}")))?;
         let length = file.length().map_err(io_error(format!("read {name}")))?;
         let header = header(&self.identity, epoch, begin, tail, None, false);
-        Ok(self.source(begin, epoch, (file, length), header, None))
+        Ok(Source::new(
+            &self.identity,
+            (begin, epoch),
+            (file, length),
+            header,
+            None,
+        ))
     }
+}
 
-    fn source(
-        &self,
+/// A checkpoint file, read block by block.
+pub(crate) struct Source {
+    pub(crate) name: String,
+    file: Arc<dyn DiskFile>,
+    pub(super) length: u64,
+    pub(super) header: Vec<u8>,
+    pub(super) seed: u32,
+    cipher: Option<BlockCipher>,
+    /// Where the next block begins, and its number.
+    pub(crate) offset: u64,
+    number: u32,
+    block: Vec<u8>,
+    plain: Vec<u8>,
+}
+
+impl Source {
+    /// Opens a checkpoint and checks its header.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        identity: &Identity,
+        keys: Option<&Keys>,
         begin: Position,
         epoch: u64,
+    ) -> Result<Source, OpenError> {
+        let name = checkpoint_name(begin, epoch);
+        let read_error = || io_error(format!("read {name}"));
+        let file = disk.open_to_read(&name).map_err(read_error())?;
+        let length = file.length().map_err(read_error())?;
+        let mut header = vec![0; FILE_HEADER_BYTES.min(length as usize)];
+        file.read_at(&mut header, 0).map_err(read_error())?;
+        check_header(&header, 0, "checkpoint").map_err(|reason| damaged(&name, 0, reason))?;
+        check_preamble(&header, b"SEAWAYCP", 0).map_err(|reason| damaged(&name, 0, reason))?;
+        if identity_at(&header, 16) != *identity || u64_at(&header, 32) != epoch || u64_at(&header, 40) != begin {
+            return Err(damaged(
+                name,
+                16,
+                "the checkpoint's header does not fit its name or this journal",
+            ));
+        }
+        let cipher = cipher_of(&header, keys, epoch, begin).map_err(|reason| damaged(&name, 76, reason))?;
+        Ok(Source::new(identity, (begin, epoch), (file, length), header, cipher))
+    }
+
+    fn new(
+        identity: &Identity,
+        (begin, epoch): (Position, u64),
         (file, length): (Arc<dyn DiskFile>, u64),
         header: Vec<u8>,
         cipher: Option<BlockCipher>,
     ) -> Source {
         Source {
-            seed: checkpoint_seed(&self.identity, epoch, begin),
+            seed: checkpoint_seed(identity, epoch, begin),
             offset: FILE_HEADER_BYTES as u64,
             name: checkpoint_name(begin, epoch),
             file,
@@ -132,35 +185,28 @@ impl Recovery<'_> {
             plain: Vec::new(),
         }
     }
-}
 
-/// A checkpoint file, read block by block.
-pub(super) struct Source {
-    pub(super) name: String,
-    file: Arc<dyn DiskFile>,
-    pub(super) length: u64,
-    pub(super) header: Vec<u8>,
-    pub(super) seed: u32,
-    cipher: Option<BlockCipher>,
-    /// Where the next block begins, and its number.
-    pub(super) offset: u64,
-    number: u32,
-    block: Vec<u8>,
-    plain: Vec<u8>,
-}
+    /// Position at which it begins.
+    pub(crate) fn begin(&self) -> Position {
+        u64_at(&self.header, 40)
+    }
 
-impl Source {
-    /// What there is to know besides its entries.
-    pub(super) fn read(self, begin: Position, requires: Position) -> CheckpointRead {
+    /// The end of what the tail follows.
+    pub(crate) fn tail(&self) -> Cut {
         let header = &self.header;
-        let tail = Cut {
+        Cut {
             segment: u64_at(header, 48),
             offset: u64_at(header, 56),
             position: u64_at(header, 64),
             checksum: u32_at(header, 72),
-        };
+        }
+    }
+
+    /// What there is to know besides its entries.
+    pub(super) fn read(self, begin: Position, requires: Position) -> CheckpointRead {
+        let tail = self.tail();
         CheckpointRead {
-            epoch: u64_at(header, 32),
+            epoch: u64_at(&self.header, 32),
             published: Published {
                 begin,
                 begin_segment: tail.segment,
@@ -174,7 +220,7 @@ impl Source {
     }
 
     /// Reads the next block and checks it; its entries.
-    pub(super) fn next_block(&mut self) -> Result<&[u8], OpenError> {
+    pub(crate) fn next_block(&mut self) -> Result<&[u8], OpenError> {
         let (name, offset) = (&self.name, self.offset);
         let wrong = |reason: &str| damaged(name, offset, reason);
         let read_error = || io_error(format!("read {name}"));
@@ -219,16 +265,13 @@ impl Source {
     }
 }
 
-impl Recovery<'_> {
-    /// What decrypts the checkpoint with this header, if it is encrypted.
-    fn checkpoint_cipher(&self, header: &[u8], epoch: u64, begin: Position) -> Result<Option<BlockCipher>, String> {
-        let Some(encryption) = read_encryption(header)? else {
-            return Ok(None);
-        };
-        let keys = self.keys.as_ref().ok_or(ENCRYPTED_ALONE)?;
-        let cipher = keys.of_checkpoint(&encryption, epoch, begin)?;
-        Ok(Some(BlockCipher::of_file(cipher, header.to_vec())))
-    }
+/// What decrypts the checkpoint with this header, if it is encrypted.
+fn cipher_of(header: &[u8], keys: Option<&Keys>, epoch: u64, begin: Position) -> Result<Option<BlockCipher>, String> {
+    let Some(encryption) = read_encryption(header)? else {
+        return Ok(None);
+    };
+    let cipher = keys.ok_or(ENCRYPTED_ALONE)?.of_checkpoint(&encryption, epoch, begin)?;
+    Ok(Some(BlockCipher::of_file(cipher, header.to_vec())))
 }
 
 /// Whether an entry of the checkpoint of this length can be about the members.
@@ -236,64 +279,97 @@ fn is_members(length: usize) -> bool {
     (MEMBERS_ENTRY_BYTES..=MEMBERS_ENTRY_BYTES + MEMBERS_BYTES_MAX).contains(&length)
 }
 
+/// The entries of a block.
+pub(crate) fn entries_of(block: &[u8]) -> impl Iterator<Item = Result<CheckpointEntry<'_>, String>> {
+    let mut rest = block;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let next = next_entry(rest);
+        rest = next.as_ref().map_or(&[], |(_, length)| &rest[*length..]);
+        Some(next.map(|(entry, _)| entry))
+    })
+}
+
+/// The entry with which these bytes begin, and how many it takes.
+fn next_entry(bytes: &[u8]) -> Result<(CheckpointEntry<'_>, usize), String> {
+    let length = if bytes.len() < ENTRY_HEADER_BYTES {
+        usize::MAX
+    } else {
+        u32_at(bytes, 1) as usize
+    };
+    let rest = bytes.len().saturating_sub(ENTRY_HEADER_BYTES);
+    if length > rest {
+        return Err("an entry of the checkpoint is longer than its block".to_owned());
+    }
+    let body = &bytes[ENTRY_HEADER_BYTES..ENTRY_HEADER_BYTES + length];
+    let entry = match bytes[0] {
+        ENTRY_LOG if length == LOG_ENTRY_BYTES => {
+            let (first, last) = (u64_at(body, 8), u64_at(body, 16));
+            if last >= NUMBER_MAX || first > last + 1 {
+                return Err(format!("impossible messages {first} to {last} of a log"));
+            }
+            let bounds = LogBounds {
+                first,
+                last,
+                count: last.wrapping_sub(first).wrapping_add(1),
+                bytes: u64_at(body, 24),
+                last_timestamp: i64_at(body, 32),
+            };
+            CheckpointEntry::Log {
+                log: LogId(u64_at(body, 0)),
+                bounds,
+                as_of: u64_at(body, 40),
+            }
+        }
+        ENTRY_MEMBERS if is_members(length) => {
+            let (index, term) = (u64_at(body, 0), u64_at(body, 8));
+            if index.max(term) >= NUMBER_MAX {
+                return Err(format!("impossible entry {index} of term {term}"));
+            }
+            CheckpointEntry::Members(Members {
+                id: EntryId { term, index },
+                body: body[MEMBERS_ENTRY_BYTES..].to_vec(),
+            })
+        }
+        ENTRY_FACT if length > 0 => CheckpointEntry::Fact {
+            kind: body[0],
+            body: &body[1..],
+        },
+        ENTRY_END if length == 16 && rest != length => return Err(MISFIT.to_owned()),
+        ENTRY_END if length == 16 => CheckpointEntry::End {
+            requires: u64_at(body, 0),
+            entries: u64_at(body, 8),
+        },
+        kind => return Err(format!("an entry of kind {kind} and length {length} is not understood")),
+    };
+    Ok((entry, ENTRY_HEADER_BYTES + length))
+}
+
+const MISFIT: &str = "the end of the checkpoint does not fit what comes before";
+
 /// `is_whole`: no block before this one was left out.
 pub(super) fn replay_entries(
-    mut bytes: &[u8],
-    entries: &mut u64,
+    bytes: &[u8],
+    count: &mut u64,
     is_whole: bool,
     index: &mut Index,
     members: &mut Option<Members>,
     replay: &mut dyn Replay,
 ) -> Result<Option<End>, String> {
-    while !bytes.is_empty() {
-        let length = if bytes.len() < ENTRY_HEADER_BYTES {
-            usize::MAX
-        } else {
-            u32_at(bytes, 1) as usize
-        };
-        let rest = bytes.len().saturating_sub(ENTRY_HEADER_BYTES);
-        if length > rest {
-            return Err("an entry of the checkpoint is longer than its block".to_owned());
+    for entry in entries_of(bytes) {
+        match entry? {
+            CheckpointEntry::Log { log, bounds, as_of } => index.restore(log, &bounds, as_of),
+            CheckpointEntry::Fact { kind, body } => replay.fact(kind, body),
+            CheckpointEntry::Members(_) if members.is_some() => {
+                return Err("the checkpoint says twice who the members are".to_owned());
+            }
+            CheckpointEntry::Members(said) => *members = Some(said),
+            CheckpointEntry::End { entries, .. } if is_whole && entries != *count => return Err(MISFIT.to_owned()),
+            CheckpointEntry::End { requires, .. } => return Ok(Some(End { requires })),
         }
-        let body = &bytes[ENTRY_HEADER_BYTES..ENTRY_HEADER_BYTES + length];
-        match bytes[0] {
-            ENTRY_LOG if length == LOG_ENTRY_BYTES => {
-                let (first, last) = (u64_at(body, 8), u64_at(body, 16));
-                if last >= NUMBER_MAX || first > last + 1 {
-                    return Err(format!("impossible messages {first} to {last} of a log"));
-                }
-                let bounds = LogBounds {
-                    first,
-                    last,
-                    count: last.wrapping_sub(first).wrapping_add(1),
-                    bytes: u64_at(body, 24),
-                    last_timestamp: i64_at(body, 32),
-                };
-                index.restore(LogId(u64_at(body, 0)), &bounds, u64_at(body, 40));
-            }
-            ENTRY_MEMBERS if members.is_none() && is_members(length) => {
-                let (index, term) = (u64_at(body, 0), u64_at(body, 8));
-                if index.max(term) >= NUMBER_MAX {
-                    return Err(format!("impossible entry {index} of term {term}"));
-                }
-                *members = Some(Members {
-                    id: EntryId { term, index },
-                    body: body[MEMBERS_ENTRY_BYTES..].to_vec(),
-                });
-            }
-            ENTRY_FACT if length > 0 => replay.fact(body[0], &body[1..]),
-            ENTRY_END if length == 16 => {
-                if is_whole && u64_at(body, 8) != *entries || rest != length {
-                    return Err("the end of the checkpoint does not fit what comes before".to_owned());
-                }
-                return Ok(Some(End {
-                    requires: u64_at(body, 0),
-                }));
-            }
-            kind => return Err(format!("an entry of kind {kind} and length {length} is not understood")),
-        }
-        *entries += 1;
-        bytes = &bytes[ENTRY_HEADER_BYTES + length..];
+        *count += 1;
     }
     Ok(None)
 }

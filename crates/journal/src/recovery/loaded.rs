@@ -1,6 +1,7 @@
 //! Segments in memory, as a start reads them: checked, made durable, and walked for what they hold.
 
 use super::files::{LISTINGS_MAX, first_batch, has_vanished};
+use super::losses::HOLDS_NOTHING;
 use super::{ENCRYPTED_ALONE, Recovery, damaged, io_error};
 use crate::batch::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::directory::{Detail, Directory};
@@ -11,8 +12,6 @@ use crate::error::OpenError;
 use crate::format::{SegmentHeader, SegmentId};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use std::io;
-
-pub(super) const HOLDS_NOTHING: &str = "holds nothing of this journal and has no header that fits";
 
 /// A batch as it lies in its segment.
 pub(crate) struct LastBatch {

@@ -1,6 +1,5 @@
 //! What is given up, in memory and as the file that says so (docs/journal-format.md §3, §9).
 
-use super::loaded::HOLDS_NOTHING;
 use crate::format::{
     FILE_HEADER_BYTES, Identity, NUMBER_MAX, SegmentId, check_header, check_preamble, i64_at, identity_at, seal_header,
     u32_at, u64_at, write_preamble,
@@ -8,6 +7,9 @@ use crate::format::{
 use crate::lost_log::LostLog;
 use crate::names::LogId;
 use std::collections::BTreeMap;
+
+/// Why a segment is set aside in which nothing is that could be lost.
+pub(super) const HOLDS_NOTHING: &str = "holds nothing of this journal and has no header that fits";
 
 const LOG_BYTES: usize = 32;
 const SEGMENT_BYTES: usize = 16;

@@ -1,7 +1,7 @@
 //! Opening a journal (docs/journal-format.md §3, §9): looks at the directory, reads checkpoint and tail into the owner's hands,
 //! cuts the previous epoch and opens the next. The only part that does I/O on the caller's thread.
 
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod details;
 mod entries;
 mod epoch;
@@ -318,7 +318,7 @@ impl Journal {
         disk.holding()
             .guard()
             .map_err(io_error("look whether the claim holds"))?;
-        recovery.tell_logs(replay);
+        tell_logs(&recovery.index, &recovery.missing, replay);
         let opened = Opened {
             epoch,
             created: recovery.files.epochs.is_empty(),
@@ -330,6 +330,7 @@ impl Journal {
             remarks: recovery.remarks.clone(),
         };
         let found = Found {
+            tolerates_holes: recovery.tolerates_holes(),
             keys: recovery.keys,
             index: recovery.index,
             segments: recovery.segments,
@@ -372,13 +373,37 @@ impl Journal {
             index: found.index,
             segments,
             vote: found.vote,
+            tolerates_holes: found.tolerates_holes,
             claim,
         })
     }
 }
 
+/// Gives the logs of an index to its owner, and before them which messages are in no segment.
+pub(crate) fn tell_logs(index: &Index, missing: &[Hole], replay: &mut dyn Replay) {
+    let mut lost: BTreeMap<LogId, u64> = BTreeMap::new();
+    for hole in missing {
+        replay.lost(hole.log, hole.from, hole.to);
+        *lost.entry(hole.log).or_default() += hole.to - hole.from + 1;
+    }
+    for slot in 0..index.slots() {
+        let Some((log, bounds)) = index.slot(slot) else {
+            continue;
+        };
+        replay.log_recovered(RecoveredLog {
+            log,
+            first: bounds.first,
+            last: bounds.last,
+            lost: lost.get(&log).copied().unwrap_or(0),
+            bytes: bounds.bytes,
+            last_timestamp: bounds.last_timestamp,
+        });
+    }
+}
+
 /// What a start found, and made.
 struct Found {
+    tolerates_holes: bool,
     keys: Option<Arc<Keys>>,
     index: Index,
     segments: SegmentSet,
@@ -468,27 +493,6 @@ impl Recovery<'_> {
     pub(crate) fn tolerates_holes(&self) -> bool {
         let before = self.files.newest_epoch().is_some_and(|epoch| epoch.holes);
         before || self.options.damage == DamagePolicy::CutThere
-    }
-
-    fn tell_logs(&self, replay: &mut dyn Replay) {
-        let mut lost: BTreeMap<LogId, u64> = BTreeMap::new();
-        for hole in &self.missing {
-            replay.lost(hole.log, hole.from, hole.to);
-            *lost.entry(hole.log).or_default() += hole.to - hole.from + 1;
-        }
-        for slot in 0..self.index.slots() {
-            let Some((log, bounds)) = self.index.slot(slot) else {
-                continue;
-            };
-            replay.log_recovered(RecoveredLog {
-                log,
-                first: bounds.first,
-                last: bounds.last,
-                lost: lost.get(&log).copied().unwrap_or(0),
-                bytes: bounds.bytes,
-                last_timestamp: bounds.last_timestamp,
-            });
-        }
     }
 
     /// What a member promised in elections; `None` when there is no file for that yet, or it counts no more. Writes nothing.

@@ -1,7 +1,8 @@
 //! Reading the tail: batch after batch, deciding at each place by the table in `verdict`.
 
 use super::checkpoint::CheckpointRead;
-use super::loaded::{HOLDS_NOTHING, LastBatch, Loaded};
+use super::loaded::{LastBatch, Loaded};
+use super::losses::HOLDS_NOTHING;
 use super::{CutReport, Recovery, Replay, damaged};
 use crate::batch::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::directory::Detail;
