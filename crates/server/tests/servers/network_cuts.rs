@@ -31,6 +31,7 @@ fn run_inside(test: &str) {
         Err(error) => return eprintln!("\n*** SKIPPED: a cut network, unshare is not there: {error} ***\n"),
     };
     let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!said.contains("running 0 tests"), "there is no test {test}");
     if !said.contains("running 1 test") {
         let why = String::from_utf8_lossy(&output.stderr);
         return eprintln!("\n*** SKIPPED: a cut network, this system gives no namespaces: {why} ***\n");
@@ -217,7 +218,7 @@ fn wait_until(what: &str, patience: Duration, mut condition: impl FnMut() -> boo
 #[test]
 fn a_cut_heals_and_everybody_agrees_again() {
     if std::env::var_os(INSIDE).is_none() {
-        return run_inside("a_cut_heals_and_everybody_agrees_again");
+        return run_inside("network_cuts::a_cut_heals_and_everybody_agrees_again");
     }
     let seconds = std::env::var("SEAWAY_CUT_SECONDS").ok();
     let lasts = seconds.map_or(CUT, |seconds| Duration::from_secs(seconds.parse().unwrap()));
