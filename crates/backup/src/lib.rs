@@ -23,7 +23,9 @@ mod tar;
 mod verify;
 
 pub use error::Error;
-pub use history::{Archived, Archiver, History, HistoryVerified, Moment, Pruned, Reach, Stretch, StretchVerified};
+pub use history::{
+    Archived, Archiver, History, HistoryVerified, Moment, Pruned, Reach, Step, Stretch, StretchVerified,
+};
 pub use limits::FILES_MAX;
 pub use manifest::{Manifest, ManifestFile};
 pub use names::is_history;

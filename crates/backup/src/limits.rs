@@ -16,6 +16,9 @@ pub(crate) const MANIFESTS_REMEMBERED: usize = 4;
 pub const FILES_MAX: usize = 2_000_000;
 /// Bytes of a file's name: what an archive has room for.
 pub(crate) const NAME_BYTES_MAX: usize = 99;
+/// Digits of a store's identity, and of its life, by which people know it.
+pub(crate) const NAME_DIGITS_SHOWN: usize = 8;
+
 /// Stores that are named when it is not clear which one is meant.
 pub(crate) const STORES_NAMED_MAX: usize = 8;
 /// Pieces of files that one link of an archive names.

@@ -106,7 +106,11 @@ impl Store {
     /// Restores to a moment and compares with what was there then.
     fn check(&self, history: &History, moment: i64, seed: u64) -> Result<(), String> {
         let stretch = stretch_at(history, moment).map_err(|error| error.to_string())?;
-        let moment = history.moment(&stretch, moment).map_err(|error| error.to_string())?;
+        self.check_in(&stretch, history, moment, seed)
+    }
+
+    fn check_in(&self, stretch: &Stretch, history: &History, moment: i64, seed: u64) -> Result<(), String> {
+        let moment = history.moment(stretch, moment).map_err(|error| error.to_string())?;
         let expected = self.position_at(moment.at, stretch.position);
         if moment.position != expected {
             return Err(format!(
@@ -399,4 +403,84 @@ fn a_gap_is_said_and_not_reached_over() {
     assert!(pruned.links > 0 && pruned.pieces > 0, "{pruned:?}");
     assert!(stretch_at(&history, first.until).is_err());
     store.check(&history, second.until, 8).unwrap();
+}
+
+/// A store that goes on, and one that was restored from its archive and goes another way, may have one archive: the moments of each stay
+/// its own, also where the two end at the same place.
+#[test]
+fn a_restored_store_is_another_history_in_the_same_archive() {
+    let (disk, archive) = (SimulatedDisk::new(11), SimulatedDisk::new(12));
+    let mut store = Store::open(&disk, options(), 11);
+    let fill = |store: &mut Store| {
+        for _ in 0..800 {
+            store.act(0);
+        }
+        store.machine.settle();
+    };
+    let archived = |store: &mut Store, token: &str| {
+        let (image, planned) = store.plan();
+        let archived = Archiver::new(history(&archive), token).archive(&image, planned);
+        archived.unwrap()
+    };
+    fill(&mut store);
+    archived(&mut store, "a");
+    let stretch = history(&archive).reach().unwrap().newest("").unwrap().clone();
+    let moment = history(&archive).moment(&stretch, stretch.end()).unwrap();
+    let other = SimulatedDisk::new(13);
+    moment
+        .restore_on(Arc::new(other.clone()), &mut Pace::new(None), &Progress::default())
+        .unwrap();
+    let mut restored = Store::open(&other, options(), 13);
+    assert_eq!(restored.machine.opened.position, stretch.position);
+    restored.machine.history = store.machine.history.clone();
+    restored.machine.state = store.machine.state_at(stretch.position);
+    restored.machine.next_log = store.machine.next_log + 1;
+    restored.machine.clock = store.machine.clock;
+    restored.times = store.times.clone();
+    // Before it has written anything of its own it ends where the chain ends.
+    archived(&mut restored, "b");
+    for round in 0..3 {
+        fill(&mut store);
+        archived(&mut store, "a");
+        fill(&mut restored);
+        archived(&mut restored, "b");
+        let history = history(&archive);
+        let reach = history.reach().unwrap();
+        assert!(reach.damaged.is_empty() && reach.stretches.len() == 2, "{reach:?}");
+        let error = reach.newest("").unwrap_err().to_string();
+        for (store, is_restored) in [(&store, false), (&restored, true)] {
+            let of = |stretch: &&Stretch| stretch.life.is_some() == is_restored;
+            let stretch = reach.stretches.iter().find(of).unwrap();
+            let name = stretch.store();
+            assert!(error.contains(&name), "{name} in {error}");
+            assert_eq!(reach.newest(&name).unwrap().position, stretch.position);
+            assert_eq!(
+                reach.stretch_at(&name, stretch.end()).map(|found| found.position).ok(),
+                Some(stretch.position)
+            );
+            store.check_in(stretch, &history, stretch.end(), 20 + round).unwrap();
+        }
+    }
+}
+
+/// A clock that is set back: without a moment everything is restored, and not what is there up to the latest time.
+#[test]
+fn the_end_of_an_archive_has_everything_whatever_the_clock_did() {
+    let (disk, archive) = (SimulatedDisk::new(21), SimulatedDisk::new(22));
+    let mut store = Store::open(&disk, options(), 21);
+    let mut archiver = Archiver::new(history(&archive), "a");
+    for round in 0..4 {
+        for _ in 0..600 {
+            store.act(0);
+        }
+        store.machine.settle();
+        let (image, planned) = store.plan();
+        archiver.archive(&image, planned).unwrap();
+        drop(image);
+        let history = history(&archive);
+        let stretch = history.reach().unwrap().newest("").unwrap().clone();
+        assert_eq!(stretch.position, store.machine.journal.appended(), "round {round}");
+        store.check_in(&stretch, &history, stretch.end(), round).unwrap();
+        store.machine.clock -= 3_600 * TIME_NOTED_EVERY_NS as i64;
+    }
 }

@@ -81,6 +81,7 @@ pub(crate) fn nanoseconds(time: SystemTime) -> Outcome<i64> {
 pub(crate) fn document(stretch: &Stretch) -> Value {
     json!({
         "store": stretch.identity,
+        "life": stretch.life,
         "from": stretch.first().map(|first| moment(first).to_string()),
         "until": stretch.first().map(|_| moment(stretch.until).to_string()),
         "position": stretch.position,
@@ -117,7 +118,7 @@ pub(crate) fn list(archive: &Path, output: &mut Output) -> Outcome {
         vec![
             from,
             until,
-            stretch.identity.chars().take(8).collect(),
+            stretch.store(),
             count(stretch.position),
             count(stretch.links() as u64),
             if stretch.encrypted { "encrypted" } else { "" }.to_owned(),

@@ -4,6 +4,7 @@
 
 mod report;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -83,6 +84,8 @@ impl Archiving {
             inbox,
             report,
             archiver: None,
+            place: None,
+            gap: None,
             position: None,
             archived: None,
             failing: None,
@@ -126,6 +129,10 @@ struct Rounds {
     inbox: Arc<Inbox>,
     report: Report,
     archiver: Option<Archiver>,
+    /// The archive's directory: its file system and its number there.
+    place: Option<(u64, u64)>,
+    /// A hole that is to be told of.
+    gap: Option<String>,
     /// Position up to which everything is archived, and when it was.
     position: Option<u64>,
     archived: Option<Instant>,
@@ -187,11 +194,23 @@ impl Rounds {
 
     /// Archives what is new; how many bytes that was.
     fn round(&mut self) -> Result<u64, Stop> {
+        self.report.step();
+        let copied = self.attempt();
+        self.report.rest();
+        copied
+    }
+
+    fn attempt(&mut self) -> Result<u64, Stop> {
         let mut archiver = self.open().map_err(|error| Stop::Failed(error.to_string()))?;
+        let place = self.look_at_directory()?;
         let archived = self.archive(&mut archiver);
         self.archiver = Some(archiver);
-        let archived = archived?;
+        let mut archived = archived?;
+        if self.look_at_directory()? != place {
+            return Err(self.is_elsewhere());
+        }
         self.position = Some(archived.position);
+        archived.gap = archived.gap.or(self.gap.take());
         if let Some(gap) = &archived.gap {
             let directory = self.options.directory.display();
             tracing::warn!(target: "stream", "The archive in {directory} has a gap: {gap}");
@@ -204,7 +223,16 @@ impl Rounds {
     fn open(&mut self) -> Result<Archiver, Error> {
         let directory = &self.options.directory;
         match self.archiver.take() {
-            None => Ok(Archiver::new(History::open(directory)?, &self.token)),
+            None => {
+                let report = self.report.clone();
+                // Made at the start only: where one was before, another empty one would be no archive.
+                let history = match self.place {
+                    None => History::open(directory)?,
+                    Some(_) => History::existing(directory)?,
+                };
+                let archiver = Archiver::new(history, &self.token);
+                Ok(archiver.watched(Arc::new(move || report.step())))
+            }
             Some(archiver) if self.failing.is_none() => Ok(archiver),
             Some(mut archiver) => match History::existing(directory) {
                 Ok(history) => {
@@ -217,6 +245,30 @@ impl Rounds {
                 }
             },
         }
+    }
+
+    /// Which directory that is: its file system and its number there. Another one than the last time has nothing of what was archived.
+    fn look_at_directory(&mut self) -> Result<(u64, u64), Stop> {
+        let directory = &self.options.directory;
+        let found = std::fs::metadata(directory)
+            .map_err(|error| Stop::Failed(format!("look at {}: {error}", directory.display())))?;
+        let place = (found.dev(), found.ino());
+        match self.place.replace(place) {
+            Some(before) if before != place => Err(self.is_elsewhere()),
+            _ => Ok(place),
+        }
+    }
+
+    /// The next attempt goes on with what is there now, and says what is missing of it.
+    fn is_elsewhere(&mut self) -> Stop {
+        let words = format!(
+            "{} is another directory than before: was a file system mounted there, or taken away? What was archived is not in this one",
+            self.options.directory.display()
+        );
+        self.archiver = None;
+        self.position = None;
+        self.gap = Some(words.clone());
+        Stop::Failed(words)
     }
 
     fn archive(&self, archiver: &mut Archiver) -> Result<Archived, Stop> {

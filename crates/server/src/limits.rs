@@ -326,5 +326,8 @@ pub(crate) const ARCHIVE_TOLD_EVERY: std::time::Duration = std::time::Duration::
 /// How long a server that stops waits for its archive. What is not there then is archived by the next start.
 pub(crate) const ARCHIVE_LAST_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// A copy to the archive of which nothing moves for so long hangs.
+pub(crate) const ARCHIVE_HANGS_AFTER: std::time::Duration = std::time::Duration::from_secs(2 * 60);
+
 /// How often what need not be kept in the archive is removed.
 pub(crate) const ARCHIVE_PRUNED_EVERY: std::time::Duration = std::time::Duration::from_secs(60 * 60);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use seaway_journal::disk::DiskFile;
@@ -41,7 +42,12 @@ pub struct Archiver {
     /// Tells the unfinished files of this from those of others.
     token: String,
     unfinished: u64,
+    /// Hears whenever the archive's disk has answered.
+    step: Step,
 }
+
+/// Hears, from the thread that archives, that something got on.
+pub type Step = Arc<dyn Fn() + Send + Sync>;
 
 /// The end of a chain.
 struct Chain {
@@ -74,7 +80,14 @@ impl Archiver {
             copied: HashMap::new(),
             token: token.to_owned(),
             unfinished: 0,
+            step: Arc::new(|| {}),
         }
+    }
+
+    /// Tells each step that it gets on: a disk that hangs shows by none.
+    #[must_use]
+    pub fn watched(self, step: Step) -> Archiver {
+        Archiver { step, ..self }
     }
 
     /// Goes on in the same archive, whose directory was opened anew after a failure.
@@ -126,11 +139,11 @@ impl Archiver {
                 gap: None,
             });
         }
+        // Something of the same moment may be on its way, or come yet while the clock stands behind it.
         let latest = |newest: Option<i64>| newest.map_or(i64::MIN, |newest| newest.saturating_sub(1));
         let before = self.chain.as_ref().map_or(i64::MIN, |chain| chain.head.until);
         let until = match image.is_complete() {
             true => planned.max(latest(addition.newest)),
-            // Something of the same moment may be on its way.
             false => latest(addition.newest),
         };
         let until = until.max(before);
@@ -181,8 +194,11 @@ impl Archiver {
     /// Looks for the chain that the store continues. Says what is missing when there are others only.
     fn load(&mut self, image: &Image, end: Mark) -> Result<Option<String>, Error> {
         let identity = HEXLOWER.encode(&image.identity);
+        let life = image.life.map(|life| HEXLOWER.encode(&life));
         let mut stretches = self.history.reach()?.stretches;
         stretches.retain(|stretch| stretch.identity == identity);
+        // Another life may have gone on from the same place: to continue its chain would make two histories one.
+        stretches.retain(|stretch| stretch.path.last().is_some_and(|(_, head)| head.life == life));
         stretches.sort_by_key(|stretch| std::cmp::Reverse(stretch.path.last().map(|(_, head)| head.made)));
         let latest = stretches.iter().map(|stretch| stretch.until).max();
         let mut damaged = None;
@@ -315,6 +331,7 @@ impl Archiver {
         image.check().map_err(|error| Error::Source(error.to_string()))?;
         let head = Head::new(HeadOf {
             identity: image.identity,
+            life: image.life,
             epoch: image.epoch,
             encrypted: image.is_encrypted,
             previous: addition.previous.clone(),
@@ -389,6 +406,7 @@ impl Archiver {
                 // In pieces: one sync of all would make the commits of the store wait.
                 let written = file.write_at(piece, offset - from).and_then(|()| file.sync_data());
                 written.map_err(io_error(format!("write {unfinished} to the archive")))?;
+                (self.step)();
                 offset += piece.len() as u64;
             }
             let sha256 = hasher.finish();
@@ -415,7 +433,7 @@ impl Archiver {
         written
     }
 
-    fn begin(&mut self) -> Result<(std::sync::Arc<dyn DiskFile>, String), Error> {
+    fn begin(&mut self) -> Result<(Arc<dyn DiskFile>, String), Error> {
         self.unfinished += 1;
         let name = format!("{}-{}{UNFINISHED}", self.token, self.unfinished);
         let created = self.history.disk.create(&name);
@@ -429,6 +447,7 @@ impl Archiver {
         let named = file
             .sync_data()
             .and_then(|()| self.history.disk.rename(unfinished, name));
+        (self.step)();
         named.map_err(io_error(format!("write {name} to the archive")))
     }
 

@@ -3,7 +3,7 @@
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use seaway_journal::{Identity, Mark};
+use seaway_journal::{Identity, Life, Mark};
 use serde::{Deserialize, Serialize};
 
 use super::shown;
@@ -63,6 +63,9 @@ pub(super) struct Head {
     pub(super) made: Timestamp,
     /// The 16 random bytes that name the store, hexadecimal.
     pub(super) identity: String,
+    /// The 16 random bytes that name this life of the store, hexadecimal; none of one that was never restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) life: Option<String>,
     /// The epoch of the server that wrote it.
     pub(super) epoch: u64,
     /// Whether the store is encrypted.
@@ -105,6 +108,7 @@ pub(super) struct ArchivedFile {
 /// What a link is made from.
 pub(super) struct HeadOf {
     pub(super) identity: Identity,
+    pub(super) life: Option<Life>,
     pub(super) epoch: u64,
     pub(super) encrypted: bool,
     pub(super) previous: Option<String>,
@@ -122,6 +126,7 @@ impl Head {
             format: FORMAT,
             made: Timestamp::now(),
             identity: HEXLOWER.encode(&of.identity),
+            life: of.life.map(|life| HEXLOWER.encode(&life)),
             epoch: of.epoch,
             encrypted: of.encrypted,
             previous: of.previous,
@@ -153,6 +158,7 @@ impl Head {
             ));
         }
         check_identity(&self.identity)?;
+        self.life.as_deref().map_or(Ok(()), check_identity)?;
         if self.previous.as_ref().is_some_and(|name| !is_link(name)) {
             return Err("the name of its predecessor is none".to_owned());
         }
@@ -250,6 +256,7 @@ mod tests {
         };
         let head = Head::new(HeadOf {
             identity: [7; 16],
+            life: Some([9; 16]),
             epoch: 2,
             encrypted: false,
             previous: Some("archive-x.link".to_owned()),
@@ -303,6 +310,7 @@ mod tests {
         refused(|_, file| file.pieces[1].sha256 = "../../../../etc/passwd".to_owned());
         refused(|head, _| head.previous = Some("../x".to_owned()));
         refused(|head, _| head.identity = "\u{1b}[2J".to_owned());
+        refused(|head, _| head.life = Some("\u{1b}[2J".to_owned()));
         refused(|head, _| head.end.segment = u64::MAX);
         refused(|head, _| head.begin.position = 78);
         refused(|head, _| head.format = 2);

@@ -33,7 +33,7 @@ use crate::error::{Error, io_error};
 use crate::names::is_link;
 use crate::repository::is_repository;
 
-pub use archiver::{Archived, Archiver};
+pub use archiver::{Archived, Archiver, Step};
 pub use moment::Moment;
 pub use prune::Pruned;
 pub use stretch::{Reach, Stretch};

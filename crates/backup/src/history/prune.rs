@@ -92,7 +92,8 @@ impl History {
 
 fn is_newest(stretch: &Stretch, all: &[Stretch]) -> bool {
     let made = |stretch: &Stretch| stretch.path.last().map(|(_, head)| head.made);
-    let of_store = all.iter().filter(|other| other.identity == stretch.identity);
+    let is_same = |other: &&Stretch| (&other.identity, &other.life) == (&stretch.identity, &stretch.life);
+    let of_store = all.iter().filter(is_same);
     of_store.map(made).max() == Some(made(stretch))
 }
 

@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use super::link::{ArchivedFile, Head, decode};
 use super::{History, shown};
 use crate::error::{Error, io_error};
-use crate::limits::{LINK_BYTES_MAX, LINK_HEAD_BYTES, STORES_NAMED_MAX};
+use crate::limits::{LINK_BYTES_MAX, LINK_HEAD_BYTES, NAME_DIGITS_SHOWN, STORES_NAMED_MAX};
 
 /// A chain of links without a hole: every moment from its beginning to its end can be had.
 #[derive(Debug, Clone)]
 pub struct Stretch {
     /// The store's identity, hexadecimal.
     pub identity: String,
+    /// Which life of the store, hexadecimal: none of one that was never restored. What another life has is another history.
+    pub life: Option<String>,
     /// Whether it is encrypted.
     pub encrypted: bool,
     /// The first moment, nanoseconds since the Unix epoch.
@@ -39,6 +41,37 @@ impl Stretch {
         (self.from <= self.until).then_some(self.from)
     }
 
+    /// The store as people name it, and as `--store` takes it: the beginning of its identity and, behind a point, of its life.
+    pub fn store(&self) -> String {
+        let short = |name: &str| name.get(..NAME_DIGITS_SHOWN).unwrap_or(name).to_owned();
+        format!(
+            "{}.{}",
+            short(&self.identity),
+            self.life.as_deref().map(short).unwrap_or_default()
+        )
+    }
+
+    /// Whether it is of the store, or of one life of it, that is named so: with nothing behind the point the one that was never restored.
+    fn is_of(&self, store: &str) -> bool {
+        let (identity, life) = match store.split_once('.') {
+            None => (store, None),
+            Some((identity, life)) => (identity, Some(life)),
+        };
+        self.identity.starts_with(identity)
+            && match (life, &self.life) {
+                (None, _) | (Some(""), None) => true,
+                (Some(""), Some(_)) | (Some(_), None) => false,
+                (Some(wanted), Some(life)) => life.starts_with(wanted),
+            }
+    }
+
+    /// A moment at which everything is in it, up to its end, what was on its way included: there is nothing later in it, whatever the clock
+    /// did meanwhile.
+    pub fn end(&self) -> i64 {
+        let latest = self.path.iter().map(|(_, head)| head.latest()).max();
+        latest.unwrap_or(self.until)
+    }
+
     /// How many links it has.
     pub fn links(&self) -> usize {
         self.path.len()
@@ -50,6 +83,7 @@ impl Stretch {
         let (base, last) = (&path.first()?.1, &path.last()?.1);
         Some(Stretch {
             identity: last.identity.clone(),
+            life: last.life.clone(),
             encrypted: last.encrypted,
             // What has no time of its own in the first base was there when that was made.
             from: base.latest().max(base.begun.unwrap_or(i64::MIN)),
@@ -180,7 +214,7 @@ fn nothing(store: &str) -> String {
 }
 
 impl Reach {
-    /// The stretch that has a moment, of a store whose identity begins so: the one that was begun last, of several.
+    /// The stretch that has a moment, of a store whose name begins so: the one that was begun last, of several.
     ///
     /// # Errors
     /// None has it; in words what there is around it.
@@ -220,36 +254,35 @@ impl Reach {
         }))
     }
 
-    /// The stretch that was written to last, of a store whose identity begins so.
+    /// The stretch that was written to last, of a store whose name begins so.
     ///
     /// # Errors
     /// There is none, or it is not clear of which store.
     pub fn newest(&self, store: &str) -> Result<&Stretch, Error> {
         let of_store = self.of_store(store)?.into_iter();
-        let newest = of_store
-            .filter(|stretch| stretch.first().is_some())
-            .max_by_key(|stretch| stretch.path.last().map(|(_, head)| head.made));
+        let newest = of_store.max_by_key(|stretch| stretch.path.last().map(|(_, head)| head.made));
         newest.ok_or_else(|| Error::Refused(nothing(store)))
     }
 
-    /// The stretches of the one store whose identity begins so.
+    /// The stretches of the one store whose name is this, or begins so.
     fn of_store(&self, store: &str) -> Result<Vec<&Stretch>, Error> {
         let store = store.to_ascii_lowercase();
         let stretches = self.stretches.iter();
-        let of_store: Vec<&Stretch> = stretches
-            .filter(|stretch| stretch.identity.starts_with(&store))
+        let of_store: Vec<&Stretch> = stretches.filter(|stretch| stretch.is_of(&store)).collect();
+        let mut stores: Vec<(String, &str, &Option<String>)> = of_store
+            .iter()
+            .map(|stretch| (stretch.store(), stretch.identity.as_str(), &stretch.life))
             .collect();
-        let mut stores: Vec<&str> = of_store.iter().map(|stretch| stretch.identity.as_str()).collect();
         stores.sort_unstable();
         stores.dedup();
         if stores.len() > 1 {
             return Err(Error::Refused(format!(
-                "{} stores are archived in it: name one with --store and the beginning of its identity: {}",
+                "{} stores, or lives of one that was restored, are archived in it: name one with --store: {}",
                 stores.len(),
                 stores
                     .iter()
                     .take(STORES_NAMED_MAX)
-                    .copied()
+                    .map(|(name, ..)| name.as_str())
                     .collect::<Vec<_>>()
                     .join(", ")
             )));

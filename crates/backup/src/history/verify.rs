@@ -79,7 +79,7 @@ impl History {
             let whole = stretch.path[behind..].iter().find(|(_, head)| head.is_base);
             let whole_from = whole.map(|(_, head)| head.latest());
             let is_readable = !stretch.encrypted || encryption.is_some();
-            let moment = (is_readable && whole_from.is_some()).then(|| self.moment(&stretch, stretch.until));
+            let moment = (is_readable && whole_from.is_some()).then(|| self.moment(&stretch, stretch.end()));
             let store = match moment {
                 Some(Ok(moment)) => Some(verify_on(moment.disk(), encryption.cloned())),
                 Some(Err(error)) => {

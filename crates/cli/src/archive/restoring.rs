@@ -13,7 +13,7 @@ use crate::progress::while_drawn_of;
 pub(crate) struct Wanted<'a> {
     pub(crate) archive: &'a Path,
     pub(crate) at: Option<SystemTime>,
-    /// The beginning of the store's identity, where several are archived.
+    /// The store's name or its beginning, where several are archived.
     pub(crate) store: Option<&'a str>,
     pub(crate) rate: Option<u64>,
 }
@@ -38,7 +38,7 @@ pub(crate) fn found(wanted: &Wanted<'_>) -> Outcome<Moment> {
 
 fn newest<'a>(reach: &'a Reach, store: &str) -> (Result<&'a seaway_backup::Stretch, seaway_backup::Error>, i64) {
     let stretch = reach.newest(store);
-    let at = stretch.as_ref().map_or(0, |stretch| stretch.until);
+    let at = stretch.as_ref().map_or(0, |stretch| stretch.end());
     (stretch, at)
 }
 

@@ -79,7 +79,7 @@ fn show(one: &StretchVerified, output: &mut Output) -> Outcome {
     output.line(&format!(
         "{moments}: {}, store {}, {}",
         if is_damaged(one) { "DAMAGED" } else { "whole" },
-        stretch.identity.chars().take(8).collect::<String>(),
+        stretch.store(),
         counted(stretch.links() as u64, "link"),
     ))?;
     for (name, reason) in one.damaged.iter().take(DAMAGES_LISTED_MAX) {

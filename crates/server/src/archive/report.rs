@@ -1,10 +1,12 @@
 //! How the archiving is, for whoever asks: `/healthz`, `/metrics`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use seaway_backup::Archived;
 use seaway_config::format_size;
+
+use crate::limits::ARCHIVE_HANGS_AFTER;
 
 /// Shared between the thread that archives and those who ask.
 #[derive(Clone, Default)]
@@ -17,6 +19,8 @@ pub(crate) struct Reported {
     pub(crate) until: Option<i64>,
     /// Since when nothing is archived, and why.
     pub(crate) failing: Option<(Instant, String)>,
+    /// While it is being archived: when that got on last.
+    pub(crate) moved: Option<Instant>,
     /// Bytes copied to the archive by this life.
     pub(crate) copied_bytes: u64,
     /// Attempts that failed.
@@ -44,6 +48,20 @@ impl Report {
         });
     }
 
+    /// An attempt begins, or gets on.
+    pub(super) fn step(&self) {
+        if let Some(reported) = self.lock().as_mut() {
+            reported.moved = Some(Instant::now());
+        }
+    }
+
+    /// No attempt is being made.
+    pub(super) fn rest(&self) {
+        if let Some(reported) = self.lock().as_mut() {
+            reported.moved = None;
+        }
+    }
+
     pub(super) fn archived(&self, archived: &Archived) {
         if let Some(reported) = self.lock().as_mut() {
             reported.until = Some(archived.until).filter(|until| *until > i64::MIN);
@@ -63,6 +81,17 @@ impl Report {
 }
 
 impl Reported {
+    /// For how long nothing has moved of what is being archived, when that is longer than a disk takes.
+    fn hangs_for(&self) -> Option<Duration> {
+        let stood = self.moved?.elapsed();
+        (stood >= ARCHIVE_HANGS_AFTER).then_some(stood)
+    }
+
+    /// Whether it is archived, or will be without anybody's help.
+    pub(crate) fn is_up(&self) -> bool {
+        self.failing.is_none() && self.hangs_for().is_none()
+    }
+
     /// What is to be looked after, when the store keeps so many bytes for the archive.
     pub(crate) fn alarm(&self, unarchived_bytes: u64) -> Option<String> {
         let kept = || {
@@ -75,6 +104,13 @@ impl Reported {
         if let Some((since, reason)) = &self.failing {
             let seconds = since.elapsed().as_secs();
             return Some(format!("nothing was archived for {seconds} s: {reason}; {}", kept()));
+        }
+        if let Some(stood) = self.hangs_for() {
+            let seconds = stood.as_secs();
+            return Some(format!(
+                "nothing has moved to it for {seconds} s: its disk hangs; {}",
+                kept()
+            ));
         }
         (unarchived_bytes > self.backlog_bytes_max / 2)
             .then(|| format!("the archive is too slow: {}; beyond that it has a gap", kept()))
@@ -95,6 +131,16 @@ mod tests {
         assert_eq!(alarm(1 << 29), None);
         let slow = alarm((1 << 29) + 1).unwrap_or_default();
         assert!(slow.contains("too slow"), "{slow}");
+        report.step();
+        assert_eq!(alarm(0), None, "it moves");
+        if let Some(reported) = report.lock().as_mut() {
+            reported.moved = Instant::now().checked_sub(ARCHIVE_HANGS_AFTER);
+        }
+        let hanging = alarm(0).unwrap_or_default();
+        assert!(hanging.contains("nothing has moved to it for"), "{hanging}");
+        assert!(!report.get().unwrap_or_default().is_up());
+        report.rest();
+        assert_eq!(alarm(0), None, "nothing is to be moved");
         report.failed("the disk is full");
         let failing = alarm(0).unwrap_or_default();
         assert!(failing.contains("for 0 s: the disk is full"), "{failing}");

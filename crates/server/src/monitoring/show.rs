@@ -410,7 +410,7 @@ pub(super) fn figures(glance: &Glance<'_>, archive: Option<Reported>) -> monitor
         // A store without files has no journal.
         journal: (statistics.segments > 0).then(|| journal(&statistics)),
         archive: archive.map(|archive| monitor::ArchiveFigures {
-            is_up: archive.failing.is_none(),
+            is_up: archive.is_up(),
             until_ns: archive.until,
             unarchived_bytes: statistics.unarchived_bytes,
             unarchived_bytes_max: archive.backlog_bytes_max,

@@ -218,24 +218,49 @@ fn a_restored_store_is_archived_beside_what_it_was() {
     let (directory, _) = places.restore(&times[9]);
     std::fs::remove_dir_all(places.at("store")).unwrap();
     std::fs::rename(directory, places.at("store")).unwrap();
-    let mut server = places.server(&[]);
-    publish(&mut server.session("publisher"), 100, 10);
-    assert!(server.wait_for_line("has a gap").is_some(), "{:?}", server.log);
-    stop(server);
+    for run in 1..=3 {
+        let server = places.server(&[]);
+        publish(&mut server.session("publisher"), 100 * run, 10);
+        stop(server);
+    }
     let second = stored(&places.at("store"));
-    assert_eq!((second.len(), places.stretches().len()), (20, 2));
-    let (old, _) = places.restore(&times[19]);
-    assert_eq!(stored(&old), first);
-    let newest = second.values().map(|(time, _)| time.clone()).max().unwrap();
-    let (new, _) = places.restore(&newest);
-    assert_eq!(stored(&new), second);
-    // What only older moments need goes.
-    let pruned = Shell::at("").run(&["archive", "prune", &places.archive(), "--before", &newest, "--json"]);
-    assert!(pruned.expect(0).json()[0]["links"].as_u64() > Some(0));
+    let stretches = places.stretches();
+    assert_eq!((second.len(), stretches.len()), (40, 2), "{stretches:?}");
+    // Without a word of which of both nothing is restored.
     let (_, said) = places.try_restore(&["--at", &times[19]]);
+    let said = said.expect(1).stderr;
+    let name = |of: &dyn Fn(&&Value) -> bool| {
+        let stretch = stretches.iter().find(of).unwrap();
+        let short = |key: &str| {
+            stretch[key]
+                .as_str()
+                .unwrap_or_default()
+                .chars()
+                .take(8)
+                .collect::<String>()
+        };
+        format!("{}.{}", short("store"), short("life"))
+    };
+    let (old, new) = (
+        name(&|stretch| stretch["life"].is_null()),
+        name(&|stretch| stretch["life"].is_string()),
+    );
+    assert!(said.contains(&old) && said.contains(&new), "{said}");
+    let restored_as_of = |places: &mut Places, store: &str, at: &str| {
+        let (directory, said) = places.try_restore(&["--store", store, "--at", at]);
+        said.expect(0);
+        stored(&directory)
+    };
+    assert_eq!(restored_as_of(&mut places, &old, &times[19]), first);
+    let newest = second.values().map(|(time, _)| time.clone()).max().unwrap();
+    assert_eq!(restored_as_of(&mut places, &new, &newest), second);
+    // Of each way the end stays, and these are short.
+    let pruned = Shell::at("").run(&["archive", "prune", &places.archive(), "--before", &newest, "--json"]);
+    assert_eq!(pruned.expect(0).json()[0]["links"].as_u64(), Some(0));
+    assert_eq!(restored_as_of(&mut places, &old, &times[19]), first);
+    assert_eq!(restored_as_of(&mut places, &new, &newest), second);
+    let (_, said) = places.try_restore(&["--store", &new, "--at", &times[12]]);
     assert!(said.expect(1).stderr.contains("reaches back to"));
-    let (new, _) = places.restore(&newest);
-    assert_eq!(stored(&new), second);
 }
 
 /// An archive that takes nothing ends no server: it says so until the archive takes it, and nothing is missing then.
@@ -272,6 +297,30 @@ fn a_failing_archive_is_told_of_and_tried_again() {
     assert_eq!((model.len(), places.stretches().len()), (20, 1));
     let (restored, _) = places.try_restore(&[]);
     assert_eq!(stored(&restored), model);
+}
+
+/// Another directory in the place of the archive, as when a file system is mounted over it: that is said, and what is archived there can
+/// be restored from there alone.
+#[test]
+fn another_directory_in_its_place_is_told_of_and_begun_anew() {
+    let mut places = Places::new();
+    let mut server = places.server(&[]);
+    let mut publisher = server.session("publisher");
+    publish(&mut publisher, 0, 10);
+    places.wait_for_links(1);
+    std::fs::rename(places.at("archive"), places.at("hidden")).unwrap();
+    std::fs::create_dir(places.at("archive")).unwrap();
+    publish(&mut publisher, 10, 10);
+    let told = server.wait_for_line("is another directory than before");
+    assert!(told.is_some_and(|line| line.contains("Nothing is archived to")));
+    assert!(server.wait_for_line("has a gap").is_some());
+    wait_for(&server, "/metrics", "seaway_archive_up 1");
+    wait_for(&server, "/metrics", "seaway_archive_gaps_total 1");
+    publish(&mut publisher, 20, 10);
+    stop(server);
+    let model = stored(&places.at("store"));
+    let (restored, _) = places.try_restore(&[]);
+    assert_eq!((stored(&restored), model.len()), (model, 30));
 }
 
 /// Errors of the archive's disk; the store's goes on.
@@ -345,12 +394,14 @@ fn a_full_archive_costs_a_gap_that_is_told() {
         let program = std::env::current_exe().unwrap();
         let mut command = Command::new("unshare");
         command.args(["--user", "--map-root-user", "--mount"]).arg(program);
-        command.args(["--exact", "a_full_archive_costs_a_gap_that_is_told", "--nocapture"]);
+        let test = "archive::a_full_archive_costs_a_gap_that_is_told";
+        command.args(["--exact", test, "--nocapture"]);
         let output = command.env(INSIDE, "1").output().unwrap();
         let (said, why) = (
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
         );
+        assert!(!said.contains("running 0 tests"), "there is no test {test}");
         if !said.contains("running 1 test") {
             return eprintln!("\n*** SKIPPED: a full archive, this system gives no namespaces: {why} ***\n");
         }
