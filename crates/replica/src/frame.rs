@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  0 version 1    1 kind       2 flags      3 length of the context
-//!  4 group (4)    8 number of entries (4)  12 zero (4)
+//!  4 group (4)    8 number of entries (4)  12 CRC-32C of the cluster's identity and all before the bodies but itself (4)
 //! 16 term        24 log_term  32 index     40 commit      48 commit_term   56 reject_hint
 //! 64 context, then with its flag health (16), with its kind a snapshot, then per entry 16 bytes, then the bodies
 //! ```
@@ -49,6 +49,15 @@ pub enum Class {
     Control,
     /// Entries, and the word that a snapshot is to be fetched.
     Bulk,
+}
+
+/// Where the checksum of everything before the bodies lies.
+const HEAD_CRC: std::ops::Range<usize> = 12..16;
+
+/// The checksum of everything before the bodies of a frame, between members of one cluster.
+fn head_checksum(identity: &Identity, head: &[u8]) -> u32 {
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&identity.0), &head[..HEAD_CRC.start]);
+    crc32c::crc32c_append(sum, &head[HEAD_CRC.end..])
 }
 
 /// The checksum of an entry between members of one cluster.
@@ -148,6 +157,7 @@ impl Outgoing {
         if self.health.is_some() {
             flags |= FLAG_HEALTH;
         }
+        let start = out.len();
         let context = &message.context[..message.context.len().min(limits::CONTEXT_BYTES_MAX)];
         out.extend([FRAME_VERSION, message.msg_type as u8, flags, context.len() as u8]);
         out.extend(GROUP.to_le_bytes());
@@ -181,6 +191,9 @@ impl Outgoing {
             out.extend((bytes | number_of(kind) << KIND_SHIFT).to_le_bytes());
             out.extend(checksum(identity, id_of(entry), kind, body).to_le_bytes());
         }
+        let head = &mut out[start..];
+        let sum = head_checksum(identity, head);
+        head[HEAD_CRC].copy_from_slice(&sum.to_le_bytes());
         Ok(())
     }
 }
@@ -220,6 +233,13 @@ pub(crate) struct Body<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
+impl<'a> Body<'a> {
+    /// One whose frame was verified and is gone.
+    pub(crate) fn kept(bytes: &'a [u8]) -> Self {
+        Self { crc: 0, bytes }
+    }
+}
+
 /// A message that has come, and the bodies of its entries where they lie in the buffer.
 ///
 /// What can be told by looking at it alone has been looked at: terms, indexes and lengths are in bounds and fit together. Its checksums
@@ -229,6 +249,9 @@ pub struct Frame<'a> {
     pub(crate) message: Message,
     pub(crate) bodies: Vec<Body<'a>>,
     pub(crate) health: Option<Health>,
+    /// Everything before the bodies, and the checksum in it.
+    head: &'a [u8],
+    head_crc: u32,
 }
 
 impl<'a> Frame<'a> {
@@ -254,9 +277,7 @@ impl<'a> Frame<'a> {
             return Err(FrameError::Group(group));
         }
         let count = reader.u32()? as usize;
-        if reader.u32()? != 0 {
-            return Err(FrameError::Value("a reserved field that is not zero"));
-        }
+        let head_crc = reader.u32()?;
         let mut message = Message {
             msg_type,
             term: reader.number()?,
@@ -278,10 +299,13 @@ impl<'a> Frame<'a> {
             return Err(FrameError::Surplus(reader.0.len()));
         }
         check_terms(&message)?;
+        let body_bytes: usize = bodies.iter().map(|body| body.bytes.len()).sum();
         Ok(Self {
             message,
             bodies,
             health,
+            head: &bytes[..bytes.len() - body_bytes],
+            head_crc,
         })
     }
 
@@ -303,8 +327,15 @@ impl<'a> Frame<'a> {
         self.bodies.iter().map(|body| body.bytes.len() as u64).sum()
     }
 
-    /// Whether every entry is what was sent, by a member of this cluster.
+    /// Whether it is what was sent, every entry in it, by a member of this cluster.
+    ///
+    /// # Errors
+    ///
+    /// What is not.
     pub(crate) fn verify(&self, identity: &Identity) -> Result<(), FrameError> {
+        if head_checksum(identity, self.head) != self.head_crc {
+            return Err(FrameError::Head);
+        }
         for (entry, body) in self.message.entries.iter().zip(&self.bodies) {
             let (kind, _) = kind_and_bytes(entry);
             if checksum(identity, id_of(entry), kind, body.bytes) != body.crc {
@@ -354,7 +385,7 @@ fn read_entries<'a>(reader: &mut Reader<'a>, message: &mut Message, count: usize
         let (entry_type, data) = match (length >> KIND_SHIFT, bytes.len()) {
             (0, 1..) => (EntryType::EntryNormal, handle(id, length & LENGTH_MASK)),
             (1, 0) => (EntryType::EntryNormal, Bytes::new()),
-            (2, 0..=CHANGE_BYTES_MAX) => (EntryType::EntryConfChangeV2, Bytes::copy_from_slice(bytes)),
+            (2, 0..=limits::CHANGE_BYTES_MAX) => (EntryType::EntryConfChangeV2, Bytes::copy_from_slice(bytes)),
             _ => return Err(FrameError::Value("an entry whose kind and length do not go together")),
         };
         message.entries.push(Entry {
@@ -368,8 +399,6 @@ fn read_entries<'a>(reader: &mut Reader<'a>, message: &mut Message, count: usize
     }
     Ok(bodies)
 }
-
-const CHANGE_BYTES_MAX: usize = raft_proto::eraftpb::CHANGE_CONTEXT_BYTES_MAX + 1024;
 
 /// Terms never fall along a log and are never above the sender's; term 0 is nobody's, and index 0 no entry's.
 fn check_terms(message: &Message) -> Result<(), FrameError> {

@@ -17,6 +17,12 @@ pub const HANGING_DISK_TICKS: u64 = ELECTION_TICKS_MIN as u64;
 pub const STEP_DOWN_TICKS: u64 = 2 * HANGING_DISK_TICKS;
 /// Ticks without a sign of life after which a follower is taken to have given up a snapshot.
 pub const SNAPSHOT_SILENCE_TICKS: u64 = 60_000 / TICK_MS;
+/// Ticks without a sign of life after which nothing of the log is kept for a member.
+pub const RETAIN_SILENCE_TICKS: u64 = 60_000 / TICK_MS;
+/// Bytes of entries that a leader keeps for members that lack them, at most; who lacks more gets a snapshot.
+pub const RETAINED_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of the newest entries that a follower keeps, in case that it leads next.
+pub const RETAINED_BY_FOLLOWERS_BYTES_MAX: u64 = 64 << 20;
 /// Ticks for which a member that was taken out still votes: whoever made the change may have forgotten after a crash that it is
 /// committed, and then needs that vote.
 pub const REMOVED_STAYS_TICKS: u64 = 60_000 / TICK_MS;
@@ -35,6 +41,10 @@ pub const MESSAGES_HELD_MAX: usize = 1024;
 pub const CONFIRMATIONS_MAX: usize = 65_536;
 /// Members of a cluster, learners included.
 pub const MEMBERS_MAX: usize = 32;
+/// Bytes that come with a change of members (names, addresses), at most.
+pub const ABOUT_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a change of members as an entry.
+pub const CHANGE_BYTES_MAX: usize = ABOUT_BYTES_MAX + 1024;
 /// Entries that a learner may lack when it becomes a voter.
 pub const CATCH_UP_ENTRIES_MAX: u64 = 64;
 
@@ -50,4 +60,8 @@ pub const NUMBER_MAX: u64 = 1 << 62;
 const _: () = assert!(ELECTION_TICKS_MIN > 2 * HEARTBEAT_TICKS && ELECTION_TICKS_MAX > ELECTION_TICKS_MIN);
 const _: () =
     assert!(FRAME_ENTRIES_MAX as u64 > MESSAGE_BYTES_MAX / raft_proto::eraftpb::ENTRY_OVERHEAD_BYTES as u64 + 1);
+// Whatever may be proposed can be written down by every member, sent to every member, and read there.
+const _: () = assert!(2 + 9 * raft_proto::eraftpb::CHANGES_MAX + ABOUT_BYTES_MAX <= CHANGE_BYTES_MAX);
+const _: () = assert!(ABOUT_BYTES_MAX <= raft_proto::eraftpb::CHANGE_CONTEXT_BYTES_MAX);
+const _: () = assert!(CHANGE_BYTES_MAX <= seaway_journal::limits::MEMBERS_BYTES_MAX);
 const _: () = assert!(MEMBERS_MAX <= raft_proto::eraftpb::CHANGES_MAX);

@@ -4,6 +4,7 @@ use raft_proto::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType
 
 use crate::identity::{NodeId, founding_id};
 use crate::limits;
+use crate::planted::{Fault, is_planted};
 
 /// The members at one entry of the log, in ascending order of their ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -119,7 +120,11 @@ impl MemberChange {
             Self::Promote(id) => (ConfChangeTransition::Auto, vec![single(ConfChangeType::AddNode, id)]),
             Self::Remove(id) => (ConfChangeTransition::Auto, vec![single(ConfChangeType::RemoveNode, id)]),
             Self::Replace { old, new } => (
-                ConfChangeTransition::Explicit,
+                if is_planted(Fault::LibraryLeaves) {
+                    ConfChangeTransition::Implicit
+                } else {
+                    ConfChangeTransition::Explicit
+                },
                 vec![
                     single(ConfChangeType::RemoveNode, old),
                     single(ConfChangeType::AddNode, new),
@@ -172,6 +177,15 @@ pub enum NotChanged {
     /// A cluster needs a voter.
     #[error("member {0:016x} is the last voter")]
     LastVoter(NodeId),
+    /// More is to go with the change than it may have.
+    #[error(
+        "{0} bytes are to go with the change of members, which may have {most}",
+        most = limits::ABOUT_BYTES_MAX
+    )]
+    TooLong(usize),
+    /// The disk is full: what the journal keeps for such an entry is used up.
+    #[error("the disk has no room for a change of members")]
+    NoRoom,
     /// More members than a cluster may have.
     #[error("the cluster has {} members already, which is the most", limits::MEMBERS_MAX)]
     TooMany,

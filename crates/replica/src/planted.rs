@@ -18,6 +18,14 @@ pub enum Fault {
     NoLook,
     /// After a truncation what was promised of entries behind the cut is still said.
     PromisesBehindCut,
+    /// Of the entries of one message all carry what the first may know to be committed.
+    MarkOncePerMessage,
+    /// The library ends a configuration of two halves by itself.
+    LibraryLeaves,
+    /// What was said in a session that is over is heard.
+    OldSessions,
+    /// A leader appends nothing behind a change of members, and counts the change as finished when it is made.
+    NoCarrier,
 }
 
 #[cfg(feature = "simulated")]

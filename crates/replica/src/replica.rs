@@ -4,6 +4,7 @@ mod changes;
 mod confirmations;
 mod disk;
 mod election;
+mod held;
 mod looking;
 mod outstanding;
 mod parts;
@@ -12,6 +13,7 @@ mod proposals;
 mod ready;
 mod snapshots;
 mod status;
+mod work;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +32,7 @@ use crate::table::LogView;
 
 use outstanding::Outstanding;
 use parts::{Confirmations, Election, Expected, Peer, Settling};
+use work::Held;
 
 pub use confirmations::NotConfirmed;
 pub use status::{MemberStatus, Status};
@@ -114,11 +117,16 @@ pub struct Replica {
     snapshot_silence_ticks: u64,
     /// Index of the first entry of the own term, while it leads.
     first_own: u64,
+    /// Tick at which it was elected last.
+    leads_since: u64,
     settling: Settling,
     /// Tick at which it learnt that it is no member any more.
     removed_at: Option<u64>,
     /// Whether the last entries that came had no room.
     is_full: bool,
+    held: Held,
+    /// Tick at which a leader's disk was first found without room for an entry of its own.
+    lacks_room_since: Option<u64>,
     /// Tick at which a hand-over before leaving has taken too long.
     leaves_at: Option<u64>,
     stop: Option<Stop>,
@@ -171,9 +179,12 @@ impl Replica {
             expected: None,
             snapshot_silence_ticks: options.snapshot_silence_ticks,
             first_own: 0,
+            leads_since: 0,
             settling: Settling::default(),
             removed_at: None,
             is_full: false,
+            held: Held::default(),
+            lacks_room_since: None,
             leaves_at: None,
             stop: None,
         };
@@ -212,8 +223,12 @@ impl Replica {
 
     /// Does everything that the library has ready, as long as there is room for it, and what follows from that.
     fn pump(&mut self, bodies: &[(u64, Body<'_>)], ports: &mut Ports<'_>) {
+        self.resume(ports);
         loop {
             self.note_role(ports);
+            if self.held.is_some() {
+                break;
+            }
             self.settle(ports);
             self.send_what_need_not_wait(ports);
             if self.stop.is_some() {
@@ -226,9 +241,16 @@ impl Replica {
                 if let Err(refusal) = self.one_ready(bodies, ports) {
                     self.stop(Stop::Log(refusal), ports);
                 }
-            } else if !(self.propose_closed(ports) || self.leave_joint(ports) || self.settle_change(ports)) {
+            } else if !(self.offer_staged(ports)
+                || self.propose_closed(ports)
+                || self.leave_joint(ports)
+                || self.settle_change(ports))
+            {
                 break;
             }
+        }
+        if self.stop.is_some() {
+            return;
         }
         self.finish_leaving(ports);
         if let Some(member) = self.raw.store().take_wanted() {

@@ -58,6 +58,8 @@ pub(crate) fn id_of(entry: &Entry) -> EntryId {
 struct Row {
     term: u64,
     position: u64,
+    /// Bytes of all entries up to this one, since the table was made.
+    sum: u64,
     bytes: u32,
     kind: EntryKind,
 }
@@ -69,6 +71,8 @@ pub(crate) struct LogView {
     start: (HardState, Checkpoint),
     base: EntryId,
     rows: VecDeque<Row>,
+    /// The sum at the base.
+    before: u64,
     /// Bodies of the changes among the rows that are not applied yet; the log has those of the others.
     changes: BTreeMap<u64, Bytes>,
     /// What a member gets that lacks entries which are gone.
@@ -89,6 +93,7 @@ impl LogView {
             start: (hard_state, checkpoint.clone()),
             base: log.base(),
             rows: VecDeque::new(),
+            before: 0,
             changes: BTreeMap::new(),
             checkpoint,
             wanted: Cell::new(None),
@@ -129,6 +134,20 @@ impl LogView {
         self.base.index + self.rows.partition_point(|row| row.position <= position) as u64
     }
 
+    fn sum(&self) -> u64 {
+        self.rows.back().map_or(self.before, |row| row.sum)
+    }
+
+    /// The first entry of those at the end that have so many bytes together at most.
+    pub(crate) fn first_within(&self, bytes: u64) -> u64 {
+        let end = self.sum();
+        if end - self.before <= bytes {
+            return self.base.index + 1;
+        }
+        let before = self.rows.partition_point(|row| end - row.sum > bytes);
+        self.base.index + 2 + before as u64
+    }
+
     fn row(&self, index: u64) -> Option<&Row> {
         let behind = index.checked_sub(self.base.index + 1)?;
         self.rows.get(usize::try_from(behind).ok()?)
@@ -140,6 +159,7 @@ impl LogView {
         self.rows.push_back(Row {
             term: meta.id.term,
             position: meta.position,
+            sum: self.sum() + u64::from(meta.bytes) + u64::from(raft_proto::eraftpb::ENTRY_OVERHEAD_BYTES),
             bytes: meta.bytes,
             kind: meta.kind,
         });
@@ -167,24 +187,20 @@ impl LogView {
         self.checkpoint = snapshot.clone();
     }
 
-    /// Entries at the beginning are gone, or there is a newer checkpoint.
+    /// Entries at the beginning are gone, or there is a newer checkpoint. What is not applied yet stays in the table, since the library
+    /// asks for it.
     pub(crate) fn follow(&mut self, log: &dyn Log, applied: u64) {
-        let base = log.base();
-        if base.index > self.base.index {
-            assert!(
-                base.index <= applied,
-                "entry {} is gone before it was applied",
-                base.index
-            );
-            assert_eq!(
-                self.term_of(base.index),
-                Some(base.term),
+        let index = log.base().index.min(applied);
+        if let Some(term) = self.row(index).map(|row| row.term) {
+            debug_assert!(
+                index < log.base().index || term == log.base().term,
                 "the base of the log is another entry"
             );
+            self.before = self.row(index).map_or(self.before, |row| row.sum);
             self.rows
-                .drain(..usize::try_from(base.index - self.base.index).expect("a table fits into memory"));
-            self.changes = self.changes.split_off(&(base.index + 1));
-            self.base = base;
+                .drain(..usize::try_from(index - self.base.index).expect("a table fits into memory"));
+            self.changes = self.changes.split_off(&(index + 1));
+            self.base = EntryId { term, index };
         }
         let checkpoint = log.checkpoint();
         if checkpoint.number != self.checkpoint.number {

@@ -46,6 +46,9 @@ pub enum FrameError {
     /// A value that no member writes.
     #[error("{0}")]
     Value(&'static str),
+    /// What stands before the entries' bodies is not what was sent, or belongs to another cluster.
+    #[error("the head of a frame does not have its checksum: it was damaged on the way, or is another cluster's")]
+    Head,
     /// What arrived is not what was sent, or belongs to another cluster.
     #[error(
         "entry {index} of term {term} does not have its checksum: it was damaged on the way, or is another cluster's"

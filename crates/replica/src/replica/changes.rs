@@ -1,14 +1,16 @@
 //! Changes of members: what is asked is looked at, since nobody can take a committed change back, and then becomes an entry.
 
+use protobuf::Message as _;
 use raft::ProgressState;
 use raft_proto::eraftpb::{ConfChangeV2, Entry};
 
 use super::{Ports, Replica};
 use crate::identity::NodeId;
 use crate::limits;
-use crate::log::Log;
+use crate::log::{Log, Room};
 use crate::membership::{MemberChange, NotChanged};
 use crate::outside::{Outside, Role, Stop};
+use crate::planted::{Fault, is_planted};
 
 impl Replica {
     /// Whether a change of members is not finished, as far as a leader can tell. Until it is, no member that it concerns may be wiped or
@@ -16,19 +18,22 @@ impl Replica {
     pub(super) fn is_changing(&self) -> bool {
         self.raw.raft.has_pending_conf()
             || self.configuration.is_joint()
-            || self
-                .settling
-                .carrier()
-                .is_none_or(|index| index > self.raw.raft.raft_log.applied)
+            || !(is_planted(Fault::NoCarrier)
+                || self
+                    .settling
+                    .carrier()
+                    .is_some_and(|index| index <= self.raw.raft.raft_log.applied))
     }
 
     /// A leader that has made a change appends an empty entry behind it. Whether it did.
     pub(super) fn settle_change(&mut self, ports: &mut Ports<'_>) -> bool {
-        if self.settling.carrier().is_some()
+        if is_planted(Fault::NoCarrier)
+            || self.settling.carrier().is_some()
             || self.configuration.is_joint()
             || self.raw.raft.has_pending_conf()
             || !matches!(self.role, Role::Serving { .. })
             || !self.can_propose()
+            || !ports.log.has_room(Room::Own { bytes: 0 })
         {
             return false;
         }
@@ -64,6 +69,9 @@ impl Replica {
     ) -> Result<(), NotChanged> {
         let mut ports = Ports { log, outside };
         self.check_change(change)?;
+        if about.len() > limits::ABOUT_BYTES_MAX {
+            return Err(NotChanged::TooLong(about.len()));
+        }
         self.propose_change(change.to_library(about), &mut ports)?;
         self.pump(&[], &mut ports);
         Ok(())
@@ -126,6 +134,11 @@ impl Replica {
     fn propose_change(&mut self, change: ConfChangeV2, ports: &mut Ports<'_>) -> Result<(), NotChanged> {
         if !self.can_propose() {
             return Err(NotChanged::Busy);
+        }
+        if !ports.log.has_room(Room::Own {
+            bytes: u64::from(change.compute_size()),
+        }) {
+            return Err(NotChanged::NoRoom);
         }
         ports.log.close();
         self.propose_closed(ports);

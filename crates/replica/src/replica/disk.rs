@@ -16,19 +16,33 @@ impl Replica {
         self.disk_waits() >= limits::HANGING_DISK_TICKS
     }
 
-    /// A leader whose disk hangs gives its leadership to somebody whose disk does not; who finds nobody stops leading all the same.
+    /// A leader whose disk hangs gives its leadership to somebody whose disk does not; who finds nobody stops leading all the same. One whose
+    /// disk has no room even for what a leader writes itself gives it to somebody who has room; who finds nobody goes on, for what can be
+    /// done without.
     pub(super) fn watch_own_disk(&mut self, ports: &mut Ports<'_>) {
         if !self.is_leader() {
             return;
         }
         let waits = self.disk_waits();
         if waits >= limits::STEP_DOWN_TICKS {
-            let term = self.raw.raft.term;
-            self.raw.raft.become_follower(term, 0);
-            self.draw_timeout();
-        } else if waits == limits::HANGING_DISK_TICKS {
+            self.step_down();
+        } else if waits == limits::HANGING_DISK_TICKS || self.has_long_lacked_room(ports) {
             self.hand_over(None, ports);
         }
+    }
+
+    /// Whether it is time to look for somebody with room, once more.
+    fn has_long_lacked_room(&mut self, ports: &mut Ports<'_>) -> bool {
+        if ports.log.has_room(Room::Own { bytes: 0 }) {
+            self.lacks_room_since = None;
+            return false;
+        }
+        let since = *self.lacks_room_since.get_or_insert(self.ticks);
+        let is_long = self.ticks - since >= limits::HANGING_DISK_TICKS && self.heir().is_some();
+        if is_long {
+            self.lacks_room_since = Some(self.ticks);
+        }
+        is_long
     }
 
     /// What others should know of it.

@@ -5,6 +5,7 @@ use raft::StateRole;
 use super::{Ports, Replica};
 use crate::identity::NodeId;
 use crate::limits;
+use crate::log::Room;
 use crate::planted::{Fault, is_planted};
 
 impl Replica {
@@ -33,26 +34,48 @@ impl Replica {
 
     pub(super) fn tick(&mut self, ports: &mut Ports<'_>) {
         self.ticks += 1;
-        self.watch_own_disk(ports);
-        self.note_role(ports);
+        if self.held.is_some() {
+            return;
+        }
         self.watch_snapshots(ports);
         self.retain(ports);
         self.watch_membership(ports);
-        if self.stop.is_some() || !self.may_campaign() || self.raw.raft.msgs.len() >= limits::MESSAGES_HELD_MAX {
+        if self.stop.is_some() {
             return;
         }
-        if self.raw.tick() && !self.is_leader() {
-            self.draw_timeout();
+        if self.raw.raft.msgs.len() < limits::MESSAGES_HELD_MAX {
+            if self.may_campaign(ports) {
+                if self.raw.tick() && !self.is_leader() {
+                    self.draw_timeout();
+                }
+                self.note_role(ports);
+                self.campaign_after_reset();
+            } else {
+                self.tick_without_campaign();
+                self.note_role(ports);
+            }
         }
-        self.note_role(ports);
-        self.campaign_after_reset();
+        // Last, since a hand-over proposes what is closed, and what is proposed must be written before a tick may end the leadership.
+        self.watch_own_disk(ports);
     }
 
-    /// Whether time may make a candidate of it: not while its disk takes nothing, and not with entries of which it does not know yet
-    /// that they will stay, when its own vote is all it takes.
-    fn may_campaign(&self) -> bool {
+    /// Time goes on, so that a leader that is gone is not believed in for ever and others get this vote; nothing comes of it here.
+    fn tick_without_campaign(&mut self) {
+        if self.raw.raft.election_elapsed + 1 < self.election.timeout {
+            self.raw.tick();
+        } else {
+            self.step_down();
+        }
+    }
+
+    /// Whether time may make a candidate of it: not while its disk takes nothing, or has no room for the entry with which a leader begins,
+    /// and not with entries of which it does not know yet that they will stay, when its own vote is all it takes.
+    fn may_campaign(&self, ports: &mut Ports<'_>) -> bool {
         let log = &self.raw.raft.raft_log;
-        self.is_leader() || !(self.disk_hangs() || (self.decides_alone() && log.persisted < log.last_index()))
+        self.is_leader()
+            || !(self.disk_hangs()
+                || (self.decides_alone() && log.persisted < log.last_index())
+                || !ports.log.has_room(Room::Own { bytes: 0 }))
     }
 
     /// Whether there is no other voter.
@@ -62,10 +85,8 @@ impl Replica {
 
     /// The leader's connection was reset: most likely its process is gone. Others vote only when they do not hear of it either.
     pub(super) fn forget_leader(&mut self, peer: NodeId) {
-        if self.raw.raft.state == StateRole::Follower && self.raw.raft.leader_id == peer {
-            let term = self.raw.raft.term;
-            self.raw.raft.become_follower(term, 0);
-            self.draw_timeout();
+        if self.raw.raft.state == StateRole::Follower && self.raw.raft.leader_id == peer && !self.held.is_some() {
+            self.step_down();
             self.election.campaign_in = Some(self.random.between(0, limits::CAMPAIGN_AFTER_RESET_TICKS_MAX));
         }
     }

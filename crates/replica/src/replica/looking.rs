@@ -3,8 +3,8 @@
 
 use raft_proto::eraftpb::{Message, MessageType};
 
-use super::Replica;
-use crate::log::EntryId;
+use super::{Ports, Replica};
+use crate::log::{EntryId, Room};
 use crate::outside::Stop;
 use crate::planted::{Fault, is_planted};
 
@@ -55,8 +55,9 @@ impl Replica {
     /// What is not believed although nothing is wrong with this member.
     ///
     /// A follower that speaks of entries which its leader does not have: either has lost its data. Nothing may be committed by that; the
-    /// follower finds out by itself when it is sent entries. And a word to campaign that does not come from the leader.
-    pub(super) fn is_out_of_place(&self, message: &Message) -> bool {
+    /// follower finds out by itself when it is sent entries. And a word to campaign that does not come from the leader, or for which there is
+    /// no room.
+    pub(super) fn is_out_of_place(&self, message: &Message, ports: &mut Ports<'_>) -> bool {
         let last = self.raw.raft.raft_log.last_index();
         match message.msg_type {
             MessageType::MsgAppendResponse => {
@@ -64,7 +65,11 @@ impl Replica {
                     && message.term <= self.raw.raft.term
                     && !is_planted(Fault::NoLook)
             }
-            MessageType::MsgTimeoutNow => message.from != self.raw.raft.leader_id || self.decides_alone(),
+            MessageType::MsgTimeoutNow => {
+                message.from != self.raw.raft.leader_id
+                    || self.decides_alone()
+                    || !ports.log.has_room(Room::Own { bytes: 0 })
+            }
             _ => false,
         }
     }

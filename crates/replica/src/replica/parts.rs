@@ -72,6 +72,8 @@ pub(super) struct Peer {
     /// The largest session there was.
     pub(super) newest: u64,
     pub(super) health: Health,
+    /// Tick at which anything was last heard of it.
+    pub(super) heard: u64,
     /// Tick at which it was last heard to fetch a snapshot that it was told of.
     pub(super) fetches: Option<u64>,
 }
@@ -82,6 +84,8 @@ pub(super) struct Expected {
     pub(super) number: u64,
     /// What the leader said.
     pub(super) message: Message,
+    /// It was fetched, and waits for room for more work.
+    pub(super) is_here: bool,
     /// When tests leave out that it is installed at once: what is to be installed, and the library's number.
     pub(super) late: Option<(u64, Checkpoint)>,
 }
@@ -91,6 +95,7 @@ impl Expected {
         Self {
             number: checkpoint.number,
             message: Message::default(),
+            is_here: false,
             late: Some((number, checkpoint)),
         }
     }

@@ -11,6 +11,7 @@ use crate::frame::{Body, Frame, Health};
 use crate::identity::NodeId;
 use crate::limits;
 use crate::log::Room;
+use crate::planted::{Fault, is_planted};
 
 impl Replica {
     pub(super) fn on_connected(&mut self, id: NodeId, session: u64) {
@@ -42,6 +43,13 @@ impl Replica {
     fn forget_session(&mut self, id: NodeId) {
         self.raw.raft.msgs.retain(|message| message.to != id);
         self.outstanding.forget_messages_to(id);
+        self.held.forget_messages_to(id);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.fetches = None;
+        }
+        if self.held.is_some() {
+            return;
+        }
         self.raw.report_unreachable(id);
         let fetches = self
             .raw
@@ -51,9 +59,6 @@ impl Replica {
             .is_some_and(|progress| progress.state == ProgressState::Snapshot);
         if fetches {
             self.raw.report_snapshot(id, SnapshotStatus::Failure);
-        }
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.fetches = None;
         }
     }
 
@@ -65,23 +70,27 @@ impl Replica {
         frame: Frame<'a>,
         ports: &mut Ports<'_>,
     ) -> Vec<(u64, Body<'a>)> {
-        let is_present = self.peers.get(&from).is_some_and(|peer| peer.session == Some(session));
-        if !is_present || self.raw.raft.msgs.len() >= limits::MESSAGES_HELD_MAX {
+        let is_present = self
+            .peers
+            .get(&from)
+            .is_some_and(|peer| peer.session == Some(session) || is_planted(Fault::OldSessions));
+        if !is_present || self.held.is_some() || self.raw.raft.msgs.len() >= limits::MESSAGES_HELD_MAX {
             return Vec::new();
         }
         let frame = frame.addressed(from, self.id);
-        if let (Some(health), Some(peer)) = (frame.health, self.peers.get_mut(&from)) {
-            peer.health = health;
-        }
         if let Err(error) = frame.verify(&self.identity) {
             ports.outside.refuse(from, error);
             return Vec::new();
+        }
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.heard = self.ticks;
+            peer.health = frame.health.unwrap_or(peer.health);
         }
         if let Err(stop) = self.look(&frame.message) {
             self.stop(stop, ports);
             return Vec::new();
         }
-        if self.is_out_of_place(&frame.message) || !self.has_room_for(&frame, ports) {
+        if self.is_out_of_place(&frame.message, ports) || !self.has_room_for(&frame, ports) {
             return Vec::new();
         }
         if frame.message.msg_type == MessageType::MsgSnapshot && self.expect_snapshot(&frame.message, ports) {

@@ -16,6 +16,7 @@ impl Replica {
         self.stop.is_none()
             && self.is_leader()
             && self.first_own > 0
+            && !self.held.is_some()
             && self.raw.raft.lead_transferee.is_none()
             && !self.outstanding.is_at_bound()
     }
@@ -55,7 +56,7 @@ impl Replica {
     /// Gives the leadership to a member, or to the one that lacks least. Nothing is proposed until that is over, which is at most one
     /// election time-out; then it leads on if nobody took over.
     pub(super) fn hand_over(&mut self, to: Option<NodeId>, ports: &mut Ports<'_>) {
-        if !self.is_leader() {
+        if !self.role.leads() || self.held.is_some() {
             return;
         }
         ports.log.close();
@@ -71,13 +72,11 @@ impl Replica {
         if let Some(heir) = self.heir() {
             self.raw.raft.send_timeout_now(heir);
         }
-        let term = self.raw.raft.term;
-        self.raw.raft.become_follower(term, 0);
-        self.draw_timeout();
+        self.step_down();
     }
 
     /// The voter that lacks least of the log, of those that can be reached and whose disk takes something.
-    fn heir(&self) -> Option<NodeId> {
+    pub(super) fn heir(&self) -> Option<NodeId> {
         let progress = |id: NodeId| self.raw.raft.prs().get(id).map_or(0, |progress| progress.matched);
         let can_lead = |id: &NodeId| {
             self.peers
@@ -99,7 +98,7 @@ impl Replica {
     /// Whether the hand-over before leaving is done, or has taken too long. The one who takes over may need the vote of this member.
     pub(super) fn finish_leaving(&mut self, ports: &mut Ports<'_>) {
         let Some(at) = self.leaves_at else { return };
-        let is_done = if self.is_leader() {
+        let is_done = if self.role.leads() {
             self.heir().is_none()
         } else {
             self.outstanding.len() == 0
@@ -109,16 +108,25 @@ impl Replica {
         }
     }
 
-    /// What followers still need of the log.
+    /// What other members still need of the log, as far as it is worth keeping: who lacks more, or was not heard for long, gets a
+    /// snapshot. A follower does not know what the others have, but may be the next to lead them.
     pub(super) fn retain(&mut self, ports: &mut Ports<'_>) {
-        let committed = self.raw.raft.raft_log.committed;
+        let applied = self.raw.raft.raft_log.applied;
         let index = if self.is_leader() {
             let progress = self.raw.raft.prs().iter();
-            let waited_for = progress.filter(|(id, progress)| **id != self.id && progress.recent_active);
-            waited_for.map(|(_, progress)| progress.matched).min()
+            let waited_for = progress.filter(|(id, _)| **id != self.id && self.is_waited_for(**id));
+            let needed = waited_for.map(|(_, progress)| progress.matched + 1).min();
+            needed
+                .unwrap_or(applied + 1)
+                .max(self.raw.store().first_within(limits::RETAINED_BYTES_MAX))
         } else {
-            None
+            self.raw.store().first_within(limits::RETAINED_BY_FOLLOWERS_BYTES_MAX)
         };
-        ports.log.retain_from(index.unwrap_or(committed).min(committed) + 1);
+        ports.log.retain_from(index.min(applied + 1));
+    }
+
+    fn is_waited_for(&self, id: NodeId) -> bool {
+        let heard = self.peers.get(&id).map_or(0, |peer| peer.heard);
+        self.ticks - heard.max(self.leads_since) < limits::RETAIN_SILENCE_TICKS
     }
 }

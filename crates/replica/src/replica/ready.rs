@@ -8,15 +8,16 @@
 //! 6. When the disk has caught up, the library hears of it, and the messages leave.
 
 use raft::StateRole;
-use raft_proto::eraftpb::{ConfChangeV2, Entry, EntryType, Message, MessageType, Snapshot};
+use raft_proto::eraftpb::{ConfChangeV2, Entry, EntryType, Message, MessageType};
 
 use protobuf::Message as _;
 
 use super::outstanding::Needs;
+use super::work::Work;
 use super::{Ports, Replica};
 use crate::frame::{Body, Outgoing};
 use crate::identity::NodeId;
-use crate::log::{EntryId, EntryKind, Refusal};
+use crate::log::{Checkpoint, EntryId, EntryKind, Refusal};
 use crate::membership::Configuration;
 use crate::outside::{Role, Stop, Vote};
 use crate::planted::{Fault, is_planted};
@@ -37,6 +38,8 @@ impl Replica {
         self.keep_timeout();
         let raft = &self.raw.raft;
         let role = match raft.state {
+            // It has no room for what it has to append as a leader.
+            StateRole::Leader if self.held.is_some() => Role::Follower { leader: None },
             StateRole::Leader if self.first_own > 0 && raft.raft_log.applied >= self.first_own => {
                 Role::Serving { term: raft.term }
             }
@@ -54,6 +57,9 @@ impl Replica {
             "one input ended {:?} and began {role:?}",
             self.role
         );
+        if !led && role.leads() {
+            self.leads_since = self.ticks;
+        }
         self.role = role;
         ports.outside.role(role);
         if led && !role.leads() {
@@ -69,12 +75,27 @@ impl Replica {
             ports.outside.confirmed(ticket, crate::outside::Confirmation::Deposed);
         }
         ports.log.follow();
+        self.cut_unproposed(ports);
+    }
+
+    /// Takes away what the log has behind the last entry: batches that a leader closed and did not propose.
+    pub(super) fn cut_unproposed(&mut self, ports: &mut Ports<'_>) {
         let last = self.raw.store().last();
-        if ports.log.last().index > last.index
-            && let Err(refusal) = self.truncate(last, ports)
-        {
-            self.stop(Stop::Log(refusal), ports);
+        if ports.log.last().index <= last.index {
+            return;
         }
+        match self.truncate(last, ports) {
+            Ok(()) => {}
+            Err(refusal) if refusal.may_pass() => self.held.owes_cut = true,
+            Err(refusal) => self.stop(Stop::Log(refusal), ports),
+        }
+    }
+
+    /// Leads no more, in the same term.
+    pub(super) fn step_down(&mut self) {
+        let term = self.raw.raft.term;
+        self.raw.raft.become_follower(term, 0);
+        self.draw_timeout();
     }
 
     fn vote(&self) -> Vote {
@@ -106,10 +127,18 @@ impl Replica {
         self.send(answers, ports);
     }
 
-    /// Does one thing that the library has ready.
+    /// Does one thing that the library has ready, or keeps it until there is room for it.
     pub(super) fn one_ready(&mut self, bodies: &[(u64, Body<'_>)], ports: &mut Ports<'_>) -> Result<(), Refusal> {
+        let work = self.begin(ports);
+        if let Some(work) = self.finish(work, bodies, ports)? {
+            self.hold(work, bodies);
+        }
+        Ok(())
+    }
+
+    /// What does not need the log.
+    fn begin(&mut self, ports: &mut Ports<'_>) -> Work {
         let mut ready = self.raw.ready();
-        let number = ready.number();
         let mut needs = Needs::default();
         if let Some(state) = ready.hs() {
             let vote = self.vote_of(state.term, state.vote);
@@ -126,66 +155,108 @@ impl Replica {
             // A leader's, whose vote for itself is not written yet: it is the only voter.
             messages.extend(ready.take_messages());
         }
-        let snapshot = (!ready.snapshot().is_empty()).then(|| ready.snapshot().clone());
-        let entries = ready.take_entries();
-        if snapshot.is_some() {
-            self.outstanding.replaced();
-        } else if let Some(last) = entries.last() {
-            self.append(&entries, bodies, ports)?;
-            needs.position = self.raw.store().position_of(last.index);
+        Work {
+            needs,
+            messages,
+            snapshot: (!ready.snapshot().is_empty()).then(|| checkpoint_of(ready.snapshot())),
+            entries: ready.take_entries().into(),
+            committed: ready.take_committed_entries(),
+            confirmed: ready.take_read_states(),
+            ready,
         }
-        let committed = ready.take_committed_entries();
-        let confirmed = ready.take_read_states();
-        self.outstanding.push(number, needs, messages, self.ticks);
-        self.raw.advance_append_async(ready);
-        match snapshot {
-            Some(snapshot) => self.install(number, &snapshot, ports)?,
-            None => self.apply(&committed, ports),
+    }
+
+    /// The rest; the work comes back when there is no room for it now.
+    pub(super) fn finish(
+        &mut self,
+        mut work: Work,
+        bodies: &[(u64, Body<'_>)],
+        ports: &mut Ports<'_>,
+    ) -> Result<Option<Work>, Refusal> {
+        match self.write(&mut work, bodies, ports) {
+            Ok(()) => {}
+            Err(refusal) if refusal.may_pass() => return Ok(Some(work)),
+            Err(refusal) => return Err(refusal),
         }
-        for state in confirmed {
+        let number = work.ready.number();
+        self.outstanding.push(number, work.needs, work.messages, self.ticks);
+        self.raw.advance_append_async(work.ready);
+        match work.snapshot {
+            Some(checkpoint) if is_planted(Fault::LateSnapshot) => {
+                self.expected = Some(super::parts::Expected::late(number, checkpoint));
+            }
+            Some(checkpoint) => self.installed(number, &checkpoint, ports),
+            None => self.apply(&work.committed, ports),
+        }
+        for state in work.confirmed {
             self.on_confirmed(&state.request_ctx, ports);
+        }
+        Ok(None)
+    }
+
+    /// Writes to the log. What was done of it when it is refused is not done again.
+    fn write(&mut self, work: &mut Work, bodies: &[(u64, Body<'_>)], ports: &mut Ports<'_>) -> Result<(), Refusal> {
+        if let Some(checkpoint) = &work.snapshot {
+            if !is_planted(Fault::LateSnapshot) {
+                ports.log.install(checkpoint)?;
+                self.raw.mut_store().reset(checkpoint);
+            }
+            self.outstanding.replaced();
+            return Ok(());
+        }
+        let Some(first) = work.entries.front().map(|entry| entry.index) else {
+            return Ok(());
+        };
+        if first <= self.raw.store().last().index {
+            let index = first - 1;
+            let term = self.raw.store().term_of(index);
+            let term = term.expect("an append begins behind an entry of the log");
+            self.truncate(EntryId { term, index }, ports)?;
+        }
+        while let Some(entry) = work.entries.front() {
+            self.append(entry, first, bodies, ports)?;
+            work.needs.position = self.raw.store().position_of(entry.index);
+            work.entries.pop_front();
         }
         Ok(())
     }
 
-    /// Appends entries to the log: a leader's batches are there already, a follower's bodies have come with the message.
-    fn append(&mut self, entries: &[Entry], bodies: &[(u64, Body<'_>)], ports: &mut Ports<'_>) -> Result<(), Refusal> {
-        let first = entries.first().expect("there is a last one");
-        if first.index <= self.raw.store().last().index {
-            let index = first.index - 1;
-            let term = self
-                .raw
-                .store()
-                .term_of(index)
-                .expect("an append begins behind an entry of the log");
-            self.truncate(EntryId { term, index }, ports)?;
+    /// Appends an entry to the log: a leader's batches are there already, a follower's bodies have come with the message.
+    fn append(
+        &mut self,
+        entry: &Entry,
+        first: u64,
+        bodies: &[(u64, Body<'_>)],
+        ports: &mut Ports<'_>,
+    ) -> Result<(), Refusal> {
+        let id = id_of(entry);
+        // Up to here the logs match, and what is appended carries how far they are known to be committed: each entry by itself, or one that
+        // comes with a change of members would not carry that the change is.
+        let known = self.raw.raft.raft_log.committed.min(id.index - 1);
+        if !is_planted(Fault::MarkOncePerMessage) || id.index == first {
+            ports.log.commit_to(known);
         }
-        // Up to here the logs match. What is appended carries how far they are known to be committed.
-        let known = self.raw.raft.raft_log.committed.min(first.index - 1);
-        ports.log.commit_to(known);
-        for entry in entries {
-            let id = id_of(entry);
-            let (kind, _) = kind_and_bytes(entry);
-            let change = (kind == EntryKind::Change).then(|| entry.data.clone());
-            if kind == EntryKind::Records && self.is_leader() {
-                let meta = ports.log.entry(id.index).expect("what is proposed is closed");
-                assert_eq!(meta.id, id, "a batch was proposed under another name than it has");
-                self.raw.mut_store().push(meta, None);
-                continue;
-            }
-            let body = match kind {
-                EntryKind::Records => body_of(id.index, bodies),
-                EntryKind::Empty => &[],
-                EntryKind::Change => &entry.data[..],
-            };
-            ports.log.append_entry(id, kind, body)?;
-            let meta = ports.log.entry(id.index).expect("it was appended");
-            debug_assert_eq!((meta.id, meta.kind), (id, kind));
-            self.raw.mut_store().push(meta, change);
-            if self.is_leader() && kind == EntryKind::Empty {
-                self.settling.on_appended(id.index, known);
-            }
-            if self.is_leader() && kind == EntryKind::Empty && self.first_own == 0 {
+        let (kind, _) = kind_and_bytes(entry);
+        if kind == EntryKind::Records && self.is_leader() {
+            let meta = ports.log.entry(id.index).expect("what is proposed is closed");
+            assert_eq!(meta.id, id, "a batch was proposed under another name than it has");
+            self.raw.mut_store().push(meta, None);
+            return Ok(());
+        }
+        let body = match kind {
+            EntryKind::Records => body_of(id.index, bodies),
+            EntryKind::Empty => &[],
+            EntryKind::Change => &entry.data[..],
+        };
+        ports.log.append_entry(id, kind, body)?;
+        let meta = ports.log.entry(id.index).expect("it was appended");
+        debug_assert_eq!((meta.id, meta.kind), (id, kind));
+        let change = (kind == EntryKind::Change).then(|| entry.data.clone());
+        self.raw.mut_store().push(meta, change);
+        // One that had no room for it leads no more, although the library does not know yet.
+        if kind == EntryKind::Empty && self.is_leader() && self.role.leads() {
+            self.settling.on_appended(id.index, known);
+            if self.first_own == 0 {
                 self.first_own = id.index;
                 ports.log.lead(id.term, id.index + 1);
             }
@@ -210,30 +281,24 @@ impl Replica {
         Ok(())
     }
 
-    /// A snapshot is installed before anything else happens: an election in between would read entries that are gone.
-    fn install(&mut self, number: u64, snapshot: &Snapshot, ports: &mut Ports<'_>) -> Result<(), Refusal> {
-        let checkpoint = checkpoint_of(snapshot);
-        if is_planted(Fault::LateSnapshot) {
-            self.expected = Some(super::parts::Expected::late(number, checkpoint));
-            return Ok(());
-        }
-        self.install_now(number, &checkpoint, ports)
-    }
-
-    pub(super) fn install_now(
-        &mut self,
-        number: u64,
-        checkpoint: &crate::log::Checkpoint,
-        ports: &mut Ports<'_>,
-    ) -> Result<(), Refusal> {
-        ports.log.install(checkpoint)?;
-        self.raw.mut_store().reset(checkpoint);
+    /// A snapshot took the place of the log. That happens before anything else does: an election in between would read entries that are
+    /// gone.
+    fn installed(&mut self, number: u64, checkpoint: &Checkpoint, ports: &mut Ports<'_>) {
         self.raw.on_persist_ready(number);
         self.raw.advance_apply_to(checkpoint.id.index);
         self.configuration = checkpoint.configuration.clone();
         self.settling.changed = 0;
         ports.outside.members(checkpoint.id.index, &self.configuration, &[]);
-        Ok(())
+    }
+
+    /// The same, too late.
+    pub(super) fn install_late(&mut self, number: u64, checkpoint: &Checkpoint, ports: &mut Ports<'_>) {
+        if ports.log.install(checkpoint).is_err() {
+            self.expected = Some(super::parts::Expected::late(number, checkpoint.clone()));
+            return;
+        }
+        self.raw.mut_store().reset(checkpoint);
+        self.installed(number, checkpoint, ports);
     }
 
     /// Committed entries, of which all are synced here.

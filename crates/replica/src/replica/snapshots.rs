@@ -7,7 +7,6 @@ use raft_proto::eraftpb::Message;
 use super::parts::Expected;
 use super::{Ports, Replica};
 use crate::identity::NodeId;
-use crate::outside::Stop;
 use crate::table::checkpoint_of;
 
 impl Replica {
@@ -21,9 +20,14 @@ impl Replica {
         {
             return false;
         }
-        let before = self.expected.replace(Expected {
+        let before = self.expected.take();
+        let is_here = before
+            .as_ref()
+            .is_some_and(|before| before.number == checkpoint.number && before.is_here);
+        self.expected = Some(Expected {
             number: checkpoint.number,
             message: message.clone(),
+            is_here,
             late: None,
         });
         if let Some(other) = before
@@ -31,29 +35,41 @@ impl Replica {
         {
             ports.outside.forget(other.number);
         }
-        ports.outside.fetch(message.from, &checkpoint);
+        if !is_here {
+            ports.outside.fetch(message.from, &checkpoint);
+        }
         true
     }
 
-    /// It is here. When another leads by now, that one will say which snapshot it wants.
+    /// It is here.
     pub(super) fn on_staged(&mut self, number: u64, ports: &mut Ports<'_>) {
-        let Some(expected) = self.expected.take_if(|expected| expected.number == number) else {
-            ports.outside.forget(number);
-            return;
+        match &mut self.expected {
+            Some(expected) if expected.number == number => expected.is_here = true,
+            _ => ports.outside.forget(number),
+        }
+    }
+
+    /// The library hears of the snapshot that is here, as soon as there is room for more work; whether there was one. When another leads
+    /// by now, that one will say which snapshot it wants.
+    pub(super) fn offer_staged(&mut self, ports: &mut Ports<'_>) -> bool {
+        let Some(expected) = self.expected.take_if(|expected| expected.is_here) else {
+            return false;
         };
+        let number = expected.number;
         let index = expected.message.snapshot.metadata.index;
         let is_wanted = expected.message.term >= self.raw.raft.term
             && index > self.raw.raft.raft_log.committed
-            && !self.outstanding.is_at_bound()
             && !self.is_leader();
         let refused = !is_wanted || self.raw.step(expected.message).is_err();
         if refused || self.raw.snap().is_none() {
             ports.outside.forget(number);
         }
+        true
     }
 
     pub(super) fn on_not_staged(&mut self, number: u64) {
-        self.expected.take_if(|expected| expected.number == number);
+        self.expected
+            .take_if(|expected| expected.number == number && !expected.is_here);
     }
 
     pub(super) fn on_snapshot_sent(&mut self, to: NodeId) {
@@ -72,15 +88,16 @@ impl Replica {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.fetches = None;
         }
+        if self.held.is_some() {
+            return;
+        }
         self.raw.report_snapshot(id, SnapshotStatus::Failure);
     }
 
     /// Whoever was told of a snapshot and has long not been heard to fetch it is told again, of the newest.
     pub(super) fn watch_snapshots(&mut self, ports: &mut Ports<'_>) {
-        if let Some((number, checkpoint)) = self.expected.as_mut().and_then(|expected| expected.late.take())
-            && let Err(refusal) = self.install_now(number, &checkpoint, ports)
-        {
-            self.stop(Stop::Log(refusal), ports);
+        if let Some((number, checkpoint)) = self.expected.as_mut().and_then(|expected| expected.late.take()) {
+            self.install_late(number, &checkpoint, ports);
         }
         if !self.is_leader() {
             return;

@@ -9,6 +9,14 @@ use seaway_replica::{
 
 use crate::mix;
 
+/// Bytes of a disk that is never full.
+pub(crate) const ROOM: u64 = 1 << 60;
+/// What an entry takes beside its body.
+const ENTRY_BYTES: u64 = 64;
+/// Room that is kept for entries without records, and for records that take something away.
+const OWN_BYTES: u64 = 1_024;
+const ESSENTIAL_BYTES: u64 = 4_096;
+
 /// An entry as it lies on a disk.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
@@ -40,16 +48,16 @@ pub(crate) struct Content {
 
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
-    base: EntryId,
+    pub(crate) base: EntryId,
     base_digest: u64,
-    entries: VecDeque<Stored>,
+    pub(crate) entries: VecDeque<Stored>,
     synced: u64,
     committed: u64,
     /// The same, as far as it was told since the start.
     told: u64,
     content: Content,
     /// Checkpoints that others may still fetch.
-    kept: BTreeMap<u64, Content>,
+    kept: VecDeque<Content>,
     staged: BTreeMap<u64, Content>,
     configurations: BTreeMap<u64, Configuration>,
     votes: VecDeque<(u64, Vote)>,
@@ -58,13 +66,25 @@ pub(crate) struct Disk {
     open: Vec<u8>,
     closed: VecDeque<Closed>,
     next_position: Position,
-    retain: u64,
+    /// From which entry on all are waited for.
+    pub(crate) retain: u64,
     next_number: u64,
     /// Changes with everything that takes back what was being written.
     pub(crate) generation: u64,
     /// The generation in which the sync under way began.
     pub(crate) sync_generation: u64,
-    pub(crate) is_full: bool,
+    /// Bytes that entries may still take; what `append_entry` takes of it is gone.
+    pub(crate) room: u64,
+    /// So many of the next calls that write are refused although there is room.
+    pub(crate) refusals: u64,
+    /// A call that writes was refused since somebody was told that there is room.
+    has_refused: bool,
+    /// Nothing is written any more until a start.
+    pub(crate) is_poisoned: bool,
+    /// Says that there is room all the same.
+    pub(crate) says_room: bool,
+    /// The last room that was asked for.
+    pub(crate) asked: Option<Room>,
     /// Says that everything is synced although nothing is.
     pub(crate) lies: bool,
     pub(crate) truncations: u64,
@@ -89,7 +109,7 @@ impl Disk {
             base,
             synced: 1,
             committed: 1,
-            kept: BTreeMap::from([(content.checkpoint.number, content.clone())]),
+            kept: VecDeque::from([content.clone()]),
             content,
             configurations: BTreeMap::from([(1, configuration)]),
             next_number: id,
@@ -102,6 +122,7 @@ impl Disk {
         Self {
             next_number: id,
             next_position: 1,
+            room: ROOM,
             ..Self::default()
         }
     }
@@ -123,10 +144,14 @@ impl Disk {
             .collect()
     }
 
-    /// Whether the synced part has this entry, or a snapshot with it.
+    /// Whether the synced part has this entry.
     pub(crate) fn has_synced(&self, id: EntryId) -> bool {
-        id.index <= self.base.index
-            || (id.index <= self.synced && self.stored(id.index).is_some_and(|stored| stored.id == id))
+        id.index <= self.synced && self.stored(id.index).is_some_and(|stored| stored.id == id)
+    }
+
+    /// What stands for an entry that is not kept any more: up to which entry, and what it says of them.
+    pub(crate) fn covers(&self, index: u64) -> Option<(u64, u64)> {
+        (index <= self.base.index).then_some((self.base.index, self.base_digest))
     }
 
     pub(crate) fn synced_index(&self) -> u64 {
@@ -197,6 +222,9 @@ impl Disk {
         self.open.clear();
         self.closed.clear();
         self.staged.clear();
+        self.is_poisoned = false;
+        self.refusals = 0;
+        self.has_refused = false;
         self.generation += 1;
         self.committed = self.surely_committed();
     }
@@ -231,7 +259,7 @@ impl Disk {
             },
             digest: self.digest(index),
         };
-        self.kept.insert(self.next_number, content.clone());
+        self.keep(content.clone());
         let digest = content.digest;
         self.content = content;
         let base = index.min(self.retain.saturating_sub(1));
@@ -251,7 +279,16 @@ impl Disk {
 
     /// What somebody gets who fetches a checkpoint.
     pub(crate) fn content(&self, number: u64) -> Option<Content> {
-        self.kept.get(&number).cloned()
+        let kept = self.kept.iter().find(|content| content.checkpoint.number == number);
+        kept.cloned()
+    }
+
+    /// The newest checkpoints are there to be fetched; older ones are gone, also for who was told of them.
+    fn keep(&mut self, content: Content) {
+        self.kept.push_back(content);
+        if self.kept.len() > 2 {
+            self.kept.pop_front();
+        }
     }
 
     pub(crate) fn stage(&mut self, content: Content) {
@@ -260,6 +297,18 @@ impl Disk {
 
     pub(crate) fn forget(&mut self, number: u64) {
         self.staged.remove(&number);
+    }
+
+    fn may_write(&mut self) -> Result<(), Refusal> {
+        if self.is_poisoned {
+            return Err(Refusal::Poisoned("a write failed".to_owned()));
+        }
+        if self.refusals > 0 {
+            self.refusals -= 1;
+            self.has_refused = true;
+            return Err(Refusal::NoRoom("no file can be made".to_owned()));
+        }
+        Ok(())
     }
 
     fn put(&mut self, id: EntryId, kind: EntryKind, body: Vec<u8>) {
@@ -307,17 +356,40 @@ impl Log for Disk {
         self.stored(index).map_or(0, |stored| stored.position)
     }
 
-    fn has_room(&mut self, _room: Room) -> bool {
-        !self.is_full
+    fn has_room(&mut self, room: Room) -> bool {
+        self.asked = Some(room);
+        let needed = match room {
+            Room::Received { entries, bytes } => entries * ENTRY_BYTES + bytes + OWN_BYTES,
+            Room::Own { bytes } => ENTRY_BYTES + bytes,
+            Room::Ordinary => ENTRY_BYTES + OWN_BYTES + ESSENTIAL_BYTES,
+        };
+        let has_room = self.says_room || (!self.is_poisoned && needed <= self.room);
+        if matches!(room, Room::Received { .. }) && has_room {
+            self.has_refused = false;
+        }
+        has_room
     }
 
     fn append_entry(&mut self, id: EntryId, kind: EntryKind, records: &[u8]) -> Result<(), Refusal> {
+        self.may_write()?;
         assert!(self.open.is_empty(), "a batch is open while an entry is appended");
+        let needed = ENTRY_BYTES + records.len() as u64;
+        let left = if kind == EntryKind::Records { OWN_BYTES } else { 0 };
+        if needed + left > self.room {
+            // What was refused before is tried again without a question.
+            if kind == EntryKind::Records && !self.has_refused {
+                self.violation = Some(format!("{id:?} of {needed} bytes is appended without room for it"));
+            }
+            self.has_refused = true;
+            return Err(Refusal::NoSpace);
+        }
+        self.room -= needed;
         self.put(id, kind, records.to_vec());
         Ok(())
     }
 
     fn truncate(&mut self, after: EntryId) -> Result<(), Refusal> {
+        self.may_write()?;
         if after.index < self.committed {
             let committed = self.committed;
             self.violation = Some(format!("{after:?} was made the last entry, {committed} were committed"));
@@ -330,6 +402,7 @@ impl Log for Disk {
     }
 
     fn install(&mut self, snapshot: &Checkpoint) -> Result<(), Refusal> {
+        self.may_write()?;
         let content = self
             .staged
             .remove(&snapshot.number)
@@ -344,7 +417,7 @@ impl Log for Disk {
         self.synced = snapshot.id.index;
         self.committed = snapshot.id.index;
         self.configurations = BTreeMap::from([(snapshot.id.index, snapshot.configuration.clone())]);
-        self.kept.insert(snapshot.number, content.clone());
+        self.keep(content.clone());
         self.content = content;
         Ok(())
     }
@@ -360,9 +433,10 @@ impl Log for Disk {
         self.leads = Some(term);
     }
 
+    /// As a journal does that drops what it has begun only by a cut.
     fn follow(&mut self) {
+        self.close();
         self.leads = None;
-        self.open.clear();
     }
 
     fn close(&mut self) {

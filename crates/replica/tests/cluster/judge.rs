@@ -18,7 +18,14 @@ pub(crate) struct Judge {
     /// The largest term in which somebody served.
     serving: u64,
     configurations: BTreeMap<u64, Configuration>,
+    /// For whom each member has voted, by member and term, as it said to others.
+    votes: BTreeMap<(NodeId, u64), NodeId>,
 }
+
+/// Kinds of messages on the wire.
+const VOTE_REQUEST: u8 = 5;
+const VOTE: u8 = 6;
+const REJECTED: u8 = 1;
 
 impl Judge {
     pub(crate) fn new(founders: Configuration) -> Self {
@@ -59,31 +66,56 @@ impl Judge {
         Ok(())
     }
 
-    /// A member announces an entry: it is the one that everybody announces there, and a quorum has it on synced disks.
+    /// A member says something to another: it votes once in a term, and a candidate votes for itself.
+    pub(crate) fn on_said(&mut self, from: NodeId, to: NodeId, bytes: &[u8]) -> Result<(), String> {
+        let candidate = match (bytes[1], bytes[2] & REJECTED) {
+            (VOTE_REQUEST, _) => from,
+            (VOTE, 0) => to,
+            _ => return Ok(()),
+        };
+        let term = u64::from_le_bytes(*bytes[16..].first_chunk().expect("a whole head"));
+        let first = *self.votes.entry((from, term)).or_insert(candidate);
+        if first != candidate {
+            return Err(format!(
+                "{from:x} voted for {first:x} and for {candidate:x} in term {term}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A member announces an entry: it is the one that everybody announces there, and a quorum has it on synced disks, now as when it was
+    /// announced first.
     pub(crate) fn on_committed<'a>(
         &mut self,
         id: EntryId,
         says: u64,
         disk: impl Fn(NodeId) -> Option<&'a Disk>,
     ) -> Result<(), String> {
-        if let Some(first) = self.committed.get(&id.index) {
-            return if *first == (id.term, says) {
-                Ok(())
-            } else {
-                Err(format!(
-                    "entry {} was committed as {first:?} and as {:?}",
-                    id.index,
-                    (id.term, says)
-                ))
-            };
+        let first = self.committed.get(&id.index);
+        if first.is_some_and(|first| *first != (id.term, says)) {
+            return Err(format!(
+                "entry {} was committed as {first:?} and as {:?}",
+                id.index,
+                (id.term, says)
+            ));
         }
         let before = self.configurations.range(..id.index).rev().take(2);
-        let has_it = |node: NodeId| disk(node).is_some_and(|disk| disk.has_synced(id));
+        let has_it = |node: NodeId| {
+            disk(node).is_some_and(|disk| {
+                disk.has_synced(id)
+                    || disk
+                        .covers(id.index)
+                        .is_some_and(|(base, digest)| first.is_some() && self.digests.get(&base) == Some(&digest))
+            })
+        };
         if !before
             .map(|(_, members)| members)
             .any(|members| members.has_quorum(has_it))
         {
             return Err(format!("{id:?} was announced and is not on a quorum of synced disks"));
+        }
+        if first.is_some() {
+            return Ok(());
         }
         let Some(digest) = self.digests.get(&(id.index - 1)) else {
             return Err(format!("{id:?} was announced before the entry before it"));

@@ -40,8 +40,9 @@ pub(crate) struct Machine {
     pub(crate) life: u64,
     /// Microseconds between two ticks: clocks go at different rates.
     pub(crate) tick_us: u64,
-    /// Until when a write takes this much longer.
-    pub(crate) disk_hangs_until: u64,
+    /// Until when writes to the log are not done, and until when those of votes.
+    pub(crate) log_hangs_until: u64,
+    pub(crate) votes_hang_until: u64,
     pub(crate) syncs: bool,
     /// It is no member any more and does not start again.
     pub(crate) is_retired: bool,
@@ -110,7 +111,8 @@ impl Machine {
             process: None,
             life: 0,
             tick_us,
-            disk_hangs_until: 0,
+            log_hangs_until: 0,
+            votes_hang_until: 0,
             syncs: false,
             is_retired: false,
             shown: 1,

@@ -2,7 +2,7 @@
 
 use seaway_replica::{Configuration, Input, MemberChange, NodeId};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, ROOM};
 use crate::world::{Breach, MS, SECOND, World};
 
 /// A change of members that is under way.
@@ -93,7 +93,7 @@ impl World {
         let (one, other) = (self.anybody(), self.anybody());
         let long = if self.random.bool() { SECOND } else { 6 * SECOND };
         let span = self.random.u64(10 * MS..long);
-        match self.random.u8(..24) {
+        match self.random.u8(..26) {
             0..=3 => {
                 self.crash(one);
                 self.start_later(one, span);
@@ -112,10 +112,23 @@ impl World {
             9..=10 => self.reset(one, other),
             11..=12 => {
                 let until = self.now + span;
-                self.with(one, |machine| machine.disk_hangs_until = until);
+                let which = self.random.u8(1..4);
+                self.with(one, |machine| {
+                    if which & 1 > 0 {
+                        machine.log_hangs_until = until;
+                    }
+                    if which & 2 > 0 {
+                        machine.votes_hang_until = until;
+                    }
+                });
                 self.count("disks hang");
             }
-            13 => self.with(one, |machine| machine.disk.is_full = !machine.disk.is_full),
+            13 => {
+                let room = self.random.u64(..8_192);
+                self.with(one, |machine| {
+                    machine.disk.room = if machine.disk.room < ROOM / 2 { ROOM } else { room }
+                });
+            }
             14..=15 => {
                 let until = self.now + span;
                 self.with(one, |machine| {
@@ -129,6 +142,16 @@ impl World {
             18..=20 => self.wipe(one),
             21 => self.add(),
             22 => self.take_out(one),
+            23 => {
+                let refusals = self.random.u64(1..6);
+                self.with(one, |machine| machine.disk.refusals = refusals);
+                self.count("refusals");
+            }
+            24 => {
+                self.with(one, |machine| machine.disk.is_poisoned = machine.process.is_some());
+                self.count("disks fail");
+                return self.input(one, Input::Leave);
+            }
             _ => {
                 let rate = self.random.u64(25..100);
                 self.with(one, |machine| machine.tick_us = rate * MS);

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use seaway_replica::{
-    Configuration, Confirmation, EntryId, Frame, Identity, Input, Log as _, NodeId, Role, Stop, Vote, founding_id,
+    Class, Configuration, Confirmation, EntryId, Frame, Identity, Input, Log as _, NodeId, Refusal, Role, Room, Stop,
+    Vote, founding_id,
 };
 
-use crate::disk::{Content, Disk};
+use crate::disk::{Content, Disk, ROOM};
 use crate::judge::Judge;
 use crate::machine::{Deed, Machine};
 use crate::mix;
@@ -326,12 +327,15 @@ impl World {
         if machine.disk.generation != generation {
             return Ok(());
         }
-        if machine.disk_hangs_until > self.now {
-            let until = machine.disk_hangs_until;
+        if machine.log_hangs_until > self.now {
+            let until = machine.log_hangs_until;
             self.at(until, Event::Synced(id, generation, upto));
             return Ok(());
         }
         machine.syncs = false;
+        if machine.disk.is_poisoned {
+            return Ok(());
+        }
         if self.settings.breach != Some(Breach::SyncDoesNothing) {
             machine.disk.sync(upto);
         }
@@ -352,9 +356,12 @@ impl World {
             return Ok(());
         }
         let machine = self.machines.get_mut(&id).expect("it lives");
-        if machine.disk_hangs_until > self.now {
-            let until = machine.disk_hangs_until;
+        if machine.votes_hang_until > self.now {
+            let until = machine.votes_hang_until;
             self.at(until, Event::VoteWritten(id, life, ticket));
+            return Ok(());
+        }
+        if machine.disk.is_poisoned {
             return Ok(());
         }
         if self.settings.breach != Some(Breach::VoteNotWritten) {
@@ -445,6 +452,9 @@ impl World {
             let mut records = self.published.to_le_bytes().to_vec();
             records.resize(8 + length, self.published as u8);
             let machine = self.machines.get_mut(&id).expect("it serves");
+            if !machine.disk.has_room(Room::Ordinary) {
+                continue;
+            }
             machine.disk.write(&records);
             let process = machine.process.as_ref().expect("it serves");
             // A journal may close a batch whatever it is told.
@@ -550,7 +560,7 @@ impl World {
 
     fn do_deed(&mut self, id: NodeId, deed: Deed) -> Result<(), String> {
         match deed {
-            Deed::Send(to, class, bytes) => self.send(id, to, class, bytes),
+            Deed::Send(to, class, bytes) => self.send(id, to, class, bytes)?,
             Deed::WriteVote(ticket, vote) => self.write_vote(id, ticket, vote),
             Deed::Role(role) => {
                 self.say(|| format!("{id:x} is {role:x?}"));
@@ -606,6 +616,7 @@ impl World {
         match stop {
             Stop::Removed => self.count("removed"),
             Stop::Left => self.count("left"),
+            Stop::Log(Refusal::Poisoned(_)) => self.count("poisoned"),
             // It notices, if it lives long enough; what matters is what happens meanwhile.
             _ if self.settings.breach == Some(Breach::WipedUnderOldId) => self.count("noticed"),
             _ => return Err(format!("{id:x} stops: {stop}")),
@@ -668,14 +679,15 @@ impl World {
         self.after(delay, Event::Staged(id, life, number, content));
     }
 
-    fn send(&mut self, from: NodeId, to: NodeId, class: seaway_replica::Class, bytes: Vec<u8>) {
+    fn send(&mut self, from: NodeId, to: NodeId, class: Class, bytes: Vec<u8>) -> Result<(), String> {
+        self.judge.on_said(from, to, &bytes)?;
         let Some(session) = self.network.known(from, to) else {
-            return;
+            return Ok(());
         };
         self.count("frames");
         let is_lost = self.network.is_cut(from, to, self.now) || (!self.is_calm && self.random.u8(..50) == 0);
         if is_lost {
-            return;
+            return Ok(());
         }
         let late = !self.is_calm && self.random.u8(..40) == 0;
         let delay = if late {
@@ -700,6 +712,7 @@ impl World {
             self.at(again, Event::Arrive(parcel.clone()));
         }
         self.at(at, Event::Arrive(parcel));
+        Ok(())
     }
 
     /// What a machine has announced, and what it shows.
@@ -742,8 +755,10 @@ impl World {
         let ids: Vec<NodeId> = self.machines.keys().copied().collect();
         for id in ids {
             let machine = self.machines.get_mut(&id).expect("it is listed");
-            machine.disk.is_full = false;
-            machine.disk_hangs_until = 0;
+            machine.disk.room = ROOM;
+            machine.disk.refusals = 0;
+            machine.log_hangs_until = 0;
+            machine.votes_hang_until = 0;
             machine.tick_us = 50 * MS;
             if let Some(process) = &mut machine.process {
                 process.stands_until = 0;

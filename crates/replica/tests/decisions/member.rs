@@ -9,7 +9,7 @@ use seaway_replica::{
     Stop, Unsent, Vote, checksum,
 };
 
-use crate::disk::Disk;
+use crate::disk::{Content, Disk};
 
 const IDENTITY: Identity = Identity([3; 16]);
 
@@ -177,8 +177,47 @@ impl Member {
         self.frames().into_iter().map(said).collect()
     }
 
+    /// The log lets go of everything up to an entry, whether a checkpoint covers it or not.
+    pub(crate) fn lose_before(&mut self, base: EntryId) {
+        self.disk.entries.retain(|stored| stored.id.index > base.index);
+        self.disk.base = base;
+    }
+
+    /// Appends batches and proposes them; all are synced here.
+    pub(crate) fn publish(&mut self, count: usize) {
+        for _ in 0..count {
+            self.disk.write(b"records");
+            self.disk.close();
+        }
+        self.input(Input::Closed);
+        self.sync();
+    }
+
+    /// A leader says that this member has to fetch a checkpoint at an entry of term 2.
+    pub(crate) fn told_of_snapshot(&mut self, leader: NodeId, index: u64) -> Content {
+        let checkpoint = Checkpoint {
+            id: EntryId { term: 2, index },
+            configuration: self.replica.configuration().clone(),
+            number: 77,
+        };
+        let mut bytes = head(7, 0, [2, 0, 0, 0, 0, 0]);
+        for field in [checkpoint.number, index, 2] {
+            bytes.extend(field.to_le_bytes());
+        }
+        bytes.extend([checkpoint.configuration.voters.len() as u8, 0, 0]);
+        for id in &checkpoint.configuration.voters {
+            bytes.extend(id.to_le_bytes());
+        }
+        self.hear(leader, 1, &sealed(bytes));
+        Content { checkpoint, digest: 0 }
+    }
+
     pub(crate) fn change(&mut self, change: MemberChange) -> Result<(), NotChanged> {
-        let outcome = self.replica.change(change, b"", &mut self.disk, &mut self.hands);
+        self.change_about(change, b"")
+    }
+
+    pub(crate) fn change_about(&mut self, change: MemberChange, about: &[u8]) -> Result<(), NotChanged> {
+        let outcome = self.replica.change(change, about, &mut self.disk, &mut self.hands);
         self.input(Input::Closed);
         outcome
     }
@@ -190,6 +229,14 @@ impl Member {
     pub(crate) fn stopped(&self) -> Option<&Stop> {
         self.replica.stopped()
     }
+}
+
+/// A frame without bodies, with its checksum.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&IDENTITY.0), &bytes[..12]);
+    let sum = crc32c::crc32c_append(sum, &bytes[16..]);
+    bytes[12..16].copy_from_slice(&sum.to_le_bytes());
+    bytes
 }
 
 fn head(kind: u8, count: u32, numbers: [u64; 6]) -> Vec<u8> {
@@ -211,6 +258,7 @@ pub(crate) fn append(term: u64, (log_term, index): (u64, u64), terms: &[u64], co
         bytes.extend(8_u32.to_le_bytes());
         bytes.extend(checksum(&IDENTITY, id, EntryKind::Records, &body).to_le_bytes());
     }
+    let mut bytes = sealed(bytes);
     for term in terms {
         bytes.extend(term.to_le_bytes());
     }
@@ -218,14 +266,19 @@ pub(crate) fn append(term: u64, (log_term, index): (u64, u64), terms: &[u64], co
 }
 
 pub(crate) fn heartbeat(term: u64, commit: u64) -> Vec<u8> {
-    head(8, 0, [term, 0, 0, commit, 0, 0])
+    sealed(head(8, 0, [term, 0, 0, commit, 0, 0]))
 }
 
 /// Asks for a vote in a term, with a log that ends at (term, index).
 pub(crate) fn vote_request(term: u64, kind: u8, (log_term, index): (u64, u64)) -> Vec<u8> {
-    head(kind, 0, [term, log_term, index, 0, 0, 0])
+    sealed(head(kind, 0, [term, log_term, index, 0, 0, 0]))
+}
+
+/// Everything up to an index is synced there.
+pub(crate) fn accepted(term: u64, index: u64) -> Vec<u8> {
+    sealed(head(4, 0, [term, 0, index, 0, 0, 0]))
 }
 
 pub(crate) fn bare(kind: u8, term: u64) -> Vec<u8> {
-    head(kind, 0, [term, 0, 0, 0, 0, 0])
+    sealed(head(kind, 0, [term, 0, 0, 0, 0, 0]))
 }
