@@ -34,6 +34,9 @@ fn push_row(text: &mut String, entry: &Entry) {
     let note = match entry.effect {
         Effect::Nothing(reason) | Effect::Tuning(reason, _) => format!(" *Without effect: {reason}.*"),
         Effect::NotBuilt(_) => " *Not in this build yet.*".to_owned(),
+        Effect::Sets(_) if entry.long_name() == "clustered" && !table::IS_CLUSTERING_BUILT => {
+            " *Not in this build yet.*".to_owned()
+        }
         Effect::Sets(_) | Effect::Toward(_) | Effect::Overrides(_) | Effect::Prints(_) => String::new(),
     };
     let keys: Vec<String> = entry

@@ -1,5 +1,7 @@
 //! Options while they are being put together, and what only several of them decide together.
 
+mod clustering;
+
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +16,8 @@ use crate::options::{
 };
 use crate::surroundings::Surroundings;
 
+pub(crate) use clustering::ClusteringDraft;
+
 /// Environment variable whose key wins over all others (`stores-and-clustering.md` §5.1).
 const ENCRYPTION_KEY_VARIABLE: &str = "NATS_STREAMING_ENCRYPTION_KEY";
 
@@ -27,6 +31,7 @@ pub(crate) struct Draft {
     pub(crate) options: Options,
     pub(crate) encryption: EncryptionDraft,
     pub(crate) fault_tolerance: FaultToleranceDraft,
+    pub(crate) clustering: ClusteringDraft,
     pub(crate) archive: ArchiveDraft,
     pub(crate) external: ExternalNats,
     pub(crate) login: LoginFlags,
@@ -121,6 +126,7 @@ impl Draft {
             options,
             encryption: EncryptionDraft::default(),
             fault_tolerance: FaultToleranceDraft::default(),
+            clustering: ClusteringDraft::default(),
             archive: ArchiveDraft::default(),
             external: ExternalNats::default(),
             login: LoginFlags::default(),
@@ -148,6 +154,7 @@ impl Draft {
         check(self.finish_tls());
         check(self.finish_external());
         check(self.finish_cluster());
+        check(self.finish_clustering());
         check(self.finish_broker());
         self.options
     }

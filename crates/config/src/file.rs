@@ -65,7 +65,7 @@ const PROTECTING_INSIDE: [(&str, &str); 8] = [
     ("ssl", "tls"),
 ];
 /// Keys of the streaming section that protect something: one that is misspelt must not be ignored.
-const PROTECTING_KEYS: [&str; 2] = ["encryption_key", "encrypt"];
+const PROTECTING_KEYS: [&str; 3] = ["encryption_key", "encrypt", "secret"];
 /// Letters by which a name may differ from one of those and still be taken for it.
 const MISSPELT_LETTERS_MAX: usize = 2;
 
@@ -144,8 +144,9 @@ impl Reading {
             if pair.key.eq_ignore_ascii_case("cluster") {
                 self.problem(
                     &pair.node,
-                    "cluster: in a file without a \"streaming\" block it also asks for streaming clustering, which this build does \
-                     not have yet; put the streaming engine's options into a streaming { … } block, if need be an empty one",
+                    "cluster: in a file without a \"streaming\" block it asks for routes and for streaming clustering, with the same keys; \
+                     put the streaming engine's options into a streaming { … } block, if need be an empty one, and streaming \
+                     clustering into a block cluster { … } in there",
                 );
             } else if is_broker {
                 self.pair(Section::Broker, pair);
@@ -206,19 +207,30 @@ impl Reading {
     /// A block of the streaming section.
     fn block(&mut self, section: Section, pair: &Pair) {
         match &pair.node.data {
-            Data::Map(_) if section == Section::Cluster => self.problem(
-                &pair.node,
-                &format!(
-                    "{}: this build does not have streaming clustering yet, which this block turns on",
-                    pair.key
-                ),
-            ),
-            Data::Map(map) => self.section(section, map),
+            Data::Map(map) => {
+                if section == Section::Cluster {
+                    self.clustered(pair);
+                }
+                self.section(section, map);
+            }
             data => {
                 let text = format!("expected {} to be a map/struct, got {}", pair.key, data.kind());
                 self.problem(&pair.node, &text);
             }
         }
+    }
+
+    /// The block of streaming clustering turns it on by being there (streaming specification §7.6).
+    fn clustered(&mut self, pair: &Pair) {
+        let Some((place, _)) = table::find("clustered") else {
+            return;
+        };
+        self.values.push(FileValue {
+            place,
+            value: Value::Bool(true),
+            origin: pair.node.position.to_string(),
+            key: pair.key.clone(),
+        });
     }
 
     /// Warns of a key that belongs to a side for which this file does not count.

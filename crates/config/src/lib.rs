@@ -31,10 +31,11 @@ pub use documentation::markdown;
 pub use go::{format_duration, format_size, parse_duration};
 pub use options::{
     Account, AccountLimits, ArchiveOptions, Authorization, BrokerOptions, ChannelLimits, Cipher, ClusterOptions,
-    ConnectionType, Credentials, EncryptionOptions, ExternalNats, ExternalTls, FaultToleranceOptions, GLOBAL_ACCOUNT,
-    HandshakeFirst, HeartbeatOptions, Import, ImportKind, Limits, LogOptions, Login, NatsUrl, Options, OwnCredentials,
-    Permissions, Personality, ResponsePermission, RouteUrl, SYSTEM_ACCOUNT, Secret, StoreKind, StreamingOptions,
-    SubjectRules, TlsOptions, TlsVersion, User,
+    ClusterPeer, ClusteringOptions, ConnectionType, Credentials, EncryptionOptions, ExternalNats, ExternalTls,
+    FaultToleranceOptions, GLOBAL_ACCOUNT, HandshakeFirst, HeartbeatOptions, Import, ImportKind, Limits, LogOptions,
+    Login, MemberAddress, MemberTls, Membership, NatsUrl, Options, OwnCredentials, Permissions, Personality,
+    ResponsePermission, RouteUrl, SYSTEM_ACCOUNT, Secret, StoreKind, StreamingOptions, SubjectRules, TlsOptions,
+    TlsVersion, User,
 };
 pub use sql::{SqlStore, sql_store};
 pub use surroundings::{Surroundings, System};

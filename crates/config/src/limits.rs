@@ -29,3 +29,6 @@ pub const KEY_SHOWN_CHARS_MAX: usize = 80;
 pub const FT_LEASE_MIN: std::time::Duration = std::time::Duration::from_millis(250);
 /// Longest lease of a fault-tolerance group.
 pub const FT_LEASE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Members of a replicated cluster, as many as its replication takes.
+pub const CLUSTER_MEMBERS_MAX: usize = 32;

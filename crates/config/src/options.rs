@@ -2,6 +2,7 @@
 
 mod accounts;
 mod cluster;
+mod clustering;
 mod external;
 mod secret;
 mod security;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub use accounts::{Account, AccountLimits, GLOBAL_ACCOUNT, Import, ImportKind, SYSTEM_ACCOUNT};
 pub use cluster::{ClusterOptions, RouteUrl};
+pub use clustering::{ClusterPeer, ClusteringOptions, MemberAddress, MemberTls, Membership};
 pub use external::{ExternalNats, ExternalTls, NatsUrl, OwnCredentials};
 pub use secret::Secret;
 pub use security::{
@@ -209,6 +211,8 @@ pub struct StreamingOptions {
     pub archive: Option<ArchiveOptions>,
     /// The fault-tolerance group that this server belongs to, if any.
     pub fault_tolerance: Option<FaultToleranceOptions>,
+    /// The replicated cluster of which this server is a member, if any.
+    pub clustering: Option<ClusteringOptions>,
     /// The NATS servers of somebody else that carry the messages, instead of the broker in the process, if there are any.
     pub external: Option<ExternalNats>,
     /// Name used in the system log, when it is not the usual one.
@@ -385,6 +389,7 @@ impl Options {
                 adopt: false,
                 archive: None,
                 fault_tolerance: None,
+                clustering: None,
                 external: None,
                 syslog_name: None,
                 own_credentials: OwnCredentials::default(),

@@ -77,6 +77,28 @@ pub(crate) fn resolve_as_far(
     line: &CommandLine,
     surroundings: &dyn Surroundings,
 ) -> (Options, Vec<String>) {
+    let (draft, mut problems) = drafted(personality, line, surroundings);
+    // What several options decide together makes sense only when each of them does.
+    let is_sound = problems.is_empty();
+    let mut together = Vec::new();
+    let options = draft.finish(surroundings, &mut together);
+    if is_sound {
+        problems = together;
+    }
+    let more = problems.len().saturating_sub(PROBLEMS_LISTED_MAX);
+    problems.truncate(PROBLEMS_LISTED_MAX);
+    if more > 0 {
+        problems.push(format!("and {more} more problems"));
+    }
+    (options, problems)
+}
+
+/// Every option for itself, and what is wrong with those that are given.
+pub(crate) fn drafted(
+    personality: Personality,
+    line: &CommandLine,
+    surroundings: &dyn Surroundings,
+) -> (Draft, Vec<String>) {
     let mut draft = Draft::new(Options::blank(personality));
     let mut problems = Vec::new();
     let given = gather(line, surroundings, &mut draft, &mut problems);
@@ -117,19 +139,7 @@ pub(crate) fn resolve_as_far(
             problems.extend(set(&mut draft, &given.value).err());
         }
     }
-    // What several options decide together makes sense only when each of them does.
-    let is_sound = problems.is_empty();
-    let mut together = Vec::new();
-    let options = draft.finish(surroundings, &mut together);
-    if is_sound {
-        problems = together;
-    }
-    let more = problems.len().saturating_sub(PROBLEMS_LISTED_MAX);
-    problems.truncate(PROBLEMS_LISTED_MAX);
-    if more > 0 {
-        problems.push(format!("and {more} more problems"));
-    }
-    (options, problems)
+    (draft, problems)
 }
 
 /// The value that counts for every option that is given one, by its place in the table.

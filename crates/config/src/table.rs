@@ -5,6 +5,7 @@
 mod archive;
 mod broker;
 mod broker_limits;
+mod clustering;
 mod entry;
 mod external;
 mod file_store;
@@ -17,6 +18,7 @@ mod streaming;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+pub(crate) use clustering::IS_BUILT as IS_CLUSTERING_BUILT;
 pub(crate) use entry::{Effect, Entry, Group, Information, Section, VARIABLE_PREFIX};
 
 /// Whether a variable belongs to the client commands of the binary (`seaway pub` and its like), which know nothing of options.
@@ -28,11 +30,12 @@ pub(crate) fn is_of_commands(variable: &str) -> bool {
 const KEY_LEN_MAX: usize = 64;
 
 /// The parts of the table, in the order in which options are applied.
-const PARTS: [&[Entry]; 10] = [
+const PARTS: [&[Entry]; 11] = [
     streaming::ENTRIES,
     file_store::ENTRIES,
     archive::ENTRIES,
     modes::ENTRIES,
+    clustering::ENTRIES,
     external::ENTRIES,
     broker::ENTRIES,
     broker_limits::ENTRIES,
@@ -166,6 +169,12 @@ mod tests {
             "archive",
             "archive_keep",
             "archive_max_backlog",
+            "cluster_members_advertise",
+            "cluster_members_listen",
+            "cluster_members_secret",
+            "cluster_members_tls_ca",
+            "cluster_members_tls_cert",
+            "cluster_members_tls_key",
             "file_stop_at_damage",
             "ft_lease",
         ];
@@ -213,7 +222,7 @@ mod tests {
                 "node_id bootstrap peers log_path log_cache_size log_snapshots trailing_logs sync \
                  proceed_on_restore_failure allow_add_remove_node raft_logging raft_heartbeat_timeout \
                  raft_election_timeout raft_lease_timeout raft_commit_timeout bolt_free_list_sync \
-                 bolt_free_list_map nodes_connections",
+                 bolt_free_list_map nodes_connections listen advertise secret tls_cert tls_key tls_ca",
             ),
             (
                 Section::Tls,

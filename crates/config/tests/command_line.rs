@@ -219,6 +219,27 @@ fn options_with_which_the_server_cannot_start() {
     assert_eq!(run(ORIGINAL, "-mc -1 -max_channels 5").streaming.limits.max_channels, 5);
 }
 
+/// Without `-clustered` the options of clustering do nothing, which is said.
+#[test]
+fn options_of_a_cluster_that_there_is_not_are_noticed() {
+    for line in [
+        "-cluster_node_id a",
+        "-cluster_peers a,b",
+        "-cluster_bootstrap",
+        "-cluster_members_secret s",
+        "-cluster_members_advertise h:1",
+    ] {
+        let notices = run(ORIGINAL, line).notices;
+        assert!(
+            notices[0].contains("have no effect without -clustered"),
+            "{line}: {notices:?}"
+        );
+    }
+    let notices = run(ORIGINAL, "-cluster_sync -cluster_log_path p -cluster_trailing_logs 5").notices;
+    assert_eq!(notices.len(), 3, "{notices:?}");
+    assert!(notices.iter().all(|notice| notice.contains(" has no effect: ")));
+}
+
 /// What this build does not have is refused, never ignored; saying the default is no request for it.
 #[test]
 fn what_is_not_built_is_refused() {
@@ -226,8 +247,6 @@ fn what_is_not_built_is_refused() {
         "-store sql",
         "-sql_driver mysql",
         "-clustered",
-        "-cluster_node_id a",
-        "-cluster_peers a,b",
         "-js",
         "-file_slice_archive_script s",
     ] {
@@ -235,7 +254,7 @@ fn what_is_not_built_is_refused() {
     }
     let options = run(
         ORIGINAL,
-        "-encrypt=false -clustered=false -sql_max_open_conns 0 -cluster_log_snapshots 2 -tls=false",
+        "-encrypt=false -clustered=false -sql_max_open_conns 0 -cluster_raft_logging=false -tls=false",
     );
     assert_eq!(options, Options::new(ORIGINAL));
 }

@@ -234,7 +234,7 @@ fn modes_that_are_not_built_are_refused_with_key_and_place() {
     for (text, expected) in [
         (
             "streaming { cluster {} }",
-            "f:1:21: cluster: this build does not have streaming clustering yet",
+            "f:1:21: clustered: this build does not have clustering yet",
         ),
         (
             "streaming { sql { driver: mysql } }",

@@ -2,17 +2,16 @@
 //! not built is known and refused.
 
 use super::entry::Effect::{NotBuilt, Sets};
-use super::entry::Group::{Clustering, Encryption, FaultTolerance, SqlStore};
+use super::entry::Group::{Encryption, FaultTolerance, SqlStore};
 use super::entry::{Entry, Section};
 use super::streaming::is_literal_subject;
 use crate::draft::Draft;
 use crate::go::format_duration;
 use crate::limits::{FT_LEASE_MAX, FT_LEASE_MIN};
 use crate::options::Secret;
-use crate::value::Kind::{Bool, Duration, Int, List, Text};
+use crate::value::Kind::{Bool, Duration, Int, Text};
 use crate::value::Value;
 
-const CLUSTERING: &str = "clustering";
 const SQL: &str = "an SQL store";
 
 /// See the module.
@@ -100,183 +99,6 @@ pub(super) static ENTRIES: &[Entry] = &[
         Sets(ft_lease),
     )
     .keys(Section::Streaming, &["ft_lease"]),
-    Entry::new(
-        Clustering,
-        &["clustered"],
-        Bool,
-        "false",
-        "Run as a node of a cluster",
-        NotBuilt(CLUSTERING),
-    ),
-    Entry::new(
-        Clustering,
-        &["cluster_node_id"],
-        Text,
-        "",
-        "Node ID",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["node_id"]),
-    Entry::new(
-        Clustering,
-        &["cluster_bootstrap"],
-        Bool,
-        "false",
-        "Be the seed node",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["bootstrap"]),
-    Entry::new(
-        Clustering,
-        &["cluster_peers"],
-        List,
-        "",
-        "Node IDs of the cluster",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["peers"]),
-    Entry::new(
-        Clustering,
-        &["cluster_log_path"],
-        Text,
-        "",
-        "Directory of the replicated log",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["log_path"]),
-    Entry::new(
-        Clustering,
-        &["cluster_log_cache_size"],
-        Int,
-        "512",
-        "Log entries cached",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["log_cache_size"]),
-    Entry::new(
-        Clustering,
-        &["cluster_log_snapshots"],
-        Int,
-        "2",
-        "Snapshots kept",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["log_snapshots"]),
-    Entry::new(
-        Clustering,
-        &["cluster_trailing_logs"],
-        Int,
-        "10240",
-        "Log entries kept after a snapshot",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["trailing_logs"]),
-    Entry::new(
-        Clustering,
-        &["cluster_sync"],
-        Bool,
-        "false",
-        "Sync the replicated log",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["sync"]),
-    Entry::new(
-        Clustering,
-        &["cluster_raft_logging"],
-        Bool,
-        "false",
-        "Log lines of the replication",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["raft_logging"]),
-    Entry::new(
-        Clustering,
-        &["cluster_proceed_on_restore_failure"],
-        Bool,
-        "false",
-        "Start in spite of a failed restore",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["proceed_on_restore_failure"]),
-    Entry::new(
-        Clustering,
-        &["cluster_allow_add_remove_node"],
-        Bool,
-        "false",
-        "Let nodes be added and removed",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["allow_add_remove_node"]),
-    Entry::new(
-        Clustering,
-        &[],
-        Duration,
-        "2s",
-        "Heartbeat timeout of the replication",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["raft_heartbeat_timeout"])
-    .without_variable(),
-    Entry::new(
-        Clustering,
-        &[],
-        Duration,
-        "2s",
-        "Election timeout of the replication",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["raft_election_timeout"])
-    .without_variable(),
-    Entry::new(
-        Clustering,
-        &[],
-        Duration,
-        "1s",
-        "Lease of the leader",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["raft_lease_timeout"])
-    .without_variable(),
-    Entry::new(
-        Clustering,
-        &[],
-        Duration,
-        "100ms",
-        "Commit timeout of the replication",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["raft_commit_timeout"])
-    .without_variable(),
-    Entry::new(
-        Clustering,
-        &[],
-        Bool,
-        "false",
-        "Sync the list of free pages of the replicated log",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["bolt_free_list_sync"])
-    .without_variable(),
-    Entry::new(
-        Clustering,
-        &[],
-        Bool,
-        "false",
-        "Keep that list in a map",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["bolt_free_list_map"])
-    .without_variable(),
-    Entry::new(
-        Clustering,
-        &[],
-        Bool,
-        "false",
-        "Connect nodes separately",
-        NotBuilt(CLUSTERING),
-    )
-    .keys(Section::Cluster, &["nodes_connections"])
-    .without_variable(),
 ];
 
 fn ft_group(options: &mut Draft, value: &Value) -> Result<(), String> {

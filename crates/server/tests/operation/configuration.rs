@@ -149,7 +149,7 @@ fn mistakes_in_files_are_named_with_their_places() {
     );
     folder.check_refused(
         "-c modes.conf",
-        "modes.conf:1:21: cluster: this build does not have streaming clustering yet",
+        "modes.conf:1:21: clustered: this build does not have clustering yet",
     );
     folder.check_refused(
         "-c modes.conf",
