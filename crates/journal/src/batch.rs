@@ -29,7 +29,7 @@ fn padding(length: usize, offset: u32, capacity: u64) -> usize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct EntryMark {
     pub(crate) id: EntryId,
-    /// Its index less the highest that its writer knew to be committed.
+    /// Its index less the highest that its writer knew to be committed; `u32::MAX` when that is more.
     pub(crate) behind: u32,
 }
 
@@ -42,6 +42,11 @@ impl EntryMark {
             },
             behind: u32_at(bytes, 48),
         }
+    }
+
+    /// The highest index that its writer knew to be committed, when it says so.
+    pub(crate) fn committed(&self) -> Option<u64> {
+        (self.behind < u32::MAX).then(|| self.id.index - u64::from(self.behind))
     }
 
     /// Whether anybody writes it.
@@ -154,5 +159,21 @@ impl BatchHeader {
     /// The records inside a whole batch.
     pub(crate) fn records<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[BATCH_HEADER_BYTES..(self.length - self.padding) as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distance_that_does_not_fit_says_nothing_of_commits() {
+        let mark = |index, behind| EntryMark {
+            id: EntryId { term: 1, index },
+            behind,
+        };
+        assert_eq!(mark(9, 2).committed(), Some(7));
+        assert_eq!(mark(1 << 33, u32::MAX - 1).committed(), Some((1 << 32) + 2));
+        assert_eq!(mark(1 << 33, u32::MAX).committed(), None);
     }
 }

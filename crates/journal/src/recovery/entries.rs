@@ -65,7 +65,7 @@ impl EntriesRead {
     }
 
     fn note_commit(&mut self, mark: &EntryMark) {
-        self.commit = self.commit.max(mark.id.index - u64::from(mark.behind));
+        self.commit = self.commit.max(mark.committed().unwrap_or(0));
     }
 
     /// A batch of the tail, that ends at `end`.
