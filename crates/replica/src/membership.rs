@@ -105,17 +105,25 @@ pub enum MemberChange {
     },
     /// A member goes.
     Remove(NodeId),
+    /// Nobody comes or goes: something is said anew about the cluster or its members (an address, the identity that was drawn), as an entry,
+    /// so that everybody who follows knows it.
+    Describe,
 }
 
 impl MemberChange {
     /// The change as the library wants it. Several members at once go through a joint configuration, which the leader ends by a change of
     /// its own: the library would append that by itself, at an index that the journal may have given to a batch.
-    pub(crate) fn to_library(self, about: &[u8]) -> ConfChangeV2 {
+    pub(crate) fn to_library(self, leader: NodeId, about: &[u8]) -> ConfChangeV2 {
         let single = |change_type, node_id| ConfChangeSingle { change_type, node_id };
         let (transition, changes) = match self {
             Self::AddLearner(id) => (
                 ConfChangeTransition::Auto,
                 vec![single(ConfChangeType::AddLearnerNode, id)],
+            ),
+            // A change that makes the leader what it is. One of nobody would end a joint configuration.
+            Self::Describe => (
+                ConfChangeTransition::Auto,
+                vec![single(ConfChangeType::AddNode, leader)],
             ),
             Self::Promote(id) => (ConfChangeTransition::Auto, vec![single(ConfChangeType::AddNode, id)]),
             Self::Remove(id) => (ConfChangeTransition::Auto, vec![single(ConfChangeType::RemoveNode, id)]),

@@ -150,7 +150,8 @@ pub trait Outside {
     /// The role has changed. With the end of `Serving` everything that was to leave in its term is refused from this call on.
     fn role(&mut self, role: Role);
 
-    /// From this entry on these are the members; `about` is what came with the change.
+    /// From this entry on these are the members; `about` is what came with the change. When it is empty, nothing new was said, and what
+    /// was known before holds: so at the end of a joint configuration, and behind a snapshot, whose checkpoint has its own description.
     fn members(&mut self, index: u64, configuration: &Configuration, about: &[u8]);
 
     /// Fetch this snapshot from a member, or go on fetching it: `Input::Staged` or `NotStaged` is the answer.

@@ -42,7 +42,8 @@ pub use status::{MemberStatus, Status};
 pub struct Options {
     /// Who it is: this incarnation of its disk.
     pub id: NodeId,
-    /// The cluster's identity.
+    /// The identity with which the cluster was founded (`Identity::founding`). It never changes: what is drawn later, to tell clusters apart
+    /// that were founded alike, is said in an entry (`MemberChange::Describe`) and looked at where connections begin.
     pub identity: Identity,
     /// The vote that was written last.
     pub vote: Vote,

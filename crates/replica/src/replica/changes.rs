@@ -72,7 +72,7 @@ impl Replica {
         if about.len() > limits::ABOUT_BYTES_MAX {
             return Err(NotChanged::TooLong(about.len()));
         }
-        self.propose_change(change.to_library(about), &mut ports)?;
+        self.propose_change(change.to_library(self.id, about), &mut ports)?;
         self.pump(&[], &mut ports);
         Ok(())
     }
@@ -91,6 +91,9 @@ impl Replica {
                 Err(NotChanged::TooMany)
             }
             MemberChange::AddLearner(_) => Ok(()),
+            // A leader that has no vote is on its way out, and must not get one by this.
+            MemberChange::Describe if !members.voters.contains(&self.id) => Err(NotChanged::NotVoter(self.id)),
+            MemberChange::Describe => Ok(()),
             MemberChange::Promote(id) => self.check_learner(id),
             MemberChange::Replace { old, new } => self.check_voter(old).and_then(|()| self.check_learner(new)),
             MemberChange::Remove(id) if members.learners.contains(&id) => Ok(()),

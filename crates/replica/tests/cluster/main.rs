@@ -90,6 +90,7 @@ fn clusters_keep_what_they_announce_through_every_fault() {
         "replaced",
         "added",
         "taken out",
+        "described",
         "hand-overs",
         "confirmations",
         "confirmations not given",

@@ -12,6 +12,8 @@ enum Plan {
     Bring { new: NodeId, instead_of: Option<NodeId> },
     /// A member goes.
     Remove(NodeId),
+    /// Something is said anew.
+    Describe,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +44,13 @@ impl World {
         match plan {
             Plan::Bring { new, instead_of } => self.bring(leader, &members, new, instead_of),
             Plan::Remove(id) => self.remove(leader, &members, id),
+            Plan::Describe => {
+                if self.change(leader, MemberChange::Describe)? {
+                    self.operator.plan = None;
+                    self.count("described");
+                }
+                Ok(())
+            }
         }
     }
 
@@ -93,7 +102,7 @@ impl World {
         let (one, other) = (self.anybody(), self.anybody());
         let long = if self.random.bool() { SECOND } else { 6 * SECOND };
         let span = self.random.u64(10 * MS..long);
-        match self.random.u8(..26) {
+        match self.random.u8(..27) {
             0..=3 => {
                 self.crash(one);
                 self.start_later(one, span);
@@ -142,6 +151,7 @@ impl World {
             18..=20 => self.wipe(one),
             21 => self.add(),
             22 => self.take_out(one),
+            25 if self.settled_members().is_some() => self.operator.plan = Some(Plan::Describe),
             23 => {
                 let refusals = self.random.u64(1..6);
                 self.with(one, |machine| machine.disk.refusals = refusals);

@@ -457,8 +457,9 @@ impl World {
             }
             machine.disk.write(&records);
             let process = machine.process.as_ref().expect("it serves");
-            // A journal may close a batch whatever it is told.
-            if process.replica.can_propose() || self.random.u8(..4) == 0 {
+            // A journal may close a batch whatever it is told, and leave one open as long as it likes.
+            let is_ripe = self.random.u8(..4) > 0;
+            if process.replica.can_propose() == is_ripe {
                 machine.disk.close();
             }
             self.input(id, Input::Closed)?;

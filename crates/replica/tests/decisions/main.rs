@@ -654,3 +654,19 @@ fn a_staged_snapshot_waits_for_room_for_its_work() {
     member.sync();
     assert_eq!(member.disk.base().index, 500, "it is installed when there is room");
 }
+
+/// What is said about members reaches everybody as an entry, and changes nobody.
+#[test]
+fn a_description_changes_no_members() {
+    let mut member = leader();
+    let before = member.replica.configuration().clone();
+    assert_eq!(member.change_about(MemberChange::Describe, b"an address"), Ok(()));
+    member.sync();
+    member.hear(2, 1, &member::accepted(2, 3));
+    member.sync();
+    member.hear(2, 1, &member::accepted(2, 4));
+    assert_eq!(member.told, [(3, before.clone(), b"an address".to_vec())]);
+    assert_eq!(*member.replica.configuration(), before);
+    let mut follower = Member::of(1, &[1, 2, 3]);
+    assert_eq!(follower.change(MemberChange::Describe), Err(NotChanged::NotServing));
+}

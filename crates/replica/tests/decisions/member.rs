@@ -26,6 +26,7 @@ pub(crate) struct Said {
 struct Hands {
     sent: Vec<(NodeId, Class, Outgoing)>,
     votes: Vec<(u64, Vote)>,
+    told: Vec<(u64, Configuration, Vec<u8>)>,
 }
 
 impl Outside for Hands {
@@ -40,7 +41,9 @@ impl Outside for Hands {
 
     fn role(&mut self, _role: Role) {}
 
-    fn members(&mut self, _index: u64, _configuration: &Configuration, _about: &[u8]) {}
+    fn members(&mut self, index: u64, configuration: &Configuration, about: &[u8]) {
+        self.told.push((index, configuration.clone(), about.to_vec()));
+    }
 
     fn fetch(&mut self, _from: NodeId, _snapshot: &Checkpoint) {}
 
@@ -64,6 +67,8 @@ pub(crate) struct Member {
     frames: Vec<(NodeId, Class, Vec<u8>)>,
     /// The entries whose bodies were read from the journal to be sent.
     pub(crate) from_journal: Vec<EntryId>,
+    /// What it said of its members.
+    pub(crate) told: Vec<(u64, Configuration, Vec<u8>)>,
 }
 
 impl Member {
@@ -88,11 +93,13 @@ impl Member {
             hands: Hands::default(),
             frames: Vec::new(),
             from_journal: Vec::new(),
+            told: Vec::new(),
         }
     }
 
     pub(crate) fn input(&mut self, input: Input<'_>) {
         self.replica.handle(input, &mut self.disk, &mut self.hands);
+        self.told.append(&mut self.hands.told);
         for (to, class, message) in std::mem::take(&mut self.hands.sent) {
             let bodies: Vec<&[u8]> = message
                 .bodies()
