@@ -1,6 +1,7 @@
 //! Options while they are being put together, and what only several of them decide together.
 
 mod clustering;
+mod parts;
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -11,12 +12,12 @@ use seaway_nats_protocol::subject;
 
 use crate::options::{
     Account, ArchiveOptions, Cipher, ClusterOptions, Credentials, EncryptionOptions, ExternalNats,
-    FaultToleranceOptions, GLOBAL_ACCOUNT, HandshakeFirst, ImportKind, Options, OwnCredentials, Personality, RouteUrl,
+    FaultToleranceOptions, GLOBAL_ACCOUNT, HandshakeFirst, ImportKind, Options, OwnCredentials, Personality,
     SYSTEM_ACCOUNT, Secret, StoreKind, TlsOptions, TlsVersion,
 };
 use crate::surroundings::Surroundings;
 
-pub(crate) use clustering::ClusteringDraft;
+use parts::{ArchiveDraft, ClusterFlags, ClusteringDraft, EncryptionDraft, FaultToleranceDraft, LoginFlags, TlsFlags};
 
 /// Environment variable whose key wins over all others (`stores-and-clustering.md` §5.1).
 const ENCRYPTION_KEY_VARIABLE: &str = "NATS_STREAMING_ENCRYPTION_KEY";
@@ -42,59 +43,6 @@ pub(crate) struct Draft {
     /// What to say of the file's authorization if nobody else names a user either.
     pub(crate) open_authorization: Option<String>,
     pub(crate) is_trace_verbose_in_file: bool,
-}
-
-/// Encryption as its options say it.
-#[derive(Debug, Default)]
-pub(crate) struct EncryptionDraft {
-    pub(crate) is_on: bool,
-    pub(crate) cipher: Option<String>,
-    pub(crate) key: Option<Secret>,
-}
-
-/// Fault tolerance as its options say it.
-#[derive(Debug, Default)]
-pub(crate) struct FaultToleranceDraft {
-    pub(crate) group: Option<String>,
-    pub(crate) lease: Duration,
-}
-
-/// The archive as its options say it.
-#[derive(Debug, Default)]
-pub(crate) struct ArchiveDraft {
-    pub(crate) directory: Option<PathBuf>,
-    pub(crate) keep: Option<Duration>,
-    pub(crate) max_backlog: u64,
-}
-
-/// Credentials that clients must present, as flags say it.
-#[derive(Debug, Default)]
-pub(crate) struct LoginFlags {
-    pub(crate) user: Option<String>,
-    pub(crate) password: Option<Secret>,
-    pub(crate) token: Option<Secret>,
-}
-
-/// TLS as flags say it; `None` where a flag was not given.
-#[derive(Debug, Default)]
-pub(crate) struct TlsFlags {
-    pub(crate) is_on: Option<bool>,
-    pub(crate) verify: Option<bool>,
-    pub(crate) cert: Option<PathBuf>,
-    pub(crate) key: Option<PathBuf>,
-    pub(crate) ca: Option<PathBuf>,
-}
-
-/// Routes to other servers as flags say it; `None` where a flag was not given.
-#[derive(Debug, Default)]
-pub(crate) struct ClusterFlags {
-    /// Host, port and credentials on which other servers are accepted.
-    pub(crate) listen: Option<(String, u16, Option<Credentials>)>,
-    pub(crate) name: Option<String>,
-    pub(crate) routes: Option<Vec<RouteUrl>>,
-    pub(crate) advertise: Option<String>,
-    pub(crate) no_advertise: Option<bool>,
-    pub(crate) connect_retries: Option<u32>,
 }
 
 /// Whether a path lies in a directory, or is it, as far as their names say it.

@@ -1,26 +1,10 @@
-//! A replicated cluster as its options say it, and what they decide together (`stores-and-clustering.md` §6.1, §6.2).
+//! What the options of a replicated cluster decide together (`stores-and-clustering.md` §6.1, §6.2).
 
 use std::path::PathBuf;
 
 use super::Draft;
+use super::parts::ClusteringDraft;
 use crate::options::{ClusterPeer, ClusteringOptions, MemberAddress, MemberTls, Membership, Secret, StoreKind};
-
-/// Clustering as its options say it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct ClusteringDraft {
-    pub(crate) is_on: bool,
-    pub(crate) name: Option<String>,
-    pub(crate) is_bootstrap: bool,
-    pub(crate) peers: Vec<ClusterPeer>,
-    pub(crate) listen: Option<MemberAddress>,
-    pub(crate) advertise: Option<MemberAddress>,
-    pub(crate) secret: Option<Secret>,
-    pub(crate) cert_file: Option<PathBuf>,
-    pub(crate) key_file: Option<PathBuf>,
-    pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) is_replication_logged: bool,
-    pub(crate) are_members_changed: bool,
-}
 
 impl Draft {
     /// Each of what is refused here would break a promise at some take-over, or leave a member that nobody can find.
