@@ -45,6 +45,8 @@ impl Replica {
     pub(super) fn on_staged(&mut self, number: u64, ports: &mut Ports<'_>) {
         match &mut self.expected {
             Some(expected) if expected.number == number => expected.is_here = true,
+            // It was fetched twice.
+            _ if self.held.needs_snapshot(number) => {}
             _ => ports.outside.forget(number),
         }
     }

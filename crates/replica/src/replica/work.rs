@@ -43,6 +43,12 @@ impl Held {
         self.work.is_some() || self.owes_cut
     }
 
+    /// Whether this snapshot is to be installed as soon as there is room.
+    pub(super) fn needs_snapshot(&self, number: u64) -> bool {
+        let snapshot = self.work.as_ref().and_then(|held| held.work.snapshot.as_ref());
+        snapshot.is_some_and(|checkpoint| checkpoint.number == number)
+    }
+
     pub(super) fn forget_messages_to(&mut self, peer: NodeId) {
         if let Some(held) = &mut self.work {
             held.work.messages.retain(|message| message.to != peer);

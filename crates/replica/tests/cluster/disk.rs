@@ -58,7 +58,7 @@ pub(crate) struct Disk {
     content: Content,
     /// Checkpoints that others may still fetch.
     kept: VecDeque<Content>,
-    staged: BTreeMap<u64, Content>,
+    pub(crate) staged: BTreeMap<u64, Content>,
     configurations: BTreeMap<u64, Configuration>,
     votes: VecDeque<(u64, Vote)>,
     vote: Vote,

@@ -124,6 +124,9 @@ fn many_seeds() {
     while count < most && (number("SEAWAY_COUNT").is_some() || Instant::now() < end) {
         hold(first + count, &mut counts);
         count += 1;
+        if count.is_multiple_of(1_000) {
+            println!("cluster: {count} seeds from {first} on held so far");
+        }
     }
     println!("cluster: {count} seeds from {first} on held: {counts:?}");
 }

@@ -670,3 +670,29 @@ fn a_description_changes_no_members() {
     let mut follower = Member::of(1, &[1, 2, 3]);
     assert_eq!(follower.change(MemberChange::Describe), Err(NotChanged::NotServing));
 }
+
+/// A snapshot that has no room yet stays staged, although it is fetched once more.
+#[test]
+fn a_snapshot_without_room_is_installed_later() {
+    let mut member = Member::of(1, &[1, 2, 3]);
+    member.connect(2, 1);
+    member.hear(2, 1, &heartbeat(2, 1));
+    member.write_votes();
+    let content = member.told_of_snapshot(2, 500);
+    let number = content.checkpoint.number;
+    member.disk.refusals = 1;
+    member.disk.stage(content.clone());
+    member.input(Input::Staged(number));
+    assert_eq!((member.disk.base().index, member.stopped()), (1, None));
+    member.disk.refusals = 1;
+    member.input(Input::Staged(number));
+    member.ticks(100);
+    assert_eq!(member.disk.base().index, 500);
+    member.sends();
+    member.hear(2, 1, &heartbeat(2, 500));
+    assert_eq!(member.sends().len(), 1, "it listens again");
+    // One that is not waited for is given up.
+    member.disk.stage(content);
+    member.input(Input::Staged(number));
+    assert!(!member.disk.staged.contains_key(&number));
+}

@@ -27,6 +27,7 @@ struct Hands {
     sent: Vec<(NodeId, Class, Outgoing)>,
     votes: Vec<(u64, Vote)>,
     told: Vec<(u64, Configuration, Vec<u8>)>,
+    forgotten: Vec<u64>,
 }
 
 impl Outside for Hands {
@@ -47,7 +48,9 @@ impl Outside for Hands {
 
     fn fetch(&mut self, _from: NodeId, _snapshot: &Checkpoint) {}
 
-    fn forget(&mut self, _snapshot: u64) {}
+    fn forget(&mut self, snapshot: u64) {
+        self.forgotten.push(snapshot);
+    }
 
     fn checkpoint_needed(&mut self, _member: NodeId) {}
 
@@ -100,6 +103,9 @@ impl Member {
     pub(crate) fn input(&mut self, input: Input<'_>) {
         self.replica.handle(input, &mut self.disk, &mut self.hands);
         self.told.append(&mut self.hands.told);
+        for snapshot in std::mem::take(&mut self.hands.forgotten) {
+            self.disk.forget(snapshot);
+        }
         for (to, class, message) in std::mem::take(&mut self.hands.sent) {
             let bodies: Vec<&[u8]> = message
                 .bodies()
