@@ -5,6 +5,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::adopt::AdoptArguments;
 use crate::archive::ArchiveCommand;
+use crate::audit::AuditArguments;
 use crate::backup::BackupArguments;
 use crate::change::{ClientCommand, DurableCommand};
 use crate::connection_flags::ConnectionArguments;
@@ -16,6 +17,7 @@ use crate::look::{
     ChannelCommand, ChannelsArguments, ClientsArguments, DurablesArguments, ServerCommand, WhyArguments,
 };
 use crate::man_pages::ManPagesArguments;
+use crate::pause::SubscriptionCommand;
 use crate::peek::PeekArguments;
 use crate::publish::PublishArguments;
 use crate::repair::RepairArguments;
@@ -60,6 +62,9 @@ pub(crate) enum Command {
     /// One durable or queue group: move it, remove it
     #[command(subcommand)]
     Durable(DurableCommand),
+    /// One subscription, durable or queue group: pause it, resume it
+    #[command(subcommand)]
+    Subscription(SubscriptionCommand),
     /// List clients, or show one with its subscriptions
     Clients(ClientsArguments),
     /// One client: disconnect it
@@ -67,7 +72,9 @@ pub(crate) enum Command {
     Client(ClientCommand),
     /// Say why subscriptions of a channel do, or do not, receive messages
     Why(WhyArguments),
-    /// The server: version, totals, limits
+    /// Who changed what, and when: the newest 1,000 changes by operators
+    Audit(AuditArguments),
+    /// The server: look at it, reload its configuration, set its log level, hand over
     #[command(subcommand)]
     Server(ServerCommand),
     /// Named servers with their credentials

@@ -441,7 +441,7 @@ impl ReaderArguments {
 }
 
 /// The one client ID that owns a durable of this name.
-async fn owner(connection: &Connection, channel: &str, name: &str) -> Outcome<String> {
+pub(crate) async fn owner(connection: &Connection, channel: &str, name: &str) -> Outcome<String> {
     let mut owners = owners(connection, channel, name, None).await?;
     match owners.len() {
         // The server says what there is not.
@@ -462,12 +462,12 @@ fn ago(time: Duration) -> Outcome<SystemTime> {
     moment.ok_or_else(|| Failure::usage(format!("{} seconds ago was before 1970", time.as_secs())))
 }
 
-fn text(answer: &Value, key: &str) -> String {
+pub(crate) fn text(answer: &Value, key: &str) -> String {
     let text = answer.get(key).and_then(Value::as_str).unwrap_or_default();
     printable(&format!("{text:?}")).into_owned()
 }
 
-fn named(answer: &Value) -> String {
+pub(crate) fn named(answer: &Value) -> String {
     let is_given = |key: &str| {
         answer
             .get(key)
@@ -492,13 +492,13 @@ fn named(answer: &Value) -> String {
 
 /// Whether something would be done, or was.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Verb {
+pub(crate) enum Verb {
     Would,
     Did,
 }
 
 impl Verb {
-    fn of(self, verb: &str) -> String {
+    pub(crate) fn of(self, verb: &str) -> String {
         match self {
             Verb::Would => format!("Would {}", verb.to_lowercase()),
             Verb::Did if verb.ends_with('e') => format!("{verb}d"),
@@ -506,7 +506,7 @@ impl Verb {
         }
     }
 
-    fn get(self) -> &'static str {
+    pub(crate) fn get(self) -> &'static str {
         match self {
             Verb::Would => "would get",
             Verb::Did => "get",
@@ -550,7 +550,7 @@ impl Verb {
 }
 
 /// Says what would happen, asks unless that was answered before, and has it done.
-async fn change(
+pub(crate) async fn change(
     operation: &str,
     mut question: Map<String, Value>,
     confirmation: &Confirmation,

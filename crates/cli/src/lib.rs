@@ -6,6 +6,7 @@ mod admin;
 mod adopt;
 mod archive;
 mod arguments;
+mod audit;
 mod backup;
 mod change;
 mod channel_limits;
@@ -27,6 +28,7 @@ mod man_pages;
 mod message;
 mod output;
 mod owners;
+mod pause;
 mod payload;
 mod peek;
 mod progress;
@@ -36,6 +38,7 @@ mod reception;
 mod repair;
 mod resolve;
 mod restore;
+mod running;
 mod settings;
 mod sql_source;
 mod subscribe;
@@ -160,6 +163,8 @@ fn perform(line: CommandLine, surroundings: &Surroundings, output: &mut Output) 
             Command::Channels(arguments) => look::channels(arguments, &connection, output).await,
             Command::Channel(command) => look::channel(command, &connection, output).await,
             Command::Durable(command) => change::durable(command, &connection, output).await,
+            Command::Subscription(command) => pause::run(command, &connection, output).await,
+            Command::Audit(arguments) => audit::run(arguments, &connection, output).await,
             Command::Client(command) => change::client(command, &connection, output).await,
             Command::Durables(arguments) => look::durables(arguments, &connection, output).await,
             Command::Clients(arguments) => look::clients(arguments, &connection, output).await,

@@ -1,6 +1,6 @@
 //! `channels`, `channel info`, `durables`, `clients`, `why`, `server info`: questions to the administration interface.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{Align, Output};
 use crate::payload::Paint;
 use crate::readable::{count, counted, local_time, printable, size, span};
+use crate::running::{self, LogLevelArguments, ReloadArguments};
 
 /// Which channels.
 #[derive(clap::Args)]
@@ -72,6 +73,10 @@ pub(crate) struct WhyArguments {
 pub(crate) enum ServerCommand {
     /// Show version, role, totals, store and limits
     Info,
+    /// Set how much a running server logs, until its next reload or restart
+    LogLevel(LogLevelArguments),
+    /// Have a running server read its configuration again, as SIGHUP does, and say what was taken over
+    Reload(ReloadArguments),
     /// Have the active server of a fault-tolerance group hand over to another one
     Failover,
 }
@@ -99,6 +104,8 @@ struct Subscription {
     queue_name: String,
     is_offline: bool,
     is_stalled: bool,
+    paused_by: Option<String>,
+    paused_since: Option<String>,
     max_inflight: u64,
     /// Seconds.
     ack_wait: u64,
@@ -117,6 +124,7 @@ struct Durable {
     members: u64,
     is_online: bool,
     is_stalled: bool,
+    paused_by: Option<String>,
     last_sent: u64,
     pending_count: u64,
 }
@@ -199,6 +207,7 @@ pub(crate) async fn durables(arguments: DurablesArguments, connection: &Connecti
     question.extend(arguments.channel.map(|channel| ("channel".to_owned(), channel.into())));
     let row = |durable: Durable| {
         let state = match (durable.is_online, durable.is_stalled) {
+            _ if durable.paused_by.is_some() => "paused",
             (false, _) => "offline",
             (true, true) => "stalled",
             (true, false) => "online",
@@ -308,7 +317,12 @@ pub(crate) async fn channel(command: ChannelCommand, connection: &Connection, ou
         .iter()
         .map(|subscription| subscription.row(""))
         .collect();
-    subscriptions(&rows, output)
+    subscriptions(&rows, output)?;
+    let paused: BTreeSet<String> = channel.subscriptions.iter().filter_map(Subscription::paused).collect();
+    if !paused.is_empty() {
+        output.line("")?;
+    }
+    paused.iter().try_for_each(|line| output.line(line))
 }
 
 /// A channel with all its subscriptions, which the server sends in parts.
@@ -381,8 +395,11 @@ fn say_why(verdict: &Value, output: &mut Output) -> Outcome {
 }
 
 pub(crate) async fn server(command: ServerCommand, connection: &Connection, output: &mut Output) -> Outcome {
-    if let ServerCommand::Failover = command {
-        return crate::failover::failover(connection, output).await;
+    match command {
+        ServerCommand::Info => {}
+        ServerCommand::Failover => return crate::failover::failover(connection, output).await,
+        ServerCommand::LogLevel(arguments) => return running::log_level(arguments, connection, output).await,
+        ServerCommand::Reload(arguments) => return running::reload(arguments, connection, output).await,
     }
     let answer = connection.ask("read.server", &json!({})).await?;
     if output.is_json() {
@@ -496,8 +513,27 @@ fn read<T: for<'de> Deserialize<'de>>(value: Value) -> Outcome<T> {
 }
 
 impl Subscription {
+    /// Who has paused it and when, the same for all members of a group.
+    fn paused(&self) -> Option<String> {
+        let (by, since) = (
+            self.paused_by.as_ref()?,
+            self.paused_since.as_deref().unwrap_or_default(),
+        );
+        let since = since
+            .parse::<jiff::Timestamp>()
+            .map_or_else(|_| since.to_owned(), |time| local_time(time.into()));
+        let which = match (self.queue_name.as_str(), self.durable_name.as_str()) {
+            ("", "") => format!("The subscription of client {:?}", self.client_id),
+            ("", durable) => format!("Durable {durable:?} of client {:?}", self.client_id),
+            (queue, _) => format!("Queue group {queue:?}"),
+        };
+        let line = format!("{which} is paused by {by} since {since}.");
+        Some(printable(&line).into_owned())
+    }
+
     fn row(&self, channel: &str) -> Vec<String> {
         let state = match (self.is_offline, self.is_stalled) {
+            _ if self.paused_by.is_some() => "paused",
             (true, _) => "offline",
             (false, true) => "stalled",
             (false, false) => "online",

@@ -3,13 +3,14 @@
 
 use serde::Serialize;
 
+use crate::audit::Audit;
 use crate::durables::{DurableRow, Durables, durables};
 use crate::json;
 use crate::moment::Moment;
 use crate::process::ProcessUse;
 use crate::snapshot::{
-    Channel, ChannelLimits, ChannelLimitsSet, Detail, Health, Membership, PageRequest, Source, Subscription,
-    Unavailable, WhyQuestion,
+    AuditQuestion, Channel, ChannelLimits, ChannelLimitsSet, Detail, Health, Membership, PageRequest, Source,
+    Subscription, Unavailable, WhyQuestion,
 };
 use crate::streaming::{Clients, List, Serverz, ShownLimits};
 use crate::why::Answer as WhyAnswer;
@@ -208,6 +209,16 @@ impl<'a> Answers<'a> {
         }
         let identity = self.source.streaming_identity();
         self.whole(&WhyAnswer::new(identity, &self.moment, offset, limit, &why))
+    }
+
+    /// Changes that operators have made, the newest first.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn audit(&self, question: AuditQuestion) -> Result<String, Refusal> {
+        let request = counts(question.offset, question.limit);
+        let page = self.source.audit(question).await?;
+        self.list(request, page.total, &page.entries, |changes| Audit { changes })
     }
 
     /// What to say of a channel that does not exist, with the name that was perhaps meant.

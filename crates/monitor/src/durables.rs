@@ -27,6 +27,12 @@ pub(crate) struct DurableRow {
     pending_count: u64,
     /// Every member with an owner is stalled.
     is_stalled: bool,
+    /// Who has paused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_by: Option<String>,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_since: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -132,6 +138,10 @@ impl DurableRow {
         if is_online {
             self.is_stalled = subscription.is_stalled && (self.members == 0 || self.is_stalled);
             self.members += 1;
+        }
+        if self.paused_by.is_none() {
+            self.paused_by.clone_from(&subscription.paused_by);
+            self.paused_since.clone_from(&subscription.paused_since);
         }
         self.is_durable |= subscription.is_durable;
         self.is_online |= is_online;

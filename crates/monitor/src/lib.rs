@@ -11,6 +11,7 @@ pub mod limits;
 
 mod accounts;
 mod answers;
+mod audit;
 mod broker;
 mod connections;
 mod durables;
@@ -34,11 +35,11 @@ pub use accounts::GLOBAL_ACCOUNT;
 pub use answers::{Answers, Refusal};
 pub use serve::{Caller, TlsSource, router, serve};
 pub use snapshot::{
-    Account, Answer, ArchiveFigures, Broker, Channel, ChannelFilter, ChannelLimits, ChannelLimitsSet, Client,
-    ClientChange, Cluster, Connection, ConnectionState, ConnectionSubscription, ConnectionsWanted, Detail,
-    EngineFigures, ExternalNats, Fact, Figures, Health, Histogram, JournalFigures, Membership, Page, PageRequest, Role,
-    Route, SequenceRange, SlowConsumers, Source, StoreLimits, StreamingIdentity, StreamingServer, StreamingState,
-    StreamingStore, Subscription, Survey, SurveyRequest, SurveyedChannel, SurveyedSubscription, Unavailable, Why,
-    WhyQuestion, WhySubscription,
+    Account, Answer, ArchiveFigures, AuditEntry, AuditQuestion, Broker, Channel, ChannelFilter, ChannelLimits,
+    ChannelLimitsSet, Client, ClientChange, Cluster, Connection, ConnectionState, ConnectionSubscription,
+    ConnectionsWanted, Detail, EngineFigures, ExternalNats, Fact, Figures, Health, Histogram, JournalFigures,
+    Membership, Page, PageRequest, Role, Route, SequenceRange, SlowConsumers, Source, StoreLimits, StreamingIdentity,
+    StreamingServer, StreamingState, StreamingStore, Subscription, Survey, SurveyRequest, SurveyedChannel,
+    SurveyedSubscription, Unavailable, Why, WhyQuestion, WhySubscription,
 };
 pub use system::SystemAnswers;

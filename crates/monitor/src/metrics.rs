@@ -138,6 +138,7 @@ async fn survey(source: &dyn Source, query: &Query) -> Result<Survey, Unavailabl
             .sum::<usize>();
         total.offline += part.offline;
         total.stalled += part.stalled;
+        total.paused += part.paused;
         total.pending += part.pending;
         total.oldest_unacknowledged = total.oldest_unacknowledged.max(part.oldest_unacknowledged);
         total.times_ahead = total.times_ahead.max(part.times_ahead);
@@ -334,6 +335,12 @@ fn streaming(text: &mut Text, server: &StreamingServer, figures: &Figures, surve
             gauge,
             "Subscriptions at MaxInflight.",
             survey.stalled,
+        ),
+        (
+            "seaway_paused_subscriptions",
+            gauge,
+            "Subscriptions that an operator has paused.",
+            survey.paused,
         ),
         (
             "seaway_offline_subscriptions",

@@ -42,6 +42,11 @@ const STREAMING: &[Link] = &[
         "why",
         "Why the subscriptions of a channel receive, or do not: add the channel's name.",
     ),
+    (
+        "/streaming/auditz",
+        "audit",
+        "Who changed what, and when: the newest changes that operators have made.",
+    ),
 ];
 
 const BROKER: &[Link] = &[

@@ -13,7 +13,7 @@ use crate::process::ProcessUse;
 use crate::query::Query;
 use crate::reply::{Accept, Content, Reply};
 use crate::snapshot::{Account, Source, StreamingState, Unavailable};
-use crate::{broker, connections, features, metrics, pages, routes, streaming, why};
+use crate::{audit, broker, connections, features, metrics, pages, routes, streaming, why};
 
 /// Paths of the broker, whose requests `/varz` counts (core specification §6.1).
 const COUNTED_PATHS: [&str; 14] = [
@@ -34,11 +34,12 @@ const COUNTED_PATHS: [&str; 14] = [
 ];
 
 /// Paths whose answers grow with what clients do.
-const LIST_PATHS: [&str; 7] = [
+const LIST_PATHS: [&str; 8] = [
     "/connz",
     "/subsz",
     "/subscriptionsz",
     "/metrics",
+    "/streaming/auditz",
     "/streaming/channelsz",
     "/streaming/clientsz",
     "/streaming/why",
@@ -170,6 +171,7 @@ impl Site {
             "/storez" => streaming::storez(source, moment).await,
             "/clientsz" => streaming::clientsz(source, moment, query).await,
             "/channelsz" => streaming::channelsz(source, moment, query).await,
+            "/auditz" => audit::auditz(source, moment, query).await,
             "/why" => why::why(source, moment, query, accept).await,
             "/isFTActive" => {
                 let active = source.streaming_identity().state == StreamingState::FtActive;

@@ -7,10 +7,12 @@ use std::pin::Pin;
 
 use serde::Serialize;
 
+mod audit;
 mod broker;
 mod figures;
 mod why;
 
+pub use audit::{AuditEntry, AuditQuestion};
 pub use broker::{
     Account, Broker, ClientChange, Cluster, Connection, ConnectionState, ConnectionSubscription, ConnectionsWanted,
     Route, SlowConsumers,
@@ -96,6 +98,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// One channel.
     fn channel(&self, name: Vec<u8>, detail: Detail) -> Answer<'_, Option<Channel>>;
+
+    /// Changes that operators have made, the newest first (`/streaming/auditz`).
+    fn audit(&self, question: AuditQuestion) -> Answer<'_, Page<AuditEntry>>;
 
     /// Why the subscriptions that a question names are, or are not, receiving (`/streaming/why`).
     fn why(&self, question: WhyQuestion) -> Answer<'_, Why>;
@@ -453,4 +458,10 @@ pub struct Subscription {
     pub pending_count: u64,
     /// Whether `pending_count` has reached `max_inflight`.
     pub is_stalled: bool,
+    /// Who has paused it, or its group; not in the original.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_by: Option<String>,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_since: Option<String>,
 }

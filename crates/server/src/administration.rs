@@ -24,6 +24,7 @@ use crate::bus::{Attachment, Bus, Origin, Sender};
 use crate::limits::{ADMINISTRATION_MAIL_BYTES_MAX, ADMINISTRATION_REQUESTS_MAX};
 use crate::mail::Mail;
 use crate::monitoring::Monitoring;
+use crate::reload::Reloads;
 use answer::Failure;
 use request::{Operation, Question, Request};
 
@@ -37,7 +38,12 @@ impl Administration {
     ///
     /// # Errors
     /// The cluster ID gives no subject.
-    pub(crate) fn start(bus: &Bus, cluster_id: &str, source: Arc<Monitoring>) -> Result<Administration> {
+    pub(crate) fn start(
+        bus: &Bus,
+        cluster_id: &str,
+        source: Arc<Monitoring>,
+        reloads: Reloads,
+    ) -> Result<Administration> {
         let mail = Arc::new(Mail::new(ADMINISTRATION_MAIL_BYTES_MAX));
         let attachment = bus.attach("administration", Arc::clone(&mail));
         mail.set_gate(attachment.gate());
@@ -53,6 +59,7 @@ impl Administration {
             mail,
             looking: Mutex::default(),
             backups: backups::Backups::default(),
+            reloads,
             composing: tokio::sync::Mutex::default(),
             prefix,
         });
@@ -80,6 +87,8 @@ struct Service {
     composing: tokio::sync::Mutex<()>,
     /// What is kept for whoever copies the store.
     backups: backups::Backups,
+    /// Where reloads are asked for.
+    reloads: Reloads,
     /// What all subjects begin with.
     prefix: String,
 }
@@ -160,6 +169,7 @@ impl Service {
             Question::Clients(page) => answers.clients(page.offset, page.limit).await,
             Question::Client(id) => answers.client(&id).await,
             Question::Why(question) => answers.why(question).await,
+            Question::Audit(question) => answers.audit(question).await,
         };
         answer.map_err(|refusal| Failure::of(refusal, len_max))
     }

@@ -16,9 +16,9 @@ mod writer;
 
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -71,6 +71,30 @@ impl Verbosity {
         Verbosity {
             debug: options.streaming.debug,
             trace: options.streaming.trace,
+        }
+    }
+
+    /// One by its name: see [`Verbosity::name`].
+    pub fn named(name: &str) -> Option<Verbosity> {
+        let all = [(false, false), (true, false), (false, true), (true, true)];
+        let mut all = all.into_iter().map(|(debug, trace)| Verbosity { debug, trace });
+        all.find(|verbosity| verbosity.name() == name)
+    }
+
+    /// What it is called: `info` without additional lines, `debug`, `trace`, and `all` with both.
+    pub fn name(self) -> &'static str {
+        match (self.debug, self.trace) {
+            (false, false) => "info",
+            (true, false) => "debug",
+            (false, true) => "trace",
+            (true, true) => "all",
+        }
+    }
+
+    fn of_bits(bits: u8) -> Verbosity {
+        Verbosity {
+            debug: bits & Self::DEBUG != 0,
+            trace: bits & Self::TRACE != 0,
         }
     }
 
@@ -162,7 +186,21 @@ pub struct LogHandle {
     shared: Arc<Shared>,
 }
 
+/// The log of this process, once it was started.
+static OF_PROCESS: OnceLock<LogHandle> = OnceLock::new();
+
 impl LogHandle {
+    /// The log that [`init`] started.
+    pub fn of_process() -> Option<&'static LogHandle> {
+        OF_PROCESS.get()
+    }
+
+    /// The switches of broker and streaming engine as they are.
+    pub fn verbosity(&self) -> (Verbosity, Verbosity) {
+        let of = |bits: &AtomicU8| Verbosity::of_bits(bits.load(Ordering::Relaxed));
+        (of(&self.shared.broker), of(&self.shared.streaming))
+    }
+
     /// Opens the log file again, after something else has moved it (SIGUSR1). The log says how it went; after a failure
     /// lines go on into the old file.
     pub fn reopen(&self) {
@@ -204,6 +242,7 @@ pub fn init(options: LoggingOptions) -> anyhow::Result<LogHandle> {
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(target: "stream", fatal = true, "Panic in thread {:?}: {panic}", std::thread::current().name());
     }));
+    let _ = OF_PROCESS.set(handle.clone());
     Ok(handle)
 }
 

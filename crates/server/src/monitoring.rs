@@ -16,7 +16,7 @@ use seaway_config::Options;
 use seaway_monitor as monitor;
 use seaway_monitor::{Answer, Detail, PageRequest, Source, StreamingIdentity, Unavailable};
 use seaway_store::OpenImage;
-use seaway_streaming::{Changed, LimitsTable, SurveySlice, Unchanged};
+use seaway_streaming::{AuditQuestion, Changed, LimitsTable, SurveySlice, Timestamp, Unchanged};
 use tokio::sync::oneshot;
 
 use crate::bus::Bus;
@@ -183,6 +183,11 @@ impl Monitoring {
     /// Asks this server to hand over; see [`Phase::hand_over`].
     pub(crate) fn hand_over(&self) -> Result<u64, String> {
         self.phase.hand_over()
+    }
+
+    /// Whether it could; see [`Phase::hand_over`].
+    pub(crate) fn may_hand_over(&self) -> Result<u64, String> {
+        self.phase.may_hand_over()
     }
 
     /// Whether it is a member of a group and does not serve.
@@ -434,6 +439,19 @@ impl Source for Monitoring {
             };
             show::why(glance.engine.why(glance.now, &question))
         }))
+    }
+
+    fn audit(&self, question: monitor::AuditQuestion) -> Answer<'_, monitor::Page<monitor::AuditEntry>> {
+        Box::pin(async move {
+            let question = AuditQuestion {
+                since: question.since_ns.map(Timestamp),
+                who: question.who,
+                offset: question.offset,
+                limit: question.limit,
+            };
+            let found = self.ask(move |glance| glance.engine.audit(&question)).await?;
+            Ok(page(found, show::audit_entry))
+        })
     }
 
     fn figures(&self) -> Answer<'_, monitor::Figures> {

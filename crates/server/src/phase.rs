@@ -155,17 +155,17 @@ impl Phase {
     /// There is nothing to hand over, in words.
     pub fn hand_over(&self) -> Result<u64, String> {
         let condition = self.read();
-        let Some(role) = &condition.role else {
-            return Err("this server is in no fault-tolerance group: there is no other one to hand over to".to_owned());
-        };
-        match (condition.stage, condition.tenure) {
-            (Stage::Ready, Some(tenure)) => {
-                condition.hand_over.notify_waiters();
-                Ok(tenure)
-            }
-            (Stage::StandingBy, _) => Err(format!("this server stands by: {}; ask that one", role.who_serves())),
-            _ => Err(condition.not_ready().unwrap_or_default()),
-        }
+        let tenure = condition.to_hand_over()?;
+        condition.hand_over.notify_waiters();
+        Ok(tenure)
+    }
+
+    /// The tenure that would end if this server were asked to hand over.
+    ///
+    /// # Errors
+    /// As [`Phase::hand_over`].
+    pub(crate) fn may_hand_over(&self) -> Result<u64, String> {
+        self.read().to_hand_over()
     }
 
     /// Waits until somebody asks for that, from the call on.
@@ -200,6 +200,17 @@ impl Phase {
 }
 
 impl Condition {
+    fn to_hand_over(&self) -> Result<u64, String> {
+        let Some(role) = &self.role else {
+            return Err("this server is in no fault-tolerance group: there is no other one to hand over to".to_owned());
+        };
+        match (self.stage, self.tenure) {
+            (Stage::Ready, Some(tenure)) => Ok(tenure),
+            (Stage::StandingBy, _) => Err(format!("this server stands by: {}; ask that one", role.who_serves())),
+            _ => Err(self.not_ready().unwrap_or_default()),
+        }
+    }
+
     fn with_role(&mut self, change: impl FnOnce(&mut Role)) {
         if let Some(role) = &mut self.role {
             change(role);

@@ -8,11 +8,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use seaway_broker::Broker;
+use seaway_broker::{Broker, BrokerOptions};
 use seaway_config::{Import, Options};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::files::{Ports, PortsFile, write_pid_file};
 use crate::logging::{LogHandle, LoggingOptions, Verbosity};
+
+/// Reloads that wait for their turn.
+const RELOADS_MAX: usize = 4;
+
+/// Why there is none where messages are carried by somebody else's NATS.
+const EXTERNAL: &str = "Reload supported only for embedded NATS Server's configuration";
 
 /// What a change of an option means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,30 +181,141 @@ pub(crate) struct Reloading<'a> {
     pub(crate) ports_file: Option<PortsFile>,
 }
 
-impl Reloading<'_> {
-    /// Reloads, and says how it went.
-    pub(crate) fn reload(&mut self) {
-        if self.options.streaming.external.is_some() {
-            // There is no broker that could take anything over (§7.7).
-            return tracing::warn!(target: "stream", "Reload supported only for embedded NATS Server's configuration");
-        }
-        if let Err(error) = self.try_reload() {
-            tracing::error!("Reload: {error:#}");
-        }
+/// What a reload took over, or would.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// What counts at once: keys, with the new value where it may be shown.
+    pub(crate) at_once: Vec<String>,
+    /// What counts from the next start on.
+    pub(crate) at_next_start: Vec<String>,
+    /// What is new to be said of the configuration.
+    pub(crate) warnings: Vec<String>,
+    /// Clients that were closed because they may no longer be there.
+    pub(crate) closed: usize,
+}
+
+/// A reload that is asked for by somebody who waits for what comes of it.
+pub(crate) struct Asked {
+    is_rehearsal: bool,
+    answer: oneshot::Sender<Result<Taken, String>>,
+}
+
+impl Asked {
+    /// Reloads, or only looks what that would do, and answers.
+    pub(crate) fn answer(self, reloading: &mut Reloading<'_>) {
+        // Whoever asked may have gone.
+        let _ = self.answer.send(match self.is_rehearsal {
+            true => reloading.rehearse(),
+            false => reloading.reload(),
+        });
+    }
+}
+
+/// Where reloads are asked for.
+#[derive(Clone)]
+pub(crate) struct Reloads(mpsc::Sender<Asked>);
+
+impl Reloads {
+    /// With the end at which they come.
+    pub(crate) fn new() -> (Reloads, mpsc::Receiver<Asked>) {
+        let (sender, receiver) = mpsc::channel(RELOADS_MAX);
+        (Reloads(sender), receiver)
     }
 
-    fn try_reload(&mut self) -> Result<()> {
+    /// Asks for one, or for what it would do, and waits for that.
+    ///
+    /// # Errors
+    /// It cannot be asked for now, in words; inside, it was refused, in words.
+    pub(crate) async fn ask(&self, is_rehearsal: bool) -> Result<Result<Taken, String>, String> {
+        let (answer, answered) = oneshot::channel();
+        let asked = Asked { is_rehearsal, answer };
+        self.0
+            .try_send(asked)
+            .map_err(|_| "the server is about to reload, or stops".to_owned())?;
+        answered.await.map_err(|_| "the server stops".to_owned())
+    }
+}
+
+/// What a reload has found out before it changes anything.
+struct Prepared {
+    new: Options,
+    changed: Vec<&'static Key>,
+    broker: BrokerOptions,
+    taken: Taken,
+}
+
+impl Reloading<'_> {
+    /// Reloads, and says how it went.
+    ///
+    /// # Errors
+    /// Nothing was changed, with the reason in words.
+    pub(crate) fn reload(&mut self) -> Result<Taken, String> {
+        if self.is_external() {
+            tracing::warn!(target: "stream", "{EXTERNAL}");
+            return Err(EXTERNAL.to_owned());
+        }
+        self.try_reload().map_err(|error| {
+            let reason = format!("{error:#}");
+            tracing::error!("Reload: {reason}");
+            reason
+        })
+    }
+
+    /// What a reload would do.
+    ///
+    /// # Errors
+    /// It would change nothing, with the reason in words.
+    fn rehearse(&self) -> Result<Taken, String> {
+        if self.is_external() {
+            return Err(EXTERNAL.to_owned());
+        }
+        let prepared = self.prepare().map_err(|error| format!("{error:#}"))?;
+        Ok(prepared.taken)
+    }
+
+    /// There is no broker that could take anything over then (§7.7).
+    fn is_external(&self) -> bool {
+        self.options.streaming.external.is_some()
+    }
+
+    fn prepare(&self) -> Result<Prepared> {
         if self.options.config_file.is_none() {
             bail!("can only reload config when a file is provided using -c or --config");
         }
         let mut new = (self.reread)().map_err(|text| anyhow::Error::msg(text.trim_end().to_owned()))?;
         let changed = changes(&self.options, &new)?;
+        let mut taken = Taken::default();
         if new.streaming != self.options.streaming {
-            tracing::warn!("Reload: options of the streaming engine change with the next start");
+            taken.at_next_start.push("options of the streaming engine".to_owned());
             new.streaming = self.options.streaming.clone();
         }
-        let has = |effect| changed.iter().any(|key| key.effect == effect);
+        for key in &changed {
+            match (key.effect, key.show) {
+                (Effect::NextStart, _) => taken.at_next_start.push(key.name.to_owned()),
+                (_, Some(show)) => taken.at_once.push(format!("{} = {}", key.name, show(&new))),
+                (_, None) => taken.at_once.push(key.name.to_owned()),
+            }
+        }
+        let said = &self.options.notices;
+        let notices = new.notices.iter().filter(|notice| !said.contains(notice));
+        taken.warnings.extend(notices.map(ToString::to_string));
         let broker = crate::broker_options::broker_options(&new)?;
+        Ok(Prepared {
+            new,
+            changed,
+            broker,
+            taken,
+        })
+    }
+
+    fn try_reload(&mut self) -> Result<Taken> {
+        let Prepared {
+            new,
+            changed,
+            broker,
+            mut taken,
+        } = self.prepare()?;
+        let has = |effect| changed.iter().any(|key| key.effect == effect);
         if has(Effect::PidFile)
             && let Some(path) = &new.broker.pid_file
         {
@@ -218,27 +336,29 @@ impl Reloading<'_> {
             .set_verbosity(Verbosity::of_broker(&new), Verbosity::of_streaming(&new));
         // Certificates may have changed behind the same names.
         let reloaded = self.broker.reload(&broker);
-        for notice in new
-            .notices
-            .iter()
-            .filter(|notice| !self.options.notices.contains(notice))
-        {
-            tracing::warn!("Reload: {notice}");
-        }
-        for key in changed {
-            match (key.effect, key.show) {
-                (Effect::NextStart, _) => tracing::warn!("Reload: {} changes with the next start", key.name),
-                (_, Some(show)) => tracing::info!("Reloaded: {} = {}", key.name, show(&new)),
-                (_, None) => tracing::info!("Reloaded: {}", key.name),
-            }
-        }
-        if reloaded.refused + reloaded.surplus > 0 {
-            tracing::info!("Closed {} clients", reloaded.refused + reloaded.surplus);
-        }
-        tracing::info!("Reloaded server configuration");
+        taken.closed = reloaded.refused + reloaded.surplus;
+        tell(&taken);
         self.options = new;
-        Ok(())
+        Ok(taken)
     }
+}
+
+/// Says in the log what was taken over.
+fn tell(taken: &Taken) {
+    for what in &taken.at_next_start {
+        let change = if what.contains(' ') { "change" } else { "changes" };
+        tracing::warn!("Reload: {what} {change} with the next start");
+    }
+    for notice in &taken.warnings {
+        tracing::warn!("Reload: {notice}");
+    }
+    for what in &taken.at_once {
+        tracing::info!("Reloaded: {what}");
+    }
+    if taken.closed > 0 {
+        tracing::info!("Closed {} clients", taken.closed);
+    }
+    tracing::info!("Reloaded server configuration");
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 use std::pin::pin;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::logging::LogHandle;
+use crate::reload::Asked;
 
 /// Exit code after SIGTERM (§7.4).
 const EXIT_TERMINATED: u8 = 143;
@@ -61,12 +63,12 @@ impl Signals {
         }
     }
 
-    /// Does what signals ask for until one ends the server; `reload` reads the configuration again, and `lame_duck`, if there is one,
+    /// Does what signals ask for until one ends the server; `reload` reads the configuration again, for whoever asks by `asked` too, and `lame_duck`, if there is one,
     /// lets all clients go. Once that has begun SIGTERM does not cut it short.
     pub(crate) async fn serve(
         &mut self,
         log: &LogHandle,
-        mut reload: impl FnMut(),
+        (asked, mut reload): (&mut mpsc::Receiver<Asked>, impl FnMut(Option<Asked>)),
         lame_duck: Option<impl Future<Output = ()>>,
     ) -> Ended {
         let (has_lame_duck, mut is_leaving) = (lame_duck.is_some(), false);
@@ -82,7 +84,8 @@ impl Signals {
                 _ = self.reopen.recv() => log.reopen(),
                 _ = self.lame_duck.recv() => is_leaving = has_lame_duck,
                 () = &mut leaving, if is_leaving => return Ended::LameDuck,
-                _ = self.reload.recv() => reload(),
+                _ = self.reload.recv() => reload(None),
+                Some(asked) = asked.recv() => reload(Some(asked)),
             }
         }
     }

@@ -13,7 +13,7 @@ use axum::Router;
 use seaway_broker::{Broker, Listener, Tls, host_and_port};
 use seaway_config::{Options, Personality, StoreKind, StreamingOptions};
 use seaway_streaming::LimitsTable;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::administration::Administration;
@@ -25,7 +25,7 @@ use crate::limits::{CLUSTER_PATIENCE, LOG_FLUSH_PATIENCE, TURNS_PER_LOOK_AT_SOCK
 use crate::logging::{self, LogHandle, LogTarget, LoggingOptions};
 use crate::monitoring::{MonitoredPorts, Monitoring};
 use crate::phase::{Phase, Stage};
-use crate::reload::{Reloading, Reread};
+use crate::reload::{self, Reloading, Reloads, Reread};
 use crate::signals::{Ended, Signals};
 use crate::system_services::SystemServices;
 use crate::tenure::{Alone, Failure, Itself, Lives, Mode, SharedDirectory, Surroundings};
@@ -109,7 +109,8 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     });
     let bus = bus(options, &broker).await?;
     let mut sockets = Sockets::bind(options).await?;
-    let introduced = introduce(options, &broker, &bus, &mut sockets, |ports| {
+    let (reloads, mut reloads_asked) = Reloads::new();
+    let introduced = introduce(options, (&broker, &bus), &mut sockets, reloads, |ports| {
         Monitoring::new(options, &server_id, ports, (broker.clone(), bus.clone()), phase.clone())
     })?;
     let surroundings = Surroundings {
@@ -150,7 +151,7 @@ async fn run(options: &Options, reread: Reread<'_>, log: &LogHandle) -> Result<u
     };
     let ended = tokio::select! {
         failure = lives.run(begun) => failed(failure)?,
-        ended = heed(&mut signals, &is_served, log, &mut reloading) => ended,
+        ended = heed(&mut signals, &is_served, log, (&mut reloads_asked, &mut reloading)) => ended,
     };
     tracing::info!(target: "stream", "Shutting down.");
     if !lives.has_engine() && !door.is_open() {
@@ -312,7 +313,12 @@ fn failed(failure: Failure) -> Result<Ended> {
 }
 
 /// Waits for a signal that ends the server. Other signals wait until clients are served, and then have their effect.
-async fn heed(signals: &mut Signals, is_served: &Notify, log: &LogHandle, reloading: &mut Reloading<'_>) -> Ended {
+async fn heed(
+    signals: &mut Signals,
+    is_served: &Notify,
+    log: &LogHandle,
+    (asked, reloading): (&mut mpsc::Receiver<reload::Asked>, &mut Reloading<'_>),
+) -> Ended {
     tokio::select! {
         ended = signals.end() => return ended,
         () = is_served.notified() => {}
@@ -326,7 +332,12 @@ async fn heed(signals: &mut Signals, is_served: &Notify, log: &LogHandle, reload
         let broker = reloading.broker.clone();
         async move { broker.lame_duck(grace, duration).await }
     });
-    signals.serve(log, || reloading.reload(), lame_duck).await
+    let reload = |asked: Option<reload::Asked>| match asked {
+        Some(asked) => asked.answer(reloading),
+        // The log says how it went.
+        None => _ = reloading.reload(),
+    };
+    signals.serve(log, (asked, reload), lame_duck).await
 }
 
 /// Ends the engine, then the broker, then the monitoring (§9.5); whether everything accepted is durable.
@@ -422,9 +433,9 @@ fn monitoring_host(options: &Options) -> &str {
 /// The broker's own banner; writes the pid file, starts monitoring and administration and writes the ports file (`nats-core.md` §5.6).
 fn introduce(
     options: &Options,
-    broker: &Broker,
-    bus: &Bus,
+    (broker, bus): (&Broker, &Bus),
     sockets: &mut Sockets,
+    reloads: Reloads,
     monitoring: impl FnOnce(MonitoredPorts) -> Monitoring,
 ) -> Result<Introduced> {
     if sockets.clients.is_some() {
@@ -443,7 +454,7 @@ fn introduce(
     }
     let (source, tasks) =
         start_monitoring(options, broker, sockets, monitoring, &mut ports).context("serve the monitoring")?;
-    let administration = Administration::start(bus, &options.streaming.cluster_id, Arc::clone(&source))?;
+    let administration = Administration::start(bus, &options.streaming.cluster_id, Arc::clone(&source), reloads)?;
     let system_services = match options.broker.no_system_account || clients.is_none() {
         true => None,
         false => Some(SystemServices::start(broker, source)?),

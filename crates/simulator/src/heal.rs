@@ -42,6 +42,8 @@ impl Simulation {
         if let Some(client) = self.clients.iter().find(|client| client.connection.is_none()) {
             return Err(format!("{} cannot connect after healing", client.id));
         }
+        self.resume_what_is_paused();
+        self.until_quiet("resuming what is paused")?;
         self.resume_readers()?;
         self.read_everything()?;
         self.model.borrow_mut().all_is_well();

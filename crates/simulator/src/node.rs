@@ -9,8 +9,9 @@ use std::sync::Arc;
 use seaway_journal::disk::simulated::SimulatedDisk;
 use seaway_store::{Completion, FileStore, MemoryStore, Recovering, Sizes, Store};
 use seaway_streaming::{
-    Admission, Bus, Carried, ChangeId, Changed, ChannelId, Delivery, Destination, Effects, Engine, Event, Events, Head,
-    Input, Lookup, Need, Now, Options, Position, ProbeId, ReadRequest, Records, Seek, Ticket, Unchanged, Urgency,
+    Admission, AuditQuestion, Bus, Carried, ChangeId, Changed, ChannelId, Delivery, Destination, Effects, Engine,
+    Event, Events, Head, Input, Lookup, Need, Now, Options, Position, ProbeId, ReadRequest, Records, Seek, Ticket,
+    Unchanged, Urgency,
 };
 
 use crate::client::ToClient;
@@ -505,6 +506,11 @@ impl Node {
         let clients = self.engine.clients_page(0, usize::MAX, false).items;
         let counters = self.engine.counters();
         self.world.model().compare(&server, &channels, &clients, &counters);
+        let newest = AuditQuestion {
+            limit: 1,
+            ..AuditQuestion::default()
+        };
+        self.world.model().compare_audit(&self.engine.audit(&newest));
         if self.is_open() {
             self.world.model().compare_interest(&self.world.bus.listened);
         }

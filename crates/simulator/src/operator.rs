@@ -4,6 +4,7 @@
 
 use seaway_streaming::{Asked, Change, ChangeId, ChannelLimits, Extent, Input, Place, Reader, Settlement, Timestamp};
 
+use crate::model::Halted;
 use crate::run::Simulation;
 use crate::settings::SECOND;
 
@@ -12,9 +13,14 @@ const CHANNELS: [&str; 5] = ["alpha", "beta.one", "gamma", "delta", "nowhere"];
 /// In how many steps there is one change.
 const STEPS_PER_CHANGE: u16 = 80;
 
+/// In how many steps something is paused, or goes on.
+const STEPS_PER_PAUSE: u16 = 400;
+
 /// See the module.
 pub(crate) struct Operator {
     random: fastrand::Rng,
+    /// What is paused and goes on is drawn from a stream of its own, too.
+    pauses: fastrand::Rng,
     is_there: bool,
     asked: u64,
 }
@@ -25,6 +31,7 @@ impl Operator {
         Operator {
             is_there: random.bool(),
             random,
+            pauses: fastrand::Rng::with_seed(seed.rotate_left(17) ^ 0x9a05e),
             asked: 0,
         }
     }
@@ -43,6 +50,20 @@ fn limits(random: &mut fastrand::Rng) -> ChannelLimits {
         max_bytes: perhaps(400),
         max_age_ns: perhaps(5 * SECOND),
         max_inactivity_ns: perhaps(4 * SECOND),
+    }
+}
+
+fn pause((channel, client, durable, queue, inbox): &Halted, pauses: bool) -> Change<'_> {
+    let reader = Reader {
+        channel: channel.as_bytes(),
+        client: client.as_bytes(),
+        durable: durable.as_bytes(),
+        queue: queue.as_bytes(),
+    };
+    let inbox = inbox.as_bytes();
+    match pauses {
+        true => Change::Pause { reader, inbox },
+        false => Change::Resume { reader, inbox },
     }
 }
 
@@ -121,6 +142,57 @@ impl Simulation {
             is_rehearsal: random.u8(..8) == 0,
             change,
         };
+        self.operator_asks(asked);
+    }
+
+    /// The operator pauses something or lets it go on, now and then.
+    pub(crate) fn operator_pauses(&mut self) {
+        let operator = &mut self.operator;
+        if !operator.is_there || self.node.is_none() || operator.pauses.u16(..STEPS_PER_PAUSE) > 0 {
+            return;
+        }
+        let random = &mut operator.pauses;
+        operator.asked += 1;
+        let id = ChangeId(operator.asked);
+        let is_rehearsal = random.u8(..8) == 0;
+        let pauses = random.u8(..5) > 1;
+        let (all, halted) = (self.model.borrow().all_subscriptions(), self.model.borrow().halted());
+        let from = if pauses || halted.is_empty() { all } else { halted };
+        if random.u8(..12) == 0 || from.is_empty() {
+            let words = b"something elsewhere";
+            let change = Change::Note { words };
+            return self.operator_asks(Asked {
+                id,
+                by: b"operator",
+                is_rehearsal,
+                change,
+            });
+        }
+        let chosen = &from[random.usize(..from.len())];
+        self.operator_asks(Asked {
+            id,
+            by: b"operator",
+            is_rehearsal,
+            change: pause(chosen, pauses),
+        });
+    }
+
+    /// Everything that is paused goes on.
+    pub(crate) fn resume_what_is_paused(&mut self) {
+        let halted = self.model.borrow().halted();
+        for one in &halted {
+            self.operator.asked += 1;
+            self.operator_asks(Asked {
+                id: ChangeId(self.operator.asked),
+                by: b"operator",
+                is_rehearsal: false,
+                change: pause(one, false),
+            });
+        }
+    }
+
+    fn operator_asks(&mut self, asked: Asked<'_>) {
+        let (id, change) = (asked.id, asked.change);
         self.trace.add(format_args!("operator asks for {}: {change:?}", id.0));
         self.with_node(|node, now| {
             if node.is_open() {

@@ -168,6 +168,7 @@ impl Simulation {
             return Ok(());
         }
         self.operator_acts();
+        self.operator_pauses();
         match self.random.u32(..1000) {
             0..300 => self.client_acts(),
             300..500 => self.client_looks()?,

@@ -67,6 +67,26 @@ pub enum Change<'a> {
         /// Which of the two.
         verdict: Settlement,
     },
+    /// A subscription is sent nothing, neither new messages nor again what it holds, until it goes on. Its acks count meanwhile. A group
+    /// is paused as a whole, with whoever joins it.
+    Pause {
+        /// Which.
+        reader: Reader<'a>,
+        /// The delivery inbox of a subscription that is neither durable nor in a group, whose client `reader` names; otherwise empty.
+        inbox: &'a [u8],
+    },
+    /// A paused subscription goes on where it was, with what is due to be sent again first.
+    Resume {
+        /// Which.
+        reader: Reader<'a>,
+        /// See [`Change::Pause`].
+        inbox: &'a [u8],
+    },
+    /// Nothing changes here: what was changed elsewhere is to be remembered with the other changes.
+    Note {
+        /// What was changed, in words.
+        words: &'a [u8],
+    },
     /// Limits of a channel are others than the configuration says, until they are reset or the channel goes.
     Limit {
         /// The channel.
@@ -174,6 +194,22 @@ pub enum Changed {
         /// Messages that are pending still.
         pending: usize,
     },
+    /// A subscription is sent nothing.
+    Paused {
+        /// Those of it that have an owner: 1 at most, but of a group.
+        members: usize,
+        /// Messages that are pending.
+        pending: usize,
+    },
+    /// A subscription goes on.
+    Resumed {
+        /// Those of it that have an owner.
+        members: usize,
+        /// Messages that are pending.
+        pending: usize,
+    },
+    /// What was changed elsewhere is remembered.
+    Noted,
     /// Limits of a channel are others.
     Limited {
         /// All that count now.

@@ -4,6 +4,7 @@
 //! of other rooms: an organ sees their faces, and nothing below them.
 
 mod acks;
+mod audit;
 mod change;
 mod checkpoint;
 mod clients;
@@ -20,6 +21,7 @@ mod monitoring;
 mod moving;
 mod partition;
 mod pass;
+mod pausing;
 mod persist;
 mod publish;
 mod purge;
@@ -49,9 +51,11 @@ use crate::registry::ack_inboxes::AckInboxes;
 use crate::registry::channels::Channels;
 use crate::registry::clients::Clients;
 use crate::registry::groups::Groups;
+use crate::registry::halts::Halts;
 use crate::registry::inboxes::Inboxes;
 use crate::registry::subscription::Leave;
 use crate::registry::subscriptions::Subscriptions;
+use crate::registry::trail::Trail;
 use crate::replay::Recovered;
 use crate::tally::Tally;
 use crate::time::Now;
@@ -84,6 +88,10 @@ pub struct Engine {
     inboxes: Inboxes,
     ack_inboxes: AckInboxes,
     groups: Groups,
+    /// What operators have paused.
+    halts: Halts,
+    /// What operators have changed.
+    trail: Trail,
 
     questions: Questions,
     congestion: Congestion,
@@ -127,6 +135,8 @@ impl Engine {
             inboxes: Inboxes::new(hasher.clone()),
             ack_inboxes: AckInboxes::new(options.ack_inbox_key, hasher),
             groups: Groups::default(),
+            halts: Halts::default(),
+            trail: Trail::default(),
             questions: Questions::default(),
             congestion: Congestion::default(),
             way: Way::default(),
@@ -148,6 +158,11 @@ impl Engine {
             scratch: Vec::new(),
             options,
         }
+    }
+
+    /// Which debug and trace lines there are from now on.
+    pub fn set_verbosity(&mut self, debug: bool, trace: bool) {
+        (self.options.debug, self.options.trace) = (debug, trace);
     }
 
     /// The limits, as at the start.

@@ -1,10 +1,10 @@
 //! Log lines as values (`streaming-protocol.md` §9.2): the shell prints them, the simulator counts them.
 
-mod change;
+pub(crate) mod change;
 #[cfg(test)]
 mod tests;
 mod text;
-mod utc;
+pub(crate) mod utc;
 
 use std::fmt::{self, Display, Formatter};
 

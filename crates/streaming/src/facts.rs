@@ -9,6 +9,8 @@ use prost::Message;
 
 use crate::channel_limits::ChannelLimits;
 use crate::ids::ChannelId;
+use crate::registry::halts::{Halt, Halted};
+use crate::time::Timestamp;
 
 /// The server: cluster, subjects, what ack inboxes with numbers begin with, next numbers.
 pub(crate) const SERVER: u8 = 1;
@@ -35,6 +37,9 @@ pub(crate) const GROUP_REMOVED: u8 = 10;
 
 /// Limits that an operator set for a channel, all of them; none when they were reset. Earlier versions refuse a store that holds one.
 pub(crate) const CHANNEL_LIMITED: u8 = 11;
+
+/// A subscription or a queue group is paused by an operator, or goes on. Earlier versions refuse a store that holds one.
+pub(crate) const PAUSED: u8 = 12;
 
 /// Body of [`SERVER`].
 #[derive(Clone, PartialEq, Message)]
@@ -63,6 +68,77 @@ pub(crate) struct ServerFact {
     pub(crate) next_subscription: u64,
     #[prost(uint64, tag = "12")]
     pub(crate) next_ack_inbox: u64,
+    /// Changes by operators, for the audit: those that this fact adds. They lie here because earlier versions pass over a field that they do
+    /// not know, and would refuse a kind.
+    #[prost(message, repeated, tag = "13")]
+    pub(crate) audit: Vec<AuditFact>,
+}
+
+/// One change by an operator.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct AuditFact {
+    /// Ascending from 1, without gaps.
+    #[prost(uint64, tag = "1")]
+    pub(crate) number: u64,
+    /// Nanoseconds since 1970.
+    #[prost(sint64, tag = "2")]
+    pub(crate) time: i64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) by: Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(crate) words: Bytes,
+}
+
+/// Body of [`PAUSED`]. Absolute; it ends with its subscription or group.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PausedFact {
+    /// The subscription; 0 for a group.
+    #[prost(uint64, tag = "1")]
+    pub(crate) number: u64,
+    /// The group's channel, and its name as of [`group_name`].
+    #[prost(uint64, tag = "2")]
+    pub(crate) channel: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) group: Bytes,
+    /// Nanoseconds since 1970.
+    #[prost(sint64, tag = "4")]
+    pub(crate) since: i64,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub(crate) by: Bytes,
+    /// It is paused no longer.
+    #[prost(bool, tag = "6")]
+    pub(crate) ended: bool,
+}
+
+impl PausedFact {
+    /// Of what is paused; without a [`Halt`] of what is not any more.
+    pub(crate) fn new(halted: &Halted, halt: Option<&Halt>) -> PausedFact {
+        let (number, channel, group) = match halted {
+            Halted::Subscription(number) => (*number, 0, Bytes::new()),
+            Halted::Group(channel, name) => (0, channel.0, name.clone()),
+        };
+        PausedFact {
+            number,
+            channel,
+            group,
+            since: halt.map_or(0, |halt| halt.since.0),
+            by: halt.map_or_else(Bytes::new, |halt| halt.by.clone()),
+            ended: halt.is_none(),
+        }
+    }
+
+    /// What is paused; without a [`Halt`] what is not any more.
+    pub(crate) fn read(self) -> (Halted, Option<Halt>) {
+        let halted = match self.number {
+            0 => Halted::Group(ChannelId(self.channel), self.group),
+            number => Halted::Subscription(number),
+        };
+        let halt = Halt {
+            by: self.by,
+            since: Timestamp(self.since),
+        };
+        (halted, (!self.ended).then_some(halt))
+    }
 }
 
 /// Body of [`CLIENT`].

@@ -309,6 +309,7 @@ impl Import {
             subscription_close: text(&subjects.subscription_close),
             close: text(&subjects.close),
             numbered_inboxes: text(ack_inbox_token),
+            audit: Vec::new(),
             next_channel: self.last_channel + 1,
             next_subscription: self.last_subscription + 1,
             next_ack_inbox: self.last_subscription + 1,

@@ -42,8 +42,8 @@ pub use options::{Options, Slices};
 pub use records::{Admission, Head, Lookup, Need, Position, ReadRequest, Records, Refusal, Seek, Unreadable, Urgency};
 pub use replay::RecoverError;
 pub use snapshot::{
-    ChannelSnapshot, ClientSnapshot, Counters, Page, ServerSnapshot, Stored, SubscriptionSnapshot, Survey, SurveySlice,
-    SurveyedChannel, SurveyedSubscription,
+    AuditQuestion, AuditedChange, ChannelSnapshot, ClientSnapshot, Counters, Page, PausedSnapshot, ServerSnapshot,
+    Stored, SubscriptionSnapshot, Survey, SurveySlice, SurveyedChannel, SurveyedSubscription,
 };
 pub use time::{Now, Timestamp};
 pub use why::{Fact, FactValue, SequenceRange, Verdict, WhyQuestion, WhyReport, WhySubscription};

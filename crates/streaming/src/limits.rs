@@ -118,3 +118,13 @@ pub(crate) const LOSSES_TOLD_MAX: usize = 100;
 
 /// Members of a queue group that a change may touch, which it does at once: some milliseconds of work.
 pub(crate) const CHANGED_MEMBERS_MAX: usize = 10_000;
+
+/// Changes by operators that are remembered; older ones are forgotten.
+pub(crate) const AUDIT_ENTRIES_MAX: usize = 1_000;
+
+/// Bytes of one of them: of who made it, and of what it was.
+pub(crate) const AUDIT_BY_BYTES_MAX: usize = 256;
+pub(crate) const AUDIT_WORDS_BYTES_MAX: usize = 1_024;
+
+/// How many of them one fact of a checkpoint holds.
+pub(crate) const AUDIT_PER_FACT: usize = 16;

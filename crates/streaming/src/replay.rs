@@ -10,12 +10,16 @@ use seaway_stan_protocol::{quote, validate};
 
 use crate::channel_limits::ChannelLimits;
 use crate::facts::{
-    CHANNEL, CHANNEL_LIMITED, CLIENT, CLIENT_REMOVED, ChannelFact, ChannelLimitedFact, ClientFact, ClientRemovedFact,
-    GROUP_PROGRESS, GROUP_REMOVED, GroupRemovedFact, MOVED, MovedFact, PROGRESS, ProgressFact, SERVER, SUBSCRIPTION,
-    SUBSCRIPTION_REMOVED, ServerFact, SubscriptionFact, SubscriptionRemovedFact, decode_runs, group_name,
+    AuditFact, CHANNEL, CHANNEL_LIMITED, CLIENT, CLIENT_REMOVED, ChannelFact, ChannelLimitedFact, ClientFact,
+    ClientRemovedFact, GROUP_PROGRESS, GROUP_REMOVED, GroupRemovedFact, MOVED, MovedFact, PAUSED, PROGRESS, PausedFact,
+    ProgressFact, SERVER, SUBSCRIPTION, SUBSCRIPTION_REMOVED, ServerFact, SubscriptionFact, SubscriptionRemovedFact,
+    decode_runs, group_name,
 };
+use crate::ids::ChannelId;
+use crate::limits::AUDIT_ENTRIES_MAX;
 use crate::position::lost::Lost;
 use crate::position::pending::Pending;
+use crate::registry::halts::{Halt, Halted};
 
 /// Longest run of sequences in one fact: MaxInflight is an int32.
 pub(crate) const RUN_LENGTH_MAX: u64 = i32::MAX as u64;
@@ -46,6 +50,7 @@ impl fmt::Display for RecoverError {
             MOVED => "move",
             GROUP_REMOVED => "removal of a group",
             CHANNEL_LIMITED => "limits of a channel",
+            PAUSED => "pause",
             _ => "unknown",
         };
         write!(
@@ -66,6 +71,10 @@ pub(crate) struct Recovered {
     pub(crate) channels: BTreeMap<u64, ChannelFact>,
     /// What operators set, by channel.
     pub(crate) limits: BTreeMap<u64, ChannelLimits>,
+    /// What operators paused.
+    pub(crate) halts: BTreeMap<Halted, Halt>,
+    /// The newest changes by operators, by number.
+    pub(crate) audit: BTreeMap<u64, AuditFact>,
     pub(crate) logs: BTreeMap<u64, Log>,
     pub(crate) subscriptions: BTreeMap<u64, Record>,
     pub(crate) last_channel: u64,
@@ -136,6 +145,7 @@ impl Recovered {
                 check_number(kind, fact.number)?;
                 self.last_subscription = self.last_subscription.max(fact.number);
                 self.subscriptions.remove(&fact.number);
+                self.halts.remove(&Halted::Subscription(fact.number));
             }
             PROGRESS => self.progress(kind, decode(kind, body)?)?,
             GROUP_PROGRESS => {
@@ -159,12 +169,20 @@ impl Recovered {
                 let GroupRemovedFact { channel, group } = decode(kind, body)?;
                 self.subscriptions
                     .retain(|_, record| !record.is_in_group(channel, &group));
+                self.halts.remove(&Halted::Group(ChannelId(channel), group));
             }
             CHANNEL_LIMITED => {
                 let fact: ChannelLimitedFact = decode(kind, body)?;
                 match fact.limits() {
                     limits if limits.is_empty() => self.limits.remove(&fact.channel),
                     limits => self.limits.insert(fact.channel, limits),
+                };
+            }
+            PAUSED => {
+                let fact: PausedFact = decode(kind, body)?;
+                match fact.read() {
+                    (halted, Some(halt)) => self.halts.insert(halted, halt),
+                    (halted, None) => self.halts.remove(&halted),
                 };
             }
             _ => {
@@ -177,7 +195,14 @@ impl Recovered {
         Ok(())
     }
 
-    fn server(&mut self, kind: u8, fact: ServerFact) -> Result<(), RecoverError> {
+    fn server(&mut self, kind: u8, mut fact: ServerFact) -> Result<(), RecoverError> {
+        for entry in fact.audit.drain(..) {
+            check_number(kind, entry.number)?;
+            self.audit.insert(entry.number, entry);
+        }
+        while self.audit.len() > AUDIT_ENTRIES_MAX {
+            self.audit.pop_first();
+        }
         let next = [fact.next_channel, fact.next_subscription, fact.next_ack_inbox];
         next.into_iter().try_for_each(|number| check_number(kind, number))?;
         check_subject(kind, &fact.numbered_inboxes)?;
@@ -296,7 +321,6 @@ fn decode<F: Message + Default>(kind: u8, body: &[u8]) -> Result<F, RecoverError
 mod tests {
     use super::*;
     use crate::facts::push_run;
-    use crate::ids::ChannelId;
 
     fn subscription(recovered: &mut Recovered, number: u64, (durable, queue): (&str, &str), last_sent: u64) {
         let fact = SubscriptionFact {
@@ -420,7 +444,7 @@ mod tests {
 
     #[test]
     fn a_kind_of_a_later_version_is_refused() {
-        let refused = Recovered::default().replay(CHANNEL_LIMITED + 1, b"");
+        let refused = Recovered::default().replay(PAUSED + 1, b"");
         assert_eq!(
             refused.expect_err("nobody knows it").reason,
             "written by a later version"

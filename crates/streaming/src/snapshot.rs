@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::channel_limits::{ChannelLimits, Limits};
 use crate::ids::ChannelId;
+use crate::time::Timestamp;
 
 /// Numbers of §8.3.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,6 +108,43 @@ pub struct SubscriptionSnapshot {
     pub pending_count: usize,
     /// Whether that is as many as it may have.
     pub is_stalled: bool,
+    /// Set while an operator has it paused, or its group.
+    pub paused: Option<PausedSnapshot>,
+}
+
+/// Who has paused a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PausedSnapshot {
+    /// Who, in words.
+    pub by: String,
+    /// When.
+    pub since: Timestamp,
+}
+
+/// Which changes by operators are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditQuestion {
+    /// Only what is not older.
+    pub since: Option<Timestamp>,
+    /// Only those by whom this is a part of.
+    pub who: Option<String>,
+    /// So many of the newest are left out.
+    pub offset: usize,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A change by an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditedChange {
+    /// One more with each change.
+    pub number: u64,
+    /// When it was made.
+    pub time: Timestamp,
+    /// Who made it, in words.
+    pub by: String,
+    /// What was changed and what came of it, in words.
+    pub words: String,
 }
 
 /// One subscription in a survey: with what lasts as long as the process.
@@ -164,6 +202,8 @@ pub struct Survey {
     pub offline: usize,
     /// Those that are active and stalled.
     pub stalled: usize,
+    /// Those that an operator has paused, each member of a paused group.
+    pub paused: usize,
     /// Messages sent and not acknowledged.
     pub pending: u64,
     /// Nanoseconds since the oldest of them was first sent, as far as is known.

@@ -43,6 +43,8 @@ pub enum Verdict {
     BusDown,
     /// Reading its messages from the store failed; it is tried again.
     ReadFailing,
+    /// An operator has paused it, or its group.
+    Paused,
     /// A durable without owner.
     Offline,
     /// A durable queue group without members.
@@ -85,7 +87,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Verdict; 26] = [
+    pub const ALL: [Verdict; 27] = [
         Verdict::ChannelUnknown,
         Verdict::DurableUnknown,
         Verdict::QueueUnknown,
@@ -93,6 +95,7 @@ impl Verdict {
         Verdict::NoSubscriptions,
         Verdict::BusDown,
         Verdict::ReadFailing,
+        Verdict::Paused,
         Verdict::Offline,
         Verdict::NoMembers,
         Verdict::ClientClosing,
@@ -124,6 +127,7 @@ impl Verdict {
             Verdict::NoSubscriptions => "no_subscriptions",
             Verdict::BusDown => "bus_down",
             Verdict::ReadFailing => "read_failing",
+            Verdict::Paused => "paused",
             Verdict::Offline => "offline",
             Verdict::NoMembers => "no_members",
             Verdict::ClientClosing => "client_closing",

@@ -396,6 +396,21 @@ impl Source for Fake {
         )
     }
 
+    fn audit(&self, question: AuditQuestion) -> Answer<'_, Page<AuditEntry>> {
+        let all = (1..=3u64).rev().map(|number| AuditEntry {
+            number,
+            time: format!("2026-01-31T09:15:0{number}Z"),
+            by: if number == 2 { "User \"bob\"" } else { "User \"ada\"" }.to_owned(),
+            change: format!("purged {number} messages of channel \"orders\""),
+        });
+        let who = question.who.unwrap_or_default();
+        let all: Vec<AuditEntry> = all.filter(|entry| entry.by.contains(&who)).collect();
+        self.engine_answer(Page {
+            total: all.len(),
+            entries: all.into_iter().skip(question.offset).take(question.limit).collect(),
+        })
+    }
+
     fn why(&self, question: WhyQuestion) -> Answer<'_, Why> {
         let found = question.channel == b"orders";
         let one = WhySubscription {
@@ -490,6 +505,7 @@ impl Source for Fake {
         };
         self.engine_answer(Survey {
             stalled: 1,
+            paused: 2,
             pending: 3,
             channels: if wanted { vec![surveyed] } else { vec![] },
             next,

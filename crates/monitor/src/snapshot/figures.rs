@@ -152,6 +152,8 @@ pub struct Survey {
     pub offline: u64,
     /// Subscriptions that are stalled.
     pub stalled: u64,
+    /// Those that an operator has paused.
+    pub paused: u64,
     /// Messages sent and not acknowledged.
     pub pending: u64,
     /// Age of the oldest of them.

@@ -1,13 +1,14 @@
 //! The class `change`: from a request to what is to be changed.
 
-use seaway_streaming::{ChannelLimits, Extent, Place, Settlement, Timestamp};
+use seaway_streaming::{ChannelLimits, Extent, Place, Settlement};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::answer::Failure;
 use super::intent::Change;
-use super::request::{Request, required_channel};
+use super::request::{Request, moment, required_channel};
 use crate::engine::{Named, Wanted};
+use crate::logging::Verbosity;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,6 +76,36 @@ struct ReaderFields {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct PauseFields {
+    channel: Option<String>,
+    client: Option<String>,
+    durable: Option<String>,
+    queue: Option<String>,
+    inbox: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LevelFields {
+    #[serde(default, deserialize_with = "stated")]
+    broker: Option<String>,
+    #[serde(default, deserialize_with = "stated")]
+    streaming: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReloadFields {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SettleFields {
     channel: Option<String>,
     client: Option<String>,
@@ -105,6 +136,12 @@ impl Request {
             b"change.move" => self.fields().and_then(relocate),
             b"change.ack" => self.settlement(Settlement::Acknowledge),
             b"change.redeliver" => self.settlement(Settlement::Redeliver),
+            b"change.pause" => self.fields().and_then(|fields| pause(fields, true)),
+            b"change.resume" => self.fields().and_then(|fields| pause(fields, false)),
+            b"change.log_level" => self.fields().and_then(log_level),
+            b"change.reload" => self
+                .fields()
+                .map(|ReloadFields { dry_run }| Change::Reload { is_rehearsal: dry_run }),
             b"change.limit" => self.fields().and_then(limit),
             b"change.disconnect" => self.fields().and_then(disconnect),
             _ => return None,
@@ -190,6 +227,57 @@ fn limit(fields: LimitFields) -> Result<Change, Failure> {
     })
 }
 
+fn pause(fields: PauseFields, pauses: bool) -> Result<Change, Failure> {
+    let is_rehearsal = fields.dry_run;
+    let inbox = fields.inbox.unwrap_or_default();
+    let is_given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    let reader = match (is_given(&fields.durable) || is_given(&fields.queue), inbox.is_empty()) {
+        (true, true) => named(fields.channel, fields.client, fields.durable, fields.queue)?,
+        (true, false) => {
+            return Err(Failure::invalid(
+                "leave out \"inbox\": a durable or a queue group is known by its name",
+            ));
+        }
+        (false, false) if is_given(&fields.client) => Named {
+            channel: required_channel(fields.channel)?,
+            client: fields.client.unwrap_or_default(),
+            durable: String::new(),
+            queue: String::new(),
+        },
+        (false, _) => {
+            return Err(Failure::invalid(
+                "\"durable\" or \"queue\" is required, or both; or \"client\" and \"inbox\" of a subscription without a name",
+            ));
+        }
+    };
+    Ok(Change::Engine {
+        wanted: Wanted::Pause { reader, inbox, pauses },
+        is_rehearsal,
+    })
+}
+
+fn log_level(fields: LevelFields) -> Result<Change, Failure> {
+    let level = |name: &str, text: Option<String>| {
+        let level = text.map(|text| Verbosity::named(&text).ok_or(text)).transpose();
+        level.map_err(|text| {
+            Failure::invalid(&format!(
+                "\"{name}\" must be \"info\", \"debug\", \"trace\" or \"all\", and not {text:?}"
+            ))
+        })
+    };
+    let (broker, streaming) = (level("broker", fields.broker)?, level("streaming", fields.streaming)?);
+    if broker.is_none() && streaming.is_none() {
+        return Err(Failure::invalid(
+            "\"broker\" or \"streaming\" is required, or both: \"info\", \"debug\", \"trace\" or \"all\"",
+        ));
+    }
+    Ok(Change::LogLevel {
+        broker,
+        streaming,
+        is_rehearsal: fields.dry_run,
+    })
+}
+
 fn remove(fields: ReaderFields) -> Result<Change, Failure> {
     if fields.to.is_some() {
         return Err(Failure::invalid("\"to\" belongs to \"change.move\""));
@@ -258,17 +346,6 @@ fn place(to: Option<&Value>) -> Result<Place, Failure> {
             "\"to\" is required: a sequence, a time such as \"2026-01-31T18:30:00Z\", \"start\" or \"end\"",
         )),
     }
-}
-
-fn moment(name: &str, text: &str) -> Result<Timestamp, Failure> {
-    let time: jiff::Timestamp = text.parse().map_err(|error| {
-        Failure::invalid(&format!(
-            "\"{name}\": {error}; a time is written like \"2026-01-31T18:30:00Z\""
-        ))
-    })?;
-    i64::try_from(time.as_nanosecond())
-        .map(Timestamp)
-        .map_err(|_| Failure::invalid(&format!("\"{name}\" must be between the years 1678 and 2262")))
 }
 
 fn disconnect(fields: DisconnectFields) -> Result<Change, Failure> {

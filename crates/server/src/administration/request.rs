@@ -1,8 +1,9 @@
 //! From a message to what it asks for. Everything in it is somebody else's: sizes are bounded, names are checked, and what
 //! is not understood is refused with the name of it.
 
-use seaway_monitor::WhyQuestion;
 use seaway_monitor::limits::{LIST_LIMIT_DEFAULT, WHY_LIMIT_DEFAULT, WHY_LIMIT_MAX};
+use seaway_monitor::{AuditQuestion, WhyQuestion};
+use seaway_streaming::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -19,8 +20,9 @@ const LOOK_MESSAGES_DEFAULT: u64 = 10;
 
 /// Every operation, for those who ask for another one.
 const OPERATIONS: &str = "change.ack, change.backup.begin, change.backup.end, change.backup.files, change.backup.read, \
-                          change.delete, change.disconnect, change.failover, change.move, change.purge, \
-                          change.redeliver, change.remove, read.channel, read.channels, read.clients, read.durables, \
+                          change.delete, change.disconnect, change.failover, change.limit, change.log_level, \
+                          change.move, change.pause, change.purge, change.redeliver, change.reload, change.remove, \
+                          change.resume, read.audit, read.channel, read.channels, read.clients, read.durables, \
                           read.messages, read.server, read.why";
 
 /// A request that wants an answer.
@@ -78,6 +80,7 @@ pub(super) enum Question {
     Clients(Page),
     Client(String),
     Why(WhyQuestion),
+    Audit(AuditQuestion),
 }
 
 /// A part of a list.
@@ -132,6 +135,15 @@ struct WhyFields {
     durable: Option<String>,
     queue: Option<String>,
     client: Option<String>,
+    offset: Option<u64>,
+    limit: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditFields {
+    since: Option<String>,
+    who: Option<String>,
     offset: Option<u64>,
     limit: Option<u64>,
 }
@@ -218,6 +230,7 @@ impl Request {
             b"read.durables" => self.fields().and_then(durables),
             b"read.clients" => self.fields().and_then(clients),
             b"read.why" => self.fields().and_then(why),
+            b"read.audit" => self.fields().and_then(audit),
             unknown => {
                 let unknown = String::from_utf8_lossy(unknown);
                 let unknown: String = unknown.chars().take(64).collect();
@@ -329,6 +342,17 @@ fn why(fields: WhyFields) -> Result<Question, Failure> {
     }))
 }
 
+fn audit(fields: AuditFields) -> Result<Question, Failure> {
+    let page = page(fields.offset, fields.limit)?;
+    let since = fields.since.as_deref().map(|text| moment("since", text)).transpose()?;
+    Ok(Question::Audit(AuditQuestion {
+        since_ns: since.map(|since| since.0),
+        who: fields.who,
+        offset: page.offset,
+        limit: page.limit,
+    }))
+}
+
 fn messages(fields: MessagesFields) -> Result<Messages, Failure> {
     let count = fields.count.unwrap_or(LOOK_MESSAGES_DEFAULT);
     let bytes_max = fields.bytes_max.unwrap_or(LOOK_BYTES_DEFAULT);
@@ -347,6 +371,17 @@ pub(super) fn required_channel(channel: Option<String>) -> Result<String, Failur
     channel
         .filter(|channel| !channel.is_empty())
         .ok_or_else(|| Failure::invalid("\"channel\" is required: {\"channel\":\"NAME\"}"))
+}
+
+pub(super) fn moment(name: &str, text: &str) -> Result<Timestamp, Failure> {
+    let time: jiff::Timestamp = text.parse().map_err(|error| {
+        Failure::invalid(&format!(
+            "\"{name}\": {error}; a time is written like \"2026-01-31T18:30:00Z\""
+        ))
+    })?;
+    i64::try_from(time.as_nanosecond())
+        .map(Timestamp)
+        .map_err(|_| Failure::invalid(&format!("\"{name}\" must be between the years 1678 and 2262")))
 }
 
 fn between(name: &str, value: u64, max: u64) -> Result<u64, Failure> {

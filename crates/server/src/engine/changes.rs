@@ -50,6 +50,20 @@ pub enum Wanted {
         /// Which of the two.
         verdict: Settlement,
     },
+    /// A subscription is sent nothing until it goes on, or goes on.
+    Pause {
+        /// Which.
+        reader: Named,
+        /// The delivery inbox of one that is neither durable nor in a group.
+        inbox: String,
+        /// It is paused, and does not go on.
+        pauses: bool,
+    },
+    /// What was changed elsewhere is remembered.
+    Note {
+        /// What, in words.
+        words: String,
+    },
     /// Limits of a channel are others.
     Limit {
         /// The channel.
@@ -127,6 +141,16 @@ impl Wanted {
                 reader: reader.reader(),
                 sequence: *sequence,
                 verdict: *verdict,
+            },
+            Wanted::Pause { reader, inbox, pauses } => {
+                let (reader, inbox) = (reader.reader(), inbox.as_bytes());
+                match pauses {
+                    true => Change::Pause { reader, inbox },
+                    false => Change::Resume { reader, inbox },
+                }
+            }
+            Wanted::Note { words } => Change::Note {
+                words: words.as_bytes(),
             },
             Wanted::Limit { channel, reset, set } => Change::Limit {
                 channel: channel.as_bytes(),

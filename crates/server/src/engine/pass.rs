@@ -24,6 +24,7 @@ use crate::limits::{
     DEFERRED_PER_PASS, HAND_OVER_TAIL_BYTES, LAZY_WAIT, PAUSE_GRACE_NS, READS_PER_LOOK, RECORD_BYTES,
     STOOD_STILL_GRACE_NS, STOOD_STILL_PUTS_OFF_NS_MAX,
 };
+use crate::logging::LogHandle;
 
 /// Both clocks; the monotonic one starts at zero with the thread.
 #[derive(Clone, Copy)]
@@ -139,6 +140,10 @@ impl Pass {
     pub(super) fn run(&mut self, items: &mut Vec<Item>) -> Option<Result<(), String>> {
         let mut stopping = false;
         self.world.bus.begin_pass();
+        if let Some(log) = LogHandle::of_process() {
+            let (_, streaming) = log.verbosity();
+            self.engine.set_verbosity(streaming.debug, streaming.trace);
+        }
         if self.tells_time {
             self.world.store.tell_time(self.clock.now().wall.0);
         }

@@ -7,7 +7,7 @@ use seaway_config::Options;
 use seaway_monitor as monitor;
 use seaway_store::Statistics;
 use seaway_streaming::{
-    ChannelLimits, ChannelSnapshot, ClientSnapshot, FactValue, Limits, LimitsTable, ServerSnapshot,
+    AuditedChange, ChannelLimits, ChannelSnapshot, ClientSnapshot, FactValue, Limits, LimitsTable, ServerSnapshot,
     SubscriptionSnapshot, Survey, SurveyedChannel, SurveyedSubscription, Timestamp, WhyReport, WhySubscription,
 };
 
@@ -313,6 +313,24 @@ fn subscription(subscription: SubscriptionSnapshot) -> monitor::Subscription {
         last_sent: subscription.last_sent,
         pending_count: subscription.pending_count as u64,
         is_stalled: subscription.is_stalled,
+        paused_since: subscription.paused.as_ref().map(|paused| rfc3339(paused.since)),
+        paused_by: subscription.paused.map(|paused| paused.by),
+    }
+}
+
+/// A time in UTC.
+fn rfc3339(time: seaway_streaming::Timestamp) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(time.0))
+        .unwrap_or_default()
+        .to_string()
+}
+
+pub(super) fn audit_entry(change: AuditedChange) -> monitor::AuditEntry {
+    monitor::AuditEntry {
+        number: change.number,
+        time: rfc3339(change.time),
+        by: change.by,
+        change: change.words,
     }
 }
 
@@ -453,6 +471,7 @@ pub(super) fn survey(survey: Survey) -> monitor::Survey {
     monitor::Survey {
         offline: survey.offline as u64,
         stalled: survey.stalled as u64,
+        paused: survey.paused as u64,
         pending: survey.pending,
         oldest_unacknowledged: survey.oldest_unacknowledged.map(Duration::from_nanos),
         times_ahead: Duration::from_nanos(survey.times_ahead_ns),

@@ -22,6 +22,7 @@ mod export;
 mod logs;
 mod metrics;
 mod monitoring;
+mod operating;
 mod peek;
 mod reload;
 mod signals;

@@ -37,6 +37,12 @@ pub(crate) enum Wanted {
         sequence: u64,
         verdict: Settlement,
     },
+    /// Pause it, or let it go on.
+    Halt {
+        reader: Named,
+        pauses: bool,
+    },
+    Note,
     Limit {
         channel: String,
         reset: bool,
@@ -51,6 +57,8 @@ pub(crate) struct Named {
     client: String,
     durable: String,
     queue: String,
+    /// Of one without a name.
+    inbox: String,
 }
 
 /// The change that is being made.
@@ -68,7 +76,7 @@ pub(crate) struct Operation {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     Done(Changed),
     /// Done, or not found, or a conflict.
     Unclear,
@@ -96,10 +104,38 @@ impl Named {
             client: text(reader.client),
             durable: text(reader.durable),
             queue: text(reader.queue),
+            inbox: String::new(),
         }
     }
 
-    fn group(&self) -> Option<String> {
+    /// Channel, client, durable name, queue, and the inbox of one without names.
+    pub(crate) fn name(known: &Subscription) -> (String, String, String, String, String) {
+        let (channel, durable) = (known.channel.clone(), known.durable.clone());
+        match &known.group {
+            None if durable.is_empty() => (
+                channel,
+                known.client.clone(),
+                durable,
+                String::new(),
+                known.inbox.clone(),
+            ),
+            None => (channel, known.client.clone(), durable, String::new(), String::new()),
+            Some(name) => {
+                let queue = name.strip_prefix(&format!("{durable}:")).unwrap_or(name);
+                (channel, String::new(), durable, queue.to_owned(), String::new())
+            }
+        }
+    }
+
+    pub(crate) fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    pub(crate) fn is_group(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    pub(crate) fn group(&self) -> Option<String> {
         (!self.queue.is_empty()).then(|| super::names::group(&self.durable, &self.queue))
     }
 
@@ -107,7 +143,12 @@ impl Named {
         known.channel == self.channel
             && match self.group() {
                 Some(group) => known.group.as_ref() == Some(&group),
-                None => known.group.is_none() && known.client == self.client && known.durable == self.durable,
+                None => {
+                    known.group.is_none()
+                        && known.client == self.client
+                        && known.durable == self.durable
+                        && (!self.durable.is_empty() || known.inbox == self.inbox)
+                }
             }
     }
 }
@@ -141,6 +182,14 @@ impl Model {
                 sequence,
                 verdict,
             },
+            Change::Pause { reader, inbox } | Change::Resume { reader, inbox } => Wanted::Halt {
+                reader: Named {
+                    inbox: text(inbox),
+                    ..Named::of(reader)
+                },
+                pauses: matches!(asked.change, Change::Pause { .. }),
+            },
+            Change::Note { .. } => Wanted::Note,
             Change::Limit { channel, reset, set } => Wanted::Limit {
                 channel: text(channel),
                 reset,
@@ -194,6 +243,11 @@ impl Model {
                 Err(verdict) => *verdict,
                 Ok(()) => self.settle_verdict(reader, *sequence, *verdict),
             },
+            Wanted::Halt { reader, pauses } => match self.is_changeable(&reader.channel) {
+                Err(verdict) => *verdict,
+                Ok(()) => self.halt_verdict(reader, *pauses),
+            },
+            Wanted::Note => Verdict::Done(Changed::Noted),
             Wanted::Limit { channel, reset, set } => match self.is_changeable(channel) {
                 Err(verdict) => *verdict,
                 Ok(()) => self.limit_verdict(channel, *reset, set),
@@ -222,7 +276,7 @@ impl Model {
         self.state.subscriptions[&number].phase != Phase::Offline
     }
 
-    fn found(&self, reader: &Named) -> Vec<u64> {
+    pub(crate) fn found(&self, reader: &Named) -> Vec<u64> {
         let known = self.state.subscriptions.iter().filter(|(_, known)| reader.is(known));
         known.map(|(number, _)| *number).collect()
     }
@@ -315,6 +369,7 @@ impl Model {
             None if floats || found.iter().any(may_be) => Verdict::Unclear,
             None => Verdict::NotFound,
             Some(holder) if verdict == Settlement::Redeliver => match self.state.subscriptions[holder].phase {
+                Phase::Active if self.state.is_halted(&self.state.subscriptions[holder]) => Verdict::Conflict,
                 Phase::Active => Verdict::Done(Changed::Settled { pending: 0 }),
                 Phase::Unconfirmed | Phase::Offline => Verdict::Conflict,
             },
@@ -537,6 +592,16 @@ impl Model {
                     self.limit(&channel, set);
                 }
             }
+            Wanted::Halt { reader, pauses } => {
+                self.count(if *pauses {
+                    "pauses by an operator"
+                } else {
+                    "resumptions by an operator"
+                });
+                let (reader, pauses) = (reader.clone(), *pauses);
+                self.halt(&reader, pauses);
+            }
+            Wanted::Note => self.count("notes"),
             Wanted::Delete { .. } => self.count("channels deleted by an operator"),
             Wanted::Disconnect { client } => {
                 self.count("clients disconnected by an operator");
@@ -549,6 +614,8 @@ impl Model {
             }
         }
         self.changes.current = Some(operation);
+        // What the audit says is written behind this.
+        self.state.changes += 1;
     }
 
     fn remove_reader(&mut self, reader: &Named) -> BTreeSet<u64> {
@@ -649,6 +716,10 @@ impl Model {
     /// Whether it is as it was asked for already.
     fn changes_nothing(&self, operation: &Operation, changed: &Changed) -> bool {
         match (&operation.wanted, changed) {
+            (Wanted::Halt { reader, pauses }, Changed::Paused { .. } | Changed::Resumed { .. }) => {
+                let found = self.found_one(reader);
+                found.is_some_and(|known| self.state.is_halted(&self.state.subscriptions[&known]) == *pauses)
+            }
             (Wanted::Limit { channel, .. }, Changed::Limited { set, .. }) => {
                 let known = self.state.channels.get(channel);
                 known.is_some_and(|known| known.limits == *set)
@@ -693,14 +764,8 @@ impl Model {
         let readers: BTreeSet<(String, String, String, String)> = known
             .filter(|known| known.group.is_some() || !known.durable.is_empty())
             .map(|known| {
-                let (channel, durable) = (known.channel.clone(), known.durable.clone());
-                match &known.group {
-                    None => (channel, known.client.clone(), durable, String::new()),
-                    Some(name) => {
-                        let queue = name.strip_prefix(&format!("{durable}:")).unwrap_or(name);
-                        (channel, String::new(), durable, queue.to_owned())
-                    }
-                }
+                let (channel, client, durable, queue, _) = Named::name(known);
+                (channel, client, durable, queue)
             })
             .collect();
         readers.into_iter().collect()
@@ -716,7 +781,9 @@ fn fits(expected: Verdict, told: Changed) -> bool {
     };
     match (expected, told) {
         (Changed::Settled { .. }, Changed::Settled { .. }) => true,
-        (Changed::Removed { members, .. }, Changed::Removed { members: told, .. }) => members == told,
+        (Changed::Removed { members, .. }, Changed::Removed { members: told, .. })
+        | (Changed::Paused { members, .. }, Changed::Paused { members: told, .. })
+        | (Changed::Resumed { members, .. }, Changed::Resumed { members: told, .. }) => members == told,
         (
             Changed::Moved { from, to, .. },
             Changed::Moved {

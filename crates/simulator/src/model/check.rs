@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use seaway_streaming::{ChannelSnapshot, ClientSnapshot, Counters, ServerSnapshot, SubscriptionSnapshot};
+use seaway_streaming::{
+    AuditedChange, ChannelSnapshot, ClientSnapshot, Counters, Page, ServerSnapshot, SubscriptionSnapshot,
+};
 
 use super::answers::Owed;
 use super::state::{Due, Phase, Subscription};
@@ -54,6 +56,19 @@ impl Model {
         }
         self.compare_clients(clients);
         self.compare_channels(channels);
+    }
+
+    /// What was changed is remembered, each change once.
+    pub fn compare_audit(&mut self, audit: &Page<AuditedChange>) {
+        let known = self.state.changes;
+        let newest = audit.items.first().map_or(0, |newest| newest.number);
+        if self.poisoned || newest == known && audit.total as u64 == known.min(1_000) {
+            return;
+        }
+        self.object(format!(
+            "{known} changes were made, and the audit has {}, up to {newest}",
+            audit.total
+        ));
     }
 
     /// Bytes as they should be shown: after a read that failed those of what was purged may count for a while.
@@ -207,6 +222,7 @@ impl Model {
             && shown.durable_name == durable_name
             && shown.queue_name == known.group.clone().unwrap_or_default()
             && shown.is_durable != known.durable.is_empty()
+            && shown.paused.is_some() == self.state.is_halted(&known)
             && shown.is_offline == (known.phase == Phase::Offline)
             && shown.max_in_flight == known.max_in_flight
             && shown.ack_wait == known.ack_wait_seconds
@@ -265,7 +281,7 @@ impl Model {
         let numbers: Vec<u64> = self.state.subscriptions.keys().copied().collect();
         for number in numbers {
             let known = self.state.subscriptions[&number].clone();
-            if known.phase == Phase::Active && !self.paused.contains_key(&number) {
+            if known.phase == Phase::Active && !self.paused.contains_key(&number) && !self.state.is_halted(&known) {
                 self.nothing_owed(number, &known);
             }
         }
@@ -327,7 +343,7 @@ impl Model {
     fn groups_owe_nothing(&mut self) {
         let mut objection = None;
         let is_settled = self.bus_settles_at.saturating_add(GRACE_NS) < self.now.monotonic;
-        for ((channel, name), group) in &self.state.groups {
+        for ((channel, name), group) in self.state.groups.iter().filter(|(_, group)| !group.halted) {
             let members: Vec<(&u64, &Subscription)> = group
                 .members
                 .iter()

@@ -109,6 +109,8 @@ impl Model {
     fn may_get(&mut self, number: u64, known: &Subscription, sequence: u64) -> bool {
         let obstacle = if known.phase != Phase::Active {
             format!("it is {:?}", known.phase)
+        } else if self.state.is_halted(known) {
+            "an operator has paused it".to_owned()
         } else if !self.bus_up {
             "the bus is down".to_owned()
         } else if self.paused.contains_key(&number) {

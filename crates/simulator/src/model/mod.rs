@@ -15,6 +15,7 @@ mod check;
 mod clients;
 mod damage;
 mod deliveries;
+mod halts;
 mod limits;
 mod names;
 mod overlay;
@@ -22,6 +23,8 @@ mod requests;
 mod restart;
 mod state;
 mod subscriptions;
+
+pub use halts::Halted;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -248,6 +248,7 @@ impl Model {
             floating,
             moved_unrecorded: BTreeSet::new(),
             members: group.members.clone(),
+            halted: group.halted,
             shadow: group.shadow,
         };
     }

@@ -120,6 +120,8 @@ pub(crate) struct Subscription {
     pub(crate) acked_unrecorded: BTreeSet<u64>,
     pub(crate) recorded_cursor: u64,
     pub(crate) healthy_since: u64,
+    /// An operator has paused it; of a member of a group its group knows.
+    pub(crate) halted: bool,
 }
 
 /// A message of a group that no member in sight holds.
@@ -142,6 +144,8 @@ pub(crate) struct Group {
     pub(crate) floating: BTreeMap<u64, Floating>,
     /// Changed hands, not known to be on record.
     pub(crate) moved_unrecorded: BTreeSet<u64>,
+    /// An operator has paused it.
+    pub(crate) halted: bool,
 }
 
 /// Everything that survives a restart, and a little more.
@@ -155,6 +159,8 @@ pub(crate) struct State {
     pub(crate) subscriptions: BTreeMap<u64, Rc<Subscription>>,
     /// By channel and name.
     pub(crate) groups: BTreeMap<(String, String), Rc<Group>>,
+    /// How many changes operators have made.
+    pub(crate) changes: u64,
 }
 
 impl Channel {
@@ -221,6 +227,14 @@ impl State {
         self.subscriptions
             .values()
             .any(|subscription| subscription.channel == channel && subscription.phase != Phase::Offline)
+    }
+
+    /// Whether an operator has paused a subscription, or its group.
+    pub(crate) fn is_halted(&self, known: &Subscription) -> bool {
+        match &known.group {
+            None => known.halted,
+            Some(name) => self.groups[&(known.channel.clone(), name.clone())].halted,
+        }
     }
 
     pub(crate) fn records(&self, channel: &str) -> usize {

@@ -133,6 +133,7 @@ impl Model {
             acked_unrecorded: BTreeSet::new(),
             recorded_cursor: cursor,
             healthy_since,
+            halted: false,
         };
         self.state.subscriptions.insert(number, Rc::new(subscription));
         if group.is_some() {

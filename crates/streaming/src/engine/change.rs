@@ -8,7 +8,6 @@ use bytes::Bytes;
 use super::Engine;
 use crate::change::{Asked, Change, ChangeId, Changed, Extent, Place, Reader, Unchanged};
 use crate::effects::Effects;
-use crate::event::Event;
 use crate::facts::group_name;
 use crate::ledger::POISONED;
 use crate::records::{Need, Position, Seek};
@@ -16,6 +15,9 @@ use crate::registry::keys::{ChannelKey, GroupKey, SubscriptionKey};
 use crate::time::{Now, Timestamp};
 use crate::waiting::questions::{Seeker, WaitingChange};
 use crate::waiting::replies::Outcome;
+
+/// Bytes of what a change writes down, with what the audit says of it.
+const CHANGE_BYTES: usize = 2_560;
 
 /// What became of a change that was asked for.
 pub(super) enum Made {
@@ -37,16 +39,20 @@ pub(super) enum Named {
 impl Engine {
     pub(super) fn change(&mut self, now: Now, asked: Asked<'_>, effects: &mut Effects<'_>) {
         let made = match asked.change {
-            Change::Purge { channel, extent } => self.purge(&asked, channel, extent, effects),
+            Change::Purge { channel, extent } => self.purge(now, &asked, channel, extent, effects),
             Change::Remove { reader, force } => self.remove_reader(now, &asked, reader, force, effects),
-            Change::Move { reader, to } => self.move_reader(&asked, reader, to, effects),
-            Change::Delete { channel, force } => self.delete_channel(&asked, channel, force, effects),
+            Change::Move { reader, to } => self.move_reader(now, &asked, reader, to, effects),
+            Change::Delete { channel, force } => self.delete_channel(now, &asked, channel, force, effects),
             Change::Disconnect { client } => self.disconnect(now, &asked, client, effects),
             Change::Settle {
                 reader,
                 sequence,
                 verdict,
             } => self.settle(now, &asked, reader, sequence, verdict, effects),
+            Change::Pause { reader, inbox } | Change::Resume { reader, inbox } => {
+                self.pause_or_resume(now, &asked, reader, inbox, effects)
+            }
+            Change::Note { .. } => self.note(now, &asked, effects),
             Change::Limit { channel, reset, set } => self.limit(now, &asked, channel, (reset, set), effects),
         };
         match made {
@@ -90,17 +96,17 @@ impl Engine {
 
     /// Whether a change that goes beyond a rehearsal may be written down.
     pub(super) fn admit_change(&self, effects: &mut Effects<'_>) -> Result<(), Unchanged> {
-        let admission = self.ledger.admit(Need::Essential, 512, effects);
+        let admission = self.ledger.admit(Need::Essential, CHANGE_BYTES, effects);
         admission.map_err(Unchanged::Unavailable)
     }
 
-    /// Says in the log what is changed, and by whom.
-    pub(super) fn log_change(&self, asked: &Asked<'_>, changed: Changed, effects: &mut Effects<'_>) {
-        effects.event(Event::Changed {
-            by: asked.by,
-            change: asked.change,
-            changed,
-        });
+    fn note(&mut self, now: Now, asked: &Asked<'_>, effects: &mut Effects<'_>) -> Result<Made, Unchanged> {
+        if asked.is_rehearsal {
+            return Ok(Made::Nothing(Changed::Noted));
+        }
+        self.admit_change(effects)?;
+        self.log_change(now, asked, Changed::Noted, effects);
+        Ok(Made::Written(Changed::Noted))
     }
 
     /// The channel of a change.

@@ -14,10 +14,11 @@ use prost::Message;
 use super::Engine;
 use crate::effects::Effects;
 use crate::facts::{
-    CHANNEL, CHANNEL_LIMITED, CLIENT, ChannelFact, ChannelLimitedFact, PROGRESS, ProgressFact, SERVER, SUBSCRIPTION,
-    push_run,
+    CHANNEL, CHANNEL_LIMITED, CLIENT, ChannelFact, ChannelLimitedFact, PAUSED, PROGRESS, PausedFact, ProgressFact,
+    SERVER, SUBSCRIPTION, push_run,
 };
 use crate::ids::ChannelId;
+use crate::registry::halts::Halted;
 use crate::waiting::checkpoint::CheckpointProgress;
 
 impl Engine {
@@ -38,11 +39,13 @@ impl Engine {
             None => {
                 emit(effects, SERVER, &self.server_fact());
                 room -= 1;
-                CheckpointProgress::Clients(Bound::Unbounded)
+                CheckpointProgress::Audit(0)
             }
         };
         while room > 0 {
             let next = match cursor {
+                CheckpointProgress::Audit(from) => self.checkpoint_audit(from, effects),
+                CheckpointProgress::Paused(after) => self.checkpoint_paused(after.as_ref(), effects),
                 CheckpointProgress::Clients(after) => self.checkpoint_client(after, effects),
                 CheckpointProgress::Channels(from) => self.checkpoint_channel(from, effects),
                 CheckpointProgress::Subscriptions(from, pending) => {
@@ -56,6 +59,25 @@ impl Engine {
             room -= 1;
         }
         self.checkpoint = Some(cursor);
+    }
+
+    fn checkpoint_audit(&self, from: u64, effects: &mut Effects<'_>) -> CheckpointProgress {
+        let entries = self.audit_from(from);
+        let Some(last) = entries.last().map(|entry| entry.number) else {
+            return CheckpointProgress::Paused(Bound::Unbounded);
+        };
+        let mut fact = self.server_fact();
+        fact.audit = entries;
+        emit(effects, SERVER, &fact);
+        CheckpointProgress::Audit(last + 1)
+    }
+
+    fn checkpoint_paused(&self, after: Bound<&Halted>, effects: &mut Effects<'_>) -> CheckpointProgress {
+        let Some((halted, halt)) = self.halts.next(after) else {
+            return CheckpointProgress::Clients(Bound::Unbounded);
+        };
+        emit(effects, PAUSED, &PausedFact::new(halted, Some(halt)));
+        CheckpointProgress::Paused(Bound::Excluded(halted.clone()))
     }
 
     fn checkpoint_client(&self, after: Bound<Bytes>, effects: &mut Effects<'_>) -> CheckpointProgress {

@@ -354,7 +354,7 @@ impl Engine {
             return Ok(Made::Nothing(changed));
         }
         self.admit_change(effects)?;
-        self.log_change(asked, changed, effects);
+        self.log_change(now, asked, changed, effects);
         self.begin_close(now, key, Closing::ByOperator(asked.id, changed), effects);
         Ok(Made::Later)
     }

@@ -169,6 +169,10 @@ impl Engine {
         if matches!(subscription.phase(), Phase::Unconfirmed | Phase::Offline) {
             return Progress::Waiting;
         }
+        if self.is_held_by_operator(key) {
+            return Progress::Waiting;
+        }
+        let subscription = &self.subscriptions[key];
         if subscription.resend() != Resend::Nothing && self.resend_pass(now, key, batch, effects) == Progress::Waiting {
             return Progress::Waiting;
         }
@@ -229,8 +233,11 @@ impl Engine {
         match key {
             CursorKey::Subscription(key) => {
                 let subscription = &self.subscriptions[key];
-                (!subscription.is_stalled() && subscription.paused().is_none()).then_some(key)
+                let may_take =
+                    !subscription.is_stalled() && subscription.paused().is_none() && !subscription.is_halted();
+                may_take.then_some(key)
             }
+            CursorKey::Group(key) if self.groups[key].is_halted() => None,
             CursorKey::Group(key) => self.groups[key].members().choose_for_new(),
         }
     }

@@ -82,6 +82,9 @@ impl Engine {
 
     /// A member can take more: the group's new messages, and whatever others (also those that left) wait to pass on.
     pub(super) fn wake_group(&mut self, key: GroupKey) {
+        if self.groups[key].is_halted() {
+            return;
+        }
         while let Some(giver) = self.groups[key].pop_giver() {
             self.queue_cursor(giver.into());
         }

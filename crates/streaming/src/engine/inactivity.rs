@@ -69,6 +69,7 @@ impl Engine {
     /// An operator deletes a channel.
     pub(super) fn delete_channel(
         &mut self,
+        now: Now,
         asked: &Asked<'_>,
         name: &[u8],
         force: bool,
@@ -97,7 +98,7 @@ impl Engine {
             return Ok(Made::Nothing(changed));
         }
         self.admit_change(effects)?;
-        self.log_change(asked, changed, effects);
+        self.log_change(now, asked, changed, effects);
         self.begin_deletion(key, effects);
         Ok(Made::Written(changed))
     }
@@ -165,11 +166,11 @@ impl Engine {
             return self.forget_with_channel(record, effects);
         }
         self.cancel_waits(key.into());
-        self.forget_group(key);
+        self.forget_group(key, effects);
     }
 
     fn forget_with_channel(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) {
         self.detach(key, effects);
-        self.subscriptions.remove(key);
+        self.take_subscription(key);
     }
 }

@@ -151,7 +151,7 @@ impl Engine {
     /// Forgets a subscription that is in no list of members and not in `plain` any more.
     pub(super) fn remove_subscription(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) -> Position {
         let position = self.write_removed(self.subscriptions[key].number(), Urgency::Sync, effects);
-        let subscription = self.subscriptions.remove(key);
+        let subscription = self.take_subscription(key);
         if subscription.phase() != Phase::Departing {
             self.channels.remove_record(subscription.channel());
         }
@@ -212,12 +212,13 @@ impl Engine {
             self.remove_subscription(other, effects);
         }
         self.cancel_waits(group_key.into());
-        self.forget_group(group_key);
+        self.forget_group(group_key, effects);
         position
     }
 
     /// Forgets a group in which nobody is left.
-    pub(super) fn forget_group(&mut self, key: GroupKey) {
+    pub(super) fn forget_group(&mut self, key: GroupKey, effects: &mut Effects<'_>) {
+        self.end_halt_of_group(key, effects);
         let group = self.groups.remove(key);
         self.channels[group.channel()].remove_group(group.number(), group.name());
     }

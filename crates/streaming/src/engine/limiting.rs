@@ -44,7 +44,7 @@ impl Engine {
         self.admit_change(effects)?;
         let fact = ChannelLimitedFact::new(channel.id(), &own.set);
         self.ledger.fact(CHANNEL_LIMITED, &fact, Urgency::Sync, effects);
-        self.log_change(asked, changed, effects);
+        self.log_change(now, asked, changed, effects);
         self.set_limits(key, own.set);
         self.channels[key].limits_reached_told.clear();
         self.queue_retention(key);

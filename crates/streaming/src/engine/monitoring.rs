@@ -11,8 +11,8 @@ use crate::registry::channel::Channel;
 use crate::registry::keys::{ChannelKey, ClientKey, SubscriptionKey};
 use crate::registry::subscription::Phase;
 use crate::snapshot::{
-    ChannelSnapshot, ClientSnapshot, Counters, Page, ServerSnapshot, Stored, SubscriptionSnapshot, Survey, SurveySlice,
-    SurveyedChannel, SurveyedSubscription,
+    ChannelSnapshot, ClientSnapshot, Counters, Page, PausedSnapshot, ServerSnapshot, Stored, SubscriptionSnapshot,
+    Survey, SurveySlice, SurveyedChannel, SurveyedSubscription,
 };
 use crate::time::Now;
 
@@ -186,6 +186,7 @@ impl Engine {
         survey.pending += subscription.window.pending().len() as u64;
         survey.offline += usize::from(subscription.phase() == Phase::Offline);
         survey.stalled += usize::from(subscription.phase() == Phase::Active && subscription.is_stalled());
+        survey.paused += usize::from(self.halt(subscription).is_some());
         let oldest = self.oldest_unacknowledged(now, subscription);
         survey.oldest_unacknowledged = survey.oldest_unacknowledged.max(oldest);
     }
@@ -291,6 +292,10 @@ impl Engine {
             last_sent: subscription.cursor.last_sent(),
             pending_count: subscription.window.pending().len(),
             is_stalled: subscription.is_stalled(),
+            paused: self.halt(subscription).map(|halt| PausedSnapshot {
+                by: text(&halt.by),
+                since: halt.since,
+            }),
         }
     }
 }

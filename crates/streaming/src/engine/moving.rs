@@ -11,10 +11,12 @@ use crate::effects::Effects;
 use crate::facts::{MOVED, MovedFact};
 use crate::records::Urgency;
 use crate::registry::keys::{ChannelKey, GroupKey, SubscriptionKey};
+use crate::time::Now;
 
 impl Engine {
     pub(super) fn move_reader(
         &mut self,
+        now: Now,
         asked: &Asked<'_>,
         reader: Reader<'_>,
         to: Place,
@@ -54,14 +56,15 @@ impl Engine {
         }
         self.admit_change(effects)?;
         match named {
-            Named::Durable(key) => self.move_durable(asked, key, last_sent, changed, effects),
-            Named::Group(key) => self.move_group(asked, channel, key, last_sent, changed, effects),
+            Named::Durable(key) => self.move_durable(now, asked, key, last_sent, changed, effects),
+            Named::Group(key) => self.move_group(now, asked, channel, key, last_sent, changed, effects),
         }
         Ok(Made::Written(changed))
     }
 
     fn move_durable(
         &mut self,
+        now: Now,
         asked: &Asked<'_>,
         key: SubscriptionKey,
         last_sent: u64,
@@ -75,13 +78,14 @@ impl Engine {
             ..MovedFact::default()
         };
         self.ledger.fact(MOVED, &fact, Urgency::Sync, effects);
-        self.log_change(asked, changed, effects);
+        self.log_change(now, asked, changed, effects);
         self.begin_anew(key, last_sent);
         self.queue_cursor(key.into());
     }
 
     fn move_group(
         &mut self,
+        now: Now,
         asked: &Asked<'_>,
         channel: ChannelKey,
         key: GroupKey,
@@ -104,7 +108,7 @@ impl Engine {
             ..MovedFact::default()
         };
         self.ledger.fact(MOVED, &fact, Urgency::Sync, effects);
-        self.log_change(asked, changed, effects);
+        self.log_change(now, asked, changed, effects);
         self.budget.charge(staying.len() + departing.len());
         self.groups[key].forget_holders();
         for member in staying {

@@ -26,6 +26,7 @@ const FORGOTTEN_PER_WORK: usize = 64;
 impl Engine {
     pub(super) fn purge(
         &mut self,
+        now: Now,
         asked: &Asked<'_>,
         channel: &[u8],
         extent: Extent,
@@ -58,7 +59,7 @@ impl Engine {
         let (first, last) = (log.first(), log.last());
         self.ledger.trim(id, first, effects);
         changed = Changed::Purged { messages, first, last };
-        self.log_change(asked, changed, effects);
+        self.log_change(now, asked, changed, effects);
         self.note_readable(key, 0, first - 1, effects);
         self.queue_retention(key);
         if self.channels[key].sweep.replace(Box::new(Sweep::Plain(0))).is_none() {

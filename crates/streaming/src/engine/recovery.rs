@@ -3,6 +3,7 @@
 //! Facts are first replayed into plain maps, because they may come in an order in which they make sense only at the end (a
 //! checkpoint is written beside running traffic); [`Engine::start`] turns the result into the engine's state.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -13,15 +14,18 @@ use super::Engine;
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::facts::{
-    CHANNEL, CHANNEL_LIMITED, ChannelFact, ChannelLimitedFact, SERVER, STATE_ACTIVE, STATE_DEPARTING, ServerFact,
+    CHANNEL, CHANNEL_LIMITED, ChannelFact, ChannelLimitedFact, PAUSED, PausedFact, SERVER, STATE_ACTIVE,
+    STATE_DEPARTING, ServerFact,
 };
 use crate::input::ChannelId;
 use crate::limits::LOSSES_TOLD_MAX;
 use crate::position::lost::Lost;
 use crate::records::{Position, Urgency};
+use crate::registry::halts::Halted;
 use crate::registry::keys::{ChannelKey, GroupKey, SubscriptionKey};
 use crate::registry::log;
 use crate::registry::subscription::Phase;
+use crate::registry::trail::Trail;
 use crate::replay::{Log, Record, RecoverError, Recovered};
 use crate::time::Now;
 use crate::waiting::work::Work;
@@ -93,6 +97,7 @@ impl Engine {
         recovered.last_channel = recovered.last_channel.max(channel.0);
         recovered.channels.remove(&channel.0);
         recovered.limits.remove(&channel.0);
+        { &mut recovered.halts }.retain(|halted, _| !matches!(halted, Halted::Group(of, _) if *of == channel));
     }
 
     /// Tells the bounds of a live log, after all facts: `bytes` sums the bodies of `first..=last`, `last_timestamp` is that of
@@ -202,6 +207,8 @@ impl Engine {
             self.adopt_shadow(shadow, effects);
         }
         self.adopt_groups(effects);
+        self.adopt_halts(recovered.halts, effects);
+        self.trail = Trail::recovered(recovered.audit);
         let channels: Vec<ChannelKey> = self.channels.keys().collect();
         for key in channels {
             self.restart_inactivity(now, key);
@@ -255,6 +262,7 @@ impl Engine {
             next_channel: self.channels.last_id().0 + 1,
             next_subscription: self.subscriptions.last_number() + 1,
             next_ack_inbox: self.ack_inboxes.next_number(),
+            audit: Vec::new(),
         }
     }
 
@@ -318,6 +326,14 @@ impl Engine {
                 let fact = ChannelLimitedFact::new(ChannelId(id), &limits);
                 self.ledger.fact(CHANNEL_LIMITED, &fact, Urgency::Sync, effects);
                 recovered.limits.insert(id, limits);
+            }
+        }
+        // Whoever paused something knows why.
+        for (halted, halt) in given_up.halts {
+            if let Entry::Vacant(vacant) = recovered.halts.entry(halted) {
+                let fact = PausedFact::new(vacant.key(), Some(&halt));
+                self.ledger.fact(PAUSED, &fact, Urgency::Sync, effects);
+                vacant.insert(halt);
             }
         }
         let (mut durables, mut clients) = (0, 0);
@@ -440,7 +456,7 @@ impl Engine {
     }
 
     fn drop_record(&mut self, key: SubscriptionKey, effects: &mut Effects<'_>) -> Position {
-        let subscription = self.subscriptions.remove(key);
+        let subscription = self.take_subscription(key);
         if subscription.phase() != Phase::Departing {
             self.channels.remove_record(subscription.channel());
         }
@@ -485,7 +501,7 @@ impl Engine {
             while let Some(departed) = self.groups[key].pop_ownerless() {
                 self.drop_record(departed, effects);
             }
-            self.forget_group(key);
+            self.forget_group(key, effects);
         }
     }
 }

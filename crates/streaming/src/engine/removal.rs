@@ -49,7 +49,7 @@ impl Engine {
             return Ok(Made::Nothing(changed));
         }
         self.admit_change(effects)?;
-        self.log_change(asked, changed, effects);
+        self.log_change(now, asked, changed, effects);
         match named {
             Named::Durable(key) if members > 0 => _ = self.leave(now, key, Leave::Forget, effects),
             Named::Durable(key) => {
@@ -86,12 +86,12 @@ impl Engine {
         }
         while let Some(other) = self.groups[group].pop_ownerless() {
             self.detach(other, effects);
-            if self.subscriptions.remove(other).phase() != Phase::Departing {
+            if self.take_subscription(other).phase() != Phase::Departing {
                 self.channels.remove_record(channel);
             }
         }
         self.cancel_waits(group.into());
-        self.forget_group(group);
+        self.forget_group(group, effects);
         self.update_inactivity(now, channel);
     }
 
@@ -101,7 +101,7 @@ impl Engine {
         self.log_subscription(SubscriptionVerb::Removed, key, StartLine::None, effects);
         self.detach(key, effects);
         self.channels[channel].end_active();
-        let subscription = self.subscriptions.remove(key);
+        let subscription = self.take_subscription(key);
         self.channels.remove_record(channel);
         if subscription.group().is_none() {
             let channel = &mut self.channels[channel];

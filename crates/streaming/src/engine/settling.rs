@@ -40,12 +40,18 @@ impl Engine {
                 quoted(reader.channel)
             )));
         }
+        if verdict == Settlement::Redeliver && self.halt(&self.subscriptions[holder]).is_some() {
+            return Err(Unchanged::Conflict(format!(
+                "it is paused on channel {}: nothing is sent before it is resumed",
+                quoted(reader.channel)
+            )));
+        }
         let changed = Changed::Settled { pending };
         if asked.is_rehearsal {
             return Ok(Made::Nothing(changed));
         }
         self.admit_change(effects)?;
-        self.log_change(asked, changed, effects);
+        self.log_change(now, asked, changed, effects);
         match verdict {
             Settlement::Acknowledge => {
                 // It may be the last that a departed member held, which goes with it.

@@ -8,9 +8,9 @@ use crate::change::{Change, Changed, Reader, Settlement};
 use crate::channel_limits::ChannelLimits;
 
 /// What was asked for, and what came of it.
-pub(super) struct Words<'a> {
-    pub(super) change: Change<'a>,
-    pub(super) changed: Changed,
+pub(crate) struct Words<'a> {
+    pub(crate) change: Change<'a>,
+    pub(crate) changed: Changed,
 }
 
 impl Display for Words<'_> {
@@ -67,6 +67,17 @@ impl Display for Words<'_> {
                     Named(reader)
                 )
             }
+            (Change::Pause { reader, inbox }, Changed::Paused { members, pending }) => write!(
+                f,
+                "paused {}, {members} active, with {pending} pending messages",
+                One(reader, inbox)
+            ),
+            (Change::Resume { reader, inbox }, Changed::Resumed { members, pending }) => write!(
+                f,
+                "resumed {}, {members} active, with {pending} pending messages",
+                One(reader, inbox)
+            ),
+            (Change::Note { words }, Changed::Noted) => write!(f, "{}", Text(words)),
             (Change::Limit { channel, .. }, Changed::Limited { set, .. }) if set.is_empty() => {
                 write!(
                     f,
@@ -111,6 +122,25 @@ impl Display for Set {
             }
         }
         Ok(())
+    }
+}
+
+/// A subscription of any kind; of one without a name its inbox.
+struct One<'a>(Reader<'a>, &'a [u8]);
+
+impl Display for One<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let One(reader, inbox) = *self;
+        match (reader.durable, reader.queue) {
+            (b"", b"") => write!(
+                f,
+                "the subscription of client \"{}\" with the inbox {} on channel \"{}\"",
+                Text(reader.client),
+                Text(inbox),
+                Text(reader.channel)
+            ),
+            _ => Named(reader).fmt(f),
+        }
     }
 }
 

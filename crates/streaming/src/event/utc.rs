@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use crate::time::Timestamp;
 
 /// A wall time in UTC.
-pub(super) struct Utc(pub(super) Timestamp);
+pub(crate) struct Utc(pub(crate) Timestamp);
 
 impl Display for Utc {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -28,6 +28,8 @@ pub(crate) struct Group {
     holders: Holders,
     /// Those, also departing ones, about which something is to be written down.
     dirty: Vec<SubscriptionKey>,
+    /// An operator has paused it.
+    halted: bool,
     /// Its position in the channel.
     pub(crate) cursor: Cursor,
 }
@@ -80,6 +82,17 @@ impl Group {
         self.members.rotate(place);
     }
 
+    /// Whether an operator has paused it.
+    #[inline]
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halted
+    }
+
+    /// An operator pauses it, or lets it go on.
+    pub(crate) fn set_halted(&mut self, halted: bool) {
+        self.halted = halted;
+    }
+
     /// The record of a durable group without members.
     pub(crate) fn shadow(&self) -> Option<SubscriptionKey> {
         self.shadow
@@ -124,6 +137,11 @@ impl Group {
             self.givers.insert(giver);
         }
         chosen
+    }
+
+    /// It has something to be sent again, to itself or to others, once the group is paused no longer.
+    pub(crate) fn wait_for_resumption(&mut self, key: SubscriptionKey) {
+        self.givers.insert(key);
     }
 
     /// Takes out one of those that wait to pass something on.
@@ -210,6 +228,7 @@ impl Groups {
             givers: BTreeSet::new(),
             holders: Holders::default(),
             dirty: Vec::new(),
+            halted: false,
             cursor: Cursor::behind(0),
         }))
     }

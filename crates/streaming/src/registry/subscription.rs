@@ -110,6 +110,8 @@ pub(crate) struct Subscription {
     /// While it is sent again what it held when it was resumed: what it took over from others since, who had just sent it.
     taken_since: Option<Box<Pending>>,
     due: bool,
+    /// An operator has paused it. Of a member of a group the group knows.
+    halted: bool,
     paused: Option<Box<Pause>>,
     /// Monotonic, none for what was so before this process. Counts while it has no owner.
     offline_since: Option<u64>,
@@ -147,6 +149,7 @@ impl Subscription {
             resend: Resend::Nothing,
             taken_since: None,
             due: false,
+            halted: false,
             paused: None,
             offline_since: None,
             redeliveries: 0,
@@ -247,6 +250,17 @@ impl Subscription {
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
         self.due
+    }
+
+    /// Whether an operator has paused it; of a member of a group its group is asked.
+    #[inline]
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halted
+    }
+
+    /// An operator pauses it, or lets it go on.
+    pub(crate) fn set_halted(&mut self, halted: bool) {
+        self.halted = halted;
     }
 
     /// Set while its receiver does not keep up.

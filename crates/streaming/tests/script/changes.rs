@@ -38,6 +38,15 @@ impl Session {
                     None => panic!("where to"),
                 },
             },
+            "halt" => Change::Pause {
+                reader,
+                inbox: text("inbox"),
+            },
+            "resume" => Change::Resume {
+                reader,
+                inbox: text("inbox"),
+            },
+            "note" => Change::Note { words: named },
             "remove" => Change::Remove { reader, force },
             "settle" => Change::Settle {
                 reader,

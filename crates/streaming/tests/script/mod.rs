@@ -340,7 +340,9 @@ impl Session {
                     self.input(Input::CheckpointStep);
                 }
             }
-            "purge" | "move" | "remove" | "delete" | "disconnect" | "settle" | "limit" => self.change(&words),
+            "purge" | "move" | "remove" | "delete" | "disconnect" | "settle" | "limit" | "halt" | "resume" | "note" => {
+                self.change(&words)
+            }
             "show" => self.show(&words),
             command => panic!("command {command}"),
         }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use seaway_streaming::{FactValue, SubscriptionSnapshot, Timestamp, WhyQuestion};
+use seaway_streaming::{AuditQuestion, FactValue, SubscriptionSnapshot, Timestamp, WhyQuestion};
 
-use super::words::Words;
+use super::words::{Words, duration};
 use super::{MILLISECOND, START, Session};
 
 impl Session {
@@ -64,6 +64,23 @@ impl Session {
                 let subjects = engine.subjects();
                 format!("{} {}", subjects.discover, subjects.publish_prefix)
             }
+            "audit" => {
+                let question = AuditQuestion {
+                    since: words
+                        .get("since")
+                        .map(|ago| Timestamp(self.now.wall.0 - duration(ago) as i64)),
+                    who: words.get("who").map(str::to_owned),
+                    offset: 0,
+                    limit: words.number("limit", 100) as usize,
+                };
+                let page = engine.audit(&question);
+                for change in &page.items {
+                    let (number, at) = (change.number, since_start(change.time));
+                    self.lines
+                        .push(format!("  {number} @{at}ms {}: {}", change.by, change.words));
+                }
+                format!("{} changes", page.total)
+            }
             "why" => {
                 self.show_why(words);
                 return;
@@ -113,8 +130,12 @@ impl Session {
     }
 }
 
+fn since_start(time: Timestamp) -> i64 {
+    (time.0 - START.wall.0) / MILLISECOND as i64
+}
+
 fn value(value: &FactValue) -> String {
-    let at = |time: Timestamp| format!("@{}ms", (time.0 - START.wall.0) / MILLISECOND as i64);
+    let at = |time: Timestamp| format!("@{}ms", since_start(time));
     match value {
         FactValue::Number(number) => number.to_string(),
         FactValue::Text(text) => text.clone(),
@@ -151,6 +172,9 @@ fn subscription_line(subscription: &SubscriptionSnapshot) -> String {
         " sent={} pending={}",
         subscription.last_sent, subscription.pending_count
     );
+    if let Some(paused) = &subscription.paused {
+        let _ = write!(line, " paused-by={}@{}ms", paused.by, since_start(paused.since));
+    }
     for (flag, set) in [
         ("durable", subscription.is_durable),
         ("offline", subscription.is_offline),

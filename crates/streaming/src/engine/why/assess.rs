@@ -7,6 +7,7 @@ use crate::position::deadlines::UNKNOWN;
 use crate::registry::channel::Channel;
 use crate::registry::client::Client;
 use crate::registry::groups::Group;
+use crate::registry::halts::Halt;
 use crate::registry::keys::SubscriptionKey;
 use crate::registry::subscription::{Phase, Resend, Subscription};
 use crate::time::{Now, Timestamp};
@@ -138,13 +139,18 @@ impl<'a> Case<'a> {
         let active = subscription.phase() == Phase::Active;
         let read_fails = subscription.cursor.is_retrying() || self.position().is_retrying();
         let (waiting, takes_new) = (self.waiting(), subscription.resend() == Resend::Nothing);
-        let moves = active && takes_new && subscription.paused().is_none() && !subscription.is_stalled();
+        let moves = active
+            && takes_new
+            && self.halt().is_none()
+            && subscription.paused().is_none()
+            && !subscription.is_stalled();
         let caught_up = waiting == 0;
         let pending = !subscription.window.pending().is_empty();
         let redelivered = self.redelivered().is_some();
         let table = [
             (Verdict::BusDown, !self.engine.way.is_up()),
             (Verdict::ReadFailing, read_fails),
+            (Verdict::Paused, self.halt().is_some()),
             (Verdict::Offline, self.is_offline() && self.group.is_none()),
             (Verdict::NoMembers, self.is_offline() && self.group.is_some()),
             (
@@ -182,6 +188,11 @@ impl<'a> Case<'a> {
             .filter(|(_, applies)| *applies)
             .map(|(verdict, _)| verdict)
             .collect()
+    }
+
+    /// Set while an operator has it paused.
+    pub(super) fn halt(&self) -> Option<&'a Halt> {
+        self.engine.halt(self.subscription)
     }
 
     pub(super) fn is_offline(&self) -> bool {

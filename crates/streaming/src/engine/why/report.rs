@@ -235,6 +235,18 @@ fn facts(case: &Case<'_>) -> Vec<Fact> {
     if let Some(pause) = subscription.paused() {
         facts.push(time("congested_since", pause.since));
     }
+    if let Some(halt) = case.halt() {
+        let by = FactValue::Text(text(&halt.by));
+        facts.push(Fact {
+            name: "paused_by",
+            value: by,
+        });
+        let since = FactValue::Time(halt.since);
+        facts.push(Fact {
+            name: "paused_since",
+            value: since,
+        });
+    }
     if let Some(reading) = case.reading() {
         facts.push(number("reading_from", reading.from));
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::assess::{Case, Unacknowledged};
 use crate::bus::Destination;
+use crate::event::utc::Utc;
 use crate::why::{Verdict, WhyQuestion};
 
 /// Ranges that a sentence names; the facts have more.
@@ -21,6 +22,7 @@ pub(super) fn sentences(case: &Case<'_>, verdict: Verdict) -> (String, String) {
             format!("{who} waits because its messages could not be read from the store; {}.", backlog(case)),
             "Look at the log for the reason and check the disk. The read is tried again every second.".to_owned(),
         ),
+        Verdict::Paused => paused(case, &who),
         Verdict::Offline | Verdict::NoMembers => offline(case, &who),
         Verdict::ClientClosing => (
             format!("{who} gets nothing more: the connection of its client is being closed."),
@@ -94,6 +96,22 @@ pub(super) fn store_failed(words: &mut String, advice: &mut String) {
         " The store failed and takes nothing more: nobody can connect, subscribe or publish before a restart.",
     );
     advice.insert_str(0, "First read the log, check the disk, and restart the server. ");
+}
+
+fn paused(case: &Case<'_>, who: &str) -> (String, String) {
+    let (by, since) = match case.halt() {
+        Some(halt) => (String::from_utf8_lossy(&halt.by), halt.since),
+        None => return (String::new(), String::new()),
+    };
+    (
+        format!(
+            "{who} is paused by {by} since {}: it is sent nothing, and acks are taken; {}.",
+            Utc(since),
+            backlog(case)
+        ),
+        "Resume it when it is to go on: `seaway subscription resume`, or in the console. Nothing is lost before that but what limits remove."
+            .to_owned(),
+    )
 }
 
 fn stalled(case: &Case<'_>, who: &str) -> (String, String) {
