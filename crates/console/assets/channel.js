@@ -2,11 +2,11 @@
 
 import { badge, facts, fill, h, link, say } from "./dom.js";
 import { Counter, spark } from "./charts.js";
-import { change, form, tell } from "./dialogs.js";
+import { change, form, pauseOrResume, tell } from "./dialogs.js";
 import { browser } from "./messages.js";
 import { look, publish, session } from "./server.js";
 import { Table } from "./tables.js";
-import { bytes, count, limit, of, rate, span, whole } from "./words.js";
+import { bytes, count, limit, of, rate, span, when, whole } from "./words.js";
 
 const SECOND = 1e9;
 
@@ -25,14 +25,22 @@ export function page(main, [name = ""], parameters, signal) {
     { key: "sent", title: "Last sent", number: true, cell: (row) => count(row.last_sent), sort: (row) => row.last_sent },
     { key: "pending", title: "Unacknowledged", number: true, cell: (row) => `${count(row.pending_count)} of ${count(row.max_inflight)}`, sort: (row) => row.pending_count },
     { key: "wait", title: "AckWait", number: true, cell: (row) => span(row.ack_wait) },
+    { key: "do", title: "", cell: (row) => session.user !== null && pauseButton(row) },
   ], { rowKey: (row) => row.inbox || `${row.client_id} ${row.durable_name} ${row.queue_name}`, empty: "Nobody subscribes, and there is no durable.", key: "lag", isDescending: true });
+  function pauseButton(row) {
+    const [durable, queue] = names(row);
+    const question = { channel: name, durable, queue, client: queue ? "" : row.client_id, inbox: durable || queue ? "" : row.inbox };
+    const work = () => pauseOrResume(question, Boolean(row.paused_by)).then((said) => said && tell(outcome, said));
+    return h("button", { type: "button", click: work }, row.paused_by ? "Resume" : "Pause");
+  }
   const lag_of = (row) => Math.max(0, last - row.last_sent);
   function lag(row) {
     return lag_of(row);
   }
   const browsing = h("div");
-  fill(main, h("h1", {}, name), outcome, summary, h("h2", {}, "Subscriptions"), table.element, note, h("h2", {}, "Messages"), browsing,
-    h("h2", {}, "Limits"), limits, actions(name, outcome));
+  const changes = actions(name, outcome);
+  fill(main, h("h1", {}, name), changes && h("p", {}, h("button", { type: "button", class: "link", click: () => toChanges(changes) }, "Changes ↓")), outcome, summary, h("h2", {}, "Subscriptions"), table.element, note, h("h2", {}, "Messages"), browsing,
+    h("h2", {}, "Limits"), limits, changes);
   showBrowser(browsing, name);
 
   async function refresh() {
@@ -70,6 +78,7 @@ function names(row) {
 }
 
 function state(row) {
+  if (row.paused_by) return h("span", { title: `by ${row.paused_by} since ${when(row.paused_since)}` }, badge("paused", "warn"));
   if (row.is_offline) return badge("offline", "warn");
   return row.is_stalled ? badge("stalled", "bad") : badge("receiving");
 }
@@ -96,7 +105,7 @@ function actions(name, outcome) {
   if (session.user === null) return null;
   const run = (work) => () => work().then((said) => said && tell(outcome, said));
   const input = (attributes = {}) => h("input", { spellcheck: "false", ...attributes });
-  return [h("h2", {}, "Changes"), h("div", { class: "bar" },
+  return [h("h2", { tabindex: "-1" }, "Changes"), h("div", { class: "bar" },
     h("button", { type: "button", click: run(() => publishDialog(name)) }, "Publish a message"),
     h("button", { type: "button", click: run(() => limitDialog(name)) }, "Set limits"),
     h("button", {
@@ -120,6 +129,12 @@ function actions(name, outcome) {
         words: ({ msgs, subs_count: subscriptions }, isDry) => `${of(msgs, "message")} and ${of(subscriptions, "subscription")} ${isDry ? "would go" : "went"}.`,
       })),
     }, "Delete"))];
+}
+
+/** They stand below messages and subscriptions, of which there may be many. */
+function toChanges([head]) {
+  head.scrollIntoView();
+  head.focus({ preventScroll: true });
 }
 
 function publishDialog(name) {

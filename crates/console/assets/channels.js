@@ -3,7 +3,7 @@
 import { fill, h, link } from "./dom.js";
 import { Counter, spark } from "./charts.js";
 import { look } from "./server.js";
-import { Table } from "./tables.js";
+import { Pager, Table } from "./tables.js";
 import { bytes, count, rate } from "./words.js";
 
 const SHOWN = 100;
@@ -15,7 +15,6 @@ const ALL_EVERY = 5;
 
 export function page(main, words, parameters, signal) {
   const search = h("input", { type: "search", value: parameters.get("prefix") ?? "", placeholder: "orders." });
-  const place = h("span", { "aria-live": "polite" });
   const note = h("p", { class: "soft" });
   let offset = 0;
   let turns = 0;
@@ -31,11 +30,11 @@ export function page(main, words, parameters, signal) {
     { key: "spark", title: "", cell: (row) => (row.rates.length > 1 ? spark(row.rates, `Rate of ${row.name}`) : "") },
     { key: "subs", title: "Subscriptions", number: true, cell: (row) => count(row.subs_count), sort: (row) => row.subs_count },
   ], { rowKey: (row) => row.name, key: "name", empty: "No channel has a name that begins so.", onSort: () => { offset = 0; turns = 0; refresh().catch(() => {}); } });
-  const step = (by) => () => {
+  const pager = new Pager(SHOWN, (by) => {
     offset = Math.max(0, offset + by);
     turns = 0;
     refresh().catch(() => {});
-  };
+  });
   search.addEventListener("input", () => {
     [offset, turns] = [0, 0];
     history.replaceState(null, "", `#/channels${search.value ? `?${new URLSearchParams({ prefix: search.value })}` : ""}`);
@@ -43,7 +42,7 @@ export function page(main, words, parameters, signal) {
   });
   fill(main, h("h1", {}, "Channels"),
     h("div", { class: "bar" }, h("label", {}, "Name begins with", search),
-      h("button", { type: "button", click: step(-SHOWN) }, "Previous"), h("button", { type: "button", click: step(SHOWN) }, "Next"), place),
+      pager.elements),
     table.element, note);
 
   const isByName = () => table.key === "name" && !table.isDescending;
@@ -83,8 +82,7 @@ export function page(main, words, parameters, signal) {
     // What is shown no more is remembered no more.
     if (counters.size > 2 * ORDERED_MAX) counters.clear();
     table.show(rows, "", isWhole ? { shown: SHOWN, skipped: offset } : {});
-    const last = Math.min(offset + SHOWN, total);
-    place.textContent = total ? `${count(offset + 1)} to ${count(last)} of ${count(total)}` : "none";
+    pager.show(offset, Math.min(SHOWN, total - offset), total);
     note.textContent = !isByName() && !isWhole && total > ORDERED_MAX
       ? `Only names are ordered among more than ${count(ORDERED_MAX)} channels: these are the first ${count(rows.length)}. Search for fewer to order them.`
       : "";

@@ -3,7 +3,7 @@
 import { badge, facts, fill, h, link } from "./dom.js";
 import { change, tell } from "./dialogs.js";
 import { look, session } from "./server.js";
-import { Table } from "./tables.js";
+import { Pager, Table } from "./tables.js";
 import { count, of } from "./words.js";
 
 const SHOWN = 200;
@@ -13,25 +13,23 @@ export function page(main, words, parameters, signal) {
 }
 
 function all(main, signal) {
-  const place = h("span", { "aria-live": "polite" });
   let offset = 0;
   const table = new Table([
     { key: "id", title: "Client", class: "name", cell: (row) => link(["client", row.id], row.id), sort: (row) => row.id },
     { key: "subs", title: "Subscriptions", number: true, cell: (row) => count(row.subs_count), sort: (row) => row.subs_count },
     { key: "inbox", title: "Heartbeats go to", class: "wrap", cell: (row) => row.hb_inbox },
   ], { rowKey: (row) => row.id, empty: "No streaming client is connected." });
-  const step = (by) => () => {
+  const pager = new Pager(SHOWN, (by) => {
     offset = Math.max(0, offset + by);
     refresh().catch(() => {});
-  };
-  fill(main, h("h1", {}, "Clients"), h("div", { class: "bar" },
-    h("button", { type: "button", click: step(-SHOWN) }, "Previous"), h("button", { type: "button", click: step(SHOWN) }, "Next"), place), table.element);
+  });
+  fill(main, h("h1", {}, "Clients"), h("div", { class: "bar" }, pager.elements), table.element);
 
   async function refresh() {
     const part = await look("clients", { offset, limit: SHOWN }, signal);
     if (offset >= part.total) offset = 0;
     table.show(part.clients, "");
-    place.textContent = part.total ? `${count(part.offset + 1)} to ${count(part.offset + part.count)} of ${count(part.total)}` : "none";
+    pager.show(part.offset, part.count, part.total);
   }
 
   return { title: "Clients", refresh };
@@ -43,7 +41,7 @@ function one(main, id, signal) {
   const table = new Table([
     { key: "channel", title: "Channel", class: "name", cell: (row) => link(["channel", row.channel], row.channel), sort: (row) => row.channel },
     { key: "name", title: "Durable or group", class: "name", cell: (row) => row.durable_name || row.queue_name || "plain" },
-    { key: "state", title: "State", cell: (row) => (row.is_stalled ? badge("stalled", "bad") : badge("receiving")), sort: (row) => Number(row.is_stalled) },
+    { key: "state", title: "State", cell: (row) => (row.paused_by ? badge("paused", "warn") : row.is_stalled ? badge("stalled", "bad") : badge("receiving")), sort: (row) => Number(row.is_stalled) },
     { key: "sent", title: "Last sent", number: true, cell: (row) => count(row.last_sent), sort: (row) => row.last_sent },
     { key: "pending", title: "Unacknowledged", number: true, cell: (row) => `${count(row.pending_count)} of ${count(row.max_inflight)}`, sort: (row) => row.pending_count },
   ], { empty: "It has no subscription." });

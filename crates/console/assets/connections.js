@@ -3,7 +3,7 @@
 import { fill, h } from "./dom.js";
 import { change, tell } from "./dialogs.js";
 import { monitoring, session } from "./server.js";
-import { Table } from "./tables.js";
+import { Pager, Table } from "./tables.js";
 import { bytes, count } from "./words.js";
 
 const SHOWN = 100;
@@ -13,7 +13,6 @@ export function page(main, words, parameters, signal) {
   const outcome = h("div");
   const order = h("select", {}, ORDERS.map(([value, title]) => h("option", { value }, title)));
   const state = h("select", {}, ["open", "closed"].map((name) => h("option", { value: name }, name)));
-  const place = h("span", { "aria-live": "polite" });
   let offset = 0;
   const end = (row) => change({
     operation: "change.disconnect", title: `Close connection ${row.cid}`, accept: "Close",
@@ -36,19 +35,19 @@ export function page(main, words, parameters, signal) {
     { key: "reason", title: "", cell: (row) => row.reason ?? (session.user !== null && h("button", { type: "button", class: "danger", click: () => end(row) }, "Close")) },
   ], { rowKey: (row) => row.cid, empty: "There is no connection." });
   const again = () => refresh().catch(() => {});
-  const step = (by) => () => {
+  const pager = new Pager(SHOWN, (by) => {
     offset = Math.max(0, offset + by);
     again();
-  };
+  });
   for (const select of [order, state]) select.addEventListener("change", () => { offset = 0; again(); });
   fill(main, h("h1", {}, "Connections"), outcome, h("div", { class: "bar" }, h("label", {}, "Ordered by", order), h("label", {}, "State", state),
-    h("button", { type: "button", click: step(-SHOWN) }, "Previous"), h("button", { type: "button", click: step(SHOWN) }, "Next"), place), table.element);
+    pager.elements), table.element);
 
   async function refresh() {
     const part = await monitoring("connz", { sort: order.value, state: state.value, offset, limit: SHOWN }, signal);
     if (offset >= part.total) offset = 0;
     table.show(part.connections, "");
-    place.textContent = part.total ? `${count(part.offset + 1)} to ${count(part.offset + part.num_connections)} of ${count(part.total)}` : "none";
+    pager.show(part.offset, part.num_connections, part.total);
   }
 
   return { title: "Connections", refresh };

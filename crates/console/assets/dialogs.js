@@ -2,6 +2,7 @@
 
 import { fill, h } from "./dom.js";
 import { ask } from "./server.js";
+import { of } from "./words.js";
 
 /** A form in a dialog; `done(values)` may refuse by throwing, in words. Gives what `done` gave, or null when it was cancelled. */
 export function form({ title, text, fields, accept, danger = false, done, preview = null }) {
@@ -64,6 +65,19 @@ export function change({ operation, title, text, fields = [], accept, danger = t
     title, text, fields, accept, danger,
     preview: async (values) => h("p", {}, words(await ask(operation, { ...question(values), dry_run: true }), true)),
     done: async (values) => words(await ask(operation, question(values)), false),
+  });
+}
+
+/** Pauses a subscription, or lets it go on: by durable, group, or client and inbox of one without names. */
+export function pauseOrResume({ channel, durable, queue, client, inbox }, isPaused) {
+  const known = Object.entries({ durable, queue, client, inbox }).filter(([, value]) => value);
+  const whom = queue ? "The group, with whoever joins it," : "It";
+  return change({
+    operation: isPaused ? "change.resume" : "change.pause", title: isPaused ? "Resume" : "Pause", accept: isPaused ? "Resume" : "Pause", danger: !isPaused,
+    text: isPaused ? `${whom} goes on where it was; what was not acknowledged in time is sent again first.`
+      : `${whom} is sent nothing before it is resumed, also after a restart. Acks are taken, and nothing is lost but what limits remove.`,
+    question: () => ({ channel, ...Object.fromEntries(known) }),
+    words: ({ members, pending_count: pending }, isDry) => `${of(members, "active subscription")} with ${of(pending, "unacknowledged message")} ${isDry ? "would be" : members === 1 ? "is" : "are"} ${isPaused ? "resumed" : "paused"}.`,
   });
 }
 

@@ -2,14 +2,13 @@
 
 import { badge, fill, h, link } from "./dom.js";
 import { look } from "./server.js";
-import { Table } from "./tables.js";
+import { Pager, Table } from "./tables.js";
 import { count } from "./words.js";
 
 const SHOWN = 200;
 
 export function page(main, words, parameters, signal) {
   const channel = h("input", { type: "search", placeholder: "all", value: parameters.get("channel") ?? "" });
-  const place = h("span", { "aria-live": "polite" });
   let offset = 0;
   const table = new Table([
     { key: "channel", title: "Channel", class: "name", cell: (row) => link(["channel", row.channel], row.channel) },
@@ -26,30 +25,31 @@ export function page(main, words, parameters, signal) {
     { key: "pending", title: "Unacknowledged", number: true, cell: (row) => count(row.pending_count), sort: (row) => row.pending_count },
   ], { rowKey: (row) => JSON.stringify([row.channel, row.name, row.queue, row.client_id]), empty: "There is no durable and no queue group." });
   const again = () => refresh().catch(() => {});
-  const step = (by) => () => {
+  const pager = new Pager(SHOWN, (by) => {
     offset = Math.max(0, offset + by);
     again();
-  };
+  });
   channel.addEventListener("change", () => {
     offset = 0;
     again();
   });
   fill(main, h("h1", {}, "Durables and queue groups"),
     h("div", { class: "bar" }, h("label", {}, "Channel", channel),
-      h("button", { type: "button", click: step(-SHOWN) }, "Previous"), h("button", { type: "button", click: step(SHOWN) }, "Next"), place),
+      pager.elements),
     table.element);
 
   async function refresh() {
     const part = await look("durables", { channel: channel.value.trim() || undefined, offset, limit: SHOWN }, signal);
     if (offset >= part.total) offset = 0;
     table.show(part.durables, "");
-    place.textContent = part.total ? `${count(part.offset + 1)} to ${count(part.offset + part.count)} of ${count(part.total)}` : "none";
+    pager.show(part.offset, part.count, part.total);
   }
 
   return { title: "Durables", refresh };
 }
 
 function state(row) {
+  if (row.paused_by) return badge("paused", "warn");
   if (!row.is_online) return badge("offline", "warn");
   return row.is_stalled ? badge("stalled", "bad") : badge("receiving");
 }

@@ -11,8 +11,9 @@ import * as subscription from "./subscription.js";
 import * as clients from "./clients.js";
 import * as connections from "./connections.js";
 import * as members from "./members.js";
+import * as audit from "./audit.js";
 
-const PAGES = { "": overview, channels, channel, durables, durable: subscription, clients, client: clients, connections, members };
+const PAGES = { "": overview, channels, channel, durables, durable: subscription, clients, client: clients, connections, members, audit };
 const NEAREST = { channel: "channels", durable: "durables", client: "clients" };
 /** Milliseconds between the answer to one question and the next question. */
 const PAUSE = 1_000;

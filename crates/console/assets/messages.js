@@ -11,7 +11,7 @@ const STEPS_MAX = 64;
 export function browser(channel) {
   const from = h("input", { inputmode: "numeric", placeholder: "the last ones", size: "12" });
   const time = h("input", { type: "datetime-local", step: "1" });
-  const form_of = h("select", {}, ["text", "JSON", "hex"].map((name) => h("option", {}, name)));
+  const form_of = h("select", {}, ["fitting", "text", "JSON", "hex"].map((name) => h("option", {}, name)));
   const list = h("div", { "aria-live": "polite" });
   const place = h("span", { class: "soft" });
   let seen = { first: 0, last: 0, messages: [] };
@@ -27,6 +27,10 @@ export function browser(channel) {
   }
 
   function draw() {
+    const there = seen.messages;
+    const isAtFirst = !seen.last || (there[0]?.sequence ?? seen.first) <= seen.first;
+    const isAtLast = !seen.last || (there.at(-1)?.sequence ?? seen.last) >= seen.last;
+    [toFirst.disabled, older.disabled, newer.disabled] = [isAtFirst, isAtFirst, isAtLast];
     place.textContent = seen.last ? `sequences ${count(seen.first)} to ${count(seen.last)} are there` : "";
     fill(list, seen.damaged && h("p", { class: "failure" }, `Damaged in the store, and left out: ${seen.damaged}`),
       seen.messages.length ? seen.messages.map((message) => shown(channel, message, form_of.value)) : h("p", { class: "soft" }, "No message is there."));
@@ -64,6 +68,9 @@ export function browser(channel) {
 
   const first = () => seen.messages[0]?.sequence ?? seen.first;
   const go = (start) => show(Math.max(1, start));
+  const toFirst = h("button", { type: "button", click: () => go(seen.first) }, "First");
+  const older = h("button", { type: "button", click: () => go(first() - COUNT) }, "Older");
+  const newer = h("button", { type: "button", click: () => go((seen.messages.at(-1)?.sequence ?? seen.last) + 1) }, "Newer");
   form_of.addEventListener("change", draw);
   show();
   return [
@@ -72,10 +79,8 @@ export function browser(channel) {
       h("label", {}, "Or from a time", time), h("button", { type: "button", click: seek }, "Find"),
       h("label", {}, "Shown as", form_of)),
     h("div", { class: "bar" },
-      h("button", { type: "button", click: () => go(seen.first) }, "First"),
-      h("button", { type: "button", click: () => go(first() - COUNT) }, "Older"),
-      h("button", { type: "button", click: () => go((seen.messages.at(-1)?.sequence ?? seen.last) + 1) }, "Newer"),
-      h("button", { type: "button", click: () => show() }, "Last"), place),
+      // What is published meanwhile comes with it: it always leads somewhere.
+      toFirst, older, newer, h("button", { type: "button", click: () => show() }, "Last"), place),
     list,
   ];
 }
@@ -87,11 +92,21 @@ function shown(channel, message, form) {
     h("header", {}, h("strong", {}, `#${message.sequence}`), h("time", { datetime: message.time, title: message.time }, when(message.time)),
       h("span", {}, bytes(message.bytes)), message.reply && h("span", {}, `reply to ${message.reply}`),
       h("a", { href: payloadAddress(channel, message.sequence), download: "" }, "Download")),
-    h("pre", { tabindex: "0" }, inForm(payload, form)), isCut && h("p", { class: "soft" }, `The first ${bytes(payload.length)} are shown.`));
+    h("pre", { tabindex: "0" }, inForm(payload, form, isCut)), isCut && h("p", { class: "soft" }, `The first ${bytes(payload.length)} are shown.`));
 }
 
-function inForm(payload, form) {
-  if (form === "hex") return hexadecimal(payload);
+/** Whether bytes are a text, which may be cut in the middle of a letter. */
+function isText(payload, isCut) {
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(payload, { stream: isCut });
+    return !/[\u0000-\u0008\u000e-\u001f\u007f]/.test(text);
+  } catch {
+    return false;
+  }
+}
+
+function inForm(payload, form, isCut) {
+  if (form === "hex" || (form === "fitting" && !isText(payload, isCut))) return hexadecimal(payload);
   const text = new TextDecoder().decode(payload);
   if (form === "JSON") {
     try {

@@ -1,7 +1,7 @@
 // One durable or queue group: why it is, or is not, receiving, what it holds, and what can be done about that.
 
 import { badge, facts, fill, h, link, say } from "./dom.js";
-import { change, tell } from "./dialogs.js";
+import { change, pauseOrResume, tell } from "./dialogs.js";
 import { look, session } from "./server.js";
 import { Table } from "./tables.js";
 import { count, of, when, whole } from "./words.js";
@@ -15,8 +15,12 @@ export function page(main, [channel = ""], parameters, signal) {
   const outcome = h("div");
   const why = h("div");
   const question = { channel, durable, queue, client };
+  const pausing = h("button", { type: "button", disabled: true }, "Pause");
+  let isPaused = false;
+  pausing.addEventListener("click", () => pauseOrResume(question, isPaused).then((said) => said && tell(outcome, said)));
+  const changes = actions(question, outcome, pausing);
   fill(main, h("h1", {}, title), h("p", {}, "of ", link(["channel", channel], channel), client && [", client ", link(["client", client], client)]),
-    outcome, why, actions(question, outcome));
+    outcome, why, changes);
 
   const shownNow = new Map();
   const rest = h("p", { class: "soft" });
@@ -25,6 +29,9 @@ export function page(main, [channel = ""], parameters, signal) {
     const answer = await look("why", { ...question, limit: 100 }, signal);
     // Whoever has marked something goes on reading.
     if (!getSelection().isCollapsed && why.contains(getSelection().anchorNode)) return;
+    isPaused = answer.subscriptions.some((one) => one.facts.paused_by !== undefined);
+    pausing.disabled = false;
+    say(pausing, isPaused ? "Resume" : "Pause");
     const keys = answer.subscriptions.map((one) => one.inbox || one.client_id);
     for (const [key, { element }] of shownNow) {
       if (!keys.includes(key)) {
@@ -114,10 +121,10 @@ async function one(operation, sequence, question, outcome) {
   tell(outcome, said);
 }
 
-function actions(question, outcome) {
+function actions(question, outcome, pausing) {
   if (session.user === null || !(question.durable || question.queue)) return null;
   const run = (work) => () => work().then((said) => said && tell(outcome, said));
-  return [h("h2", {}, "Changes"), h("div", { class: "bar" },
+  return [h("h2", {}, "Changes"), h("div", { class: "bar" }, pausing,
     h("button", {
       type: "button", click: run(() => change({
         operation: "change.move", title: "Move", accept: "Move",

@@ -1,6 +1,7 @@
 // Tables that keep their order and the focus while their rows change.
 
-import { fill, h } from "./dom.js";
+import { fill, h, say } from "./dom.js";
+import { count } from "./words.js";
 
 /**
  * A table. Columns: `{ key, title, number, cell(row), sort(row) }`; `sort` gives what rows are ordered by, and makes the title a button.
@@ -71,6 +72,26 @@ export class Table {
         h("td", { class: `${column.number ? "number" : ""} ${column.class ?? ""}` }, column.cell(row)))))
       : h("tr", {}, h("td", { colspan: this.#columns.length, class: "soft" }, this.#empty)));
     if (place) atPlace(place, this.#body)?.focus({ preventScroll: true });
+  }
+}
+
+/** Buttons for the parts of a list; `go(by)` moves by so many entries. At an end the button that leads nowhere says so. */
+export class Pager {
+  #place = h("span", { "aria-live": "polite" });
+  #previous;
+  #next;
+
+  constructor(size, go) {
+    this.#previous = h("button", { type: "button", disabled: true, click: () => go(-size) }, "Previous");
+    this.#next = h("button", { type: "button", disabled: true, click: () => go(size) }, "Next");
+    this.elements = [this.#previous, this.#next, this.#place];
+  }
+
+  /** So many entries behind `offset` are shown of `total`. */
+  show(offset, shown, total) {
+    say(this.#place, total ? `${count(offset + 1)} to ${count(offset + shown)} of ${count(total)}` : "none");
+    this.#previous.disabled = offset <= 0;
+    this.#next.disabled = offset + shown >= total;
   }
 }
 

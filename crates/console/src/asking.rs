@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use seaway_client::PublishError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -268,7 +269,12 @@ impl Session {
             let acknowledged = client.publish(&published.channel, published.text.into_bytes()).await;
             // Nothing of the outcome depends on it: a client that does not answer heartbeats is closed.
             let _ = client.close().await;
-            acknowledged.map_err(|error| refused(&error))
+            acknowledged.map_err(|error| match error {
+                // A name that no channel can have.
+                PublishError::NotSent(_) => Refused::new(StatusCode::BAD_REQUEST, error.to_string()),
+                PublishError::Refused(_) => Refused::new(StatusCode::CONFLICT, error.to_string()),
+                error => refused(&error),
+            })
         };
         self.permitted(&format!("{discover_prefix}.{cluster_id}"), work)
             .await??;

@@ -1,13 +1,16 @@
 //! Bodies of requests. Who sends one is looked at before it is read, and it has to come soon: nobody else's memory or place is for those who
 //! may not ask.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use axum::body::to_bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, StatusCode};
 use bytes::Bytes;
 use seaway_monitor::Caller;
+use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -36,9 +39,30 @@ pub(crate) fn session(
     headers: &HeaderMap,
 ) -> Result<Arc<Session>, Refused> {
     guard::check(&*console.door, headers)?;
-    let session = console.sessions.require(headers)?;
-    guard::check_privacy(caller(extensions)?, headers)?;
+    let caller = caller(extensions)?;
+    let session = console.sessions.require(caller, headers)?;
+    guard::check_privacy(caller, headers)?;
     Ok(session)
+}
+
+/// The parameters of a request, refused in words where they are not understood.
+pub(crate) struct Parameters<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Parameters<T>, Refused> {
+        let query = Query::try_from_uri(&parts.uri);
+        query.map(|Query(parameters)| Parameters(parameters)).map_err(|error| {
+            // The innermost one says what is wrong with which parameter.
+            let mut innermost: &dyn Error = &error;
+            while let Some(source) = innermost.source() {
+                innermost = source;
+            }
+            let words = format!("the parameters of the address are not understood: {innermost}");
+            Refused::new(StatusCode::BAD_REQUEST, words)
+        })
+    }
 }
 
 /// The body of somebody who is logged in.

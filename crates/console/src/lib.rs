@@ -24,7 +24,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
@@ -36,7 +36,7 @@ use serde_json::json;
 use answer::{Answered, Refused};
 use asking::{Published, Wanted};
 use attempts::Attempt;
-use body::{Asked, LogIn};
+use body::{Asked, LogIn, Parameters};
 use console::Console;
 pub use door::{Door, Opened};
 pub use limits::SESSIONS_MAX;
@@ -78,7 +78,10 @@ type Shared = State<Arc<Console>>;
 /// Who is logged in, and whether anybody can.
 async fn session_now(State(console): Shared, Extension(caller): Extension<Caller>, headers: HeaderMap) -> Answered {
     let allowed = guard::check(&*console.door, &headers).and_then(|()| guard::check_privacy(caller, &headers));
-    let session = allowed.is_ok().then(|| console.sessions.find(&headers)).flatten();
+    let session = allowed
+        .is_ok()
+        .then(|| console.sessions.find(caller, &headers))
+        .flatten();
     let obstacle = console.door.obstacle().or(allowed.err().map(|refused| refused.words));
     Ok(answer::json(&json!({
         "user": session.map(|session| session.user.clone()),
@@ -108,7 +111,7 @@ async fn log_in(
     }
     let door = console.door.open(caller.peer);
     let begun = match door.map_err(|words| Refused::new(StatusCode::SERVICE_UNAVAILABLE, words)) {
-        Ok(opened) => Session::begin(&opened, credentials).await,
+        Ok(opened) => Session::begin(&opened, credentials, caller.is_secure).await,
         Err(refused) => Err(refused),
     };
     // What has other reasons is no guess at a password.
@@ -152,7 +155,7 @@ async fn ask(State(console): Shared, Path(operation): Path<String>, Asked(sessio
 
 async fn messages(
     State(console): Shared,
-    Query(wanted): Query<Wanted>,
+    Parameters(wanted): Parameters<Wanted>,
     extensions: Extensions,
     headers: HeaderMap,
 ) -> Answered {
@@ -171,11 +174,11 @@ struct OneMessage {
 /// The browser follows a link here, so that the page cannot mark the request as its own: the cookie comes along from its page alone.
 async fn payload(
     State(console): Shared,
-    Query(wanted): Query<OneMessage>,
+    Parameters(wanted): Parameters<OneMessage>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Answered {
-    let session = console.sessions.require(&headers)?;
+    let session = console.sessions.require(caller, &headers)?;
     guard::check_privacy(caller, &headers)?;
     guard::check_fetch(&headers)?;
     let name = format!("message-{}.bin", wanted.sequence);

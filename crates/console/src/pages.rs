@@ -47,6 +47,7 @@ files! {
     "clients.js": JAVASCRIPT,
     "connections.js": JAVASCRIPT,
     "members.js": JAVASCRIPT,
+    "audit.js": JAVASCRIPT,
     "login.js": JAVASCRIPT,
 }
 

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use seaway_monitor::{Answers, Figures, Histogram, Refusal, WhyQuestion};
+use seaway_monitor::{Answers, AuditQuestion, Figures, Histogram, Refusal, WhyQuestion};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::answer::{Answered, Refused, json, json_text};
+use crate::body::Parameters;
 use crate::console::Console;
 use crate::limits::{ANSWER_LEN_MAX, ANSWER_TIME_MAX, LIST_LIMIT_MAX};
 
@@ -22,6 +23,8 @@ pub(crate) struct Question {
     client: Option<String>,
     durable: Option<String>,
     queue: Option<String>,
+    since: Option<String>,
+    who: Option<String>,
     offset: usize,
     limit: Option<usize>,
 }
@@ -40,7 +43,7 @@ fn refused(refusal: Refusal) -> Refused {
 pub(crate) async fn read(
     State(console): State<Arc<Console>>,
     Path(name): Path<String>,
-    Query(question): Query<Question>,
+    Parameters(question): Parameters<Question>,
 ) -> Answered {
     let turn = timeout(ANSWER_TIME_MAX, console.lists.acquire()).await;
     let _turn = turn.map_err(|_| Refused::new(StatusCode::SERVICE_UNAVAILABLE, "others ask: try again"))?;
@@ -63,6 +66,7 @@ pub(crate) async fn read(
         "clients" => answers.clients(offset, limit).await,
         "client" => answers.client(question.client.as_deref().unwrap_or_default()).await,
         "why" => answers.why(why(&question, channel()?, (offset, limit))).await,
+        "audit" => answers.audit(audit(&question, (offset, limit))?).await,
         "figures" => return figures(&console).await,
         _ => {
             return Err(Refused::new(
@@ -72,6 +76,16 @@ pub(crate) async fn read(
         }
     };
     text.map(json_text).map_err(refused)
+}
+
+fn audit(question: &Question, (offset, limit): (usize, usize)) -> Result<AuditQuestion, Refused> {
+    let since = question.since.as_deref().map(AuditQuestion::time).transpose();
+    Ok(AuditQuestion {
+        since_ns: since.map_err(|words| Refused::new(StatusCode::BAD_REQUEST, format!("since: {words}")))?,
+        who: question.who.clone(),
+        offset,
+        limit,
+    })
 }
 
 fn why(question: &Question, channel: &str, (offset, limit): (usize, usize)) -> WhyQuestion {

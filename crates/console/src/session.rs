@@ -80,16 +80,18 @@ pub(crate) struct Session {
     /// What the server says of something that the user may not do.
     complaints: broadcast::Sender<String>,
     requests: Semaphore,
+    /// It began behind TLS, and counts nowhere else.
+    is_secure: bool,
     begun: Instant,
     used: Mutex<Instant>,
 }
 
 impl Session {
-    /// Logs in on a way in that is open, with credentials that were checked.
+    /// Logs in on a way in that is open, with credentials that were checked; `is_secure` says that they came behind TLS.
     ///
     /// # Errors
     /// The credentials are refused, or the server does not answer in time.
-    pub(crate) async fn begin(opened: &Opened, credentials: Credentials) -> Result<Session, Refused> {
+    pub(crate) async fn begin(opened: &Opened, credentials: Credentials, is_secure: bool) -> Result<Session, Refused> {
         let user = credentials.name();
         let (complaints, _) = broadcast::channel(COMPLAINTS_KEPT);
         let complain = complaints.clone();
@@ -126,6 +128,7 @@ impl Session {
                 nats,
                 complaints,
                 requests: Semaphore::new(SESSION_REQUESTS_MAX),
+                is_secure,
                 begun: Instant::now(),
                 used: Mutex::new(Instant::now()),
             }),
@@ -140,6 +143,12 @@ impl Session {
     /// When it began.
     pub(crate) fn begun(&self) -> Instant {
         self.begun
+    }
+
+    /// Whether it may be used on a way that is behind TLS, or is not: a key that was given behind TLS and is sent without has been seen by
+    /// others.
+    pub(crate) fn counts_on(&self, is_secure: bool) -> bool {
+        is_secure || !self.is_secure
     }
 
     /// Whether it may still be used.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use data_encoding::HEXLOWER;
+use seaway_monitor::Caller;
 use tokio::task::AbortHandle;
 
 use crate::answer::Refused;
@@ -75,10 +76,13 @@ impl Sessions {
     }
 
     /// The session that a request belongs to, if it does to one.
-    pub(crate) fn find(&self, headers: &HeaderMap) -> Option<Arc<Session>> {
+    pub(crate) fn find(&self, caller: Caller, headers: &HeaderMap) -> Option<Arc<Session>> {
         let key = self.key(headers)?;
         let mut sessions = self.lock();
         let session = Arc::clone(&sessions.get(key)?.session);
+        if !session.counts_on(caller.is_secure) {
+            return None;
+        }
         if session.is_over(Instant::now()) {
             sessions.remove(key);
             return None;
@@ -91,8 +95,8 @@ impl Sessions {
     ///
     /// # Errors
     /// There is none, or it has ended.
-    pub(crate) fn require(&self, headers: &HeaderMap) -> Result<Arc<Session>, Refused> {
-        self.find(headers).ok_or_else(|| {
+    pub(crate) fn require(&self, caller: Caller, headers: &HeaderMap) -> Result<Arc<Session>, Refused> {
+        self.find(caller, headers).ok_or_else(|| {
             Refused::new(
                 StatusCode::UNAUTHORIZED,
                 "log in first: there is no session, or it has ended",

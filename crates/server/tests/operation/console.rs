@@ -156,6 +156,33 @@ fn who_is_logged_in_may_do_what_the_user_may() {
         let app = Visitor::user(&server, "app");
         assert_eq!(app.look("messages?channel=orders").status, 403);
         assert_eq!(app.ask("change.purge", &json!({ "channel": "orders" })).status, 403);
+        for path in [
+            "messages?channel=orders&from=abc",
+            "messages?from=1",
+            "data/channels?offset=abc",
+            "data/audit?since=yesterday",
+            "payload?channel=orders&sequence=-1",
+        ] {
+            let refused = ada.look(path);
+            assert_eq!(refused.status, 400, "{path}: {refused:?}");
+            assert!(
+                words(&refused).len() > 10 && !words(&refused).contains("deserialize"),
+                "{path}: {refused:?}"
+            );
+        }
+        let published = json!({ "channel": "a..*", "text": "x" });
+        let refused = ada.send("POST", "publish", &[OWN], Some(&published));
+        assert_eq!(refused.status, 400, "{refused:?}");
+        assert!(words(&refused).contains("not sent"), "{refused:?}");
+        let changes = ada.look("data/audit?who=ada").json;
+        assert_eq!(changes["total"], 1, "{changes}");
+        assert!(
+            changes["changes"][0]["change"]
+                .as_str()
+                .unwrap()
+                .starts_with("purged 3 messages"),
+            "{changes}"
+        );
         for operation in ["read.messages", "change.backup.begin", "change.*", "x"] {
             assert_eq!(ada.ask(operation, &json!({})).status, 404, "{operation}");
         }

@@ -14,13 +14,14 @@ const HOSTILE: &str = "<img/src=x/onerror=\"document.title='taken'\">";
 /// Channels of the large server.
 const MANY: usize = 100_000;
 
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("", "Overview"),
     ("channels", "Channels"),
     ("durables", "Durables and queue groups"),
     ("clients", "Clients"),
     ("connections", "Connections"),
     ("members", "Members"),
+    ("audit", "Changes"),
 ];
 
 const TAB: &str = "\u{e004}";
@@ -96,6 +97,14 @@ impl Console<'_> {
         self.browser.value(&format!("({found}).click() || true")).map(drop)
     }
 
+    /// Waits until a button leads nowhere, or somewhere.
+    fn disabled(&self, text: &str, expected: bool) -> anyhow::Result<()> {
+        self.browser.wait_for(&format!(
+            "[...document.querySelectorAll('main button')].some((one) => one.textContent === {} && one.disabled === {expected})",
+            quoted(text)
+        ))
+    }
+
     /// Has the dialog say what a change would do, and makes it.
     fn look_and(&self, accept: &str) -> anyhow::Result<()> {
         self.press("dialog", "What would it do?")?;
@@ -153,10 +162,15 @@ fn every_page_of_an_empty_server_and_of_one_with_a_hundred_thousand_channels() {
         }
         console.page("channels", "Channels")?;
         console.has("main", "1 to 100 of 100,000")?;
+        console.disabled("Previous", true)?;
+        console.disabled("Next", false)?;
         console.press("main", "Next")?;
         console.has("td a", "many.000150")?;
+        console.disabled("Previous", false)?;
         browser.fill("input[type=search]", "many.0999")?;
         console.has("main", "1 to 100 of 100")?;
+        console.disabled("Next", true)?;
+        console.disabled("Previous", true)?;
         console.press("th", "Last")?;
         console.has("th[aria-sort=descending]", "Last")?;
         browser.screenshot(&pictures().join("channels.png"))?;
@@ -193,8 +207,13 @@ fn somebody_logs_in_looks_at_messages_and_changes_things() {
 
         console.has(".message strong", "#40")?;
         console.has(".message pre", "onerror=")?;
+        console.disabled("Newer", true)?;
         console.press("main", "Older")?;
         console.has(".message strong", "#1")?;
+        console.disabled("Older", true)?;
+        console.disabled("Newer", false)?;
+        console.press("main", "Changes ↓")?;
+        browser.wait_for("document.activeElement.textContent === 'Changes'")?;
         browser.screenshot(&pictures().join("channel.png"))?;
 
         console.press("main", "Publish a message")?;
@@ -203,6 +222,12 @@ fn somebody_logs_in_looks_at_messages_and_changes_things() {
         console.has(".outcome", "Published")?;
         console.press("main", "Last")?;
         console.has(".message pre", "by hand")?;
+
+        // What is no text is shown by its bytes.
+        session.publish("binary", &[0, 255, 16, 65])?;
+        console.page("channel/binary", "binary")?;
+        console.has(".message pre", "00 ff 10 41")?;
+        console.page("channel/orders", "orders")?;
 
         console.press("main", "Purge")?;
         console.press("dialog", "What would it do?")?;
@@ -235,6 +260,28 @@ fn somebody_logs_in_looks_at_messages_and_changes_things() {
         console.look_and("Move")?;
         console.has(".outcome", "Moved from")?;
         console.has(".badge", "nothing new")?;
+
+        console.press("main", "Pause")?;
+        console.look_and("Pause")?;
+        console.has(
+            ".outcome",
+            "1 active subscription with 0 unacknowledged messages is paused",
+        )?;
+        console.has("section p", "is paused by User \"ada\"")?;
+        browser.screenshot(&pictures().join("paused.png"))?;
+        console.page("channel/orders", "orders")?;
+        console.has("td .badge", "paused")?;
+        console.press("td", "Resume")?;
+        console.look_and("Resume")?;
+        console.has(".outcome", "is resumed")?;
+        console.has("td button", "Pause")?;
+
+        console.page("audit", "Changes")?;
+        console.has("td", "resumed durable")?;
+        console.has("td", "purged 10 messages")?;
+        browser.fill("input[type=search]", "nobody")?;
+        console.has("td", "No change is remembered.")?;
+        browser.screenshot(&pictures().join("audit.png"))?;
 
         console.page("client/shop", "shop")?;
         console.press("main", "Disconnect")?;

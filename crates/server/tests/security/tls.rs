@@ -140,6 +140,72 @@ fn monitoring_over_tls() {
     assert!(answer.contains(&format!("\"https_port\": {port}")), "{answer}");
 }
 
+/// A session of the console that began behind TLS counts nowhere else: without TLS others could have read its key.
+#[test]
+fn a_console_session_made_over_tls_does_not_count_on_the_plain_port() {
+    let certificate = Certificate::new();
+    let flags = certificate.flags();
+    let folder = tempfile::tempdir().unwrap();
+    let users = r#"authorization { users = [ { user: ada, password: pw, permissions: { publish: [">", "$SEAWAY.api.*.read.>"] } } ] }"#;
+    let mut more: Vec<&str> = flags.iter().map(String::as_str).collect();
+    more.extend(["-ms", "-1", "-m", "-1"]);
+    let server = Server::configured(folder.path(), users, &more).unwrap_or_else(|log| panic!("not ready: {log:#?}"));
+    let listens = |scheme: &str| {
+        let announced = format!("Starting {scheme} monitor on ");
+        let address = server.log.iter().find_map(|line| line.split_once(&announced));
+        address
+            .expect("the log names the address")
+            .1
+            .trim()
+            .replace("0.0.0.0", "127.0.0.1")
+    };
+    let request = |method: &str, cookie: &str, body: &str| {
+        format!(
+            "{method} /console/session HTTP/1.1\r\nHost: localhost\r\nx-seaway-console: 1\r\nCookie: {cookie}\r\nContent-Length: {}\r\nConnection: \
+             close\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let over_tls = |text: &str| {
+        let mut client = certificate.secure(dial(&listens("https")));
+        client.write_all(text.as_bytes()).unwrap();
+        let mut answer = String::new();
+        let _ = client.read_to_string(&mut answer);
+        answer
+    };
+    let plainly = |text: &str| {
+        let mut client = dial(&listens("http"));
+        client.write_all(text.as_bytes()).unwrap();
+        let mut answer = String::new();
+        let _ = client.read_to_string(&mut answer);
+        answer
+    };
+    let log_in = request("POST", "", r#"{"user":"ada","password":"pw"}"#);
+    let key = |answer: &str| {
+        let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+        cookie
+            .unwrap_or_else(|| panic!("{answer}"))
+            .split(';')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let secure = key(&over_tls(&log_in));
+    let of_ada = "\"user\":\"ada\"";
+    assert!(over_tls(&request("GET", &secure, "")).contains(of_ada));
+    let answer = plainly(&request("GET", &secure, ""));
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && !answer.contains(of_ada),
+        "{answer}"
+    );
+    let plain = key(&plainly(&log_in));
+    assert!(plainly(&request("GET", &plain, "")).contains(of_ada));
+    assert!(
+        over_tls(&request("GET", &secure, "")).contains(of_ada),
+        "the session is still there"
+    );
+}
+
 fn refused_start(arguments: &[&str], directory: &Path) -> String {
     let (status, stdout, stderr) = crate::support::run(Binary::NatsStreamingServer, arguments, directory);
     assert_eq!(status.code(), Some(1), "{stdout}{stderr}");
