@@ -105,12 +105,24 @@ fn on_a_full_disk_there_is_room_for_what_those_who_replicate_write_themselves() 
             term: 2,
             index: index + more,
         };
+        assert!(!machine.journal.has_room(1, 4_000) && machine.journal.has_room_for_own(1_000));
         machine.journal.append_entry(id(1), EntryKind::Empty, b"").unwrap();
         machine
             .journal
             .append_entry(id(2), EntryKind::Change, &[1; 1_000])
             .unwrap();
         machine.journal.append_entry(id(3), EntryKind::Empty, b"").unwrap();
+        // It ends somewhere, and is said to end there.
+        let mut more = 3;
+        while machine.journal.has_room_for_own(0) {
+            more += 1;
+            machine.journal.append_entry(id(more), EntryKind::Empty, b"").unwrap();
+        }
+        let refusal = machine
+            .journal
+            .append_entry(id(more + 1), EntryKind::Empty, b"")
+            .unwrap_err();
+        assert!((6..1_000).contains(&more) && refusal.may_pass(), "{more}: {refusal}");
         machine.journal.write_vote(9, Vote::default());
         // Where there is no room, it is looked for without end.
         let written = |machine: &Machine| machine.journal.synced() == machine.journal.appended();

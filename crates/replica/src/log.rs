@@ -28,7 +28,7 @@ pub enum Room {
         /// Bytes of their bodies, in all.
         bytes: u64,
     },
-    /// For an entry that this member makes itself and that holds no records, in what the others leave.
+    /// For an entry that this member makes itself and that holds no records, in what the others leave (`Journal::has_room_for_own`).
     Own {
         /// Bytes of its body.
         bytes: u64,

@@ -235,6 +235,13 @@ impl Journal {
         self.poisoned.is_none() && self.records.entries_admission(entries, bytes).is_ok()
     }
 
+    /// Whether an entry has room that those who replicate write themselves, an empty one or a change with a body of so many bytes: in what
+    /// others leave for it. To be asked before a campaign, which ends with such an entry.
+    pub fn has_room_for_own(&mut self, bytes: u64) -> bool {
+        let length = bytes.saturating_add(RECORD_BYTES_MIN as u64);
+        self.poisoned.is_none() && self.records.batch_admission(length, EntryKind::Change).is_ok()
+    }
+
     /// Everything up to and including this position was written and synced here, whatever a quorum has.
     pub fn synced(&self) -> Position {
         self.records.synced()

@@ -87,7 +87,7 @@ impl RecordLog {
     }
 
     /// Whether a batch with so many bytes of records has room.
-    fn batch_admission(&mut self, bytes: u64, kind: EntryKind) -> Result<(), Refusal> {
+    pub(crate) fn batch_admission(&mut self, bytes: u64, kind: EntryKind) -> Result<(), Refusal> {
         let reserve = match kind {
             EntryKind::Records => self.reserve_of_entries(),
             EntryKind::Empty | EntryKind::Change => 0,
