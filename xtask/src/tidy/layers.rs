@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// The crates from the ground up. Each may use only those before it.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "trial",
     "nats-protocol",
     "stan-protocol",
@@ -15,6 +15,7 @@ const ORDER: [&str; 21] = [
     "backup",
     "tenure",
     "replica",
+    "transport",
     "broker",
     "config",
     "monitor",
@@ -30,7 +31,7 @@ const ORDER: [&str; 21] = [
 ];
 
 /// What a crate must not use although it stands above it, or although it is somebody else's.
-const FORBIDDEN: [(&str, &[&str]); 14] = [
+const FORBIDDEN: [(&str, &[&str]); 15] = [
     (
         "nats-protocol",
         &["tokio", "socket2", "rustix", "tracing", "seaway-stan-protocol"],
@@ -78,6 +79,10 @@ const FORBIDDEN: [(&str, &[&str]); 14] = [
             "rand",
             "seaway-streaming",
         ],
+    ),
+    (
+        "transport",
+        &["seaway-journal", "seaway-streaming", "seaway-store", "tracing"],
     ),
     (
         "broker",
