@@ -48,11 +48,12 @@ fn a_server_that_is_not_ready_says_why() {
         (broker.clone(), Bus::new(&broker)),
         phase.clone(),
     ));
+    let (reloads, _asked) = Reloads::new();
     let (listener, administration) = runtime.block_on(async {
         let listener = broker.listen("127.0.0.1", 0).await.unwrap();
         (
             listener,
-            Administration::start(&Bus::new(&broker), "test-cluster", source).unwrap(),
+            Administration::start(&Bus::new(&broker), "test-cluster", source, reloads).unwrap(),
         )
     });
     let mut connection = Connection::open(listener.address()).unwrap();

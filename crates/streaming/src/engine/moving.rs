@@ -57,7 +57,7 @@ impl Engine {
         self.admit_change(effects)?;
         match named {
             Named::Durable(key) => self.move_durable(now, asked, key, last_sent, changed, effects),
-            Named::Group(key) => self.move_group(now, asked, channel, key, last_sent, changed, effects),
+            Named::Group(key) => self.move_group(now, asked, (channel, key), last_sent, changed, effects),
         }
         Ok(Made::Written(changed))
     }
@@ -87,8 +87,7 @@ impl Engine {
         &mut self,
         now: Now,
         asked: &Asked<'_>,
-        channel: ChannelKey,
-        key: GroupKey,
+        (channel, key): (ChannelKey, GroupKey),
         last_sent: u64,
         changed: Changed,
         effects: &mut Effects<'_>,
