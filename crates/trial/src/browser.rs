@@ -13,6 +13,9 @@ use crate::{http, waiting};
 /// What a step on the page may take.
 const STEP_DEADLINE: Duration = Duration::from_secs(20);
 
+/// How often keys are pressed again when what had the focus is another element by then.
+const PRESS_ATTEMPTS: u32 = 5;
+
 /// Nothing but the page is asked for, and nothing is written outside the profile.
 const FLAGS: [&str; 10] = [
     "--headless",
@@ -167,11 +170,17 @@ impl Browser {
     /// # Errors
     /// The browser refuses.
     pub fn press(&self, keys: &str) -> anyhow::Result<()> {
-        let focused = self.call("GET", &format!("/session/{}/element/active", self.session), None)?;
-        let reference = focused.as_object().and_then(|object| object.values().next());
-        let element = text(reference.unwrap_or(&Value::Null))?;
-        self.command(&format!("element/{element}/value"), &json!({"text": keys}))
-            .map(drop)
+        let mut attempts = 1..=PRESS_ATTEMPTS;
+        loop {
+            let focused = self.call("GET", &format!("/session/{}/element/active", self.session), None)?;
+            let reference = focused.as_object().and_then(|object| object.values().next());
+            let element = text(reference.unwrap_or(&Value::Null))?;
+            match self.command(&format!("element/{element}/value"), &json!({"text": keys})) {
+                // A page that asks again may have put another one in its place, which has the focus then. Nothing was pressed.
+                Err(error) if format!("{error:#}").contains("stale element") && attempts.next().is_some() => {}
+                pressed => return pressed.map(drop),
+            }
+        }
     }
 
     fn developer(&self, command: &str, parameters: &Value) -> anyhow::Result<()> {
