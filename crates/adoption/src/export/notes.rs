@@ -58,7 +58,14 @@ fn survey_channel(
         return found.note(Note::new(Severity::Loss, "channel_name", text).of(name));
     }
     found.channels += 1;
-    let shown = rest.engine().channel(name, false);
+    let shown = rest.engine().channel(name, true);
+    if shown
+        .as_ref()
+        .is_some_and(|shown| shown.subscriptions.iter().any(|one| one.paused.is_some()))
+    {
+        let text = "subscriptions of it are paused, which NATS Streaming does not know: it delivers to them as soon as it runs";
+        found.note(Note::new(Severity::Note, "paused", text).of(name));
+    }
     if shown.is_some_and(|shown| !shown.limits_set.is_empty()) {
         let text = "its limits were set at run time, and NATS Streaming takes limits from its configuration only: write them there";
         found.note(Note::new(Severity::Note, "limits_set", text).of(name));

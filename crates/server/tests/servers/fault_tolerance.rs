@@ -290,6 +290,12 @@ fn who_is_asked_by_a_client_hands_over_and_stays() {
     );
     eprintln!("asked to hand over: {} ms", load.gap_since(asked).as_millis());
     assert!(is_active(second) && state(first) == "FT_STANDBY");
+    // Who asked for it is known to whoever serves now.
+    let audit = second.get("/streaming/auditz?who=operator").1;
+    assert!(
+        audit.contains("\"change\": \"asks this server to hand over\""),
+        "{audit}"
+    );
     assert!(first.get("/metrics").1.contains("seaway_role_changes_total 2\n"));
     load.check(&home.address);
 
