@@ -461,6 +461,13 @@ impl Checkpoints {
         }
     }
 
+    /// Gives up the one that lacks facts, if there is one.
+    pub(crate) fn abandon(&mut self, committed: u64) {
+        if self.running.as_ref().is_some_and(|running| running.requires.is_none()) {
+            self.give_up(committed);
+        }
+    }
+
     fn give_up(&mut self, committed: u64) {
         let Some(running) = self.running.take() else { return };
         self.abandoned = Some(running.unfinished_name());

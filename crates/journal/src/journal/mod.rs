@@ -235,6 +235,12 @@ impl Journal {
         Ok(())
     }
 
+    /// Gives up the checkpoint that lacks facts, if there is one, because who was to give them is gone. Nobody is told;
+    /// `Completion::CheckpointNeeded` comes again after as many bytes as usually lie between two checkpoints.
+    pub fn abandon_checkpoint(&mut self) {
+        self.checkpoints.abandon(self.statistics.committed_bytes);
+    }
+
     /// The next job that may be run now; `None` until something changes. At most one job of the commit lane, one of the
     /// maintenance lane and a few of the reader lane are out at a time.
     pub fn next_job(&mut self) -> Option<Job> {
