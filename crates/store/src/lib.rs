@@ -12,6 +12,7 @@ mod at_rest;
 pub mod beside;
 mod feed;
 pub mod file;
+pub mod journaled;
 pub mod memory;
 pub mod port;
 mod progress;

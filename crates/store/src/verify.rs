@@ -12,7 +12,8 @@ use seaway_streaming::ChannelId;
 use seaway_streaming::import::channel_of_fact;
 
 use crate::at_rest::disk_at_rest;
-use crate::file::{FileStoreError, Replaying};
+use crate::file::FileStoreError;
+use crate::journaled::Replaying;
 use crate::port::Recovery;
 
 /// Channels as a start finds them.
