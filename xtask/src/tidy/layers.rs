@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// The crates from the ground up. Each may use only those before it.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "trial",
     "nats-protocol",
     "stan-protocol",
@@ -15,6 +15,7 @@ const ORDER: [&str; 22] = [
     "backup",
     "tenure",
     "replica",
+    "member",
     "transport",
     "broker",
     "config",
@@ -31,7 +32,7 @@ const ORDER: [&str; 22] = [
 ];
 
 /// What a crate must not use although it stands above it, or although it is somebody else's.
-const FORBIDDEN: [(&str, &[&str]); 15] = [
+const FORBIDDEN: [(&str, &[&str]); 16] = [
     (
         "nats-protocol",
         &["tokio", "socket2", "rustix", "tracing", "seaway-stan-protocol"],
@@ -80,6 +81,7 @@ const FORBIDDEN: [(&str, &[&str]); 15] = [
             "seaway-streaming",
         ],
     ),
+    ("member", &["tokio", "socket2", "rustix", "tracing"]),
     (
         "transport",
         &["seaway-journal", "seaway-streaming", "seaway-store", "tracing"],
